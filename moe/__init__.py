@@ -1,0 +1,52 @@
+"""MoEscope: mixture of experts, exact, fast and visible.
+
+The public names; each loads on first use, so that `import moe` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .balance import BALANCERS as BALANCERS
+    from .balance import Balancer as Balancer
+    from .balance import make_balancer as make_balancer
+    from .capacity import Capacity as Capacity
+    from .errors import CheckpointError as CheckpointError
+    from .layer import DenseFFN as DenseFFN
+    from .layer import MoELayer as MoELayer
+    from .routers import ROUTERS as ROUTERS
+    from .routers import Router as Router
+    from .routers import make_router as make_router
+    from .routing import Routing as Routing
+    from .training import Trainer as Trainer
+    from .training import TrainRecord as TrainRecord
+    from .training import TrainSettings as TrainSettings
+    from .training import train as train
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "balance": ("BALANCERS", "Balancer", "make_balancer"),
+    "capacity": ("Capacity",),
+    "errors": ("CheckpointError",),
+    "layer": ("DenseFFN", "MoELayer"),
+    "routers": ("ROUTERS", "Router", "make_router"),
+    "routing": ("Routing",),
+    "training": ("TrainRecord", "TrainSettings", "Trainer", "train"),
+}
+_NAMES = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted([*_NAMES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

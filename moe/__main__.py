@@ -1,0 +1,5 @@
+"""`python -m moe`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,84 @@
+"""What every balancer is: a loss with its gradient at the logits, and a step of the buffers."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from .. import kernels
+from ..routing import Routing
+
+
+class BalanceLoss(NamedTuple):
+    """Value of a balance loss and its gradient at the logits, (N, E) or None."""
+
+    value: float
+    dlogits_NE: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """Options of a balancing method.
+
+    Class attributes
+    ----------------
+    name, title, source
+        Registry name, readable name, publication.
+    rate_name
+        The field that sets its strength ('' if it has none).
+    short_run_rate
+        Strength that shows its effect within a few hundred steps; published defaults are for
+        runs a thousand times longer.
+    needs
+        Buffer that the router must have.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    rate_name: ClassVar[str] = ""
+    short_run_rate: ClassVar[float] = 0.0
+    needs: ClassVar[str] = ""
+
+    def loss(self, routing: Routing) -> BalanceLoss:
+        """Loss to add to the training loss, with its gradient at the logits."""
+        return BalanceLoss(0.0, None)
+
+    def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
+        """Step the layer's buffers in place, once per training step."""
+
+    def options(self) -> dict[str, Any]:
+        """Option names and values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def affinity(routing: Routing) -> np.ndarray:
+    """Share of itself that each token offers each expert, (N, E), rows sum to one.
+
+    Softmax of the logits, or sigmoid scores divided by their sum (DeepSeek-V3, equation 19).
+
+    Raises
+    ------
+    ValueError
+        If the routing has no scores.
+    """
+    if routing.scores_NE is None:
+        raise ValueError("routing: got one without scores, allowed is a router that scores experts")
+    if routing.score == "softmax":
+        return routing.scores_NE
+    total_N1 = routing.scores_NE.sum(axis=1, keepdims=True)
+    return np.asarray(routing.scores_NE / np.maximum(total_N1, np.finfo(total_N1.dtype).tiny))
+
+
+def affinity_backward(routing: Routing, dp_NE: np.ndarray) -> np.ndarray:
+    """Gradient at the logits, given the gradient at `affinity`."""
+    p_NE = affinity(routing)
+    dlogits_NE = kernels.softmax_backward(p_NE, dp_NE)
+    if routing.score == "softmax":
+        return np.asarray(dlogits_NE)
+    # d ln(sigmoid)/dl = 1 - s where softmax has d ln(exp)/dl = 1.
+    assert routing.scores_NE is not None
+    return np.asarray(dlogits_NE * (1 - routing.scores_NE))

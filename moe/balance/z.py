@@ -1,0 +1,48 @@
+"""The router z-loss: keeps logits small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .. import kernels
+from ..errors import check_float
+from ..routing import Routing
+from .base import BalanceLoss, Balancer
+
+
+@dataclass(frozen=True)
+class ZLoss(Balancer):
+    """coefficient * mean over tokens of logsumexp(logits)^2. Steadies training, balances little.
+
+    Parameters
+    ----------
+    coefficient
+        Strength; 1e-3 in ST-MoE.
+    """
+
+    name: ClassVar[str] = "z"
+    title: ClassVar[str] = "Router z-loss"
+    source: ClassVar[str] = "ST-MoE, arXiv 2202.08906, equation 5"
+    rate_name: ClassVar[str] = "coefficient"
+    short_run_rate: ClassVar[float] = 1e-3
+
+    coefficient: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_float("coefficient", self.coefficient, 0.0)
+
+    def loss(self, routing: Routing) -> BalanceLoss:
+        """Loss and gradient: 2 * logsumexp * softmax / N."""
+        if routing.logits_NE is None:
+            raise ValueError("routing: got one without logits, allowed is a router with a gate")
+        if not routing.n_tokens:
+            return BalanceLoss(0.0, None)
+        logits_NE = routing.logits_NE
+        top_N1 = logits_NE.max(axis=1, keepdims=True)
+        z_N1 = np.log(np.exp(logits_NE - top_N1).sum(axis=1, keepdims=True)) + top_N1
+        value = self.coefficient * float((z_N1.astype(np.float64) ** 2).mean())
+        factor_N1 = (2 * self.coefficient / routing.n_tokens * z_N1).astype(logits_NE.dtype)
+        return BalanceLoss(value, factor_N1 * kernels.softmax(logits_NE))

@@ -1,0 +1,258 @@
+"""The command line: thin commands over `moe.lab`; progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from typing import Annotated, Any, get_type_hints
+
+import click
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from . import __version__
+
+cli = typer.Typer(
+    name="moe",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="MoEscope: see, measure and check mixture-of-experts layers.",
+)
+err = Console(stderr=True)
+out = Console()
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"moescope {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """MoEscope: see, measure and check mixture-of-experts layers."""
+
+
+def settings_command(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option per field of a settings dataclass, with its help and default."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(kind)
+        parameters = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=Annotated[hints[field.name], typer.Option(help=field.metadata["help"])],
+            )
+            for field in fields(kind)
+        ]
+
+        def run(json_output: bool = False, **values: Any) -> None:
+            command(kind(**values), json_output)
+
+        parameters.append(
+            inspect.Parameter(
+                "json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
+            )
+        )
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__doc__, run.__name__ = command.__doc__, command.__name__
+        return run
+
+    return decorate
+
+
+def prepare_kernels() -> None:
+    """Load the kernels, saying what is compiled if this is the first run."""
+    from .lab.warm import first_run, warm
+
+    if not first_run():
+        return
+    err.print("First run on this machine: compiling the numba kernels, about half a minute, once.")
+    for step in warm():
+        err.print(f"  {step.part}: {step.compiled} kernels in {step.seconds:.1f} s")
+
+
+@cli.command()
+def app(
+    port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    json_output: Json = False,
+) -> None:
+    """Open the app in a browser.
+
+    Example: moe app --port 8600
+    """
+    from .views.serve import app_file, serve
+
+    script = app_file()
+    prepare_kernels()
+    if json_output:
+        typer.echo(json.dumps({"url": f"http://localhost:{port}"}))
+    serve(script, port, browser)
+
+
+def _train_settings() -> type:
+    from .training import TrainSettings
+
+    return TrainSettings
+
+
+@cli.command()
+@settings_command(_train_settings())
+def train(settings: Any, json_output: bool) -> None:
+    """Train a tiny MoE model and watch its experts' load.
+
+    Example: moe train --task text --router topk --balance bias --steps 300
+    """
+    from .lab.compare import Run, run_steps
+
+    prepare_kernels()
+    steps = run_steps(settings)
+    columns = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=err, transient=True) as progress:
+        bar = progress.add_task("training", total=settings.steps)
+        for record in steps:
+            if isinstance(record, Run):
+                finished = record
+                break
+            if json_output:
+                print(json.dumps(record.as_json()), flush=True)
+            text = f"loss {record.loss:.3f}  MaxVio {record.max_vio:.2f}  idle {record.dead}"
+            progress.update(bar, advance=1, description=text)
+    if not json_output:
+        _print_run(finished)
+
+
+def _print_run(run: Any) -> None:
+    summary = run.summary()
+    table = Table(title=f"router {run.settings.router}, balance {run.settings.balance}")
+    table.add_column("expert", justify="right")
+    table.add_column("load, last step", justify="right")
+    table.add_column("", no_wrap=True)
+    for expert, load, bar in run.load_bars():
+        table.add_row(str(expert), str(load), bar)
+    out.print(table)
+    out.print(
+        f"loss {summary.loss:.3f} (held out {summary.held_out_loss:.3f}), "
+        f"MaxVio {summary.max_vio:.2f}, idle experts {summary.dead}, "
+        f"dropped {summary.dropped:.1%}; means over the last steps"
+    )
+
+
+def _print_registry(rows: list[dict[str, Any]], json_output: bool) -> None:
+    if json_output:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table()
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={default}" for name, default in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+@cli.command()
+def routers(json_output: Json = False) -> None:
+    """List the routers with their options and sources.
+
+    Example: moe routers --json
+    """
+    from .lab.registry import router_rows
+
+    _print_registry(router_rows(), json_output)
+
+
+@cli.command()
+def balancers(json_output: Json = False) -> None:
+    """List the balancing methods with their options and sources.
+
+    Example: moe balancers --json
+    """
+    from .lab.registry import balancer_rows
+
+    _print_registry(balancer_rows(), json_output)
+
+
+@cli.command()
+def bench(json_output: Json = False) -> None:
+    """Measure this machine and the layer on it.
+
+    Example: moe bench --json
+    """
+    from .lab.machine import measure_layers, measure_machine, versions
+
+    prepare_kernels()
+    with err.status("measuring matrix products and memory"):
+        machine = measure_machine()
+    speeds = []
+    with err.status("timing the layer") as status:
+        for speed in measure_layers(machine):
+            speeds.append(asdict(speed))
+            status.update(f"timed {speed.shape}")
+    if json_output:
+        report = {"machine": asdict(machine), "versions": versions(), "layers": speeds}
+        typer.echo(json.dumps(report))
+        return
+    out.print(machine.describe())
+    _print_speeds(speeds)
+
+
+def _print_speeds(speeds: Iterable[dict[str, Any]]) -> None:
+    table = Table(title="MoE layer, float32, SwiGLU")
+    names = (
+        "shape", "forward_ms", "forward_gflops_per_s", "share_of_peak", "forward_backward_ms",
+        "share_of_peak_both", "gigabytes_per_s",
+    )  # fmt: skip
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in speeds:
+        cells = [row[name] for name in names]
+        table.add_row(*(c if isinstance(c, str) else f"{c:.3g}" for c in cells))
+    out.print(table)
+
+
+def main() -> None:
+    """Run the command line; a wrong value ends with one line and exit code 2."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.UsageError as error:
+        _fail(error.format_message(), error)
+    except ValueError as error:
+        _fail(str(error), error)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, error: Exception) -> None:
+    one_line = " ".join(message.split())
+    typer.echo(f"moe: {one_line}", err=True)
+    raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Tasks and text that are on every machine already; `TASKS` is the registry."""
+
+from __future__ import annotations
+
+from ..errors import check_choice
+from .corpus import Corpus, Domain, from_bytes, from_file, load_corpus
+from .planar import PLANAR_TASKS, PlanarTask
+from .text import TextTask, token_text, windows
+
+Task = TextTask | PlanarTask
+TASKS = {TextTask.name: TextTask.title} | {n: task.title for n, task in PLANAR_TASKS.items()}
+
+
+def make_task(name: str, context: int = 6, text: str | None = None) -> Task:
+    """Return a task by name.
+
+    Parameters
+    ----------
+    context
+        Bytes that the text task sees.
+    text
+        Path of a text file for the text task; without it, the built-in corpus.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, the file cannot be used, or another task gets a file.
+    """
+    check_choice("task", name, TASKS)
+    if name == TextTask.name:
+        return TextTask(from_file(text) if text is not None else load_corpus(), context)
+    if text is not None:
+        raise ValueError(f"text: got {text!r} with task {name!r}, allowed is a file with task text")
+    return PLANAR_TASKS[name]
+
+
+__all__ = [
+    "TASKS",
+    "Corpus",
+    "Domain",
+    "PlanarTask",
+    "Task",
+    "TextTask",
+    "from_bytes",
+    "from_file",
+    "load_corpus",
+    "make_task",
+    "token_text",
+    "windows",
+]

@@ -1,0 +1,105 @@
+"""Predict the next byte: token windows drawn from a corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import check_int
+from .corpus import Corpus
+
+BLOCK, HELD_EVERY = 20_000, 20  # the last twentieth of every block of text is held out
+SHOWN = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
+
+
+def token_text(byte: int) -> str:
+    """Printable form of a byte: a character, a symbol for white space, or its hex code."""
+    character = chr(byte)
+    if character in SHOWN:
+        return SHOWN[character]
+    return character if 0x20 < byte < 0x7F else f"\\x{byte:02x}"
+
+
+def windows(text: bytes, context: int) -> np.ndarray:
+    """Return for each byte the `context` bytes that end with it, (n, C) uint8.
+
+    Before the start stand newlines, as between two texts.
+    """
+    check_int("context", context, 1)
+    padded = np.frombuffer(b"\n" * (context - 1) + text, np.uint8)
+    return np.lib.stride_tricks.sliding_window_view(padded, context).copy()
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """Next-byte prediction from the last `context` bytes; tokens are the 256 byte values.
+
+    Bytes rather than learned word pieces: any text of the user's works, nothing has to be
+    fitted first, and the app can show every token as the character it is.
+    """
+
+    corpus: Corpus
+    context: int = 6
+
+    name = "text"
+    title = "Next character of real text"
+    n_vocab = 256
+    n_inputs = 0
+    n_outputs = 256
+    n_classes = 256
+
+    def __post_init__(self) -> None:
+        check_int("context", self.context, 1, 64)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the corpus."""
+        return self.corpus.sha256
+
+    @cached_property
+    def _segments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Stretches to train on and stretches held out: (start, end, domain) rows each."""
+        train, held, start = [], [], 0
+        for label, domain in enumerate(self.corpus.domains):
+            block = max(min(BLOCK, domain.data.size), HELD_EVERY * (self.context + 2))
+            end = start + domain.data.size
+            for low in range(start, end, block):
+                cut = min(low + block - block // HELD_EVERY, end)
+                train.append((low, cut, label))
+                held.append((cut, min(low + block, end), label))
+            start = end
+        return np.array(train), np.array(held)
+
+    @cached_property
+    def _bytes(self) -> np.ndarray:
+        return np.concatenate([domain.data for domain in self.corpus.domains])
+
+    def draw(
+        self, rng: np.random.Generator, size: int, with_domain: bool = False
+    ) -> tuple[np.ndarray, ...]:
+        """Draw training windows: inputs (N, C) uint8, targets (N,), and labels if asked for."""
+        return self._draw(rng, size, self._segments[0], with_domain)
+
+    def held_out(
+        self, rng: np.random.Generator, size: int, with_domain: bool = False
+    ) -> tuple[np.ndarray, ...]:
+        """Draw windows that `draw` never does: from stretches it leaves out."""
+        return self._draw(rng, size, self._segments[1], with_domain)
+
+    def _draw(
+        self, rng: np.random.Generator, size: int, segment_S3: np.ndarray, with_domain: bool
+    ) -> tuple[np.ndarray, ...]:
+        # Every position whose window and target lie inside one stretch is equally likely.
+        room_S = np.maximum(segment_S3[:, 1] - segment_S3[:, 0] - self.context, 0)
+        ends_S = np.cumsum(room_S)
+        if not ends_S[-1]:
+            raise ValueError(f"text: got {self.corpus.n_bytes} bytes, allowed is a longer text")
+        draw_N = rng.integers(0, ends_S[-1], size)
+        segment_N = np.searchsorted(ends_S, draw_N, side="right")
+        start_N = draw_N - (ends_S - room_S)[segment_N] + segment_S3[segment_N, 0]
+        inputs_NC = self._bytes[start_N[:, None] + np.arange(self.context)]
+        target_N = self._bytes[start_N + self.context].astype(np.int64)
+        domain_N = segment_S3[segment_N, 2]
+        return (inputs_NC, target_N, domain_N) if with_domain else (inputs_NC, target_N)

@@ -1,0 +1,40 @@
+"""The feed-forward experts: which activations there are, their sizes and their arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import check_choice
+
+ACTIVATIONS = ("swiglu", "gelu", "relu")
+GATED = frozenset({"swiglu"})
+
+
+def n_matrices(activation: str) -> int:
+    """Matrices of one expert: 3 (gate, up, down) for SwiGLU, else 2 (up, down)."""
+    return 3 if check_choice("activation", activation, ACTIVATIONS) in GATED else 2
+
+
+def expert_flops(d_model: int, d_expert: int, activation: str) -> int:
+    """Floating-point operations of one token through one expert: 2 per multiply-add."""
+    return 2 * n_matrices(activation) * d_model * d_expert
+
+
+def up_name(activation: str) -> str:
+    """Parameter name of the first product: gate and up share one array in gated experts."""
+    return "w_gate_up_ED2F" if activation in GATED else "w_up_EDF"
+
+
+def init_experts(
+    rng: np.random.Generator,
+    n_experts: int,
+    d_model: int,
+    d_expert: int,
+    activation: str,
+    dtype: str,
+) -> dict[str, np.ndarray]:
+    """Fresh weights, normal with variance 1 / fan-in: arrays (E, D, H) and (E, F, D)."""
+    width = d_expert * (n_matrices(activation) - 1)
+    up_EDH = rng.standard_normal((n_experts, d_model, width)) / np.sqrt(d_model)
+    down_EFD = rng.standard_normal((n_experts, d_expert, d_model)) / np.sqrt(d_expert)
+    return {up_name(activation): up_EDH.astype(dtype), "w_down_EFD": down_EFD.astype(dtype)}

@@ -1,0 +1,34 @@
+"""Arrays in, arrays out: every operation as a numba kernel beside its plain numpy oracle.
+
+Operations load on first use, so that `import moe` neither imports numba nor compiles.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "backend": ("all_cached", "backend_name", "compiled", "num_threads", "using"),
+    "bandwidth": ("read_all",),
+    "products": ("matmul", "matmul_nt", "matmul_tn"),
+    "scores": ("sigmoid", "softmax", "softmax_backward"),
+    "selection": ("mask_groups", "topk"),
+    "dispatch": ("Plan", "combine", "dispatch_plan"),
+    "experts": ("experts_backward", "experts_forward"),
+    "training": ("adam_step", "cross_entropy", "embed", "embed_backward"),
+}
+_OPERATIONS = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_OPERATIONS)
+
+
+def load_all() -> None:
+    """Import every kernel file, so that `all_cached` knows of every kernel."""
+    for module in _HOME:
+        importlib.import_module(f".{module}", __name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OPERATIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_OPERATIONS[name]}", __name__), name)

@@ -1,0 +1,124 @@
+"""Which k experts each token selects: the k largest selection scores, optionally by groups.
+
+Ties break toward the lower expert index, and a masked group is -inf, never 0: with a negative
+selection bias an allowed score may lie below 0, and a 0 mask would let a forbidden expert win.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .backend import choose, njit, run_items, take_item
+
+ROWS = 128
+
+
+def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
+    """Indices of the k largest entries of each row, largest first; (N, E) to (N, k) int32."""
+    order_NE = np.argsort(-select_NE, axis=1, kind="stable")
+    return order_NE[:, :k].astype(np.int32)
+
+
+@njit
+def _topk(queue, n_items, select_NE, k, out_NK):  # type: ignore[no-untyped-def]
+    item = take_item(queue)
+    best = np.empty(k, select_NE.dtype)
+    while item < n_items:
+        for n in range(item * ROWS, min((item + 1) * ROWS, select_NE.shape[0])):
+            filled = 0
+            for e in range(select_NE.shape[1]):
+                value = select_NE[n, e]
+                if filled == k and not value > best[k - 1]:
+                    continue
+                # Insert behind every equal value: the lower index keeps its place.
+                place = filled if filled < k else k - 1
+                while place > 0 and value > best[place - 1]:
+                    if place < k:
+                        best[place] = best[place - 1]
+                        out_NK[n, place] = out_NK[n, place - 1]
+                    place -= 1
+                best[place] = value
+                out_NK[n, place] = e
+                if filled < k:
+                    filled += 1
+        item = take_item(queue)
+
+
+def _topk_fast(select_NE: np.ndarray, k: int) -> np.ndarray:
+    out_NK = np.empty((select_NE.shape[0], k), np.int32)
+    items = -(-select_NE.shape[0] // ROWS)
+    run_items(_topk, items, 2.0 * select_NE.size, select_NE, k, out_NK)
+    return out_NK
+
+
+topk = choose(topk_oracle, _topk_fast)
+
+
+def mask_groups_oracle(
+    select_NE: np.ndarray, n_group: int, topk_group: int, best_of: int
+) -> np.ndarray:
+    """Set to -inf all experts outside the `topk_group` best groups of each token.
+
+    Parameters
+    ----------
+    select_NE
+        Selection scores, (N, E); experts 0..E/n_group-1 are the first group, and so on.
+    best_of
+        A group's score is the sum of its `best_of` largest entries: 2 in DeepSeek-V3
+        (arXiv 2412.19437, section 2.1.2), 1 (the maximum) in DeepSeek-V2 (arXiv 2405.04434).
+    """
+    n_tokens, n_experts = select_NE.shape
+    groups_NGM = select_NE.reshape(n_tokens, n_group, n_experts // n_group)
+    largest_NGB = -np.sort(-groups_NGM, axis=2)[:, :, :best_of]
+    chosen_NK = topk_oracle(largest_NGB.sum(axis=2), topk_group)
+    allowed_NG = np.zeros((n_tokens, n_group), bool)
+    np.put_along_axis(allowed_NG, chosen_NK.astype(np.intp), True, axis=1)
+    masked_NGM = np.where(allowed_NG[:, :, None], groups_NGM, -np.inf)
+    return np.asarray(masked_NGM.reshape(n_tokens, n_experts), dtype=select_NE.dtype)
+
+
+@njit
+def _mask_groups(queue, n_items, select_NE, n_group, topk_group, best_of, out_NE):  # type: ignore[no-untyped-def]
+    item = take_item(queue)
+    size = select_NE.shape[1] // n_group
+    score_G = np.empty(n_group, select_NE.dtype)
+    taken_M = np.empty(size, np.bool_)
+    allowed_G = np.empty(n_group, np.bool_)
+    while item < n_items:
+        for n in range(item * ROWS, min((item + 1) * ROWS, select_NE.shape[0])):
+            for g in range(n_group):
+                taken_M[:] = False
+                score_G[g] = 0
+                for _ in range(min(best_of, size)):
+                    top = -1
+                    for m in range(size):
+                        if not taken_M[m] and (
+                            top < 0 or select_NE[n, g * size + m] > select_NE[n, g * size + top]
+                        ):
+                            top = m
+                    taken_M[top] = True
+                    score_G[g] += select_NE[n, g * size + top]
+            allowed_G[:] = False
+            for _ in range(topk_group):
+                top = -1
+                for g in range(n_group):
+                    if not allowed_G[g] and (top < 0 or score_G[g] > score_G[top]):
+                        top = g
+                allowed_G[top] = True
+            for g in range(n_group):
+                for e in range(g * size, (g + 1) * size):
+                    out_NE[n, e] = select_NE[n, e] if allowed_G[g] else -np.inf
+        item = take_item(queue)
+
+
+def _mask_groups_fast(
+    select_NE: np.ndarray, n_group: int, topk_group: int, best_of: int
+) -> np.ndarray:
+    out_NE = np.empty_like(select_NE)
+    items = -(-select_NE.shape[0] // ROWS)
+    work = 4.0 * select_NE.size
+    run_items(_mask_groups, items, work, select_NE, n_group, topk_group, best_of, out_NE)
+    return out_NE
+
+
+mask_groups = choose(mask_groups_oracle, _mask_groups_fast)

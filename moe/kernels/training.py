@@ -1,0 +1,186 @@
+"""What a training step needs around the layer: embedding, cross-entropy, Adam."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .backend import choose, njit, run_items, take_item
+from .scores import softmax_oracle
+
+ROWS = 64
+CHUNK = 1 << 14
+
+
+def embed_oracle(table_CVD: np.ndarray, token_NC: np.ndarray) -> np.ndarray:
+    """Sum over context positions c of table[c, token[n, c]]; (C, V, D), (N, C) to (N, D)."""
+    x_ND = np.zeros((token_NC.shape[0], table_CVD.shape[2]), table_CVD.dtype)
+    for c in range(token_NC.shape[1]):
+        x_ND += table_CVD[c, token_NC[:, c]]
+    return x_ND
+
+
+@njit
+def _embed(queue, n_items, table_CVD, token_NC, x_ND):  # type: ignore[no-untyped-def]
+    item = take_item(queue)
+    while item < n_items:
+        for n in range(item * ROWS, min((item + 1) * ROWS, token_NC.shape[0])):
+            x_ND[n] = 0
+            for c in range(token_NC.shape[1]):
+                token = token_NC[n, c]
+                for d in range(x_ND.shape[1]):
+                    x_ND[n, d] += table_CVD[c, token, d]
+        item = take_item(queue)
+
+
+def _embed_fast(table_CVD: np.ndarray, token_NC: np.ndarray) -> np.ndarray:
+    x_ND = np.empty((token_NC.shape[0], table_CVD.shape[2]), table_CVD.dtype)
+    items = -(-token_NC.shape[0] // ROWS)
+    run_items(_embed, items, float(token_NC.size) * x_ND.shape[1], table_CVD, token_NC, x_ND)
+    return x_ND
+
+
+embed = choose(embed_oracle, _embed_fast)
+
+
+def embed_backward_oracle(dx_ND: np.ndarray, token_NC: np.ndarray, n_vocab: int) -> np.ndarray:
+    """Gradient of the embedding table, (C, V, D): rows of dx added where a token stood."""
+    dtable_CVD = np.zeros((token_NC.shape[1], n_vocab, dx_ND.shape[1]), dx_ND.dtype)
+    for c in range(token_NC.shape[1]):
+        np.add.at(dtable_CVD[c], token_NC[:, c], dx_ND)
+    return dtable_CVD
+
+
+@njit
+def _embed_backward(queue, n_items, dx_ND, token_NC, dtable_CVD):  # type: ignore[no-untyped-def]
+    item = take_item(queue)  # one context position an item: no two items share a row
+    while item < n_items:
+        dtable_CVD[item] = 0
+        for n in range(dx_ND.shape[0]):
+            token = token_NC[n, item]
+            for d in range(dx_ND.shape[1]):
+                dtable_CVD[item, token, d] += dx_ND[n, d]
+        item = take_item(queue)
+
+
+def _embed_backward_fast(dx_ND: np.ndarray, token_NC: np.ndarray, n_vocab: int) -> np.ndarray:
+    n_context = token_NC.shape[1]
+    dtable_CVD = np.empty((n_context, n_vocab, dx_ND.shape[1]), dx_ND.dtype)
+    run_items(
+        _embed_backward, n_context, float(dx_ND.size) * n_context, dx_ND, token_NC, dtable_CVD
+    )
+    return dtable_CVD
+
+
+embed_backward = choose(embed_backward_oracle, _embed_backward_fast)
+
+
+def cross_entropy_oracle(
+    logits_NV: np.ndarray, target_N: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Mean cross-entropy in nats and its gradient; (N, V) logits, (N,) class numbers."""
+    n_tokens = max(logits_NV.shape[0], 1)
+    rows = np.arange(logits_NV.shape[0])
+    top_N1 = logits_NV.max(axis=1, keepdims=True)
+    log_sum_N = np.log(np.exp(logits_NV - top_N1).sum(axis=1)) + top_N1[:, 0]
+    loss = float((log_sum_N - logits_NV[rows, target_N]).sum(dtype=np.float64)) / n_tokens
+    dlogits_NV = softmax_oracle(logits_NV)
+    dlogits_NV[rows, target_N] -= 1
+    dlogits_NV /= n_tokens
+    return loss, dlogits_NV
+
+
+@njit
+def _cross_entropy(queue, n_items, logits_NV, target_N, loss_N, dlogits_NV):  # type: ignore[no-untyped-def]
+    item = take_item(queue)
+    scale = loss_N.dtype.type(1) / loss_N.size
+    while item < n_items:
+        for n in range(item * ROWS, min((item + 1) * ROWS, logits_NV.shape[0])):
+            top = logits_NV[n, 0]
+            for v in range(logits_NV.shape[1]):
+                top = max(top, logits_NV[n, v])
+            total = top - top
+            for v in range(logits_NV.shape[1]):
+                dlogits_NV[n, v] = np.exp(logits_NV[n, v] - top)
+                total += dlogits_NV[n, v]
+            loss_N[n] = np.log(total) + top - logits_NV[n, target_N[n]]
+            for v in range(logits_NV.shape[1]):
+                dlogits_NV[n, v] *= scale / total
+            dlogits_NV[n, target_N[n]] -= scale
+        item = take_item(queue)
+
+
+def _cross_entropy_fast(
+    logits_NV: np.ndarray, target_N: np.ndarray
+) -> tuple[float, np.ndarray]:
+    loss_N = np.empty(logits_NV.shape[0], np.float64)
+    dlogits_NV = np.empty_like(logits_NV)
+    items = -(-logits_NV.shape[0] // ROWS)
+    run_items(
+        _cross_entropy, items, 8.0 * logits_NV.size, logits_NV, target_N, loss_N, dlogits_NV
+    )
+    return float(loss_N.sum()) / max(loss_N.size, 1), dlogits_NV
+
+
+cross_entropy = choose(cross_entropy_oracle, _cross_entropy_fast)
+
+
+def adam_step_oracle(
+    param: np.ndarray,
+    grad: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    step: int,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """One Adam update in place (arXiv 1412.6980, algorithm 1); `step` counts from 1."""
+    kind = param.dtype.type
+    mean *= kind(beta1)
+    mean += kind(1 - beta1) * grad
+    square *= kind(beta2)
+    square += kind(1 - beta2) * grad * grad
+    size = kind(rate / (1 - beta1**step))
+    spread = kind(1 / np.sqrt(1 - beta2**step))
+    param -= size * mean / (np.sqrt(square) * spread + kind(eps))
+
+
+@njit
+def _adam_step(queue, n_items, param, grad, mean, square, constants):  # type: ignore[no-untyped-def]
+    item = take_item(queue)
+    keep1, new1, keep2, new2, size, spread, eps = constants
+    while item < n_items:
+        for i in range(item * CHUNK, min((item + 1) * CHUNK, param.size)):
+            mean[i] = keep1 * mean[i] + new1 * grad[i]
+            square[i] = keep2 * square[i] + new2 * grad[i] * grad[i]
+            param[i] -= size * mean[i] / (np.sqrt(square[i]) * spread + eps)
+        item = take_item(queue)
+
+
+def _adam_step_fast(
+    param: np.ndarray,
+    grad: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    step: int,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    flat = param.reshape(-1)
+    if not np.shares_memory(flat, param):
+        raise ValueError("param: got an array that is not contiguous, allowed is a contiguous one")
+    constants = np.array(
+        [beta1, 1 - beta1, beta2, 1 - beta2, rate / (1 - beta1**step),
+         1 / np.sqrt(1 - beta2**step), eps],
+        param.dtype,
+    )  # fmt: skip
+    run_items(
+        _adam_step, -(-flat.size // CHUNK), 6.0 * flat.size, flat, grad.reshape(-1),
+        mean.reshape(-1), square.reshape(-1), constants,
+    )  # fmt: skip
+
+
+adam_step = choose(adam_step_oracle, _adam_step_fast)

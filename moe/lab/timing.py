@@ -1,0 +1,49 @@
+"""Fair timing: blocks of calls in turn, a pause and one uncounted call before each block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+
+def time_in_turn(
+    calls: Mapping[str, Callable[[], object]],
+    blocks: int = 5,
+    block_seconds: float = 0.05,
+    pause: float = 0.15,
+) -> dict[str, float]:
+    """Median seconds per call of each, measured in alternating blocks.
+
+    Idle BLAS threads spin for a while and steal the cores from whoever runs next, so call-by-call
+    interleaving misleads; hence blocks with pauses.
+
+    Parameters
+    ----------
+    calls
+        Name to function without arguments.
+    blocks
+        Blocks for each; a block counts as its mean call, and the median block is returned.
+    block_seconds
+        Length aimed at for one block.
+    pause
+        Seconds of silence before each block.
+    """
+    repeats = {}
+    for name, call in calls.items():
+        call()
+        start = time.perf_counter()
+        call()
+        once = max(time.perf_counter() - start, 1e-7)
+        repeats[name] = int(np.clip(block_seconds / once, 1, 10_000))
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(blocks):
+        for name, call in calls.items():
+            time.sleep(pause)
+            call()
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                call()
+            seconds[name].append((time.perf_counter() - start) / repeats[name])
+    return {name: float(np.median(values)) for name, values in seconds.items()}

@@ -1,0 +1,493 @@
+"""`MoELayer` and `DenseFFN`: choose, cap, dispatch, apply experts, combine; and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from . import kernels
+from .capacity import NO_LIMIT, Capacity
+from .errors import FLOATS, check_array, check_choice, check_int
+from .experts import ACTIVATIONS, expert_flops, init_experts, n_matrices, up_name
+from .routers import Router, make_router
+from .routing import Routing
+
+Arrays = dict[str, np.ndarray]
+SHARED = "shared_"
+
+
+@dataclass(frozen=True)
+class LayerContext:
+    """What one forward pass leaves for backward, for metrics and for the curious.
+
+    Attributes
+    ----------
+    routing
+        Who went where.
+    executed_rows, executed_flops
+        Expert rows multiplied, counted where it happened, and the floating-point operations
+        of the whole pass (gate, chosen experts, shared experts).
+    y_SD
+        Result of each kept assignment before weighting, sorted by expert (`plan`).
+    """
+
+    routing: Routing
+    plan: kernels.Plan
+    executed_rows: int
+    executed_flops: int
+    x_ND: np.ndarray
+    x_gate_ND: np.ndarray
+    perturb_ND: np.ndarray | None
+    weight_S: np.ndarray
+    h_SH: np.ndarray
+    y_SD: np.ndarray
+    shared_h_NH: np.ndarray | None
+
+
+def _all_tokens_plan(n_tokens: int) -> kernels.Plan:
+    """One expert, every token: how a dense or shared network uses the expert kernels."""
+    slots, ends = np.arange(n_tokens), np.array([0, n_tokens])
+    return kernels.Plan(slots, slots, ends, slots, np.arange(n_tokens + 1))
+
+
+def _dense_forward(
+    x_ND: np.ndarray, up_DH: np.ndarray, down_FD: np.ndarray, activation: str
+) -> tuple[np.ndarray, np.ndarray, int]:
+    plan = _all_tokens_plan(len(x_ND))
+    y_ND, h_NH, rows = kernels.experts_forward(x_ND, plan, up_DH[None], down_FD[None], activation)
+    return y_ND, h_NH, rows
+
+
+def _dense_backward(
+    dy_ND: np.ndarray,
+    x_ND: np.ndarray,
+    h_NH: np.ndarray,
+    up_DH: np.ndarray,
+    down_FD: np.ndarray,
+    activation: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    dx_ND, _, dup_1DH, ddown_1FD, _ = kernels.experts_backward(
+        dy_ND, x_ND, h_NH, np.ones(len(x_ND), x_ND.dtype), _all_tokens_plan(len(x_ND)),
+        up_DH[None], down_FD[None], activation,
+    )  # fmt: skip
+    return dx_ND, dup_1DH[0], ddown_1FD[0]
+
+
+@dataclass
+class MoELayer:
+    """A mixture-of-experts feed-forward layer: y = sum over chosen e of w_e f_e(x) + shared(x).
+
+    Build one with `MoELayer.init`. The arrays in `params` are the truth: an in-place edit takes
+    effect at the next call.
+
+    Attributes
+    ----------
+    router, capacity, activation
+        How tokens choose, who gets in, and what experts compute.
+    params
+        `gate_DE` (and the router's other projections), `w_gate_up_ED2F` (SwiGLU: gate half
+        first) or `w_up_EDF`, `w_down_EFD`, optional `gate_bias_E`; shared experts, side by side
+        as one network, under `shared_...`.
+    buffers
+        Named arrays without gradient, such as `select_bias_E`.
+    check_finite
+        Refuse NaN and infinity in x; switch it off for speed.
+    """
+
+    router: Router
+    activation: str
+    params: Arrays
+    buffers: Arrays
+    capacity: Capacity = NO_LIMIT
+    check_finite: bool = field(default=True, repr=False)
+
+    @classmethod
+    def init(
+        cls,
+        d_model: int,
+        d_expert: int,
+        n_experts: int,
+        router: str | Router = "topk",
+        k: int = 2,
+        n_shared: int = 0,
+        activation: str = "swiglu",
+        seed: int = 0,
+        dtype: str = "float32",
+        capacity: Capacity | None = None,
+    ) -> MoELayer:
+        """Make a layer with fresh weights.
+
+        Parameters
+        ----------
+        d_model, d_expert, n_experts
+            D, F and E.
+        router
+            A registry name (`moe.ROUTERS`) or a router object.
+        k
+            Experts per token, for routers named here that take it.
+        n_shared
+            Shared experts of width F, applied to every token.
+        activation
+            'swiglu', 'gelu' or 'relu'.
+        seed
+            Same seed, same bits.
+        dtype
+            'float32' or 'float64'.
+        capacity
+            Limit per expert; without one nothing is dropped.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not allowed; the message names it.
+        """
+        check_int("d_model", d_model, 1)
+        check_int("d_expert", d_expert, 1)
+        check_int("n_experts", n_experts, 1)
+        check_int("n_shared", n_shared, 0)
+        check_int("seed", seed, 0)
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("dtype", np.dtype(dtype).name, FLOATS)
+        if isinstance(router, str):
+            probe = make_router(router)
+            router = make_router(router, k=k) if "k" in probe.options() else probe
+        if not isinstance(router, Router):
+            raise ValueError(f"router: got {router!r}, allowed is a registry name or a Router")
+        router.check(n_experts)
+        rng = np.random.default_rng(seed)
+        params: Arrays = {}
+        for name in router.projections:
+            scale = 1 / np.sqrt(d_model) if name == "gate" else 0.0
+            weights_DE = rng.standard_normal((d_model, n_experts)) * scale
+            params[f"{name}_DE"] = weights_DE.astype(dtype)
+        if router.gate_bias():
+            params["gate_bias_E"] = np.zeros(n_experts, dtype)
+        params |= init_experts(rng, n_experts, d_model, d_expert, activation, dtype)
+        if n_shared:
+            shared = init_experts(rng, 1, d_model, d_expert * n_shared, activation, dtype)
+            params |= {_shared_name(name): array[0] for name, array in shared.items()}
+        buffers = {name: np.zeros(n_experts, dtype) for name in router.buffers}
+        return cls(router, activation, params, buffers, capacity or NO_LIMIT)
+
+    @property
+    def d_model(self) -> int:
+        """Width of x and y, D."""
+        return int(self.params["w_down_EFD"].shape[2])
+
+    @property
+    def d_expert(self) -> int:
+        """Width of an expert, F."""
+        return int(self.params["w_down_EFD"].shape[1])
+
+    @property
+    def n_experts(self) -> int:
+        """Routed experts, E."""
+        return int(self.params["w_down_EFD"].shape[0])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type that the layer computes in."""
+        return self.params["w_down_EFD"].dtype
+
+    def astype(self, dtype: str) -> MoELayer:
+        """Return a copy that computes in another dtype."""
+        check_choice("dtype", np.dtype(dtype).name, FLOATS)
+        return replace(
+            self,
+            params={name: array.astype(dtype) for name, array in self.params.items()},
+            buffers={name: array.astype(dtype) for name, array in self.buffers.items()},
+        )
+
+    def __call__(self, x_ND: np.ndarray) -> np.ndarray:
+        """Return y, (N, D), for x, (N, D)."""
+        return self.forward(x_ND)[0]
+
+    def route(
+        self,
+        x_ND: np.ndarray,
+        token_ids: np.ndarray | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Routing:
+        """Return who would go where, without running any expert."""
+        return self._route(self._check_x(x_ND), token_ids, rng)[0]
+
+    def forward(
+        self,
+        x_ND: np.ndarray,
+        rng: np.random.Generator | None = None,
+        token_ids: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, LayerContext]:
+        """Return y and what backward needs.
+
+        Parameters
+        ----------
+        x_ND
+            Tokens, (N, D), float32 or float64; N may be 0.
+        rng
+            Source of router noise while training; without it there is none.
+        token_ids
+            (N,) integers, for routers that use them.
+
+        Raises
+        ------
+        ValueError
+            If x has another shape or dtype, or holds NaN or infinity.
+        """
+        x_ND = self._check_x(x_ND)
+        routing, x_gate_ND, perturb_ND = self._route(x_ND, token_ids, rng)
+        plan = kernels.dispatch_plan(
+            routing.token_A, routing.expert_A, routing.kept_A, routing.n_tokens, routing.n_experts
+        )
+        up_EDH, down_EFD = self._weights(self.params)
+        y_SD, h_SH, rows = kernels.experts_forward(x_ND, plan, up_EDH, down_EFD, self.activation)
+        weight_S = routing.weight_A[plan.assignment_S]
+        y_ND = kernels.combine(y_SD, weight_S, plan)
+        flops = 2 * x_ND.size * len(self.router.projections) * self.n_experts
+        flops += rows * expert_flops(self.d_model, self.d_expert, self.activation)
+        shared_h_NH = None
+        if self._has_shared:
+            up_DH, down_FD = self._shared_weights(self.params)
+            shared_ND, shared_h_NH, rows_shared = _dense_forward(
+                x_ND, up_DH, down_FD, self.activation
+            )
+            y_ND += shared_ND
+            flops += rows_shared * expert_flops(self.d_model, len(down_FD), self.activation)
+        context = LayerContext(
+            routing, plan, rows, flops, x_ND, x_gate_ND, perturb_ND, weight_S, h_SH, y_SD,
+            shared_h_NH,
+        )  # fmt: skip
+        return y_ND, context
+
+    def backward(
+        self, dy_ND: np.ndarray, ctx: LayerContext, dlogits_NE: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Arrays]:
+        """Return the gradient at x and at every parameter.
+
+        Parameters
+        ----------
+        dy_ND
+            Gradient at y, (N, D).
+        ctx
+            From `forward`; it stays valid for further calls.
+        dlogits_NE
+            Gradient that reaches the logits from elsewhere, such as a balance loss.
+
+        Returns
+        -------
+        dx_ND, grads
+            `grads` has the keys and shapes of `params`.
+        """
+        dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
+        dy_ND = dy_ND.astype(self.dtype, copy=False)
+        up_EDH, down_EFD = self._weights(self.params)
+        dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
+            dy_ND, ctx.x_ND, ctx.h_SH, ctx.weight_S, ctx.plan, up_EDH, down_EFD, self.activation
+        )
+        dx_ND = kernels.combine(dx_SD, np.ones_like(dweight_S), ctx.plan)
+        grads: Arrays = {up_name(self.activation): dup_EDH, "w_down_EFD": ddown_EFD}
+
+        dweight_A = np.zeros(ctx.routing.n_assignments, self.dtype)
+        dweight_A[ctx.plan.assignment_S] = dweight_S
+        dgate_NE = self.router.backward(ctx.routing, dweight_A)
+        if self._has_shared:
+            dshared_ND, dup_DH, ddown_FD = self._shared_backward(dy_ND, ctx)
+            dx_ND += dshared_ND
+            grads[_shared_name(up_name(self.activation))] = dup_DH
+            grads[_shared_name("w_down_EFD")] = ddown_FD
+        projected = dict(self.router.backward_projections(ctx.routing, dgate_NE))
+        if dlogits_NE is not None:
+            projected["gate"] = projected["gate"] + dlogits_NE
+        if "gate_bias_E" in self.params:
+            grads["gate_bias_E"] = projected["gate"].sum(axis=0)
+        for name, dout_NE in projected.items():
+            grads[f"{name}_DE"] = kernels.matmul_tn(ctx.x_gate_ND, dout_NE)
+            dgate_ND = kernels.matmul_nt(dout_NE, self.params[f"{name}_DE"])
+            dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
+        return dx_ND, {name: grads[name] for name in self.params}
+
+    def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:
+        """Experts that ran for one token and their unweighted results, (K,) and (K, D)."""
+        check_int("token", token, 0, ctx.routing.n_tokens - 1)
+        start, end = ctx.plan.token_start_N1[token : token + 2]
+        slots = ctx.plan.slot_S[start:end]
+        return ctx.routing.expert_A[ctx.plan.assignment_S[slots]], ctx.y_SD[slots]
+
+    @property
+    def n_params(self) -> int:
+        """Numbers in all parameters."""
+        return sum(array.size for array in self.params.values())
+
+    @property
+    def _has_shared(self) -> bool:
+        return _shared_name("w_down_EFD") in self.params
+
+    def _weights(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return params[up_name(self.activation)], params["w_down_EFD"]
+
+    def _shared_weights(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return params[_shared_name(up_name(self.activation))], params[_shared_name("w_down_EFD")]
+
+    def _shared_backward(
+        self, dy_ND: np.ndarray, ctx: LayerContext
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        assert ctx.shared_h_NH is not None
+        up_DH, down_FD = self._shared_weights(self.params)
+        return _dense_backward(dy_ND, ctx.x_ND, ctx.shared_h_NH, up_DH, down_FD, self.activation)
+
+    def _check_x(self, x_ND: np.ndarray) -> np.ndarray:
+        x_ND = check_array("x_ND", x_ND, (None, self.d_model), finite=self.check_finite)
+        return x_ND.astype(self.dtype, copy=False)
+
+    def _route(
+        self, x_ND: np.ndarray, token_ids: np.ndarray | None, rng: np.random.Generator | None
+    ) -> tuple[Routing, np.ndarray, np.ndarray | None]:
+        if token_ids is not None:
+            token_ids = np.asarray(token_ids)
+            if token_ids.shape != (len(x_ND),) or token_ids.dtype.kind not in "iu":
+                raise ValueError(
+                    f"token_ids: got {token_ids.dtype} of shape {token_ids.shape}, "
+                    f"allowed are integers of shape ({len(x_ND)},)"
+                )
+        perturb_ND = self.router.perturb(x_ND, rng)
+        x_gate_ND = x_ND if perturb_ND is None else x_ND * perturb_ND
+        made = {
+            name: kernels.matmul(x_gate_ND, self.params[f"{name}_DE"])
+            for name in self.router.projections
+        }
+        logits_NE = made.pop("gate")
+        if "gate_bias_E" in self.params:
+            logits_NE = logits_NE + self.params["gate_bias_E"]
+        state = {f"{name}_NE": result for name, result in made.items()} | self.buffers
+        routing = self.router.choose(logits_NE, rng=rng, token_ids=token_ids, **state)
+        return self.capacity.apply(routing), x_gate_ND, perturb_ND
+
+
+def _shared_name(name: str) -> str:
+    """`w_down_EFD` to `shared_w_down_FD`: one network, so no expert axis."""
+    stem, shape = name.rsplit("_", 1)
+    return f"{SHARED}{stem}_{shape.removeprefix('E')}"
+
+
+@dataclass(frozen=True)
+class DenseContext:
+    """What `DenseFFN.forward` leaves for backward."""
+
+    x_ND: np.ndarray
+    h_NH: np.ndarray
+    executed_rows: int
+    executed_flops: int
+
+
+@dataclass
+class DenseFFN:
+    """An ordinary feed-forward layer, the yardstick: every token uses every weight.
+
+    Attributes
+    ----------
+    params
+        `w_gate_up_D2F` (SwiGLU: gate half first) or `w_up_DF`, and `w_down_FD`.
+    """
+
+    activation: str
+    params: Arrays
+    check_finite: bool = field(default=True, repr=False)
+
+    @classmethod
+    def init(
+        cls,
+        d_model: int,
+        d_hidden: int,
+        activation: str = "swiglu",
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> DenseFFN:
+        """Make a layer of width `d_hidden` with fresh weights; arguments as in `MoELayer.init`."""
+        check_int("d_model", d_model, 1)
+        check_int("d_hidden", d_hidden, 1)
+        check_int("seed", seed, 0)
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("dtype", np.dtype(dtype).name, FLOATS)
+        made = init_experts(
+            np.random.default_rng(seed), 1, d_model, d_hidden, activation, dtype
+        )
+        params = {
+            _shared_name(name).removeprefix(SHARED): array[0] for name, array in made.items()
+        }
+        return cls(activation, params)
+
+    @property
+    def d_model(self) -> int:
+        """Width of x and y, D."""
+        return int(self.params["w_down_FD"].shape[1])
+
+    @property
+    def d_hidden(self) -> int:
+        """Width inside."""
+        return int(self.params["w_down_FD"].shape[0])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type that the layer computes in."""
+        return self.params["w_down_FD"].dtype
+
+    @property
+    def n_params(self) -> int:
+        """Numbers in all parameters."""
+        return sum(array.size for array in self.params.values())
+
+    def astype(self, dtype: str) -> DenseFFN:
+        """Return a copy that computes in another dtype."""
+        check_choice("dtype", np.dtype(dtype).name, FLOATS)
+        return replace(self, params={n: array.astype(dtype) for n, array in self.params.items()})
+
+    def __call__(self, x_ND: np.ndarray) -> np.ndarray:
+        """Return y, (N, D), for x, (N, D)."""
+        return self.forward(x_ND)[0]
+
+    def forward(
+        self,
+        x_ND: np.ndarray,
+        rng: np.random.Generator | None = None,
+        token_ids: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, DenseContext]:
+        """Return y and what backward needs; `rng` and `token_ids` change nothing here."""
+        x_ND = check_array("x_ND", x_ND, (None, self.d_model), finite=self.check_finite)
+        x_ND = x_ND.astype(self.dtype, copy=False)
+        y_ND, h_NH, rows = _dense_forward(x_ND, *self._weights(), self.activation)
+        flops = rows * expert_flops(self.d_model, self.d_hidden, self.activation)
+        return y_ND, DenseContext(x_ND, h_NH, rows, flops)
+
+    def backward(self, dy_ND: np.ndarray, ctx: DenseContext) -> tuple[np.ndarray, Arrays]:
+        """Return the gradient at x and at every parameter."""
+        dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
+        dx_ND, dup_DH, ddown_FD = _dense_backward(
+            dy_ND.astype(self.dtype, copy=False), ctx.x_ND, ctx.h_NH, *self._weights(),
+            self.activation,
+        )  # fmt: skip
+        names = list(self.params)
+        return dx_ND, {names[0]: dup_DH, names[1]: ddown_FD}
+
+    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+        up_DH, down_FD = self.params.values()
+        return up_DH, down_FD
+
+
+def dense_width(layer: MoELayer, parameters: str) -> int:
+    """Hidden width of the dense layer that matches an MoE layer's experts.
+
+    Parameters
+    ----------
+    parameters
+        'total': as many expert weights as all experts, shared ones included; 'active': as many
+        as one token uses.
+    """
+    check_choice("parameters", parameters, ("total", "active"))
+    shared = len(layer._shared_weights(layer.params)[1]) if layer._has_shared else 0
+    k = layer.router.options().get("k", 1)
+    return shared + layer.d_expert * (layer.n_experts if parameters == "total" else k)
+
+
+__all__ = ["DenseContext", "DenseFFN", "LayerContext", "MoELayer", "dense_width", "n_matrices"]

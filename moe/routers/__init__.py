@@ -1,0 +1,51 @@
+"""One file per router; `ROUTERS` is the registry that menus, tests and docs derive from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from ..errors import check_choice
+from .base import Router
+from .deepseek_v3 import DeepSeekV3
+from .noisy_topk import NoisyTopK
+from .switch import Switch
+from .topk import TopK
+
+ROUTERS: dict[str, type[Router]] = {
+    router.name: router
+    for router in (
+        TopK,
+        NoisyTopK,
+        Switch,
+        DeepSeekV3,
+    )
+}
+
+
+def make_router(name: str, **options: Any) -> Router:
+    """Return a router by registry name.
+
+    Parameters
+    ----------
+    name
+        A key of `ROUTERS`.
+    **options
+        Fields of that router, for example `k=8`.
+
+    Raises
+    ------
+    ValueError
+        If the name, an option's name or its value is not allowed.
+    """
+    router = ROUTERS[check_choice("router", name, ROUTERS)]
+    known = [field.name for field in fields(router)]
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"option of router {name}: got {option!r}, allowed is one of {', '.join(known)}"
+            )
+    return router(**options)
+
+
+__all__ = ["ROUTERS", "Router", "make_router"]

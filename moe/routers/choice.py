@@ -1,0 +1,62 @@
+"""Arithmetic that the token-choice routers share: scores, selection, weights, derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import kernels
+from ..errors import check_array
+from ..routing import Routing
+
+EPS = 1e-20  # DeepSeek-V3 adds it to the sum of chosen scores before dividing
+
+
+def make_scores(logits_NE: np.ndarray, score: str) -> np.ndarray:
+    """Scores of the logits by name: 'softmax' over experts, or 'sigmoid' of each."""
+    made = kernels.softmax(logits_NE) if score == "softmax" else kernels.sigmoid(logits_NE)
+    return np.asarray(made)
+
+
+def biased(scores_NE: np.ndarray, select_bias_E: np.ndarray | None) -> np.ndarray:
+    """Selection scores: scores plus the bias. The bias never enters the weights."""
+    if select_bias_E is None or not select_bias_E.any():
+        return scores_NE
+    bias_E = check_array("select_bias_E", select_bias_E, (scores_NE.shape[1],))
+    return np.asarray(scores_NE + bias_E.astype(scores_NE.dtype))
+
+
+def gather(table_NE: np.ndarray, expert_NK: np.ndarray) -> np.ndarray:
+    """Entries of each row at the chosen experts, (N, K)."""
+    return np.take_along_axis(table_NE, expert_NK.astype(np.intp), axis=1)
+
+
+def scatter(values_NK: np.ndarray, expert_NK: np.ndarray, n_experts: int) -> np.ndarray:
+    """Rows of zeros with the values put at the chosen experts, (N, E)."""
+    table_NE = np.zeros((values_NK.shape[0], n_experts), values_NK.dtype)
+    np.put_along_axis(table_NE, expert_NK.astype(np.intp), values_NK, axis=1)
+    return table_NE
+
+
+def normalize(chosen_NK: np.ndarray) -> np.ndarray:
+    """Weights that sum to one: chosen scores over their sum."""
+    return np.asarray(chosen_NK / (chosen_NK.sum(axis=1, keepdims=True) + EPS))
+
+
+def normalize_backward(chosen_NK: np.ndarray, dweight_NK: np.ndarray) -> np.ndarray:
+    """Gradient at the chosen scores of `normalize`."""
+    total_N1 = chosen_NK.sum(axis=1, keepdims=True) + EPS
+    inner_N1 = (dweight_NK * chosen_NK).sum(axis=1, keepdims=True) / total_N1
+    return np.asarray((dweight_NK - inner_N1) / total_N1)
+
+
+def scores_backward(scores_NE: np.ndarray, dscores_NE: np.ndarray, score: str) -> np.ndarray:
+    """Gradient at the logits, given the gradient at the scores."""
+    if score == "softmax":
+        return np.asarray(kernels.softmax_backward(scores_NE, dscores_NE))
+    return np.asarray(dscores_NE * scores_NE * (1 - scores_NE))
+
+
+def choices(routing: Routing) -> np.ndarray:
+    """Chosen experts of a fixed-k routing as a table, (N, K)."""
+    k = routing.n_assignments // routing.n_tokens if routing.n_tokens else 1
+    return routing.expert_A.reshape(-1, k)

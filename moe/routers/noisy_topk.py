@@ -1,0 +1,108 @@
+"""Noisy top-k: learned noise on the logits while training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .. import kernels
+from ..errors import check_array, check_float, check_int
+from ..routing import Routing
+from .base import Router, check_k
+from .choice import choices, gather, make_scores, scatter
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """log(1 + exp(x)) without overflow."""
+    return np.logaddexp(x, x.dtype.type(0))
+
+
+@dataclass(frozen=True)
+class NoisyTopK(Router):
+    """The sparsely-gated layer of 2017: H = x W_g + N(0, 1) softplus(x W_n), softmax of the top k.
+
+    Without an rng there is no noise. Without noise logits their value is 0, as at W_n's zero
+    initialisation.
+
+    Parameters
+    ----------
+    k
+        Experts per token.
+    noise_floor
+        Added to the noise's standard deviation.
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> r = moe.make_router("noisy_topk", k=2).choose(np.log([[1.0, 2.0, 4.0, 1.0]]))
+    >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()
+    ([2, 1], [0.6667, 0.3333])
+    """
+
+    name: ClassVar[str] = "noisy_topk"
+    title: ClassVar[str] = "Noisy top-k"
+    source: ClassVar[str] = "Sparsely-gated MoE, arXiv 1701.06538, section 2.1"
+    projections: ClassVar[tuple[str, ...]] = ("gate", "noise")
+
+    k: int = 2
+    noise_floor: float = 1e-2
+
+    def __post_init__(self) -> None:
+        check_int("k", self.k, 1)
+        check_float("noise_floor", self.noise_floor, 0.0)
+
+    def check(self, n_experts: int) -> None:
+        """Raise ValueError unless 1 <= k <= n_experts."""
+        super().check(n_experts)
+        check_k(self.k, n_experts)
+
+    def choose(
+        self,
+        logits_NE: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        token_ids: np.ndarray | None = None,
+        noise_NE: np.ndarray | None = None,
+        **state: np.ndarray,
+    ) -> Routing:
+        """Select the k best experts of the noisy logits; see `Router.choose`."""
+        logits_NE = self._check_logits(logits_NE)
+        saved: dict[str, np.ndarray] = {}
+        noisy_NE = logits_NE
+        if rng is not None:
+            if noise_NE is None:
+                noise_NE = np.zeros_like(logits_NE)
+            noise_NE = check_array("noise_NE", noise_NE, logits_NE.shape)
+            draw_NE = rng.standard_normal(logits_NE.shape).astype(logits_NE.dtype)
+            floor = logits_NE.dtype.type(self.noise_floor)
+            noisy_NE = logits_NE + draw_NE * (softplus(noise_NE) + floor)
+            saved = {"draw_NE": draw_NE, "noise_NE": noise_NE, "noisy_NE": noisy_NE}
+        expert_NK = kernels.topk(noisy_NE, self.k)
+        return Routing.from_choices(
+            expert_NK,
+            kernels.softmax(gather(noisy_NE, expert_NK)),
+            logits_NE.shape[1],
+            logits_NE=logits_NE,
+            scores_NE=make_scores(logits_NE, "softmax"),
+            score="softmax",
+            saved=saved,
+        )
+
+    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
+        """Gradient at the clean logits, the same as at the noisy ones; see `Router.backward`."""
+        expert_NK = choices(routing)
+        weight_NK = routing.weight_A.reshape(expert_NK.shape)
+        dchosen_NK = kernels.softmax_backward(weight_NK, dweight_A.reshape(expert_NK.shape))
+        return scatter(dchosen_NK, expert_NK, routing.n_experts)
+
+    def backward_projections(
+        self, routing: Routing, dlogits_NE: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
+        """Gradients at the gate's and the noise's results; the latter is 0 without noise."""
+        if "draw_NE" not in routing.saved:
+            return {"gate": dlogits_NE, "noise": np.zeros_like(dlogits_NE)}
+        slope_NE = kernels.sigmoid(routing.saved["noise_NE"])
+        return {"gate": dlogits_NE, "noise": dlogits_NE * routing.saved["draw_NE"] * slope_NE}

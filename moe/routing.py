@@ -1,0 +1,107 @@
+"""`Routing`: the one object that every router returns, a list of (token, expert, weight)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Which tokens go to which experts, with what weight, and who got in.
+
+    A list of A assignments, not an (N, K) table: some methods have no fixed K.
+
+    Attributes
+    ----------
+    n_tokens, n_experts
+        N and E.
+    token_A, expert_A
+        Token and expert of each assignment, int32; no pair occurs twice.
+    weight_A
+        Weight of the expert's result in the token's sum.
+    rank_A
+        0 for a token's first choice, 1 for its second, ...
+    kept_A
+        False where capacity dropped the assignment.
+    logits_NE, scores_NE
+        The router's logits and the scores made of them, if it has any.
+    score
+        Name of the score function, 'softmax' or 'sigmoid' ('' without scores).
+    saved
+        What the router's backward needs beside these.
+    """
+
+    n_tokens: int
+    n_experts: int
+    token_A: np.ndarray
+    expert_A: np.ndarray
+    weight_A: np.ndarray
+    rank_A: np.ndarray
+    kept_A: np.ndarray
+    logits_NE: np.ndarray | None = None
+    scores_NE: np.ndarray | None = None
+    score: str = ""
+    saved: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def from_choices(
+        cls,
+        expert_NK: np.ndarray,
+        weight_NK: np.ndarray,
+        n_experts: int,
+        *,
+        logits_NE: np.ndarray | None = None,
+        scores_NE: np.ndarray | None = None,
+        score: str = "",
+        saved: Mapping[str, np.ndarray] | None = None,
+    ) -> Routing:
+        """Build a routing in which each token has k choices, best first; (N, K) arrays."""
+        n_tokens, k = expert_NK.shape
+        return cls(
+            n_tokens=n_tokens,
+            n_experts=n_experts,
+            token_A=np.repeat(np.arange(n_tokens, dtype=np.int32), k),
+            expert_A=expert_NK.reshape(-1).astype(np.int32, copy=False),
+            weight_A=weight_NK.reshape(-1),
+            rank_A=np.tile(np.arange(k, dtype=np.int32), n_tokens),
+            kept_A=np.ones(n_tokens * k, bool),
+            logits_NE=logits_NE,
+            scores_NE=scores_NE,
+            score=score,
+            saved=saved or {},
+        )
+
+    @property
+    def n_assignments(self) -> int:
+        """Assignments asked for, A."""
+        return int(self.token_A.size)
+
+    @cached_property
+    def load(self) -> np.ndarray:
+        """Assignments kept, per expert, (E,) int64."""
+        return np.bincount(self.expert_A[self.kept_A], minlength=self.n_experts)
+
+    @cached_property
+    def proposed_load(self) -> np.ndarray:
+        """Assignments asked for before capacity, per expert, (E,) int64."""
+        return np.bincount(self.expert_A, minlength=self.n_experts)
+
+    @property
+    def dropped(self) -> int:
+        """Number of assignments that capacity dropped."""
+        return int(self.n_assignments - self.kept_A.sum())
+
+    def combine(self) -> np.ndarray:
+        """Dense weights of the kept assignments, (N, E): y = combine() @ experts(x)."""
+        dense_NE = np.zeros((self.n_tokens, self.n_experts), self.weight_A.dtype)
+        kept = self.kept_A
+        dense_NE[self.token_A[kept], self.expert_A[kept]] = self.weight_A[kept]
+        return dense_NE
+
+    def with_kept(self, kept_A: np.ndarray) -> Routing:
+        """Return the same routing with another set of kept assignments, (A,) bool."""
+        return replace(self, kept_A=kept_A)

@@ -1,0 +1,276 @@
+"""Training as a generator of records: embedding -> MoE layer (with a residual path) -> output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import kernels, metrics
+from .balance import BALANCERS, Balancer, make_balancer
+from .capacity import DROP_POLICIES, NO_LIMIT, Capacity
+from .data import TASKS, make_task
+from .errors import check_choice, check_float, check_int
+from .experts import ACTIVATIONS
+from .layer import LayerContext, MoELayer
+from .optim import Adam
+from .routers import ROUTERS, Router, make_router
+
+EMBEDDING_SPREAD = 0.3  # small inputs leave the gate undecided at first, as in large models
+
+
+def option(default: Any, help_text: str) -> Any:
+    """Return a dataclass field that carries its own help text."""
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of one run; the defaults show collapse within seconds on two cores.
+
+    The same fields are the command line's flags, the app's controls and a run's JSON; what each
+    means is its field's `help`.
+    """
+
+    task: str = option("text", "What to learn: a key of moe.data.TASKS.")
+    router: str = option("topk", "How tokens choose experts: a key of moe.ROUTERS.")
+    k: int = option(2, "Experts per token, for routers that take it.")
+    balance: str = option("none", "What keeps the load even: a key of moe.BALANCERS.")
+    balance_rate: float | None = option(None, "Its strength; by default one for short runs.")
+    n_experts: int = option(16, "Routed experts.")
+    d_model: int = option(64, "Width of a token's vector.")
+    d_expert: int = option(64, "Width inside an expert.")
+    n_shared: int = option(0, "Shared experts, which every token uses.")
+    activation: str = option("swiglu", "What an expert computes: swiglu, gelu or relu.")
+    capacity_factor: float | None = option(None, "Room per expert over the fair share.")
+    drop: str = option("none", "Who is dropped when an expert is full: order, score or none.")
+    steps: int = option(300, "Training steps.")
+    batch: int = option(1024, "Tokens per step.")
+    context: int = option(6, "Bytes of text that the model sees.")
+    learning_rate: float = option(1e-2, "Adam's step size.")
+    seed: int = option(0, "Same seed, same bits, at any number of threads.")
+    text: str | None = option(None, "Path of your own text file to learn from.")
+
+    def __post_init__(self) -> None:
+        check_choice("task", self.task, TASKS)
+        check_choice("router", self.router, ROUTERS)
+        check_choice("balance", self.balance, BALANCERS)
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("drop", self.drop, DROP_POLICIES)
+        check_int("n_experts", self.n_experts, 1, 1024)
+        check_int("k", self.k, 1, self.n_experts, f"n_experts is {self.n_experts}")
+        check_int("d_model", self.d_model, 1, 4096)
+        check_int("d_expert", self.d_expert, 1, 16384)
+        check_int("n_shared", self.n_shared, 0, 64)
+        check_int("steps", self.steps, 1, 1_000_000)
+        check_int("batch", self.batch, 1, 1 << 20)
+        check_int("context", self.context, 1, 64)
+        check_int("seed", self.seed, 0)
+        check_float("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
+        if self.balance_rate is not None:
+            check_float("balance_rate", self.balance_rate, 0.0)
+        if self.capacity_factor is not None:
+            check_float("capacity_factor", self.capacity_factor, 0.0, open_low=True)
+        if (self.capacity_factor is None) != (self.drop == "none"):
+            raise ValueError(
+                f"drop: got {self.drop!r} with capacity_factor {self.capacity_factor}, allowed is "
+                "'order' or 'score' with a capacity_factor, or neither"
+            )
+        needs = BALANCERS[self.balance].needs
+        if needs and needs not in ROUTERS[self.router].buffers:
+            fit = [name for name, router in ROUTERS.items() if needs in router.buffers]
+            raise ValueError(
+                f"balance: got {self.balance!r} with router {self.router!r}, allowed is "
+                f"it with one of {', '.join(fit)}"
+            )
+
+    def make_router(self) -> Router:
+        """Return the router that these settings name."""
+        takes_k = "k" in make_router(self.router).options()
+        return make_router(self.router, **({"k": self.k} if takes_k else {}))
+
+    def make_balancer(self) -> Balancer:
+        """Return the balancer that these settings name, at its strength for short runs."""
+        kind = BALANCERS[self.balance]
+        if not kind.rate_name:
+            return make_balancer(self.balance)
+        rate = kind.short_run_rate if self.balance_rate is None else self.balance_rate
+        return make_balancer(self.balance, **{kind.rate_name: rate})
+
+    def make_capacity(self) -> Capacity:
+        """Return the capacity that these settings name."""
+        if self.capacity_factor is None:
+            return NO_LIMIT
+        return Capacity(self.capacity_factor, self.drop)
+
+
+@dataclass(frozen=True)
+class TrainRecord:
+    """What one step shows.
+
+    Attributes
+    ----------
+    step
+        From 0.
+    loss
+        Task loss in nats (cross-entropy) or squared error, of this step's batch.
+    balance_loss
+        What the balancer adds.
+    load, proposed
+        Assignments kept, and asked for, per expert, (E,).
+    max_vio, cv, dead
+        Of `proposed`, what the router wants: see `moe.metrics`; `dead` counts experts that no
+        token of the batch chose.
+    dropped
+        Share of the assignments that capacity dropped.
+    executed_flops
+        Forward floating-point operations that the layer counted.
+    data
+        Start of the SHA-256 of the task's data.
+    """
+
+    step: int
+    loss: float
+    balance_loss: float
+    load: np.ndarray
+    proposed: np.ndarray
+    max_vio: float
+    cv: float
+    dead: int
+    dropped: float
+    executed_flops: int
+    data: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers and lists, ready for `json.dumps`."""
+        plain = asdict(self)
+        return plain | {"load": self.load.tolist(), "proposed": self.proposed.tolist()}
+
+
+class Trainer:
+    """A model in training; `run` yields records, and the layer can be looked at in between.
+
+    Attributes
+    ----------
+    settings, task, layer, params, balancer
+        `params` holds the arrays around the layer: the embedding (or input map) and the output.
+    """
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.settings = settings
+        self.task = make_task(settings.task, context=settings.context, text=settings.text)
+        self.layer = MoELayer.init(
+            settings.d_model,
+            settings.d_expert,
+            settings.n_experts,
+            router=settings.make_router(),
+            n_shared=settings.n_shared,
+            activation=settings.activation,
+            seed=settings.seed,
+            capacity=settings.make_capacity(),
+        )
+        self.layer.check_finite = False
+        self.balancer = settings.make_balancer()
+        # Separate streams: the batches stay the same whatever noise the router draws.
+        init, self._data_rng, self._noise_rng = (
+            np.random.default_rng(s) for s in np.random.SeedSequence(settings.seed).spawn(3)
+        )
+        self.params = self._init_params(init)
+        self._adam = Adam(settings.learning_rate)
+        self._step = 0
+
+    def _init_params(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        d_model, n_out = self.settings.d_model, self.task.n_outputs
+        if self.task.n_vocab:
+            shape: tuple[int, ...] = (self.settings.context, self.task.n_vocab, d_model)
+            spread = EMBEDDING_SPREAD / np.sqrt(self.settings.context)
+            made = {"table_CVD": rng.standard_normal(shape) * spread}
+        else:
+            made = {
+                "in_ID": rng.standard_normal((self.task.n_inputs, d_model)),
+                "in_bias_D": rng.standard_normal(d_model),
+            }
+        made["out_DV"] = rng.standard_normal((d_model, n_out)) * 0.02
+        return {name: array.astype(np.float32) for name, array in made.items()}
+
+    def embed(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the layer's input for task inputs: token windows (N, C) or points (N, I)."""
+        if self.task.n_vocab:
+            return np.asarray(kernels.embed(self.params["table_CVD"], inputs))
+        x_NI = np.ascontiguousarray(inputs, np.float32)
+        return np.asarray(kernels.matmul(x_NI, self.params["in_ID"]) + self.params["in_bias_D"])
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the outputs (N, V) for task inputs, without router noise."""
+        x_ND = self.embed(inputs)
+        return np.asarray(kernels.matmul(x_ND + self.layer(x_ND), self.params["out_DV"]))
+
+    def evaluate(self, size: int = 4096, seed: int = 0) -> float:
+        """Mean loss on data that training never draws."""
+        inputs, target = self.task.held_out(np.random.default_rng(seed), size)
+        return self._loss(self.predict(inputs), target)[0]
+
+    def run(self) -> Iterator[TrainRecord]:
+        """Yield one record a step until `settings.steps` are done; resumable."""
+        while self._step < self.settings.steps:
+            yield self.step()
+
+    def step(self) -> TrainRecord:
+        """Do one training step."""
+        inputs, target = self.task.draw(self._data_rng, self.settings.batch)
+        x_ND = self.embed(inputs)
+        y_ND, ctx = self.layer.forward(x_ND, rng=self._noise_rng)
+        h_ND = x_ND + y_ND
+        loss, dout_NV = self._loss(kernels.matmul(h_ND, self.params["out_DV"]), target)
+        balance = self.balancer.loss(ctx.routing)
+
+        grads = {"out_DV": kernels.matmul_tn(h_ND, dout_NV)}
+        dh_ND = kernels.matmul_nt(dout_NV, self.params["out_DV"])
+        dx_ND, layer_grads = self.layer.backward(dh_ND, ctx, balance.dlogits_NE)
+        dx_ND += dh_ND
+        if self.task.n_vocab:
+            grads["table_CVD"] = kernels.embed_backward(dx_ND, inputs, self.task.n_vocab)
+        else:
+            x_NI = np.ascontiguousarray(inputs, np.float32)
+            grads |= {"in_ID": kernels.matmul_tn(x_NI, dx_ND), "in_bias_D": dx_ND.sum(axis=0)}
+        self._adam.step(self.params | self.layer.params, grads | layer_grads)
+        self.balancer.update(self.layer.buffers, ctx.routing)
+        record = self._record(ctx, loss, balance.value)
+        self._step += 1
+        return record
+
+    def _loss(self, out_NV: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+        if self.task.n_classes:
+            loss, dout_NV = kernels.cross_entropy(out_NV, target)
+            return float(loss), dout_NV
+        error_NV = out_NV - target.astype(np.float32)
+        return float((error_NV.astype(np.float64) ** 2).mean()), 2 * error_NV / error_NV.size
+
+    def _record(self, ctx: LayerContext, loss: float, balance_loss: float) -> TrainRecord:
+        routing = ctx.routing
+        return TrainRecord(
+            step=self._step,
+            loss=loss,
+            balance_loss=balance_loss,
+            load=routing.load,
+            proposed=routing.proposed_load,
+            max_vio=metrics.max_vio(routing.proposed_load),
+            cv=metrics.coefficient_of_variation(routing.proposed_load),
+            dead=metrics.dead_experts(routing.proposed_load),
+            dropped=metrics.drop_rate(routing),
+            executed_flops=ctx.executed_flops,
+            data=self.task.sha256[:12],
+        )
+
+
+def train(settings: TrainSettings) -> Iterator[TrainRecord]:
+    """Train and yield a record per step.
+
+    Raises
+    ------
+    ValueError
+        If the user's text cannot be used.
+    """
+    yield from Trainer(settings).run()

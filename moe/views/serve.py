@@ -1,0 +1,43 @@
+"""Start the app's server, from a checkout or from an installed wheel."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+
+def app_file() -> Path:
+    """Return the app's script: in the checkout beside the package, or inside the wheel.
+
+    Raises
+    ------
+    ValueError
+        If neither is there.
+    """
+    package = Path(__file__).parent.parent
+    for candidate in (package.parent / "app.py", package / "_app" / "app.py"):
+        if candidate.is_file() and (candidate.parent / ".streamlit" / "config.toml").is_file():
+            return candidate
+    raise ValueError("app: got an installation without app.py, allowed is a complete one")
+
+
+def warm_up() -> None:
+    """Import and load what pages need while the browser still fetches its own files."""
+    from ..lab.warm import warm
+    from . import app
+
+    for _ in warm():
+        pass
+    app.first_page_ready()
+
+
+def serve(script: Path, port: int, browser: bool) -> None:
+    """Run Streamlit in this process until it is stopped."""
+    from streamlit.web import cli as streamlit_cli
+
+    threading.Thread(target=warm_up, daemon=True).start()
+    headless = "false" if browser else "true"
+    options = ["--server.port", str(port), "--server.headless", headless]
+    sys.argv = ["streamlit", "run", str(script), *options]
+    streamlit_cli.main()

@@ -1,0 +1,261 @@
+"""What holds for every entry of the registries, whatever comes later."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from gradients import worst_error
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import moe
+from moe.balance import affinity
+from moe.capacity import DROP_POLICIES, Capacity
+
+ROUTERS = list(moe.ROUTERS)
+BALANCERS = list(moe.BALANCERS)
+
+
+def check_routing(routing: moe.Routing, n_tokens: int, n_experts: int) -> None:
+    """Assert that it is a valid list of assignments."""
+    assert (routing.n_tokens, routing.n_experts) == (n_tokens, n_experts)
+    sizes = {
+        a.shape
+        for a in (
+            routing.token_A, routing.expert_A, routing.weight_A, routing.rank_A, routing.kept_A
+        )
+    }  # fmt: skip
+    assert sizes == {(routing.n_assignments,)}
+    assert np.isfinite(routing.weight_A).all()
+    assert routing.kept_A.dtype == bool
+    if routing.n_assignments:
+        assert 0 <= routing.token_A.min() and routing.token_A.max() < n_tokens
+        assert 0 <= routing.expert_A.min() and routing.expert_A.max() < n_experts
+    pairs = routing.token_A.astype(np.int64) * n_experts + routing.expert_A
+    assert np.unique(pairs).size == pairs.size, "a (token, expert) pair occurs twice"
+    assert routing.load.sum() == routing.kept_A.sum()
+    assert routing.proposed_load.sum() == routing.n_assignments
+    assert routing.dropped == routing.n_assignments - routing.load.sum()
+    dense_NE = routing.combine()
+    assert dense_NE.shape == (n_tokens, n_experts)
+    assert np.isclose(dense_NE.sum(), routing.weight_A[routing.kept_A].sum())
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+@given(
+    n=st.integers(0, 40),
+    e=st.integers(4, 24),
+    scale=st.sampled_from([0.0, 1.0, 30.0, 1e4]),
+    dtype=st.sampled_from(["float32", "float64"]),
+    noise=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=40, deadline=None)
+def test_routing_is_valid_and_deterministic(
+    name: str, n: int, e: int, scale: float, dtype: str, noise: bool, seed: int
+) -> None:
+    logits_NE = (scale * np.random.default_rng(seed).standard_normal((n, e))).astype(dtype)
+    before = logits_NE.copy()
+    router = moe.make_router(name)
+    ids = np.arange(n)
+
+    def route() -> moe.Routing:
+        rng = np.random.default_rng(seed) if noise else None
+        return router.choose(logits_NE, rng=rng, token_ids=ids)
+
+    first, second = route(), route()
+    check_routing(first, n, e)
+    assert np.array_equal(logits_NE, before)
+    assert first.weight_A.dtype == dtype
+    assert first.weight_A.tobytes() == second.weight_A.tobytes()
+    assert first.expert_A.tobytes() == second.expert_A.tobytes()
+    dlogits_NE = router.backward(first, np.ones_like(first.weight_A))
+    assert dlogits_NE.shape == logits_NE.shape and np.isfinite(dlogits_NE).all()
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_registry_entry_names_itself(name: str) -> None:
+    router = moe.ROUTERS[name]
+    assert router.name == name and router.title and "arXiv" in router.source
+    assert isinstance(router.causal, bool)
+    assert dataclasses.is_dataclass(router) and router.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert "Examples\n    --------" in (router.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_a_causal_router_does_not_look_ahead(name: str, rng: np.random.Generator) -> None:
+    router = moe.make_router(name)
+    logits_NE = rng.standard_normal((30, 8))
+    changed_NE = logits_NE.copy()
+    changed_NE[20:] = rng.standard_normal((10, 8)) * 5
+    before, after = router.choose(logits_NE), router.choose(changed_NE)
+    early = [r.combine()[:20] for r in (before, after)]
+    assert np.array_equal(*early) == router.causal
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("activation", ["swiglu", "gelu", "relu"])
+@pytest.mark.parametrize("n_shared", [0, 2])
+def test_gradients_equal_finite_differences(
+    name: str, activation: str, n_shared: int, rng: np.random.Generator
+) -> None:
+    layer = moe.MoELayer.init(
+        10, 7, 6, router=name, k=3, n_shared=n_shared, activation=activation, dtype="float64"
+    )
+    for array in layer.buffers.values():
+        array[:] = np.linspace(-0.05, 0.05, array.size)
+    for name_, array in layer.params.items():
+        if not array.any():
+            array[:] = 0.1 * rng.standard_normal(array.shape)
+    x_ND, g_ND = rng.standard_normal((2, 23, 10))
+
+    def forward() -> tuple[np.ndarray, object]:
+        return layer.forward(x_ND, rng=np.random.default_rng(7))
+
+    y_ND, ctx = forward()
+    dx_ND, grads = layer.backward(g_ND, ctx)  # type: ignore[arg-type]
+    assert list(grads) == list(layer.params)
+    error = worst_error(
+        lambda: float((forward()[0] * g_ND).sum()),
+        layer.params | {"x": x_ND},
+        grads | {"x": dx_ND},
+    )
+    assert error <= 1e-6
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("n_tokens", [0, 1])
+def test_empty_batch_and_single_token(name: str, n_tokens: int) -> None:
+    layer = moe.MoELayer.init(6, 5, 4, router=name, n_shared=1)
+    y_ND, ctx = layer.forward(np.ones((n_tokens, 6), np.float32))
+    dx_ND, grads = layer.backward(np.ones_like(y_ND), ctx)
+    assert y_ND.shape == dx_ND.shape == (n_tokens, 6)
+    assert all(np.isfinite(grad).all() for grad in grads.values())
+    if n_tokens == 0:
+        assert not any(grad.any() for grad in grads.values())
+
+
+@pytest.mark.parametrize("name", [n for n in ROUTERS if "k" in moe.make_router(n).options()])
+def test_k_may_be_as_large_as_e_and_no_larger(name: str) -> None:
+    logits_NE = np.random.default_rng(0).standard_normal((5, 4))
+    check_routing(moe.make_router(name, k=4).choose(logits_NE), 5, 4)
+    with pytest.raises(ValueError, match=r"k: got 5, allowed is a whole number in 1\.\.4"):
+        moe.make_router(name, k=5).choose(logits_NE)
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_ties_go_to_the_lower_expert(name: str) -> None:
+    routing = moe.make_router(name).choose(np.zeros((3, 8)))
+    k = routing.n_assignments // 3
+    assert routing.expert_A.reshape(3, k).tolist() == [list(range(k))] * 3
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_the_selection_bias_never_enters_the_weights(
+    name: str, rng: np.random.Generator
+) -> None:
+    if "select_bias_E" not in moe.ROUTERS[name].buffers:
+        return
+    router = moe.make_router(name)
+    logits_NE = rng.standard_normal((50, 8))
+    free = router.choose(logits_NE)
+    steered = router.choose(logits_NE, select_bias_E=np.full(8, -0.3))
+    assert np.array_equal(free.expert_A, steered.expert_A)  # a common bias moves nobody
+    assert np.array_equal(free.weight_A, steered.weight_A)
+    pull_E = np.zeros(8)
+    pull_E[3] = 10
+    assert (router.choose(logits_NE, select_bias_E=pull_E).load[3]) == 50
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+@pytest.mark.parametrize("router", ROUTERS)
+def test_balance_loss_gradient_equals_finite_differences(
+    name: str, router: str, rng: np.random.Generator
+) -> None:
+    chooser = moe.make_router(router)
+    balancer = moe.make_balancer(name)
+    logits_NE = rng.standard_normal((40, 8)) * 2
+    loss = balancer.loss(chooser.choose(logits_NE))
+    gradient = loss.dlogits_NE
+    if gradient is None:
+        assert loss.value == 0
+        return
+    error = worst_error(
+        lambda: balancer.loss(chooser.choose(logits_NE)).value,
+        {"logits": logits_NE},
+        {"logits": gradient},
+        probes=20,
+    )
+    assert error <= 1e-8
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+def test_balancers_accept_an_empty_batch(name: str) -> None:
+    layer = moe.MoELayer.init(4, 4, 4)
+    routing = layer.route(np.zeros((0, 4)))
+    balancer = moe.make_balancer(name)
+    assert balancer.loss(routing).value == 0
+    balancer.update(layer.buffers, routing)
+    assert not layer.buffers["select_bias_E"].any()
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+def test_balancer_names_itself(name: str) -> None:
+    balancer = moe.BALANCERS[name]
+    assert balancer.name == name and balancer.title and balancer.source
+    if balancer.rate_name:
+        assert balancer.short_run_rate > 0
+        with pytest.raises(ValueError, match=balancer.rate_name):
+            moe.make_balancer(name, **{balancer.rate_name: -1.0})
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_affinities_sum_to_one(router: str, rng: np.random.Generator) -> None:
+    p_NE = affinity(moe.make_router(router).choose(rng.standard_normal((9, 5))))
+    assert np.allclose(p_NE.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("drop", DROP_POLICIES)
+@given(
+    n=st.integers(0, 60),
+    e=st.integers(2, 10),
+    factor=st.sampled_from([0.1, 0.5, 1.0, 1.25, 8.0]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_capacity_keeps_the_limit_and_conserves(
+    drop: str, n: int, e: int, factor: float, seed: int
+) -> None:
+    capacity = Capacity(factor, drop)
+    free = moe.make_router("topk").choose(np.random.default_rng(seed).standard_normal((n, e)))
+    capped = capacity.apply(free)
+    check_routing(capped, n, e)
+    if drop == "none":
+        assert capped.dropped == 0
+        return
+    limit = int(np.ceil(2 * n / e * factor))
+    assert capacity.limit(free) == limit
+    assert np.array_equal(capped.load, np.minimum(free.proposed_load, limit))
+    assert np.array_equal(capped.proposed_load, free.proposed_load)
+    for expert in range(e):
+        mine = np.flatnonzero(free.expert_A == expert)
+        key = mine if drop == "order" else sorted(mine, key=lambda a: (-free.weight_A[a], a))
+        assert set(np.flatnonzero(capped.kept_A & (free.expert_A == expert))) == set(
+            np.asarray(key)[:limit].tolist()
+        )
+
+
+@pytest.mark.parametrize("drop", ["order", "score"])
+def test_capacity_says_whether_it_looks_ahead(drop: str) -> None:
+    logits_NE = np.zeros((10, 4))
+    logits_NE[:, 0] = np.linspace(1, 2, 10)  # later tokens want expert 0 more
+    router, capacity = moe.make_router("switch"), Capacity(1.0, drop)
+
+    def early(logits: np.ndarray) -> np.ndarray:
+        return capacity.apply(router.choose(logits)).kept_A[:5]
+
+    changed_NE = logits_NE.copy()
+    changed_NE[5:, 0] = -1  # the future no longer competes
+    assert np.array_equal(early(logits_NE), early(changed_NE)) == capacity.causal
