@@ -77,7 +77,8 @@ browser: # make sure that the tests have a Chromium or Chrome
 	echo "Installing Chromium for the browser tests (once)"; \
 	$$sudo apt-get -qq update; \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null \
-	|| give_up "apt-get could not install it"
+	|| give_up "apt-get could not install it"; \
+	command -v chromium >/dev/null || give_up "the package chromium brought none"
 
 clean: ## remove everything that make made, the environment too
 	@rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

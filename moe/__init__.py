@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .balance import Balancer as Balancer
     from .balance import make_balancer as make_balancer
     from .capacity import Capacity as Capacity
+    from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
-    from .layer import DenseFFN as DenseFFN
     from .layer import MoELayer as MoELayer
     from .routers import ROUTERS as ROUTERS
     from .routers import Router as Router
@@ -30,8 +30,9 @@ __version__ = "0.1.0"
 _HOME = {
     "balance": ("BALANCERS", "Balancer", "make_balancer"),
     "capacity": ("Capacity",),
+    "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),
-    "layer": ("DenseFFN", "MoELayer"),
+    "layer": ("MoELayer",),
     "routers": ("ROUTERS", "Router", "make_router"),
     "routing": ("Routing",),
     "training": ("TrainRecord", "TrainSettings", "Trainer", "train"),

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from typing import Annotated, Any, get_type_hints
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,6 +26,7 @@ cli = typer.Typer(
 )
 err = Console(stderr=True)
 out = Console()
+UsageError: Any = typer.BadParameter.__base__  # its own class in some versions, click's in others
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -237,11 +237,11 @@ def main() -> None:
     """Run the command line; a wrong value ends with one line and exit code 2."""
     try:
         code = cli(standalone_mode=False)
-    except click.UsageError as error:
+    except UsageError as error:
         _fail(error.format_message(), error)
     except ValueError as error:
         _fail(str(error), error)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
@@ -250,6 +250,8 @@ def main() -> None:
 
 def _fail(message: str, error: Exception) -> None:
     one_line = " ".join(message.split())
+    if not one_line:  # `moe` alone has shown its help
+        raise SystemExit(0) from error
     typer.echo(f"moe: {one_line}", err=True)
     raise SystemExit(2) from error
 

@@ -1,4 +1,4 @@
-"""Argument checks and exceptions: each message names the argument, the value and what is allowed."""
+"""Argument checks and exceptions: messages name the argument, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def check_float(
     ValueError
         If it is not such a number.
     """
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
+        value, bool
+    )
     ok = number and math.isfinite(value) and low <= value <= high
     if not ok or (open_low and value == low):
         bound = f"> {low:g}" if open_low else f">= {low:g}"

@@ -25,6 +25,12 @@ def up_name(activation: str) -> str:
     return "w_gate_up_ED2F" if activation in GATED else "w_up_EDF"
 
 
+def dense_name(name: str) -> str:
+    """`w_down_EFD` to `w_down_FD`: the same matrix of one network, without the expert axis."""
+    stem, shape = name.rsplit("_", 1)
+    return f"{stem}_{shape.removeprefix('E')}"
+
+
 def init_experts(
     rng: np.random.Generator,
     n_experts: int,

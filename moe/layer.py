@@ -1,4 +1,4 @@
-"""`MoELayer` and `DenseFFN`: choose, cap, dispatch, apply experts, combine; and back."""
+"""`MoELayer`: choose, cap, dispatch, apply experts, combine; and back."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from . import kernels
 from .capacity import NO_LIMIT, Capacity
+from .dense import dense_backward, dense_forward
 from .errors import FLOATS, check_array, check_choice, check_int
-from .experts import ACTIVATIONS, expert_flops, init_experts, n_matrices, up_name
+from .experts import ACTIVATIONS, dense_name, expert_flops, init_experts, up_name
 from .routers import Router, make_router
 from .routing import Routing
 
 Arrays = dict[str, np.ndarray]
-SHARED = "shared_"
 
 
 @dataclass(frozen=True)
@@ -45,35 +45,6 @@ class LayerContext:
     h_SH: np.ndarray
     y_SD: np.ndarray
     shared_h_NH: np.ndarray | None
-
-
-def _all_tokens_plan(n_tokens: int) -> kernels.Plan:
-    """One expert, every token: how a dense or shared network uses the expert kernels."""
-    slots, ends = np.arange(n_tokens), np.array([0, n_tokens])
-    return kernels.Plan(slots, slots, ends, slots, np.arange(n_tokens + 1))
-
-
-def _dense_forward(
-    x_ND: np.ndarray, up_DH: np.ndarray, down_FD: np.ndarray, activation: str
-) -> tuple[np.ndarray, np.ndarray, int]:
-    plan = _all_tokens_plan(len(x_ND))
-    y_ND, h_NH, rows = kernels.experts_forward(x_ND, plan, up_DH[None], down_FD[None], activation)
-    return y_ND, h_NH, rows
-
-
-def _dense_backward(
-    dy_ND: np.ndarray,
-    x_ND: np.ndarray,
-    h_NH: np.ndarray,
-    up_DH: np.ndarray,
-    down_FD: np.ndarray,
-    activation: str,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    dx_ND, _, dup_1DH, ddown_1FD, _ = kernels.experts_backward(
-        dy_ND, x_ND, h_NH, np.ones(len(x_ND), x_ND.dtype), _all_tokens_plan(len(x_ND)),
-        up_DH[None], down_FD[None], activation,
-    )  # fmt: skip
-    return dx_ND, dup_1DH[0], ddown_1FD[0]
 
 
 @dataclass
@@ -250,7 +221,7 @@ class MoELayer:
         shared_h_NH = None
         if self._has_shared:
             up_DH, down_FD = self._shared_weights(self.params)
-            shared_ND, shared_h_NH, rows_shared = _dense_forward(
+            shared_ND, shared_h_NH, rows_shared = dense_forward(
                 x_ND, up_DH, down_FD, self.activation
             )
             y_ND += shared_ND
@@ -335,7 +306,7 @@ class MoELayer:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         assert ctx.shared_h_NH is not None
         up_DH, down_FD = self._shared_weights(self.params)
-        return _dense_backward(dy_ND, ctx.x_ND, ctx.shared_h_NH, up_DH, down_FD, self.activation)
+        return dense_backward(dy_ND, ctx.x_ND, ctx.shared_h_NH, up_DH, down_FD, self.activation)
 
     def _check_x(self, x_ND: np.ndarray) -> np.ndarray:
         x_ND = check_array("x_ND", x_ND, (None, self.d_model), finite=self.check_finite)
@@ -366,128 +337,5 @@ class MoELayer:
 
 
 def _shared_name(name: str) -> str:
-    """`w_down_EFD` to `shared_w_down_FD`: one network, so no expert axis."""
-    stem, shape = name.rsplit("_", 1)
-    return f"{SHARED}{stem}_{shape.removeprefix('E')}"
-
-
-@dataclass(frozen=True)
-class DenseContext:
-    """What `DenseFFN.forward` leaves for backward."""
-
-    x_ND: np.ndarray
-    h_NH: np.ndarray
-    executed_rows: int
-    executed_flops: int
-
-
-@dataclass
-class DenseFFN:
-    """An ordinary feed-forward layer, the yardstick: every token uses every weight.
-
-    Attributes
-    ----------
-    params
-        `w_gate_up_D2F` (SwiGLU: gate half first) or `w_up_DF`, and `w_down_FD`.
-    """
-
-    activation: str
-    params: Arrays
-    check_finite: bool = field(default=True, repr=False)
-
-    @classmethod
-    def init(
-        cls,
-        d_model: int,
-        d_hidden: int,
-        activation: str = "swiglu",
-        seed: int = 0,
-        dtype: str = "float32",
-    ) -> DenseFFN:
-        """Make a layer of width `d_hidden` with fresh weights; arguments as in `MoELayer.init`."""
-        check_int("d_model", d_model, 1)
-        check_int("d_hidden", d_hidden, 1)
-        check_int("seed", seed, 0)
-        check_choice("activation", activation, ACTIVATIONS)
-        check_choice("dtype", np.dtype(dtype).name, FLOATS)
-        made = init_experts(
-            np.random.default_rng(seed), 1, d_model, d_hidden, activation, dtype
-        )
-        params = {
-            _shared_name(name).removeprefix(SHARED): array[0] for name, array in made.items()
-        }
-        return cls(activation, params)
-
-    @property
-    def d_model(self) -> int:
-        """Width of x and y, D."""
-        return int(self.params["w_down_FD"].shape[1])
-
-    @property
-    def d_hidden(self) -> int:
-        """Width inside."""
-        return int(self.params["w_down_FD"].shape[0])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type that the layer computes in."""
-        return self.params["w_down_FD"].dtype
-
-    @property
-    def n_params(self) -> int:
-        """Numbers in all parameters."""
-        return sum(array.size for array in self.params.values())
-
-    def astype(self, dtype: str) -> DenseFFN:
-        """Return a copy that computes in another dtype."""
-        check_choice("dtype", np.dtype(dtype).name, FLOATS)
-        return replace(self, params={n: array.astype(dtype) for n, array in self.params.items()})
-
-    def __call__(self, x_ND: np.ndarray) -> np.ndarray:
-        """Return y, (N, D), for x, (N, D)."""
-        return self.forward(x_ND)[0]
-
-    def forward(
-        self,
-        x_ND: np.ndarray,
-        rng: np.random.Generator | None = None,
-        token_ids: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, DenseContext]:
-        """Return y and what backward needs; `rng` and `token_ids` change nothing here."""
-        x_ND = check_array("x_ND", x_ND, (None, self.d_model), finite=self.check_finite)
-        x_ND = x_ND.astype(self.dtype, copy=False)
-        y_ND, h_NH, rows = _dense_forward(x_ND, *self._weights(), self.activation)
-        flops = rows * expert_flops(self.d_model, self.d_hidden, self.activation)
-        return y_ND, DenseContext(x_ND, h_NH, rows, flops)
-
-    def backward(self, dy_ND: np.ndarray, ctx: DenseContext) -> tuple[np.ndarray, Arrays]:
-        """Return the gradient at x and at every parameter."""
-        dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
-        dx_ND, dup_DH, ddown_FD = _dense_backward(
-            dy_ND.astype(self.dtype, copy=False), ctx.x_ND, ctx.h_NH, *self._weights(),
-            self.activation,
-        )  # fmt: skip
-        names = list(self.params)
-        return dx_ND, {names[0]: dup_DH, names[1]: ddown_FD}
-
-    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
-        up_DH, down_FD = self.params.values()
-        return up_DH, down_FD
-
-
-def dense_width(layer: MoELayer, parameters: str) -> int:
-    """Hidden width of the dense layer that matches an MoE layer's experts.
-
-    Parameters
-    ----------
-    parameters
-        'total': as many expert weights as all experts, shared ones included; 'active': as many
-        as one token uses.
-    """
-    check_choice("parameters", parameters, ("total", "active"))
-    shared = len(layer._shared_weights(layer.params)[1]) if layer._has_shared else 0
-    k = layer.router.options().get("k", 1)
-    return shared + layer.d_expert * (layer.n_experts if parameters == "total" else k)
-
-
-__all__ = ["DenseContext", "DenseFFN", "LayerContext", "MoELayer", "dense_width", "n_matrices"]
+    """`w_down_EFD` to `shared_w_down_FD`."""
+    return f"shared_{dense_name(name)}"

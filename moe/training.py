@@ -273,4 +273,4 @@ def train(settings: TrainSettings) -> Iterator[TrainRecord]:
     ValueError
         If the user's text cannot be used.
     """
-    yield from Trainer(settings).run()
+    return Trainer(settings).run()

@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from gradients import worst_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import moe
 from moe.balance import affinity
 from moe.capacity import DROP_POLICIES, Capacity
+from tests.gradients import worst_error
 
 ROUTERS = list(moe.ROUTERS)
 BALANCERS = list(moe.BALANCERS)
@@ -31,8 +31,8 @@ def check_routing(routing: moe.Routing, n_tokens: int, n_experts: int) -> None:
     assert np.isfinite(routing.weight_A).all()
     assert routing.kept_A.dtype == bool
     if routing.n_assignments:
-        assert 0 <= routing.token_A.min() and routing.token_A.max() < n_tokens
-        assert 0 <= routing.expert_A.min() and routing.expert_A.max() < n_experts
+        assert routing.token_A.min() >= 0 and routing.token_A.max() < n_tokens
+        assert routing.expert_A.min() >= 0 and routing.expert_A.max() < n_experts
     pairs = routing.token_A.astype(np.int64) * n_experts + routing.expert_A
     assert np.unique(pairs).size == pairs.size, "a (token, expert) pair occurs twice"
     assert routing.load.sum() == routing.kept_A.sum()
@@ -106,7 +106,7 @@ def test_gradients_equal_finite_differences(
     )
     for array in layer.buffers.values():
         array[:] = np.linspace(-0.05, 0.05, array.size)
-    for name_, array in layer.params.items():
+    for array in layer.params.values():
         if not array.any():
             array[:] = 0.1 * rng.standard_normal(array.shape)
     x_ND, g_ND = rng.standard_normal((2, 23, 10))
@@ -114,7 +114,7 @@ def test_gradients_equal_finite_differences(
     def forward() -> tuple[np.ndarray, object]:
         return layer.forward(x_ND, rng=np.random.default_rng(7))
 
-    y_ND, ctx = forward()
+    _, ctx = forward()
     dx_ND, grads = layer.backward(g_ND, ctx)  # type: ignore[arg-type]
     assert list(grads) == list(layer.params)
     error = worst_error(
@@ -153,9 +153,7 @@ def test_ties_go_to_the_lower_expert(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROUTERS)
-def test_the_selection_bias_never_enters_the_weights(
-    name: str, rng: np.random.Generator
-) -> None:
+def test_the_selection_bias_never_enters_the_weights(name: str, rng: np.random.Generator) -> None:
     if "select_bias_E" not in moe.ROUTERS[name].buffers:
         return
     router = moe.make_router(name)

@@ -20,6 +20,7 @@ FLOORS = {
     "moe.balance": 2,
     "moe.capacity": 2,
     "moe.experts": 2,
+    "moe.dense": 3,
     "moe.layer": 3,
     "moe.metrics": 3,
     "moe.checkpoints": 4,

@@ -222,7 +222,7 @@ def test_bad_capacity_is_named(factor: object) -> None:
 
 
 def test_dense_gradients_equal_finite_differences(rng: np.random.Generator) -> None:
-    from gradients import worst_error
+    from tests.gradients import worst_error
 
     for activation in ("swiglu", "gelu", "relu"):
         dense = moe.DenseFFN.init(7, 9, activation=activation, dtype="float64")

@@ -99,25 +99,22 @@ class FeedForward:
             n_tokens += 1
         return n_tokens
 
-    def break_even_batch(self, flops_per_s: float, bytes_per_s: float, slack: float = 1.1) -> int:
-        """Smallest batch from which the MoE costs at most `slack` times its equal-active dense.
+    def break_even_batch(self, flops_per_s: float, bytes_per_s: float) -> int:
+        """Smallest batch whose arithmetic takes as long as reading its weights.
 
-        Below it the MoE waits for the weights of experts that few tokens share; from it on,
-        arithmetic hides the reading. Larger batches only help. By the roofline of `seconds`.
+        Below it the layer waits for weights that few tokens share, and fewer operations save no
+        time; from it on, time follows the operations. By the roofline of `seconds`; larger
+        batches only help, as bytes per token fall.
         """
-        dense = self.dense("active")
 
         def hidden(n_tokens: int) -> bool:
-            mine = self.seconds(n_tokens, flops_per_s, bytes_per_s)
-            return mine <= slack * dense.seconds(n_tokens, flops_per_s, bytes_per_s)
+            reading = self.weight_bytes(n_tokens) / bytes_per_s
+            return n_tokens * self.flops_per_token / flops_per_s >= reading
 
-        high = 1
+        low, high = 0, 1
         while not hidden(high):
-            high *= 2
-            if high > 1 << 40:
-                return high
-        low = high // 2
-        while high - low > 1:  # the ratio rises, then falls: search the last crossing
+            low, high = high, 2 * high
+        while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if hidden(middle) else (middle, high)
         return high

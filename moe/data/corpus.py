@@ -180,9 +180,7 @@ def from_bytes(raw: bytes, name: str = "your text") -> Corpus:
     ValueError
         If there are too few or too many.
     """
-    check_int(
-        "bytes of text", len(raw), MIN_FILE_BYTES, MAX_FILE_BYTES, "a text to learn from"
-    )
+    check_int("bytes of text", len(raw), MIN_FILE_BYTES, MAX_FILE_BYTES, "a text to learn from")
     return Corpus((Domain("text", name, "given by the user", np.frombuffer(raw, np.uint8)),))
 
 

@@ -48,14 +48,14 @@ def activate_backward_oracle(h_SH: np.ndarray, da_SF: np.ndarray, activation: st
 
 
 @njit
-def sigmoid_scalar(x):  # type: ignore[no-untyped-def]
+def sigmoid_scalar(x):
     """Logistic function of one number; exp only of what is not positive."""
     small = np.exp(-abs(x))
     return (x * 0 + 1 if x >= 0 else small) / (1 + small)
 
 
 @njit
-def activate_rows(h_SH, code, a_SF):  # type: ignore[no-untyped-def]
+def activate_rows(h_SH, code, a_SF):
     """Fill `a_SF` from `h_SH`; see `activate_oracle`."""
     width = a_SF.shape[1]
     for s in range(h_SH.shape[0]):
@@ -73,7 +73,7 @@ def activate_rows(h_SH, code, a_SF):  # type: ignore[no-untyped-def]
 
 
 @njit
-def activate_backward_rows(h_SH, da_SF, code, dh_SH):  # type: ignore[no-untyped-def]
+def activate_backward_rows(h_SH, da_SF, code, dh_SH):
     """Fill `dh_SH`; see `activate_backward_oracle`."""
     width = da_SF.shape[1]
     for s in range(h_SH.shape[0]):

@@ -11,6 +11,7 @@ results have the same bits for any number of threads.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def njit(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     KERNELS.append(compiled)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def compiled() -> int:
@@ -187,6 +188,36 @@ def run_items(kernel: Callable[..., Any], n_items: int, work: float, *args: Any)
                 future.result()
 
 
+class _OpenBlas:
+    """Thread count of one OpenBLAS, by its own C functions.
+
+    threadpoolctl lets only the first Python thread that asks change OpenBLAS and ignores all
+    others; kernels are called from any thread, so it only finds the library here.
+    """
+
+    def __init__(self, path: str, prefix: str) -> None:
+        library = ctypes.CDLL(path)
+        names = [f"{prefix}{{}}{suffix}" for suffix in ("", "64_", "_64")]
+        names += [f"openblas_{{}}{suffix}" for suffix in ("", "64_", "_64")]
+        name = next(n for n in names if hasattr(library, n.format("set_num_threads")))
+        self.set_num_threads = getattr(library, name.format("set_num_threads"))
+        self.get_num_threads = getattr(library, name.format("get_num_threads"))
+
+
+def _blas_libraries() -> list[Any]:
+    """Every BLAS in the process, each with `get_num_threads` and `set_num_threads`."""
+    from threadpoolctl import ThreadpoolController
+
+    if backend_name() == "numba":
+        # numba's np.dot calls scipy's BLAS, which is a library of its own beside numpy's.
+        import scipy.linalg.cython_blas  # noqa: F401
+    found = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
+    return [
+        _OpenBlas(c.filepath, "scipy_openblas_") if c.internal_api == "openblas" else c
+        for c in found
+    ]
+
+
 class _BlasLimit:
     """Counts the calls in flight; the first sets BLAS to one thread, the last restores it."""
 
@@ -195,22 +226,13 @@ class _BlasLimit:
         self.libraries: list[Any] | None = None
         self.before: list[int] = []
 
-    def _find(self) -> list[Any]:
-        from threadpoolctl import ThreadpoolController
-
-        if backend_name() == "numba":
-            # numba's np.dot calls scipy's BLAS, which is a library of its own beside numpy's.
-            import scipy.linalg.cython_blas  # noqa: F401
-        controllers = ThreadpoolController().lib_controllers
-        return [c for c in controllers if c.user_api == "blas"]
-
     def enter(self) -> None:
         with _lock:
             if self.libraries is None:
-                self.libraries = self._find()
+                self.libraries = _blas_libraries()
             if self.depth == 0:
                 self.before = [library.get_num_threads() for library in self.libraries]
-                for library, n in zip(self.libraries, self.before, strict=True):
+                for library, n in zip(self.libraries, self.before):
                     if n != 1:
                         library.set_num_threads(1)
             self.depth += 1
@@ -219,7 +241,7 @@ class _BlasLimit:
         with _lock:
             self.depth -= 1
             if self.depth == 0 and self.libraries is not None:
-                for library, n in zip(self.libraries, self.before, strict=True):
+                for library, n in zip(self.libraries, self.before):
                     if n != 1:
                         library.set_num_threads(n)
 

@@ -15,7 +15,7 @@ def read_all_oracle(values: np.ndarray) -> float:
 
 
 @njit
-def _read_all(queue, n_items, values, total_I):  # type: ignore[no-untyped-def]
+def _read_all(queue, n_items, values, total_I):
     item = take_item(queue)
     while item < n_items:
         low, high = item * CHUNK, min((item + 1) * CHUNK, values.size)

@@ -46,7 +46,7 @@ def dispatch_plan_oracle(
 
 
 @njit
-def _dispatch_plan(token_A, expert_A, kept_A, n_tokens, n_experts):  # type: ignore[no-untyped-def]
+def _dispatch_plan(token_A, expert_A, kept_A, n_tokens, n_experts):
     expert_start_E1 = np.zeros(n_experts + 1, np.int64)
     token_start_N1 = np.zeros(n_tokens + 1, np.int64)
     for a in range(token_A.size):
@@ -92,7 +92,7 @@ def combine_oracle(y_SD: np.ndarray, weight_S: np.ndarray, plan: Plan) -> np.nda
 
 
 @njit
-def _combine(queue, n_items, y_SD, weight_S, slot_S, token_start_N1, y_ND):  # type: ignore[no-untyped-def]
+def _combine(queue, n_items, y_SD, weight_S, slot_S, token_start_N1, y_ND):
     item = take_item(queue)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, y_ND.shape[0])):

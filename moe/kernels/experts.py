@@ -61,7 +61,7 @@ def experts_forward_oracle(
 
 
 @njit
-def gather_rows(x_ND, token_S):  # type: ignore[no-untyped-def]
+def gather_rows(x_ND, token_S):
     """Copy of the rows x[token]."""
     out_SD = np.empty((token_S.size, x_ND.shape[1]), x_ND.dtype)
     for s in range(token_S.size):
@@ -72,7 +72,7 @@ def gather_rows(x_ND, token_S):  # type: ignore[no-untyped-def]
 @njit
 def _experts_forward(
     queue, n_items, x_ND, token_S, item_I3, w_up_EDH, w_down_EFD, code, h_SH, y_SD, rows_I
-):  # type: ignore[no-untyped-def]
+):
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item]
@@ -164,7 +164,7 @@ def experts_backward_oracle(
 def _experts_backward(
     queue, n_items, order_I, dy_ND, x_ND, h_SH, weight_S, token_S, expert_start_E1, w_up_EDH,
     w_down_EFD, code, dx_SD, dweight_S, dw_up_EDH, dw_down_EFD, rows_E
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     item = take_item(queue)
     while item < n_items:
         e = order_I[item]

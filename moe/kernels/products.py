@@ -15,7 +15,7 @@ def matmul_oracle(a_NM: np.ndarray, b_MP: np.ndarray) -> np.ndarray:
 
 
 @njit
-def _matmul(queue, n_items, a_NM, b_MP, out_NP):  # type: ignore[no-untyped-def]
+def _matmul(queue, n_items, a_NM, b_MP, out_NP):
     item = take_item(queue)
     while item < n_items:
         low, high = item * TILE, min((item + 1) * TILE, a_NM.shape[0])
@@ -39,7 +39,7 @@ def matmul_nt_oracle(a_NM: np.ndarray, b_PM: np.ndarray) -> np.ndarray:
 
 
 @njit
-def _matmul_nt(queue, n_items, a_NM, b_PM, out_NP):  # type: ignore[no-untyped-def]
+def _matmul_nt(queue, n_items, a_NM, b_PM, out_NP):
     item = take_item(queue)
     while item < n_items:
         low, high = item * TILE, min((item + 1) * TILE, a_NM.shape[0])
@@ -63,7 +63,7 @@ def matmul_tn_oracle(a_NM: np.ndarray, b_NP: np.ndarray) -> np.ndarray:
 
 
 @njit
-def _matmul_tn(queue, n_items, a_NM, b_NP, out_MP):  # type: ignore[no-untyped-def]
+def _matmul_tn(queue, n_items, a_NM, b_NP, out_MP):
     item = take_item(queue)
     while item < n_items:
         low, high = item * TILE, min((item + 1) * TILE, a_NM.shape[1])

@@ -18,7 +18,7 @@ def softmax_oracle(logits_NE: np.ndarray) -> np.ndarray:
 
 
 @njit
-def _softmax(queue, n_items, logits_NE, out_NE):  # type: ignore[no-untyped-def]
+def _softmax(queue, n_items, logits_NE, out_NE):
     item = take_item(queue)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, logits_NE.shape[0])):
@@ -51,7 +51,7 @@ def softmax_backward_oracle(probs_NE: np.ndarray, dprobs_NE: np.ndarray) -> np.n
 
 
 @njit
-def _softmax_backward(queue, n_items, probs_NE, dprobs_NE, out_NE):  # type: ignore[no-untyped-def]
+def _softmax_backward(queue, n_items, probs_NE, dprobs_NE, out_NE):
     item = take_item(queue)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, probs_NE.shape[0])):
@@ -82,7 +82,7 @@ def sigmoid_oracle(logits_NE: np.ndarray) -> np.ndarray:
 
 
 @njit
-def _sigmoid(queue, n_items, logits_NE, out_NE):  # type: ignore[no-untyped-def]
+def _sigmoid(queue, n_items, logits_NE, out_NE):
     item = take_item(queue)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, logits_NE.shape[0])):

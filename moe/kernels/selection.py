@@ -20,7 +20,7 @@ def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
 
 
 @njit
-def _topk(queue, n_items, select_NE, k, out_NK):  # type: ignore[no-untyped-def]
+def _topk(queue, n_items, select_NE, k, out_NK):
     item = take_item(queue)
     best = np.empty(k, select_NE.dtype)
     while item < n_items:
@@ -78,7 +78,7 @@ def mask_groups_oracle(
 
 
 @njit
-def _mask_groups(queue, n_items, select_NE, n_group, topk_group, best_of, out_NE):  # type: ignore[no-untyped-def]
+def _mask_groups(queue, n_items, select_NE, n_group, topk_group, best_of, out_NE):
     item = take_item(queue)
     size = select_NE.shape[1] // n_group
     score_G = np.empty(n_group, select_NE.dtype)

@@ -20,7 +20,7 @@ def embed_oracle(table_CVD: np.ndarray, token_NC: np.ndarray) -> np.ndarray:
 
 
 @njit
-def _embed(queue, n_items, table_CVD, token_NC, x_ND):  # type: ignore[no-untyped-def]
+def _embed(queue, n_items, table_CVD, token_NC, x_ND):
     item = take_item(queue)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, token_NC.shape[0])):
@@ -51,7 +51,7 @@ def embed_backward_oracle(dx_ND: np.ndarray, token_NC: np.ndarray, n_vocab: int)
 
 
 @njit
-def _embed_backward(queue, n_items, dx_ND, token_NC, dtable_CVD):  # type: ignore[no-untyped-def]
+def _embed_backward(queue, n_items, dx_ND, token_NC, dtable_CVD):
     item = take_item(queue)  # one context position an item: no two items share a row
     while item < n_items:
         dtable_CVD[item] = 0
@@ -74,9 +74,7 @@ def _embed_backward_fast(dx_ND: np.ndarray, token_NC: np.ndarray, n_vocab: int) 
 embed_backward = choose(embed_backward_oracle, _embed_backward_fast)
 
 
-def cross_entropy_oracle(
-    logits_NV: np.ndarray, target_N: np.ndarray
-) -> tuple[float, np.ndarray]:
+def cross_entropy_oracle(logits_NV: np.ndarray, target_N: np.ndarray) -> tuple[float, np.ndarray]:
     """Mean cross-entropy in nats and its gradient; (N, V) logits, (N,) class numbers."""
     n_tokens = max(logits_NV.shape[0], 1)
     rows = np.arange(logits_NV.shape[0])
@@ -90,7 +88,7 @@ def cross_entropy_oracle(
 
 
 @njit
-def _cross_entropy(queue, n_items, logits_NV, target_N, loss_N, dlogits_NV):  # type: ignore[no-untyped-def]
+def _cross_entropy(queue, n_items, logits_NV, target_N, loss_N, dlogits_NV):
     item = take_item(queue)
     scale = loss_N.dtype.type(1) / loss_N.size
     while item < n_items:
@@ -109,15 +107,11 @@ def _cross_entropy(queue, n_items, logits_NV, target_N, loss_N, dlogits_NV):  # 
         item = take_item(queue)
 
 
-def _cross_entropy_fast(
-    logits_NV: np.ndarray, target_N: np.ndarray
-) -> tuple[float, np.ndarray]:
+def _cross_entropy_fast(logits_NV: np.ndarray, target_N: np.ndarray) -> tuple[float, np.ndarray]:
     loss_N = np.empty(logits_NV.shape[0], np.float64)
     dlogits_NV = np.empty_like(logits_NV)
     items = -(-logits_NV.shape[0] // ROWS)
-    run_items(
-        _cross_entropy, items, 8.0 * logits_NV.size, logits_NV, target_N, loss_N, dlogits_NV
-    )
+    run_items(_cross_entropy, items, 8.0 * logits_NV.size, logits_NV, target_N, loss_N, dlogits_NV)
     return float(loss_N.sum()) / max(loss_N.size, 1), dlogits_NV
 
 
@@ -147,7 +141,7 @@ def adam_step_oracle(
 
 
 @njit
-def _adam_step(queue, n_items, param, grad, mean, square, constants):  # type: ignore[no-untyped-def]
+def _adam_step(queue, n_items, param, grad, mean, square, constants):
     item = take_item(queue)
     keep1, new1, keep2, new2, size, spread, eps = constants
     while item < n_items:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..balance import BALANCERS
+from ..routers import ROUTERS
 from ..training import Trainer, TrainRecord, TrainSettings
+from .turns import PATIENCE, TURNS
 
 LAST = 20  # steps over which the end of a run is averaged
+REPORT_EVERY = 10  # steps between two words on the progress
+EVEN, SAME_LOSS = 0.1, 0.003  # differences (MaxVio, share of the loss) that count as none
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,31 @@ class Run:
         longest = max(int(load_E.max()), 1)
         return [(e, int(n), "█" * round(width * int(n) / longest)) for e, n in enumerate(load_E)]
 
+    def name(self) -> str:
+        """The run's method in a few words."""
+        settings = self.settings
+        router = "" if settings.router == "topk" else f", {ROUTERS[settings.router].title}"
+        capacity = (
+            "" if settings.capacity_factor is None else f", room {settings.capacity_factor:g}"
+        )
+        return f"{BALANCERS[settings.balance].title}{router}{capacity}"
+
+    def series(self, measure: str, points: int = 100) -> list[tuple[float, float]]:
+        """Step and value of a record's number, averaged over stretches to at most `points`."""
+        stretches = np.array_split(
+            np.array([[record.step, getattr(record, measure)] for record in self.records], float),
+            min(points, len(self.records)),
+        )
+        return [(float(step), float(value)) for step, value in (s.mean(axis=0) for s in stretches)]
+
+    def end_load(self) -> np.ndarray:
+        """Assignments asked for per expert over the last steps, (E,)."""
+        return np.asarray(np.sum([record.proposed for record in self.records[-LAST:]], axis=0))
+
     def summary(self) -> RunSummary:
         """Averages over the last steps."""
         last = self.records[-LAST:]
-        load_E = np.sum([record.proposed for record in last], axis=0)
+        load_E = self.end_load()
         return RunSummary(
             max_vio=float(np.mean([record.max_vio for record in last])),
             cv=float(np.mean([record.cv for record in last])),
@@ -76,14 +103,65 @@ class Guess:
     verdict: str
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: share done, in words, and at last the run."""
+
+    done: float
+    words: str
+    run: Run | None = None
+
+
+class RunSlot:
+    """A place for one run: the first who asks trains it, everybody else gets the same.
+
+    Parameters
+    ----------
+    settings
+        What to train.
+    """
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.settings = settings
+        self._run: Run | None = None
+        self._lock = threading.Lock()
+
+    def progress(self) -> Iterator[Progress]:
+        """Yield now and then until the run is there; close it to give up."""
+        while not self._lock.acquire(timeout=PATIENCE):
+            yield Progress(0.0, "another visitor is training just this, one moment")
+        try:
+            if self._run is None:
+                yield Progress(0.0, "waiting for a free place to train")
+                with TURNS.training():
+                    yield from self._train()
+        finally:
+            self._lock.release()
+        yield Progress(1.0, "done", self._run)
+
+    def _train(self) -> Iterator[Progress]:
+        for item in run_steps(self.settings):
+            if isinstance(item, Run):
+                self._run = item
+            elif item.step % REPORT_EVERY == 0:
+                yield Progress(
+                    item.step / self.settings.steps,
+                    f"step {item.step} of {self.settings.steps}, loss {item.loss:.2f}, "
+                    f"MaxVio {item.max_vio:.2f}",
+                )
+
+
 def run_steps(settings: TrainSettings) -> Iterator[TrainRecord | Run]:
-    """Train, yielding each record and at last the finished `Run`."""
-    trainer = Trainer(settings)
+    """Train, yielding each record and at last the finished `Run`; bad settings fail at once."""
+    return _steps(Trainer(settings))
+
+
+def _steps(trainer: Trainer) -> Iterator[TrainRecord | Run]:
     records = []
     for record in trainer.run():
         records.append(record)
         yield record
-    yield Run(settings, records, trainer.evaluate())
+    yield Run(trainer.settings, records, trainer.evaluate())
 
 
 def run(settings: TrainSettings) -> Run:
@@ -103,3 +181,54 @@ def judge_guess(guess_percent: float, summary: RunSummary) -> Guess:
     else:
         verdict = "It took less than you expected."
     return Guess(guess_percent / 100, summary.hottest_share, gap, verdict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs' ends: a table of formatted numbers, and what they say in words."""
+
+    rows: list[dict[str, str]]
+    words: str
+
+
+def compare(run_a: Run, run_b: Run) -> Comparison:
+    """Say which run is more even and which predicts better."""
+    a, b = run_a.summary(), run_b.summary()
+    numbers: dict[str, tuple[float, float, str]] = {
+        "Busiest expert's share of the work": (a.hottest_share, b.hottest_share, ".1%"),
+        "Fair share": (a.fair_share, b.fair_share, ".1%"),
+        "MaxVio: busiest expert above the fair share, in fair shares": (
+            a.max_vio,
+            b.max_vio,
+            ".2f",
+        ),
+        "CV: spread of the loads over their mean": (a.cv, b.cv, ".2f"),
+        "Idle experts in the last step": (a.dead, b.dead, "d"),
+        "Dropped share of the assignments": (a.dropped, b.dropped, ".1%"),
+        "Loss while training": (a.loss, b.loss, ".3f"),
+        "Loss on held-out data": (a.held_out_loss, b.held_out_loss, ".3f"),
+    }
+    rows = [
+        {"": text, "A": format(left, spec), "B": format(right, spec)}
+        for text, (left, right, spec) in numbers.items()
+    ]
+    return Comparison(rows, f"{_judge_balance(a, b)} {_judge_loss(a, b)}")
+
+
+def _judge_balance(a: RunSummary, b: RunSummary) -> str:
+    if abs(a.max_vio - b.max_vio) <= EVEN:
+        return f"Both are about equally even: MaxVio {a.max_vio:.2f} in A, {b.max_vio:.2f} in B."
+    winner, best, other, worst = ("B", b, "A", a) if b.max_vio < a.max_vio else ("A", a, "B", b)
+    idle = f" and left {worst.dead} idle" if worst.dead > best.dead else ""
+    return (
+        f"{winner} spread the work more evenly: its busiest expert had {1 + best.max_vio:.1f} "
+        f"times the fair share; {other}'s had {1 + worst.max_vio:.1f} times{idle}."
+    )
+
+
+def _judge_loss(a: RunSummary, b: RunSummary) -> str:
+    both = f"(held-out loss: A {a.held_out_loss:.3f}, B {b.held_out_loss:.3f}; lower is better)"
+    if abs(a.held_out_loss - b.held_out_loss) <= SAME_LOSS * max(a.held_out_loss, b.held_out_loss):
+        return f"They predict about equally well {both}."
+    winner = "A" if a.held_out_loss < b.held_out_loss else "B"
+    return f"{winner} predicts better {both}."

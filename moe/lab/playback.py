@@ -7,35 +7,21 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..training import TrainRecord
 
 NBSP = "\u00a0"
 MEAN_STEPS = 20  # the running mean of the loss covers at most this many steps
 WARM_UP = 0.1  # share of the steps whose high loss may leave the axis at the top
 
 
-class PlayableRecord(Protocol):
-    """What a training record must offer to be played; `moe.training.TrainRecord` does."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
-    @property
-    def load(self) -> np.ndarray: ...
-    @property
-    def max_vio(self) -> float: ...
-    @property
-    def dead(self) -> int: ...
-    @property
-    def dropped(self) -> float: ...
-
-
 def playback(
-    records_a: Sequence[PlayableRecord],
-    records_b: Sequence[PlayableRecord],
+    records_a: Sequence[TrainRecord],
+    records_b: Sequence[TrainRecord],
     *,
     titles: tuple[str, str] = ("A", "B"),
 ) -> dict[str, Any]:
@@ -115,7 +101,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     return [round(i * gap, 10) for i in range(first, last + 1)]
 
 
-def _shares(name: str, records: Sequence[PlayableRecord]) -> np.ndarray:
+def _shares(name: str, records: Sequence[TrainRecord]) -> np.ndarray:
     """Return each expert's share of the kept assignments at each step, shape (S, E)."""
     if not records:
         raise ValueError(f"{name}: got no records, allowed is one or more")
@@ -128,7 +114,7 @@ def _shares(name: str, records: Sequence[PlayableRecord]) -> np.ndarray:
     return share_SE
 
 
-def _run(title: str, records: Sequence[PlayableRecord], share_SE: np.ndarray) -> dict[str, Any]:
+def _run(title: str, records: Sequence[TrainRecord], share_SE: np.ndarray) -> dict[str, Any]:
     """Pack one run."""
     n_experts = share_SE.shape[1]
     loss_S = np.array([record.loss for record in records], dtype=np.float64)
@@ -151,7 +137,7 @@ def _run(title: str, records: Sequence[PlayableRecord], share_SE: np.ndarray) ->
     }
 
 
-def _sentence(record: PlayableRecord, share_E: np.ndarray) -> str:
+def _sentence(record: TrainRecord, share_E: np.ndarray) -> str:
     """Put the numbers of one step in words."""
     hottest = int(share_E.argmax())
     takes = f"hottest expert (no.{NBSP}{hottest}) takes {_percent(share_E[hottest])}"

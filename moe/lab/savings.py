@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..cost import FeedForward
+from ..dense import DenseFFN
 from ..errors import check_int
-from ..layer import DenseFFN, MoELayer
+from ..layer import MoELayer
 from .machine import Machine
 from .timing import time_in_turn
+from .turns import TURNS
 
 MOE, TOTAL, ACTIVE = "MoE", "Dense, equal total", "Dense, equal active"
 BATCHES = (1, 4, 16, 64, 256, 1024)
-MAX_MEASURED_WEIGHTS = 30_000_000  # 120 MB of float32: a visitor's slider must not fill the memory
+MAX_MEASURED_WEIGHTS = 13_000_000  # keeps a visitor's measurement below half a minute
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,35 @@ def bytes_by_batch(settings: SavingsSettings, up_to: int = 4096) -> list[dict[st
     ]
 
 
+def count_words(settings: SavingsSettings) -> str:
+    """What the counted costs say, in a sentence or two."""
+    moe, total, _ = count(settings)
+    fewer = total.weight_bytes / moe.weight_bytes
+    reads = "as many weights" if fewer < 1.05 else f"{fewer:.1f} times fewer weights"
+    tokens = "1 token" if settings.n_tokens == 1 else f"{settings.n_tokens:,} tokens"
+    shared = f" and {settings.n_shared} shared" if settings.n_shared else ""
+    return (
+        f"Every token passes {settings.k} of {settings.n_experts} experts{shared}: "
+        f"{total.flops_per_token / moe.flops_per_token:.1f} times fewer operations than in a dense "
+        f"layer of equal size. A batch of {tokens} reads {reads} from memory."
+    )
+
+
 def measure(
-    settings: SavingsSettings, batches: tuple[int, ...] = BATCHES, blocks: int = 3
+    settings: SavingsSettings,
+    batches: tuple[int, ...] = BATCHES,
+    blocks: int = 3,
+    on_pause: Callable[[str], object] | None = None,
 ) -> list[MeasuredCost]:
     """Time forward passes of all three layers at several batch sizes.
 
     A dense layer counts as the faster of this library's own and plain numpy's matrix products,
-    so that the yardstick is not held back.
+    so that the yardstick is not held back. Nothing else that trains or measures runs meanwhile.
+
+    Parameters
+    ----------
+    on_pause
+        Called before each block with what is being measured, in words; it may raise to give up.
 
     Raises
     ------
@@ -159,30 +183,42 @@ def measure(
     dense = {
         name: DenseFFN.init(settings.d_model, shapes[name].d_expert) for name in (TOTAL, ACTIVE)
     }
-    rows = []
-    for n_tokens in batches:
-        x_ND = np.random.default_rng(n_tokens).standard_normal((n_tokens, settings.d_model))
-        x_ND = x_ND.astype(np.float32)
-        calls: dict[str, Callable[[], object]] = {MOE: _caller(layer, x_ND)}
-        flops = {MOE: layer.forward(x_ND)[1].executed_flops}
-        for name, network in dense.items():
-            network.check_finite = False
-            calls[name] = _caller(network, x_ND)
-            calls[name + " (numpy)"] = _numpy_caller(network, x_ND)
-            flops[name] = network.forward(x_ND)[1].executed_flops
-        seconds = time_in_turn(calls, blocks=blocks, block_seconds=0.02, pause=0.02)
-        best = {name: min(seconds[name], seconds.get(name + " (numpy)", np.inf)) for name in flops}
-        rows += [
-            MeasuredCost(
-                layer=name,
-                n_tokens=n_tokens,
-                milliseconds=1e3 * best[name],
-                executed_gflops=flops[name] / 1e9,
-                speed_up=best[name] / best[MOE],
-            )
-            for name in shapes
-        ]
-    return rows
+    say = on_pause or (lambda words: None)
+    with TURNS.measuring(lambda: say("waiting until nothing else runs here")):
+        return [row for n in batches for row in _measure_batch(layer, dense, n, blocks, say)]
+
+
+def _measure_batch(
+    layer: MoELayer,
+    dense: dict[str, DenseFFN],
+    n_tokens: int,
+    blocks: int,
+    say: Callable[[str], object],
+) -> list[MeasuredCost]:
+    x_ND = np.random.default_rng(n_tokens).standard_normal((n_tokens, layer.d_model))
+    x_ND = x_ND.astype(np.float32)
+    calls: dict[str, Callable[[], object]] = {MOE: _caller(layer, x_ND)}
+    flops = {MOE: layer.forward(x_ND)[1].executed_flops}
+    for name, network in dense.items():
+        network.check_finite = False
+        calls[name] = _caller(network, x_ND)
+        calls[name + " (numpy)"] = _numpy_caller(network, x_ND)
+        flops[name] = network.forward(x_ND)[1].executed_flops
+    words = f"timing batches of {n_tokens:,} tokens"
+    seconds = time_in_turn(
+        calls, blocks=blocks, block_seconds=0.02, pause=0.02, on_pause=lambda: say(words)
+    )
+    best = {name: min(seconds[name], seconds.get(name + " (numpy)", np.inf)) for name in flops}
+    return [
+        MeasuredCost(
+            layer=name,
+            n_tokens=n_tokens,
+            milliseconds=1e3 * best[name],
+            executed_gflops=flops[name] / 1e9,
+            speed_up=best[name] / best[MOE],
+        )
+        for name in flops
+    ]
 
 
 def _caller(layer: MoELayer | DenseFFN, x_ND: np.ndarray) -> Callable[[], object]:
@@ -199,9 +235,7 @@ def _numpy_caller(layer: DenseFFN, x_ND: np.ndarray) -> Callable[[], object]:
     return call
 
 
-def verdict(
-    settings: SavingsSettings, measured: list[MeasuredCost], machine: Machine
-) -> Verdict:
+def verdict(settings: SavingsSettings, measured: list[MeasuredCost], machine: Machine) -> Verdict:
     """Say from which batch size on the MoE was faster, and why not before."""
 
     def first_faster(name: str) -> int | None:

@@ -13,6 +13,7 @@ def time_in_turn(
     blocks: int = 5,
     block_seconds: float = 0.05,
     pause: float = 0.15,
+    on_pause: Callable[[], object] | None = None,
 ) -> dict[str, float]:
     """Median seconds per call of each, measured in alternating blocks.
 
@@ -29,6 +30,8 @@ def time_in_turn(
         Length aimed at for one block.
     pause
         Seconds of silence before each block.
+    on_pause
+        Called before each silence; it may raise to give up.
     """
     repeats = {}
     for name, call in calls.items():
@@ -40,6 +43,8 @@ def time_in_turn(
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(blocks):
         for name, call in calls.items():
+            if on_pause is not None:
+                on_pause()
             time.sleep(pause)
             call()
             start = time.perf_counter()

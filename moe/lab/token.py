@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .. import kernels, metrics
 from ..balance import make_balancer
-from ..data import token_text, windows
+from ..data import TextTask, token_text, windows
 from ..errors import check_int
 from ..training import Trainer, TrainSettings
 
 MAX_SENTENCE = 400
+MAX_BIAS_STEPS = 60
+DEFAULT_SENTENCE = (
+    "The quick brown fox jumps over the lazy dog, while a router quietly sends "
+    "every letter to just two of eight little experts."
+)
+FIRST_RATE, HALVED_EVERY = 0.03, 10  # of the balancing bias: large steps first, then fine ones
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class TokenStory:
         The character that the model has just read, and the characters before it.
     logits_E, scores_E
         The gate's result, and the softmax of it.
+    bias_E, selection_E
+        What balancing adds, and the sum by which experts are chosen.
     expert_K, weight_K
         Chosen experts, best first, and their weights.
     output_KD, combined_D
@@ -41,6 +50,8 @@ class TokenStory:
     context: str
     logits_E: np.ndarray
     scores_E: np.ndarray
+    bias_E: np.ndarray
+    selection_E: np.ndarray
     expert_K: np.ndarray
     weight_K: np.ndarray
     output_KD: np.ndarray
@@ -50,6 +61,33 @@ class TokenStory:
     executed_flops: int
     all_flops: int
     guesses: list[tuple[str, float]]
+
+    def cost_words(self) -> str:
+        """What running only the chosen experts saved, in words."""
+        k, n_experts = self.expert_K.size, self.logits_E.size
+        return (
+            f"{k} of {n_experts} experts ran: {self.executed_flops:,} operations for this "
+            f"character instead of {self.all_flops:,}, "
+            f"{self.all_flops / self.executed_flops:.1f} times fewer."
+        )
+
+    def expert_rows(self) -> list[dict[str, str]]:
+        """Every expert's numbers, formatted, for a table."""
+        rank = {int(e): place for place, e in enumerate(self.expert_K)}
+        return [
+            {
+                "Expert": str(e),
+                "1 · Logit": f"{self.logits_E[e]:+.3f}",
+                "2 · Score": f"{self.scores_E[e]:.2%}",
+                "3 · Balancing bonus": f"{self.bias_E[e]:+.2%}",
+                "3 · Score with bonus": f"{self.selection_E[e]:.2%}",
+                "4 · Weight": f"{self.weight_K[rank[e]]:.2%}" if e in rank else "not chosen",
+                "5 · Part of the answer": f"{self.share_K[rank[e]]:.2%}"
+                if e in rank
+                else "did not run",
+            }
+            for e in range(self.logits_E.size)
+        ]
 
 
 @dataclass(frozen=True)
@@ -80,8 +118,63 @@ class SentenceRouting:
     fair_share: float
     idle: int
 
+    def words(self) -> str:
+        """How the work is spread, in a sentence."""
+        n_experts = self.load_E.size
+        idle = {0: "none is idle", 1: "1 is idle"}.get(self.idle, f"{self.idle} are idle")
+        return (
+            f"The two busiest of {n_experts} experts do {self.top2_share:.0%} of the work and "
+            f"{idle}. Fair would be {2 * self.fair_share:.0%} for any two."
+        )
 
-def first_model(n_experts: int = 8, k: int = 2, steps: int = 80, seed: int = 0) -> Trainer:
+
+@dataclass(frozen=True, eq=False)
+class FirstModel:
+    """The model of the first page, with the path of its balancing bias worked out.
+
+    Attributes
+    ----------
+    trainer
+        The trained model.
+    seconds
+        What training took.
+    bias_SE
+        From `settle_bias`, for 0..`MAX_BIAS_STEPS` steps.
+    """
+
+    trainer: Trainer
+    seconds: float
+    bias_SE: np.ndarray
+
+    def route(self, sentence: str, bias_steps: int = 0) -> SentenceRouting:
+        """Same as `route_sentence`, without stepping the bias anew."""
+        return _route(self.trainer, sentence, self.bias_SE[bias_steps])
+
+    def explain(self, sentence: str, position: int, bias_steps: int = 0) -> TokenStory:
+        """Same as `explain_token`, without stepping the bias anew."""
+        return _explain(self.trainer, sentence, position, self.bias_SE[bias_steps])
+
+    def describe(self) -> str:
+        """Where the model comes from, in a sentence or two."""
+        settings, task = self.trainer.settings, self.trainer.task
+        assert isinstance(task, TextTask)
+        return (
+            f"This tiny model was trained just now on this computer: {settings.steps} steps in "
+            f"{self.seconds:.1f} s on {task.corpus.n_bytes / 1e6:.1f} MB of text that comes with "
+            f"Python. It reads {settings.context} characters and guesses the next one. "
+            "Its training did nothing to keep the load even."
+        )
+
+
+def prepare_first_model() -> FirstModel:
+    """Train the first page's model and work out how balancing would mend it."""
+    start = time.perf_counter()
+    trainer = first_model()
+    seconds = time.perf_counter() - start
+    return FirstModel(trainer, seconds, settle_bias(trainer, MAX_BIAS_STEPS))
+
+
+def first_model(n_experts: int = 8, k: int = 2, steps: int = 80, seed: int = 1) -> Trainer:
     """Train the model of the first page: a second or less, without any balancing."""
     trainer = Trainer(TrainSettings(n_experts=n_experts, k=k, steps=steps, seed=seed))
     for _ in trainer.run():
@@ -108,12 +201,15 @@ def sentence_windows(trainer: Trainer, sentence: str) -> tuple[list[str], np.nda
 def route_sentence(trainer: Trainer, sentence: str, bias_steps: int = 0) -> SentenceRouting:
     """Route each character, after `bias_steps` steps of the balancing bias.
 
-    The bias is stepped on a fixed sample of the training text (see `settle_bias`), not on the
-    sentence, as a real model's would be.
+    The bias is stepped on a fixed sample of English (see `settle_bias`), not on the sentence, as
+    a real model's would be.
     """
+    return _route(trainer, sentence, settle_bias(trainer, bias_steps)[-1])
+
+
+def _route(trainer: Trainer, sentence: str, bias_E: np.ndarray) -> SentenceRouting:
     tokens, window_NC = sentence_windows(trainer, sentence)
     layer = trainer.layer
-    bias_E = settle_bias(trainer, bias_steps)[-1]
     logits_NE = kernels.matmul(trainer.embed(window_NC), layer.params["gate_DE"])
     routing = layer.router.choose(logits_NE, select_bias_E=bias_E)
     k = routing.n_assignments // routing.n_tokens
@@ -131,43 +227,59 @@ def route_sentence(trainer: Trainer, sentence: str, bias_steps: int = 0) -> Sent
     )
 
 
-def settle_bias(trainer: Trainer, steps: int, rate: float = 0.02, sample: int = 2048) -> np.ndarray:
+def settle_bias(trainer: Trainer, steps: int, sample: int = 2048) -> np.ndarray:
     """Biases after 0..steps steps of sign control on frozen scores, (steps + 1, E).
 
     Loss-Free Balancing's rule (arXiv 2408.15664, algorithm 1) with the gate held fixed: only
-    who is selected changes.
+    who is selected changes. The step is halved every `HALVED_EVERY` steps, since a fixed one
+    ends in a swing between two uneven states. The sample is held-out text of the corpus's first
+    domain, English.
     """
     check_int("bias_steps", steps, 0, 1000)
-    layer, control = trainer.layer, make_balancer("bias", rate=rate)
-    inputs, _ = trainer.task.held_out(np.random.default_rng(0), sample)
-    logits_NE = kernels.matmul(trainer.embed(inputs), layer.params["gate_DE"])
+    layer, task = trainer.layer, trainer.task
+    assert isinstance(task, TextTask)
+    share = task.corpus.domains[0].data.size / task.corpus.n_bytes
+    drawn = int(1.5 * sample / share)
+    inputs, _, domain_N = task.held_out(np.random.default_rng(0), drawn, with_domain=True)
+    window_NC = inputs[domain_N == 0][:sample]
+    logits_NE = kernels.matmul(trainer.embed(window_NC), layer.params["gate_DE"])
     bias_SE = np.zeros((steps + 1, layer.n_experts), layer.dtype)
-    for before_E, after_E in zip(bias_SE, bias_SE[1:], strict=False):
-        after_E[:] = before_E
-        routing = layer.router.choose(logits_NE, select_bias_E=before_E)
-        control.update({"select_bias_E": after_E}, routing)
+    for step in range(steps):
+        bias_SE[step + 1] = bias_SE[step]
+        routing = layer.router.choose(logits_NE, select_bias_E=bias_SE[step])
+        control = make_balancer("bias", rate=FIRST_RATE * 0.5 ** (step / HALVED_EVERY))
+        control.update({"select_bias_E": bias_SE[step + 1]}, routing)
     return bias_SE
 
 
-def explain_token(trainer: Trainer, sentence: str, position: int) -> TokenStory:
+def explain_token(
+    trainer: Trainer, sentence: str, position: int, bias_steps: int = 0
+) -> TokenStory:
     """Follow one character of a sentence through the layer.
 
     Parameters
     ----------
     position
         Index of the byte in the sentence, from 0.
+    bias_steps
+        Steps of the balancing bias before, as in `route_sentence`.
 
     Raises
     ------
     ValueError
         If the sentence or the position is not allowed.
     """
+    return _explain(trainer, sentence, position, settle_bias(trainer, bias_steps)[-1])
+
+
+def _explain(trainer: Trainer, sentence: str, position: int, bias_E: np.ndarray) -> TokenStory:
     tokens, window_NC = sentence_windows(trainer, sentence)
     check_int("position", position, 0, len(tokens) - 1)
     x_ND = trainer.embed(window_NC[position : position + 1])
-    y_ND, ctx = trainer.layer.forward(x_ND)
+    layer = replace(trainer.layer, buffers=trainer.layer.buffers | {"select_bias_E": bias_E})
+    y_ND, ctx = layer.forward(x_ND)
     routing = ctx.routing
-    ran_K, output_KD = trainer.layer.expert_outputs(ctx, 0)
+    ran_K, output_KD = layer.expert_outputs(ctx, 0)
     best_first = [int(np.flatnonzero(ran_K == e)[0]) for e in routing.expert_A]
     output_KD = output_KD[best_first]
     norm_K = np.linalg.norm(output_KD, axis=1) * routing.weight_A
@@ -179,6 +291,8 @@ def explain_token(trainer: Trainer, sentence: str, position: int) -> TokenStory:
         context="".join(tokens[max(0, position - trainer.settings.context + 1) : position]),
         logits_E=routing.logits_NE[0],
         scores_E=routing.scores_NE[0],
+        bias_E=bias_E,
+        selection_E=routing.scores_NE[0] + bias_E,
         expert_K=routing.expert_A,
         weight_K=routing.weight_A,
         output_KD=output_KD,

@@ -46,9 +46,7 @@ class Router:
         """Say whether the gate adds a learned bias to the logits (`gate_bias_E`)."""
         return False
 
-    def perturb(
-        self, x_ND: np.ndarray, rng: np.random.Generator | None
-    ) -> np.ndarray | None:
+    def perturb(self, x_ND: np.ndarray, rng: np.random.Generator | None) -> np.ndarray | None:
         """Factors (N, D) on the gate's input, or None; only with an rng."""
         return None
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
-from streamlit.components.v2.types import ComponentRenderer
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
+    from streamlit.elements.lib.layout_utils import Height
 
 _ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>'
 _RUN = """
@@ -83,9 +86,7 @@ def _component() -> ComponentRenderer:
     )
 
 
-def run_player(
-    payload: Mapping[str, Any], *, key: str, height: int | Literal["content"] = "content"
-) -> None:
+def run_player(payload: Mapping[str, Any], *, key: str, height: Height = "content") -> None:
     """Show two runs side by side: load bars, steps x experts heat maps and losses, all playable.
 
     It plays once on load (not for visitors who prefer reduced motion: they see the last step).
@@ -101,6 +102,6 @@ def run_player(
     key
         Unique name of this player on the page.
     height
-        Pixels, or as high as the content needs.
+        Pixels, or "content" for as high as the content needs.
     """
     _component()(key=key, data=dict(payload), height=height)

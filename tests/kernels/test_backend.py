@@ -48,11 +48,24 @@ def test_blas_threads_are_put_back() -> None:
     def counts() -> list[int]:
         return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
 
+    def limited() -> list[int]:
+        with backend.single_threaded_blas(), backend.single_threaded_blas():
+            return counts()
+
     kernels.matmul(np.ones((4, 4)), np.ones((4, 4)))
     before = counts()
-    with backend.single_threaded_blas(), backend.single_threaded_blas():
-        assert set(counts()) == {1}
+    assert set(limited()) == {1}
+    with ThreadPoolExecutor(1) as pool:  # any thread may limit, not just the first that asked
+        assert set(pool.submit(limited).result()) == {1}
     assert counts() == before
+
+
+def test_a_worker_thread_gives_the_main_threads_bits(rng: np.random.Generator) -> None:
+    """A length of 449 to 895 is where threaded BLAS would split the sum elsewhere."""
+    a_NM, b_NP = rng.standard_normal((2, 600, 100)).astype(np.float32)
+    mine = kernels.matmul_tn(a_NM, b_NP).tobytes()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(kernels.matmul_tn, a_NM, b_NP).result().tobytes() == mine
 
 
 def test_numpy_backend_runs_without_numba() -> None:
@@ -77,7 +90,9 @@ def test_numpy_backend_runs_without_numba() -> None:
 
 def test_unknown_backend_and_thread_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOE_BACKEND", "cuda")
-    with pytest.raises(ValueError, match=r"MOE_BACKEND: got 'cuda', allowed is one of numba, numpy"):
+    with pytest.raises(
+        ValueError, match=r"MOE_BACKEND: got 'cuda', allowed is one of numba, numpy"
+    ):
         kernels.backend_name()
     for bad in ("0", "-1", "many", "1000"):
         monkeypatch.setenv("MOE_NUM_THREADS", bad)
@@ -94,5 +109,5 @@ def test_each_item_is_handed_out_once() -> None:
 
 
 @backend.njit
-def backend_take(queue):  # type: ignore[no-untyped-def]
+def backend_take(queue):
     return backend.take_item(queue)

@@ -1,4 +1,4 @@
-"""Every numba kernel equals its plain numpy oracle, for shapes and options that Hypothesis picks."""
+"""Every numba kernel equals its plain numpy oracle, for any shapes and options."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Measured against peers: ratios within one run of alternating blocks, never absolute times."""

@@ -1,0 +1,151 @@
+"""Charts of the page on savings: counted costs, measured milliseconds, bytes by batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import altair as alt
+
+from ..lab.savings import ACTIVE, MOE, TOTAL, CountedCost, MeasuredCost
+from .figure import PAPER_INK, Figure, Rows, draw
+
+# Okabe-Ito; shape and dash say the same as colour.
+LAYERS = [MOE, TOTAL, ACTIVE]
+COLOURS, SHAPES = ["#0072B2", "#D55E00", "#009E73"], ["circle", "square", "triangle-up"]
+DASHES = [[1, 0], [7, 4], [2, 3]]
+SHORT = {MOE: "MoE", TOTAL: "dense, same total", ACTIVE: "dense, same active"}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A counted number: its title, and the unit that makes it readable."""
+
+    title: str
+    unit: str
+    scale: float
+
+
+QUANTITIES = {
+    "params": Quantity("Weights stored", "M", 1e6),
+    "active_params": Quantity("Weights one token uses", "M", 1e6),
+    "flops_per_token": Quantity("Operations per token", "M", 1e6),
+    "weight_bytes": Quantity("Weight bytes a batch reads", "MB", 1e6),
+}
+
+
+def counted(costs: list[CountedCost], quantity: str, ink: str = PAPER_INK) -> Figure:
+    """One counted quantity of the MoE layer and both dense yardsticks."""
+    what = QUANTITIES[quantity]
+    data = [
+        {
+            "layer": SHORT[cost.layer],
+            "kind": cost.layer,
+            "value": getattr(cost, quantity) / what.scale,
+            "label": f"{getattr(cost, quantity) / what.scale:.3g} {what.unit}",
+        }
+        for cost in costs
+    ]
+    top = 1.4 * max(row["value"] for row in data)
+    base = draw("costs").encode(
+        y=alt.Y(
+            "layer:N",
+            sort=None,
+            axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=140),
+        ),
+        x=alt.X("value:Q", axis=None, scale=alt.Scale(domain=[0, top])),
+    )
+    bars = base.mark_bar(cornerRadiusEnd=3).encode(
+        color=alt.Color("kind:N", scale=alt.Scale(domain=LAYERS, range=COLOURS), legend=None)
+    )
+    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
+    spoken = ", ".join(f"{row['kind']} {row['label']}" for row in data)
+    return Figure(
+        what.title,
+        (bars + texts).properties(height=alt.Step(30)),
+        f"{what.title}: {spoken}.",
+        {"costs": data},
+    )
+
+
+def _log_lines(title: str, data: Rows, value: str, unit: str, alt_text: str) -> Figure:
+    """Lines over the batch size, both axes logarithmic, one a layer."""
+    legend = alt.Legend(title=None, orient="bottom", direction="vertical", labelLimit=260)
+    tooltip = [
+        alt.Tooltip("layer:N"),
+        alt.Tooltip("n_tokens:Q", title="tokens", format=","),
+        alt.Tooltip(f"{value}:Q", title=unit, format=".3~g"),
+    ]
+    lines = (
+        draw("costs")
+        .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=70, filled=True))
+        .encode(
+            x=alt.X(
+                "n_tokens:Q",
+                scale=alt.Scale(type="log", base=4),
+                axis=alt.Axis(
+                    title="tokens in a batch",
+                    values=[1, 4, 16, 64, 256, 1024, 4096],
+                    grid=False,
+                    format=",d",
+                ),
+            ),
+            y=alt.Y(
+                f"{value}:Q",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(title=unit, tickCount=5, format="~g"),
+            ),
+            color=alt.Color(
+                "layer:N", scale=alt.Scale(domain=LAYERS, range=COLOURS), legend=legend
+            ),
+            strokeDash=alt.StrokeDash(
+                "layer:N", scale=alt.Scale(domain=LAYERS, range=DASHES), legend=legend
+            ),
+            shape=alt.Shape("layer:N", scale=alt.Scale(domain=LAYERS, range=SHAPES), legend=legend),
+            tooltip=tooltip,
+        )
+        .properties(height=300)
+    )
+    return Figure(title, lines, alt_text, {"costs": data})
+
+
+def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
+    """First and last point of each line, in words."""
+    parts = []
+    for layer in LAYERS:
+        own = [record for record in records if record.layer == layer]
+        ends = " to ".join(f"{getattr(record, value):.3g}" for record in (own[0], own[-1]))
+        parts.append(f"{layer} {ends} {unit}")
+    return f"From {records[0].n_tokens:,} to {records[-1].n_tokens:,} tokens: {'; '.join(parts)}."
+
+
+def measured(records: list[MeasuredCost]) -> Figure:
+    """Milliseconds of a forward pass over the batch size."""
+    data = [
+        {"layer": r.layer, "n_tokens": r.n_tokens, "milliseconds": r.milliseconds} for r in records
+    ]
+    spoken = _spoken(records, "milliseconds", "milliseconds")
+    return _log_lines("Measured: time for one batch", data, "milliseconds", "milliseconds", spoken)
+
+
+def executed(records: list[MeasuredCost]) -> Figure:
+    """Operations of a forward pass over the batch size, counted where they were executed."""
+    data = [
+        {"layer": r.layer, "n_tokens": r.n_tokens, "gflops": r.executed_gflops} for r in records
+    ]
+    spoken = _spoken(records, "executed_gflops", "billion operations")
+    return _log_lines(
+        "Counted: operations for one batch", data, "gflops", "billion operations", spoken
+    )
+
+
+def bytes_by_batch(by_batch: Rows) -> Figure:
+    """Weights read from memory over the batch size."""
+    moe = [row["megabytes"] for row in by_batch if row["layer"] == MOE]
+    return _log_lines(
+        "Weights that a batch reads from memory",
+        by_batch,
+        "megabytes",
+        "megabytes",
+        f"The MoE reads {moe[0]:.3g} megabytes for one token and {moe[-1]:.3g} for a large batch, "
+        "which touches all experts.",
+    )

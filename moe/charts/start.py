@@ -1,0 +1,317 @@
+"""Charts of the first page: who does the work, where each character goes, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from ..lab.token import SentenceRouting, TokenStory
+from .figure import BUSY, CHOSEN, OTHER, PAPER_INK, Figure, draw, percent_axis
+
+LINE = 40  # characters in a line of the sentence's picture, readable on a phone
+ROW = 13  # pixels for one expert in it
+SELECTION, FIELD = "character", "position"  # what a click on the picture reports
+
+
+def load_bars(routing: SentenceRouting, top: float = 0.0, ink: str = PAPER_INK) -> Figure:
+    """Share of the work of each expert against the fair share.
+
+    Parameters
+    ----------
+    top
+        Share that the axis shows at least, so that several charts have the same scale.
+    ink
+        Colour of texts and lines.
+    """
+    share_E = routing.share_E.tolist()
+    bar_rows = [
+        {
+            "expert": e,
+            "share": share,
+            "ratio": share / routing.fair_share,
+            "label": f"{share:.0%}" if share else "idle",
+            "assignments": int(n),
+        }
+        for e, (share, n) in enumerate(zip(share_E, routing.load_E, strict=True))
+    ]
+    scale = alt.Scale(domain=[0, 1.12 * max(top, routing.hottest_share)])
+    x = alt.X("expert:O", axis=alt.Axis(title="expert", labelAngle=0))
+    y = alt.Y("share:Q", scale=scale, axis=percent_axis())
+    tooltip = [
+        alt.Tooltip("expert:O"),
+        alt.Tooltip("share:Q", format=".1%", title="share of the work"),
+        alt.Tooltip("assignments:Q", title="characters"),
+    ]
+    bars = (
+        draw("bars")
+        .mark_bar(cornerRadiusEnd=3)
+        .encode(x=x, y=y, color=alt.Color("ratio:Q", scale=BUSY, legend=None), tooltip=tooltip)
+    )
+    labels = (
+        draw("bars")
+        .mark_text(dy=-9, fontSize=13, fontWeight="bold", color=ink)
+        .encode(x=x, y=y, text="label:N")
+    )
+    fair_row = {"fair": routing.fair_share, "label": f"fair {routing.fair_share:.1%}"}
+    fair = draw("fair").encode(y=alt.Y("fair:Q", scale=scale))
+    rule = fair.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
+    note = fair.mark_text(align="right", dx=-3, dy=-8, fontSize=12, color=ink).encode(
+        text="label:N", x=alt.value("width")
+    )
+    spoken = ", ".join(f"expert {e} {share:.0%}" for e, share in enumerate(share_E))
+    return Figure(
+        "Share of the work that each expert gets",
+        alt.LayerChart(layer=[bars, rule, labels, note]).properties(height=250),
+        f"Bars of {len(share_E)} experts against a dashed line at the fair share of "
+        f"{routing.fair_share:.1%}. {routing.words()} {spoken}.",
+        {"bars": bar_rows, "fair": [fair_row]},
+    )
+
+
+def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_INK) -> Figure:
+    """Which experts each character goes to, with what weight; a click names a character.
+
+    Parameters
+    ----------
+    selected
+        Position to mark.
+    """
+    n_tokens, n_experts = len(routing.tokens), routing.load_E.size
+    pitch = n_experts + 2  # rows of a line: its characters, the experts, and room between lines
+    ratio_E = (routing.share_E / routing.fair_share).tolist()
+    characters, choices = [], []
+    for i, token in enumerate(routing.tokens):
+        line, column = divmod(i, LINE)
+        top = line * pitch
+        chosen = list(
+            zip(routing.expert_NK[i].tolist(), routing.weight_NK[i].tolist(), strict=True)
+        )
+        characters.append(
+            {
+                "position": i + 1,
+                "column": column,
+                "token": token if len(token) == 1 else token[-2:],
+                "text": top + 0.8,
+                "top": top + 0.1,
+                "bottom": top + pitch - 0.4,
+                "character": token,
+                "experts": ", ".join(f"{e} ({w:.0%})" for e, w in chosen),
+            }
+        )
+        choices += [
+            {
+                "column": column,
+                "low": top + 2 + e - 0.46 * weight,
+                "high": top + 2 + e + 0.46 * weight,
+                "ratio": ratio_E[e],
+            }
+            for e, weight in chosen
+        ]
+    n_lines = -(-n_tokens // LINE)
+    x = alt.X(
+        "column:O", axis=None, scale=alt.Scale(domain=list(range(min(LINE, n_tokens))), padding=0)
+    )
+    scale = alt.Scale(domain=[0, n_lines * pitch], reverse=True, nice=False)
+    staff = alt.Axis(
+        title="expert",
+        values=[line * pitch + 2 + e for line in range(n_lines) for e in range(n_experts)],
+        labelExpr=f"datum.value % {pitch} - 2",
+        labelOverlap=False,
+        ticks=False,
+        domain=False,
+        grid=True,
+    )
+    marks = (
+        draw("choices")
+        .mark_rect()
+        .encode(
+            x=x,
+            y=alt.Y("low:Q", scale=scale, axis=staff),
+            y2="high:Q",
+            color=alt.Color("ratio:Q", scale=BUSY, legend=None),
+        )
+    )
+    every = draw("characters")
+    texts = every.mark_text(fontSize=12, font="monospace", color=ink).encode(
+        x=x, y=alt.Y("text:Q", scale=scale, axis=staff), text="token:N"
+    )
+    click = alt.selection_point(name=SELECTION, fields=[FIELD], on="click", empty=False)
+    frame = every.encode(x=x, y=alt.Y("top:Q", scale=scale, axis=staff), y2="bottom:Q")
+    spots = frame.mark_rect(opacity=0, cursor="pointer").encode(
+        tooltip=[
+            alt.Tooltip("position:Q"),
+            alt.Tooltip("character:N"),
+            alt.Tooltip("experts:N", title="experts (weight)"),
+        ]
+    )
+    mark = draw("marked").mark_rect(filled=False, stroke=ink, strokeWidth=2, cornerRadius=3)
+    mark = mark.encode(x=x, y=alt.Y("top:Q", scale=scale, axis=staff), y2="bottom:Q")
+    here = characters[selected]
+    return Figure(
+        "Where each character goes",
+        alt.LayerChart(layer=[marks, texts, mark, spots.add_params(click)]).properties(
+            height=n_lines * pitch * ROW
+        ),
+        f"{n_tokens} characters in {n_lines} lines, below each its two experts of {n_experts}; "
+        f"taller marks are larger weights. Marked: character {here['position']}, "
+        f"{here['character']}, to experts {here['experts']}.",
+        {"choices": choices, "characters": characters, "marked": [here]},
+    )
+
+
+def _expert_bars(
+    title: str,
+    value_E: Sequence[float],
+    chosen: Sequence[int],
+    spec: str,
+    ink: str,
+    note: str,
+    ticks_E: Sequence[float] | None = None,
+) -> Figure:
+    """Horizontal bars, one an expert, the chosen ones coloured and labelled in words."""
+    order = {e: f" · {place + 1}." for place, e in enumerate(chosen)}
+    data = [
+        {
+            "expert": e,
+            "value": value,
+            "label": f"{value:{spec}}{order.get(e, '')}",
+            "end": max(value, 0.0),
+            "chosen": "yes" if e in order else "no",
+            "tick": value if ticks_E is None else ticks_E[e],
+        }
+        for e, value in enumerate(value_E)
+    ]
+    low, high = min(0.0, *value_E), max(0.0, *value_E)
+    room = 0.42 * (high - low or 1.0)  # for the labels beside the bars
+    scale = alt.Scale(domain=[low, high + room], nice=False)
+    base = draw("bars").encode(
+        y=alt.Y("expert:O", axis=alt.Axis(title="expert", ticks=False, domain=False))
+    )
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(
+        x=alt.X("value:Q", scale=scale, axis=None),
+        color=alt.Color(
+            "chosen:N", scale=alt.Scale(domain=["yes", "no"], range=[CHOSEN, OTHER]), legend=None
+        ),
+    )
+    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(
+        x=alt.X("end:Q", scale=scale, axis=None), text="label:N"
+    )
+    layers = [bars, texts]
+    if ticks_E is not None:
+        layers.append(
+            base.mark_tick(color=ink, thickness=2).encode(x=alt.X("tick:Q", scale=scale, axis=None))
+        )
+    spoken = ", ".join(f"expert {row['expert']} {row['value']:{spec}}" for row in data)
+    return Figure(
+        title,
+        alt.LayerChart(layer=layers).properties(height=alt.Step(19)),
+        f"{note} {spoken}.",
+        {"bars": data},
+    )
+
+
+def logits(story: TokenStory, ink: str = PAPER_INK) -> Figure:
+    """Step 1: the gate's result for each expert."""
+    return _expert_bars(
+        "1 · The router rates every expert",
+        story.logits_E.tolist(),
+        (),
+        "+.2f",
+        ink,
+        "Logits.",
+    )
+
+
+def scores(story: TokenStory, ink: str = PAPER_INK) -> Figure:
+    """Step 2: shares that sum to one."""
+    return _expert_bars(
+        "2 · Ratings become shares",
+        story.scores_E.tolist(),
+        (),
+        ".1%",
+        ink,
+        "Scores.",
+    )
+
+
+def selection(story: TokenStory, ink: str = PAPER_INK) -> Figure:
+    """Step 3: the k best, by score plus balancing bonus; ticks mark the bare scores."""
+    chosen = story.expert_K.tolist()
+    return _expert_bars(
+        f"3 · The best {len(chosen)} are chosen",
+        story.selection_E.tolist(),
+        chosen,
+        ".1%",
+        ink,
+        f"Chosen: experts {', '.join(str(e) for e in chosen)}. Scores with the balancing bonus:",
+        story.scores_E.tolist() if story.bias_E.any() else None,
+    )
+
+
+def _parts(title: str, story: TokenStory, part_K: Sequence[float], ink: str, note: str) -> Figure:
+    """Bars of the chosen experts' parts, which sum to one."""
+    data = [
+        {"expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
+        for e, part in zip(story.expert_K.tolist(), part_K, strict=True)
+    ]
+    base = draw("bars").encode(
+        y=alt.Y("expert:N", sort=None, axis=alt.Axis(title=None, ticks=False, domain=False)),
+        x=alt.X("part:Q", scale=alt.Scale(domain=[0, 1.3]), axis=None),
+    )
+    bars = base.mark_bar(color=CHOSEN, cornerRadiusEnd=2)
+    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
+    spoken = ", ".join(f"{row['expert']} {row['label']}" for row in data)
+    return Figure(
+        title, (bars + texts).properties(height=alt.Step(26)), f"{note} {spoken}.", {"bars": data}
+    )
+
+
+def weights(story: TokenStory, ink: str = PAPER_INK) -> Figure:
+    """Step 4: the chosen scores over their sum."""
+    return _parts(
+        "4 · Shares of the chosen become weights",
+        story,
+        story.weight_K.tolist(),
+        ink,
+        "Weights, which sum to 100 %:",
+    )
+
+
+def contributions(story: TokenStory, ink: str = PAPER_INK) -> Figure:
+    """Step 5: length of each weighted answer, as a share of their sum."""
+    return _parts(
+        "5 · The chosen experts answer",
+        story,
+        story.share_K.tolist(),
+        ink,
+        "Parts of the answer, by the length of each weighted result:",
+    )
+
+
+def guesses(story: TokenStory, ink: str = PAPER_INK) -> Figure:
+    """Step 6: the model's most likely next characters."""
+    data = [
+        {"place": i, "token": token, "probability": p, "label": f"{p:.0%}"}
+        for i, (token, p) in enumerate(story.guesses)
+    ]
+    top = 1.25 * max(p for _, p in story.guesses)
+    base = draw("bars").encode(
+        y=alt.Y(
+            "token:N",
+            sort=None,
+            axis=alt.Axis(
+                title=None, ticks=False, domain=False, labelFont="monospace", labelFontSize=14
+            ),
+        ),
+        x=alt.X("probability:Q", scale=alt.Scale(domain=[0, top]), axis=None),
+    )
+    bars = base.mark_bar(color=OTHER, cornerRadiusEnd=2)
+    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
+    spoken = ", ".join(f"{row['token']} {row['label']}" for row in data)
+    return Figure(
+        "6 · The model guesses what comes next",
+        (bars + texts).properties(height=alt.Step(22)),
+        f"Most likely next characters: {spoken}.",
+        {"bars": data},
+    )

@@ -1,0 +1,81 @@
+"""A page's run as JSON: settings, numbers, and the versions that they depend on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from .. import __version__
+from .compare import Run, compare
+from .machine import Machine, versions
+from .savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
+from .token import FirstModel
+
+
+def _document(kind: str, content: dict[str, Any]) -> bytes:
+    head = {"kind": kind, "moescope": __version__, "versions": versions()}
+    return json.dumps(head | content, indent=1).encode()
+
+
+def start_json(model: FirstModel, sentence: str, position: int, bias_steps: int) -> bytes:
+    """Routing of the sentence and the story of one of its characters."""
+    routing = model.route(sentence, bias_steps)
+    story = model.explain(sentence, position, bias_steps)
+    return _document(
+        "start",
+        {
+            "settings": asdict(model.trainer.settings),
+            "data": model.trainer.task.sha256,
+            "sentence": sentence,
+            "bias_steps": bias_steps,
+            "load": routing.load_E.tolist(),
+            "experts": routing.expert_NK.tolist(),
+            "weights": routing.weight_NK.tolist(),
+            "character": {
+                "position": position,
+                "token": story.token,
+                "logits": story.logits_E.tolist(),
+                "scores": story.scores_E.tolist(),
+                "bias": story.bias_E.tolist(),
+                "experts": story.expert_K.tolist(),
+                "weights": story.weight_K.tolist(),
+                "parts": story.share_K.tolist(),
+                "executed_flops": story.executed_flops,
+                "all_flops": story.all_flops,
+                "guesses": story.guesses,
+            },
+        },
+    )
+
+
+def balance_json(run_a: Run, run_b: Run) -> bytes:
+    """Both runs, step by step."""
+    runs = {
+        name: {
+            "settings": asdict(run.settings),
+            "held_out_loss": run.held_out_loss,
+            "summary": asdict(run.summary()),
+            "records": [record.as_json() for record in run.records],
+        }
+        for name, run in (("A", run_a), ("B", run_b))
+    }
+    return _document("balance", {"runs": runs, "words": compare(run_a, run_b).words})
+
+
+def savings_json(
+    settings: SavingsSettings,
+    counted: list[CountedCost],
+    measured: list[MeasuredCost],
+    machine: Machine,
+) -> bytes:
+    """Counted and measured costs."""
+    return _document(
+        "savings",
+        {
+            "settings": asdict(settings),
+            "machine": asdict(machine),
+            "counted": as_rows(counted),
+            "measured": as_rows(measured),
+        },
+    )

@@ -1,0 +1,82 @@
+"""The code and the command that reproduce what a page shows, as text made from its settings."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import fields
+from typing import Any
+
+from ..training import TrainSettings
+from .savings import SavingsSettings
+
+
+def _changed(settings: Any) -> dict[str, Any]:
+    """Fields that differ from their defaults."""
+    return {
+        field.name: getattr(settings, field.name)
+        for field in fields(settings)
+        if getattr(settings, field.name) != field.default
+    }
+
+
+def _call(name: str, settings: Any) -> str:
+    """Return a constructor call with the changed fields only."""
+    arguments = ", ".join(f"{key}={value!r}" for key, value in _changed(settings).items())
+    return f"{name}({arguments})"
+
+
+def start_code(sentence: str, bias_steps: int, position: int) -> str:
+    """Code of the first page: route a sentence, follow one of its characters."""
+    return f"""\
+from moe.lab.token import explain_token, first_model, route_sentence
+
+trainer = first_model()  # trains the tiny model
+sentence = {sentence!r}
+
+routing = route_sentence(trainer, sentence, bias_steps={bias_steps})
+print(routing.load_E)  # characters per expert
+print(routing.words())
+
+story = explain_token(trainer, sentence, position={position}, bias_steps={bias_steps})
+print(story.scores_E, story.expert_K, story.weight_K)
+print(story.cost_words())
+"""
+
+
+def balance_code(a: TrainSettings, b: TrainSettings) -> str:
+    """Code of the page on balance: two runs on the same seed."""
+    return f"""\
+import moe
+from moe.lab.compare import compare, run
+
+run_a = run({_call("moe.TrainSettings", a)})
+run_b = run({_call("moe.TrainSettings", b)})
+
+print(run_a.records[-1].load)  # tokens per expert in the last step
+print(run_a.summary().max_vio, run_b.summary().max_vio)
+print(compare(run_a, run_b).words)
+"""
+
+
+def savings_code(settings: SavingsSettings) -> str:
+    """Code of the page on savings: counted costs, then measured ones."""
+    return f"""\
+from moe.lab.machine import measure_machine
+from moe.lab.savings import SavingsSettings, count, measure, verdict
+
+settings = {_call("SavingsSettings", settings)}
+for cost in count(settings):
+    print(cost)
+
+measured = measure(settings)  # takes some seconds
+print(verdict(settings, measured, measure_machine()).text)
+"""
+
+
+def train_command(settings: TrainSettings) -> str:
+    """Command line that does the same run."""
+    named = {"balance": settings.balance, "steps": settings.steps, "seed": settings.seed}
+    words = ["moe", "train"]
+    for name, value in (_changed(settings) | named).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

@@ -1,0 +1,177 @@
+"""Training shows the truths: collapse, repair, and what they do to the loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import moe
+from moe import kernels
+from moe.data import TASKS
+from moe.lab.compare import run
+from moe.optim import Adam
+from tests.gradients import worst_error
+
+SMALL = dict(d_model=16, d_expert=12, n_experts=6, batch=64, steps=3)
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, object]:
+    """The app's default runs on one seed, each balance method once."""
+    return {name: run(moe.TrainSettings(balance=name)) for name in ("none", "aux", "bias")}
+
+
+def test_without_balancing_load_collapses_and_bias_repairs_it(runs: dict) -> None:
+    none, bias = (runs[name].summary() for name in ("none", "bias"))
+    assert none.max_vio >= 5 * bias.max_vio
+    assert none.dead >= 1 and bias.dead == 0
+    assert none.hottest_share > 3 * none.fair_share
+
+
+def test_the_auxiliary_loss_lies_between(runs: dict) -> None:
+    none, aux, bias = (runs[name].summary() for name in ("none", "aux", "bias"))
+    assert bias.max_vio < aux.max_vio < none.max_vio
+
+
+def test_balance_pays_in_loss_on_text_held_out(runs: dict) -> None:
+    none, aux, bias = (runs[name].summary() for name in ("none", "aux", "bias"))
+    assert bias.loss < aux.loss < none.loss
+    assert bias.held_out_loss < none.held_out_loss < runs["none"].records[0].loss
+
+
+def test_another_seed_tells_the_same_story() -> None:
+    ends = {
+        name: run(moe.TrainSettings(balance=name, seed=11, steps=150)).summary().max_vio
+        for name in ("none", "bias")
+    }
+    assert ends["none"] >= 3 * ends["bias"]
+
+
+@pytest.mark.parametrize("router", list(moe.ROUTERS))
+@pytest.mark.parametrize("task", ["text", "spirals", "linear_maps"])
+def test_same_seed_same_records_for_any_threads(router: str, task: str) -> None:
+    settings = moe.TrainSettings(task=task, router=router, balance="aux", **SMALL)
+    lines = []
+    for threads in (1, 2, 3):
+        with kernels.using(threads=threads):
+            lines.append([json.dumps(record.as_json()) for record in moe.train(settings)])
+    assert lines[0] == lines[1] == lines[2]
+    other = dataclasses.replace(settings, seed=1)
+    assert [json.dumps(r.as_json()) for r in moe.train(other)] != lines[0]
+
+
+@pytest.mark.parametrize("task", ["text", "moons", "linear_maps"])
+def test_both_backends_train_alike(task: str) -> None:
+    settings = moe.TrainSettings(task=task, **SMALL)
+    fast = [record.loss for record in moe.train(settings)]
+    with kernels.using("numpy"):
+        plain = [record.loss for record in moe.train(settings)]
+    assert np.allclose(fast, plain, rtol=1e-4)
+
+
+def test_one_step_follows_the_gradient_of_the_whole_model() -> None:
+    """The step's gradients, seen through a fake optimiser, equal finite differences."""
+    trainer = moe.Trainer(moe.TrainSettings(balance="aux", **SMALL))
+    trainer.layer = trainer.layer.astype("float64")
+    trainer.params = {name: array.astype(float) for name, array in trainer.params.items()}
+    inputs, target = trainer.task.draw(np.random.default_rng(5), 40)
+    trainer.task = dataclasses.replace(trainer.task)
+    object.__setattr__(trainer.task, "draw", lambda rng, size: (inputs, target))
+    seen: dict[str, np.ndarray] = {}
+
+    class Spy(Adam):
+        def step(self, params: object, grads: object) -> None:
+            seen.update(grads)  # type: ignore[call-overload]
+
+    trainer._adam = Spy()
+    trainer.step()
+
+    def loss() -> float:
+        x_ND = trainer.embed(inputs)
+        y_ND, ctx = trainer.layer.forward(x_ND)
+        out_NV = (x_ND + y_ND) @ trainer.params["out_DV"]
+        return trainer._loss(out_NV, target)[0] + trainer.balancer.loss(ctx.routing).value
+
+    arrays = trainer.params | trainer.layer.params
+    assert set(seen) == set(arrays)
+    assert worst_error(loss, arrays, seen) <= 1e-6
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_every_task_is_learnt(task: str) -> None:
+    records = list(moe.train(moe.TrainSettings(task=task, steps=60, batch=256)))
+    assert records[-1].loss < 0.8 * records[0].loss
+
+
+def test_records_add_up() -> None:
+    settings = moe.TrainSettings(capacity_factor=1.0, drop="score", n_shared=1, **SMALL)
+    for step, record in enumerate(moe.train(settings)):
+        assert record.step == step
+        assert record.proposed.sum() == 64 * 2
+        assert record.load.max() <= np.ceil(64 * 2 / 6)
+        assert record.dropped == pytest.approx(1 - record.load.sum() / 128)
+        assert record.dead == (record.proposed == 0).sum()
+        rows = record.load.sum() + 64  # kept assignments, and every token through shared
+        assert record.executed_flops == rows * 6 * 16 * 12 + 64 * 2 * 16 * 6
+        assert len(record.data) == 12
+        json.dumps(record.as_json())
+
+
+def test_own_text(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_bytes(b"abcdefghij" * 300)
+    trainer = moe.Trainer(moe.TrainSettings(text=str(path), steps=60, batch=128, d_model=16))
+    records = list(trainer.run())
+    assert records[-1].loss < 0.1 and trainer.evaluate(256) < 0.1
+    with pytest.raises(ValueError, match="text: got"):
+        moe.train(moe.TrainSettings(text=str(tmp_path / "none")))
+
+
+def test_router_noise_does_not_change_the_batches() -> None:
+    quiet, noisy = (moe.Trainer(moe.TrainSettings(router=r, **SMALL)) for r in ("topk", "switch"))
+    assert np.array_equal(quiet.params["table_CVD"], noisy.params["table_CVD"])
+    quiet.step(), noisy.step()
+    a, b = (t._data_rng.integers(0, 1 << 30, 4) for t in (quiet, noisy))
+    assert np.array_equal(a, b)
+
+
+BAD = {
+    "k": (dict(k=17), "k: got 17"),
+    "task": (dict(task="chess"), "task: got 'chess', allowed is one of text, spirals"),
+    "balance": (
+        dict(balance="magic"),
+        "balance: got 'magic', allowed is one of none, aux, bias, z",
+    ),
+    "rate": (dict(balance_rate=-1.0), "balance_rate: got -1.0"),
+    "capacity": (dict(capacity_factor=-0.5, drop="order"), "capacity_factor: got -0.5"),
+    "drop alone": (dict(drop="order"), "drop: got 'order' with capacity_factor None"),
+    "steps": (dict(steps=0), "steps: got 0"),
+    "learning rate": (dict(learning_rate=0.0), "learning_rate: got 0.0"),
+    "bias without buffer": (
+        dict(router="noisy_topk", balance="bias"),
+        "balance: got 'bias' with router 'noisy_topk', allowed is it with one of topk, switch",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_settings_are_named(case: str) -> None:
+    change, message = BAD[case]
+    with pytest.raises(ValueError) as caught:
+        moe.TrainSettings(**change)  # type: ignore[arg-type]
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_setting_carries_its_help() -> None:
+    for field in dataclasses.fields(moe.TrainSettings):
+        assert field.metadata["help"].endswith(".")
+
+
+def test_adam_first_step_is_the_rate_times_the_sign() -> None:
+    param, grad = np.zeros(5), np.array([3.0, -2.0, 1e-3, -1e3, 7.0])
+    Adam(rate=0.1).step({"p": param}, {"p": grad})
+    assert np.allclose(param, -0.1 * np.sign(grad), atol=1e-5)
