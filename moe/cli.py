@@ -81,7 +81,7 @@ def prepare_kernels() -> None:
 
     if not first_run():
         return
-    err.print("First run on this machine: compiling the numba kernels, about half a minute, once.")
+    err.print("First run on this machine: compiling the numba kernels, about ten seconds, once.")
     for step in warm():
         err.print(f"  {step.part}: {step.compiled} kernels in {step.seconds:.1f} s")
 

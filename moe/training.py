@@ -11,7 +11,7 @@ import numpy as np
 from . import kernels, metrics
 from .balance import BALANCERS, Balancer, make_balancer
 from .capacity import DROP_POLICIES, NO_LIMIT, Capacity
-from .data import TASKS, make_task
+from .data import TASKS, Task, make_task
 from .errors import check_choice, check_float, check_int
 from .experts import ACTIVATIONS
 from .layer import LayerContext, MoELayer
@@ -152,15 +152,22 @@ class TrainRecord:
 class Trainer:
     """A model in training; `run` yields records, and the layer can be looked at in between.
 
+    Parameters
+    ----------
+    settings
+        The run.
+    task
+        Data to learn instead of what `settings.task` names, such as a text that was pasted.
+
     Attributes
     ----------
     settings, task, layer, params, balancer
         `params` holds the arrays around the layer: the embedding (or input map) and the output.
     """
 
-    def __init__(self, settings: TrainSettings) -> None:
+    def __init__(self, settings: TrainSettings, task: Task | None = None) -> None:
         self.settings = settings
-        self.task = make_task(settings.task, context=settings.context, text=settings.text)
+        self.task = task or make_task(settings.task, settings.context, settings.text)
         self.layer = MoELayer.init(
             settings.d_model,
             settings.d_expert,

@@ -12,7 +12,7 @@ import pytest
 import moe
 from moe import kernels
 from moe.data import TASKS
-from moe.lab.compare import run
+from moe.lab.compare import run, run_steps
 from moe.optim import Adam
 from tests.gradients import worst_error
 
@@ -129,6 +129,17 @@ def test_own_text(tmp_path: Path) -> None:
     assert records[-1].loss < 0.1 and trainer.evaluate(256) < 0.1
     with pytest.raises(ValueError, match="text: got"):
         moe.train(moe.TrainSettings(text=str(tmp_path / "none")))
+
+
+def test_pasted_text_trains_like_a_file(tmp_path: Path) -> None:
+    raw = b"one two three four five " * 100
+    (tmp_path / "own.txt").write_bytes(raw)
+    small = SMALL | dict(text=str(tmp_path / "own.txt"))
+    *_, pasted = run_steps(moe.TrainSettings(**SMALL), raw)
+    from_path = run(moe.TrainSettings(**small))
+    assert [r.as_json() for r in pasted.records] == [r.as_json() for r in from_path.records]
+    with pytest.raises(ValueError, match="bytes of text: got 5"):
+        run_steps(moe.TrainSettings(**SMALL), b"short")
 
 
 def test_router_noise_does_not_change_the_batches() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..balance import BALANCERS
+from ..data import TextTask, from_bytes
 from ..routers import ROUTERS
 from ..training import Trainer, TrainRecord, TrainSettings
 from .turns import PATIENCE, TURNS
@@ -151,9 +152,23 @@ class RunSlot:
                 )
 
 
-def run_steps(settings: TrainSettings) -> Iterator[TrainRecord | Run]:
-    """Train, yielding each record and at last the finished `Run`; bad settings fail at once."""
-    return _steps(Trainer(settings))
+def run_steps(
+    settings: TrainSettings, own_text: bytes | None = None
+) -> Iterator[TrainRecord | Run]:
+    """Train, yielding each record and at last the finished `Run`; bad settings fail at once.
+
+    Parameters
+    ----------
+    own_text
+        The user's own text to learn, for the task 'text'.
+
+    Raises
+    ------
+    ValueError
+        If the text is too short or too long.
+    """
+    task = TextTask(from_bytes(own_text), settings.context) if own_text is not None else None
+    return _steps(Trainer(settings, task))
 
 
 def _steps(trainer: Trainer) -> Iterator[TrainRecord | Run]:
