@@ -15,6 +15,7 @@ from .errors import FLOATS, check_array, check_choice, check_int
 from .experts import ACTIVATIONS, dense_name, expert_flops, init_experts, up_name
 from .routers import Router, make_router
 from .routing import Routing
+from .specials import init_specials, specials_backward, specials_forward
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,6 +33,8 @@ class LayerContext:
         of the whole pass (gate, chosen experts, shared experts).
     y_SD
         Result of each kept assignment before weighting, sorted by expert (`plan`).
+    rows_ND
+        What `plan` takes rows from: x, or Soft MoE's slots.
     """
 
     routing: Routing
@@ -41,6 +44,7 @@ class LayerContext:
     x_ND: np.ndarray
     x_gate_ND: np.ndarray
     perturb_ND: np.ndarray | None
+    rows_ND: np.ndarray
     weight_S: np.ndarray
     h_SH: np.ndarray
     y_SD: np.ndarray
@@ -129,14 +133,12 @@ class MoELayer:
             raise ValueError(f"router: got {router!r}, allowed is a registry name or a Router")
         router.check(n_experts)
         rng = np.random.default_rng(seed)
-        params: Arrays = {}
-        for name in router.projections:
-            scale = 1 / np.sqrt(d_model) if name == "gate" else 0.0
-            weights_DE = rng.standard_normal((d_model, n_experts)) * scale
-            params[f"{name}_DE"] = weights_DE.astype(dtype)
-        if router.gate_bias():
-            params["gate_bias_E"] = np.zeros(n_experts, dtype)
-        params |= init_experts(rng, n_experts, d_model, d_expert, activation, dtype)
+        n_computing = n_experts - len(router.specials)
+        check_int("n_experts", n_experts, len(router.specials) + 1, None, "one must compute")
+        made = router.init_params(d_model, n_experts, rng)
+        made |= init_specials(router.specials, d_model, rng)
+        params: Arrays = {name: array.astype(dtype) for name, array in made.items()}
+        params |= init_experts(rng, n_computing, d_model, d_expert, activation, dtype)
         if n_shared:
             shared = init_experts(rng, 1, d_model, d_expert * n_shared, activation, dtype)
             params |= {_shared_name(name): array[0] for name, array in shared.items()}
@@ -155,8 +157,8 @@ class MoELayer:
 
     @property
     def n_experts(self) -> int:
-        """Routed experts, E."""
-        return int(self.params["w_down_EFD"].shape[0])
+        """Routed experts, E, those that compute nothing included."""
+        return int(self.params["w_down_EFD"].shape[0]) + len(self.router.specials)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -190,6 +192,7 @@ class MoELayer:
         x_ND: np.ndarray,
         rng: np.random.Generator | None = None,
         token_ids: np.ndarray | None = None,
+        previous_NE: np.ndarray | None = None,
     ) -> tuple[np.ndarray, LayerContext]:
         """Return y and what backward needs.
 
@@ -201,6 +204,8 @@ class MoELayer:
             Source of router noise while training; without it there is none.
         token_ids
             (N,) integers, for routers that use them.
+        previous_NE
+            Logits of the layer before, (N, E), for routers with a gating residual.
 
         Raises
         ------
@@ -208,16 +213,32 @@ class MoELayer:
             If x has another shape or dtype, or holds NaN or infinity.
         """
         x_ND = self._check_x(x_ND)
-        routing, x_gate_ND, perturb_ND = self._route(x_ND, token_ids, rng)
-        plan = kernels.dispatch_plan(
-            routing.token_A, routing.expert_A, routing.kept_A, routing.n_tokens, routing.n_experts
-        )
+        routing, x_gate_ND, perturb_ND = self._route(x_ND, token_ids, rng, previous_NE)
         up_EDH, down_EFD = self._weights(self.params)
-        y_SD, h_SH, rows = kernels.experts_forward(x_ND, plan, up_EDH, down_EFD, self.activation)
-        weight_S = routing.weight_A[plan.assignment_S]
-        y_ND = kernels.combine(y_SD, weight_S, plan)
-        flops = 2 * x_ND.size * len(self.router.projections) * self.n_experts
+        flops = len(x_ND) * self.router.project_flops(self.d_model, self.n_experts)
+        if routing.dispatch_NS is None or routing.combine_NS is None:
+            rows_ND, plan = x_ND, self._plan(routing)
+            y_SD, h_SH, rows = kernels.experts_forward(
+                x_ND, plan, up_EDH, down_EFD, self.activation
+            )
+            weight_S = routing.weight_A[plan.assignment_S]
+            y_ND = kernels.combine(y_SD, weight_S, plan)
+        else:
+            rows_ND = kernels.matmul_tn(routing.dispatch_NS, x_ND)
+            plan = _slot_plan(len(rows_ND), self.n_experts)
+            y_SD, h_SH, rows = kernels.experts_forward(
+                rows_ND, plan, up_EDH, down_EFD, self.activation
+            )
+            weight_S = np.ones(len(rows_ND), self.dtype)
+            y_ND = kernels.matmul(routing.combine_NS, y_SD)
+            flops += 4 * routing.combine_NS.size * self.d_model
         flops += rows * expert_flops(self.d_model, self.d_expert, self.activation)
+        if self.router.specials:
+            special_ND, special_flops = specials_forward(
+                x_ND, routing, self.router.specials, self.params
+            )
+            y_ND += special_ND
+            flops += special_flops
         shared_h_NH = None
         if self._has_shared:
             up_DH, down_FD = self._shared_weights(self.params)
@@ -227,8 +248,8 @@ class MoELayer:
             y_ND += shared_ND
             flops += rows_shared * expert_flops(self.d_model, len(down_FD), self.activation)
         context = LayerContext(
-            routing, plan, rows, flops, x_ND, x_gate_ND, perturb_ND, weight_S, h_SH, y_SD,
-            shared_h_NH,
+            routing, plan, rows, flops, x_ND, x_gate_ND, perturb_ND, rows_ND, weight_S, h_SH,
+            y_SD, shared_h_NH,
         )  # fmt: skip
         return y_ND, context
 
@@ -253,30 +274,44 @@ class MoELayer:
         """
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         dy_ND = dy_ND.astype(self.dtype, copy=False)
-        up_EDH, down_EFD = self._weights(self.params)
-        dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
-            dy_ND, ctx.x_ND, ctx.h_SH, ctx.weight_S, ctx.plan, up_EDH, down_EFD, self.activation
+        routing = ctx.routing
+        dy_SD = (
+            dy_ND if routing.combine_NS is None else kernels.matmul_tn(routing.combine_NS, dy_ND)
         )
-        dx_ND = kernels.combine(dx_SD, np.ones_like(dweight_S), ctx.plan)
+        dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
+            dy_SD, ctx.rows_ND, ctx.h_SH, ctx.weight_S, ctx.plan, *self._weights(self.params),
+            self.activation,
+        )  # fmt: skip
         grads: Arrays = {up_name(self.activation): dup_EDH, "w_down_EFD": ddown_EFD}
-
-        dweight_A = np.zeros(ctx.routing.n_assignments, self.dtype)
-        dweight_A[ctx.plan.assignment_S] = dweight_S
-        dgate_NE = self.router.backward(ctx.routing, dweight_A)
+        if routing.dispatch_NS is None:
+            dx_ND = kernels.combine(dx_SD, np.ones_like(dweight_S), ctx.plan)
+            dweight_A = np.zeros(routing.n_assignments, self.dtype)
+            dweight_A[ctx.plan.assignment_S] = dweight_S
+            if self.router.specials:
+                dspecial_ND, special_grads = specials_backward(
+                    dy_ND, ctx.x_ND, routing, self.router.specials, self.params, dweight_A
+                )
+                dx_ND += dspecial_ND
+                grads |= special_grads
+            drouted_NE = self.router.backward(routing, dweight_A)
+        else:
+            dx_ND = kernels.matmul(routing.dispatch_NS, dx_SD)
+            drouted_NE = self.router.backward_slots(
+                routing,
+                ddispatch_NS=kernels.matmul_nt(ctx.x_ND, dx_SD),
+                dcombine_NS=kernels.matmul_nt(dy_ND, ctx.y_SD),
+            )
         if self._has_shared:
             dshared_ND, dup_DH, ddown_FD = self._shared_backward(dy_ND, ctx)
             dx_ND += dshared_ND
             grads[_shared_name(up_name(self.activation))] = dup_DH
             grads[_shared_name("w_down_EFD")] = ddown_FD
-        projected = dict(self.router.backward_projections(ctx.routing, dgate_NE))
+        dmade = self.router.backward_made(routing, drouted_NE)
         if dlogits_NE is not None:
-            projected["gate"] = projected["gate"] + dlogits_NE
-        if "gate_bias_E" in self.params:
-            grads["gate_bias_E"] = projected["gate"].sum(axis=0)
-        for name, dout_NE in projected.items():
-            grads[f"{name}_DE"] = kernels.matmul_tn(ctx.x_gate_ND, dout_NE)
-            dgate_ND = kernels.matmul_nt(dout_NE, self.params[f"{name}_DE"])
-            dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
+            dmade["logits_NE"] = dmade["logits_NE"] + dlogits_NE
+        dgate_ND, gate_grads = self.router.project_backward(ctx.x_gate_ND, self.params, dmade)
+        dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
+        grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"])
         return dx_ND, {name: grads[name] for name in self.params}
 
     def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:
@@ -294,6 +329,15 @@ class MoELayer:
     @property
     def _has_shared(self) -> bool:
         return _shared_name("w_down_EFD") in self.params
+
+    def _plan(self, routing: Routing) -> kernels.Plan:
+        n_computing = len(self.params["w_down_EFD"])
+        kept_A = routing.kept_A
+        if self.router.specials:
+            kept_A = kept_A & (routing.expert_A < n_computing)
+        return kernels.dispatch_plan(
+            routing.token_A, routing.expert_A, kept_A, routing.n_tokens, n_computing
+        )
 
     def _weights(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         return params[up_name(self.activation)], params["w_down_EFD"]
@@ -313,7 +357,11 @@ class MoELayer:
         return x_ND.astype(self.dtype, copy=False)
 
     def _route(
-        self, x_ND: np.ndarray, token_ids: np.ndarray | None, rng: np.random.Generator | None
+        self,
+        x_ND: np.ndarray,
+        token_ids: np.ndarray | None,
+        rng: np.random.Generator | None,
+        previous_NE: np.ndarray | None = None,
     ) -> tuple[Routing, np.ndarray, np.ndarray | None]:
         if token_ids is not None:
             token_ids = np.asarray(token_ids)
@@ -324,16 +372,22 @@ class MoELayer:
                 )
         perturb_ND = self.router.perturb(x_ND, rng)
         x_gate_ND = x_ND if perturb_ND is None else x_ND * perturb_ND
-        made = {
-            name: kernels.matmul(x_gate_ND, self.params[f"{name}_DE"])
-            for name in self.router.projections
-        }
-        logits_NE = made.pop("gate")
-        if "gate_bias_E" in self.params:
-            logits_NE = logits_NE + self.params["gate_bias_E"]
-        state = {f"{name}_NE": result for name, result in made.items()} | self.buffers
-        routing = self.router.choose(logits_NE, rng=rng, token_ids=token_ids, **state)
+        made = self.router.project(x_gate_ND, self.params)
+        state = {name: array for name, array in made.items() if name != "logits_NE"} | self.buffers
+        state |= {name: self.params[name] for name in self.router.choice_params}
+        if previous_NE is not None:
+            state["previous_NE"] = check_array(
+                "previous_NE", previous_NE, (len(x_ND), self.n_experts), finite=False
+            )
+        routing = self.router.choose(made["logits_NE"], rng=rng, token_ids=token_ids, **state)
         return self.capacity.apply(routing), x_gate_ND, perturb_ND
+
+
+def _slot_plan(n_slots: int, n_experts: int) -> kernels.Plan:
+    """Slots as rows of their own, S / E for each expert in order."""
+    slots = np.arange(n_slots)
+    starts = np.arange(n_experts + 1) * (n_slots // n_experts)
+    return kernels.Plan(slots, slots, starts, slots, np.arange(n_slots + 1))
 
 
 def _shared_name(name: str) -> str:

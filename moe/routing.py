@@ -33,6 +33,10 @@ class Routing:
         Name of the score function, 'softmax' or 'sigmoid' ('' without scores).
     saved
         What the router's backward needs beside these.
+    dispatch_NS, combine_NS
+        Soft MoE only: each of S slots is a mix of all tokens, each token a mix of all slots;
+        slots belong to experts in order, S / E each. The list then holds every pair, with the
+        token's weights on the expert's slots added up.
     """
 
     n_tokens: int
@@ -46,6 +50,8 @@ class Routing:
     scores_NE: np.ndarray | None = None
     score: str = ""
     saved: Mapping[str, np.ndarray] = field(default_factory=dict)
+    dispatch_NS: np.ndarray | None = None
+    combine_NS: np.ndarray | None = None
 
     @classmethod
     def from_choices(

@@ -20,6 +20,8 @@ FLOORS = {
     "moe.balance": 2,
     "moe.capacity": 2,
     "moe.experts": 2,
+    "moe.scores": 2,
+    "moe.specials": 3,
     "moe.dense": 3,
     "moe.layer": 3,
     "moe.metrics": 3,

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .. import kernels
 from ..routing import Routing
+from ..scores import scores_backward, shares, shares_backward
 
 
 class BalanceLoss(NamedTuple):
@@ -67,18 +67,12 @@ def affinity(routing: Routing) -> np.ndarray:
     """
     if routing.scores_NE is None:
         raise ValueError("routing: got one without scores, allowed is a router that scores experts")
-    if routing.score == "softmax":
-        return routing.scores_NE
-    total_N1 = routing.scores_NE.sum(axis=1, keepdims=True)
-    return np.asarray(routing.scores_NE / np.maximum(total_N1, np.finfo(total_N1.dtype).tiny))
+    return routing.scores_NE if routing.score == "softmax" else shares(routing.scores_NE)
 
 
 def affinity_backward(routing: Routing, dp_NE: np.ndarray) -> np.ndarray:
     """Gradient at the logits, given the gradient at `affinity`."""
-    p_NE = affinity(routing)
-    dlogits_NE = kernels.softmax_backward(p_NE, dp_NE)
-    if routing.score == "softmax":
-        return np.asarray(dlogits_NE)
-    # d ln(sigmoid)/dl = 1 - s where softmax has d ln(exp)/dl = 1.
-    assert routing.scores_NE is not None
-    return np.asarray(dlogits_NE * (1 - routing.scores_NE))
+    assert routing.logits_NE is not None and routing.scores_NE is not None
+    if routing.score != "softmax":
+        dp_NE = shares_backward(routing.scores_NE, dp_NE)
+    return scores_backward(routing.logits_NE, routing.scores_NE, dp_NE, routing.score)

@@ -8,8 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import kernels
 from ..errors import check_array, check_choice, check_int
 from ..routing import Routing
+from ..scores import SCORES
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,10 @@ class Router:
     causal
         False if a future token can change an earlier token's routing.
     projections
-        Names of the maps of x into E columns that the layer keeps as parameters
-        `<name>_DE`: always 'gate', whose result are the logits; others reach `choose` as
-        `<name>_NE`.
+        Names of the linear maps of x that the layer keeps as parameters `<name>_DE`: 'gate'
+        makes the logits; others reach `choose` as `<name>_NE`.
+    choice_params
+        Names of parameters that `choose` uses directly.
     buffers
         Names of (E,) arrays without gradient that a balancer may step; they reach `choose`
         under their names.
@@ -36,15 +41,57 @@ class Router:
     source: ClassVar[str]
     causal: ClassVar[bool] = True
     projections: ClassVar[tuple[str, ...]] = ("gate",)
+    choice_params: ClassVar[tuple[str, ...]] = ()
     buffers: ClassVar[tuple[str, ...]] = ()
 
     def check(self, n_experts: int) -> None:
         """Raise ValueError if these options don't fit that many experts."""
         check_int("n_experts", n_experts, 1)
 
-    def gate_bias(self) -> bool:
-        """Say whether the gate adds a learned bias to the logits (`gate_bias_E`)."""
+    @property
+    def has_gate_bias(self) -> bool:
+        """Whether the gate adds a learned bias to the logits (`gate_bias_E`)."""
         return False
+
+    @property
+    def specials(self) -> tuple[str, ...]:
+        """Kinds of the pool's last experts, which compute (nearly) nothing; see `moe.specials`."""
+        return ()
+
+    def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
+        """Fresh router parameters in float64, by name; the layer casts and keeps them."""
+        params = {}
+        for name in self.projections:
+            spread = 1 / np.sqrt(d_model) if name == "gate" else 0.0
+            params[f"{name}_DE"] = spread * rng.standard_normal((d_model, n_experts))
+        if self.has_gate_bias:
+            params["gate_bias_E"] = np.zeros(n_experts)
+        return params
+
+    def project(self, x_ND: np.ndarray, params: Mapping[str, np.ndarray]) -> Arrays:
+        """What `choose` looks at: 'logits_NE', and whatever else this router makes of x."""
+        made = {f"{n}_NE": kernels.matmul(x_ND, params[f"{n}_DE"]) for n in self.projections}
+        logits_NE = made.pop("gate_NE")
+        if self.has_gate_bias:
+            logits_NE = logits_NE + params["gate_bias_E"]
+        return {"logits_NE": logits_NE} | made
+
+    def project_backward(
+        self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], dmade: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, Arrays]:
+        """Gradients at x and at the router's parameters, given those at `project`'s results."""
+        dx_ND, grads = np.zeros_like(x_ND), {}
+        for name in self.projections:
+            dout_NE = dmade["logits_NE" if name == "gate" else f"{name}_NE"]
+            grads[f"{name}_DE"] = kernels.matmul_tn(x_ND, dout_NE)
+            dx_ND += kernels.matmul_nt(dout_NE, params[f"{name}_DE"])
+        if self.has_gate_bias:
+            grads["gate_bias_E"] = dmade["logits_NE"].sum(axis=0)
+        return dx_ND, grads
+
+    def project_flops(self, d_model: int, n_experts: int) -> int:
+        """Operations per token of `project`."""
+        return 2 * d_model * n_experts * len(self.projections)
 
     def perturb(self, x_ND: np.ndarray, rng: np.random.Generator | None) -> np.ndarray | None:
         """Factors (N, D) on the gate's input, or None; only with an rng."""
@@ -82,11 +129,19 @@ class Router:
         """Gradient at the logits, (N, E), given the gradient at the weights, (A,)."""
         raise NotImplementedError
 
-    def backward_projections(
-        self, routing: Routing, dlogits_NE: np.ndarray
-    ) -> Mapping[str, np.ndarray]:
-        """Gradient at each projection's result, (N, E), given the one at the logits."""
-        return {"gate": dlogits_NE}
+    def backward_slots(
+        self, routing: Routing, ddispatch_NS: np.ndarray, dcombine_NS: np.ndarray
+    ) -> np.ndarray:
+        """Gradient at the logits, given those at Soft MoE's matrices; for routers with slots."""
+        raise NotImplementedError
+
+    def backward_params(self, routing: Routing, dlogits_NE: np.ndarray) -> Arrays:
+        """Gradients at `choice_params`, given the one at the logits."""
+        return {}
+
+    def backward_made(self, routing: Routing, dlogits_NE: np.ndarray) -> Arrays:
+        """Gradient at each of `project`'s results, given the one at the logits."""
+        return {"logits_NE": dlogits_NE}
 
     def options(self) -> dict[str, Any]:
         """Option names and values."""
@@ -106,4 +161,4 @@ def check_k(k: int, n_experts: int) -> None:
 
 def check_score(score: str) -> None:
     """Raise ValueError unless the score function exists."""
-    check_choice("score", score, ("softmax", "sigmoid"))
+    check_choice("score", score, SCORES)

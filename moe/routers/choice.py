@@ -1,20 +1,13 @@
-"""Arithmetic that the token-choice routers share: scores, selection, weights, derivatives."""
+"""Arithmetic that the token-choice routers share: selection, weights, and back."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .. import kernels
 from ..errors import check_array
 from ..routing import Routing
 
 EPS = 1e-20  # DeepSeek-V3 adds it to the sum of chosen scores before dividing
-
-
-def make_scores(logits_NE: np.ndarray, score: str) -> np.ndarray:
-    """Scores of the logits by name: 'softmax' over experts, or 'sigmoid' of each."""
-    made = kernels.softmax(logits_NE) if score == "softmax" else kernels.sigmoid(logits_NE)
-    return np.asarray(made)
 
 
 def biased(scores_NE: np.ndarray, select_bias_E: np.ndarray | None) -> np.ndarray:
@@ -49,14 +42,14 @@ def normalize_backward(chosen_NK: np.ndarray, dweight_NK: np.ndarray) -> np.ndar
     return np.asarray((dweight_NK - inner_N1) / total_N1)
 
 
-def scores_backward(scores_NE: np.ndarray, dscores_NE: np.ndarray, score: str) -> np.ndarray:
-    """Gradient at the logits, given the gradient at the scores."""
-    if score == "softmax":
-        return np.asarray(kernels.softmax_backward(scores_NE, dscores_NE))
-    return np.asarray(dscores_NE * scores_NE * (1 - scores_NE))
-
-
 def choices(routing: Routing) -> np.ndarray:
     """Chosen experts of a fixed-k routing as a table, (N, K)."""
     k = routing.n_assignments // routing.n_tokens if routing.n_tokens else 1
     return routing.expert_A.reshape(-1, k)
+
+
+def scatter_list(routing: Routing, values_A: np.ndarray) -> np.ndarray:
+    """Table (N, E) with the values of each assignment at its place, zero elsewhere."""
+    table_NE = np.zeros((routing.n_tokens, routing.n_experts), values_A.dtype)
+    table_NE[routing.token_A, routing.expert_A] = values_A
+    return table_NE

@@ -10,16 +10,15 @@ import numpy as np
 from .. import kernels
 from ..errors import check_float, check_int
 from ..routing import Routing
+from ..scores import make_scores, scores_backward
 from .base import Router, check_k
 from .choice import (
     biased,
     choices,
     gather,
-    make_scores,
     normalize,
     normalize_backward,
     scatter,
-    scores_backward,
 )
 
 
@@ -107,10 +106,10 @@ class DeepSeekV3(Router):
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
-        assert routing.scores_NE is not None
+        assert routing.logits_NE is not None and routing.scores_NE is not None
         expert_NK = choices(routing)
         dchosen_NK = dweight_A.reshape(expert_NK.shape) * dweight_A.dtype.type(self.scale)
         if self.renormalize:
             dchosen_NK = normalize_backward(gather(routing.scores_NE, expert_NK), dchosen_NK)
         dscores_NE = scatter(dchosen_NK, expert_NK, routing.n_experts)
-        return scores_backward(routing.scores_NE, dscores_NE, "sigmoid")
+        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "sigmoid")

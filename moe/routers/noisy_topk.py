@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,13 +10,9 @@ import numpy as np
 from .. import kernels
 from ..errors import check_array, check_float, check_int
 from ..routing import Routing
-from .base import Router, check_k
-from .choice import choices, gather, make_scores, scatter
-
-
-def softplus(x: np.ndarray) -> np.ndarray:
-    """log(1 + exp(x)) without overflow."""
-    return np.logaddexp(x, x.dtype.type(0))
+from ..scores import make_scores, softplus
+from .base import Arrays, Router, check_k
+from .choice import choices, gather, scatter
 
 
 @dataclass(frozen=True)
@@ -98,11 +93,10 @@ class NoisyTopK(Router):
         dchosen_NK = kernels.softmax_backward(weight_NK, dweight_A.reshape(expert_NK.shape))
         return scatter(dchosen_NK, expert_NK, routing.n_experts)
 
-    def backward_projections(
-        self, routing: Routing, dlogits_NE: np.ndarray
-    ) -> Mapping[str, np.ndarray]:
+    def backward_made(self, routing: Routing, dlogits_NE: np.ndarray) -> Arrays:
         """Gradients at the gate's and the noise's results; the latter is 0 without noise."""
         if "draw_NE" not in routing.saved:
-            return {"gate": dlogits_NE, "noise": np.zeros_like(dlogits_NE)}
+            return {"logits_NE": dlogits_NE, "noise_NE": np.zeros_like(dlogits_NE)}
         slope_NE = kernels.sigmoid(routing.saved["noise_NE"])
-        return {"gate": dlogits_NE, "noise": dlogits_NE * routing.saved["draw_NE"] * slope_NE}
+        dnoise_NE = dlogits_NE * routing.saved["draw_NE"] * slope_NE
+        return {"logits_NE": dlogits_NE, "noise_NE": dnoise_NE}

@@ -10,8 +10,9 @@ import numpy as np
 from .. import kernels
 from ..errors import check_float
 from ..routing import Routing
+from ..scores import make_scores, scores_backward
 from .base import Router
-from .choice import biased, choices, gather, make_scores, scatter, scores_backward
+from .choice import biased, choices, gather, scatter
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,6 @@ class Switch(Router):
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
-        assert routing.scores_NE is not None
+        assert routing.logits_NE is not None and routing.scores_NE is not None
         dscores_NE = scatter(dweight_A.reshape(-1, 1), choices(routing), routing.n_experts)
-        return scores_backward(routing.scores_NE, dscores_NE, "softmax")
+        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")

@@ -10,16 +10,15 @@ import numpy as np
 from .. import kernels
 from ..errors import check_choice, check_float, check_int
 from ..routing import Routing
+from ..scores import make_scores, scores_backward
 from .base import Router, check_k, check_score
 from .choice import (
     biased,
     choices,
     gather,
-    make_scores,
     normalize,
     normalize_backward,
     scatter,
-    scores_backward,
 )
 
 
@@ -75,8 +74,9 @@ class TopK(Router):
         super().check(n_experts)
         check_k(self.k, n_experts)
 
-    def gate_bias(self) -> bool:
-        """Say whether the gate has a learned bias."""
+    @property
+    def has_gate_bias(self) -> bool:
+        """Whether the gate has a learned bias."""
         return self.bias
 
     def choose(
@@ -131,4 +131,4 @@ class TopK(Router):
         if self.renormalize:
             dweight_NK = normalize_backward(chosen_NK, dweight_NK)
         dscores_NE = scatter(dweight_NK, expert_NK, routing.n_experts)
-        return scores_backward(routing.scores_NE, dscores_NE, self.score)
+        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, self.score)
