@@ -372,7 +372,7 @@ class MoELayer:
                 )
         perturb_ND = self.router.perturb(x_ND, rng)
         x_gate_ND = x_ND if perturb_ND is None else x_ND * perturb_ND
-        made = self.router.project(x_gate_ND, self.params)
+        made = self.router.project(x_gate_ND, self.params, self.n_experts)
         state = {name: array for name, array in made.items() if name != "logits_NE"} | self.buffers
         state |= {name: self.params[name] for name in self.router.choice_params}
         if previous_NE is not None:

@@ -64,17 +64,23 @@ class Routing:
         scores_NE: np.ndarray | None = None,
         score: str = "",
         saved: Mapping[str, np.ndarray] | None = None,
+        listed_NK: np.ndarray | None = None,
     ) -> Routing:
-        """Build a routing in which each token has k choices, best first; (N, K) arrays."""
+        """Build a routing in which each token has up to k choices, best first; (N, K) arrays.
+
+        With `listed_NK`, bool, only those choices become assignments.
+        """
         n_tokens, k = expert_NK.shape
+        listed = slice(None) if listed_NK is None else listed_NK.reshape(-1)
+        token_A = np.repeat(np.arange(n_tokens, dtype=np.int32), k)[listed]
         return cls(
             n_tokens=n_tokens,
             n_experts=n_experts,
-            token_A=np.repeat(np.arange(n_tokens, dtype=np.int32), k),
-            expert_A=expert_NK.reshape(-1).astype(np.int32, copy=False),
-            weight_A=weight_NK.reshape(-1),
-            rank_A=np.tile(np.arange(k, dtype=np.int32), n_tokens),
-            kept_A=np.ones(n_tokens * k, bool),
+            token_A=token_A,
+            expert_A=expert_NK.reshape(-1).astype(np.int32, copy=False)[listed],
+            weight_A=weight_NK.reshape(-1)[listed],
+            rank_A=np.tile(np.arange(k, dtype=np.int32), n_tokens)[listed],
+            kept_A=np.ones(token_A.size, bool),
             logits_NE=logits_NE,
             scores_NE=scores_NE,
             score=score,

@@ -26,6 +26,13 @@ def option(default: Any, help_text: str) -> Any:
     return field(default=default, metadata={"help": help_text})
 
 
+def suits(balance: str, router: str) -> bool:
+    """Say whether a balancer can act on a router: it has the buffer and the scores it needs."""
+    balancer, kind = BALANCERS[balance], ROUTERS[router]
+    has_buffer = not balancer.needs or balancer.needs in kind.buffers
+    return has_buffer and (kind.scored or not balancer.needs_scores)
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of one run; the defaults show collapse within seconds on two cores.
@@ -78,9 +85,8 @@ class TrainSettings:
                 f"drop: got {self.drop!r} with capacity_factor {self.capacity_factor}, allowed is "
                 "'order' or 'score' with a capacity_factor, or neither"
             )
-        needs = BALANCERS[self.balance].needs
-        if needs and needs not in ROUTERS[self.router].buffers:
-            fit = [name for name, router in ROUTERS.items() if needs in router.buffers]
+        fit = [name for name in ROUTERS if suits(self.balance, name)]
+        if self.router not in fit:
             raise ValueError(
                 f"balance: got {self.balance!r} with router {self.router!r}, allowed is "
                 f"it with one of {', '.join(fit)}"
@@ -212,7 +218,9 @@ class Trainer:
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Return the outputs (N, V) for task inputs, without router noise."""
         x_ND = self.embed(inputs)
-        return np.asarray(kernels.matmul(x_ND + self.layer(x_ND), self.params["out_DV"]))
+        token_ids = inputs[:, -1] if self.task.n_vocab else None
+        y_ND, _ = self.layer.forward(x_ND, token_ids=token_ids)
+        return np.asarray(kernels.matmul(x_ND + y_ND, self.params["out_DV"]))
 
     def evaluate(self, size: int = 4096, seed: int = 0) -> float:
         """Mean loss on data that training never draws."""
@@ -228,7 +236,8 @@ class Trainer:
         """Do one training step."""
         inputs, target = self.task.draw(self._data_rng, self.settings.batch)
         x_ND = self.embed(inputs)
-        y_ND, ctx = self.layer.forward(x_ND, rng=self._noise_rng)
+        token_ids = inputs[:, -1] if self.task.n_vocab else None
+        y_ND, ctx = self.layer.forward(x_ND, rng=self._noise_rng, token_ids=token_ids)
         h_ND = x_ND + y_ND
         loss, dout_NV = self._loss(kernels.matmul(h_ND, self.params["out_DV"]), target)
         balance = self.balancer.loss(ctx.routing)

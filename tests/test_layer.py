@@ -169,7 +169,7 @@ BAD_INIT = {
     "D < 0": (dict(d_model=-3), "d_model: got -3, allowed is a whole number >= 1"),
     "router": (
         dict(router="magic"),
-        "router: got 'magic', allowed is one of topk, noisy_topk, switch, deepseek_v3",
+        "router: got 'magic', allowed is one of topk, noisy_topk, switch",
     ),
     "activation": (
         dict(activation="tanh"),

@@ -36,6 +36,7 @@ class AuxLoss(Balancer):
     source: ClassVar[str] = (
         "Switch Transformers, arXiv 2101.03961, equations 4-6; Megatron-Core moe_utils.py"
     )
+    needs_scores: ClassVar[bool] = True
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 1e-2
 

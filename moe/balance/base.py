@@ -34,6 +34,8 @@ class Balancer:
         runs a thousand times longer.
     needs
         Buffer that the router must have.
+    needs_scores
+        Whether its loss acts on the router's scores.
     """
 
     name: ClassVar[str]
@@ -42,6 +44,7 @@ class Balancer:
     rate_name: ClassVar[str] = ""
     short_run_rate: ClassVar[float] = 0.0
     needs: ClassVar[str] = ""
+    needs_scores: ClassVar[bool] = False
 
     def loss(self, routing: Routing) -> BalanceLoss:
         """Loss to add to the training loss, with its gradient at the logits."""

@@ -26,6 +26,7 @@ class ZLoss(Balancer):
     name: ClassVar[str] = "z"
     title: ClassVar[str] = "Router z-loss"
     source: ClassVar[str] = "ST-MoE, arXiv 2202.08906, equation 5"
+    needs_scores: ClassVar[bool] = True
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 1e-3
 

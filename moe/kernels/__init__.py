@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "assignment": ("balanced_assignment",),
     "backend": ("all_cached", "backend_name", "compiled", "num_threads", "using"),
     "bandwidth": ("read_all",),
     "products": ("matmul", "matmul_nt", "matmul_tn"),

@@ -7,9 +7,23 @@ from typing import Any
 
 from ..errors import check_choice
 from .base import Router
+from .base_layers import BaseLayers
+from .deepseek_moe import DeepSeekMoE
+from .deepseek_v2 import DeepSeekV2
 from .deepseek_v3 import DeepSeekV3
+from .deepseek_v4 import DeepSeekV4
+from .expert_choice import ExpertChoice
+from .gshard import GShard
+from .hash import Hash
+from .longcat import LongCat
+from .moe_pp import MoEPlusPlus
 from .noisy_topk import NoisyTopK
+from .relu import ReLU
+from .sinkhorn import Sinkhorn
+from .soft import Soft
+from .st_moe import StMoE
 from .switch import Switch
+from .top_p import TopP
 from .topk import TopK
 
 ROUTERS: dict[str, type[Router]] = {
@@ -18,7 +32,21 @@ ROUTERS: dict[str, type[Router]] = {
         TopK,
         NoisyTopK,
         Switch,
+        GShard,
+        StMoE,
+        BaseLayers,
+        Sinkhorn,
+        ExpertChoice,
+        Soft,
+        Hash,
+        DeepSeekMoE,
+        DeepSeekV2,
         DeepSeekV3,
+        DeepSeekV4,
+        TopP,
+        ReLU,
+        MoEPlusPlus,
+        LongCat,
     )
 }
 

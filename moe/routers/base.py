@@ -26,6 +26,8 @@ class Router:
         Registry name, readable name, publication.
     causal
         False if a future token can change an earlier token's routing.
+    scored
+        False if a routing has no score per token and expert for a balance loss to act on.
     projections
         Names of the linear maps of x that the layer keeps as parameters `<name>_DE`: 'gate'
         makes the logits; others reach `choose` as `<name>_NE`.
@@ -40,6 +42,7 @@ class Router:
     title: ClassVar[str]
     source: ClassVar[str]
     causal: ClassVar[bool] = True
+    scored: ClassVar[bool] = True
     projections: ClassVar[tuple[str, ...]] = ("gate",)
     choice_params: ClassVar[tuple[str, ...]] = ()
     buffers: ClassVar[tuple[str, ...]] = ()
@@ -68,7 +71,7 @@ class Router:
             params["gate_bias_E"] = np.zeros(n_experts)
         return params
 
-    def project(self, x_ND: np.ndarray, params: Mapping[str, np.ndarray]) -> Arrays:
+    def project(self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], n_experts: int) -> Arrays:
         """What `choose` looks at: 'logits_NE', and whatever else this router makes of x."""
         made = {f"{n}_NE": kernels.matmul(x_ND, params[f"{n}_DE"]) for n in self.projections}
         logits_NE = made.pop("gate_NE")

@@ -1,0 +1,42 @@
+"""DeepSeek-V2: softmax scores, routing limited to a few devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .grouped import GroupLimited
+
+
+@dataclass(frozen=True)
+class DeepSeekV2(GroupLimited):
+    """Device-limited routing: a group scores by its best expert; weights not renormalised.
+
+    Parameters
+    ----------
+    k
+        Experts per token (DeepSeek-V2: 6 of 160).
+    n_group, topk_group
+        Devices, and how many a token may reach (DeepSeek-V2: 8 and 3).
+    renormalize
+        Divide the chosen probabilities by their sum.
+    scale
+        Factor on the weights (DeepSeek-V2: 16; V2-Lite: 1).
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> router = moe.make_router("deepseek_v2", k=2, n_group=2, topk_group=1)
+    >>> r = router.choose(np.log([[5.0, 1.0, 3.0, 1.0]]))
+    >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()
+    ([0, 1], [0.5, 0.1])
+    """
+
+    name: ClassVar[str] = "deepseek_v2"
+    title: ClassVar[str] = "DeepSeek-V2"
+    source: ClassVar[str] = "DeepSeek-V2, arXiv 2405.04434, section 2.2.2"
+    score: ClassVar[str] = "softmax"
+    group_score_of: ClassVar[int] = 1
+
+    renormalize: bool = False
+    scale: float = 1.0

@@ -1,0 +1,63 @@
+"""DeepSeek-V4: square root of softplus as score; early layers take experts from a token table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import check_int
+from .grouped import GroupLimited
+from .hash import token_table
+
+
+@dataclass(frozen=True)
+class DeepSeekV4(GroupLimited):
+    """Scores sqrt(softplus(l)), bias for selection only, weights renormalised and scaled.
+
+    Parameters
+    ----------
+    k
+        Experts per token (V4-Flash: 6 of 256).
+    n_group, topk_group
+        No limit by default.
+    renormalize, scale
+        Weights are divided by their sum and multiplied by 1.5.
+    by_token
+        Select by a table of the token id, as the first three layers do; the weights still come
+        from the learned gate. Needs `token_ids`; without them the scores select.
+    n_vocab, table_seed
+        Size and seed of that table.
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> logits_NE = np.log(np.expm1([[1.0, 4.0, 9.0, 1.0]]))  # softplus gives 1, 4, 9, 1
+    >>> r = moe.make_router("deepseek_v4", k=2, scale=1.0).choose(logits_NE)
+    >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()
+    ([2, 1], [0.6, 0.4])
+    """
+
+    name: ClassVar[str] = "deepseek_v4"
+    title: ClassVar[str] = "DeepSeek-V4"
+    source: ClassVar[str] = "DeepSeek-V4 technical report, 2026, and flashinfer pull request 5211"
+    score: ClassVar[str] = "sqrt_softplus"
+    group_score_of: ClassVar[int] = 2
+
+    scale: float = 1.5
+    by_token: bool = False
+    n_vocab: int = 256
+    table_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_int("n_vocab", self.n_vocab, 1)
+        check_int("table_seed", self.table_seed, 0)
+
+    def select(self, selection_NE: np.ndarray, token_ids: np.ndarray | None) -> np.ndarray:
+        """Experts of the token table, if asked for and ids are given; else the best scores."""
+        if not self.by_token or token_ids is None:
+            return super().select(selection_NE, token_ids)
+        table_VK = token_table(self.n_vocab, selection_NE.shape[1], self.k, self.table_seed)
+        return table_VK[np.asarray(token_ids) % self.n_vocab]

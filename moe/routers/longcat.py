@@ -1,0 +1,57 @@
+"""LongCat-Flash: identity experts in the pool let the gate spend less on easy tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..errors import check_int
+from .grouped import GroupLimited
+
+
+@dataclass(frozen=True)
+class LongCat(GroupLimited):
+    """Top-k of softmax scores over computing and identity experts, with a selection bias.
+
+    The last `n_identity` experts of the pool return x. The balancer `zero_computation` steps
+    the bias so that a set share of the choices computes.
+
+    Parameters
+    ----------
+    k
+        Experts per token (LongCat-Flash: 12 of 512 computing and 256 identity ones).
+    n_identity
+        Identity experts.
+    renormalize, scale
+        Weights are used as they are, times `scale` (LongCat-Flash: 6).
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> r = moe.make_router("longcat", k=2).choose(np.log([[1.0, 2.0, 4.0, 1.0]]))
+    >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()  # experts 2 and 3 return x
+    ([2, 1], [0.5, 0.25])
+    """
+
+    name: ClassVar[str] = "longcat"
+    title: ClassVar[str] = "LongCat (identity experts)"
+    source: ClassVar[str] = "LongCat-Flash, arXiv 2509.01322, section 2.1"
+    score: ClassVar[str] = "softmax"
+    group_score_of: ClassVar[int] = 1
+
+    renormalize: bool = False
+    n_identity: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_int("n_identity", self.n_identity, 0)
+
+    @property
+    def specials(self) -> tuple[str, ...]:
+        """Identity experts, at the end of the pool."""
+        return ("copy",) * self.n_identity
+
+    def check(self, n_experts: int) -> None:
+        """Raise ValueError unless k fits and at least one expert computes."""
+        super().check(n_experts)
+        check_int("n_experts", n_experts, self.n_identity + 1, None, "one must compute")

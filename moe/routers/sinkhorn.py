@@ -1,0 +1,108 @@
+"""Sinkhorn: selection from a nearly doubly balanced matrix, weights from the plain logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .. import kernels
+from ..errors import check_float, check_int
+from ..routing import Routing
+from ..scores import make_scores, scores_backward
+from .base import Router, check_k
+from .choice import choices, gather, scatter
+
+
+def sinkhorn(logits_NE: np.ndarray, tolerance: float, max_steps: int) -> np.ndarray:
+    """Scale exp(logits) until every token gives 1 / N and every expert gets 1 / E; (N, E).
+
+    Computed in float64 with the largest logit subtracted, so that large logits don't overflow.
+    """
+    n_tokens, n_experts = logits_NE.shape
+    if not n_tokens:
+        return np.asarray(logits_NE, np.float64)
+    cost_NE = logits_NE.astype(np.float64)
+    cost_NE = np.exp(cost_NE - cost_NE.max(axis=1, keepdims=True))
+    cost_NE = np.maximum(cost_NE, 1e-300)
+    d1_E = np.ones(n_experts)
+    for _ in range(max_steps):
+        before_E = d1_E
+        d0_N = 1 / (n_tokens * (cost_NE @ d1_E))
+        d1_E = 1 / (n_experts * (d0_N @ cost_NE))
+        if np.abs(d1_E - before_E).mean() <= tolerance * np.abs(d1_E).mean():
+            break
+    return np.asarray(d0_N[:, None] * cost_NE * d1_E)
+
+
+@dataclass(frozen=True)
+class Sinkhorn(Router):
+    """Top-k of a balanced transport plan; weights sigmoid(l) for k = 1, softmax(l) else.
+
+    The plan only selects and has no gradient. It looks at the whole batch, so a later token can
+    change an earlier one's experts.
+
+    Parameters
+    ----------
+    k
+        Experts per token.
+    tolerance, max_steps
+        When the scaling stops.
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> r = moe.make_router("sinkhorn", k=1).choose(np.array([[3.0, 0.0], [2.0, 0.0]]))
+    >>> r.expert_A.tolist()  # both like expert 0; the one that likes it less goes elsewhere
+    [0, 1]
+    """
+
+    name: ClassVar[str] = "sinkhorn"
+    title: ClassVar[str] = "Sinkhorn (S-BASE)"
+    source: ClassVar[str] = "Unified scaling laws, arXiv 2202.01169; Megatron-Core moe_utils.py"
+    causal: ClassVar[bool] = False
+
+    k: int = 2
+    tolerance: float = 1e-4
+    max_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        check_int("k", self.k, 1)
+        check_float("tolerance", self.tolerance, 0.0)
+        check_int("max_steps", self.max_steps, 1)
+
+    def check(self, n_experts: int) -> None:
+        """Raise ValueError unless 1 <= k <= n_experts."""
+        super().check(n_experts)
+        check_k(self.k, n_experts)
+
+    def choose(
+        self,
+        logits_NE: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        token_ids: np.ndarray | None = None,
+        **state: np.ndarray,
+    ) -> Routing:
+        """Balance, then select; see `Router.choose`."""
+        logits_NE = self._check_logits(logits_NE)
+        plan_NE = sinkhorn(logits_NE, self.tolerance, self.max_steps)
+        expert_NK = kernels.topk(plan_NE, self.k)
+        score = "sigmoid" if self.k == 1 else "softmax"
+        scores_NE = make_scores(logits_NE, score)
+        return Routing.from_choices(
+            expert_NK,
+            gather(scores_NE, expert_NK),
+            logits_NE.shape[1],
+            logits_NE=logits_NE,
+            scores_NE=scores_NE,
+            score=score,
+        )
+
+    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
+        """Gradient at the logits, of the weights only."""
+        assert routing.logits_NE is not None and routing.scores_NE is not None
+        expert_NK = choices(routing)
+        dscores_NE = scatter(dweight_A.reshape(expert_NK.shape), expert_NK, routing.n_experts)
+        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, routing.score)

@@ -1,0 +1,78 @@
+"""Top-p: as many experts as it takes to hold a share p of the probability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .. import kernels
+from ..errors import check_float
+from ..routing import Routing
+from ..scores import make_scores, scores_backward
+from .base import Router
+from .choice import gather, scatter_list
+
+
+@dataclass(frozen=True)
+class TopP(Router):
+    """The smallest set of experts whose probabilities reach p; weights are the probabilities.
+
+    Unsure tokens get more experts, sure ones fewer.
+
+    Parameters
+    ----------
+    p
+        Share of the probability to reach.
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> logits_NE = np.log([[0.7, 0.1, 0.1, 0.1], [0.3, 0.3, 0.2, 0.2]])
+    >>> r = moe.make_router("top_p", p=0.5).choose(logits_NE)
+    >>> r.token_A.tolist(), r.expert_A.tolist(), r.weight_A.round(4).tolist()
+    ([0, 1, 1], [0, 0, 1], [0.7, 0.3, 0.3])
+    """
+
+    name: ClassVar[str] = "top_p"
+    title: ClassVar[str] = "Top-p (dynamic number)"
+    source: ClassVar[str] = "Harder tasks need more experts, arXiv 2403.07652, section 3.1"
+
+    p: float = 0.4
+
+    def __post_init__(self) -> None:
+        check_float("p", self.p, 0.0, 1.0, open_low=True)
+
+    def choose(
+        self,
+        logits_NE: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        token_ids: np.ndarray | None = None,
+        **state: np.ndarray,
+    ) -> Routing:
+        """Take experts until their share is reached; see `Router.choose`."""
+        logits_NE = self._check_logits(logits_NE)
+        n_experts = logits_NE.shape[1]
+        scores_NE = make_scores(logits_NE, "softmax")
+        expert_NE = kernels.topk(logits_NE, n_experts)
+        weight_NE = gather(scores_NE, expert_NE)
+        before_NE = np.cumsum(weight_NE, axis=1) - weight_NE
+        listed_NE = before_NE < self.p
+        listed_NE[:, 0] = True
+        return Routing.from_choices(
+            expert_NE,
+            weight_NE,
+            n_experts,
+            logits_NE=logits_NE,
+            scores_NE=scores_NE,
+            score="softmax",
+            listed_NK=listed_NE,
+        )
+
+    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
+        """Gradient at the logits; see `Router.backward`."""
+        assert routing.logits_NE is not None and routing.scores_NE is not None
+        dscores_NE = scatter_list(routing, dweight_A)
+        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")
