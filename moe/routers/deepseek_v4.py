@@ -60,4 +60,4 @@ class DeepSeekV4(GroupLimited):
         if not self.by_token or token_ids is None:
             return super().select(selection_NE, token_ids)
         table_VK = token_table(self.n_vocab, selection_NE.shape[1], self.k, self.table_seed)
-        return table_VK[np.asarray(token_ids) % self.n_vocab]
+        return table_VK[np.asarray(token_ids, np.int64) % self.n_vocab]

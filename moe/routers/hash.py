@@ -95,7 +95,7 @@ class Hash(Router):
             table_VK = balanced_table(np.array(self.counts, np.float64), n_experts)
         else:
             table_VK = token_table(self.n_vocab, n_experts, self.k, self.table_seed)
-        ids_N = np.arange(n_tokens) if token_ids is None else np.asarray(token_ids)
+        ids_N = np.arange(n_tokens) if token_ids is None else np.asarray(token_ids, np.int64)
         expert_NK = table_VK[ids_N % len(table_VK)]
         weight_NK = np.full(expert_NK.shape, 1 / self.k, logits_NE.dtype)
         return Routing.from_choices(expert_NK, weight_NK, n_experts)
