@@ -283,9 +283,9 @@ class MoELayer:
             self.activation,
         )  # fmt: skip
         grads: Arrays = {up_name(self.activation): dup_EDH, "w_down_EFD": ddown_EFD}
+        dweight_A = np.zeros(routing.n_assignments, self.dtype)
         if routing.dispatch_NS is None:
             dx_ND = kernels.combine(dx_SD, np.ones_like(dweight_S), ctx.plan)
-            dweight_A = np.zeros(routing.n_assignments, self.dtype)
             dweight_A[ctx.plan.assignment_S] = dweight_S
             if self.router.specials:
                 dspecial_ND, special_grads = specials_backward(
@@ -311,7 +311,7 @@ class MoELayer:
             dmade["logits_NE"] = dmade["logits_NE"] + dlogits_NE
         dgate_ND, gate_grads = self.router.project_backward(ctx.x_gate_ND, self.params, dmade)
         dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
-        grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"])
+        grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"], dweight_A)
         return dx_ND, {name: grads[name] for name in self.params}
 
     def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:

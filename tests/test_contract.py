@@ -98,7 +98,7 @@ def test_a_causal_router_does_not_look_ahead(name: str, rng: np.random.Generator
     assert np.array_equal(*early) == router.causal
 
 
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", [n for n in ROUTERS if not moe.ROUTERS[n].straight_through])
 @pytest.mark.parametrize("activation", ["swiglu", "gelu", "relu"])
 @pytest.mark.parametrize("n_shared", [0, 2])
 def test_gradients_equal_finite_differences(

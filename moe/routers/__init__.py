@@ -12,6 +12,7 @@ from .deepseek_moe import DeepSeekMoE
 from .deepseek_v2 import DeepSeekV2
 from .deepseek_v3 import DeepSeekV3
 from .deepseek_v4 import DeepSeekV4
+from .dynmoe import DynMoE
 from .expert_choice import ExpertChoice
 from .gshard import GShard
 from .hash import Hash
@@ -47,6 +48,7 @@ ROUTERS: dict[str, type[Router]] = {
         ReLU,
         MoEPlusPlus,
         LongCat,
+        DynMoE,
     )
 }
 

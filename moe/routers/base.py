@@ -28,6 +28,8 @@ class Router:
         False if a future token can change an earlier token's routing.
     scored
         False if a routing has no score per token and expert for a balance loss to act on.
+    straight_through
+        True if its gradient is, by its paper, an estimate and not the derivative.
     projections
         Names of the linear maps of x that the layer keeps as parameters `<name>_DE`: 'gate'
         makes the logits; others reach `choose` as `<name>_NE`.
@@ -43,6 +45,7 @@ class Router:
     source: ClassVar[str]
     causal: ClassVar[bool] = True
     scored: ClassVar[bool] = True
+    straight_through: ClassVar[bool] = False
     projections: ClassVar[tuple[str, ...]] = ("gate",)
     choice_params: ClassVar[tuple[str, ...]] = ()
     buffers: ClassVar[tuple[str, ...]] = ()
@@ -138,8 +141,10 @@ class Router:
         """Gradient at the logits, given those at Soft MoE's matrices; for routers with slots."""
         raise NotImplementedError
 
-    def backward_params(self, routing: Routing, dlogits_NE: np.ndarray) -> Arrays:
-        """Gradients at `choice_params`, given the one at the logits."""
+    def backward_params(
+        self, routing: Routing, dlogits_NE: np.ndarray, dweight_A: np.ndarray
+    ) -> Arrays:
+        """Gradients at `choice_params`, given those at the logits and at the weights."""
         return {}
 
     def backward_made(self, routing: Routing, dlogits_NE: np.ndarray) -> Arrays:

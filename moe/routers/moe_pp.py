@@ -109,7 +109,9 @@ class MoEPlusPlus(Router):
         dscores_NE = scatter(dweight_A.reshape(expert_NK.shape), expert_NK, routing.n_experts)
         return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")
 
-    def backward_params(self, routing: Routing, dlogits_NE: np.ndarray) -> Arrays:
+    def backward_params(
+        self, routing: Routing, dlogits_NE: np.ndarray, dweight_A: np.ndarray
+    ) -> Arrays:
         """Gradient of the residual's matrix; zero without a layer before."""
         if "previous_NE" not in routing.saved:
             return {"residual_EE": np.zeros((routing.n_experts,) * 2, dlogits_NE.dtype)}
