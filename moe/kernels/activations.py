@@ -11,16 +11,14 @@ import math
 import numpy as np
 
 from .backend import njit
+from .exponential import exp
 from .scores import sigmoid_oracle
 
 CODES = {"swiglu": 0, "gelu": 1, "relu": 2}
 GATED = frozenset({"swiglu"})
 
 
-def _erf_oracle(x: np.ndarray) -> np.ndarray:
-    from scipy.special import erf
-
-    return np.asarray(erf(x))
+_erf_oracle = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def activate_oracle(h_SH: np.ndarray, activation: str) -> np.ndarray:
@@ -48,47 +46,50 @@ def activate_backward_oracle(h_SH: np.ndarray, da_SF: np.ndarray, activation: st
 
 
 @njit
-def sigmoid_scalar(x):
-    """Logistic function of one number; exp only of what is not positive."""
-    small = np.exp(-abs(x))
-    return (x * 0 + 1 if x >= 0 else small) / (1 + small)
+def activate(h, low, rows, n_hidden, code, a, a_at):
+    """Fill rows of flat `a` from `a_at` on, from rows `low`.. of flat `h`; see the oracle."""
+    one = h.dtype.type(1)
+    for i in range(rows):
+        out = a[a_at + i * n_hidden : a_at + (i + 1) * n_hidden]
+        if code == 0:
+            at = (low + i) * 2 * n_hidden
+            gate, up = h[at : at + n_hidden], h[at + n_hidden : at + 2 * n_hidden]
+            for f in range(n_hidden):
+                small = exp(-abs(gate[f]))
+                out[f] = gate[f] * up[f] * ((one if gate[f] >= 0 else small) / (one + small))
+            continue
+        x = h[(low + i) * n_hidden : (low + i + 1) * n_hidden]
+        if code == 1:
+            for f in range(n_hidden):
+                out[f] = 0.5 * x[f] * (1 + math.erf(x[f] * math.sqrt(0.5)))
+        else:
+            for f in range(n_hidden):
+                out[f] = max(x[f], x[f] * 0)
 
 
 @njit
-def activate_rows(h_SH, code, a_SF):
-    """Fill `a_SF` from `h_SH`; see `activate_oracle`."""
-    width = a_SF.shape[1]
-    for s in range(h_SH.shape[0]):
+def activate_backward(h, low, rows, n_hidden, code, da, dh):
+    """Fill rows `low`.. of flat `dh` from the first rows of flat `da`; see the oracle."""
+    one = h.dtype.type(1)
+    for i in range(rows):
+        da_i = da[i * n_hidden : (i + 1) * n_hidden]
         if code == 0:
-            for f in range(width):
-                gate = h_SH[s, f]
-                a_SF[s, f] = gate * sigmoid_scalar(gate) * h_SH[s, width + f]
-        elif code == 1:
-            for f in range(width):
-                x = h_SH[s, f]
-                a_SF[s, f] = 0.5 * x * (1 + math.erf(x * math.sqrt(0.5)))
+            at = (low + i) * 2 * n_hidden
+            gate, up = h[at : at + n_hidden], h[at + n_hidden : at + 2 * n_hidden]
+            dgate, dup = dh[at : at + n_hidden], dh[at + n_hidden : at + 2 * n_hidden]
+            for f in range(n_hidden):
+                small = exp(-abs(gate[f]))
+                sigma = (one if gate[f] >= 0 else small) / (one + small)
+                dgate[f] = da_i[f] * up[f] * sigma * (one + gate[f] * (one - sigma))
+                dup[f] = da_i[f] * gate[f] * sigma
+            continue
+        x = h[(low + i) * n_hidden : (low + i + 1) * n_hidden]
+        dx = dh[(low + i) * n_hidden : (low + i + 1) * n_hidden]
+        if code == 1:
+            for f in range(n_hidden):
+                cdf = 0.5 * (1 + math.erf(x[f] * math.sqrt(0.5)))
+                pdf = math.exp(-0.5 * x[f] * x[f]) * math.sqrt(0.5 / math.pi)
+                dx[f] = da_i[f] * (cdf + x[f] * pdf)
         else:
-            for f in range(width):
-                a_SF[s, f] = max(h_SH[s, f], h_SH[s, f] * 0)
-
-
-@njit
-def activate_backward_rows(h_SH, da_SF, code, dh_SH):
-    """Fill `dh_SH`; see `activate_backward_oracle`."""
-    width = da_SF.shape[1]
-    for s in range(h_SH.shape[0]):
-        if code == 0:
-            for f in range(width):
-                gate, da = h_SH[s, f], da_SF[s, f]
-                sigma = sigmoid_scalar(gate)
-                dh_SH[s, f] = da * h_SH[s, width + f] * sigma * (1 + gate * (1 - sigma))
-                dh_SH[s, width + f] = da * gate * sigma
-        elif code == 1:
-            for f in range(width):
-                x = h_SH[s, f]
-                cdf = 0.5 * (1 + math.erf(x * math.sqrt(0.5)))
-                pdf = math.exp(-0.5 * x * x) * math.sqrt(0.5 / math.pi)
-                dh_SH[s, f] = da_SF[s, f] * (cdf + x * pdf)
-        else:
-            for f in range(width):
-                dh_SH[s, f] = da_SF[s, f] if h_SH[s, f] > 0 else h_SH[s, f] * 0
+            for f in range(n_hidden):
+                dx[f] = da_i[f] if x[f] > 0 else x[f] * 0

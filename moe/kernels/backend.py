@@ -11,7 +11,6 @@ results have the same bits for any number of threads.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -68,11 +67,27 @@ def using(name: str | None = None, threads: int | None = None) -> Iterator[None]
         _threads_override.reset(tokens[1])
 
 
+def _source_stamp() -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of every kernel file."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
+
+
+_stamp = _source_stamp()
+
+
 def njit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with numba: cached on disk, GIL released, IEEE division; as it is without numba."""
     if numba is None:
         return function
-    compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # nowhere to write: neither beside the package nor in the user's cache
+        compiled = numba.njit(**options)(function)
+    else:
+        # numba compares only the function's own file; kernels call each other across files.
+        compiled._cache._cache_file._source_stamp = _stamp
     KERNELS.append(compiled)
     return compiled
 
@@ -175,98 +190,23 @@ def run_items(kernel: Callable[..., Any], n_items: int, work: float, *args: Any)
     """
     queue = np.zeros(1, np.int64)
     helpers = 0 if work < MIN_PARALLEL_WORK else min(num_threads(), n_items) - 1
-    with single_threaded_blas():
-        if helpers <= 0:
-            kernel(queue, n_items, *args)
-            return
-        pool = _pool.workers(num_threads() - 1)
-        futures = [pool.submit(kernel, queue, n_items, *args) for _ in range(helpers)]
+    if helpers <= 0:
         kernel(queue, n_items, *args)
-        for future in futures:
-            # A busy pool may not have started it yet; by now there is nothing left to do.
-            if not future.cancel():
-                future.result()
-
-
-class _OpenBlas:
-    """Thread count of one OpenBLAS, by its own C functions.
-
-    threadpoolctl lets only the first Python thread that asks change OpenBLAS and ignores all
-    others; kernels are called from any thread, so it only finds the library here.
-    """
-
-    def __init__(self, path: str, prefix: str) -> None:
-        library = ctypes.CDLL(path)
-        names = [f"{prefix}{{}}{suffix}" for suffix in ("", "64_", "_64")]
-        names += [f"openblas_{{}}{suffix}" for suffix in ("", "64_", "_64")]
-        name = next(n for n in names if hasattr(library, n.format("set_num_threads")))
-        self.set_num_threads = getattr(library, name.format("set_num_threads"))
-        self.get_num_threads = getattr(library, name.format("get_num_threads"))
-
-
-def _blas_libraries() -> list[Any]:
-    """Every BLAS in the process, each with `get_num_threads` and `set_num_threads`."""
-    from threadpoolctl import ThreadpoolController
-
-    if backend_name() == "numba":
-        # numba's np.dot calls scipy's BLAS, which is a library of its own beside numpy's.
-        import scipy.linalg.cython_blas  # noqa: F401
-    found = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
-    return [
-        _OpenBlas(c.filepath, "scipy_openblas_") if c.internal_api == "openblas" else c
-        for c in found
-    ]
-
-
-class _BlasLimit:
-    """Counts the calls in flight; the first sets BLAS to one thread, the last restores it."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.libraries: list[Any] | None = None
-        self.before: list[int] = []
-
-    def enter(self) -> None:
-        with _lock:
-            if self.libraries is None:
-                self.libraries = _blas_libraries()
-            if self.depth == 0:
-                self.before = [library.get_num_threads() for library in self.libraries]
-                for library, n in zip(self.libraries, self.before):
-                    if n != 1:
-                        library.set_num_threads(1)
-            self.depth += 1
-
-    def leave(self) -> None:
-        with _lock:
-            self.depth -= 1
-            if self.depth == 0 and self.libraries is not None:
-                for library, n in zip(self.libraries, self.before):
-                    if n != 1:
-                        library.set_num_threads(n)
-
-
-_blas = _BlasLimit()
-
-
-@contextlib.contextmanager
-def single_threaded_blas() -> Iterator[None]:
-    """Limit the process's BLAS to one thread for the body; nests, and restores what was set."""
-    _blas.enter()
-    try:
-        yield
-    finally:
-        _blas.leave()
+        return
+    pool = _pool.workers(num_threads() - 1)
+    futures = [pool.submit(kernel, queue, n_items, *args) for _ in range(helpers)]
+    kernel(queue, n_items, *args)
+    for future in futures:
+        # A busy pool may not have started it yet; by now there is nothing left to do.
+        if not future.cancel():
+            future.result()
 
 
 def choose(oracle: Callable[..., Any], fast: Callable[..., Any]) -> Callable[..., Any]:
     """Make the public function of an operation: `fast` under numba, else its numpy `oracle`."""
 
     def operation(*args: Any, **kwargs: Any) -> Any:
-        if backend_name() == "numba":
-            return fast(*args, **kwargs)
-        with single_threaded_blas():
-            return oracle(*args, **kwargs)
+        return (fast if backend_name() == "numba" else oracle)(*args, **kwargs)
 
     operation.__doc__ = oracle.__doc__
     operation.__name__ = fast.__name__.removesuffix("_fast")

@@ -11,15 +11,19 @@ import numpy as np
 
 from .activations import (
     CODES,
+    activate,
+    activate_backward,
     activate_backward_oracle,
-    activate_backward_rows,
     activate_oracle,
-    activate_rows,
 )
 from .backend import choose, njit, run_items, take_item
+from .blocks import multiply, scratch
 from .dispatch import Plan
 
-TILE = 256
+# Which way a product goes, by measured crossovers; never by the number of threads.
+TILE, SMALL_TILE = 256, 64  # slots of an item, with many slots in all and with few
+FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
+WIDE, CHUNK = 512, 256  # columns of a weight gradient's item, and slots summed at a time
 
 
 def experts_forward_oracle(
@@ -61,33 +65,80 @@ def experts_forward_oracle(
 
 
 @njit
-def gather_rows(x_ND, token_S):
-    """Copy of the rows x[token]."""
-    out_SD = np.empty((token_S.size, x_ND.shape[1]), x_ND.dtype)
-    for s in range(token_S.size):
-        out_SD[s] = x_ND[token_S[s]]
-    return out_SD
-
-
-@njit
-def _experts_forward(
-    queue, n_items, x_ND, token_S, item_I3, w_up_EDH, w_down_EFD, code, h_SH, y_SD, rows_I
-):
+def _forward_tiles(queue, n_items, x, token_S, item_I3, up, down, code, h, y, rows_I, shape):
+    """Items (expert, first slot, end slot): both products of a tile, its middle in the cache."""
+    n_model, n_first, n_hidden = shape
+    memory = scratch(x)
+    row_at, a_at = np.empty(TILE, np.int64), np.arange(TILE) * n_hidden
+    a = np.empty(TILE * n_hidden, x.dtype)
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item]
-        x_TD = gather_rows(x_ND, token_S[low:high])
-        np.dot(x_TD, w_up_EDH[e], h_SH[low:high])
-        a_TF = np.empty((high - low, w_down_EFD.shape[1]), x_ND.dtype)
-        activate_rows(h_SH[low:high], code, a_TF)
-        np.dot(a_TF, w_down_EFD[e], y_SD[low:high])
-        rows_I[item] = high - low
+        rows = high - low
+        for i in range(rows):
+            row_at[i] = token_S[low + i] * n_model
+        multiply(
+            x, row_at, 1, up, e * n_model * n_first, n_first, 1, h, low * n_first, n_first,
+            (rows, n_first, n_model), False, memory,
+        )  # fmt: skip
+        activate(h, low, rows, n_hidden, code, a, 0)
+        multiply(
+            a, a_at, 1, down, e * n_hidden * n_model, n_model, 1, y, low * n_model, n_model,
+            (rows, n_model, n_hidden), False, memory,
+        )  # fmt: skip
+        rows_I[item] = rows
         item = take_item(queue)
 
 
-def _tiles(expert_start_E1: np.ndarray, tile: int) -> np.ndarray:
-    """Items (expert, first slot, end slot) of at most `tile` rows, for experts that have any."""
+@njit
+def _few_first(queue, n_items, x, token_S, item_I3, up, h, parts, shape):
+    """Items (expert, slots) x column blocks of the first product: few rows, all cores."""
+    n_model, n_first, _ = shape
+    memory = scratch(x)
+    row_at = np.empty(TILE, np.int64)
+    width = -(-n_first // parts)
+    item = take_item(queue)
+    while item < n_items:
+        e, low, high = item_I3[item // parts]
+        left = item % parts * width
+        for i in range(high - low):
+            row_at[i] = token_S[low + i] * n_model
+        multiply(
+            x, row_at, 1, up, e * n_model * n_first + left, n_first, 1, h, low * n_first + left,
+            n_first, (high - low, max(0, min(width, n_first - left)), n_model), False, memory,
+        )  # fmt: skip
+        item = take_item(queue)
+
+
+@njit
+def _few_second(queue, n_items, h, item_I3, down, code, y, rows_I, parts, shape):
+    """Items (expert, slots) x column blocks of the second product."""
+    n_model, _, n_hidden = shape
+    memory = scratch(h)
+    a_at = np.arange(TILE) * n_hidden
+    a = np.empty(TILE * n_hidden, h.dtype)
+    width = -(-n_model // parts)
+    item = take_item(queue)
+    while item < n_items:
+        e, low, high = item_I3[item // parts]
+        left = item % parts * width
+        activate(h, low, high - low, n_hidden, code, a, 0)
+        multiply(
+            a, a_at, 1, down, e * n_hidden * n_model + left, n_model, 1, y, low * n_model + left,
+            n_model, (high - low, max(0, min(width, n_model - left)), n_hidden), False, memory,
+        )  # fmt: skip
+        if left == 0:
+            rows_I[item // parts] = high - low
+        item = take_item(queue)
+
+
+def _tiles(expert_start_E1: np.ndarray) -> np.ndarray:
+    """Items (expert, first slot, end slot) of at most `TILE` rows, for experts that have any.
+
+    Smaller tiles when there are few slots in all, so that a second core has something to do.
+    """
     count_E = np.diff(expert_start_E1)
+    tile = TILE if expert_start_E1[-1] >= 8 * TILE else SMALL_TILE
     tiles_E = -(-count_E // tile)
     expert_I = np.repeat(np.arange(count_E.size), tiles_E)
     within_I = np.arange(expert_I.size) - np.repeat(np.cumsum(tiles_E) - tiles_E, tiles_E)
@@ -103,16 +154,25 @@ def _experts_forward_fast(
     w_down_EFD: np.ndarray,
     activation: str,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    n_slots = plan.token_S.size
-    y_SD = np.empty((n_slots, x_ND.shape[1]), x_ND.dtype)
-    h_SH = np.empty((n_slots, w_up_EDH.shape[2]), x_ND.dtype)
-    item_I3 = _tiles(plan.expert_start_E1, TILE)
+    n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
+    n_first = w_up_EDH.shape[2]
+    y_SD = np.empty((n_slots, n_model), x_ND.dtype)
+    h_SH = np.empty((n_slots, n_first), x_ND.dtype)
+    item_I3 = _tiles(plan.expert_start_E1)
     rows_I = np.zeros(len(item_I3), np.int64)
+    x, h, y = x_ND.reshape(-1), h_SH.reshape(-1), y_SD.reshape(-1)
+    up, down = w_up_EDH.reshape(-1), w_down_EFD.reshape(-1)
+    shape, code = (n_model, n_first, n_hidden), CODES[activation]
     work = float(n_slots) * (w_up_EDH[0].size + w_down_EFD[0].size)
-    run_items(
-        _experts_forward, len(item_I3), work, x_ND, plan.token_S, item_I3, w_up_EDH, w_down_EFD,
-        CODES[activation], h_SH, y_SD, rows_I,
-    )  # fmt: skip
+    if n_slots <= FEW_SLOTS:
+        n_items = PARTS * len(item_I3)
+        run_items(_few_first, n_items, work, x, plan.token_S, item_I3, up, h, PARTS, shape)
+        run_items(_few_second, n_items, work, h, item_I3, down, code, y, rows_I, PARTS, shape)
+    else:
+        run_items(
+            _forward_tiles, len(item_I3), work, x, plan.token_S, item_I3, up, down, code, h, y,
+            rows_I, shape,
+        )  # fmt: skip
     return y_SD, h_SH, int(rows_I.sum())
 
 
@@ -161,40 +221,97 @@ def experts_backward_oracle(
 
 
 @njit
-def _experts_backward(
-    queue, n_items, order_I, dy_ND, x_ND, h_SH, weight_S, token_S, expert_start_E1, w_up_EDH,
-    w_down_EFD, code, dx_SD, dweight_S, dw_up_EDH, dw_down_EFD, rows_E
-):  # fmt: skip
+def _backward_tiles(
+    queue, n_items, item_I3, dy, h, weight_S, token_S, up, down, code, dx, dweight_S, dh, wa, shape
+):
+    """Items (expert, first slot, end slot): gradients at x, at the weights and at h."""
+    n_model, n_first, n_hidden = shape
+    memory = scratch(dy)
+    row_at, h_at = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
+    da = np.empty(TILE * n_hidden, dy.dtype)
     item = take_item(queue)
     while item < n_items:
-        e = order_I[item]
-        end = expert_start_E1[e + 1]
-        for low in range(expert_start_E1[e], end, TILE):
-            high = min(low + TILE, end)
-            x_TD = gather_rows(x_ND, token_S[low:high])
-            dy_TD = gather_rows(dy_ND, token_S[low:high])
-            a_TF = np.empty((high - low, w_down_EFD.shape[1]), x_ND.dtype)
-            activate_rows(h_SH[low:high], code, a_TF)
-            da_TF = np.dot(dy_TD, w_down_EFD[e].T)
-            for t in range(high - low):
-                inner = da_TF[t, 0] * 0
-                weight = weight_S[low + t]
-                for f in range(a_TF.shape[1]):
-                    inner += da_TF[t, f] * a_TF[t, f]
-                    da_TF[t, f] *= weight
-                    a_TF[t, f] *= weight
-                dweight_S[low + t] = inner
-            dh_TH = np.empty((high - low, h_SH.shape[1]), x_ND.dtype)
-            activate_backward_rows(h_SH[low:high], da_TF, code, dh_TH)
-            np.dot(dh_TH, w_up_EDH[e].T, dx_SD[low:high])
-            if low == expert_start_E1[e]:  # later tiles add in slot order: same bits always
-                np.dot(a_TF.T, dy_TD, dw_down_EFD[e])
-                np.dot(x_TD.T, dh_TH, dw_up_EDH[e])
-            else:
-                dw_down_EFD[e] += np.dot(a_TF.T, dy_TD)
-                dw_up_EDH[e] += np.dot(x_TD.T, dh_TH)
-        rows_E[e] = end - expert_start_E1[e]
+        e, low, high = item_I3[item]
+        rows = high - low
+        for i in range(rows):
+            row_at[i] = token_S[low + i] * n_model
+            h_at[i] = (low + i) * n_first
+        multiply(
+            dy, row_at, 1, down, e * n_hidden * n_model, 1, n_model, da, 0, n_hidden,
+            (rows, n_hidden, n_model), False, memory,
+        )  # fmt: skip
+        activate(h, low, rows, n_hidden, code, wa, low * n_hidden)
+        for i in range(rows):
+            a_i = wa[(low + i) * n_hidden : (low + i + 1) * n_hidden]
+            da_i = da[i * n_hidden : (i + 1) * n_hidden]
+            weight = weight_S[low + i]
+            inner = np.float64(0)
+            for f in range(n_hidden):
+                inner += da_i[f] * a_i[f]
+                da_i[f] *= weight
+                a_i[f] *= weight
+            dweight_S[low + i] = inner
+        activate_backward(h, low, rows, n_hidden, code, da, dh)
+        multiply(
+            dh, h_at, 1, up, e * n_model * n_first, 1, n_first, dx, low * n_model, n_model,
+            (rows, n_model, n_first), False, memory,
+        )  # fmt: skip
         item = take_item(queue)
+
+
+@njit
+def _gather(x, token_S, low, high, n_model, left, width, out, out_row):
+    """Copy columns left..left+width of the rows x[token] into rows of `out`."""
+    for s in range(low, high):
+        source = x[token_S[s] * n_model + left : token_S[s] * n_model + left + width]
+        target = out[(s - low) * out_row : (s - low) * out_row + width]
+        for j in range(width):
+            target[j] = source[j]
+
+
+@njit
+def _backward_weights(
+    queue, n_items, item_I4, x, dy, token_S, expert_start_E1, dh, wa, dup, ddown, shape
+):
+    """Items (expert, which matrix, columns): sums over the expert's slots, in their order."""
+    n_model, n_first, n_hidden = shape
+    memory = scratch(x)
+    gap = n_model + 16  # rows that start in different cache sets
+    rows = np.empty(CHUNK * gap, x.dtype)
+    places = np.arange(max(n_model, n_hidden))
+    item = take_item(queue)
+    while item < n_items:
+        e, second, left, width = item_I4[item]
+        end = expert_start_E1[e + 1]
+        for low in range(expert_start_E1[e], end, CHUNK):
+            high = min(low + CHUNK, end)
+            add = low > expert_start_E1[e]
+            if second:
+                _gather(dy, token_S, low, high, n_model, left, width, rows, gap)
+                multiply(
+                    wa[low * n_hidden :], places, n_hidden, rows, 0, gap, 1, ddown,
+                    e * n_hidden * n_model + left, n_model, (n_hidden, width, high - low), add,
+                    memory,
+                )  # fmt: skip
+            else:
+                _gather(x, token_S, low, high, n_model, 0, n_model, rows, gap)
+                multiply(
+                    rows, places, gap, dh, low * n_first + left, n_first, 1, dup,
+                    e * n_model * n_first + left, n_first, (n_model, width, high - low), add,
+                    memory,
+                )  # fmt: skip
+        item = take_item(queue)
+
+
+def _weight_items(count_E: np.ndarray, n_first: int, n_model: int) -> np.ndarray:
+    """Items (expert, 0 up or 1 down, first column, columns), the busiest experts first."""
+    busy_E = np.argsort(-count_E, kind="stable")[: int((count_E > 0).sum())]
+    blocks = [(0, left, min(WIDE, n_first - left)) for left in range(0, n_first, WIDE)]
+    blocks += [(1, left, min(WIDE, n_model - left)) for left in range(0, n_model, WIDE)]
+    items = np.empty((busy_E.size, len(blocks), 4), np.int64)
+    items[:, :, 0] = busy_E[:, None]
+    items[:, :, 1:] = blocks
+    return items.reshape(-1, 4)
 
 
 def _experts_backward_fast(
@@ -207,20 +324,27 @@ def _experts_backward_fast(
     w_down_EFD: np.ndarray,
     activation: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    n_slots = plan.token_S.size
-    dx_SD = np.empty((n_slots, x_ND.shape[1]), x_ND.dtype)
-    dweight_S = np.empty(n_slots, x_ND.dtype)
-    dw_up_EDH, dw_down_EFD = np.zeros_like(w_up_EDH), np.zeros_like(w_down_EFD)
+    n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
+    shape = (n_model, w_up_EDH.shape[2], n_hidden)
+    dx_SD, dweight_S = np.empty((n_slots, n_model), x_ND.dtype), np.empty(n_slots, x_ND.dtype)
+    dh, wa = np.empty(h_SH.size, x_ND.dtype), np.empty(n_slots * n_hidden, x_ND.dtype)
+    dup_EDH, ddown_EFD = np.empty_like(w_up_EDH), np.empty_like(w_down_EFD)
     count_E = np.diff(plan.expert_start_E1)
-    order_I = np.argsort(-count_E, kind="stable")[: int((count_E > 0).sum())]  # longest first
-    rows_E = np.zeros(count_E.size, np.int64)
-    work = 2.0 * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
+    dup_EDH[count_E == 0], ddown_EFD[count_E == 0] = 0, 0
+    work = float(n_slots) * (w_up_EDH[0].size + w_down_EFD[0].size)
+    item_I3 = _tiles(plan.expert_start_E1)
     run_items(
-        _experts_backward, order_I.size, work, order_I, dy_ND, x_ND, h_SH, weight_S, plan.token_S,
-        plan.expert_start_E1, w_up_EDH, w_down_EFD, CODES[activation], dx_SD, dweight_S,
-        dw_up_EDH, dw_down_EFD, rows_E,
+        _backward_tiles, len(item_I3), work, item_I3, dy_ND.reshape(-1), h_SH.reshape(-1),
+        weight_S, plan.token_S, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), CODES[activation],
+        dx_SD.reshape(-1), dweight_S, dh, wa, shape,
     )  # fmt: skip
-    return dx_SD, dweight_S, dw_up_EDH, dw_down_EFD, int(rows_E.sum())
+    item_I4 = _weight_items(count_E, shape[1], n_model)
+    run_items(
+        _backward_weights, len(item_I4), work, item_I4, x_ND.reshape(-1), dy_ND.reshape(-1),
+        plan.token_S, plan.expert_start_E1, dh, wa, dup_EDH.reshape(-1), ddown_EFD.reshape(-1),
+        shape,
+    )  # fmt: skip
+    return dx_SD, dweight_S, dup_EDH, ddown_EFD, n_slots
 
 
 experts_backward = choose(experts_backward_oracle, _experts_backward_fast)

@@ -1,12 +1,51 @@
-"""Dense matrix products in fixed row tiles: the gate, shared experts, embedding and output."""
+"""Dense matrix products over threads: the gate, the embedding and the output."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .backend import choose, njit, run_items, take_item
+from .blocks import multiply, scratch
 
-TILE = 256  # rows an item; fixed, so that the split (and every bit) never depends on the threads
+TALL, SHORT = 256, 32  # rows of an item, for many rows and for few
+WIDE = 512  # columns of an item
+
+
+@njit
+def _product(queue, n_items, a, a_row, a_step, b, b_row, b_column, c, shape, block):
+    n_rows, n_columns, n_depth = shape
+    tall, wide = block
+    across = -(-n_columns // wide)
+    memory = scratch(a)
+    row_at = np.empty(tall, np.int64)
+    item = take_item(queue)
+    while item < n_items:
+        low, left = item // across * tall, item % across * wide
+        rows, width = min(tall, n_rows - low), min(wide, n_columns - left)
+        for i in range(rows):
+            row_at[i] = (low + i) * a_row
+        multiply(
+            a, row_at, a_step, b, left * b_column, b_row, b_column, c, low * n_columns + left,
+            n_columns, (rows, width, n_depth), False, memory,
+        )  # fmt: skip
+        item = take_item(queue)
+
+
+def _run(
+    a: np.ndarray, a_strides: tuple[int, int], b: np.ndarray, b_strides: tuple[int, int],
+    shape: tuple[int, int, int],
+) -> np.ndarray:  # fmt: skip
+    n_rows, n_columns, n_depth = shape
+    out = np.empty((n_rows, n_columns), a.dtype)
+    # The grid of items follows from the shape alone, never from the number of threads.
+    tall = TALL if n_rows >= 8 * TALL else SHORT
+    across, down = -(-n_columns // WIDE), -(-n_rows // tall)
+    work = float(n_rows) * n_columns * n_depth
+    run_items(
+        _product, down * across, work, a.reshape(-1), *a_strides, b.reshape(-1), *b_strides,
+        out.reshape(-1), shape, (tall, WIDE),
+    )  # fmt: skip
+    return out
 
 
 def matmul_oracle(a_NM: np.ndarray, b_MP: np.ndarray) -> np.ndarray:
@@ -14,20 +53,9 @@ def matmul_oracle(a_NM: np.ndarray, b_MP: np.ndarray) -> np.ndarray:
     return np.asarray(a_NM @ b_MP)
 
 
-@njit
-def _matmul(queue, n_items, a_NM, b_MP, out_NP):
-    item = take_item(queue)
-    while item < n_items:
-        low, high = item * TILE, min((item + 1) * TILE, a_NM.shape[0])
-        np.dot(a_NM[low:high], b_MP, out_NP[low:high])
-        item = take_item(queue)
-
-
 def _matmul_fast(a_NM: np.ndarray, b_MP: np.ndarray) -> np.ndarray:
-    out_NP = np.empty((a_NM.shape[0], b_MP.shape[1]), a_NM.dtype)
-    tiles = -(-a_NM.shape[0] // TILE)
-    run_items(_matmul, tiles, float(a_NM.size) * b_MP.shape[1], a_NM, b_MP, out_NP)
-    return out_NP
+    n_depth, n_columns = b_MP.shape
+    return _run(a_NM, (n_depth, 1), b_MP, (n_columns, 1), (len(a_NM), n_columns, n_depth))
 
 
 matmul = choose(matmul_oracle, _matmul_fast)
@@ -38,20 +66,9 @@ def matmul_nt_oracle(a_NM: np.ndarray, b_PM: np.ndarray) -> np.ndarray:
     return np.asarray(a_NM @ b_PM.T)
 
 
-@njit
-def _matmul_nt(queue, n_items, a_NM, b_PM, out_NP):
-    item = take_item(queue)
-    while item < n_items:
-        low, high = item * TILE, min((item + 1) * TILE, a_NM.shape[0])
-        np.dot(a_NM[low:high], b_PM.T, out_NP[low:high])
-        item = take_item(queue)
-
-
 def _matmul_nt_fast(a_NM: np.ndarray, b_PM: np.ndarray) -> np.ndarray:
-    out_NP = np.empty((a_NM.shape[0], b_PM.shape[0]), a_NM.dtype)
-    tiles = -(-a_NM.shape[0] // TILE)
-    run_items(_matmul_nt, tiles, float(a_NM.size) * b_PM.shape[0], a_NM, b_PM, out_NP)
-    return out_NP
+    n_columns, n_depth = b_PM.shape
+    return _run(a_NM, (n_depth, 1), b_PM, (1, n_depth), (len(a_NM), n_columns, n_depth))
 
 
 matmul_nt = choose(matmul_nt_oracle, _matmul_nt_fast)
@@ -62,21 +79,10 @@ def matmul_tn_oracle(a_NM: np.ndarray, b_NP: np.ndarray) -> np.ndarray:
     return np.asarray(a_NM.T @ b_NP)
 
 
-@njit
-def _matmul_tn(queue, n_items, a_NM, b_NP, out_MP):
-    item = take_item(queue)
-    while item < n_items:
-        low, high = item * TILE, min((item + 1) * TILE, a_NM.shape[1])
-        columns_NT = np.ascontiguousarray(a_NM[:, low:high])
-        np.dot(columns_NT.T, b_NP, out_MP[low:high])
-        item = take_item(queue)
-
-
 def _matmul_tn_fast(a_NM: np.ndarray, b_NP: np.ndarray) -> np.ndarray:
-    out_MP = np.empty((a_NM.shape[1], b_NP.shape[1]), a_NM.dtype)
-    tiles = -(-a_NM.shape[1] // TILE)
-    run_items(_matmul_tn, tiles, float(a_NM.size) * b_NP.shape[1], a_NM, b_NP, out_MP)
-    return out_MP
+    n_depth, n_rows = a_NM.shape
+    n_columns = b_NP.shape[1]
+    return _run(a_NM, (1, n_rows), b_NP, (n_columns, 1), (n_rows, n_columns, n_depth))
 
 
 matmul_tn = choose(matmul_tn_oracle, _matmul_tn_fast)

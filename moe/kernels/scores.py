@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import choose, njit, run_items, take_item
+from .exponential import exp
 
 ROWS = 128
 
@@ -27,7 +28,7 @@ def _softmax(queue, n_items, logits_NE, out_NE):
                 top = max(top, logits_NE[n, e])
             total = top - top
             for e in range(logits_NE.shape[1]):
-                out_NE[n, e] = np.exp(logits_NE[n, e] - top)
+                out_NE[n, e] = exp(logits_NE[n, e] - top)
                 total += out_NE[n, e]
             for e in range(logits_NE.shape[1]):
                 out_NE[n, e] /= total
@@ -87,7 +88,7 @@ def _sigmoid(queue, n_items, logits_NE, out_NE):
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, logits_NE.shape[0])):
             for e in range(logits_NE.shape[1]):
-                small = np.exp(-abs(logits_NE[n, e]))
+                small = exp(-abs(logits_NE[n, e]))
                 if logits_NE[n, e] >= 0:
                     out_NE[n, e] = 1 / (1 + small)
                 else:

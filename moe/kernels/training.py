@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import choose, njit, run_items, take_item
+from .exponential import exp
 from .scores import softmax_oracle
 
 ROWS = 64
@@ -98,7 +99,7 @@ def _cross_entropy(queue, n_items, logits_NV, target_N, loss_N, dlogits_NV):
                 top = max(top, logits_NV[n, v])
             total = top - top
             for v in range(logits_NV.shape[1]):
-                dlogits_NV[n, v] = np.exp(logits_NV[n, v] - top)
+                dlogits_NV[n, v] = exp(logits_NV[n, v] - top)
                 total += dlogits_NV[n, v]
             loss_N[n] = np.log(total) + top - logits_NV[n, target_N[n]]
             for v in range(logits_NV.shape[1]):
