@@ -154,6 +154,10 @@ class FirstModel:
         """Same as `explain_token`, without stepping the bias anew."""
         return _explain(self.trainer, sentence, position, self.bias_SE[bias_steps])
 
+    def position(self, sentence: str, character: int) -> int:
+        """Index of the character that people count from 1, the last one if it is too large."""
+        return min(max(character, 1), len(sentence_windows(self.trainer, sentence)[0])) - 1
+
     def describe(self) -> str:
         """Where the model comes from, in a sentence or two."""
         settings, task = self.trainer.settings, self.trainer.task

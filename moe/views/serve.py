@@ -29,7 +29,7 @@ def warm_up() -> None:
 
     for _ in warm():
         pass
-    app.first_page_ready()
+    app.first_model()
 
 
 def serve(script: Path, port: int, browser: bool) -> None:
