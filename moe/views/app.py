@@ -1,21 +1,8 @@
-"""The app's frame: its pages, and what is made ready once per server."""
+"""The app's frame: its pages."""
 
 from __future__ import annotations
 
-import gc
-
 import streamlit as st
-
-from ..lab.token import FirstModel, prepare_first_model
-
-
-@st.cache_resource(show_spinner="Training a tiny model on this computer, one second …")
-def first_model() -> FirstModel:
-    """Train the first page's model once for all visitors."""
-    model = prepare_first_model()
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: later collections need not look at it
-    return model
 
 
 def main() -> None:

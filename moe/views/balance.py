@@ -93,7 +93,7 @@ def _settings() -> tuple[TrainSettings, TrainSettings]:
     """Controls of both runs; those of one side carry its letter in the address."""
     bound: dict[str, Any] = {"bind": "query-params"}
     task_box, steps_box, experts_box, k_box, seed_box = st.columns(5)
-    task = task_box.selectbox("Task", list(TASKS), key="task", format_func=TASKS.get, **bound)
+    task = task_box.selectbox("Task", list(TASKS), key="task", **bound)
     steps = steps_box.slider("Steps", 50, 600, 300, 50, key="steps", **bound)
     experts = experts_box.slider("Experts", 4, 64, 16, key="experts", **bound)
     k = k_box.slider("Experts per token", 1, 8, 2, key="k", **bound)
@@ -112,20 +112,18 @@ def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
         st.markdown(f"**Run {name.upper()}**")
         methods, routers = list(BALANCERS), list(ROUTERS)
         balance = st.selectbox(
-            "Balancing", methods, methods.index(DEFAULTS[name]), key=f"balance_{name}",
-            format_func=lambda key: BALANCERS[key].title, **bound,
-        )  # fmt: skip
+            "Balancing", methods, methods.index(DEFAULTS[name]), key=f"balance_{name}", **bound
+        )
         kind = BALANCERS[balance]
+        st.caption(f"{kind.title}. {kind.source}")
         rate = None
         if kind.rate_name:
             rate = st.number_input(
                 f"Its {kind.rate_name}", 0.0, 1.0, kind.short_run_rate, 0.001, format="%.4f",
                 key=f"rate_{balance}_{name}", **bound,
             )  # fmt: skip
-        router = st.selectbox(
-            "Router", routers, key=f"router_{name}",
-            format_func=lambda key: ROUTERS[key].title, **bound,
-        )  # fmt: skip
+        router = st.selectbox("Router", routers, key=f"router_{name}", **bound)
+        st.caption(f"{ROUTERS[router].title}. {ROUTERS[router].source}")
         drop = st.selectbox(
             "When an expert is full, drop by", DROP_POLICIES, key=f"drop_{name}", **bound
         )

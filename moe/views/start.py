@@ -9,9 +9,14 @@ import streamlit as st
 from ..charts import start as charts
 from ..lab import snippets
 from ..lab.export import start_json
-from ..lab.token import DEFAULT_SENTENCE, MAX_BIAS_STEPS, MAX_SENTENCE, FirstModel
+from ..lab.token import (
+    DEFAULT_SENTENCE,
+    MAX_BIAS_STEPS,
+    MAX_SENTENCE,
+    FirstModel,
+    ready_model,
+)
 from . import parts
-from .app import first_model
 
 
 def show() -> None:
@@ -23,7 +28,8 @@ def show() -> None:
         "left alone, the router sends most characters to a few experts while others starve. "
         "Move the slider, and the work spreads.",
     )
-    model = first_model()
+    with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
+        model = ready_model()
     steps = st.slider(
         "Balancing",
         0,
