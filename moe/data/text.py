@@ -30,8 +30,9 @@ def windows(text: bytes, context: int) -> np.ndarray:
     check_int("context", context, 1)
     if not text:
         return np.zeros((0, context), np.uint8)
-    padded = np.frombuffer(b"\n" * (context - 1) + text, np.uint8)
-    return np.lib.stride_tricks.sliding_window_view(padded, context).copy()
+    padded = np.frombuffer(b"\n" * context + text, np.uint8)
+    # The first window is all padding: with it, an empty text needs no case of its own.
+    return np.lib.stride_tricks.sliding_window_view(padded, context)[1:].copy()
 
 
 @dataclass(frozen=True)
