@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from ..routing import Routing
 
 
 @dataclass(frozen=True)
-class Router:
+class Router(ABC):
     """Options of a routing method; the layer owns parameters and buffers.
 
     Class attributes
@@ -50,6 +51,7 @@ class Router:
         """Factors (N, D) on the gate's input, or None; only with an rng."""
         return None
 
+    @abstractmethod
     def choose(
         self,
         logits_NE: np.ndarray,
@@ -76,11 +78,10 @@ class Router:
         ValueError
             If logits are not (N, E) floats, or the options don't fit E.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits, (N, E), given the gradient at the weights, (A,)."""
-        raise NotImplementedError
 
     def backward_projections(
         self, routing: Routing, dlogits_NE: np.ndarray
