@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .balance import BALANCERS as BALANCERS
     from .balance import Balancer as Balancer
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from .training import TrainRecord as TrainRecord
     from .training import TrainSettings as TrainSettings
     from .training import train as train
-
-__version__ = "0.1.0"
 
 _HOME = {
     "balance": ("BALANCERS", "Balancer", "make_balancer"),

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "moe.kernels": 0,
     "moe.errors": 0,
+    "moe.version": 0,
     "moe.routing": 1,
     "moe.routers": 2,
     "moe.balance": 2,

@@ -111,7 +111,10 @@ def poster(run_a: Run, run_b: Run) -> Figure:
     """Both runs on one sheet: loads at the end, MaxVio and loss over the steps."""
     loads = [final_load("A", run_a), final_load("B", run_b)]
     lines = [over_steps(run_a, run_b, measure) for measure in ("max_vio", "loss")]
-    sheet = alt.vconcat(_side_by_side(loads).resolve_scale(y="shared"), _side_by_side(lines))
+    below = _side_by_side(lines).resolve_scale(color="independent", strokeDash="independent")
+    sheet = alt.vconcat(_side_by_side(loads).resolve_scale(y="shared"), below).resolve_scale(
+        color="independent", strokeDash="independent"
+    )
     figures = loads + lines
     return Figure(
         "Two runs on the same seed",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import check_choice
-from .corpus import Corpus, Domain, from_bytes, from_file, load_corpus
-from .planar import PLANAR_TASKS, PlanarTask
+from .corpus import Corpus, Domain, from_bytes, from_file, from_text, load_corpus
+from .planar import PLANAR_TASKS, PlanarBatch, PlanarTask, spirals
 from .text import TextTask, token_text, windows
 
 Task = TextTask | PlanarTask
@@ -38,13 +38,16 @@ __all__ = [
     "TASKS",
     "Corpus",
     "Domain",
+    "PlanarBatch",
     "PlanarTask",
     "Task",
     "TextTask",
     "from_bytes",
     "from_file",
+    "from_text",
     "load_corpus",
     "make_task",
+    "spirals",
     "token_text",
     "windows",
 ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..errors import check_int
 MAX_DOMAIN_BYTES = 400_000
 MAX_FILE_BYTES = 8_000_000
 MIN_FILE_BYTES = 2_000  # enough for both kinds of stretches at the longest context
+MAX_DOMAINS = 127  # labels are int8
 SOURCES = (
     "argparse", "ast", "configparser", "datetime", "decimal", "difflib", "doctest", "enum",
     "fractions", "functools", "heapq", "inspect", "logging", "optparse", "pathlib", "pickle",
@@ -25,7 +25,7 @@ SOURCES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: arrays have no single truth value
 class Domain:
     """Text of one kind.
 
@@ -35,6 +35,11 @@ class Domain:
         Short name, readable name, and where the text comes from.
     data
         Its bytes, (n,) uint8.
+
+    Raises
+    ------
+    ValueError
+        If the data are not one row of bytes.
     """
 
     name: str
@@ -42,8 +47,14 @@ class Domain:
     source: str
     data: np.ndarray
 
+    def __post_init__(self) -> None:
+        if self.data.dtype != np.uint8 or self.data.ndim != 1:
+            raise ValueError(
+                f"data: got {self.data.dtype} of shape {self.data.shape}, allowed is uint8 of (n,)"
+            )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """Text with labelled domains.
 
@@ -53,10 +64,18 @@ class Corpus:
         In a fixed order.
     missing
         Names of domains that this installation lacks.
+
+    Raises
+    ------
+    ValueError
+        If there is no domain, or more than the labels can tell apart.
     """
 
     domains: tuple[Domain, ...]
     missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_int("number of domains", len(self.domains), 1, MAX_DOMAINS, "labels are int8")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,6 +86,33 @@ class Corpus:
     def n_bytes(self) -> int:
         """Bytes in all domains."""
         return sum(domain.data.size for domain in self.domains)
+
+    @cached_property
+    def data(self) -> np.ndarray:
+        """All domains one after the other, (n_bytes,) uint8, read-only."""
+        stream = np.concatenate([domain.data for domain in self.domains])
+        stream.flags.writeable = False
+        return stream
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Number of the domain of every byte of `data`, (n_bytes,) int8, read-only."""
+        sizes = [domain.data.size for domain in self.domains]
+        label_N = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
+        label_N.flags.writeable = False
+        return label_N
+
+    def domain_of(self, position: int) -> Domain:
+        """Return the domain that holds a byte of `data`.
+
+        Raises
+        ------
+        ValueError
+            If the position is outside the text.
+        """
+        check_int("position", position, 0, self.n_bytes - 1)
+        ends = np.cumsum([domain.data.size for domain in self.domains])
+        return self.domains[int(np.searchsorted(ends, position, side="right"))]
 
     @cached_property
     def sha256(self) -> str:
@@ -96,10 +142,11 @@ def _prose() -> Iterator[bytes]:
 
 
 def _python() -> Iterator[bytes]:
+    # By path, not by import: a file of the same name beside the user's script is not the library.
     for name in SOURCES:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
-            yield Path(spec.origin).read_bytes()
+        for path in (_library() / f"{name}.py", _library() / name / "__init__.py"):
+            if path.is_file():
+                yield path.read_bytes()
 
 
 def _html() -> Iterator[bytes]:
@@ -133,34 +180,56 @@ DOMAINS: dict[str, tuple[str, str, Callable[[], Iterator[bytes]]]] = {
 }
 
 
-def _load(name: str) -> np.ndarray | None:
+def _load(name: str, max_bytes: int) -> np.ndarray | None:
     """Return the domain's bytes, or None if this installation lacks it."""
     pieces, size = [], 0
     try:
         for piece in DOMAINS[name][2]():
             pieces.append(piece)
             size += len(piece)
-            if size >= MAX_DOMAIN_BYTES:
+            if size >= max_bytes:
                 break
     except (ImportError, OSError):
         return None
-    data = np.frombuffer(b"\n".join(pieces)[:MAX_DOMAIN_BYTES], np.uint8)
+    data = np.frombuffer(b"\n".join(pieces)[:max_bytes], np.uint8)
     return data if data.size >= MIN_FILE_BYTES else None
 
 
-@lru_cache(maxsize=8)
-def load_corpus(domains: tuple[str, ...] = tuple(DOMAINS)) -> Corpus:
-    """Load labelled domains, each at most `MAX_DOMAIN_BYTES`; what is missing is named.
+def load_corpus(
+    domains: Iterable[str] = tuple(DOMAINS), max_bytes_per_domain: int = MAX_DOMAIN_BYTES
+) -> Corpus:
+    """Load labelled domains, only those asked for; what is missing is named.
+
+    Parameters
+    ----------
+    domains
+        Keys of `DOMAINS`, each at most once; their order is that of the labels.
+    max_bytes_per_domain
+        Longer texts are cut there.
+
+    Returns
+    -------
+    Corpus
+        The same object for the same arguments.
 
     Raises
     ------
     ValueError
-        If a name is unknown, or this installation has none of them.
+        If a name is unknown or comes twice, or this installation has none of them.
     """
-    for name in domains:
+    names = (domains,) if isinstance(domains, str) else tuple(domains)
+    for name in names:
         if name not in DOMAINS:
             raise ValueError(f"domains: got {name!r}, allowed is any of {', '.join(DOMAINS)}")
-    loaded = {name: _load(name) for name in domains}
+    if len(set(names)) < len(names) or not names:
+        raise ValueError(f"domains: got {names}, allowed are one or more, each once")
+    check_int("max_bytes_per_domain", max_bytes_per_domain, MIN_FILE_BYTES)
+    return _load_corpus(names, int(max_bytes_per_domain))
+
+
+@lru_cache(maxsize=8)
+def _load_corpus(domains: tuple[str, ...], max_bytes: int) -> Corpus:
+    loaded = {name: _load(name, max_bytes) for name in domains}
     found = tuple(
         Domain(name, *DOMAINS[name][:2], data) for name, data in loaded.items() if data is not None
     )
@@ -172,7 +241,7 @@ def load_corpus(domains: tuple[str, ...] = tuple(DOMAINS)) -> Corpus:
     return Corpus(found, tuple(name for name, data in loaded.items() if data is None))
 
 
-def from_bytes(raw: bytes, name: str = "your text") -> Corpus:
+def from_bytes(raw: bytes, name: str = "your text", max_bytes: int = MAX_FILE_BYTES) -> Corpus:
     """Make a corpus of one domain from any bytes.
 
     Raises
@@ -180,31 +249,53 @@ def from_bytes(raw: bytes, name: str = "your text") -> Corpus:
     ValueError
         If there are too few or too many.
     """
-    check_int("bytes of text", len(raw), MIN_FILE_BYTES, MAX_FILE_BYTES, "a text to learn from")
+    check_int("bytes of text", len(raw), MIN_FILE_BYTES, max_bytes, "a text to learn from")
     return Corpus((Domain("text", name, "given by the user", np.frombuffer(raw, np.uint8)),))
 
 
-def from_file(path: str | Path) -> Corpus:
+def from_text(text: str, name: str = "your text", max_bytes: int = MAX_FILE_BYTES) -> Corpus:
+    """Make a corpus of one domain from a string, as its UTF-8 bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is not a string, or too short or too long.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"text: got {type(text).__name__}, allowed is a string")
+    # Lone surrogates, which plain UTF-8 refuses, are text that a user may paste too.
+    return from_bytes(text.encode("utf-8", "surrogatepass"), name, max_bytes)
+
+
+def from_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> Corpus:
     """Make a corpus from a user's own text file; the size is checked before reading.
 
     Raises
     ------
     ValueError
-        If it is not a readable regular file of `MIN_FILE_BYTES` to `MAX_FILE_BYTES` bytes.
+        If it is not a readable regular file of `MIN_FILE_BYTES` to `max_bytes` bytes.
     """
+    check_int("max_bytes", max_bytes, MIN_FILE_BYTES)
     path = Path(path)
     try:
         regular, size = path.is_file(), path.stat().st_size
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"text: got {str(path)!r}, which does not exist, allowed is a readable file"
+        ) from error
     except (OSError, ValueError) as error:
         raise ValueError(f"text: got {str(path)!r}, allowed is a readable file") from error
     if not regular:
-        raise ValueError(f"text: got {str(path)!r}, allowed is a regular file")
-    if not MIN_FILE_BYTES <= size <= MAX_FILE_BYTES:
+        kind = "a directory" if path.is_dir() else "not a regular file"
+        raise ValueError(f"text: got {str(path)!r}, which is {kind}, allowed is a regular file")
+    if not MIN_FILE_BYTES <= size <= max_bytes:
         raise ValueError(
             f"text: got {str(path)!r} of {size:,} bytes, "
-            f"allowed are {MIN_FILE_BYTES:,} to {MAX_FILE_BYTES:,}"
+            f"allowed are {MIN_FILE_BYTES:,} to {max_bytes:,}"
         )
     try:
-        return from_bytes(path.read_bytes(), path.name)
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)  # the file may have grown since
     except OSError as error:
         raise ValueError(f"text: got {str(path)!r}, allowed is a readable file") from error
+    return from_bytes(raw, path.name, max_bytes)

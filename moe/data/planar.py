@@ -5,16 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+
+from ..errors import check_int
 
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _spirals(rng: np.random.Generator, size: int) -> Points:
-    arm_N = rng.integers(0, 2, size)
+class PlanarBatch(NamedTuple):
+    """Points (N, 2) float64, targets (N,) int64 or (N, 2) float64, and clusters (N,) int64."""
+
+    x_N2: np.ndarray
+    target: np.ndarray
+    cluster_N: np.ndarray
+
+
+def _spirals(rng: np.random.Generator, size: int, n_arms: int = 2) -> Points:
+    arm_N = rng.integers(0, n_arms, size)
     turn_N = np.sqrt(rng.random(size)) * 3 * np.pi
-    angle_N = turn_N + np.pi * arm_N
+    angle_N = turn_N + 2 * np.pi / n_arms * arm_N
     x_N2 = np.stack([np.cos(angle_N), np.sin(angle_N)], 1) * (turn_N / (3 * np.pi))[:, None] * 2
     return x_N2 + 0.03 * rng.standard_normal((size, 2)), arm_N, arm_N
 
@@ -81,16 +93,34 @@ class PlanarTask:
         self, rng: np.random.Generator, size: int, with_domain: bool = False
     ) -> tuple[np.ndarray, ...]:
         """Draw points (N, 2), targets, and the cluster that each point came from if asked for."""
-        points = self.generate(rng, size)
+        points = self.generate(rng, check_int("size", size, 0))
         return points if with_domain else points[:2]
 
     held_out = draw  # fresh points are new points
+
+    def batch(self, rng: np.random.Generator, size: int) -> PlanarBatch:
+        """Draw points with their targets and the cluster that each came from."""
+        return PlanarBatch(*self.draw(rng, size, with_domain=True))
+
+
+def spirals(n_classes: int = 2) -> PlanarTask:
+    """Return the task of telling intertwined spiral arms apart, one class an arm.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 arms, or so many that they touch.
+    """
+    check_int("n_classes", n_classes, 2, 8, "more arms would touch")
+    title = "Two spirals" if n_classes == 2 else f"{n_classes} spirals"
+    generate = partial(_spirals, n_arms=n_classes)
+    return PlanarTask("spirals", title, n_classes, n_classes, generate)
 
 
 PLANAR_TASKS = {
     task.name: task
     for task in (
-        PlanarTask("spirals", "Two spirals", 2, 2, _spirals),
+        spirals(),
         PlanarTask("checkerboard", "Checkerboard", 2, 2, _checkerboard),
         PlanarTask("moons", "Two moons", 2, 2, _moons),
         PlanarTask("linear_maps", "Mixture of linear maps", 0, 2, _linear_maps),

@@ -28,8 +28,11 @@ def windows(text: bytes, context: int) -> np.ndarray:
     Before the start stand newlines, as between two texts.
     """
     check_int("context", context, 1)
-    padded = np.frombuffer(b"\n" * (context - 1) + text, np.uint8)
-    return np.lib.stride_tricks.sliding_window_view(padded, context).copy()
+    if not text:
+        return np.zeros((0, context), np.uint8)
+    padded = np.frombuffer(b"\n" * context + text, np.uint8)
+    # The first window is all padding: with it, an empty text needs no case of its own.
+    return np.lib.stride_tricks.sliding_window_view(padded, context)[1:].copy()
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,6 @@ class TextTask:
             start = end
         return np.array(train), np.array(held)
 
-    @cached_property
-    def _bytes(self) -> np.ndarray:
-        return np.concatenate([domain.data for domain in self.corpus.domains])
-
     def draw(
         self, rng: np.random.Generator, size: int, with_domain: bool = False
     ) -> tuple[np.ndarray, ...]:
@@ -88,9 +87,29 @@ class TextTask:
         """Draw windows that `draw` never does: from stretches it leaves out."""
         return self._draw(rng, size, self._segments[1], with_domain)
 
+    def batch(
+        self, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw what `draw` does in its smallest types.
+
+        Returns
+        -------
+        tuple
+            Context (N, C) uint8, target (N,) uint8 and domain label (N,) int8.
+        """
+        inputs_NC, target_N, domain_N = self.draw(rng, size, with_domain=True)
+        return inputs_NC, target_N.astype(np.uint8), domain_N.astype(np.int8)
+
+    def eval_batch(self, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the same held-out windows for the same seed, in the types of `batch`."""
+        rng = np.random.default_rng(check_int("seed", seed, 0))
+        inputs_NC, target_N, domain_N = self.held_out(rng, size, with_domain=True)
+        return inputs_NC, target_N.astype(np.uint8), domain_N.astype(np.int8)
+
     def _draw(
         self, rng: np.random.Generator, size: int, segment_S3: np.ndarray, with_domain: bool
     ) -> tuple[np.ndarray, ...]:
+        check_int("size", size, 0)
         # Every position whose window and target lie inside one stretch is equally likely.
         room_S = np.maximum(segment_S3[:, 1] - segment_S3[:, 0] - self.context, 0)
         ends_S = np.cumsum(room_S)
@@ -99,7 +118,7 @@ class TextTask:
         draw_N = rng.integers(0, ends_S[-1], size)
         segment_N = np.searchsorted(ends_S, draw_N, side="right")
         start_N = draw_N - (ends_S - room_S)[segment_N] + segment_S3[segment_N, 0]
-        inputs_NC = self._bytes[start_N[:, None] + np.arange(self.context)]
-        target_N = self._bytes[start_N + self.context].astype(np.int64)
+        inputs_NC = self.corpus.data[start_N[:, None] + np.arange(self.context)]
+        target_N = self.corpus.data[start_N + self.context].astype(np.int64)
         domain_N = segment_S3[segment_N, 2]
         return (inputs_NC, target_N, domain_N) if with_domain else (inputs_NC, target_N)

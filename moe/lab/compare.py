@@ -120,10 +120,13 @@ class RunSlot:
     ----------
     settings
         What to train.
+    own_text
+        The user's own text to learn.
     """
 
-    def __init__(self, settings: TrainSettings) -> None:
+    def __init__(self, settings: TrainSettings, own_text: bytes | None = None) -> None:
         self.settings = settings
+        self._own_text = own_text
         self._run: Run | None = None
         self._lock = threading.Lock()
 
@@ -141,7 +144,7 @@ class RunSlot:
         yield Progress(1.0, "done", self._run)
 
     def _train(self) -> Iterator[Progress]:
-        for item in run_steps(self.settings):
+        for item in run_steps(self.settings, self._own_text):
             if isinstance(item, Run):
                 self._run = item
             elif item.step % REPORT_EVERY == 0:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from .. import __version__
+from ..version import __version__
 from .compare import Run, compare
 from .machine import Machine, versions
 from .savings import CountedCost, MeasuredCost, SavingsSettings, as_rows

@@ -103,6 +103,18 @@ class Verdict:
     break_even_batch: int
     text: str
 
+    def total_words(self) -> str:
+        """From which batch on it beat the dense layer of equal total."""
+        return _batch_words(self.faster_than_total_from)
+
+    def active_words(self) -> str:
+        """From which batch on it beat the dense layer of equal active."""
+        return _batch_words(self.faster_than_active_from)
+
+
+def _batch_words(n_tokens: int | None) -> str:
+    return "no batch tried" if n_tokens is None else f"{n_tokens:,} tokens"
+
 
 def count(settings: SavingsSettings) -> list[CountedCost]:
     """Counted cost of the MoE layer and both dense yardsticks."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -19,6 +21,7 @@ DEFAULT_SENTENCE = (
     "The quick brown fox jumps over the lazy dog, while a router quietly sends "
     "every letter to just two of eight little experts."
 )
+_one_at_a_time = threading.Lock()
 FIRST_RATE, HALVED_EVERY = 0.03, 10  # of the balancing bias: large steps first, then fine ones
 
 
@@ -154,6 +157,10 @@ class FirstModel:
         """Same as `explain_token`, without stepping the bias anew."""
         return _explain(self.trainer, sentence, position, self.bias_SE[bias_steps])
 
+    def position(self, sentence: str, character: int) -> int:
+        """Index of the character that people count from 1, the last one if it is too large."""
+        return min(max(character, 1), len(sentence_windows(self.trainer, sentence)[0])) - 1
+
     def describe(self) -> str:
         """Where the model comes from, in a sentence or two."""
         settings, task = self.trainer.settings, self.trainer.task
@@ -166,6 +173,13 @@ class FirstModel:
         )
 
 
+def ready_model() -> FirstModel:
+    """Return the first page's model, trained once in this process, whoever asks first."""
+    with _one_at_a_time:
+        return prepare_first_model()
+
+
+@cache
 def prepare_first_model() -> FirstModel:
     """Train the first page's model and work out how balancing would mend it."""
     start = time.perf_counter()
@@ -174,9 +188,12 @@ def prepare_first_model() -> FirstModel:
     return FirstModel(trainer, seconds, settle_bias(trainer, MAX_BIAS_STEPS))
 
 
-def first_model(n_experts: int = 8, k: int = 2, steps: int = 80, seed: int = 1) -> Trainer:
+def first_model(
+    n_experts: int = 8, k: int = 2, steps: int = 60, batch: int = 512, seed: int = 1
+) -> Trainer:
     """Train the model of the first page: a second or less, without any balancing."""
-    trainer = Trainer(TrainSettings(n_experts=n_experts, k=k, steps=steps, seed=seed))
+    settings = TrainSettings(n_experts=n_experts, k=k, steps=steps, batch=batch, seed=seed)
+    trainer = Trainer(settings)
     for _ in trainer.run():
         pass
     return trainer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Router:
+class Router(ABC):
     """Options of a routing method; the layer owns parameters and buffers.
 
     Class attributes
@@ -103,6 +104,7 @@ class Router:
         """Factors (N, D) on the gate's input, or None; only with an rng."""
         return None
 
+    @abstractmethod
     def choose(
         self,
         logits_NE: np.ndarray,
@@ -129,11 +131,10 @@ class Router:
         ValueError
             If logits are not (N, E) floats, or the options don't fit E.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits, (N, E), given the gradient at the weights, (A,)."""
-        raise NotImplementedError
 
     def backward_slots(
         self, routing: Routing, ddispatch_NS: np.ndarray, dcombine_NS: np.ndarray

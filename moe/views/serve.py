@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-import threading
 from pathlib import Path
 
 
@@ -22,21 +22,21 @@ def app_file() -> Path:
     raise ValueError("app: got an installation without app.py, allowed is a complete one")
 
 
-def warm_up() -> None:
-    """Import and load what pages need while the browser still fetches its own files."""
-    from ..lab.warm import warm
-    from . import app
+def make_ready() -> None:
+    """Import and train what the first page needs, so that the first visitor need not wait."""
+    from ..charts import start  # noqa: F401
+    from ..lab.token import ready_model
 
-    for _ in warm():
-        pass
-    app.first_page_ready()
+    ready_model()
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: later collections need not look at it
 
 
 def serve(script: Path, port: int, browser: bool) -> None:
     """Run Streamlit in this process until it is stopped."""
     from streamlit.web import cli as streamlit_cli
 
-    threading.Thread(target=warm_up, daemon=True).start()
+    make_ready()
     headless = "false" if browser else "true"
     options = ["--server.port", str(port), "--server.headless", headless]
     sys.argv = ["streamlit", "run", str(script), *options]

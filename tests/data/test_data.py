@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,28 +26,101 @@ def test_corpus_is_labelled_bounded_and_hashed() -> None:
     for domain in corpus.domains:
         assert 2_000 <= domain.data.size <= corpus_file.MAX_DOMAIN_BYTES
         assert domain.title in corpus.describe()
-    corpus_file.load_corpus.cache_clear()
-    assert data.load_corpus().sha256 == corpus.sha256
+    corpus_file._load_corpus.cache_clear()
+    again = data.load_corpus()
+    assert again is not corpus and again.sha256 == corpus.sha256
     assert data.load_corpus(("prose",)).sha256 != corpus.sha256
+
+
+def test_the_hash_is_the_same_in_another_process() -> None:
+    code = "from moe import data; print(data.load_corpus().sha256)"
+    root = Path(corpus_file.__file__).parents[2]
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=root,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert hashes == {data.load_corpus().sha256}
+
+
+def test_only_the_domains_asked_for_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    watched = {
+        name: (title, source, lambda name=name, make=make: (read.append(name), make())[1])
+        for name, (title, source, make) in corpus_file.DOMAINS.items()
+    }
+    monkeypatch.setattr(corpus_file, "DOMAINS", watched)
+    corpus_file._load_corpus.cache_clear()
+    corpus = data.load_corpus(["c", "prose"], max_bytes_per_domain=3_000)
+    corpus_file._load_corpus.cache_clear()
+    assert read == ["c", "prose"] and corpus.names == ("c", "prose")
+    assert [domain.data.size for domain in corpus.domains] == [3_000, 3_000]
+    whole = data.load_corpus(("c", "prose"))
+    for short, long in zip(corpus.domains, whole.domains):
+        assert np.array_equal(short.data, long.data[:3_000])
+
+
+def test_a_file_beside_the_users_script_is_not_the_library(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "difflib.py").write_text("# mine\n" * 5_000)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "difflib", raising=False)
+    before = data.load_corpus(("python",)).sha256
+    corpus_file._load_corpus.cache_clear()
+    assert data.load_corpus(("python",)).sha256 == before
+
+
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=6))
+def test_stream_labels_and_domain_of_agree(sizes: list[int]) -> None:
+    corpus = labelled_corpus(sizes)
+    assert corpus.data.dtype == np.uint8 and corpus.labels.dtype == np.int8
+    assert corpus.data.size == corpus.labels.size == corpus.n_bytes == sum(sizes)
+    assert (corpus.data // 40 == corpus.labels).all()
+    found = [corpus.domain_of(i).name for i in range(corpus.n_bytes)]
+    assert found == [str(label) for label in corpus.labels]
+    for outside in (-1, corpus.n_bytes):
+        with pytest.raises(ValueError, match="position: got"):
+            corpus.domain_of(outside)
+    for array in (corpus.data, corpus.labels):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
 
 
 def test_a_missing_part_is_named_and_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(corpus_file, "_library", lambda: tmp_path)
-    corpus_file.load_corpus.cache_clear()
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)  # importing it now fails
+    corpus_file._load_corpus.cache_clear()
     corpus = data.load_corpus()
-    corpus_file.load_corpus.cache_clear()
-    assert set(corpus.missing) == {"html", "tables"}
-    assert "not on this machine: html, tables" in corpus.describe()
+    assert corpus.missing == ("prose", "python", "html", "tables")
+    assert corpus.names == ("c", "names")
+    assert "not on this machine: prose, python, html, tables" in corpus.describe()
+    assert data.TextTask(corpus).draw(np.random.default_rng(0), 9)[0].shape == (9, 6)
     with pytest.raises(ValueError, match="allowed is a text file of your own"):
         data.load_corpus(("html",))
-    corpus_file.load_corpus.cache_clear()
+    corpus_file._load_corpus.cache_clear()
 
 
-def test_unknown_domain_is_refused() -> None:
+def test_bad_requests_for_a_corpus_are_refused() -> None:
     with pytest.raises(ValueError, match="domains: got 'poems', allowed is any of prose"):
         data.load_corpus(("poems",))
+    for names in ((), ("c", "c")):
+        with pytest.raises(ValueError, match="allowed are one or more, each once"):
+            data.load_corpus(names)
+    with pytest.raises(ValueError, match="max_bytes_per_domain: got 10"):
+        data.load_corpus(max_bytes_per_domain=10)
+    with pytest.raises(ValueError, match="number of domains: got 0"):
+        data.Corpus(())
+    with pytest.raises(ValueError, match="data: got int64"):
+        data.Domain("d", "d", "", np.arange(3))
 
 
 def test_hostile_files_are_refused_before_reading(tmp_path: Path) -> None:
@@ -52,18 +128,50 @@ def test_hostile_files_are_refused_before_reading(tmp_path: Path) -> None:
     with big.open("wb") as file:
         file.truncate(50_000_000_000)  # a sparse file: reading it would not fit in memory
     small.write_bytes(b"hello")
+    empty = tmp_path / "empty"
+    empty.touch()
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for path, word in (
         (big, "50,000,000,000 bytes"),
         (small, "5 bytes"),
-        (tmp_path, "regular file"),
-        (fifo, "regular file"),
-        (tmp_path / "none", "readable file"),
+        (empty, "of 0 bytes, allowed are 2,000 to 8,000,000"),
+        (tmp_path, "a directory, allowed is a regular file"),
+        (fifo, "not a regular file"),
+        (tmp_path / "none", "does not exist, allowed is a readable file"),
         ("a\0b", "readable file"),
     ):
         with pytest.raises(ValueError, match=word):
             data.from_file(path)
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 3_000)
+    whole = Path.stat
+
+    def stat_then_grow(self: Path, **options: bool) -> os.stat_result:
+        seen = whole(self, **options)
+        if self == path and seen.st_size < 5_000:
+            path.write_bytes(b"x" * 50_000)
+        return seen
+
+    monkeypatch.setattr(Path, "stat", stat_then_grow)
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    with pytest.raises(ValueError, match="bytes of text: got 4001"):
+        data.from_file(path, max_bytes=4_000)
+
+
+def test_pasted_text_is_its_bytes() -> None:
+    text = "é\ud800\0\r\n" * 500  # a lone surrogate too: any string is allowed
+    corpus = data.from_text(text)
+    assert bytes(corpus.data).decode("utf-8", "surrogatepass") == text
+    with pytest.raises(ValueError, match="bytes of text: got 5"):
+        data.from_text("hello")
+    with pytest.raises(ValueError, match="text: got bytes, allowed is a string"):
+        data.from_text(b"x" * 3_000)  # type: ignore[arg-type]
 
 
 def test_own_text_of_any_bytes_trains(tmp_path: Path) -> None:
@@ -119,6 +227,37 @@ def test_held_out_text_is_never_trained_on() -> None:
     assert inputs_NC.all() and target_N.all()
 
 
+@given(context=st.integers(1, 64), size=st.integers(0, 300), seed=st.integers(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_batches_are_draws_in_their_smallest_types(context: int, size: int, seed: int) -> None:
+    task = data.TextTask(labelled_corpus([3_000, 25_000]), context)
+    for made, drawn in (
+        (task.batch(np.random.default_rng(seed), size), task.draw),
+        (task.eval_batch(size, seed), task.held_out),
+    ):
+        assert [array.dtype.name for array in made] == ["uint8", "uint8", "int8"]
+        assert made[0].shape == (size, context)
+        wide = drawn(np.random.default_rng(seed), size, with_domain=True)
+        assert all(np.array_equal(a, b) for a, b in zip(made, wide))
+    assert all(np.array_equal(a, b) for a, b in zip(made, task.eval_batch(size, seed)))
+    with pytest.raises(ValueError, match="size: got -1"):
+        task.eval_batch(-1)
+
+
+def test_every_training_position_is_about_equally_likely() -> None:
+    task = data.TextTask(labelled_corpus([10_000, 30_000]), 6)
+    *_, domain_N = task.batch(np.random.default_rng(0), 40_000)
+    assert abs(domain_N.mean() - 0.75) < 0.01  # three quarters of the text
+
+
+@given(text=st.binary(max_size=40), context=st.integers(1, 12))
+def test_windows_by_hand(text: bytes, context: int) -> None:
+    made = data.windows(text, context)
+    assert made.shape == (len(text), context) and made.dtype == np.uint8
+    for i, window in enumerate(made):
+        assert bytes(window) == (b"\n" * context + text[: i + 1])[-context:]
+
+
 def test_windows_of_a_sentence_end_with_each_byte() -> None:
     made = data.windows(b"abc", 3)
     assert made.tolist() == [[10, 10, 97], [10, 97, 98], [97, 98, 99]]
@@ -143,6 +282,43 @@ def test_planar_tasks_are_deterministic_and_in_range(name: str) -> None:
     assert len(task.sha256) == 64
 
 
+@pytest.mark.parametrize("name", list(PLANAR_TASKS))
+def test_planar_batches_name_their_parts(name: str) -> None:
+    task = PLANAR_TASKS[name]
+    made = task.batch(np.random.default_rng(1), 300)
+    drawn = task.draw(np.random.default_rng(1), 300, with_domain=True)
+    assert made.x_N2.dtype == np.float64 and made.cluster_N.shape == (300,)
+    assert all(np.array_equal(a, b) for a, b in zip(made, drawn))
+    assert task.batch(np.random.default_rng(1), 0).x_N2.shape == (0, 2)
+    with pytest.raises(ValueError, match="size: got -3"):
+        task.batch(np.random.default_rng(1), -3)
+
+
+def test_no_task_touches_the_global_generator() -> None:
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    for name in data.TASKS:
+        data.make_task(name).draw(np.random.default_rng(0), 10)
+    assert before == (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5, 8])
+def test_spiral_arms_are_turns_of_the_first(n_classes: int) -> None:
+    task = data.spirals(n_classes)
+    assert task.n_classes == task.n_outputs == n_classes
+    x_N2, target_N, cluster_N = task.batch(np.random.default_rng(2), 8_000)
+    share = np.bincount(target_N, minlength=n_classes) / 8_000
+    assert np.abs(share - 1 / n_classes).max() < 0.03 and np.array_equal(target_N, cluster_N)
+    # Turned back by its arm's angle, a point lies where its radius says, up to the noise.
+    radius_N = np.hypot(*x_N2.T)
+    angle_N = np.arctan2(x_N2[:, 1], x_N2[:, 0]) - 2 * np.pi * target_N / n_classes
+    off_N = np.abs(np.angle(np.exp(1j * (angle_N - radius_N / 2 * 3 * np.pi))))
+    assert (off_N[radius_N > 0.5] < 1).all() and np.median(off_N) < 0.2
+    with pytest.raises(ValueError, match="n_classes: got 1"):
+        data.spirals(1)
+
+
 def test_linear_maps_follow_their_matrices() -> None:
     x_N2, target_N2, cluster_N = PLANAR_TASKS["linear_maps"].draw(
         np.random.default_rng(0), 500, with_domain=True
@@ -151,6 +327,9 @@ def test_linear_maps_follow_their_matrices() -> None:
     for x, y, c in zip(x_N2, target_N2, cluster_N, strict=True):
         assert np.allclose(x @ map_C22[c], y)
         assert np.linalg.norm(x - centre_C2[c]) < 1.5
+    nearest_N = np.linalg.norm(x_N2[:, None] - centre_C2, axis=2).argmin(axis=1)
+    assert (nearest_N == cluster_N).mean() > 0.99  # well separated
+    assert len({round(float(m), 6) for m in map_C22.ravel()}) == map_C22.size
 
 
 def test_checkerboard_and_moons_by_their_geometry() -> None:

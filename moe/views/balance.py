@@ -1,0 +1,172 @@
+"""The page Balance: why a few experts take everything, and what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from ..balance import BALANCERS
+from ..capacity import DROP_POLICIES
+from ..charts import balance as charts
+from ..data import TASKS, from_bytes
+from ..lab import snippets
+from ..lab.compare import Run, RunSlot, compare, judge_guess
+from ..lab.export import balance_json
+from ..lab.playback import playback
+from ..routers import ROUTERS
+from ..training import TrainSettings
+from . import parts
+from .player import run_player
+
+DEFAULTS = {"a": "none", "b": "bias"}
+
+
+@st.cache_resource(max_entries=40, show_spinner=False)
+def slot(settings: TrainSettings, own_text: bytes | None) -> RunSlot:
+    """Return the place where these settings are trained once for all visitors."""
+    return RunSlot(settings, own_text)
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def payload(key: str, _a: Run, _b: Run) -> dict[str, Any]:
+    """Pack two runs for the player, once."""
+    return playback(_a.records, _b.records, titles=(f"A · {_a.name()}", f"B · {_b.name()}"))
+
+
+def show() -> None:
+    """Show the page."""
+    parts.heading(
+        "Why do a few experts take everything, and what mends it?",
+        "Two small models learn to guess the next character, from the same start and the same "
+        "text. A does nothing for balance; B does.",
+        "in A a few experts win early, are trained more, and win again, while others fall idle. "
+        "In B every expert keeps its share, and the model predicts a little better.",
+    )
+    predict = st.toggle(
+        "Predict first: guess before you see the runs", key="predict", bind="query-params"
+    )
+    with st.expander("Change the runs"):
+        try:
+            settings = _settings()
+        except ValueError as error:
+            st.error(str(error))
+            return
+        uploaded = st.file_uploader(
+            "Learn from your own text instead (2 MB at most; nothing is kept)", key="own",
+            max_upload_size=2,
+        )  # fmt: skip
+        own_text = uploaded.getvalue() if uploaded else None
+        if own_text is not None:
+            try:
+                from_bytes(own_text)
+            except ValueError as error:
+                st.error(str(error))
+                return
+    runs = [_run(name, one, own_text) for name, one in zip("AB", settings, strict=True)]
+    run_a, run_b = runs
+    if predict and not _revealed(run_a):
+        return
+    key = repr((run_a.settings, run_b.settings, hash(own_text)))
+    run_player(payload(key, run_a, run_b), key="player")
+    comparison = compare(run_a, run_b)
+    st.markdown(f"**{comparison.words}**")
+    columns = [*st.columns(2), *st.columns(2), *st.columns(2)]
+    for column, measure in zip(columns, charts.MEASURES, strict=False):
+        with column:
+            parts.show(charts.over_steps(run_a, run_b, measure), f"over_{measure}")
+    with columns[-1]:
+        st.markdown("##### At the end (means of the last 20 steps)")
+        st.table(comparison.rows)
+    commands = [snippets.train_command(run.settings) for run in runs]
+    parts.code_and_exports(
+        "balance",
+        snippets.balance_code(run_a.settings, run_b.settings),
+        "\n".join(commands),
+        lambda: balance_json(run_a, run_b),
+        charts.poster(run_a, run_b),
+    )
+
+
+def _settings() -> tuple[TrainSettings, TrainSettings]:
+    """Controls of both runs; those of one side carry its letter in the address."""
+    bound: dict[str, Any] = {"bind": "query-params"}
+    task_box, steps_box, experts_box, k_box, seed_box = st.columns(5)
+    task = task_box.selectbox("Task", list(TASKS), key="task", **bound)
+    steps = steps_box.slider("Steps", 50, 600, 300, 50, key="steps", **bound)
+    experts = experts_box.slider("Experts", 4, 64, 16, key="experts", **bound)
+    k = k_box.slider("Experts per token", 1, 8, 2, key="k", **bound)
+    seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **bound)
+    common = TrainSettings(
+        task=task, steps=steps, n_experts=experts, k=min(k, experts), seed=int(seed)
+    )
+    sides = st.columns(2)
+    made = [_side(column, name, common) for column, name in zip(sides, "ab", strict=True)]
+    return made[0], made[1]
+
+
+def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
+    bound: dict[str, Any] = {"bind": "query-params"}
+    with column:
+        st.markdown(f"**Run {name.upper()}**")
+        methods, routers = list(BALANCERS), list(ROUTERS)
+        balance = st.selectbox(
+            "Balancing", methods, methods.index(DEFAULTS[name]), key=f"balance_{name}", **bound
+        )
+        kind = BALANCERS[balance]
+        st.caption(f"{kind.title}. {kind.source}")
+        rate = None
+        if kind.rate_name:
+            rate = st.number_input(
+                f"Its {kind.rate_name}", 0.0, 1.0, kind.short_run_rate, 0.001, format="%.4f",
+                key=f"rate_{balance}_{name}", **bound,
+            )  # fmt: skip
+        router = st.selectbox("Router", routers, key=f"router_{name}", **bound)
+        st.caption(f"{ROUTERS[router].title}. {ROUTERS[router].source}")
+        drop = st.selectbox(
+            "When an expert is full, drop by", DROP_POLICIES, key=f"drop_{name}", **bound
+        )
+        capacity = None
+        if drop != "none":
+            capacity = st.slider(
+                "Room per expert, in fair shares", 0.25, 4.0, 1.25, 0.25, key=f"room_{name}",
+                **bound,
+            )  # fmt: skip
+    return replace(
+        common, balance=balance, balance_rate=rate, router=router, drop=drop,
+        capacity_factor=capacity,
+    )  # fmt: skip
+
+
+def _run(name: str, settings: TrainSettings, own_text: bytes | None) -> Run:
+    place = st.empty()
+    run = None
+    for progress in slot(settings, own_text).progress():
+        run = progress.run
+        if run is None:
+            place.progress(progress.done, f"Run {name}: {progress.words}")
+    place.empty()
+    assert run is not None
+    return run
+
+
+def _revealed(run: Run) -> bool:
+    """Ask for the guess; True once it was given, with the gap shown."""
+    with st.form("guess"):
+        guess = st.number_input(
+            "Which share of the work will run A's busiest expert take, in percent? "
+            f"The fair share is {run.summary().fair_share:.1%}.",
+            0.0, 100.0, step=1.0, key="guess",
+        )  # fmt: skip
+        given = st.form_submit_button("Reveal")
+    if given:
+        st.session_state["guessed"] = guess
+    if "guessed" not in st.session_state:
+        return False
+    judged = judge_guess(st.session_state["guessed"], run.summary())
+    left, right = st.columns(2)
+    left.metric("Your guess", f"{judged.guess:.0%}")
+    right.metric("It took", f"{judged.truth:.1%}", f"{judged.gap:+.1f} points", delta_color="off")
+    st.markdown(f"**{judged.verdict}**")
+    return True

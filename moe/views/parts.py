@@ -1,0 +1,55 @@
+"""What pages share: charts with alt text, downloads, and the code behind a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from ..charts.figure import INK, PAPER_INK, Figure
+
+
+def ink() -> str:
+    """Colour of texts and lines in the visitor's theme."""
+    return INK.get(st.context.theme.type or "light", PAPER_INK)
+
+
+def heading(question: str, sentence: str, see: str) -> None:
+    """Show a page's question, one sentence about it, and what to look for."""
+    st.title(question)
+    st.markdown(sentence)
+    st.markdown(f"**What you should see:** {see}")
+
+
+def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
+    """Draw a figure with its title and alt text."""
+    if titled:
+        st.markdown(f"##### {figure.title}")
+    return st.vega_lite_chart(figure.spec(), width="stretch", key=key, alt=figure.alt, **options)
+
+
+def code_and_exports(
+    name: str, code: str, command: str | None, as_json: Callable[[], bytes], figure: Figure
+) -> None:
+    """Offer the code behind the page, and its numbers and picture as files."""
+    with st.expander("Show the code"):
+        st.markdown("The same numbers from the library:")
+        st.code(code, language=None)
+        if command:
+            st.markdown("The same from the command line:")
+            st.code(command, language=None)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Run as JSON", as_json, f"moescope-{name}.json", "application/json",
+            on_click="ignore", key=f"{name}_json",
+        )  # fmt: skip
+        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
+            st.download_button(
+                f"Figure as {kind.upper()}", _image(figure, kind), f"moescope-{name}.{kind}", mime,
+                on_click="ignore", key=f"{name}_{kind}",
+            )  # fmt: skip
+
+
+def _image(figure: Figure, kind: str) -> Callable[[], bytes]:
+    return lambda: figure.image(kind)

@@ -1,0 +1,110 @@
+"""Each page in a real browser: it opens, a control changes its chart, and nothing goes wrong."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.e2e
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}
+
+
+def bars(page: Page, chart: int = 0) -> list[str]:
+    """Spoken labels of a chart's bars, which hold their numbers."""
+    marks = page.get_by_test_id("stVegaLiteChart").nth(chart)
+    marks.locator("svg.marks").wait_for()
+    labels = marks.locator('path[aria-roledescription="bar"]')
+    return [label.get_attribute("aria-label") or "" for label in labels.all()]
+
+
+def settled(page: Page) -> None:
+    state = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+    page.locator(state).wait_for(timeout=60_000)
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def accessible(page: Page) -> None:
+    violations = Axe().run(page, options=RULES).response["violations"]
+    assert not violations, [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations]
+
+
+def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -> None:
+    page.goto(server)
+    expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
+    before = bars(page)
+    assert len(before) == 8
+    expect(page.get_by_text(re.compile("[1-7] are idle|1 is idle"))).to_be_visible()
+    settled(page)
+    slider = page.get_by_role("slider", name="Balancing")
+    slider.focus()
+    for _ in range(40):
+        slider.press("ArrowRight")
+    expect(page.get_by_text("none is idle")).to_be_visible()
+    settled(page)
+    assert bars(page) != before
+    expect(page).to_have_url(re.compile("balance=40"))
+    accessible(page)
+
+
+def test_start_follows_the_character_that_is_clicked(page: Page, server: str) -> None:
+    page.goto(server + "/?text=Hello+world")
+    settled(page)
+    expect(page.get_by_text("“Hell” and now “o”")).to_be_visible()
+    page.get_by_role("slider", name="Character").focus()
+    page.get_by_role("slider", name="Character").press("ArrowRight")
+    expect(page.get_by_text("“Hello” and now “␣”")).to_be_visible()
+    settled(page)
+
+
+def test_balance_plays_two_runs(page: Page, server: str) -> None:
+    page.goto(server + "/balance?steps=100")
+    player = page.locator(".player")
+    player.wait_for(timeout=60_000)
+    expect(player).to_have_attribute("data-state", "ended", timeout=30_000)
+    assert int(player.get_attribute("data-frames") or 0) > 60
+    player.get_by_role("slider", name="Step").fill("10")
+    expect(player).to_have_attribute("data-step", "10")
+    settled(page)
+    expect(page.get_by_text("B spread the work more evenly")).to_be_visible()
+    accessible(page)
+
+
+def test_balance_can_ask_for_a_guess_first(page: Page, server: str) -> None:
+    page.goto(server + "/balance?steps=100&predict=true")
+    button = page.get_by_role("button", name="Reveal")
+    button.wait_for(timeout=60_000)
+    settled(page)
+    assert page.locator(".player").count() == 0
+    page.get_by_role("spinbutton", name=re.compile("Which share")).fill("10")
+    button.click()
+    page.locator(".player").wait_for(timeout=30_000)
+    expect(page.get_by_text("Your guess")).to_be_visible()
+
+
+def test_savings_counts_and_measures(page: Page, server: str) -> None:
+    page.goto(server + "/savings?model=64&width=64")
+    before = bars(page)
+    assert len(before) == 3
+    page.get_by_text("Break-even").first.wait_for(timeout=90_000)
+    settled(page)
+    slider = page.get_by_role("slider", name="Experts").first
+    slider.focus()
+    slider.press("ArrowRight")
+    expect(page).to_have_url(re.compile("experts=17"))
+    page.get_by_text("Every token passes 2 of 17 experts").wait_for(timeout=60_000)
+    assert bars(page) != before
+    page.get_by_text("Break-even").first.wait_for(timeout=90_000)
+    settled(page)
+    accessible(page)
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(page: Page, server: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(server)
+    bars(page)
+    settled(page)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390

@@ -1,0 +1,52 @@
+"""The documents' code runs, in order, and prints what they show."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
+def test_code_prints_what_the_page_shows(name: str) -> None:
+    blocks = BLOCK.findall((ROOT / name).read_text("utf-8"))
+    assert [kind for kind, _ in blocks].count("python") >= 1
+    names: dict[str, object] = {}
+    printed = ""
+    for kind, body in blocks:
+        if kind == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(body, name, "exec"), names)
+            printed = out.getvalue()
+        else:
+            assert printed.strip() == body.strip()
+
+
+def test_command_lines_of_the_readme_are_understood() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    commands = re.findall(r"^(moe [^#\n]*)", text, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        words = shlex.split(command)[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "moe", words[0], "--help"], capture_output=True, text=True
+        )
+        assert done.returncode == 0
+        for option in (word for word in words if word.startswith("--")):
+            assert option in done.stdout
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"

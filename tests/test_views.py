@@ -1,0 +1,233 @@
+"""Each page without a browser: defaults, links, hostile values, and figures computed again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import moe
+from moe.charts import balance as balance_charts
+from moe.charts import savings as savings_charts
+from moe.charts import start as start_charts
+from moe.lab import snippets
+from moe.lab.compare import compare, judge_guess, run
+from moe.lab.export import balance_json, savings_json, start_json
+from moe.lab.machine import Machine
+from moe.lab.playback import playback
+from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count, verdict
+from moe.lab.token import DEFAULT_SENTENCE, ready_model, route_sentence, sentence_windows
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def open_page(name: str, **query: str) -> AppTest:
+    script = f"from moe.views import {name}\n{name}.show()\n"
+    page = AppTest.from_string(script, default_timeout=120)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+def words(page: AppTest) -> str:
+    return "\n".join(element.value for element in page.markdown)
+
+
+def specs(page: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in page.get("vega_lite_chart")]
+
+
+def test_the_app_opens_on_start() -> None:
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    assert not page.exception and page.title[0].value == "What does a mixture of experts do?"
+
+
+def test_start_tells_its_story_without_a_click_and_the_slider_mends_it() -> None:
+    page = open_page("start")
+    assert not page.exception and not page.error
+    routing = route_sentence(ready_model().trainer, DEFAULT_SENTENCE)
+    load_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8)  # counted another way
+    top_two = np.sort(load_E)[-2:].sum() / load_E.sum()
+    assert top_two > 0.5 and (load_E == 0).any()
+    assert f"do {top_two:.0%} of the work" in words(page)
+    page.slider(key="balance").set_value(60).run()
+    assert "none is idle" in words(page) and not page.exception
+
+
+def test_start_numbers_are_the_layers_own() -> None:
+    model = ready_model()
+    story = model.explain(DEFAULT_SENTENCE, 10)
+    _, window_NC = sentence_windows(model.trainer, DEFAULT_SENTENCE)
+    x_ND = model.trainer.embed(window_NC[10:11])
+    y_ND, ctx = model.trainer.layer.forward(x_ND)
+    assert np.allclose(story.combined_D, y_ND[0])
+    by_hand_D = (story.weight_K[:, None] * story.output_KD).sum(axis=0)
+    assert np.allclose(by_hand_D, y_ND[0], atol=1e-6)
+    exp_E = np.exp(story.logits_E - story.logits_E.max())
+    assert np.allclose(story.scores_E, exp_E / exp_E.sum(), atol=1e-6)
+    assert story.expert_K.tolist() == np.argsort(-story.logits_E)[:2].tolist()
+    d, f, e = 64, 64, 8
+    assert story.executed_flops == 2 * 6 * d * f + 2 * d * e == ctx.executed_flops
+    assert story.all_flops == e * 6 * d * f + 2 * d * e
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["", "<script>alert(1)</script>", "\\", "日本語のテキスト", "$x^2$ **bold**", "a" * 400],
+)
+def test_start_survives_any_sentence(sentence: str) -> None:
+    page = open_page("start")
+    page.text_input(key="text").set_value(sentence).run()
+    assert not page.exception
+    assert bool(page.error) == (not sentence)
+    if page.error:
+        assert "sentence: got 0 bytes" in page.error[0].value
+
+
+@pytest.mark.parametrize("query", [{"balance": "9999"}, {"character": "x"}, {"balance": "-1"}])
+def test_a_bad_link_falls_back_to_what_is_allowed(query: dict[str, str]) -> None:
+    page = open_page("start", **query)
+    assert not page.exception
+    assert page.slider(key="balance").value == 0
+
+
+def test_a_link_carries_the_controls() -> None:
+    page = open_page("start", balance="25", text="Hello")
+    assert page.slider(key="balance").value == 25
+    assert page.text_input(key="text").value == "Hello"
+
+
+def test_balance_compares_two_runs_and_can_hide_them_until_a_guess() -> None:
+    page = open_page("balance", steps="50")
+    assert not page.exception and "spread the work more evenly" in words(page)
+    assert len(specs(page)) == 5
+    page = open_page("balance", steps="50", predict="true")
+    assert not specs(page)
+    page.number_input(key="guess").set_value(10.0)
+    page.button[0].click().run()
+    assert specs(page) and page.metric[0].value == "10%"
+
+
+def test_balance_shows_an_impossible_choice_beside_the_control() -> None:
+    page = open_page("balance", steps="50", router_a="noisy_topk", balance_a="bias")
+    assert not page.exception
+    assert "balance: got 'bias' with router 'noisy_topk'" in page.error[0].value
+
+
+def test_savings_counts_by_formula() -> None:
+    page = open_page("savings", model="64", width="64", experts="8")
+    assert not page.exception and not page.error
+    rows = {cost.layer: cost for cost in count(SavingsSettings(64, 64, 8, 2))}
+    expert = 3 * 64 * 64
+    assert rows[MOE].params == 8 * expert + 64 * 8
+    assert rows[MOE].flops_per_token == 2 * (2 * expert + 64 * 8)
+    assert rows[TOTAL].flops_per_token == 2 * 8 * expert
+    assert rows[ACTIVE].flops_per_token == 2 * 2 * expert
+    assert f"{rows[MOE].params / 1e6:.3g} M" in page.get("vega_lite_chart")[0].proto.alt
+
+
+def test_savings_refuses_k_above_e() -> None:
+    page = open_page("savings", experts="4", k="9")
+    assert "k: got 9, allowed is a whole number in 1..4" in page.error[0].value
+
+
+def measured(moe_ms: float, total_ms: float, active_ms: float) -> list[MeasuredCost]:
+    times = {MOE: moe_ms, TOTAL: total_ms, ACTIVE: active_ms}
+    return [MeasuredCost(name, 64, ms, 1.0, ms / moe_ms) for name, ms in times.items()]
+
+
+def test_the_verdict_says_when_the_moe_is_slower() -> None:
+    machine = Machine(2, 1e11, 1e10)
+    settings = SavingsSettings()
+    quick = verdict(settings, measured(1.0, 4.0, 0.5), machine)
+    assert "4.0 times as fast" in quick.text and "2.0 times slower" in quick.text
+    assert quick.total_words() == "64 tokens" and quick.active_words() == "no batch tried"
+    slow = verdict(settings, measured(1.0, 0.5, 0.2), machine)
+    assert "slower even than the large dense layer" in slow.text
+
+
+@pytest.fixture(scope="module")
+def two_runs() -> list:
+    small = dict(steps=60, batch=128, d_model=16, d_expert=16, n_experts=8)
+    return [run(moe.TrainSettings(balance=name, **small)) for name in ("none", "bias")]
+
+
+def test_run_summaries_are_means_of_the_last_steps(two_runs: list) -> None:
+    for finished in two_runs:
+        summary, last = finished.summary(), finished.records[-20:]
+        assert summary.max_vio == pytest.approx(
+            sum(max(r.proposed) / (sum(r.proposed) / 8) - 1 for r in last) / 20
+        )
+        assert summary.loss == pytest.approx(sum(r.loss for r in last) / 20)
+    assert compare(*two_runs).rows[2]["A"] == f"{two_runs[0].summary().max_vio:.2f}"
+
+
+def test_guesses_are_judged_fairly(two_runs: list) -> None:
+    truth = 100 * two_runs[0].summary().hottest_share
+    assert judge_guess(truth, two_runs[0].summary()).verdict == "Spot on."
+    assert "more than" in judge_guess(truth - 10, two_runs[0].summary()).verdict
+    assert "less than" in judge_guess(truth + 10, two_runs[0].summary()).verdict
+
+
+def test_playback_holds_every_step(two_runs: list) -> None:
+    import base64
+
+    packed = playback(two_runs[0].records, two_runs[1].records)
+    share = np.frombuffer(base64.b64decode(packed["runs"][0]["series"]["share"]), "<f4")
+    load = two_runs[0].records[-1].load
+    assert np.allclose(share.reshape(60, 8)[-1], load / load.sum(), atol=1e-6)
+    assert (
+        json.dumps(packed)
+        and packed["id"] == playback(two_runs[0].records, two_runs[1].records)["id"]
+    )
+
+
+def test_every_figure_has_words_and_pictures(two_runs: list) -> None:
+    model = ready_model()
+    routing, story = model.route(DEFAULT_SENTENCE, 0), model.explain(DEFAULT_SENTENCE, 3)
+    costs = count(SavingsSettings())
+    figures = [
+        start_charts.load_bars(routing),
+        start_charts.sentence_picture(routing, 3),
+        start_charts.selection(story),
+        start_charts.contributions(story),
+        balance_charts.over_steps(*two_runs, "loss"),
+        balance_charts.poster(*two_runs),
+        savings_charts.counted(costs, "params"),
+        savings_charts.measured(measured(1, 2, 3)),
+    ]
+    for figure in figures:
+        assert len(figure.alt) > 40 and figure.title
+        assert sum(len(rows) for rows in figure.data.values()) <= 4000
+    assert figures[0].image("png").startswith(b"\x89PNG")
+    assert b"<svg" in figures[5].image("svg")
+
+
+def test_exports_are_json_with_settings_and_versions(two_runs: list) -> None:
+    settings = SavingsSettings()
+    machine = Machine(2, 1e11, 1e10)
+    for raw in (
+        start_json(ready_model(), "Hello", 2, 0),
+        balance_json(*two_runs),
+        savings_json(settings, count(settings), measured(1, 2, 3), machine),
+    ):
+        document = json.loads(raw)
+        assert document["moescope"] == moe.__version__ and "numpy" in document["versions"]
+
+
+def test_the_code_that_a_page_shows_runs_and_gives_its_numbers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    exec(snippets.start_code(DEFAULT_SENTENCE, 0, 3), {})
+    assert ready_model().route(DEFAULT_SENTENCE, 0).words() in capsys.readouterr().out
+    a = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8)
+    b = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8, balance="bias")
+    exec(snippets.balance_code(a, b), {})
+    assert compare(run(a), run(b)).words in capsys.readouterr().out
+    exec(snippets.savings_code(SavingsSettings(16, 16, 4, 2)).split("\nmeasured")[0], {})
+    assert "CountedCost(layer='MoE'" in capsys.readouterr().out
+    command = snippets.train_command(b)
+    assert command.startswith("moe train") and "--balance bias" in command
