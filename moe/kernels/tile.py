@@ -35,9 +35,10 @@ ROWS, VECTOR_BYTES = _shape()
 COLUMNS_32 = VECTORS * VECTOR_BYTES // 4
 COLUMNS_64 = VECTORS * VECTOR_BYTES // 8
 
-if numba is None:
-    tile_product = copy_columns = None  # only compiled code calls them
-else:
+tile_product: Any = None  # without numba; only compiled code calls them
+copy_columns: Any = None
+
+if numba is not None:
     from llvmlite import ir
     from numba.core import types
     from numba.extending import intrinsic
@@ -110,7 +111,7 @@ else:
                 for v in range(VECTORS)
             ]
             shift = builder.mul(k, step)
-            after = []
+            after: list[Any] = []
             for m in range(ROWS):
                 one = builder.load(builder.gep(starts[m], [shift]))
                 first = builder.insert_element(undefined, one, i32(0))
