@@ -46,7 +46,7 @@ class Capacity:
         """Assignments that each expert accepts."""
         return math.ceil(routing.n_assignments / routing.n_experts * self.factor)
 
-    def apply(self, routing: Routing) -> Routing:
+    def apply(self, routing: Routing, rng: np.random.Generator | None = None) -> Routing:
         """Return the routing with `kept_A` false for assignments beyond the limit."""
         if self.drop == "none":
             return routing

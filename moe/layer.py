@@ -380,7 +380,7 @@ class MoELayer:
                 "previous_NE", previous_NE, (len(x_ND), self.n_experts), finite=False
             )
         routing = self.router.choose(made["logits_NE"], rng=rng, token_ids=token_ids, **state)
-        return self.capacity.apply(routing), x_gate_ND, perturb_ND
+        return self.capacity.apply(routing, rng), x_gate_ND, perturb_ND
 
 
 def _slot_plan(n_slots: int, n_experts: int) -> kernels.Plan:

@@ -33,6 +33,8 @@ class Routing:
         Name of the score function, 'softmax' or 'sigmoid' ('' without scores).
     saved
         What the router's backward needs beside these.
+    n_special
+        How many of the pool's last experts compute (nearly) nothing; see `moe.specials`.
     dispatch_NS, combine_NS
         Soft MoE only: each of S slots is a mix of all tokens, each token a mix of all slots;
         slots belong to experts in order, S / E each. The list then holds every pair, with the
@@ -52,6 +54,7 @@ class Routing:
     saved: Mapping[str, np.ndarray] = field(default_factory=dict)
     dispatch_NS: np.ndarray | None = None
     combine_NS: np.ndarray | None = None
+    n_special: int = 0
 
     @classmethod
     def from_choices(
@@ -65,6 +68,7 @@ class Routing:
         score: str = "",
         saved: Mapping[str, np.ndarray] | None = None,
         listed_NK: np.ndarray | None = None,
+        n_special: int = 0,
     ) -> Routing:
         """Build a routing in which each token has up to k choices, best first; (N, K) arrays.
 
@@ -85,6 +89,7 @@ class Routing:
             scores_NE=scores_NE,
             score=score,
             saved=saved or {},
+            n_special=n_special,
         )
 
     @property

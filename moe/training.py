@@ -186,6 +186,7 @@ class Trainer:
         )
         self.layer.check_finite = False
         self.balancer = settings.make_balancer()
+        self.layer.buffers |= self.balancer.init_state(settings.n_experts)
         # Separate streams: the batches stay the same whatever noise the router draws.
         init, self._data_rng, self._noise_rng = (
             np.random.default_rng(s) for s in np.random.SeedSequence(settings.seed).spawn(3)
@@ -240,7 +241,7 @@ class Trainer:
         y_ND, ctx = self.layer.forward(x_ND, rng=self._noise_rng, token_ids=token_ids)
         h_ND = x_ND + y_ND
         loss, dout_NV = self._loss(kernels.matmul(h_ND, self.params["out_DV"]), target)
-        balance = self.balancer.loss(ctx.routing)
+        balance = self.balancer.loss(ctx.routing, self.layer.buffers)
 
         grads = {"out_DV": kernels.matmul_tn(h_ND, dout_NV)}
         dh_ND = kernels.matmul_nt(dout_NV, self.params["out_DV"])

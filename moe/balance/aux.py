@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,7 +48,7 @@ class AuxLoss(Balancer):
         check_float("coefficient", self.coefficient, 0.0)
         check_choice("scale", self.scale, SCALES)
 
-    def loss(self, routing: Routing) -> BalanceLoss:
+    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
         """Loss and gradient; f is a count and has none."""
         p_NE = affinity(routing)
         count = routing.n_tokens if self.scale == "switch" else routing.n_assignments

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -25,8 +25,8 @@ class Balancer:
 
     Class attributes
     ----------------
-    name, title, source
-        Registry name, readable name, publication.
+    name, title, source, formula
+        Registry name, readable name, publication, and the method as LaTeX.
     rate_name
         The field that sets its strength ('' if it has none).
     short_run_rate
@@ -41,13 +41,21 @@ class Balancer:
     name: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
+    formula: ClassVar[str] = ""
     rate_name: ClassVar[str] = ""
     short_run_rate: ClassVar[float] = 0.0
     needs: ClassVar[str] = ""
     needs_scores: ClassVar[bool] = False
 
-    def loss(self, routing: Routing) -> BalanceLoss:
-        """Loss to add to the training loss, with its gradient at the logits."""
+    def init_state(self, n_experts: int) -> dict[str, np.ndarray]:
+        """Named arrays that this method keeps between steps; they join the layer's buffers."""
+        return {}
+
+    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+        """Loss to add to the training loss, with its gradient at the logits.
+
+        `state` is what `init_state` made and `update` stepped; without it, its first value.
+        """
         return BalanceLoss(0.0, None)
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:

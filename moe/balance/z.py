@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,7 +36,7 @@ class ZLoss(Balancer):
     def __post_init__(self) -> None:
         check_float("coefficient", self.coefficient, 0.0)
 
-    def loss(self, routing: Routing) -> BalanceLoss:
+    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
         """Loss and gradient: 2 * logsumexp * softmax / N."""
         if routing.logits_NE is None:
             raise ValueError("routing: got one without logits, allowed is a router with a gate")

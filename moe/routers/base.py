@@ -23,8 +23,8 @@ class Router(ABC):
 
     Class attributes
     ----------------
-    name, title, source
-        Registry name, readable name, publication.
+    name, title, source, formula
+        Registry name, readable name, publication, and the method as LaTeX.
     causal
         False if a future token can change an earlier token's routing.
     scored
@@ -44,6 +44,7 @@ class Router(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
+    formula: ClassVar[str] = ""
     causal: ClassVar[bool] = True
     scored: ClassVar[bool] = True
     straight_through: ClassVar[bool] = False

@@ -76,6 +76,7 @@ class GroupLimited(Router):
             logits_NE=logits_NE,
             scores_NE=scores_NE,
             score=self.score,
+            n_special=len(self.specials),
         )
 
     def select(self, selection_NE: np.ndarray, token_ids: np.ndarray | None) -> np.ndarray:

@@ -100,6 +100,7 @@ class MoEPlusPlus(Router):
             scores_NE=scores_NE,
             score="softmax",
             saved=saved,
+            n_special=len(self.specials),
         )
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
