@@ -9,11 +9,20 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import njit
-from .tile import COLUMNS_32, COLUMNS_64, ROWS, copy_columns, tile_product
+from .tile import (
+    COLUMNS_32,
+    COLUMNS_64,
+    ROWS,
+    VECTORS,
+    tile_packed,
+    tile_stream,
+    transpose_square,
+)
 
 DEPTH = 256  # steps of the inner dimension, and
 PANELS = 8  # panels of columns, that are packed at once: 256 kB of float32, for the second cache
 FEW = 3  # up to so many rows, packing costs more than it saves: read B as it lies
+STRETCH = 5 * DEPTH // 4  # a little more depth is cheaper than a small block at the end
 
 
 @njit
@@ -21,29 +30,39 @@ def scratch(like):
     """Working memory of `multiply` for one thread: panels of B, an edge tile, row places."""
     columns = COLUMNS_32 if like.itemsize == 4 else COLUMNS_64
     return (
-        np.empty((DEPTH + 1) * columns * PANELS, like.dtype),
+        np.empty((STRETCH + 1) * columns * PANELS, like.dtype),
         np.empty(ROWS * columns, like.dtype),
         np.empty(ROWS, np.int64),
     )
 
 
 @njit
-def _pack(b, b_at, b_row, b_column, depth, n, columns, packed):
-    """Copy B[:depth, :n] into panels of `columns`, zeros in the columns that are missing."""
-    size = (depth + 1) * columns  # one more row, or panels would share cache sets
-    for p in range(-(-n // columns)):
-        inside = min(columns, n - p * columns)
-        start = b_at + p * columns * b_column
-        if inside == columns and b_column == 1:
-            for k in range(depth):
-                copy_columns(b, start + k * b_row, packed, p * size + k * columns)
-            continue
-        for k in range(depth):
-            place = p * size + k * columns
-            for j in range(inside):
-                packed[place + j] = b[start + k * b_row + j * b_column]
-            for j in range(inside, columns):
-                packed[place + j] = 0
+def _pack(b, b_at, b_row, b_column, depth, inside, packed, packed_at):
+    """Copy B[:depth, :inside] into a panel, zeros in the columns that are missing."""
+    lanes, columns = _widths(b)
+    if b_row == 1 and inside == columns:
+        whole = depth - depth % lanes
+        for k in range(0, whole, lanes):
+            for j in range(0, columns, lanes):
+                transpose_square(
+                    b, b_at + k + j * b_column, b_column, packed, packed_at + k * columns + j,
+                    columns,
+                )  # fmt: skip
+    else:
+        whole = 0
+    for k in range(whole, depth):
+        place = packed_at + k * columns
+        for j in range(inside):
+            packed[place + j] = b[b_at + k * b_row + j * b_column]
+        for j in range(inside, columns):
+            packed[place + j] = 0
+
+
+@njit
+def _widths(like):
+    """Numbers in a vector, and columns of a tile."""
+    columns = COLUMNS_32 if like.itemsize == 4 else COLUMNS_64
+    return columns // VECTORS, columns
 
 
 @njit
@@ -99,31 +118,49 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
         _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add)
         return
     packed, edge, places = memory
-    columns = COLUMNS_32 if a.itemsize == 4 else COLUMNS_64
-    for k0 in range(0, n_depth, DEPTH):
-        depth = min(DEPTH, n_depth - k0)
+    _, columns = _widths(a)
+    wide = columns * PANELS
+    n_deep, n_wide = -(-n_depth // STRETCH), -(-n_columns // wide)
+    deep = -(-n_depth // n_deep)
+    for block in range(n_deep * n_wide):
+        k0, n0 = block // n_wide * deep, block % n_wide * wide
+        depth, n = min(deep, n_depth - k0), min(wide, n_columns - n0)
+        # Rows of the block that comes next, one for each tile product, are fetched meanwhile.
+        after = (block + 1) // n_wide * deep * b_row + (block + 1) % n_wide * wide * b_column
+        if block + 1 == n_deep * n_wide:
+            after = 0
+        step = b_row if b_column == 1 else b_column
         adds = add or k0 > 0
-        for n0 in range(0, n_columns, columns * PANELS):
-            n = min(columns * PANELS, n_columns - n0)
-            _pack(b, b_at + k0 * b_row + n0 * b_column, b_row, b_column, depth, n, columns, packed)
-            for m0 in range(0, n_rows, ROWS):
-                rows = min(ROWS, n_rows - m0)
-                for i in range(ROWS):
-                    places[i] = row_at[m0 + min(i, rows - 1)] + k0 * a_step
-                for p in range(-(-n // columns)):
-                    panel = p * (depth + 1) * columns
-                    place = c_at + m0 * c_row + n0 + p * columns
-                    inside = min(columns, n - p * columns)
-                    if inside == columns:
-                        tile_product(
-                            a, places, a_step, packed, panel, c, place, c_row, depth, rows, adds
-                        )
+        for m0 in range(0, n_rows, ROWS):
+            rows = min(ROWS, n_rows - m0)
+            for i in range(ROWS):
+                places[i] = row_at[m0 + min(i, rows - 1)] + k0 * a_step
+            for p in range(-(-n // columns)):
+                panel = p * (deep + 1) * columns  # one more row, or panels would share cache sets
+                from_b = b_at + k0 * b_row + (n0 + p * columns) * b_column
+                place = c_at + m0 * c_row + n0 + p * columns
+                inside = min(columns, n - p * columns)
+                if m0 == 0:
+                    if inside == columns and b_column == 1:
+                        tile_stream(
+                            a, places, a_step, b, from_b, b_row, packed, panel, c, place, c_row,
+                            depth, rows, adds,
+                        )  # fmt: skip
                         continue
-                    tile_product(
-                        a, places, a_step, packed, panel, edge, 0, columns, depth, rows, False
-                    )
-                    for i in range(rows):
-                        for j in range(inside):
-                            at = place + i * c_row + j
-                            new = edge[i * columns + j]
-                            c[at] = c[at] + new if adds else new
+                    _pack(b, from_b, b_row, b_column, depth, inside, packed, panel)
+                fetch = b_at + after + min(m0 // ROWS * PANELS + p, wide - 1) * step
+                if inside == columns:
+                    tile_packed(
+                        a, places, a_step, packed, panel, b, fetch, c, place, c_row, depth, rows,
+                        adds,
+                    )  # fmt: skip
+                    continue
+                tile_packed(
+                    a, places, a_step, packed, panel, b, fetch, edge, 0, columns, depth, rows,
+                    False,
+                )  # fmt: skip
+                for i in range(rows):
+                    for j in range(inside):
+                        at = place + i * c_row + j
+                        new = edge[i * columns + j]
+                        c[at] = c[at] + new if adds else new

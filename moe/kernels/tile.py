@@ -12,6 +12,7 @@ from typing import Any
 from .backend import numba
 
 VECTORS = 2  # vectors of sums per row
+AHEAD = 24  # steps of the inner dimension between asking for a row of B and using it
 
 
 def _shape() -> tuple[int, int]:
@@ -35,145 +36,223 @@ ROWS, VECTOR_BYTES = _shape()
 COLUMNS_32 = VECTORS * VECTOR_BYTES // 4
 COLUMNS_64 = VECTORS * VECTOR_BYTES // 8
 
-tile_product: Any = None  # without numba; only compiled code calls them
-copy_columns: Any = None
+# Without numba there is nothing to compile, and only compiled code calls them.
+tile_packed: Any = None
+tile_stream: Any = None
+transpose_square: Any = None
+dot: Any = None
 
 if numba is not None:
     from llvmlite import ir
     from numba.core import types
     from numba.extending import intrinsic
 
+    I64, I32 = ir.IntType(64), ir.IntType(32)
+    BYTES = ir.IntType(8).as_pointer()
+    INTEGER, LOGICAL = types.int64, types.boolean
+
+    class Emitter:
+        """Vector instructions on flat arrays, for one type of number."""
+
+        def __init__(self, context: Any, builder: Any, signature: Any, args: Any) -> None:
+            self.builder, real = builder, signature.args[0].dtype
+            self.size = 4 if real == types.float32 else 8
+            self.lanes = VECTOR_BYTES // self.size
+            self.real = context.get_value_type(real)
+            self.kind = ir.VectorType(self.real, self.lanes)
+            self.zero = ir.Constant(self.kind, [0.0] * self.lanes)
+            self.undefined = ir.Constant(self.kind, ir.Undefined)
+            # Arrays become pointers to their first element.
+            self.args = [
+                context.make_array(kind)(context, builder, value).data
+                if isinstance(kind, types.Array)
+                else value
+                for kind, value in zip(signature.args, args)
+            ]
+
+        def _place(self, data: Any, at: Any) -> Any:
+            return self.builder.bitcast(self.builder.gep(data, [at]), self.kind.as_pointer())
+
+        def load(self, data: Any, at: Any) -> Any:
+            return self.builder.load(self._place(data, at), align=self.size)
+
+        def store(self, value: Any, data: Any, at: Any) -> None:
+            self.builder.store(value, self._place(data, at), align=self.size)
+
+        def spread(self, data: Any, at: Any) -> Any:
+            """One number in all lanes."""
+            one = self.builder.load(self.builder.gep(data, [at]))
+            first = self.builder.insert_element(self.undefined, one, I32(0))
+            lanes = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+            return self.builder.shuffle_vector(first, self.undefined, lanes)
+
+        def _function(self, name: str, kind: Any) -> Any:
+            module = self.builder.module
+            return module.globals.get(name) or ir.Function(module, kind, name)
+
+        def fma(self, a: Any, b: Any, c: Any) -> Any:
+            name = f"llvm.fma.v{self.lanes}f{8 * self.size}"
+            return self.builder.call(
+                self._function(name, ir.FunctionType(self.kind, [self.kind] * 3)), [a, b, c]
+            )
+
+        def prefetch(self, data: Any, at: Any, near: bool) -> None:
+            """Ask for a line, into the first cache or only into the second."""
+            kind = ir.FunctionType(ir.VoidType(), [BYTES, I32, I32, I32])
+            where = self.builder.bitcast(self.builder.gep(data, [at]), BYTES)
+            self.builder.call(
+                self._function("llvm.prefetch.p0", kind),
+                [where, I32(0), I32(3 if near else 2), I32(1)],
+            )
+
+        def plus(self, at: Any, number: int) -> Any:
+            return self.builder.add(at, I64(number))
+
+    def _emit_tile(emit: Emitter, names: dict[str, Any], stream: bool) -> None:
+        """The tile; `stream`: B is not packed yet, and packed on the way."""
+        builder, lanes = emit.builder, emit.lanes
+        row_starts = [
+            builder.load(builder.gep(names["row_at"], [I64(m)])) for m in range(ROWS)
+        ]
+        before = builder.block
+        loop, done = (builder.append_basic_block(n) for n in ("steps", "store"))
+        builder.cbranch(builder.icmp_signed(">", names["depth"], I64(0)), loop, done)
+
+        builder.position_at_end(loop)
+        k = builder.phi(I64)
+        k.add_incoming(I64(0), before)
+        sums = [builder.phi(emit.kind) for _ in range(ROWS * VECTORS)]
+        packed_row = builder.add(names["packed_at"], builder.mul(k, I64(VECTORS * lanes)))
+        if stream:
+            b_row = builder.add(names["b_at"], builder.mul(k, names["b_row"]))
+            soon = builder.add(b_row, builder.mul(names["b_row"], I64(AHEAD)))
+            b_vectors = []
+            for v in range(VECTORS):
+                # The rows lie far apart, where the hardware sees no pattern to fetch ahead.
+                emit.prefetch(names["b"], emit.plus(soon, v * lanes), near=True)
+                b_vectors.append(emit.load(names["b"], emit.plus(b_row, v * lanes)))
+                emit.store(b_vectors[v], names["packed"], emit.plus(packed_row, v * lanes))
+        else:
+            emit.prefetch(names["b"], builder.add(names["next_at"], k), near=False)
+            b_vectors = [
+                emit.load(names["packed"], emit.plus(packed_row, v * lanes))
+                for v in range(VECTORS)
+            ]
+        shift = builder.mul(k, names["a_step"])
+        after: list[Any] = []
+        for start in row_starts:
+            a = emit.spread(names["a"], builder.add(start, shift))
+            for b in b_vectors:
+                after.append(emit.fma(a, b, sums[len(after)]))
+        next_k = emit.plus(k, 1)
+        k.add_incoming(next_k, loop)
+        for phi, value in zip(sums, after):
+            phi.add_incoming(emit.zero, before)
+            phi.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", next_k, names["depth"]), loop, done)
+
+        builder.position_at_end(done)
+        results = []
+        for value in after:
+            phi = builder.phi(emit.kind)
+            phi.add_incoming(emit.zero, before)
+            phi.add_incoming(value, loop)
+            results.append(phi)
+        for m in range(ROWS):
+            with builder.if_then(builder.icmp_signed("<", I64(m), names["rows"])):
+                row = builder.add(names["c_at"], builder.mul(names["c_row"], I64(m)))
+                places = [emit.plus(row, v * lanes) for v in range(VECTORS)]
+                new = results[m * VECTORS : (m + 1) * VECTORS]
+                with builder.if_else(names["add"]) as (add, overwrite):
+                    with add:
+                        for place, value in zip(places, new):
+                            old = emit.load(names["c"], place)
+                            emit.store(builder.fadd(old, value), names["c"], place)
+                    with overwrite:
+                        for place, value in zip(places, new):
+                            emit.store(value, names["c"], place)
+
     @intrinsic
-    def tile_product(
-        typingctx: Any,
-        a: Any,
-        row_at: Any,
-        a_step: Any,
-        b: Any,
-        b_at: Any,
-        c: Any,
-        c_at: Any,
-        c_row: Any,
-        depth: Any,
-        rows: Any,
-        add: Any,
-    ) -> Any:
+    def tile_packed(
+        typingctx: Any, a: Any, row_at: Any, a_step: Any, packed: Any, packed_at: Any, b: Any,
+        next_at: Any, c: Any, c_at: Any, c_row: Any, depth: Any, rows: Any, add: Any,
+    ) -> Any:  # fmt: skip
         """C[m, :] (+)= sum over k of A[m, k] * B[k, :], for up to ROWS rows of C.
 
-        A[m, k] is a[row_at[m] + k * a_step]; B is packed from b[b_at] on, (depth, columns)
+        A[m, k] is a[row_at[m] + k * a_step]; B lies in packed[packed_at:], (depth, columns)
         without gaps; C[m, :] starts at c[c_at + m * c_row]. Rows from `rows` on are computed and
-        not stored; their `row_at` must be valid. `add` false: C is overwritten.
+        not stored; their `row_at` must be valid. `add` false: C is overwritten. Meanwhile
+        b[next_at:next_at + depth] is fetched into the second cache, for the next block.
         """
-        real = a.dtype
-        lanes = VECTOR_BYTES // (4 if real == types.float32 else 8)
         signature = types.void(
-            a, row_at, types.int64, b, types.int64, c, types.int64, types.int64, types.int64,
-            types.int64, types.boolean,
+            a, row_at, INTEGER, packed, INTEGER, b, INTEGER, c, INTEGER, INTEGER, INTEGER,
+            INTEGER, LOGICAL,
         )  # fmt: skip
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, _, step, _, panel_at, _, at, stride, n_steps, n_rows, adds = args
-            vector = ir.VectorType(context.get_value_type(real), lanes)
-            i64, i32 = ir.IntType(64), ir.IntType(32)
-            align = 4 if real == types.float32 else 8
-            a_data, row_data, b_data, c_data = (
-                context.make_array(signature.args[i])(context, builder, args[i]).data
-                for i in (0, 1, 3, 5)
-            )
-            b_data = builder.gep(b_data, [panel_at])
-            starts = [
-                builder.gep(a_data, [builder.load(builder.gep(row_data, [i64(m)]))])
-                for m in range(ROWS)
-            ]
-            name = f"llvm.fma.v{lanes}f{8 * align}"
-            fma = builder.module.globals.get(name) or ir.Function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), name
-            )
-            zero = ir.Constant(vector, [0.0] * lanes)
-            undefined = ir.Constant(vector, ir.Undefined)
-            first_lane = ir.Constant(ir.VectorType(i32, lanes), [0] * lanes)
-            slots = [(m, v) for m in range(ROWS) for v in range(VECTORS)]
-
-            before = builder.block
-            loop, done = (builder.append_basic_block(n) for n in ("steps", "store"))
-            builder.cbranch(builder.icmp_signed(">", n_steps, i64(0)), loop, done)
-
-            builder.position_at_end(loop)
-            k = builder.phi(i64)
-            k.add_incoming(i64(0), before)
-            sums = [builder.phi(vector) for _ in slots]
-            b_row = builder.gep(b_data, [builder.mul(k, i64(VECTORS * lanes))])
-            b_vectors = [
-                builder.load(
-                    builder.bitcast(builder.gep(b_row, [i64(v * lanes)]), vector.as_pointer()),
-                    align=align,
-                )
-                for v in range(VECTORS)
-            ]
-            shift = builder.mul(k, step)
-            after: list[Any] = []
-            for m in range(ROWS):
-                one = builder.load(builder.gep(starts[m], [shift]))
-                first = builder.insert_element(undefined, one, i32(0))
-                all_lanes = builder.shuffle_vector(first, undefined, first_lane)
-                for v in range(VECTORS):
-                    after.append(builder.call(fma, [all_lanes, b_vectors[v], sums[len(after)]]))
-            next_k = builder.add(k, i64(1))
-            k.add_incoming(next_k, loop)
-            for phi, value in zip(sums, after):
-                phi.add_incoming(zero, before)
-                phi.add_incoming(value, loop)
-            builder.cbranch(builder.icmp_signed("<", next_k, n_steps), loop, done)
-
-            builder.position_at_end(done)
-            results = []
-            for value in after:
-                phi = builder.phi(vector)
-                phi.add_incoming(zero, before)
-                phi.add_incoming(value, loop)
-                results.append(phi)
-            for m in range(ROWS):
-                with builder.if_then(builder.icmp_signed("<", i64(m), n_rows)):
-                    row = builder.add(at, builder.mul(stride, i64(m)))
-                    for v in range(VECTORS):
-                        place = builder.bitcast(
-                            builder.gep(c_data, [builder.add(row, i64(v * lanes))]),
-                            vector.as_pointer(),
-                        )
-                        new = results[m * VECTORS + v]
-                        old = builder.load(place, align=align)
-                        builder.store(
-                            builder.select(adds, builder.fadd(old, new), new), place, align=align
-                        )
+            emit = Emitter(context, builder, signature, args)
+            names = ("a", "row_at", "a_step", "packed", "packed_at", "b", "next_at", "c", "c_at",
+                     "c_row", "depth", "rows", "add")  # fmt: skip
+            _emit_tile(emit, dict(zip(names, emit.args)), stream=False)
             return context.get_dummy_value()
 
         return signature, codegen
 
     @intrinsic
-    def copy_columns(
-        typingctx: Any, source: Any, source_at: Any, target: Any, target_at: Any
-    ) -> Any:
-        """Copy one row of a panel, `VECTORS` vectors, from source[source_at] on."""
-        real = source.dtype
-        lanes = VECTOR_BYTES // (4 if real == types.float32 else 8)
-        signature = types.void(source, types.int64, target, types.int64)
+    def tile_stream(
+        typingctx: Any, a: Any, row_at: Any, a_step: Any, b: Any, b_at: Any, b_row: Any,
+        packed: Any, packed_at: Any, c: Any, c_at: Any, c_row: Any, depth: Any, rows: Any,
+        add: Any,
+    ) -> Any:  # fmt: skip
+        """`tile_packed` for a B that is not packed yet: B[k, :] starts at b[b_at + k * b_row].
+
+        On the way it is packed into packed[packed_at:] for the tiles that follow.
+        """
+        signature = types.void(
+            a, row_at, INTEGER, b, INTEGER, INTEGER, packed, INTEGER, c, INTEGER, INTEGER,
+            INTEGER, INTEGER, LOGICAL,
+        )  # fmt: skip
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            vector = ir.VectorType(context.get_value_type(real), lanes)
-            align = 4 if real == types.float32 else 8
-            source_data, target_data = (
-                context.make_array(signature.args[i])(context, builder, args[i]).data
-                for i in (0, 2)
-            )
-            for v in range(VECTORS):
-                shift = ir.IntType(64)(v * lanes)
-                places = [
-                    builder.bitcast(
-                        builder.gep(data, [builder.add(at, shift)]), vector.as_pointer()
-                    )
-                    for data, at in ((source_data, args[1]), (target_data, args[3]))
-                ]
-                builder.store(builder.load(places[0], align=align), places[1], align=align)
+            emit = Emitter(context, builder, signature, args)
+            names = ("a", "row_at", "a_step", "b", "b_at", "b_row", "packed", "packed_at", "c",
+                     "c_at", "c_row", "depth", "rows", "add")  # fmt: skip
+            _emit_tile(emit, dict(zip(names, emit.args)), stream=True)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def transpose_square(
+        typingctx: Any, source: Any, source_at: Any, source_row: Any, target: Any,
+        target_at: Any, target_row: Any,
+    ) -> Any:  # fmt: skip
+        """Copy a square of one vector by one vector of numbers, rows to columns."""
+        signature = types.void(source, INTEGER, INTEGER, target, INTEGER, INTEGER)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            emit = Emitter(context, builder, signature, args)
+            source, source_at, source_row, target, target_at, target_row = emit.args
+            lanes = emit.lanes
+            rows = [
+                emit.load(source, builder.add(source_at, builder.mul(source_row, I64(i))))
+                for i in range(lanes)
+            ]
+            # Swap the off-diagonal blocks of every 2h x 2h block, for h = lanes / 2, ..., 1.
+            half = lanes // 2
+            while half:
+                pick = [j if not j & half else lanes + (j ^ half) for j in range(lanes)]
+                upper = ir.Constant(ir.VectorType(I32, lanes), pick)
+                pick = [(j | half) if not j & half else lanes + j for j in range(lanes)]
+                lower = ir.Constant(ir.VectorType(I32, lanes), pick)
+                for i in range(lanes):
+                    if not i & half:
+                        a, b = rows[i], rows[i | half]
+                        rows[i] = builder.shuffle_vector(a, b, upper)
+                        rows[i | half] = builder.shuffle_vector(a, b, lower)
+                half //= 2
+            for i, row in enumerate(rows):
+                emit.store(row, target, builder.add(target_at, builder.mul(target_row, I64(i))))
             return context.get_dummy_value()
 
         return signature, codegen
