@@ -46,50 +46,72 @@ def activate_backward_oracle(h_SH: np.ndarray, da_SF: np.ndarray, activation: st
 
 
 @njit
-def activate(h, low, rows, n_hidden, code, a, a_at):
-    """Fill rows of flat `a` from `a_at` on, from rows `low`.. of flat `h`; see the oracle."""
+def activate(h, at, row, second, rows, n, code, a, a_row):
+    """Fill (rows, n) of flat `a` from a block of flat `h`; see the oracle.
+
+    The block starts at h[at], its rows lie `row` apart, a gated one's up half `second` further.
+    """
     one = h.dtype.type(1)
     for i in range(rows):
-        out = a[a_at + i * n_hidden : a_at + (i + 1) * n_hidden]
+        out = a[i * a_row : i * a_row + n]
+        x = h[at + i * row : at + i * row + n]
         if code == 0:
-            at = (low + i) * 2 * n_hidden
-            gate, up = h[at : at + n_hidden], h[at + n_hidden : at + 2 * n_hidden]
-            for f in range(n_hidden):
-                small = exp(-abs(gate[f]))
-                out[f] = gate[f] * up[f] * ((one if gate[f] >= 0 else small) / (one + small))
-            continue
-        x = h[(low + i) * n_hidden : (low + i + 1) * n_hidden]
-        if code == 1:
-            for f in range(n_hidden):
+            up = h[at + i * row + second : at + i * row + second + n]
+            for f in range(n):
+                small = exp(-abs(x[f]))
+                out[f] = x[f] * up[f] * ((one if x[f] >= 0 else small) / (one + small))
+        elif code == 1:
+            for f in range(n):
                 out[f] = 0.5 * x[f] * (1 + math.erf(x[f] * math.sqrt(0.5)))
         else:
-            for f in range(n_hidden):
+            for f in range(n):
                 out[f] = max(x[f], x[f] * 0)
 
 
+def _dot(a, b):
+    total = a[0] * b[0] * 0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+dot = njit(_dot, reorder=True)
+
+
 @njit
-def activate_backward(h, low, rows, n_hidden, code, da, dh):
-    """Fill rows `low`.. of flat `dh` from the first rows of flat `da`; see the oracle."""
+def activate_backward(h, at, row, second, rows, n, code, da, da_row, weight_S, dh, wa, wa_at,
+                      wa_row, dweight_S):  # fmt: skip
+    """Gradients of a block of `h`, given those `da` of its unweighted result.
+
+    Fills the same block of `dh`, and the weighted result `wa`; adds da . a to `dweight_S`.
+    """
     one = h.dtype.type(1)
     for i in range(rows):
-        da_i = da[i * n_hidden : (i + 1) * n_hidden]
+        weight = weight_S[i]
+        x, dx = h[at + i * row : at + i * row + n], dh[at + i * row : at + i * row + n]
+        da_i = da[i * da_row : i * da_row + n]
+        a = wa[wa_at + i * wa_row : wa_at + i * wa_row + n]
         if code == 0:
-            at = (low + i) * 2 * n_hidden
-            gate, up = h[at : at + n_hidden], h[at + n_hidden : at + 2 * n_hidden]
-            dgate, dup = dh[at : at + n_hidden], dh[at + n_hidden : at + 2 * n_hidden]
-            for f in range(n_hidden):
-                small = exp(-abs(gate[f]))
-                sigma = (one if gate[f] >= 0 else small) / (one + small)
-                dgate[f] = da_i[f] * up[f] * sigma * (one + gate[f] * (one - sigma))
-                dup[f] = da_i[f] * gate[f] * sigma
-            continue
-        x = h[(low + i) * n_hidden : (low + i + 1) * n_hidden]
-        dx = dh[(low + i) * n_hidden : (low + i + 1) * n_hidden]
-        if code == 1:
-            for f in range(n_hidden):
+            low = at + i * row + second
+            up, dup = h[low : low + n], dh[low : low + n]
+            for f in range(n):
+                small = exp(-abs(x[f]))
+                sigma = (one if x[f] >= 0 else small) / (one + small)
+                silu = x[f] * sigma
+                a[f] = silu * up[f]
+                wda = weight * da_i[f]
+                dx[f] = wda * up[f] * (sigma + silu * (one - sigma))
+                dup[f] = wda * silu
+        elif code == 1:
+            for f in range(n):
                 cdf = 0.5 * (1 + math.erf(x[f] * math.sqrt(0.5)))
                 pdf = math.exp(-0.5 * x[f] * x[f]) * math.sqrt(0.5 / math.pi)
-                dx[f] = da_i[f] * (cdf + x[f] * pdf)
+                a[f] = x[f] * cdf
+                dx[f] = weight * da_i[f] * (cdf + x[f] * pdf)
         else:
-            for f in range(n_hidden):
-                dx[f] = da_i[f] if x[f] > 0 else x[f] * 0
+            for f in range(n):
+                a[f] = max(x[f], x[f] * 0)
+                dx[f] = weight * da_i[f] if x[f] > 0 else x[f] * 0
+        dweight_S[i] += dot(da_i, a)
+        for f in range(n):
+            a[f] *= weight

@@ -95,7 +95,7 @@ def _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add):
 
 
 @njit
-def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape, add, memory):
+def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape, add, then, memory):
     """C (+)= A @ B for flat arrays.
 
     Parameters
@@ -110,6 +110,9 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
         (M, N, K).
     add
         Whether to add to C rather than overwrite it.
+    then
+        (array, place, step) of the first rows of the B that is wanted next; they are fetched
+        during the last block.
     memory
         From `scratch`; one per thread.
     """
@@ -126,10 +129,11 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
         k0, n0 = block // n_wide * deep, block % n_wide * wide
         depth, n = min(deep, n_depth - k0), min(wide, n_columns - n0)
         # Rows of the block that comes next, one for each tile product, are fetched meanwhile.
-        after = (block + 1) // n_wide * deep * b_row + (block + 1) % n_wide * wide * b_column
-        if block + 1 == n_deep * n_wide:
-            after = 0
-        step = b_row if b_column == 1 else b_column
+        soon, soon_at, soon_step = then
+        if block + 1 < n_deep * n_wide:
+            k1, n1 = (block + 1) // n_wide * deep, (block + 1) % n_wide * wide
+            soon, soon_at = b, b_at + k1 * b_row + n1 * b_column
+            soon_step = max(b_row, b_column)
         adds = add or k0 > 0
         for m0 in range(0, n_rows, ROWS):
             rows = min(ROWS, n_rows - m0)
@@ -148,15 +152,15 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
                         )  # fmt: skip
                         continue
                     _pack(b, from_b, b_row, b_column, depth, inside, packed, panel)
-                fetch = b_at + after + min(m0 // ROWS * PANELS + p, wide - 1) * step
+                fetch = soon_at + min(m0 // ROWS * PANELS + p, wide - 1) * soon_step
                 if inside == columns:
                     tile_packed(
-                        a, places, a_step, packed, panel, b, fetch, c, place, c_row, depth, rows,
+                        a, places, a_step, packed, panel, soon, fetch, c, place, c_row, depth, rows,
                         adds,
                     )  # fmt: skip
                     continue
                 tile_packed(
-                    a, places, a_step, packed, panel, b, fetch, edge, 0, columns, depth, rows,
+                    a, places, a_step, packed, panel, soon, fetch, edge, 0, columns, depth, rows,
                     False,
                 )  # fmt: skip
                 for i in range(rows):

@@ -17,13 +17,14 @@ from .activations import (
     activate_oracle,
 )
 from .backend import choose, njit, run_items, take_item
-from .blocks import multiply, scratch
+from .blocks import STRETCH, multiply, scratch
 from .dispatch import Plan
 
 # Which way a product goes, by measured crossovers; never by the number of threads.
-TILE, SMALL_TILE = 256, 64  # slots of an item, with many slots in all and with few
+TALL, SHORT = 320, 64  # most slots of an item, with many slots in all and with few
+BLOCK = 256  # hidden columns that stay in the cache between an item's products
 FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
-WIDE, CHUNK = 512, 256  # columns of a weight gradient's item, and slots summed at a time
+WIDE = 512  # columns of a weight gradient's item
 
 
 def experts_forward_oracle(
@@ -65,27 +66,41 @@ def experts_forward_oracle(
 
 
 @njit
-def _forward_tiles(queue, n_items, x, token_S, item_I3, up, down, code, h, y, rows_I, shape):
-    """Items (expert, first slot, end slot): both products of a tile, its middle in the cache."""
+def _forward_tiles(
+    queue, n_items, x, token_S, item_I3, up, down, code, h, keep, y, rows_I, shape
+):  # fmt: skip
+    """Items (expert, first slot, end slot): block by block of hidden columns, both products."""
     n_model, n_first, n_hidden = shape
     memory = scratch(x)
-    row_at, a_at = np.empty(TILE, np.int64), np.arange(TILE) * n_hidden
-    a = np.empty(TILE * n_hidden, x.dtype)
+    block, halves = min(BLOCK, n_hidden), n_first // n_hidden
+    row_at, a_at = np.empty(TALL, np.int64), np.arange(TALL) * block
+    a = np.empty(TALL * block, x.dtype)
+    h_row, second = (n_first, n_hidden) if keep else (halves * block, block)
+    out = h if keep else np.empty(TALL * h_row, x.dtype)
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item]
         rows = high - low
         for i in range(rows):
             row_at[i] = token_S[low + i] * n_model
-        multiply(
-            x, row_at, 1, up, e * n_model * n_first, n_first, 1, h, low * n_first, n_first,
-            (rows, n_first, n_model), False, memory,
-        )  # fmt: skip
-        activate(h, low, rows, n_hidden, code, a, 0)
-        multiply(
-            a, a_at, 1, down, e * n_hidden * n_model, n_model, 1, y, low * n_model, n_model,
-            (rows, n_model, n_hidden), False, memory,
-        )  # fmt: skip
+        for f in range(0, n_hidden, block):
+            n = min(block, n_hidden - f)
+            at = low * n_first + f if keep else 0
+            up_at = e * n_model * n_first + f
+            down_at = (e * n_hidden + f) * n_model
+            for half in range(halves):
+                then = (down, down_at, n_model)
+                if half + 1 < halves:
+                    then = (up, up_at + n_hidden, n_first)
+                multiply(
+                    x, row_at, 1, up, up_at + half * n_hidden, n_first, 1, out,
+                    at + half * second, h_row, (rows, n, n_model), False, then, memory,
+                )  # fmt: skip
+            activate(out, at, h_row, second, rows, n, code, a, block)
+            multiply(
+                a, a_at, 1, down, down_at, n_model, 1, y, low * n_model, n_model,
+                (rows, n_model, n), f > 0, (up, up_at + block, n_first), memory,
+            )  # fmt: skip
         rows_I[item] = rows
         item = take_item(queue)
 
@@ -95,7 +110,7 @@ def _few_first(queue, n_items, x, token_S, item_I3, up, h, parts, shape):
     """Items (expert, slots) x column blocks of the first product: few rows, all cores."""
     n_model, n_first, _ = shape
     memory = scratch(x)
-    row_at = np.empty(TILE, np.int64)
+    row_at = np.empty(TALL, np.int64)
     width = -(-n_first // parts)
     item = take_item(queue)
     while item < n_items:
@@ -105,7 +120,7 @@ def _few_first(queue, n_items, x, token_S, item_I3, up, h, parts, shape):
             row_at[i] = token_S[low + i] * n_model
         multiply(
             x, row_at, 1, up, e * n_model * n_first + left, n_first, 1, h, low * n_first + left,
-            n_first, (high - low, max(0, min(width, n_first - left)), n_model), False, memory,
+            n_first, (high - low, max(0, min(width, n_first - left)), n_model), False, (up, 0, 0), memory,
         )  # fmt: skip
         item = take_item(queue)
 
@@ -113,19 +128,20 @@ def _few_first(queue, n_items, x, token_S, item_I3, up, h, parts, shape):
 @njit
 def _few_second(queue, n_items, h, item_I3, down, code, y, rows_I, parts, shape):
     """Items (expert, slots) x column blocks of the second product."""
-    n_model, _, n_hidden = shape
+    n_model, n_first, n_hidden = shape
     memory = scratch(h)
-    a_at = np.arange(TILE) * n_hidden
-    a = np.empty(TILE * n_hidden, h.dtype)
+    a_at = np.arange(TALL) * n_hidden
+    a = np.empty(TALL * n_hidden, h.dtype)
     width = -(-n_model // parts)
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item // parts]
         left = item % parts * width
-        activate(h, low, high - low, n_hidden, code, a, 0)
+        activate(h, low * n_first, n_first, n_hidden, high - low, n_hidden, code, a, n_hidden)
         multiply(
             a, a_at, 1, down, e * n_hidden * n_model + left, n_model, 1, y, low * n_model + left,
-            n_model, (high - low, max(0, min(width, n_model - left)), n_hidden), False, memory,
+            n_model, (high - low, max(0, min(width, n_model - left)), n_hidden), False,
+            (down, 0, 0), memory,
         )  # fmt: skip
         if left == 0:
             rows_I[item // parts] = high - low
@@ -133,17 +149,18 @@ def _few_second(queue, n_items, h, item_I3, down, code, y, rows_I, parts, shape)
 
 
 def _tiles(expert_start_E1: np.ndarray) -> np.ndarray:
-    """Items (expert, first slot, end slot) of at most `TILE` rows, for experts that have any.
+    """Items (expert, first slot, end slot) of nearly equal size, for experts that have any.
 
-    Smaller tiles when there are few slots in all, so that a second core has something to do.
+    Smaller ones when there are few slots in all, so that a second core has something to do.
     """
     count_E = np.diff(expert_start_E1)
-    tile = TILE if expert_start_E1[-1] >= 8 * TILE else SMALL_TILE
-    tiles_E = -(-count_E // tile)
+    tall = TALL if expert_start_E1[-1] >= 8 * TALL else SHORT
+    tiles_E = -(-count_E // tall)
     expert_I = np.repeat(np.arange(count_E.size), tiles_E)
     within_I = np.arange(expert_I.size) - np.repeat(np.cumsum(tiles_E) - tiles_E, tiles_E)
-    low_I = expert_start_E1[expert_I] + within_I * tile
-    high_I = np.minimum(low_I + tile, expert_start_E1[expert_I + 1])
+    start_I, count_I, tiles_I = expert_start_E1[expert_I], count_E[expert_I], tiles_E[expert_I]
+    low_I = start_I + count_I * within_I // tiles_I
+    high_I = start_I + count_I * (within_I + 1) // tiles_I
     return np.stack([expert_I, low_I, high_I], axis=1).astype(np.int64)
 
 
@@ -170,8 +187,8 @@ def _experts_forward_fast(
         run_items(_few_second, n_items, work, h, item_I3, down, code, y, rows_I, PARTS, shape)
     else:
         run_items(
-            _forward_tiles, len(item_I3), work, x, plan.token_S, item_I3, up, down, code, h, y,
-            rows_I, shape,
+            _forward_tiles, len(item_I3), work, x, plan.token_S, item_I3, up, down, code, h, True,
+            y, rows_I, shape,
         )  # fmt: skip
     return y_SD, h_SH, int(rows_I.sum())
 
@@ -227,35 +244,38 @@ def _backward_tiles(
     """Items (expert, first slot, end slot): gradients at x, at the weights and at h."""
     n_model, n_first, n_hidden = shape
     memory = scratch(dy)
-    row_at, h_at = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
-    da = np.empty(TILE * n_hidden, dy.dtype)
+    block, halves = min(BLOCK, n_hidden), n_first // n_hidden
+    row_at, h_at = np.empty(TALL, np.int64), np.empty(TALL, np.int64)
+    da = np.empty(TALL * block, dy.dtype)
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item]
         rows = high - low
+        dweight_S[low:high] = 0
         for i in range(rows):
             row_at[i] = token_S[low + i] * n_model
-            h_at[i] = (low + i) * n_first
-        multiply(
-            dy, row_at, 1, down, e * n_hidden * n_model, 1, n_model, da, 0, n_hidden,
-            (rows, n_hidden, n_model), False, memory,
-        )  # fmt: skip
-        activate(h, low, rows, n_hidden, code, wa, low * n_hidden)
-        for i in range(rows):
-            a_i = wa[(low + i) * n_hidden : (low + i + 1) * n_hidden]
-            da_i = da[i * n_hidden : (i + 1) * n_hidden]
-            weight = weight_S[low + i]
-            inner = np.float64(0)
-            for f in range(n_hidden):
-                inner += da_i[f] * a_i[f]
-                da_i[f] *= weight
-                a_i[f] *= weight
-            dweight_S[low + i] = inner
-        activate_backward(h, low, rows, n_hidden, code, da, dh)
-        multiply(
-            dh, h_at, 1, up, e * n_model * n_first, 1, n_first, dx, low * n_model, n_model,
-            (rows, n_model, n_first), False, memory,
-        )  # fmt: skip
+        for f in range(0, n_hidden, block):
+            n = min(block, n_hidden - f)
+            up_at = e * n_model * n_first + f
+            down_at = (e * n_hidden + f) * n_model
+            multiply(
+                dy, row_at, 1, down, down_at, 1, n_model, da, 0, block, (rows, n, n_model), False,
+                (up, up_at, n_first), memory,
+            )  # fmt: skip
+            activate_backward(
+                h, low * n_first + f, n_first, n_hidden, rows, n, code, da, block,
+                weight_S[low:high], dh, wa, low * n_hidden + f, n_hidden, dweight_S[low:high],
+            )  # fmt: skip
+            for half in range(halves):
+                for i in range(rows):
+                    h_at[i] = (low + i) * n_first + half * n_hidden + f
+                then = (down, down_at + block * n_model, n_model)
+                if half + 1 < halves:
+                    then = (up, up_at + n_hidden, n_first)
+                multiply(
+                    dh, h_at, 1, up, up_at + half * n_hidden, 1, n_first, dx, low * n_model,
+                    n_model, (rows, n_model, n), f > 0 or half > 0, then, memory,
+                )  # fmt: skip
         item = take_item(queue)
 
 
@@ -277,28 +297,29 @@ def _backward_weights(
     n_model, n_first, n_hidden = shape
     memory = scratch(x)
     gap = n_model + 16  # rows that start in different cache sets
-    rows = np.empty(CHUNK * gap, x.dtype)
+    rows = np.empty(STRETCH * gap, x.dtype)
     places = np.arange(max(n_model, n_hidden))
     item = take_item(queue)
     while item < n_items:
         e, second, left, width = item_I4[item]
-        end = expert_start_E1[e + 1]
-        for low in range(expert_start_E1[e], end, CHUNK):
-            high = min(low + CHUNK, end)
-            add = low > expert_start_E1[e]
+        start, count = expert_start_E1[e], expert_start_E1[e + 1] - expert_start_E1[e]
+        chunks = -(-count // STRETCH)
+        for chunk in range(chunks):
+            low, high = start + count * chunk // chunks, start + count * (chunk + 1) // chunks
+            add = chunk > 0
             if second:
                 _gather(dy, token_S, low, high, n_model, left, width, rows, gap)
                 multiply(
                     wa[low * n_hidden :], places, n_hidden, rows, 0, gap, 1, ddown,
                     e * n_hidden * n_model + left, n_model, (n_hidden, width, high - low), add,
-                    memory,
+                    (rows, 0, 0), memory,
                 )  # fmt: skip
             else:
                 _gather(x, token_S, low, high, n_model, 0, n_model, rows, gap)
                 multiply(
                     rows, places, gap, dh, low * n_first + left, n_first, 1, dup,
                     e * n_model * n_first + left, n_first, (n_model, width, high - low), add,
-                    memory,
+                    (dh, 0, 0), memory,
                 )  # fmt: skip
         item = take_item(queue)
 

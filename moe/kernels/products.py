@@ -26,7 +26,7 @@ def _product(queue, n_items, a, a_row, a_step, b, b_row, b_column, c, shape, blo
             row_at[i] = (low + i) * a_row
         multiply(
             a, row_at, a_step, b, left * b_column, b_row, b_column, c, low * n_columns + left,
-            n_columns, (rows, width, n_depth), False, memory,
+            n_columns, (rows, width, n_depth), False, (b, 0, 0), memory,
         )  # fmt: skip
         item = take_item(queue)
 

@@ -96,13 +96,13 @@ if numba is not None:
                 self._function(name, ir.FunctionType(self.kind, [self.kind] * 3)), [a, b, c]
             )
 
-        def prefetch(self, data: Any, at: Any, near: bool) -> None:
+        def prefetch(self, data: Any, at: Any, near: bool, write: bool = False) -> None:
             """Ask for a line, into the first cache or only into the second."""
             kind = ir.FunctionType(ir.VoidType(), [BYTES, I32, I32, I32])
             where = self.builder.bitcast(self.builder.gep(data, [at]), BYTES)
             self.builder.call(
                 self._function("llvm.prefetch.p0", kind),
-                [where, I32(0), I32(3 if near else 2), I32(1)],
+                [where, I32(int(write)), I32(3 if near else 2), I32(1)],
             )
 
         def plus(self, at: Any, number: int) -> Any:
@@ -111,9 +111,11 @@ if numba is not None:
     def _emit_tile(emit: Emitter, names: dict[str, Any], stream: bool) -> None:
         """The tile; `stream`: B is not packed yet, and packed on the way."""
         builder, lanes = emit.builder, emit.lanes
-        row_starts = [
-            builder.load(builder.gep(names["row_at"], [I64(m)])) for m in range(ROWS)
-        ]
+        row_starts = [builder.load(builder.gep(names["row_at"], [I64(m)])) for m in range(ROWS)]
+        for m in range(ROWS):  # by the time that the sums are done, C is there
+            row = builder.add(names["c_at"], builder.mul(names["c_row"], I64(m)))
+            for v in range(VECTORS):
+                emit.prefetch(names["c"], emit.plus(row, v * lanes), near=True, write=True)
         before = builder.block
         loop, done = (builder.append_basic_block(n) for n in ("steps", "store"))
         builder.cbranch(builder.icmp_signed(">", names["depth"], I64(0)), loop, done)
@@ -135,8 +137,7 @@ if numba is not None:
         else:
             emit.prefetch(names["b"], builder.add(names["next_at"], k), near=False)
             b_vectors = [
-                emit.load(names["packed"], emit.plus(packed_row, v * lanes))
-                for v in range(VECTORS)
+                emit.load(names["packed"], emit.plus(packed_row, v * lanes)) for v in range(VECTORS)
             ]
         shift = builder.mul(k, names["a_step"])
         after: list[Any] = []
