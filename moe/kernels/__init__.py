@@ -10,13 +10,14 @@ from typing import Any
 
 _HOME = {
     "assignment": ("balanced_assignment",),
-    "backend": ("all_cached", "backend_name", "compiled", "num_threads", "using"),
+    "backend": ("all_cached", "backend_name", "compiled", "using"),
     "bandwidth": ("read_all",),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "scores": ("sigmoid", "softmax", "softmax_backward"),
     "selection": ("mask_groups", "topk"),
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_backward", "experts_forward"),
+    "threads": ("num_threads",),
     "training": ("adam_step", "cross_entropy", "embed", "embed_backward"),
 }
 _OPERATIONS = {name: module for module, names in _HOME.items() for name in names}

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backend import choose, njit, run_items, take_item
+from .backend import choose, njit
+from .threads import run_items, take_item
 
 ROWS = 128
 

@@ -16,9 +16,10 @@ from .activations import (
     activate_backward_oracle,
     activate_oracle,
 )
-from .backend import choose, njit, run_items, take_item
+from .backend import choose, njit
 from .blocks import STRETCH, multiply, scratch
 from .dispatch import Plan
+from .threads import run_items, take_item
 
 # Which way a product goes, by measured crossovers; never by the number of threads.
 TALL, SHORT = 320, 64  # most slots of an item, with many slots in all and with few

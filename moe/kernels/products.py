@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import choose, njit, run_items, take_item
+from .backend import choose, njit
 from .blocks import multiply, scratch
+from .threads import run_items, take_item
 
 TALL, SHORT = 256, 32  # rows of an item, for many rows and for few
 WIDE = 512  # columns of an item

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import choose, njit, run_items, take_item
+from .backend import choose, njit
 from .exponential import exp
+from .threads import run_items, take_item
 
 ROWS = 128
 

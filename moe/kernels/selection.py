@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import choose, njit, run_items, take_item
+from .backend import choose, njit
+from .threads import run_items, take_item
 
 ROWS = 128
 

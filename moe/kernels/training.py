@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import choose, njit, run_items, take_item
+from .backend import choose, njit
 from .exponential import exp
 from .scores import softmax_oracle
+from .threads import run_items, take_item
 
 ROWS = 64
 CHUNK = 1 << 14

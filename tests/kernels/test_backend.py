@@ -12,7 +12,7 @@ import pytest
 
 import moe
 from moe import kernels
-from moe.kernels import backend
+from moe.kernels import backend, threads
 
 
 def step(layer: moe.MoELayer, x_ND: np.ndarray) -> list[bytes]:
@@ -112,4 +112,4 @@ def test_each_item_is_handed_out_once() -> None:
 
 @backend.njit
 def backend_take(queue):
-    return backend.take_item(queue)
+    return threads.take_item(queue)
