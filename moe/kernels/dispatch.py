@@ -8,6 +8,7 @@ import numpy as np
 
 from .backend import choose, njit
 from .threads import run_items, take_item
+from .workspace import empty
 
 ROWS = 128
 
@@ -107,7 +108,7 @@ def _combine(queue, n_items, y_SD, weight_S, slot_S, token_start_N1, y_ND):
 
 
 def _combine_fast(y_SD: np.ndarray, weight_S: np.ndarray, plan: Plan) -> np.ndarray:
-    y_ND = np.empty((plan.token_start_N1.size - 1, y_SD.shape[1]), y_SD.dtype)
+    y_ND = empty((plan.token_start_N1.size - 1, y_SD.shape[1]), y_SD.dtype)
     items = -(-y_ND.shape[0] // ROWS)
     run_items(
         _combine, items, float(y_SD.size), y_SD, weight_S, plan.slot_S, plan.token_start_N1, y_ND

@@ -20,6 +20,7 @@ from .backend import choose, njit
 from .blocks import STRETCH, multiply, scratch
 from .dispatch import Plan
 from .threads import run_items, take_item
+from .workspace import empty
 
 # Which way a product goes, by measured crossovers; never by the number of threads.
 TALL, SHORT = 320, 64  # most slots of an item, with many slots in all and with few
@@ -121,7 +122,8 @@ def _few_first(queue, n_items, x, token_S, item_I3, up, h, parts, shape):
             row_at[i] = token_S[low + i] * n_model
         multiply(
             x, row_at, 1, up, e * n_model * n_first + left, n_first, 1, h, low * n_first + left,
-            n_first, (high - low, max(0, min(width, n_first - left)), n_model), False, (up, 0, 0), memory,
+            n_first, (high - low, max(0, min(width, n_first - left)), n_model), False,
+            (up, 0, 0), memory,
         )  # fmt: skip
         item = take_item(queue)
 
@@ -174,8 +176,8 @@ def _experts_forward_fast(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
     n_first = w_up_EDH.shape[2]
-    y_SD = np.empty((n_slots, n_model), x_ND.dtype)
-    h_SH = np.empty((n_slots, n_first), x_ND.dtype)
+    y_SD = empty((n_slots, n_model), x_ND.dtype)
+    h_SH = empty((n_slots, n_first), x_ND.dtype)
     item_I3 = _tiles(plan.expert_start_E1)
     rows_I = np.zeros(len(item_I3), np.int64)
     x, h, y = x_ND.reshape(-1), h_SH.reshape(-1), y_SD.reshape(-1)
@@ -348,9 +350,10 @@ def _experts_backward_fast(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
     shape = (n_model, w_up_EDH.shape[2], n_hidden)
-    dx_SD, dweight_S = np.empty((n_slots, n_model), x_ND.dtype), np.empty(n_slots, x_ND.dtype)
-    dh, wa = np.empty(h_SH.size, x_ND.dtype), np.empty(n_slots * n_hidden, x_ND.dtype)
-    dup_EDH, ddown_EFD = np.empty_like(w_up_EDH), np.empty_like(w_down_EFD)
+    dx_SD, dweight_S = empty((n_slots, n_model), x_ND.dtype), empty(n_slots, x_ND.dtype)
+    dh, wa = empty(h_SH.size, x_ND.dtype), empty(n_slots * n_hidden, x_ND.dtype)
+    dup_EDH = empty(w_up_EDH.shape, x_ND.dtype)
+    ddown_EFD = empty(w_down_EFD.shape, x_ND.dtype)
     count_E = np.diff(plan.expert_start_E1)
     dup_EDH[count_E == 0], ddown_EFD[count_E == 0] = 0, 0
     work = float(n_slots) * (w_up_EDH[0].size + w_down_EFD[0].size)

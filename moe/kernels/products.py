@@ -7,6 +7,7 @@ import numpy as np
 from .backend import choose, njit
 from .blocks import multiply, scratch
 from .threads import run_items, take_item
+from .workspace import empty
 
 TALL, SHORT = 256, 32  # rows of an item, for many rows and for few
 WIDE = 512  # columns of an item
@@ -37,7 +38,7 @@ def _run(
     shape: tuple[int, int, int],
 ) -> np.ndarray:  # fmt: skip
     n_rows, n_columns, n_depth = shape
-    out = np.empty((n_rows, n_columns), a.dtype)
+    out = empty((n_rows, n_columns), a.dtype)
     # The grid of items follows from the shape alone, never from the number of threads.
     tall = TALL if n_rows >= 8 * TALL else SHORT
     across, down = -(-n_columns // WIDE), -(-n_rows // tall)

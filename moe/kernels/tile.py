@@ -74,9 +74,11 @@ if numba is not None:
             return self.builder.bitcast(self.builder.gep(data, [at]), self.kind.as_pointer())
 
         def load(self, data: Any, at: Any) -> Any:
+            """One vector."""
             return self.builder.load(self._place(data, at), align=self.size)
 
         def store(self, value: Any, data: Any, at: Any) -> None:
+            """Write one vector."""
             self.builder.store(value, self._place(data, at), align=self.size)
 
         def spread(self, data: Any, at: Any) -> Any:
@@ -91,6 +93,7 @@ if numba is not None:
             return module.globals.get(name) or ir.Function(module, kind, name)
 
         def fma(self, a: Any, b: Any, c: Any) -> Any:
+            """a * b + c."""
             name = f"llvm.fma.v{self.lanes}f{8 * self.size}"
             return self.builder.call(
                 self._function(name, ir.FunctionType(self.kind, [self.kind] * 3)), [a, b, c]
@@ -106,6 +109,7 @@ if numba is not None:
             )
 
         def plus(self, at: Any, number: int) -> Any:
+            """A place some numbers further."""
             return self.builder.add(at, I64(number))
 
     def _emit_tile(emit: Emitter, names: dict[str, Any], stream: bool) -> None:

@@ -8,6 +8,7 @@ from .backend import choose, njit
 from .exponential import exp
 from .scores import softmax_oracle
 from .threads import run_items, take_item
+from .workspace import empty
 
 ROWS = 64
 CHUNK = 1 << 14
@@ -35,7 +36,7 @@ def _embed(queue, n_items, table_CVD, token_NC, x_ND):
 
 
 def _embed_fast(table_CVD: np.ndarray, token_NC: np.ndarray) -> np.ndarray:
-    x_ND = np.empty((token_NC.shape[0], table_CVD.shape[2]), table_CVD.dtype)
+    x_ND = empty((token_NC.shape[0], table_CVD.shape[2]), table_CVD.dtype)
     items = -(-token_NC.shape[0] // ROWS)
     run_items(_embed, items, float(token_NC.size) * x_ND.shape[1], table_CVD, token_NC, x_ND)
     return x_ND
@@ -66,7 +67,7 @@ def _embed_backward(queue, n_items, dx_ND, token_NC, dtable_CVD):
 
 def _embed_backward_fast(dx_ND: np.ndarray, token_NC: np.ndarray, n_vocab: int) -> np.ndarray:
     n_context = token_NC.shape[1]
-    dtable_CVD = np.empty((n_context, n_vocab, dx_ND.shape[1]), dx_ND.dtype)
+    dtable_CVD = empty((n_context, n_vocab, dx_ND.shape[1]), dx_ND.dtype)
     run_items(
         _embed_backward, n_context, float(dx_ND.size) * n_context, dx_ND, token_NC, dtable_CVD
     )
@@ -111,7 +112,7 @@ def _cross_entropy(queue, n_items, logits_NV, target_N, loss_N, dlogits_NV):
 
 def _cross_entropy_fast(logits_NV: np.ndarray, target_N: np.ndarray) -> tuple[float, np.ndarray]:
     loss_N = np.empty(logits_NV.shape[0], np.float64)
-    dlogits_NV = np.empty_like(logits_NV)
+    dlogits_NV = empty(logits_NV.shape, logits_NV.dtype)
     items = -(-logits_NV.shape[0] // ROWS)
     run_items(_cross_entropy, items, 8.0 * logits_NV.size, logits_NV, target_N, loss_N, dlogits_NV)
     return float(loss_N.sum()) / max(loss_N.size, 1), dlogits_NV

@@ -26,8 +26,8 @@ def test_same_bits_for_1_2_and_5_threads(router: str, rng: np.random.Generator) 
     layer = moe.MoELayer.init(48, 40, 8, router=router, k=3, n_shared=1)
     x_ND = rng.standard_normal((1500, 48)).astype(np.float32)
     results = []
-    for threads in (1, 2, 5):
-        with kernels.using(threads=threads):
+    for n in (1, 2, 5):
+        with kernels.using(threads=n):
             results.append(step(layer, x_ND))
     assert results[0] == results[1] == results[2]
 

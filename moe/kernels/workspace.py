@@ -1,0 +1,90 @@
+"""Memory for large arrays that is used again: a fresh page costs more than computing on it.
+
+An array from `empty` is an ordinary numpy array. When it and all views of it are gone, its
+memory goes back to a pool and serves the next array of about that size.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+LEAST = 1 << 16  # bytes; smaller arrays are numpy's own
+MOST = 1 << 29  # bytes that the pool keeps at most
+ALIGN = 64
+
+
+class _Pool:
+    """Free memory by size; what was not asked for longest goes first."""
+
+    def __init__(self) -> None:
+        # An RLock: the garbage collector may return memory while this thread holds it.
+        self.lock = threading.RLock()
+        self.free: OrderedDict[int, list[tuple[np.ndarray, int]]] = OrderedDict()
+        self.kept = 0
+
+    def take(self, size: int) -> tuple[np.ndarray, int]:
+        """Memory of that size and its address."""
+        with self.lock:
+            waiting = self.free.get(size)
+            if waiting:
+                self.kept -= size
+                self.free.move_to_end(size)
+                return waiting.pop()
+        raw = np.empty(size + ALIGN, np.uint8)
+        address = raw.ctypes.data
+        return raw, address + -address % ALIGN
+
+    def give(self, raw: np.ndarray, address: int) -> None:
+        """Take memory back."""
+        size = raw.size - ALIGN
+        with self.lock:
+            self.free.setdefault(size, []).append((raw, address))
+            self.kept += size
+            while self.kept > MOST:
+                oldest = next(iter(self.free))
+                if self.free[oldest]:
+                    self.free[oldest].pop()
+                    self.kept -= oldest
+                else:
+                    del self.free[oldest]
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):  # another thread may hold the lock at the time of the fork
+    os.register_at_fork(after_in_child=lambda: _pool.__init__())  # type: ignore[misc]
+
+
+class _Lease:
+    """Owner of an array's memory: numpy keeps it alive as long as any view of it lives."""
+
+    __slots__ = ("__array_interface__", "address", "raw")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
+        self.raw, self.address = _pool.take(size)
+        self.__array_interface__ = {
+            "shape": shape,
+            "typestr": dtype.str,
+            "data": (self.address, False),
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        if _pool is not None:  # None while the interpreter shuts down
+            _pool.give(self.raw, self.address)
+
+
+def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array with any contents, like `numpy.empty`."""
+    dtype, shape = np.dtype(dtype), (shape,) if isinstance(shape, int) else shape
+    size = dtype.itemsize * math.prod(shape)
+    if size < LEAST:
+        return np.empty(shape, dtype)
+    # Sizes that differ little share memory: at most an eighth is unused.
+    step = 1 << (size.bit_length() - 4)
+    return np.asarray(_Lease(shape, dtype, -(-size // step) * step))
