@@ -12,7 +12,7 @@ import numpy as np
 
 from .backend import njit
 from .exponential import exp
-from .scores import sigmoid_oracle
+from .scores import dot, sigmoid_oracle
 
 CODES = {"swiglu": 0, "gelu": 1, "relu": 2}
 GATED = frozenset({"swiglu"})
@@ -66,16 +66,6 @@ def activate(h, at, row, second, rows, n, code, a, a_row):
         else:
             for f in range(n):
                 out[f] = max(x[f], x[f] * 0)
-
-
-def _dot(a, b):
-    total = a[0] * b[0] * 0
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-dot = njit(_dot, reorder=True)
 
 
 @njit

@@ -19,27 +19,88 @@ def softmax_oracle(logits_NE: np.ndarray) -> np.ndarray:
     return np.asarray(exp_NE / exp_NE.sum(axis=1, keepdims=True))
 
 
+def _sum_long(values):
+    total = values[0] * 0
+    for i in range(values.size):
+        total += values[i]
+    return total
+
+
+sum_long = njit(_sum_long, reorder=True)
+
+
 @njit
-def _softmax(queue, n_items, logits_NE, out_NE):
+def sum_of(values):
+    """Sum of a row, by vectors if it is long."""
+    if values.size >= 2 * LANES:
+        return sum_long(values)
+    total = values[0]
+    for i in range(1, values.size):
+        total += values[i]
+    return total
+
+
+def _dot(a, b):
+    total = a[0] * b[0] * 0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+dot = njit(_dot, reorder=True)
+LANES = 16
+
+
+@njit
+def largest(values, tops):
+    """The largest number; in a long row by `LANES` running ones, so that vectors do the work."""
+    top = values[0]
+    if values.size < 2 * LANES:
+        for i in range(1, values.size):
+            top = max(top, values[i])
+        return top
+    for j in range(LANES):
+        tops[j] = top
+    whole = values.size - values.size % LANES
+    for i in range(0, whole, LANES):
+        for j in range(LANES):
+            tops[j] = max(tops[j], values[i + j])
+    for j in range(LANES):
+        top = max(top, tops[j])
+    for i in range(whole, values.size):
+        top = max(top, values[i])
+    return top
+
+
+@njit
+def _softmax(queue, n_items, logits, out, width):
+    tops = np.empty(LANES, logits.dtype)
     item = take_item(queue)
     while item < n_items:
-        for n in range(item * ROWS, min((item + 1) * ROWS, logits_NE.shape[0])):
-            top = logits_NE[n, 0]
-            for e in range(logits_NE.shape[1]):
-                top = max(top, logits_NE[n, e])
-            total = top - top
-            for e in range(logits_NE.shape[1]):
-                out_NE[n, e] = exp(logits_NE[n, e] - top)
-                total += out_NE[n, e]
-            for e in range(logits_NE.shape[1]):
-                out_NE[n, e] /= total
+        low, high = item * ROWS * width, min((item + 1) * ROWS * width, logits.size)
+        block = out[low:high]
+        for at in range(0, high - low, width):
+            given, row = logits[low + at : low + at + width], block[at : at + width]
+            top = largest(given, tops)
+            for e in range(width):
+                row[e] = given[e] - top
+        for i in range(block.size):  # all rows at once, so that short ones fill vectors too
+            block[i] = exp(block[i])
+        for at in range(0, high - low, width):
+            row = block[at : at + width]
+            total = sum_of(row)
+            for e in range(width):
+                row[e] /= total
         item = take_item(queue)
 
 
 def _softmax_fast(logits_NE: np.ndarray) -> np.ndarray:
     out_NE = np.empty_like(logits_NE)
     items = -(-logits_NE.shape[0] // ROWS)
-    run_items(_softmax, items, 8.0 * logits_NE.size, logits_NE, out_NE)
+    run_items(
+        _softmax, items, 8.0 * logits_NE.size, logits_NE.reshape(-1), out_NE.reshape(-1),
+        logits_NE.shape[1],
+    )  # fmt: skip
     return out_NE
 
 
@@ -57,9 +118,7 @@ def _softmax_backward(queue, n_items, probs_NE, dprobs_NE, out_NE):
     item = take_item(queue)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, probs_NE.shape[0])):
-            inner = probs_NE[n, 0] * dprobs_NE[n, 0]
-            for e in range(1, probs_NE.shape[1]):
-                inner += probs_NE[n, e] * dprobs_NE[n, e]
+            inner = dot(probs_NE[n], dprobs_NE[n])
             for e in range(probs_NE.shape[1]):
                 out_NE[n, e] = probs_NE[n, e] * (dprobs_NE[n, e] - inner)
         item = take_item(queue)

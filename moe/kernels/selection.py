@@ -12,12 +12,43 @@ from .backend import choose, njit
 from .threads import run_items, take_item
 
 ROWS = 128
+KEYS_FROM = 32  # experts from which vectors of keys beat insertion, as measured
 
 
 def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
     """Indices of the k largest entries of each row, largest first; (N, E) to (N, k) int32."""
     order_NE = np.argsort(-select_NE, axis=1, kind="stable")
     return order_NE[:, :k].astype(np.int32)
+
+
+@njit
+def _topk_keys(queue, n_items, select_NE, bits_NE, k, out_NK):
+    """For float32: a number's bits and its index make one whole number that sorts alike.
+
+    The k-th largest key is the largest below the one before it; vectors find it without a branch.
+    """
+    n_experts = select_NE.shape[1]
+    key_E = np.empty(n_experts, np.int64)
+    lowest = np.int64(-(2**63))
+    item = take_item(queue)
+    while item < n_items:
+        for n in range(item * ROWS, min((item + 1) * ROWS, select_NE.shape[0])):
+            for e in range(n_experts):
+                value, bits = select_NE[n, e], np.int64(bits_NE[n, e])
+                # Negative numbers sort backwards by their bits; -0 equals 0; NaN comes last.
+                ordered = bits if bits >= 0 else -(2**31) - bits - (1 if value != 0 else 0)
+                if value != value:
+                    ordered = np.int64(-(2**31))
+                key_E[e] = ordered * 2**32 + (n_experts - 1 - e)
+            last = np.int64(2**63 - 1)
+            for j in range(k):
+                top = lowest
+                for e in range(n_experts):
+                    key = key_E[e]
+                    top = max(top, key if key < last else lowest)
+                out_NK[n, j] = n_experts - 1 - (top & (2**32 - 1))
+                last = top
+        item = take_item(queue)
 
 
 @njit
@@ -48,7 +79,12 @@ def _topk(queue, n_items, select_NE, k, out_NK):
 def _topk_fast(select_NE: np.ndarray, k: int) -> np.ndarray:
     out_NK = np.empty((select_NE.shape[0], k), np.int32)
     items = -(-select_NE.shape[0] // ROWS)
-    run_items(_topk, items, 2.0 * select_NE.size, select_NE, k, out_NK)
+    work = float(select_NE.size) * (2 + k / 4)
+    if select_NE.dtype == np.float32 and select_NE.shape[1] >= KEYS_FROM:
+        bits_NE = select_NE.view(np.int32)
+        run_items(_topk_keys, items, work, select_NE, bits_NE, k, out_NK)
+    else:
+        run_items(_topk, items, work, select_NE, k, out_NK)
     return out_NK
 
 

@@ -93,7 +93,7 @@ if numba is not None:
             return module.globals.get(name) or ir.Function(module, kind, name)
 
         def fma(self, a: Any, b: Any, c: Any) -> Any:
-            """a * b + c."""
+            """A * b + c."""
             name = f"llvm.fma.v{self.lanes}f{8 * self.size}"
             return self.builder.call(
                 self._function(name, ir.FunctionType(self.kind, [self.kind] * 3)), [a, b, c]
