@@ -68,6 +68,7 @@ def _balanced_assignment(score_NE):
     # Successive shortest paths: each token enters by the chain of moves that costs least, so the
     # assignment of those inside is always the best one. Prices keep every move's cost, price of
     # its start less price of its end included, from being negative: Dijkstra finds the chain.
+    # 16384 tokens, 128 experts: 0.02 s, skewed 0.3 s, scores of rank one 10 s.
     n_tokens, n_experts = score_NE.shape
     full = n_tokens // n_experts
     expert_N = np.full(n_tokens, -1, np.int32)
@@ -82,6 +83,7 @@ def _balanced_assignment(score_NE):
     before_E = np.empty(n_experts, np.int64)
     done_E = np.empty(n_experts, np.bool_)
     room = full
+    slack = 1e-13 * np.abs(score_NE).max()  # rounding must not pass for a gain: chains grow long
     for n in range(n_tokens):
         if n == full * n_experts:
             # Places that every expert must fill are taken; now one further place each.
@@ -104,7 +106,7 @@ def _balanced_assignment(score_NE):
                 end, cost_out = e, cost_E[e] + price_E[e] - price_out
             for f in range(n_experts):
                 through = cost_E[e] + move_EE[e, f] + price_E[e] - price_E[f]
-                if not done_E[f] and through < cost_E[f]:
+                if not done_E[f] and through < cost_E[f] - slack:
                     cost_E[f] = through
                     before_E[f] = e
         for e in range(n_experts):
@@ -124,6 +126,8 @@ def _balanced_assignment(score_NE):
 
 
 def _balanced_assignment_fast(score_NE: np.ndarray) -> np.ndarray:
+    if score_NE.shape[0] == 0:
+        return np.zeros(0, np.int32)
     return _balanced_assignment(np.ascontiguousarray(score_NE))
 
 
