@@ -55,6 +55,13 @@ class TopK(Router):
     title: ClassVar[str] = "Top-k token choice"
     source: ClassVar[str] = "Mixtral, arXiv 2401.04088, section 2.1"
     reroutable: ClassVar[bool] = True
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"p &= \operatorname{softmax}(x W) \\"
+        r"T &= \operatorname{top}_k(p) \\"
+        r"w_e &= p_e \Big/ \sum_{j \in T} p_j, \quad e \in T"
+        r"\end{aligned}"
+    )
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     k: int = 2
@@ -92,7 +99,7 @@ class TopK(Router):
         """Select the k best experts of each token; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
         scores_NE = make_scores(logits_NE, self.score)
-        selection_NE = biased(scores_NE, select_bias_E)
+        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
         if selection_NE is scores_NE:
             # Scores rise with logits, and logits still differ where scores round to 0 or 1.
             selection_NE = logits_NE
