@@ -256,10 +256,10 @@ def check_gate(
     if json_output:
         typer.echo(json.dumps(report.as_json()))
     else:
-        out.print(report.summary())
+        out.print(report.summary(), markup=False)
         _print_registry(report.rows(), False)
         for note in report.notes:
-            out.print(note)
+            out.print(note, markup=False)
     raise typer.Exit(0 if report.clean else 1)
 
 

@@ -96,6 +96,10 @@ def check_gate(
     """
     check_float("tolerance", tolerance, 0.0, 0.5, open_low=True)
     if isinstance(gate, (str, Path)):
+        if aux_loss is not None:
+            raise ValueError(
+                "aux_loss: got a function with a file, allowed is its value in the file"
+            )
         name = str(gate)
         recordings, says = read_recordings(gate)
         n_experts = recordings[0].logits_LNE.shape[2]
@@ -221,7 +225,7 @@ class _Judge:
             weight_residuals(convention, r.logits_NE, r.expert_NK, r.weight_NK, r.bias_NE)
             for r in recordings
         )
-        self.choices = [_worst([part]) for part in self._choices()]
+        self.choices = self._choices()
         self.loss = _worst(
             loss_residuals(convention, r.logits_LNE, r.expert_LNK, r.aux_loss / coefficient)
             for r in recordings
@@ -272,8 +276,8 @@ class _Judge:
     def _verdict(self, bug: str, part: Residuals) -> tuple[str, float]:
         """Verdict of one part, and how much of its number is this bug's doing."""
         nearest = min(part, key=lambda form: (max(part[form], SAME), len(form.bugs)))
-        without = nearest.bugs - {bug}
-        value = min(off for form, off in part.items() if form.bugs == without)
+        without = [form for form in part if form.bugs == nearest.bugs - {bug}]
+        value = part[max(without, key=lambda form: len(form.variant & nearest.variant))]
         # A form that fits far better than the others is not doubted for their sake.
         limit = min(self.tolerance, max(10 * part[nearest], SAME))
         fits = {bug in form.bugs for form, off in part.items() if off <= limit}
@@ -292,9 +296,10 @@ class _Judge:
                 for r in self.recordings
             )
             notes.append(
-                "The weights are the raw logits: no score function was applied."
+                "The weights are the raw logits, without a score function, as in "
+                "https://github.com/sgl-project/sglang/pull/35160."
                 if raw
-                else f"The weights follow no known form of this convention; the nearest is off by "
+                else "The weights follow no known form of this convention; the nearest is off by "
                 f"{least:.2g}.{self._looks_like()}"
             )
         wrong = max((min(part.values()) for part in self.choices), default=0.0)

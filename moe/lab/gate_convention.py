@@ -24,7 +24,7 @@ class Form(NamedTuple):
     """One way in which a number may have come about: bugs, and legitimate variants."""
 
     bugs: frozenset[str]
-    variant: str = ""
+    variant: frozenset[str] = frozenset()
 
 
 Residuals = dict[Form, float]  # how far the data are from each form
@@ -148,7 +148,7 @@ def choice_residuals(
         for mask in masks:
             masked_NE = np.where(allowed_NE, select_NE, 0.0 if mask else -np.inf)
             wrong_N = _not_the_best(masked_NE, expert_NK, near) & clear_N
-            form = Form(frozenset(mask), f"{'twice' if scored else 'once'} {best_of}")
+            form = Form(frozenset(mask), frozenset((*scored, f"best of {best_of}")))
             found[form] = float(wrong_N.sum() / max(int(clear_N.sum()), 1))
     return found
 
@@ -195,7 +195,7 @@ def loss_residuals(
         share_LNE = _shares(flat_NE).reshape(logits_LNE.shape)
         kept_LNE = share_LNE * chosen_LNE
         means = {
-            ((), ""): share_LNE.mean(axis=1),
+            ((), "full"): share_LNE.mean(axis=1),
             (("p_over_topk",), "kept"): kept_LNE.mean(axis=1),
             (("p_over_topk",), "shared"): _shares(kept_LNE).mean(axis=1),
         }
@@ -204,11 +204,10 @@ def loss_residuals(
             mean = n_experts * float((f_LE * p_LE).sum()) / n_layers
             joined = n_experts * float(f_LE.mean(axis=0) @ p_LE.mean(axis=0))
             totals = (((), "mean", mean), ((), "sum", n_layers * mean),
-                      (("concatenated_layers",), "", joined))  # fmt: skip
+                      (("concatenated_layers",), "joined", joined))  # fmt: skip
             for (l_bug, l_form, value), f_bug in product(totals, ((), ("f_sums_to_k",))):
-                form = Form(
-                    frozenset((*scored, *p_bug, *l_bug, *f_bug)), f"{p_form} {f_form} {l_form}"
-                )
+                bugs = frozenset((*scored, *p_bug, *l_bug, *f_bug))
+                form = Form(bugs, frozenset((p_form, f_form, l_form)))
                 expected = value * (convention.k if f_bug else 1)
                 found[form] = abs(loss - expected) / max(abs(expected), 1e-30)
     return found

@@ -67,6 +67,10 @@ class GateReport:
         """Whether no bug was found and nothing stayed unexplained."""
         return not self.bugs and not self.notes
 
+    def finding(self, bug: str) -> Finding:
+        """What was found of one bug, a key of `GATE_BUGS`."""
+        return next(f for f in self.findings if f.bug == bug)
+
     def as_json(self) -> dict[str, Any]:
         """The report as plain data."""
         return asdict(self) | {"bugs": list(self.bugs), "clean": self.clean}

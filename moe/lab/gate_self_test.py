@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ..routers import Router, make_router
 from .gate_bugs import GATE_BUGS, OwnGate
 from .gate_check import check_gate
-from .gate_report import GateReport
 
 
 @dataclass(frozen=True)
@@ -59,14 +58,18 @@ def show_bugs() -> list[BugShown]:
         router = demo_router(bug.name)
         gates = OwnGate(router), OwnGate(router, bug.name)
         reports = [check_gate(gate, like=router, aux_loss=gate.aux_loss) for gate in gates]
-        clean, buggy = (_value(report, bug.name) for report in reports)
-        detected = reports[0].clean and reports[1].bugs == (bug.name,)
+        clean, buggy = (report.finding(bug.name) for report in reports)
+        assert clean.value is not None and buggy.value is not None
         shown.append(
-            BugShown(bug.name, bug.title, bug.metric, router.name, clean, buggy, 1e-3, detected)
+            BugShown(
+                bug=bug.name,
+                title=bug.title,
+                metric=bug.metric,
+                router=router.name,
+                clean_value=clean.value,
+                buggy_value=buggy.value,
+                threshold=buggy.threshold,
+                detected=reports[0].clean and reports[1].bugs == (bug.name,),
+            )
         )
     return shown
-
-
-def _value(report: GateReport, bug: str) -> float:
-    (value,) = (f.value for f in report.findings if f.bug == bug)
-    return float("nan") if value is None else value
