@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .capacity import Capacity as Capacity
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
+    from .lab.gate_check import check_gate as check_gate
+    from .lab.gate_report import GateReport as GateReport
     from .layer import MoELayer as MoELayer
     from .routers import ROUTERS as ROUTERS
     from .routers import Router as Router
@@ -33,6 +35,8 @@ _HOME = {
     "capacity": ("Capacity",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),
+    "lab.gate_check": ("check_gate",),
+    "lab.gate_report": ("GateReport",),
     "layer": ("MoELayer",),
     "routers": ("ROUTERS", "Router", "make_router"),
     "routing": ("Routing",),
