@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .capacity import Capacity as Capacity
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
+    from .lab.gate_check import check_gate as check_gate
+    from .lab.gate_report import GateReport as GateReport
     from .layer import MoELayer as MoELayer
     from .routers import ROUTERS as ROUTERS
     from .routers import Router as Router
@@ -26,16 +28,20 @@ if TYPE_CHECKING:
     from .training import TrainRecord as TrainRecord
     from .training import TrainSettings as TrainSettings
     from .training import train as train
+    from .upcycling import upcycle as upcycle
 
 _HOME = {
     "balance": ("BALANCERS", "Balancer", "make_balancer"),
     "capacity": ("Capacity",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),
+    "lab.gate_check": ("check_gate",),
+    "lab.gate_report": ("GateReport",),
     "layer": ("MoELayer",),
     "routers": ("ROUTERS", "Router", "make_router"),
     "routing": ("Routing",),
     "training": ("TrainRecord", "TrainSettings", "Trainer", "train"),
+    "upcycling": ("upcycle",),
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted([*_NAMES, "__version__"])

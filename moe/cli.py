@@ -170,18 +170,27 @@ def _cell(value: Any) -> str:
         return ", ".join(f"{name}={default}" for name, default in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
     return str(value)
 
 
 @cli.command()
-def routers(json_output: Json = False) -> None:
+def routers(
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Check which routers and drop policies look ahead.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
     """List the routers with their options and sources.
 
-    Example: moe routers --json
+    Example: moe routers --probe
     """
+    from .lab.causality import causality_rows
     from .lab.registry import router_rows
 
-    _print_registry(router_rows(), json_output)
+    rows = [asdict(row) for row in causality_rows()] if probe else router_rows()
+    _print_registry(rows, json_output)
 
 
 @cli.command()
@@ -193,6 +202,74 @@ def balancers(json_output: Json = False) -> None:
     from .lab.registry import balancer_rows
 
     _print_registry(balancer_rows(), json_output)
+
+
+@cli.command("check-gate")
+def check_gate(
+    gate: Annotated[
+        str | None,
+        typer.Argument(help="A .npz file of recorded routing, or package.module:function."),
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="What it is meant to be: a name in moe routers.")
+    ] = None,
+    aux_loss: Annotated[
+        str | None, typer.Option(help="Its balance loss, as package.module:function.")
+    ] = None,
+    k: Annotated[int | None, typer.Option(help="Experts per token.")] = None,
+    n_group: Annotated[int | None, typer.Option(help="Groups of experts.")] = None,
+    topk_group: Annotated[int | None, typer.Option(help="Groups that a token may reach.")] = None,
+    score: Annotated[str | None, typer.Option(help="Score function, such as sigmoid.")] = None,
+    renormalize: Annotated[
+        bool | None, typer.Option(help="Whether weights are divided by their sum.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Factor on the weights.")] = None,
+    n_experts: Annotated[int, typer.Option(help="Experts that a function is asked with.")] = 16,
+    coefficient: Annotated[
+        float | None, typer.Option(help="Factor in the balance loss, 1 by default.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest relative difference that counts as none.")
+    ] = 1e-3,
+    json_output: Json = False,
+) -> None:
+    """Say which of seven known bugs a gate has; without a gate, show them in the library's own.
+
+    Ends with exit code 0 if the gate is clean, 1 if it is not, 2 if it cannot be checked.
+
+    Example: moe check-gate routing.npz --like deepseek_v3 --n-group 8 --topk-group 4
+    """
+    from .lab.gate_check import check_gate as check
+    from .lab.gate_probe import named_callable, named_gate
+    from .lab.gate_self_test import show_bugs
+
+    prepare_kernels()
+    if gate is None:
+        shown = show_bugs()
+        rows = [asdict(bug) if json_output else bug.row() for bug in shown]
+        _print_registry(rows, json_output)
+        raise typer.Exit(0 if all(bug.detected for bug in shown) else 1)
+    known = {
+        "k": k, "n_group": n_group, "topk_group": topk_group, "score": score,
+        "renormalize": renormalize, "scale": scale,
+    }  # fmt: skip
+    report = check(
+        named_gate(gate),
+        like=like,
+        aux_loss=None if aux_loss is None else named_callable("aux_loss", aux_loss),
+        n_experts=n_experts,
+        coefficient=coefficient,
+        tolerance=tolerance,
+        **{name: value for name, value in known.items() if value is not None},
+    )
+    if json_output:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        out.print(report.summary(), markup=False)
+        _print_registry(report.rows(), False)
+        for note in report.notes:
+            out.print(note, markup=False)
+    raise typer.Exit(0 if report.clean else 1)
 
 
 @cli.command()

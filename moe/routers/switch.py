@@ -37,6 +37,14 @@ class Switch(Router):
     name: ClassVar[str] = "switch"
     title: ClassVar[str] = "Switch (top-1)"
     source: ClassVar[str] = "Switch Transformers, arXiv 2101.03961, section 2.1"
+    reroutable: ClassVar[bool] = True
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"p &= \operatorname{softmax}\big((x \odot \epsilon) W\big) \\"
+        r"\epsilon &\sim U(1 - j, 1 + j) \\"
+        r"w_e &= p_e, \quad e = \operatorname{arg\,max} p"
+        r"\end{aligned}"
+    )
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     jitter: float = 1e-2
@@ -63,7 +71,7 @@ class Switch(Router):
         """Select each token's best expert; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
         scores_NE = make_scores(logits_NE, "softmax")
-        selection_NE = biased(scores_NE, select_bias_E)
+        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
         expert_N1 = kernels.topk(logits_NE if selection_NE is scores_NE else selection_NE, 1)
         return Routing.from_choices(
             expert_N1,
@@ -73,6 +81,11 @@ class Switch(Router):
             scores_NE=scores_NE,
             score="softmax",
         )
+
+    def weigh(self, routing: Routing) -> np.ndarray:
+        """Probabilities of the experts that assignments went to; see `Router.weigh`."""
+        assert routing.scores_NE is not None
+        return gather(routing.scores_NE, choices(routing)).reshape(-1)
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""

@@ -1,0 +1,330 @@
+"""Gate conformance: which of the known bugs a user's own gate has.
+
+A number is held against the forms that could explain it: the clean one, each bug, and their
+combinations. A bug is found if every form that fits has it, absent if none has, and open if
+both kinds fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import check_choice, check_float, check_int
+from ..routers import ROUTERS, Router, make_router
+from ..scores import SCORES
+from .gate_bugs import GATE_BUGS, GateBug
+from .gate_convention import (
+    GUESSED_SCORES,
+    WEIGHT_BUGS,
+    Convention,
+    Residuals,
+    choice_residuals,
+    convention_of,
+    distance,
+    fit_convention,
+    loss_residuals,
+    weight_residuals,
+)
+from .gate_probe import (
+    Call,
+    ask,
+    bias_recordings,
+    loss_recordings,
+    probe_logits,
+    settings_of,
+)
+from .gate_recording import Recording, make_recording, read_recordings
+from .gate_report import BUG, CLEAN, NONE, OPEN, Finding, GateReport
+
+STATED = ("k", "score", "renormalize", "scale", "n_group", "topk_group")
+SAME = 1e-6  # relative; what float32 leaves between two ways to the same number
+LOSS_BUGS = ("double_softmax", "p_over_topk", "f_sums_to_k", "concatenated_layers")
+
+
+def check_gate(
+    gate: Call | str | Path,
+    *,
+    like: str | Router | None = None,
+    aux_loss: Call | None = None,
+    n_experts: int = 16,
+    coefficient: float | None = None,
+    tolerance: float = 1e-3,
+    **options: Any,
+) -> GateReport:
+    """Say which of seven known bugs a gate has.
+
+    Parameters
+    ----------
+    gate
+        A function `gate(logits_NE, ...) -> (expert_NK, weight_NK)`, or the path of a .npz file
+        with arrays `logits`, `experts`, `weights` of recorded routing (see docs/check-gate.md).
+        The function may also take `bias_E`, `k`, `n_group`, `topk_group`, `scale`; a check that
+        needs what it doesn't take is not applicable.
+    like
+        What it is meant to be: a name in `moe.ROUTERS`, or a router. Without it, the convention
+        is guessed from the weights.
+    aux_loss
+        A function `aux_loss(layers, ...) -> number` of L layers' logits, a list of (N, E); it may
+        also take `experts`, a list of (N, K), and `k`, `n_experts`.
+    n_experts
+        Experts that the function is asked with.
+    coefficient
+        Factor in the balance loss; 1 by default.
+    tolerance
+        Largest relative difference that counts as none; for bfloat16, take 0.02.
+    **options
+        Options of `like`, such as `k=8, n_group=8, topk_group=4`; without `like`, any of `k`,
+        `score`, `renormalize`, `scale`, `n_group`, `topk_group` that are known.
+
+    Raises
+    ------
+    ValueError
+        If an argument or the file is not as described, or the gate fails.
+
+    Examples
+    --------
+    >>> import moe
+    >>> from moe.lab.gate_bugs import OwnGate
+    >>> router = moe.make_router("deepseek_v3", k=2)
+    >>> moe.check_gate(OwnGate(router, "bias_in_weights"), like=router).bugs
+    ('bias_in_weights',)
+    """
+    check_float("tolerance", tolerance, 0.0, 0.5, open_low=True)
+    if isinstance(gate, (str, Path)):
+        if aux_loss is not None:
+            raise ValueError(
+                "aux_loss: got a function with a file, allowed is its value in the file"
+            )
+        name = str(gate)
+        recordings, says = read_recordings(gate)
+        n_experts = recordings[0].logits_LNE.shape[2]
+        convention, guessed = _convention(recordings, like, n_experts, tolerance, options, says)
+    else:
+        name, says = getattr(gate, "__name__", type(gate).__name__), {}
+        check_int("n_experts", n_experts, 4, 4096)
+        recordings, convention, guessed = _probe(
+            gate, aux_loss, like, n_experts, tolerance, options
+        )
+    factor = says.get("coefficient", 1.0) if coefficient is None else coefficient
+    check_float("coefficient", factor, 0.0, open_low=True)
+    judge = _Judge(convention, recordings, tolerance, float(factor), guessed)
+    return GateReport(
+        gate=name,
+        meant_to_be=f"{convention.name}: {convention.words()}".removeprefix(": "),
+        guessed=guessed,
+        findings=tuple(judge.finding(bug) for bug in GATE_BUGS.values()),
+        notes=tuple(judge.notes()),
+    )
+
+
+def _probe(
+    gate: Call,
+    aux_loss: Call | None,
+    like: str | Router | None,
+    n_experts: int,
+    tolerance: float,
+    options: dict[str, Any],
+) -> tuple[list[Recording], Convention, bool]:
+    """Ask a function: first plainly, to learn what it is, then where bugs show."""
+    if like is None:
+        first = {"k": 2, "scale": 1.0, "n_group": 1, "topk_group": 1} | options
+    else:
+        first = settings_of(convention_of(_router(like, options, {}), n_experts))
+    first["n_experts"] = n_experts
+    logits_NE = probe_logits(n_experts)[0]
+    plain = make_recording(logits_NE, *ask(gate, logits_NE, **first))
+    convention, guessed = _convention([plain], like, n_experts, tolerance, options, {})
+    settings = settings_of(convention) | {"n_experts": n_experts}
+    if guessed:
+        settings["scale"] = first["scale"]
+    recordings = [plain, *bias_recordings(gate, convention, settings)]
+    if aux_loss is not None:
+        recordings += loss_recordings(gate, aux_loss, convention, settings)
+    return recordings, convention, guessed
+
+
+def _router(like: str | Router, options: dict[str, Any], says: dict[str, Any]) -> Router:
+    """The router that the gate is meant to be; what a file says fills in what was not given."""
+    if isinstance(like, Router):
+        if options:
+            raise ValueError(f"options: got {', '.join(options)} with a router, allowed are none")
+        return like
+    kind = ROUTERS[check_choice("like", like, ROUTERS)]
+    known = {field.name for field in fields(kind)}
+    return make_router(like, **{n: v for n, v in says.items() if n in known} | options)
+
+
+def _convention(
+    recordings: list[Recording],
+    like: str | Router | None,
+    n_experts: int,
+    tolerance: float,
+    options: dict[str, Any],
+    says: dict[str, Any],
+) -> tuple[Convention, bool]:
+    """What the gate is meant to be, and whether that had to be guessed."""
+    k = recordings[0].expert_LNK.shape[2]
+    if like is not None:
+        convention = convention_of(_router(like, options, {"k": k} | says), n_experts)
+        if convention.k != k:
+            raise ValueError(
+                f"gate: got {k} experts per token, allowed is k = {convention.k}, "
+                f"as {convention.name} says"
+            )
+        return convention, False
+    for name in options:
+        check_choice("option without like", name, STATED)
+    stated = {n: v for n, v in says.items() if n in STATED} | options
+    _check_stated(stated, k, n_experts)
+    score = stated.pop("score", None)
+    scores = GUESSED_SCORES if score is None else (check_choice("score", score, SCORES),)
+    logits_NE, expert_NK, weight_NK = (
+        np.concatenate([getattr(r, part) for r in recordings])
+        for part in ("logits_NE", "expert_NK", "weight_NK")
+    )
+    biases = [r.bias_NE for r in recordings if r.bias_NE is not None]
+    bias_NE = np.concatenate(biases) if biases else None
+    stated.pop("k", None)
+    found = fit_convention(logits_NE, expert_NK, weight_NK, bias_NE, tolerance, scores, stated)
+    if found is None:  # held against the commonest convention; a note will say that nothing fits
+        asked = {"renormalize": True, "scale": 1.0} | stated
+        found = Convention("", k, scores[0], states_renormalize="renormalize" in stated, **asked)
+    return found, True
+
+
+def _check_stated(stated: dict[str, Any], k: int, n_experts: int) -> None:
+    if "k" in stated:
+        check_int("k", stated["k"], k, k, "the gate chooses so many experts")
+    n_group = check_int("n_group", stated.get("n_group", 1), 1, n_experts)
+    check_int("topk_group", stated.get("topk_group", 1), 1, n_group, f"n_group is {n_group}")
+    check_float("scale", stated.get("scale", 1.0), 0.0, open_low=True)
+    if n_experts % n_group:
+        raise ValueError(f"n_group: got {n_group}, allowed is a divisor of {n_experts} experts")
+
+
+class _Judge:
+    """Forms that explain the recordings, and what they say of each bug."""
+
+    def __init__(
+        self,
+        convention: Convention,
+        recordings: list[Recording],
+        tolerance: float,
+        coefficient: float,
+        guessed: bool,
+    ) -> None:
+        self.convention, self.tolerance, self.guessed = convention, tolerance, guessed
+        self.recordings = recordings
+        self.biased = any(r.bias_LE is not None and r.bias_LE.any() for r in recordings)
+        self.weights = _worst(
+            weight_residuals(convention, r.logits_NE, r.expert_NK, r.weight_NK, r.bias_NE)
+            for r in recordings
+        )
+        self.choices = self._choices()
+        self.loss = _worst(
+            loss_residuals(convention, r.logits_LNE, r.expert_LNK, r.aux_loss / coefficient)
+            for r in recordings
+            if r.aux_loss is not None
+        )
+
+    def _choices(self) -> list[Residuals]:
+        if not self.convention.selects:
+            return []
+        found = []
+        for r in self.recordings:
+            own = self.convention
+            if r.groups is not None:
+                own = replace(own, n_group=r.groups[0], topk_group=r.groups[1], best_of=(1, 2))
+            found.append(choice_residuals(own, r.logits_NE, r.expert_NK, r.bias_NE, self.tolerance))
+        return found
+
+    def _parts(self, bug: str) -> list[Residuals]:
+        """What can show a bug; empty if nothing can."""
+        if bug == "mask_zero":
+            return [part for part in self.choices if any(form.bugs for form in part)]
+        if bug == "bias_in_weights" and not self.biased:
+            return []
+        if bug == "no_renormalize" and not self.convention.renormalize:
+            return []
+        parts = [self.weights] if bug in WEIGHT_BUGS else []
+        return parts + ([self.loss] if bug in LOSS_BUGS and self.loss else [])
+
+    def finding(self, bug: GateBug) -> Finding:
+        """Combine what all parts say: found anywhere is found."""
+        said = [self._verdict(bug.name, part) for part in self._parts(bug.name)]
+        verdict, value = NONE, None
+        for wanted in (BUG, CLEAN, OPEN):
+            values = [number for word, number in said if word == wanted]
+            if values:
+                verdict, value = wanted, max(values)
+                break
+        if bug.name == "no_renormalize" and not said and not self.convention.states_renormalize:
+            verdict = OPEN
+        advice = {
+            CLEAN: "Nothing to do.",
+            BUG: bug.fix,
+            OPEN: f"To tell, it takes {bug.needs}.",
+            NONE: f"It takes {bug.needs}.",
+        }[verdict]
+        return Finding(bug.name, bug.title, verdict, value, self.tolerance, advice)
+
+    def _verdict(self, bug: str, part: Residuals) -> tuple[str, float]:
+        """Verdict of one part, and how much of its number is this bug's doing."""
+        nearest = min(part, key=lambda form: (max(part[form], SAME), len(form.bugs)))
+        without = [form for form in part if form.bugs == nearest.bugs - {bug}]
+        value = part[max(without, key=lambda form: len(form.variant & nearest.variant))]
+        # A form that fits far better than the others is not doubted for their sake.
+        limit = min(self.tolerance, max(10 * part[nearest], SAME))
+        fits = {bug in form.bugs for form, off in part.items() if off <= limit}
+        if fits == {True} and value > self.tolerance:
+            return BUG, value
+        return (CLEAN if fits == {False} else OPEN), value
+
+    def notes(self) -> list[str]:
+        """What no form explains."""
+        notes = []
+        least = min(self.weights.values())
+        if least > self.tolerance:
+            raw = all(
+                distance(r.weight_NK, np.take_along_axis(r.logits_NE, r.expert_NK, axis=1))
+                <= self.tolerance
+                for r in self.recordings
+            )
+            notes.append(
+                "The weights are the raw logits, without a score function, as in "
+                "https://github.com/sgl-project/sglang/pull/35160."
+                if raw
+                else "The weights follow no known form of this convention; the nearest is off by "
+                f"{least:.2g}.{self._looks_like()}"
+            )
+        wrong = max((min(part.values()) for part in self.choices), default=0.0)
+        if wrong > self.tolerance:
+            notes.append(
+                f"For {wrong:.1%} of tokens the experts are not the {self.convention.k} with the "
+                "best scores. If the gate is limited to groups, say n_group and topk_group."
+            )
+        if self.loss and min(self.loss.values()) > self.tolerance:
+            notes.append(
+                "The balance loss follows no known form; the nearest is off by "
+                f"{min(self.loss.values()):.1%}. If it has a coefficient, say coefficient."
+            )
+        return notes
+
+    def _looks_like(self) -> str:
+        r = self.recordings[0]
+        seen = fit_convention(r.logits_NE, r.expert_NK, r.weight_NK, r.bias_NE, self.tolerance)
+        return "" if self.guessed or seen is None else f" They look like {seen.words()}."
+
+
+def _worst(parts: Iterable[Residuals]) -> Residuals:
+    """Per form, the largest distance over all recordings: one form has to explain them all."""
+    worst: Residuals = {}
+    for part in parts:
+        for form, off in part.items():
+            worst[form] = max(off, worst.get(form, 0.0))
+    return worst
