@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
+
+
+@lru_cache(maxsize=8)
+def _grid(n_tokens: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Token, rank and kept mark of every cell of an (N, K) table, row by row."""
+    token_A = np.repeat(np.arange(n_tokens, dtype=np.int32), k)
+    rank_A = np.tile(np.arange(k, dtype=np.int32), n_tokens)
+    return token_A, rank_A, np.ones(token_A.size, bool)
 
 
 @dataclass(frozen=True)
@@ -79,16 +87,19 @@ class Routing:
         With `listed_NK`, bool, only those choices become assignments.
         """
         n_tokens, k = expert_NK.shape
-        listed = slice(None) if listed_NK is None else listed_NK.reshape(-1)
-        token_A = np.repeat(np.arange(n_tokens, dtype=np.int32), k)[listed]
+        token_A, rank_A, kept_A = (array.copy() for array in _grid(n_tokens, k))
+        listed = slice(None)
+        if listed_NK is not None:
+            listed = listed_NK.reshape(-1)
+            token_A, rank_A, kept_A = token_A[listed], rank_A[listed], kept_A[listed]
         return cls(
             n_tokens=n_tokens,
             n_experts=n_experts,
             token_A=token_A,
             expert_A=expert_NK.reshape(-1).astype(np.int32, copy=False)[listed],
             weight_A=weight_NK.reshape(-1)[listed],
-            rank_A=np.tile(np.arange(k, dtype=np.int32), n_tokens)[listed],
-            kept_A=np.ones(token_A.size, bool),
+            rank_A=rank_A,
+            kept_A=kept_A,
             logits_NE=logits_NE,
             scores_NE=scores_NE,
             score=score,

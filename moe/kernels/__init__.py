@@ -14,7 +14,7 @@ _HOME = {
     "bandwidth": ("read_all",),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "scores": ("sigmoid", "softmax", "softmax_backward"),
-    "selection": ("mask_groups", "topk"),
+    "selection": ("mask_groups", "softmax_topk", "topk"),
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_backward", "experts_forward"),
     "threads": ("num_threads",),

@@ -45,8 +45,7 @@ def activate_backward_oracle(h_SH: np.ndarray, da_SF: np.ndarray, activation: st
     return np.asarray(da_SF * (h_SH > 0))
 
 
-@njit
-def activate(h, at, row, second, rows, n, code, a, a_row):
+def _activate(h, at, row, second, rows, n, code, a, a_row):
     """Fill (rows, n) of flat `a` from a block of flat `h`; see the oracle.
 
     The block starts at h[at], its rows lie `row` apart, a gated one's up half `second` further.
@@ -58,8 +57,7 @@ def activate(h, at, row, second, rows, n, code, a, a_row):
         if code == 0:
             up = h[at + i * row + second : at + i * row + second + n]
             for f in range(n):
-                small = exp(-abs(x[f]))
-                out[f] = x[f] * up[f] * ((one if x[f] >= 0 else small) / (one + small))
+                out[f] = x[f] * up[f] / (one + exp(-x[f]))
         elif code == 1:
             for f in range(n):
                 out[f] = 0.5 * x[f] * (1 + math.erf(x[f] * math.sqrt(0.5)))
@@ -68,8 +66,10 @@ def activate(h, at, row, second, rows, n, code, a, a_row):
                 out[f] = max(x[f], x[f] * 0)
 
 
-@njit
-def activate_backward(h, at, row, second, rows, n, code, da, da_row, weight_S, dh, wa, wa_at,
+activate = njit(_activate, fuse=True)
+
+
+def _activate_backward(h, at, row, second, rows, n, code, da, da_row, weight_S, dh, wa, wa_at,
                       wa_row, dweight_S):  # fmt: skip
     """Gradients of a block of `h`, given those `da` of its unweighted result.
 
@@ -85,8 +85,7 @@ def activate_backward(h, at, row, second, rows, n, code, da, da_row, weight_S, d
             low = at + i * row + second
             up, dup = h[low : low + n], dh[low : low + n]
             for f in range(n):
-                small = exp(-abs(x[f]))
-                sigma = (one if x[f] >= 0 else small) / (one + small)
+                sigma = one / (one + exp(-x[f]))
                 silu = x[f] * sigma
                 a[f] = silu * up[f]
                 wda = weight * da_i[f]
@@ -105,3 +104,6 @@ def activate_backward(h, at, row, second, rows, n, code, da, da_row, weight_S, d
         dweight_S[i] += dot(da_i, a)
         for f in range(n):
             a[f] *= weight
+
+
+activate_backward = njit(_activate_backward, fuse=True)

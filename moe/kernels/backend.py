@@ -62,17 +62,19 @@ def _source_stamp() -> tuple[tuple[str, int, int], ...]:
 _stamp = _source_stamp()
 
 
-def njit(function: Callable[..., Any], reorder: bool = False) -> Callable[..., Any]:
+def njit(
+    function: Callable[..., Any], reorder: bool = False, fuse: bool = False
+) -> Callable[..., Any]:
     """Compile with numba: cached on disk, GIL released, IEEE division; as it is without numba.
 
-    `reorder`: sums may be taken lane by lane; the order then depends on the machine's vectors,
-    but still on nothing else.
+    `reorder`: sums may be taken lane by lane; `fuse`: a * b + c may be rounded once. The bits
+    then depend on the machine's vectors, but still on nothing else.
     """
     if numba is None:
         return function
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    if reorder:
-        options["fastmath"] = {"reassoc", "contract"}
+    if reorder or fuse:
+        options["fastmath"] = {"contract"} | ({"reassoc"} if reorder else set())
     try:
         compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # nowhere to write: neither beside the package nor in the user's cache

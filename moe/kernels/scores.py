@@ -72,25 +72,31 @@ def largest(values, tops):
     return top
 
 
+def _softmax_rows(given, out, width, tops):
+    for at in range(0, out.size, width):
+        logits, row = given[at : at + width], out[at : at + width]
+        top = largest(logits, tops)
+        for e in range(width):
+            row[e] = logits[e] - top
+    for i in range(out.size):  # all rows at once, so that short ones fill vectors too
+        out[i] = exp(out[i])
+    for at in range(0, out.size, width):
+        row = out[at : at + width]
+        total = sum_of(row)
+        for e in range(width):
+            row[e] /= total
+
+
+softmax_rows = njit(_softmax_rows, fuse=True)
+
+
 @njit
 def _softmax(queue, n_items, logits, out, width):
     tops = np.empty(LANES, logits.dtype)
     item = take_item(queue)
     while item < n_items:
         low, high = item * ROWS * width, min((item + 1) * ROWS * width, logits.size)
-        block = out[low:high]
-        for at in range(0, high - low, width):
-            given, row = logits[low + at : low + at + width], block[at : at + width]
-            top = largest(given, tops)
-            for e in range(width):
-                row[e] = given[e] - top
-        for i in range(block.size):  # all rows at once, so that short ones fill vectors too
-            block[i] = exp(block[i])
-        for at in range(0, high - low, width):
-            row = block[at : at + width]
-            total = sum_of(row)
-            for e in range(width):
-                row[e] /= total
+        softmax_rows(logits[low:high], out[low:high], width, tops)
         item = take_item(queue)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import choose, njit
+from .scores import LANES, softmax_oracle, softmax_rows
 from .threads import run_items, take_item
 
 ROWS = 128
@@ -22,73 +23,133 @@ def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
 
 
 @njit
-def _topk_keys(queue, n_items, select_NE, bits_NE, k, out_NK):
+def _best_by_keys(select_E, bits_E, k, key_E, out_K):
     """For float32: a number's bits and its index make one whole number that sorts alike.
 
     The k-th largest key is the largest below the one before it; vectors find it without a branch.
     """
-    n_experts = select_NE.shape[1]
-    key_E = np.empty(n_experts, np.int64)
+    n_experts = select_E.size
     lowest = np.int64(-(2**63))
-    item = take_item(queue)
-    while item < n_items:
-        for n in range(item * ROWS, min((item + 1) * ROWS, select_NE.shape[0])):
-            for e in range(n_experts):
-                value, bits = select_NE[n, e], np.int64(bits_NE[n, e])
-                # Negative numbers sort backwards by their bits; -0 equals 0; NaN comes last.
-                ordered = bits if bits >= 0 else -(2**31) - bits - (1 if value != 0 else 0)
-                if value != value:
-                    ordered = np.int64(-(2**31))
-                key_E[e] = ordered * 2**32 + (n_experts - 1 - e)
-            last = np.int64(2**63 - 1)
-            for j in range(k):
-                top = lowest
-                for e in range(n_experts):
-                    key = key_E[e]
-                    top = max(top, key if key < last else lowest)
-                out_NK[n, j] = n_experts - 1 - (top & (2**32 - 1))
-                last = top
-        item = take_item(queue)
+    for e in range(n_experts):
+        value, bits = select_E[e], np.int64(bits_E[e])
+        # Negative numbers sort backwards by their bits; -0 equals 0; NaN comes last.
+        ordered = bits if bits >= 0 else -(2**31) - bits - (1 if value != 0 else 0)
+        if value != value:
+            ordered = np.int64(-(2**31))
+        key_E[e] = ordered * 2**32 + (n_experts - 1 - e)
+    last = np.int64(2**63 - 1)
+    for j in range(k):
+        top = lowest
+        for e in range(n_experts):
+            key = key_E[e]
+            top = max(top, key if key < last else lowest)
+        out_K[j] = n_experts - 1 - (top & (2**32 - 1))
+        last = top
 
 
 @njit
-def _topk(queue, n_items, select_NE, k, out_NK):
+def _best_by_insertion(select_E, k, best_K, out_K):
+    """Keep the best so far in order; quick for few experts."""
+    filled = 0
+    for e in range(select_E.size):
+        value = select_E[e]
+        if filled == k and not value > best_K[k - 1]:
+            continue
+        # Insert behind every equal value: the lower index keeps its place.
+        place = filled if filled < k else k - 1
+        while place > 0 and value > best_K[place - 1]:
+            if place < k:
+                best_K[place] = best_K[place - 1]
+                out_K[place] = out_K[place - 1]
+            place -= 1
+        best_K[place] = value
+        out_K[place] = e
+        if filled < k:
+            filled += 1
+
+
+@njit
+def _topk(queue, n_items, select_NE, bits_NE, by_keys, k, out_NK):
+    best_K, key_E = np.empty(k, select_NE.dtype), np.empty(select_NE.shape[1], np.int64)
     item = take_item(queue)
-    best = np.empty(k, select_NE.dtype)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, select_NE.shape[0])):
-            filled = 0
-            for e in range(select_NE.shape[1]):
-                value = select_NE[n, e]
-                if filled == k and not value > best[k - 1]:
-                    continue
-                # Insert behind every equal value: the lower index keeps its place.
-                place = filled if filled < k else k - 1
-                while place > 0 and value > best[place - 1]:
-                    if place < k:
-                        best[place] = best[place - 1]
-                        out_NK[n, place] = out_NK[n, place - 1]
-                    place -= 1
-                best[place] = value
-                out_NK[n, place] = e
-                if filled < k:
-                    filled += 1
+            if by_keys:
+                _best_by_keys(select_NE[n], bits_NE[n], k, key_E, out_NK[n])
+            else:
+                _best_by_insertion(select_NE[n], k, best_K, out_NK[n])
         item = take_item(queue)
+
+
+def _bits(select_NE: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The numbers' bits, and whether to select by them."""
+    by_keys = select_NE.dtype == np.float32 and select_NE.shape[1] >= KEYS_FROM
+    return select_NE.view(np.int32), bool(by_keys)
 
 
 def _topk_fast(select_NE: np.ndarray, k: int) -> np.ndarray:
     out_NK = np.empty((select_NE.shape[0], k), np.int32)
     items = -(-select_NE.shape[0] // ROWS)
     work = float(select_NE.size) * (2 + k / 4)
-    if select_NE.dtype == np.float32 and select_NE.shape[1] >= KEYS_FROM:
-        bits_NE = select_NE.view(np.int32)
-        run_items(_topk_keys, items, work, select_NE, bits_NE, k, out_NK)
-    else:
-        run_items(_topk, items, work, select_NE, k, out_NK)
+    run_items(_topk, items, work, select_NE, *_bits(select_NE), k, out_NK)
     return out_NK
 
 
 topk = choose(topk_oracle, _topk_fast)
+
+
+def softmax_topk_oracle(logits_NE: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The commonest gate in one go: k largest logits, softmax over them, softmax over all.
+
+    Returns
+    -------
+    expert_NK, weight_NK, scores_NE
+        Indices as from `topk`; both softmaxes.
+    """
+    expert_NK = topk_oracle(logits_NE, k)
+    chosen_NK = np.take_along_axis(logits_NE, expert_NK.astype(np.intp), axis=1)
+    return expert_NK, softmax_oracle(chosen_NK), softmax_oracle(logits_NE)
+
+
+@njit
+def _softmax_topk(queue, n_items, logits_NE, bits_NE, by_keys, k, expert_NK, weight_NK, scores_NE):
+    n_experts = logits_NE.shape[1]
+    logits, weight, scores = logits_NE.reshape(-1), weight_NK.reshape(-1), scores_NE.reshape(-1)
+    best_K, key_E = np.empty(k, logits.dtype), np.empty(n_experts, np.int64)
+    tops = np.empty(LANES, logits.dtype)
+    item = take_item(queue)
+    while item < n_items:
+        low, high = item * ROWS, min((item + 1) * ROWS, logits_NE.shape[0])
+        for n in range(low, high):
+            if by_keys:
+                _best_by_keys(logits_NE[n], bits_NE[n], k, key_E, expert_NK[n])
+            else:
+                _best_by_insertion(logits_NE[n], k, best_K, expert_NK[n])
+            for j in range(k):
+                weight_NK[n, j] = logits_NE[n, expert_NK[n, j]]
+        part = slice(low * n_experts, high * n_experts)
+        softmax_rows(logits[part], scores[part], n_experts, tops)
+        part = slice(low * k, high * k)
+        softmax_rows(weight[part], weight[part], k, tops)
+        item = take_item(queue)
+
+
+def _softmax_topk_fast(logits_NE: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    n_tokens = logits_NE.shape[0]
+    expert_NK, weight_NK = (
+        np.empty((n_tokens, k), np.int32),
+        np.empty((n_tokens, k), logits_NE.dtype),
+    )
+    scores_NE = np.empty_like(logits_NE)
+    work = float(logits_NE.size) * (8 + k / 4)
+    run_items(
+        _softmax_topk, -(-n_tokens // ROWS), work, logits_NE, *_bits(logits_NE), k, expert_NK,
+        weight_NK, scores_NE,
+    )  # fmt: skip
+    return expert_NK, weight_NK, scores_NE
+
+
+softmax_topk = choose(softmax_topk_oracle, _softmax_topk_fast)
 
 
 def mask_groups_oracle(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import cache
 from queue import SimpleQueue
 from typing import Any
 
@@ -40,6 +41,7 @@ def num_threads() -> int:
     return max(1, min(cores, _cgroup_cores()))
 
 
+@cache
 def _cgroup_cores() -> int:
     """Whole cores that a container's quota allows (cgroup v2), or a large number without one."""
     try:
