@@ -7,42 +7,29 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import check_choice
-from .aux import SCALES, AuxLoss, Scale
+from ..registry import collect
+from .aux import SCALES, Scale
 from .base import BalanceLoss, Balancer, affinity
-from .bias import BiasControl
-from .communication import CommunicationLoss
-from .device import DeviceLoss
-from .entropy import EntropyLoss
-from .importance_load import ImportanceLoad
 from .joined import Sum, parse
-from .l1 import AdaptiveL1
-from .none import NoBalance
-from .pi import PIControl
-from .quantile import QuantileBalancing
-from .simple_diverse import SimpleDiverse
-from .z import ZLoss
-from .zero_computation import ZeroComputationControl
-from .zero_weighted import ZeroWeightedLoss
 
-BALANCERS: dict[str, type[Balancer]] = {
-    balancer.name: balancer
-    for balancer in (
-        NoBalance,
-        AuxLoss,
-        BiasControl,
-        QuantileBalancing,
-        PIControl,
-        ImportanceLoad,
-        ZLoss,
-        DeviceLoss,
-        CommunicationLoss,
-        EntropyLoss,
-        AdaptiveL1,
-        ZeroComputationControl,
-        ZeroWeightedLoss,
-        SimpleDiverse,
-    )
-}
+# One line per method: the file that defines it, in the order of the menus.
+FILES = (
+    "none",
+    "aux",
+    "bias",
+    "quantile",
+    "pi",
+    "importance_load",
+    "z",
+    "device",
+    "communication",
+    "entropy",
+    "l1",
+    "zero_computation",
+    "zero_weighted",
+    "simple_diverse",
+)
+BALANCERS = collect(Balancer, __name__, FILES)
 
 
 def balancer_kinds(words: str) -> list[type[Balancer]]:
