@@ -47,9 +47,10 @@ def test_formula_is_latex(name: str) -> None:
     formula = moe.ROUTERS[name].formula
     assert formula and "$" not in formula
     assert formula.count(r"\begin{aligned}") == formula.count(r"\end{aligned}") <= 1
-    assert "$" not in formula and formula.count("{") == formula.count("}")
+    assert formula.count("{") == formula.count("}")
     lines = formula.removeprefix(r"\begin{aligned}").removesuffix(r"\end{aligned}").split(r"\\")
-    assert all(line.count("&") == 1 for line in lines), "each line is aligned at one place"
+    if len(lines) > 1:
+        assert all(line.count("&") == 1 for line in lines), "each line is aligned at one place"
 
 
 @pytest.mark.parametrize("name", ROUTERS)
