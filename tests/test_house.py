@@ -16,6 +16,7 @@ FLOORS = {
     "moe.kernels": 0,
     "moe.errors": 0,
     "moe.version": 0,
+    "moe.registry": 0,
     "moe.routing": 1,
     "moe.routers": 2,
     "moe.balance": 2,

@@ -222,5 +222,5 @@ class OwnGate:
             scores_NE=scores_NE,
             score=score,
         )
-        scale = "switch" if self.bug == "f_sums_to_k" else "megatron"
+        scale = "flaxformer" if self.bug == "f_sums_to_k" else "megatron"
         return make_balancer("aux", coefficient=1.0, scale=scale).loss(routing).value

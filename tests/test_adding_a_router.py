@@ -1,0 +1,83 @@
+"""Adding a router is one file and one line: done here on a copy, by CONTRIBUTING's own words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LINE = '    "threshold",\n'
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the router of CONTRIBUTING.md: its file, and its line."""
+    copy = tmp_path_factory.mktemp("project")
+    ignore = shutil.ignore_patterns("__pycache__", "e2e")
+    for name in ("moe", "tests", ".streamlit"):
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+    for name in ("app.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, copy / name)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    (copy / "moe" / "routers" / "threshold.py").write_text(code)
+    registry = copy / "moe" / "routers" / "__init__.py"
+    before = registry.read_text()
+    registry.write_text(before.replace('    "dynmoe",\n', '    "dynmoe",\n' + LINE))
+    assert registry.read_text().replace(LINE, "") == before != registry.read_text()
+    return copy
+
+
+def run(copy: Path, *arguments: str) -> str:
+    # The plain backend: a copy would compile every kernel anew.
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=copy, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"MOE_BACKEND": "numpy", "PYTHONPATH": str(copy)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_command_line_has_it(copy: Path) -> None:
+    rows = json.loads(run(copy, "-m", "moe", "routers", "--json"))
+    assert [row["name"] for row in rows][-1] == "threshold"
+    small = ["--steps", "3", "--batch", "32", "--d-model", "8", "--d-expert", "8"]
+    lines = run(copy, "-m", "moe", "train", "--router", "threshold", *small, "--json")
+    assert len(lines.splitlines()) == 3
+
+
+def test_the_menus_of_the_app_have_it(copy: Path) -> None:
+    code = (
+        "import json\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "def page(name):\n"
+        "    import importlib\n"
+        "    importlib.import_module(f'moe.views.{name}').show()\n"
+        "seen = {}\n"
+        "for name in ('routers', 'balance'):\n"
+        "    at = AppTest.from_function(page, args=(name,), default_timeout=120)\n"
+        "    at.query_params['steps'] = '50'\n"
+        "    at.run()\n"
+        "    assert not at.exception, at.exception\n"
+        "    seen[name] = [box.options for box in at.selectbox]\n"
+        "print(json.dumps(seen))\n"
+    )
+    seen = json.loads(run(copy, "-c", code).splitlines()[-1])
+    for menus in seen.values():
+        holding = [menu for menu in menus if any("hreshold" in option for option in menu)]
+        assert len(holding) == 2  # the router of A, and of B
+
+
+def test_the_contract_tests_have_it_and_pass(copy: Path) -> None:
+    out = run(
+        copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "threshold",
+        "tests/test_contract.py", "tests/routers/test_every_router.py", "tests/test_project.py",
+    )  # fmt: skip
+    passed = re.search(r"(\d+) passed", out)
+    assert passed and int(passed.group(1)) >= 30, out
