@@ -88,7 +88,7 @@ class Routing:
         """
         n_tokens, k = expert_NK.shape
         token_A, rank_A, kept_A = (array.copy() for array in _grid(n_tokens, k))
-        listed = slice(None)
+        listed: slice | np.ndarray = slice(None)
         if listed_NK is not None:
             listed = listed_NK.reshape(-1)
             token_A, rank_A, kept_A = token_A[listed], rank_A[listed], kept_A[listed]

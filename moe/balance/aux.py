@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import check_choice, check_float, check_int
+from ..routers.choice import steers
 from ..routing import Routing
 from .base import Arrays, BalanceLoss, Balancer, affinity, choices_per_token
 from .scope import count_per_sequence, product_loss, sequence_sizes, sequence_starts
@@ -184,8 +185,5 @@ class AuxLoss(Balancer):
 
 
 def is_steered(state: Mapping[str, np.ndarray] | None) -> bool:
-    """Whether the layer's buffers change who is selected: a bias, or a factor other than 1."""
-    if state is None:
-        return False
-    biased = "select_bias_E" in state and bool(state["select_bias_E"].any())
-    return biased or ("select_factor_E" in state and bool((state["select_factor_E"] != 1).any()))
+    """Whether the layer's buffers change who is selected."""
+    return state is not None and steers(state.get("select_bias_E"), state.get("select_factor_E"))

@@ -13,7 +13,9 @@ from .tile import (
     COLUMNS_32,
     COLUMNS_64,
     ROWS,
+    STREAMS,
     VECTORS,
+    stream_rows,
     tile_packed,
     tile_stream,
     transpose_square,
@@ -21,7 +23,8 @@ from .tile import (
 
 DEPTH = 256  # steps of the inner dimension, and
 PANELS = 8  # panels of columns, that are packed at once: 256 kB of float32, for the second cache
-FEW = 3  # up to so many rows, packing costs more than it saves: read B as it lies
+FEW = ROWS  # up to so many rows, packing costs more than it saves: read B as it lies,
+RUN = 1024  # so many columns at a time
 STRETCH = 5 * DEPTH // 4  # a little more depth is cheaper than a small block at the end
 
 
@@ -66,32 +69,31 @@ def _widths(like):
 
 
 @njit
-def _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add):
+def _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, memory):
     """`multiply` for few rows of A and rows of B without gaps: B streams through once."""
     n_rows, n_columns, n_depth = shape
-    if not add:
+    sums, _, places = memory
+    lanes, _ = _widths(a)
+    gap = RUN + lanes  # rows of C itself may share cache sets
+    streamed = n_depth - n_depth % STREAMS
+    for left in range(0, n_columns, RUN):
+        n = min(RUN, n_columns - left)
+        vectors = n - n % lanes
+        sums[: n_rows * gap] = 0
+        for k in range(0, streamed, STREAMS):
+            for m in range(ROWS):
+                places[m] = row_at[min(m, n_rows - 1)] + k * a_step
+            stream_rows(
+                a, places, a_step, b, b_at + k * b_row + left, b_row, sums, 0, gap, vectors, n_rows
+            )
         for m in range(n_rows):
-            c[c_at + m * c_row : c_at + m * c_row + n_columns] = 0
-    whole = n_depth - n_depth % 4
-    for k in range(0, whole, 4):
-        at = b_at + k * b_row
-        b0, b1 = b[at : at + n_columns], b[at + b_row : at + b_row + n_columns]
-        b2 = b[at + 2 * b_row : at + 2 * b_row + n_columns]
-        b3 = b[at + 3 * b_row : at + 3 * b_row + n_columns]
-        for m in range(n_rows):
-            from_a = row_at[m] + k * a_step
-            a0, a1 = a[from_a], a[from_a + a_step]
-            a2, a3 = a[from_a + 2 * a_step], a[from_a + 3 * a_step]
-            out = c[c_at + m * c_row : c_at + m * c_row + n_columns]
-            for n in range(n_columns):
-                out[n] += (a0 * b0[n] + a1 * b1[n]) + (a2 * b2[n] + a3 * b3[n])
-    for k in range(whole, n_depth):
-        b0 = b[b_at + k * b_row : b_at + k * b_row + n_columns]
-        for m in range(n_rows):
-            a0 = a[row_at[m] + k * a_step]
-            out = c[c_at + m * c_row : c_at + m * c_row + n_columns]
-            for n in range(n_columns):
-                out[n] += a0 * b0[n]
+            for k in range(n_depth):
+                factor, at = a[row_at[m] + k * a_step], b_at + k * b_row + left
+                for i in range(vectors if k < streamed else 0, n):
+                    sums[m * gap + i] += factor * b[at + i]
+            out, row = c[c_at + m * c_row + left :], sums[m * gap :]
+            for i in range(n):
+                out[i] = out[i] + row[i] if add else row[i]
 
 
 @njit
@@ -117,10 +119,10 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
         From `scratch`; one per thread.
     """
     n_rows, n_columns, n_depth = shape
-    if (n_rows <= FEW and b_column == 1) or n_depth == 0:
-        _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add)
-        return
     packed, edge, places = memory
+    if (n_rows <= FEW and b_column == 1) or n_depth == 0:
+        _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, memory)
+        return
     _, columns = _widths(a)
     wide = columns * PANELS
     n_deep, n_wide = -(-n_depth // STRETCH), -(-n_columns // wide)

@@ -12,6 +12,7 @@ from typing import Any
 from .backend import numba
 
 VECTORS = 2  # vectors of sums per row
+STREAMS = 4  # rows of B that are read side by side when there are few rows of A
 AHEAD = 24  # steps of the inner dimension between asking for a row of B and using it
 
 
@@ -39,8 +40,8 @@ COLUMNS_64 = VECTORS * VECTOR_BYTES // 8
 # Without numba there is nothing to compile, and only compiled code calls them.
 tile_packed: Any = None
 tile_stream: Any = None
+stream_rows: Any = None
 transpose_square: Any = None
-dot: Any = None
 
 if numba is not None:
     from llvmlite import ir
@@ -223,6 +224,60 @@ if numba is not None:
             names = ("a", "row_at", "a_step", "b", "b_at", "b_row", "packed", "packed_at", "c",
                      "c_at", "c_row", "depth", "rows", "add")  # fmt: skip
             _emit_tile(emit, dict(zip(names, emit.args)), stream=True)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def stream_rows(
+        typingctx: Any, a: Any, row_at: Any, a_step: Any, b: Any, b_at: Any, b_row: Any, c: Any,
+        c_at: Any, c_row: Any, columns: Any, rows: Any,
+    ) -> Any:  # fmt: skip
+        """C[m, :] += the first STREAMS terms of sum over k of A[m, k] * B[k, :].
+
+        For up to ROWS rows and whole vectors of columns. Memory is quickest in long runs, so
+        STREAMS rows of B are read side by side from end to end; the sums wait in the first cache.
+        """
+        signature = types.void(
+            a, row_at, INTEGER, b, INTEGER, INTEGER, c, INTEGER, INTEGER, INTEGER, INTEGER
+        )
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            emit = Emitter(context, builder, signature, args)
+            a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, columns, rows = emit.args
+            factors = []
+            for m in range(ROWS):
+                at = builder.load(builder.gep(row_at, [I64(m)]))
+                terms = []
+                for _ in range(STREAMS):
+                    terms.append(emit.spread(a, at))
+                    at = builder.add(at, a_step)
+                factors.append(terms)
+            before = builder.block
+            loop, done = (builder.append_basic_block(n) for n in ("columns", "end"))
+            builder.cbranch(builder.icmp_signed(">", columns, I64(0)), loop, done)
+            builder.position_at_end(loop)
+            i = builder.phi(I64)
+            i.add_incoming(I64(0), before)
+            at = builder.add(b_at, i)
+            b_vectors = []
+            for _ in range(STREAMS):
+                b_vectors.append(emit.load(b, at))
+                soon = builder.add(at, builder.mul(b_row, I64(STREAMS)))
+                emit.prefetch(b, soon, near=True)
+                at = builder.add(at, b_row)
+            place = builder.add(c_at, i)
+            for m in range(ROWS):
+                with builder.if_then(builder.icmp_signed("<", I64(m), rows)):
+                    total = emit.load(c, place)
+                    for factor, b_vector in zip(factors[m], b_vectors):
+                        total = emit.fma(factor, b_vector, total)
+                    emit.store(total, c, place)
+                place = builder.add(place, c_row)
+            next_i = emit.plus(i, emit.lanes)
+            i.add_incoming(next_i, builder.block)
+            builder.cbranch(builder.icmp_signed("<", next_i, columns), loop, done)
+            builder.position_at_end(done)
             return context.get_dummy_value()
 
         return signature, codegen

@@ -10,16 +10,25 @@ from ..routing import Routing
 EPS = 1e-20  # DeepSeek-V3 adds it to the sum of chosen scores before dividing
 
 
+def steers(select_bias_E: np.ndarray | None, select_factor_E: np.ndarray | None) -> bool:
+    """Say whether a balancer's arrays change who is selected: a bias, or a factor other than 1."""
+    if select_bias_E is not None and select_bias_E.any():
+        return True
+    return select_factor_E is not None and bool((select_factor_E != 1).any())
+
+
 def biased(
     scores_NE: np.ndarray,
     select_bias_E: np.ndarray | None,
     select_factor_E: np.ndarray | None = None,
 ) -> np.ndarray:
     """Selection scores: scores times the factor, plus the bias. Neither enters the weights."""
-    if select_factor_E is not None and (select_factor_E != 1).any():
+    if not steers(select_bias_E, select_factor_E):
+        return scores_NE
+    if select_factor_E is not None:
         factor_E = check_array("select_factor_E", select_factor_E, (scores_NE.shape[1],))
         scores_NE = scores_NE * factor_E.astype(scores_NE.dtype)
-    if select_bias_E is None or not select_bias_E.any():
+    if select_bias_E is None:
         return scores_NE
     bias_E = check_array("select_bias_E", select_bias_E, (scores_NE.shape[1],))
     return np.asarray(scores_NE + bias_E.astype(scores_NE.dtype))

@@ -19,6 +19,7 @@ from .choice import (
     normalize,
     normalize_backward,
     scatter,
+    steers,
 )
 
 
@@ -98,15 +99,22 @@ class TopK(Router):
     ) -> Routing:
         """Select the k best experts of each token; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
-        scores_NE = make_scores(logits_NE, self.score)
-        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
-        if selection_NE is scores_NE:
+        select_factor_E = state.get("select_factor_E")
+        if self._over_chosen() and not steers(select_bias_E, select_factor_E):
+            expert_NK, weight_NK, scores_NE = kernels.softmax_topk(logits_NE, self.k)
+            if self.scale != 1:
+                weight_NK *= weight_NK.dtype.type(self.scale)
+        else:
+            scores_NE = make_scores(logits_NE, self.score)
+            selection_NE = biased(scores_NE, select_bias_E, select_factor_E)
             # Scores rise with logits, and logits still differ where scores round to 0 or 1.
-            selection_NE = logits_NE
-        expert_NK = kernels.topk(selection_NE, self.k)
+            expert_NK = kernels.topk(
+                logits_NE if selection_NE is scores_NE else selection_NE, self.k
+            )
+            weight_NK = self._weights(logits_NE, scores_NE, expert_NK)
         return Routing.from_choices(
             expert_NK,
-            self._weights(logits_NE, scores_NE, expert_NK),
+            weight_NK,
             logits_NE.shape[1],
             logits_NE=logits_NE,
             scores_NE=scores_NE,
