@@ -12,6 +12,17 @@ import moe
 
 REGISTRIES: dict[str, dict[str, type[Any]]] = {"routers": moe.ROUTERS, "balancers": moe.BALANCERS}
 
+# What latex2mathml does not know, in words that it knows and that mean the same.
+REWORDED = {
+    r"\begin{aligned}": r"\begin{align*}",
+    r"\end{aligned}": r"\end{align*}",
+    r"{arg\,max}": "{argmax}",
+    r"\Big(": r"\left(",
+    r"\Big)": r"\right)",
+}
+# What it leaves as it was after \big, \Big and the like.
+LEFT_OVER = {r">\{<": ">{<", r">\}<": ">}<", r">\|<": ">‖<"}
+
 
 def on_config(config: Any) -> Any:
     """Register the fence, and fill the registries' methods into the navigation."""
@@ -46,9 +57,11 @@ def mathml(source: str) -> str:
     from latex2mathml.converter import convert
     from pymdownx.superfences import SuperFencesException
 
-    for end in ("begin", "end"):  # latex2mathml knows align*, which means the same here
-        source = source.replace(f"\\{end}{{aligned}}", f"\\{end}{{align*}}")
+    for there, here in REWORDED.items():
+        source = source.replace(there, here)
     made = convert(source, display="block")
+    for there, here in LEFT_OVER.items():
+        made = made.replace(there, here)
     if "\\" in made:
         raise SuperFencesException(f"formula: got {source!r}, of which something was left: {made}")
     return made
