@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .training import TrainRecord as TrainRecord
     from .training import TrainSettings as TrainSettings
     from .training import train as train
+    from .upcycling import upcycle as upcycle
 
 _HOME = {
     "balance": ("BALANCERS", "Balancer", "make_balancer"),
@@ -36,6 +37,7 @@ _HOME = {
     "routers": ("ROUTERS", "Router", "make_router"),
     "routing": ("Routing",),
     "training": ("TrainRecord", "TrainSettings", "Trainer", "train"),
+    "upcycling": ("upcycle",),
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted([*_NAMES, "__version__"])

@@ -170,18 +170,27 @@ def _cell(value: Any) -> str:
         return ", ".join(f"{name}={default}" for name, default in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
     return str(value)
 
 
 @cli.command()
-def routers(json_output: Json = False) -> None:
+def routers(
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Check which routers and drop policies look ahead.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
     """List the routers with their options and sources.
 
-    Example: moe routers --json
+    Example: moe routers --probe
     """
+    from .lab.causality import causality_rows
     from .lab.registry import router_rows
 
-    _print_registry(router_rows(), json_output)
+    rows = [asdict(row) for row in causality_rows()] if probe else router_rows()
+    _print_registry(rows, json_output)
 
 
 @cli.command()

@@ -11,7 +11,7 @@ import numpy as np
 from . import kernels
 from .capacity import NO_LIMIT, Capacity
 from .dense import dense_backward, dense_forward
-from .errors import FLOATS, check_array, check_choice, check_int
+from .errors import FLOATS, check_array, check_choice, check_float, check_int
 from .experts import ACTIVATIONS, dense_name, expert_flops, init_experts, up_name
 from .routers import Router, make_router
 from .routing import Routing
@@ -92,6 +92,7 @@ class MoELayer:
         seed: int = 0,
         dtype: str = "float32",
         capacity: Capacity | None = None,
+        gate_scale: float = 1.0,
     ) -> MoELayer:
         """Make a layer with fresh weights.
 
@@ -113,6 +114,8 @@ class MoELayer:
             'float32' or 'float64'.
         capacity
             Limit per expert; without one nothing is dropped.
+        gate_scale
+            Factor on the gate's initial spread; Switch's init scale of 0.1, a variance, is 0.316.
 
         Raises
         ------
@@ -124,6 +127,7 @@ class MoELayer:
         check_int("n_experts", n_experts, 1)
         check_int("n_shared", n_shared, 0)
         check_int("seed", seed, 0)
+        check_float("gate_scale", gate_scale, 0.0)
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("dtype", np.dtype(dtype).name, FLOATS)
         if isinstance(router, str):
@@ -132,10 +136,13 @@ class MoELayer:
         if not isinstance(router, Router):
             raise ValueError(f"router: got {router!r}, allowed is a registry name or a Router")
         router.check(n_experts)
+        (capacity or NO_LIMIT).check(router, n_experts)
         rng = np.random.default_rng(seed)
         n_computing = n_experts - len(router.specials)
         check_int("n_experts", n_experts, len(router.specials) + 1, None, "one must compute")
         made = router.init_params(d_model, n_experts, rng)
+        if "gate_DE" in made:
+            made["gate_DE"] *= gate_scale
         made |= init_specials(router.specials, d_model, rng)
         params: Arrays = {name: array.astype(dtype) for name, array in made.items()}
         params |= init_experts(rng, n_computing, d_model, d_expert, activation, dtype)
@@ -380,7 +387,7 @@ class MoELayer:
                 "previous_NE", previous_NE, (len(x_ND), self.n_experts), finite=False
             )
         routing = self.router.choose(made["logits_NE"], rng=rng, token_ids=token_ids, **state)
-        return self.capacity.apply(routing, rng), x_gate_ND, perturb_ND
+        return self.capacity.apply(routing, rng, self.router), x_gate_ND, perturb_ND
 
 
 def _slot_plan(n_slots: int, n_experts: int) -> kernels.Plan:

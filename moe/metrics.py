@@ -96,6 +96,25 @@ def unserved_tokens(routing: Routing) -> float:
     return float((~served_N).mean()) if routing.n_tokens else 0.0
 
 
+def padding_waste(load_E: np.ndarray, limit: int = 0) -> float:
+    """Share of computed rows that hold no token: 1 - sum c_i / (E C).
+
+    With arrays of fixed size each expert computes C rows whatever its load. The layers here
+    compute kept rows only, and waste nothing.
+
+    Parameters
+    ----------
+    load_E
+        Assignments kept, per expert; or per device, where that is what has a limit.
+    limit
+        C, as from `Capacity.limit`. The largest load, if that is more: what it takes to drop
+        nothing.
+    """
+    load_E = _counts(load_E)
+    rows = load_E.size * max(check_int("limit", limit, 0), load_E.max())
+    return float(1 - load_E.sum() / rows) if rows else 0.0
+
+
 def router_confidence(scores_NE: np.ndarray) -> float:
     """Mean over tokens of the entropy of its scores in nats: 0 if sure, ln E if undecided."""
     return float(_entropy(_shares(scores_NE)).mean())

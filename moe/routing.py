@@ -35,6 +35,9 @@ class Routing:
         What the router's backward needs beside these.
     n_special
         How many of the pool's last experts compute (nearly) nothing; see `moe.specials`.
+    asked_A
+        Experts asked for, if capacity sent some assignments elsewhere: `expert_A` is then where
+        they went. None if every assignment is at the expert it asked for.
     dispatch_NS, combine_NS
         Soft MoE only: each of S slots is a mix of all tokens, each token a mix of all slots;
         slots belong to experts in order, S / E each. The list then holds every pair, with the
@@ -55,6 +58,7 @@ class Routing:
     dispatch_NS: np.ndarray | None = None
     combine_NS: np.ndarray | None = None
     n_special: int = 0
+    asked_A: np.ndarray | None = None
 
     @classmethod
     def from_choices(
@@ -105,12 +109,18 @@ class Routing:
     @cached_property
     def proposed_load(self) -> np.ndarray:
         """Assignments asked for before capacity, per expert, (E,) int64."""
-        return np.bincount(self.expert_A, minlength=self.n_experts)
+        asked_A = self.expert_A if self.asked_A is None else self.asked_A
+        return np.bincount(asked_A, minlength=self.n_experts)
 
     @property
     def dropped(self) -> int:
         """Number of assignments that capacity dropped."""
         return int(self.n_assignments - self.kept_A.sum())
+
+    @property
+    def rerouted(self) -> int:
+        """Number of assignments that went to another expert than the one they asked for."""
+        return 0 if self.asked_A is None else int((self.expert_A != self.asked_A).sum())
 
     def combine(self) -> np.ndarray:
         """Dense weights of the kept assignments, (N, E): y = combine() @ experts(x)."""

@@ -52,7 +52,7 @@ class TrainSettings:
     n_shared: int = option(0, "Shared experts, which every token uses.")
     activation: str = option("swiglu", "What an expert computes: swiglu, gelu or relu.")
     capacity_factor: float | None = option(None, "Room per expert over the fair share.")
-    drop: str = option("none", "Who is dropped when an expert is full: order, score or none.")
+    drop: str = option("none", f"How places are given out: {', '.join(DROP_POLICIES)}.")
     steps: int = option(300, "Training steps.")
     batch: int = option(1024, "Tokens per step.")
     context: int = option(6, "Bytes of text that the model sees.")
@@ -83,7 +83,7 @@ class TrainSettings:
         if (self.capacity_factor is None) != (self.drop == "none"):
             raise ValueError(
                 f"drop: got {self.drop!r} with capacity_factor {self.capacity_factor}, allowed is "
-                "'order' or 'score' with a capacity_factor, or neither"
+                "'none' without a capacity_factor, or another policy with one"
             )
         fit = [name for name in ROUTERS if suits(self.balance, name)]
         if self.router not in fit:
@@ -91,6 +91,7 @@ class TrainSettings:
                 f"balance: got {self.balance!r} with router {self.router!r}, allowed is "
                 f"it with one of {', '.join(fit)}"
             )
+        self.make_capacity().check(self.make_router(), self.n_experts)
 
     def make_router(self) -> Router:
         """Return the router that these settings name."""

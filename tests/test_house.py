@@ -26,6 +26,7 @@ FLOORS = {
     "moe.dense": 3,
     "moe.layer": 3,
     "moe.metrics": 3,
+    "moe.upcycling": 3,
     "moe.checkpoints": 4,
     "moe.data": 4,
     "moe.training": 4,

@@ -29,6 +29,8 @@ class Router(ABC):
         False if a future token can change an earlier token's routing.
     scored
         False if a routing has no score per token and expert for a balance loss to act on.
+    reroutable
+        True if `weigh` can weigh any experts that a token is sent to.
     straight_through
         True if its gradient is, by its paper, an estimate and not the derivative.
     projections
@@ -47,6 +49,7 @@ class Router(ABC):
     formula: ClassVar[str] = ""
     causal: ClassVar[bool] = True
     scored: ClassVar[bool] = True
+    reroutable: ClassVar[bool] = False
     straight_through: ClassVar[bool] = False
     projections: ClassVar[tuple[str, ...]] = ("gate",)
     choice_params: ClassVar[tuple[str, ...]] = ()
@@ -136,6 +139,13 @@ class Router(ABC):
     @abstractmethod
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits, (N, E), given the gradient at the weights, (A,)."""
+
+    def weigh(self, routing: Routing) -> np.ndarray:
+        """Weights, (A,), of the experts that assignments went to; for reroutable routers.
+
+        Where they went to the experts that `choose` chose, these are its weights.
+        """
+        raise NotImplementedError
 
     def backward_slots(
         self, routing: Routing, ddispatch_NS: np.ndarray, dcombine_NS: np.ndarray

@@ -29,6 +29,7 @@ class GroupLimited(Router):
 
     score: ClassVar[str]
     group_score_of: ClassVar[int]
+    reroutable: ClassVar[bool] = True
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     k: int = 2
@@ -67,17 +68,25 @@ class GroupLimited(Router):
         logits_NE = self._check_logits(logits_NE)
         scores_NE = make_scores(logits_NE, self.score)
         expert_NK = self.select(biased(scores_NE, select_bias_E), token_ids)
-        chosen_NK = gather(scores_NE, expert_NK)
-        weight_NK = normalize(chosen_NK) if self.renormalize else chosen_NK
         return Routing.from_choices(
             expert_NK,
-            weight_NK * weight_NK.dtype.type(self.scale),
+            self._weights(scores_NE, expert_NK),
             logits_NE.shape[1],
             logits_NE=logits_NE,
             scores_NE=scores_NE,
             score=self.score,
             n_special=len(self.specials),
         )
+
+    def _weights(self, scores_NE: np.ndarray, expert_NK: np.ndarray) -> np.ndarray:
+        chosen_NK = gather(scores_NE, expert_NK)
+        weight_NK = normalize(chosen_NK) if self.renormalize else chosen_NK
+        return weight_NK * weight_NK.dtype.type(self.scale)
+
+    def weigh(self, routing: Routing) -> np.ndarray:
+        """Weights of the experts that assignments went to; see `Router.weigh`."""
+        assert routing.scores_NE is not None
+        return self._weights(routing.scores_NE, choices(routing)).reshape(-1)
 
     def select(self, selection_NE: np.ndarray, token_ids: np.ndarray | None) -> np.ndarray:
         """Chosen experts, (N, K): the best selection scores inside the best groups."""

@@ -37,6 +37,7 @@ class Switch(Router):
     name: ClassVar[str] = "switch"
     title: ClassVar[str] = "Switch (top-1)"
     source: ClassVar[str] = "Switch Transformers, arXiv 2101.03961, section 2.1"
+    reroutable: ClassVar[bool] = True
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     jitter: float = 1e-2
@@ -73,6 +74,11 @@ class Switch(Router):
             scores_NE=scores_NE,
             score="softmax",
         )
+
+    def weigh(self, routing: Routing) -> np.ndarray:
+        """Probabilities of the experts that assignments went to; see `Router.weigh`."""
+        assert routing.scores_NE is not None
+        return gather(routing.scores_NE, choices(routing)).reshape(-1)
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""

@@ -54,6 +54,7 @@ class TopK(Router):
     name: ClassVar[str] = "topk"
     title: ClassVar[str] = "Top-k token choice"
     source: ClassVar[str] = "Mixtral, arXiv 2401.04088, section 2.1"
+    reroutable: ClassVar[bool] = True
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     k: int = 2
@@ -96,10 +97,9 @@ class TopK(Router):
             # Scores rise with logits, and logits still differ where scores round to 0 or 1.
             selection_NE = logits_NE
         expert_NK = kernels.topk(selection_NE, self.k)
-        weight_NK = self._weights(logits_NE, scores_NE, expert_NK)
         return Routing.from_choices(
             expert_NK,
-            weight_NK * weight_NK.dtype.type(self.scale),
+            self._weights(logits_NE, scores_NE, expert_NK),
             logits_NE.shape[1],
             logits_NE=logits_NE,
             scores_NE=scores_NE,
@@ -114,9 +114,17 @@ class TopK(Router):
     ) -> np.ndarray:
         if self._over_chosen():
             # Softmax over the chosen logits equals renormalised scores and never divides 0 by 0.
-            return np.asarray(kernels.softmax(gather(logits_NE, expert_NK)))
-        chosen_NK = gather(scores_NE, expert_NK)
-        return normalize(chosen_NK) if self.renormalize else chosen_NK
+            weight_NK = np.asarray(kernels.softmax(gather(logits_NE, expert_NK)))
+        else:
+            weight_NK = gather(scores_NE, expert_NK)
+            weight_NK = normalize(weight_NK) if self.renormalize else weight_NK
+        return weight_NK * weight_NK.dtype.type(self.scale)
+
+    def weigh(self, routing: Routing) -> np.ndarray:
+        """Weights of the experts that assignments went to; see `Router.weigh`."""
+        assert routing.logits_NE is not None and routing.scores_NE is not None
+        weight_NK = self._weights(routing.logits_NE, routing.scores_NE, choices(routing))
+        return weight_NK.reshape(-1)
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
