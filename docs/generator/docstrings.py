@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.MULTILINE)
 ENTRY = re.compile(r"^(\w+(?:, \w+)*)\n((?:(?: +.*)?(?:\n|$))+)", re.MULTILINE)
@@ -59,9 +60,9 @@ def of_class(kind: type) -> Docstring:
     return Docstring(own.prose, parameters, own.example)
 
 
-def of_module(kind: type) -> str:
-    """First line of the docstring of the module that a class stands in."""
-    return parse(sys.modules[kind.__module__].__doc__).prose.partition("\n")[0]
+def module_prose(member: Any) -> str:
+    """Prose of the module that a class or function stands in."""
+    return parse(sys.modules[member.__module__].__doc__).prose
 
 
 def values_of(meaning: str) -> dict[str, str]:

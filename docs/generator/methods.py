@@ -19,7 +19,7 @@ from moe.lab.methods import (
 )
 from moe.training import suits
 
-from .docstrings import Docstring, of_class, of_module, to_cell, to_markdown
+from .docstrings import Docstring, module_prose, of_class, to_cell, to_markdown
 
 MADE = "<!-- Made by `make pages` from {source}: edit there. -->"
 NO_BALANCE = "none"
@@ -60,7 +60,8 @@ def lead(method: type[Any]) -> str:
     """
     registry = {**moe.ROUTERS, **moe.BALANCERS}
     alone = [m for m in registry.values() if m.__module__ == method.__module__] == [method]
-    text = of_module(method) if alone else of_class(method).prose.partition("\n")[0]
+    prose = module_prose(method) if alone else of_class(method).prose
+    text = prose.partition("\n")[0]
     _, colon, words = text.partition(": ")
     if alone and colon:  # the page's title has said the name
         text = words[0].upper() + words[1:]
@@ -220,7 +221,9 @@ def index_page() -> str:
                 f"{len(routers)} routers decide which experts a token goes to; {len(balancers)} "
                 "balancers keep the load even; a [capacity](capacity.md) says who gets in where "
                 "experts are full. The [ablation](../ablation.md) trains them on the same text and "
-                "seed.",
+                "seed. A method is *causal* if no later token can change where an earlier one goes; "
+                "a [probe](causality.md) checks it. How libraries scale the auxiliary loss has "
+                "[its own table](scales.md).",
                 "## Routers",
                 table(["Router", "In one line", "Causal"], routers),
                 "## Balancers",

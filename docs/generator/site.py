@@ -11,7 +11,15 @@ from moe.capacity import DROP_POLICIES
 from moe.charts.figure import Figure
 
 from .methods import KINDS, index_page, method_page
-from .tables import HERE, RESULTS, ablation_page, capacity_page, policy_figure
+from .tables import (
+    HERE,
+    RESULTS,
+    ablation_page,
+    capacity_page,
+    causality_page,
+    policy_figure,
+    scales_page,
+)
 
 METHODS = "methods"
 DESC = re.compile(r"<desc>(.*?)</desc>", re.DOTALL)
@@ -37,6 +45,8 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[f"{METHODS}/capacity.md"] = capacity_page(
         {drop: alts[f"{METHODS}/capacity-{drop}.svg"] for drop in DROP_POLICIES}
     )
+    made[f"{METHODS}/causality.md"] = causality_page()
+    made[f"{METHODS}/scales.md"] = scales_page()
     made["ablation.md"] = ablation_page()
     return made
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from moe.balance.aux import SCALES
 from moe.capacity import DROP_POLICIES, Capacity
 from moe.charts.figure import Figure
 from moe.charts.methods import assignment
 from moe.lab.ablation import WORSE, read, table_rows, words
+from moe.lab.causality import ProbeSettings, causality_rows
 from moe.lab.methods import cap_common, common_batch
 
-from .docstrings import of_class, to_markdown, values_of
+from .docstrings import module_prose, of_class, to_markdown, values_of
 from .methods import MADE, example_section, link, options_section, table
 
 HERE = Path(__file__).resolve().parent.parent
@@ -46,6 +48,57 @@ def capacity_page(alts: dict[str, str]) -> str:
             "Causal." if causal else "Not causal: a later token can displace an earlier one.",
             f"![{to_markdown(alts[drop])}](capacity-{drop}.svg)",
         ]
+    return "\n\n".join(parts) + "\n"
+
+
+def causality_page() -> str:
+    """Return the table of what methods claim of the future, and what the probe finds."""
+    rows = causality_rows()
+    settings = ProbeSettings()
+    cells = [
+        [
+            row.kind,
+            link("routers", row.name, up="")
+            if row.kind == "router"
+            else f"[`{row.name}`](capacity.md#{row.name})",
+            "yes" if row.claims else "no",
+            "yes" if row.found else "no",
+            f"{row.changed:.0%}",
+        ]
+        for row in rows
+    ]
+    found = [row for row in rows if not row.found]
+    parts = [
+        MADE.format(source="moe/lab/causality.py"),
+        "# Does the future change the past?",
+        to_markdown(module_prose(causality_rows)),
+        f"Here {settings.n_early} tokens stay and the {settings.n_future} after them change, with "
+        f"{settings.n_experts} experts. {len(found)} of {len(rows)} methods let the future in; "
+        f"{sum(row.claims != row.found for row in rows)} behave otherwise than they claim.",
+        table(["Kind", "Method", "Claims causal", "Found causal", "Tokens changed"], cells),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def scales_page() -> str:
+    """Return the published scales of the auxiliary loss, with their values at uniform load."""
+    ks = (1, 2, 8)
+    cells = [
+        [f"`{name}`", *(f"{scale.at_uniform(k):g}" for k in ks), to_markdown(scale.source)]
+        for name, scale in SCALES.items()
+    ]
+    parts = [
+        MADE.format(source="moe/balance/aux.py"),
+        f"# One loss, {len(SCALES)} scales",
+        "The auxiliary loss of " + link("balancers", "aux", up="") + " multiplies each expert's "
+        "share of the choices, f, with the mean of its probability, P. Publications count f "
+        "differently, so that the same coefficient means different strengths. The table gives "
+        "the value at uniform load for a coefficient of 1.",
+        table(["Scale", *(f"k = {k}" for k in ks), "Source"], cells),
+        "As their sources write them, T tokens, E experts and k choices a token:",
+    ]
+    for name, scale in SCALES.items():
+        parts.append(f"`{name}`\n\n```math\n{scale.wording}\n```")
     return "\n\n".join(parts) + "\n"
 
 

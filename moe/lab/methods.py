@@ -67,5 +67,5 @@ def short_run(router: str, balance: str, **options: Any) -> Run:
 
 
 def cap_common(drop: str) -> Routing:
-    """Route the common batch by top-k with room for the fair share only."""
-    return route_common("topk", Capacity(1.0, drop))
+    """Route the common batch by top-k with room for the fair share only, as four sequences."""
+    return route_common("topk", Capacity(1.0, drop, sequence_length=N_TOKENS // 4))
