@@ -221,8 +221,8 @@ def index_page() -> str:
                 f"{len(routers)} routers decide which experts a token goes to; {len(balancers)} "
                 "balancers keep the load even; a [capacity](capacity.md) says who gets in where "
                 "experts are full. The [ablation](../ablation.md) trains them on the same text and "
-                "seed. A method is *causal* if no later token can change where an earlier one goes; "
-                "a [probe](causality.md) checks it. How libraries scale the auxiliary loss has "
+                "seed. A method is *causal* if no later token can change where an earlier one "
+                "goes; a [probe](causality.md) checks it. How libraries scale the auxiliary loss has "
                 "[its own table](scales.md).",
                 "## Routers",
                 table(["Router", "In one line", "Causal"], routers),
