@@ -213,22 +213,17 @@ def index_page() -> str:
         [link("balancers", name, to_markdown(balancer.title), up=""), lead(balancer)]
         for name, balancer in moe.BALANCERS.items()
     ]
-    return (
-        "\n\n".join(
-            [
-                MADE.format(source="the registries"),
-                "# Methods",
-                f"{len(routers)} routers decide which experts a token goes to; {len(balancers)} "
-                "balancers keep the load even; a [capacity](capacity.md) says who gets in where "
-                "experts are full. The [ablation](../ablation.md) trains them on the same text and "
-                "seed. A method is *causal* if no later token can change where an earlier one "
-                "goes; a [probe](causality.md) checks it. How libraries scale the auxiliary loss has "
-                "[its own table](scales.md).",
-                "## Routers",
-                table(["Router", "In one line", "Causal"], routers),
-                "## Balancers",
-                table(["Balancer", "In one line"], balancers),
-            ]
-        )
-        + "\n"
-    )
+    parts = [
+        MADE.format(source="moe/routers and moe/balance"),
+        "# Methods",
+        f"{len(routers)} routers decide which experts a token goes to; {len(balancers)} balancers "
+        "keep the load even; a [capacity](capacity.md) says who gets in where experts are full. "
+        "The [ablation](../ablation.md) trains them on the same text and seed. A method is "
+        "*causal* if no later token can change where an earlier one goes; a [probe](causality.md) "
+        "checks it. How libraries scale the auxiliary loss has [its own table](scales.md).",
+        "## Routers",
+        table(["Router", "In one line", "Causal"], routers),
+        "## Balancers",
+        table(["Balancer", "In one line"], balancers),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from moe.balance.aux import SCALES
@@ -35,7 +36,11 @@ def capacity_page(alts: dict[str, str]) -> str:
     ]
     if doc.example:
         parts.append(example_section(doc))
-    parts.append(options_section(Capacity, doc))
+    # Its values have the section below to themselves.
+    drop = doc.parameters["drop"].partition("\n")[0].rstrip(":") + "; see the policies below."
+    parts.append(
+        options_section(Capacity, replace(doc, parameters=doc.parameters | {"drop": drop}))
+    )
     parts.append(
         "## Policies\n\nThe pictures show one batch of 32 tokens (synthetic, in order of kind), "
         "routed by top-k with room for the fair share only. Hollow marks were dropped."

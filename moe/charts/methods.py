@@ -68,7 +68,7 @@ def assignment(
     changes = [] if kind_N is None else (np.flatnonzero(np.diff(kind_N)) + 1).tolist()
     picture = _marks(routing.n_tokens, names) | _bars(names, float(proposed_E.max()), ink)
     spoken = ", ".join(f"{row['expert']}: {row['label']}" for row in loads)
-    dropped = f" {routing.dropped} were dropped." if routing.dropped else ""
+    dropped = f" Dropped: {_dropped_words(routing)}." if routing.dropped else ""
     return Figure(
         title,
         alt.vconcat(picture),
@@ -81,6 +81,16 @@ def assignment(
             "fair": [{"fair": fair}],
             "kinds": [{"at": at} for at in changes],
         },
+    )
+
+
+def _dropped_words(routing: Routing) -> str:
+    """Return which tokens each expert turned away, in words."""
+    lost_A = ~routing.kept_A
+    token_A, expert_A = routing.token_A[lost_A], routing.expert_A[lost_A]
+    return "; ".join(
+        f"of expert {e} tokens {', '.join(map(str, sorted(token_A[expert_A == e].tolist())))}"
+        for e in np.unique(expert_A)
     )
 
 
@@ -190,8 +200,8 @@ def cure(title: str, without: Run, treated: Run) -> Figure:
         start = panel.runs[WITHOUT][0][1]
         ends = {name: _end(series) for name, series in panel.runs.items()}
         spoken.append(
-            f"{panel.title}{panel.unit} starts at {start:.2f} and ends at "
-            f"{ends[WITHOUT]:.2f} {WITHOUT}, at {ends[WITH]:.2f} {WITH} it."
+            f"{panel.title}{panel.unit}: {start:.2f} at first, at the end {ends[WITHOUT]:.2f} "
+            f"{WITHOUT} and {ends[WITH]:.2f} {WITH} it."
         )
     return Figure(
         title,
