@@ -6,6 +6,7 @@ MathML themselves, so the site loads no script and asks no other server for one.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import moe
@@ -59,6 +60,7 @@ def mathml(source: str) -> str:
 
     for there, here in REWORDED.items():
         source = source.replace(there, here)
+    source = re.sub(r"\\mathcal ([A-Z])", r"\\mathcal{\1}", source)
     made = convert(source, display="block")
     for there, here in LEFT_OVER.items():
         made = made.replace(there, here)

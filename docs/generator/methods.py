@@ -23,6 +23,11 @@ from .docstrings import Docstring, module_prose, of_class, to_cell, to_markdown
 
 MADE = "<!-- Made by `make pages` from {source}: edit there. -->"
 NO_BALANCE = "none"
+LATEX_LINES = {
+    r"\begin{aligned}": "\\begin{aligned}\n",
+    r"\\": "\\\\\n",
+    r"\end{aligned}": "\n\\end{aligned}",
+}
 NUMBER = re.compile(r"-?[\d,.]+%?")
 Registry = dict[str, type[Any]]
 
@@ -46,6 +51,13 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     ]
     lines = [head, ["---:" if number else "---" for number in numbers], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def math_block(latex: str) -> str:
+    """Return LaTeX as GitHub and the site render it, a line of formula a line of text."""
+    for mark, lines in LATEX_LINES.items():
+        latex = latex.replace(mark, lines)
+    return f"```math\n{latex.strip()}\n```"
 
 
 def link(folder: str, name: str, text: str = "", up: str = "../") -> str:
@@ -178,7 +190,7 @@ def method_page(kind: Kind, name: str, alt: str) -> str:
     if to_markdown(doc.prose) != lead(method):
         parts.append(to_markdown(doc.prose))
     if method.formula:
-        parts.append(f"## Formula\n\n```math\n{method.formula.strip()}\n```")
+        parts.append(f"## Formula\n\n{math_block(method.formula)}")
     parts.append(f"## Picture\n\n![{to_markdown(alt)}]({name}.svg)\n\n{kind.figure_words}")
     if doc.example:
         parts.append(example_section(doc))

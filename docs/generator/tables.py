@@ -14,7 +14,7 @@ from moe.lab.causality import ProbeSettings, causality_rows
 from moe.lab.methods import cap_common, common_batch
 
 from .docstrings import module_prose, of_class, to_markdown, values_of
-from .methods import MADE, example_section, link, options_section, table
+from .methods import MADE, example_section, link, math_block, options_section, table
 
 HERE = Path(__file__).resolve().parent.parent
 RESULTS = HERE / "ablation.jsonl"
@@ -94,16 +94,16 @@ def scales_page() -> str:
     ]
     parts = [
         MADE.format(source="moe/balance/aux.py"),
-        f"# One loss, {len(SCALES)} scales",
+        "# Scales of the auxiliary loss",
         "The auxiliary loss of " + link("balancers", "aux", up="") + " multiplies each expert's "
         "share of the choices, f, with the mean of its probability, P. Publications count f "
         "differently, so that the same coefficient means different strengths. The table gives "
         "the value at uniform load for a coefficient of 1.",
-        table(["Scale", *(f"k = {k}" for k in ks), "Source"], cells),
+        table(["Scale", *(f"k\u00a0=\u00a0{k}" for k in ks), "Source"], cells),
         "As their sources write them, T tokens, E experts and k choices a token:",
     ]
     for name, scale in SCALES.items():
-        parts.append(f"`{name}`\n\n```math\n{scale.wording}\n```")
+        parts.append(f"`{name}`\n\n{math_block(scale.wording)}")
     return "\n\n".join(parts) + "\n"
 
 
