@@ -88,9 +88,10 @@ class Capacity:
     def causal(self) -> bool:
         """False if a later token, by its content, can change what an earlier one gets.
 
-        By position it cannot: a token stands only behind earlier ones. That holds for a given
-        number of assignments: the limit follows their number, so it grows when tokens are
-        appended, or when a router without a fixed k lists more experts for later tokens.
+        By position it cannot: a token stands only behind earlier ones ('random' without an rng
+        is by position too). That holds for a given number of assignments: the limit follows
+        their number, so it grows when tokens are appended, or when a router without a fixed k
+        lists more experts for later tokens.
         """
         return self.drop in CAUSAL_POLICIES
 

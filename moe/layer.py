@@ -108,10 +108,8 @@ class MoELayer:
             Shared experts of width F, applied to every token.
         activation
             'swiglu', 'gelu' or 'relu'.
-        seed
-            Same seed, same bits.
-        dtype
-            'float32' or 'float64'.
+        seed, dtype
+            Same seed, same bits; 'float32' or 'float64'.
         capacity
             Limit per expert; without one nothing is dropped.
         gate_scale

@@ -13,7 +13,7 @@ from .experts import n_matrices, up_name
 from .layer import MoELayer
 from .routers import Router
 
-PROBES = 256
+PROBES = 1024
 
 
 def upcycle(
@@ -47,7 +47,7 @@ def upcycle(
         columns ("virtual groups"), so that a token chooses each slice equally often.
     exact
         False takes routers without such a constant too, and divides by the mean sum over standard
-        normal tokens: the layer then starts near the dense one, not at it.
+        normal tokens: the weights then sum to one on average only, and the function differs.
 
     Raises
     ------

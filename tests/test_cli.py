@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import moe
+from moe.capacity import DROP_POLICIES
 
 SMALL = ["--steps", "4", "--batch", "64", "--d-model", "16", "--d-expert", "8"]
 
@@ -57,6 +58,12 @@ def test_registries(command: str, registry: dict) -> None:
     assert all(row["source"] and row["title"] for row in rows)
     text = run(command, COLUMNS="200").stdout
     assert all(name in text for name in registry)
+
+
+def test_the_probe_lists_routers_and_drop_policies() -> None:
+    rows = json.loads(run("routers", "--probe", "--json").stdout)
+    assert [row["name"] for row in rows] == [*moe.ROUTERS, *DROP_POLICIES]
+    assert all(row["claims"] == row["found"] for row in rows)
 
 
 @pytest.mark.parametrize("command", ["app", "train", "routers", "balancers", "bench"])

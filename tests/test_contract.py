@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import moe
 from moe.balance import affinity
-from moe.capacity import DROP_POLICIES, Capacity
 from moe.training import suits
 from tests.gradients import worst_error
 
@@ -83,19 +82,6 @@ def test_registry_entry_names_itself(name: str) -> None:
     assert isinstance(router.causal, bool)
     assert dataclasses.is_dataclass(router) and router.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert "Examples\n    --------" in (router.__doc__ or "")
-
-
-@pytest.mark.parametrize("name", ROUTERS)
-def test_a_causal_router_does_not_look_ahead(name: str, rng: np.random.Generator) -> None:
-    router = moe.make_router(name)
-    logits_NE = rng.standard_normal((30, 8))
-    changed_NE = logits_NE.copy()
-    changed_NE[20:] = rng.standard_normal((10, 8)) * 5
-    before, after = router.choose(logits_NE), router.choose(changed_NE)
-    early = [r.combine()[:20] for r in (before, after)]
-    if before.dispatch_NS is not None and after.dispatch_NS is not None:
-        early = [r.dispatch_NS[:20] for r in (before, after)]
-    assert np.array_equal(*early) == router.causal
 
 
 @pytest.mark.parametrize("name", [n for n in ROUTERS if not moe.ROUTERS[n].straight_through])
@@ -222,47 +208,3 @@ def test_balancer_names_itself(name: str) -> None:
 def test_affinities_sum_to_one(router: str, rng: np.random.Generator) -> None:
     p_NE = affinity(moe.make_router(router).choose(rng.standard_normal((9, 5))))
     assert np.allclose(p_NE.sum(axis=1), 1)
-
-
-@pytest.mark.parametrize("drop", DROP_POLICIES)
-@given(
-    n=st.integers(0, 60),
-    e=st.integers(2, 10),
-    factor=st.sampled_from([0.1, 0.5, 1.0, 1.25, 8.0]),
-    seed=st.integers(0, 99),
-)
-@settings(max_examples=40, deadline=None)
-def test_capacity_keeps_the_limit_and_conserves(
-    drop: str, n: int, e: int, factor: float, seed: int
-) -> None:
-    capacity = Capacity(factor, drop)
-    free = moe.make_router("topk").choose(np.random.default_rng(seed).standard_normal((n, e)))
-    capped = capacity.apply(free)
-    check_routing(capped, n, e)
-    if drop == "none":
-        assert capped.dropped == 0
-        return
-    limit = int(np.ceil(2 * n / e * factor))
-    assert capacity.limit(free) == limit
-    assert np.array_equal(capped.load, np.minimum(free.proposed_load, limit))
-    assert np.array_equal(capped.proposed_load, free.proposed_load)
-    for expert in range(e):
-        mine = np.flatnonzero(free.expert_A == expert)
-        key = mine if drop == "order" else sorted(mine, key=lambda a: (-free.weight_A[a], a))
-        assert set(np.flatnonzero(capped.kept_A & (free.expert_A == expert))) == set(
-            np.asarray(key)[:limit].tolist()
-        )
-
-
-@pytest.mark.parametrize("drop", ["order", "score"])
-def test_capacity_says_whether_it_looks_ahead(drop: str) -> None:
-    logits_NE = np.zeros((10, 4))
-    logits_NE[:, 0] = np.linspace(1, 2, 10)  # later tokens want expert 0 more
-    router, capacity = moe.make_router("switch"), Capacity(1.0, drop)
-
-    def early(logits: np.ndarray) -> np.ndarray:
-        return capacity.apply(router.choose(logits)).kept_A[:5]
-
-    changed_NE = logits_NE.copy()
-    changed_NE[5:, 0] = -1  # the future no longer competes
-    assert np.array_equal(early(logits_NE), early(changed_NE)) == capacity.causal

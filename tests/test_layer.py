@@ -49,7 +49,7 @@ def test_the_layer_equals_its_definition(
 ) -> None:
     """y = sum_e combine[n, e] f_e(x) + shared(x), every expert written out."""
     k = data.draw(st.integers(1, e))
-    capacity = data.draw(st.sampled_from([None, Capacity(0.5, "order"), Capacity(0.7, "score")]))
+    capacity = data.draw(st.sampled_from([None, Capacity(0.5, "order"), Capacity(0.7, "reroute")]))
     layer = moe.MoELayer.init(
         d, f, e, k=k, n_shared=shared, activation=activation, seed=seed, dtype="float64",
         capacity=capacity,
