@@ -18,12 +18,15 @@ Arrays = dict[str, np.ndarray]
 
 
 def init_specials(kinds: Sequence[str], d_model: int, rng: np.random.Generator) -> Arrays:
-    """Fresh parameters of the constant experts: vectors v (Z, D), mixing maps (Z, D, 2)."""
+    """Fresh parameters of the constant experts: vectors v (Z, D), mixing maps (Z, D, 2).
+
+    v is N(0, 1), as in the authors' moe_plus_plus_layer.py.
+    """
     n_constant = list(kinds).count("constant")
     if not n_constant:
         return {}
     return {
-        "constant_ZD": rng.standard_normal((n_constant, d_model)) / np.sqrt(d_model),
+        "constant_ZD": rng.standard_normal((n_constant, d_model)),
         "constant_mix_ZD2": rng.standard_normal((n_constant, d_model, 2)) / np.sqrt(d_model),
     }
 

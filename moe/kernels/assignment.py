@@ -32,67 +32,96 @@ def balanced_assignment_oracle(score_NE: np.ndarray) -> np.ndarray:
 
 
 @njit
-def _set_cheapest_moves(e, score_NE, expert_N, inserted, move_EE, mover_EE):
-    """Row e of the moves: the token of expert e that loses least by going to each other expert."""
+def _enter(e, m, score_NE, token_EC, place_N, load_E, move_EE, mover_EE):
+    """Put token m into expert e, and let it offer its moves to the other experts."""
+    token_EC[e, load_E[e]] = m
+    place_N[m] = load_E[e]
+    load_E[e] += 1
     for f in range(score_NE.shape[1]):
-        move_EE[e, f] = np.inf
-    for m in range(inserted):
-        if expert_N[m] == e:
-            for f in range(score_NE.shape[1]):
-                loss = score_NE[m, e] - score_NE[m, f]
-                if f != e and loss < move_EE[e, f]:
+        loss = score_NE[m, e] - score_NE[m, f]
+        if f != e and loss < move_EE[e, f]:
+            move_EE[e, f] = loss
+            mover_EE[e, f] = m
+
+
+@njit
+def _leave(e, m, score_NE, token_EC, place_N, load_E, move_EE, mover_EE):
+    """Take token m out of expert e; others take over the moves that it offered."""
+    load_E[e] -= 1
+    last = token_EC[e, load_E[e]]
+    token_EC[e, place_N[m]] = last
+    place_N[last] = place_N[m]
+    for f in range(score_NE.shape[1]):
+        if f != e and mover_EE[e, f] == m:
+            move_EE[e, f] = np.inf
+            mover_EE[e, f] = -1
+            for c in range(load_E[e]):
+                other = token_EC[e, c]
+                loss = score_NE[other, e] - score_NE[other, f]
+                if loss < move_EE[e, f]:
                     move_EE[e, f] = loss
-                    mover_EE[e, f] = m
+                    mover_EE[e, f] = other
 
 
 @njit
 def _balanced_assignment(score_NE):
     # Successive shortest paths: each token enters by the chain of moves that costs least, so the
-    # assignment of those inside is always the best one.
+    # assignment of those inside is always the best one. Prices keep every move's cost, price of
+    # its start less price of its end included, from being negative: Dijkstra finds the chain.
+    # 16384 tokens, 128 experts: 0.02 s, skewed 0.3 s, scores of rank one 10 s.
     n_tokens, n_experts = score_NE.shape
     full = n_tokens // n_experts
     expert_N = np.full(n_tokens, -1, np.int32)
+    place_N = np.zeros(n_tokens, np.int64)
+    token_EC = np.zeros((n_experts, full + 1), np.int64)
     load_E = np.zeros(n_experts, np.int64)
     move_EE = np.full((n_experts, n_experts), np.inf)
-    mover_EE = np.zeros((n_experts, n_experts), np.int64)
+    mover_EE = np.full((n_experts, n_experts), -1, np.int64)
+    price_E = np.zeros(n_experts)
+    price_out = 0.0  # of a free place, wherever it is
     cost_E = np.empty(n_experts)
     before_E = np.empty(n_experts, np.int64)
+    done_E = np.empty(n_experts, np.bool_)
+    room = full
+    slack = 1e-13 * np.abs(score_NE).max()  # rounding must not pass for a gain: chains grow long
     for n in range(n_tokens):
+        if n == full * n_experts:
+            # Places that every expert must fill are taken; now one further place each.
+            room = full + 1
+            price_out = price_E.min()
         for e in range(n_experts):
-            cost_E[e] = -score_NE[n, e]
+            cost_E[e] = -score_NE[n, e] - price_E[e]
             before_E[e] = -1
-        for _ in range(n_experts):  # Bellman-Ford: moves may gain, but no cycle of them does
-            changed = False
-            for e in range(n_experts):
-                for f in range(n_experts):
-                    through = cost_E[e] + move_EE[e, f]
-                    if through < cost_E[f] - 1e-12 * (1 + abs(cost_E[f])):
-                        cost_E[f] = through
-                        before_E[f] = e
-                        changed = True
-            if not changed:
+            done_E[e] = False
+        end, cost_out = -1, np.inf
+        while True:
+            e = -1
+            for f in range(n_experts):
+                if not done_E[f] and (e < 0 or cost_E[f] < cost_E[e]):
+                    e = f
+            if e < 0 or cost_out <= cost_E[e]:
                 break
-        # Places that every expert must fill come first; then one further place each.
-        room = full if load_E.min() < full else full + 1
-        last = -1
+            done_E[e] = True
+            if load_E[e] < room and cost_E[e] + price_E[e] - price_out < cost_out:
+                end, cost_out = e, cost_E[e] + price_E[e] - price_out
+            for f in range(n_experts):
+                through = cost_E[e] + move_EE[e, f] + price_E[e] - price_E[f]
+                if not done_E[f] and through < cost_E[f] - slack:
+                    cost_E[f] = through
+                    before_E[f] = e
         for e in range(n_experts):
-            if load_E[e] < room and (last < 0 or cost_E[e] < cost_E[last]):
-                last = e
-        load_E[last] += 1
-        f = last
-        for _ in range(n_experts):  # walk the chain back, moving one token along each step
+            if done_E[e]:
+                price_E[e] += min(cost_E[e] - cost_out, 0.0)
+        f = end
+        while before_E[f] >= 0:  # walk the chain back, moving one token along each step
             e = before_E[f]
-            if e < 0:
-                break
-            expert_N[mover_EE[e, f]] = f
+            m = mover_EE[e, f]
+            _leave(e, m, score_NE, token_EC, place_N, load_E, move_EE, mover_EE)
+            _enter(f, m, score_NE, token_EC, place_N, load_E, move_EE, mover_EE)
+            expert_N[m] = f
             f = e
+        _enter(f, n, score_NE, token_EC, place_N, load_E, move_EE, mover_EE)
         expert_N[n] = f
-        f = last
-        for _ in range(n_experts + 1):
-            _set_cheapest_moves(f, score_NE, expert_N, n + 1, move_EE, mover_EE)
-            f = before_E[f]
-            if f < 0:
-                break
     return expert_N
 
 

@@ -18,8 +18,9 @@ from .choice import choices, gather, scatter
 class BaseLayers(Router):
     """Maximise the sum of scores with N / E tokens per expert; weight sigmoid(l); k = 1.
 
-    The assignment has no gradient; the weight has. It looks at the whole batch. If E does not
-    divide N, N mod E experts may take one token more.
+    The assignment has no gradient; the weight has. It looks at the whole batch, which the authors
+    shuffle over their workers first. If E does not divide N, N mod E experts may take one token
+    more. Published gates start orthogonal, with columns of length 0.1.
 
     Parameters
     ----------
@@ -37,6 +38,14 @@ class BaseLayers(Router):
     name: ClassVar[str] = "base"
     title: ClassVar[str] = "BASE layers"
     source: ClassVar[str] = "BASE layers, arXiv 2103.16716, section 3.1; fairseq base_layer.py"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"\ell &= x W \\"
+        r"a &= \operatorname*{arg\,max}_{a} \sum_t \ell_{t, a_t} \\"
+        r"&\phantom{=} \text{with } N / E \text{ tokens per expert} \\"
+        r"w_{a_t} &= \sigma(\ell_{t, a_t})"
+        r"\end{aligned}"
+    )
     causal: ClassVar[bool] = False
 
     balanced: bool = True
@@ -52,7 +61,7 @@ class BaseLayers(Router):
         """Assign each token to one expert; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
         if self.balanced:
-            expert_N1 = kernels.balanced_assignment(logits_NE.astype(np.float64))[:, None]
+            expert_N1 = kernels.balanced_assignment(_finite(logits_NE))[:, None]
         else:
             expert_N1 = kernels.topk(logits_NE, 1)
         scores_NE = make_scores(logits_NE, "sigmoid")
@@ -70,3 +79,12 @@ class BaseLayers(Router):
         weight_N1 = routing.weight_A[:, None]
         dchosen_N1 = dweight_A[:, None] * weight_N1 * (1 - weight_N1)
         return scatter(dchosen_N1, choices(routing), routing.n_experts)
+
+
+def _finite(logits_NE: np.ndarray) -> np.ndarray:
+    """Float64 scores, NaN and infinity replaced by the smallest number, as the authors do."""
+    score_NE = logits_NE.astype(np.float64)
+    good_NE = np.isfinite(score_NE)
+    if not good_NE.all():
+        score_NE[~good_NE] = score_NE[good_NE].min(initial=0.0)
+    return np.asarray(score_NE)

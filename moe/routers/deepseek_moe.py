@@ -13,7 +13,8 @@ class DeepSeekMoE(TopK):
     """Top-k of the softmax over all experts, weights not renormalised.
 
     Experts are cut to 1/m of their width and m times as many are chosen; shared experts
-    (`n_shared` of the layer) are beside them. 16B: 64 routed and 2 shared, k = 6.
+    (`n_shared` of the layer) are beside them. Published: 2B 63 routed and 1 shared, k = 7;
+    16B 64 routed and 2 shared, k = 6.
 
     Examples
     --------
@@ -26,5 +27,11 @@ class DeepSeekMoE(TopK):
     name: ClassVar[str] = "deepseek_moe"
     title: ClassVar[str] = "DeepSeekMoE"
     source: ClassVar[str] = "DeepSeekMoE, arXiv 2401.06066, equations 9-11"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"s &= \operatorname{softmax}(x W) \\"
+        r"w_e &= s_e, \quad e \in \operatorname{top}_k(s)"
+        r"\end{aligned}"
+    )
 
     renormalize: bool = False

@@ -21,7 +21,7 @@ class DeepSeekV2(GroupLimited):
     renormalize
         Divide the chosen probabilities by their sum.
     scale
-        Factor on the weights (DeepSeek-V2: 16; V2-Lite: 1).
+        Factor on the weights: 1 in the paper and in V2-Lite, 16 in DeepSeek-V2's configuration.
 
     Examples
     --------
@@ -35,6 +35,13 @@ class DeepSeekV2(GroupLimited):
     name: ClassVar[str] = "deepseek_v2"
     title: ClassVar[str] = "DeepSeek-V2"
     source: ClassVar[str] = "DeepSeek-V2, arXiv 2405.04434, section 2.2.2"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"s &= \operatorname{softmax}(x W), \quad G_d = \max_{e \in d} s_e \\"
+        r"T &= \operatorname{top}_k \{ s_e : e \in d,\ d \in \operatorname{top}_M(G) \} \\"
+        r"w_e &= \gamma \, s_e, \quad e \in T"
+        r"\end{aligned}"
+    )
     score: ClassVar[str] = "softmax"
     group_score_of: ClassVar[int] = 1
 

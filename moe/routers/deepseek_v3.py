@@ -24,7 +24,7 @@ class DeepSeekV3(GroupLimited):
     renormalize
         Divide the chosen affinities by their sum.
     scale
-        Factor on the weights (`routed_scaling_factor`).
+        Factor on the weights (`routed_scaling_factor`; DeepSeek-V3: 2.5).
 
     Examples
     --------
@@ -38,6 +38,14 @@ class DeepSeekV3(GroupLimited):
     name: ClassVar[str] = "deepseek_v3"
     title: ClassVar[str] = "DeepSeek-V3"
     source: ClassVar[str] = "DeepSeek-V3, arXiv 2412.19437, section 2.1.2"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"s &= \sigma(x W), \quad \hat s = s + b \\"
+        r"G_g &= \text{sum of the two largest } \hat s_e,\ e \in g \\"
+        r"T &= \operatorname{top}_k \{ \hat s_e : e \in g,\ g \in \operatorname{top}_M(G) \} \\"
+        r"w_e &= \gamma \, s_e \Big/ \sum_{j \in T} s_j, \quad e \in T"
+        r"\end{aligned}"
+    )
     score: ClassVar[str] = "sigmoid"
     group_score_of: ClassVar[int] = 2
 

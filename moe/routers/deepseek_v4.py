@@ -41,7 +41,14 @@ class DeepSeekV4(GroupLimited):
 
     name: ClassVar[str] = "deepseek_v4"
     title: ClassVar[str] = "DeepSeek-V4"
-    source: ClassVar[str] = "DeepSeek-V4 technical report, 2026, and flashinfer pull request 5211"
+    source: ClassVar[str] = "DeepSeek-V4 report, section 2.1; transformers modeling_deepseek_v4.py"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"s &= \sqrt{\operatorname{softplus}(x W)} \\"
+        r"T &= \operatorname{top}_k(s + b) \ \text{ or } \ \operatorname{table}[\text{token id}] \\"
+        r"w_e &= \gamma \, s_e \Big/ \sum_{j \in T} s_j, \quad e \in T"
+        r"\end{aligned}"
+    )
     score: ClassVar[str] = "sqrt_softplus"
     group_score_of: ClassVar[int] = 2
 

@@ -22,7 +22,8 @@ class DynMoE(Router):
     """Expert e runs where sigmoid(cos(x, w_e)) > sigmoid(theta_e); equal weights 1 / number.
 
     The step that selects has no gradient; it is passed straight through, to the scores and
-    thresholds of the experts that run, as in the authors' code.
+    thresholds of the experts that run, as in the authors' code (its DeepSpeed branch; the Tutel
+    branch multiplies cosines and thresholds by a learned temperature, 10 at first).
 
     Parameters
     ----------
@@ -41,6 +42,13 @@ class DynMoE(Router):
     name: ClassVar[str] = "dynmoe"
     title: ClassVar[str] = "DynMoE (top-any)"
     source: ClassVar[str] = "DynMoE, arXiv 2405.14297, section 3.1; its gate class GAMoEGateT"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"s_e &= \sigma\!\left(\frac{x \cdot w_e}{\lVert x \rVert \lVert w_e \rVert}\right) \\"
+        r"T &= \{ e : s_e > \sigma(\theta_e) \} \\"
+        r"w_e &= 1 / |T|, \quad e \in T"
+        r"\end{aligned}"
+    )
     straight_through: ClassVar[bool] = True
     choice_params: ClassVar[tuple[str, ...]] = ("threshold_E",)
 

@@ -26,7 +26,7 @@ class ExpertChoice(Router):
     Parameters
     ----------
     factor
-        c, the mean number of experts per token.
+        c, the mean number of experts per token (published: 2, also 1).
 
     Examples
     --------
@@ -40,6 +40,13 @@ class ExpertChoice(Router):
     name: ClassVar[str] = "expert_choice"
     title: ClassVar[str] = "Expert choice"
     source: ClassVar[str] = "Expert choice routing, arXiv 2202.09368, section 3.2"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"S &= \operatorname{softmax}_e(X W), \quad C = N c / E \\"
+        r"T_e &= \operatorname{top}_C(S_{\cdot, e}) \\"
+        r"w_{t, e} &= S_{t, e}, \quad t \in T_e"
+        r"\end{aligned}"
+    )
     causal: ClassVar[bool] = False
 
     factor: float = 2.0

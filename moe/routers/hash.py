@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import heapreplace
 from typing import ClassVar
 
 import numpy as np
@@ -24,14 +25,16 @@ def token_table(n_vocab: int, n_experts: int, k: int, seed: int) -> np.ndarray:
     return table_VK
 
 
-def balanced_table(count_V: np.ndarray, n_experts: int) -> np.ndarray:
+@lru_cache(maxsize=32)
+def balanced_table(counts: tuple[int, ...], n_experts: int) -> np.ndarray:
     """Give tokens, most frequent first, to the expert with the least work so far; (V, 1) int32."""
-    table_V1 = np.zeros((count_V.size, 1), np.int32)
-    work_E = np.zeros(n_experts)
-    for token in np.argsort(-count_V, kind="stable"):
-        expert = int(work_E.argmin())
+    table_V1 = np.zeros((len(counts), 1), np.int32)
+    least = [(0, expert) for expert in range(n_experts)]  # a heap; ties go to the lower expert
+    for token in np.argsort(-np.array(counts), kind="stable"):
+        work, expert = least[0]
         table_V1[token, 0] = expert
-        work_E[expert] += count_V[token]
+        heapreplace(least, (work + counts[token], expert))
+    table_V1.flags.writeable = False
     return table_V1
 
 
@@ -39,7 +42,7 @@ def balanced_table(count_V: np.ndarray, n_experts: int) -> np.ndarray:
 class Hash(Router):
     """A fixed table sends each token id to its expert, with weight 1 / k; no gradient.
 
-    Without `token_ids`, a token's position stands for its id.
+    Without `token_ids`, a token's position stands for its id; ids beyond the table wrap around.
 
     Parameters
     ----------
@@ -48,7 +51,8 @@ class Hash(Router):
     n_vocab, table_seed
         Size and seed of the random table.
     counts
-        Frequency of each token id; given, k is 1 and the table is balanced by them.
+        Frequency of each token id; given, k is 1 and the table is balanced by them. `balanced_by`
+        counts them in a corpus.
 
     Examples
     --------
@@ -57,11 +61,20 @@ class Hash(Router):
     >>> r = router.choose(np.zeros((3, 4)), token_ids=np.array([7, 8, 7]))
     >>> bool(r.expert_A[0] == r.expert_A[2]), r.weight_A.tolist()
     (True, [1.0, 1.0, 1.0])
+    >>> balanced = moe.make_router("hash", counts=(5, 3, 2, 2))  # 5 + 2 and 3 + 2
+    >>> balanced.choose(np.zeros((4, 2))).expert_A.tolist()
+    [0, 1, 1, 0]
     """
 
     name: ClassVar[str] = "hash"
     title: ClassVar[str] = "Hash layer"
     source: ClassVar[str] = "Hash Layers, arXiv 2106.04426, section 3"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"e &= \operatorname{table}[\text{token id}] \\"
+        r"w_e &= 1 / k"
+        r"\end{aligned}"
+    )
     projections: ClassVar[tuple[str, ...]] = ()
     scored: ClassVar[bool] = False
 
@@ -74,6 +87,13 @@ class Hash(Router):
         check_int("k", self.k, 1, 1 if self.counts else None, "balanced" if self.counts else "")
         check_int("n_vocab", self.n_vocab, 1)
         check_int("table_seed", self.table_seed, 0)
+        if self.counts and min(self.counts) < 0:
+            raise ValueError(f"counts: got {min(self.counts)}, allowed are whole numbers >= 0")
+
+    @classmethod
+    def balanced_by(cls, token_ids: np.ndarray, n_vocab: int) -> Hash:
+        """Return the router whose table is balanced by how often each id occurs in a corpus."""
+        return cls(counts=tuple(np.bincount(token_ids, minlength=n_vocab).tolist()))
 
     def check(self, n_experts: int) -> None:
         """Raise ValueError unless 1 <= k <= n_experts."""
@@ -92,7 +112,7 @@ class Hash(Router):
         logits_NE = self._check_logits(logits_NE)
         n_tokens, n_experts = logits_NE.shape
         if self.counts:
-            table_VK = balanced_table(np.array(self.counts, np.float64), n_experts)
+            table_VK = balanced_table(self.counts, n_experts)
         else:
             table_VK = token_table(self.n_vocab, n_experts, self.k, self.table_seed)
         ids_N = np.arange(n_tokens) if token_ids is None else np.asarray(token_ids, np.int64)

@@ -23,23 +23,31 @@ class LongCat(GroupLimited):
     n_identity
         Identity experts.
     renormalize, scale
-        Weights are used as they are, times `scale` (LongCat-Flash: 6).
+        Weights are used as they are, times `scale`.
 
     Examples
     --------
     >>> import numpy as np, moe
     >>> r = moe.make_router("longcat", k=2).choose(np.log([[1.0, 2.0, 4.0, 1.0]]))
-    >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()  # experts 2 and 3 return x
-    ([2, 1], [0.5, 0.25])
+    >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()  # 6 p; experts 2 and 3 return x
+    ([2, 1], [3.0, 1.5])
     """
 
     name: ClassVar[str] = "longcat"
     title: ClassVar[str] = "LongCat (identity experts)"
     source: ClassVar[str] = "LongCat-Flash, arXiv 2509.01322, section 2.1"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"s &= \operatorname{softmax}(x W), \quad T = \operatorname{top}_k(s + b) \\"
+        r"w_e &= \gamma \, s_e, \quad e \in T \\"
+        r"f_e(x) &= x \ \text{ for the last } Z \text{ experts}"
+        r"\end{aligned}"
+    )
     score: ClassVar[str] = "softmax"
     group_score_of: ClassVar[int] = 1
 
     renormalize: bool = False
+    scale: float = 6.0
     n_identity: int = 2
 
     def __post_init__(self) -> None:

@@ -12,12 +12,12 @@ from ..errors import check_array, check_int
 from ..routing import Routing
 from ..scores import make_scores, scores_backward
 from .base import Arrays, Router, check_k
-from .choice import biased, choices, gather, scatter
+from .choice import biased, choices, gather, normalize, normalize_backward, scatter
 
 
 @dataclass(frozen=True)
 class MoEPlusPlus(Router):
-    """Top-k of a softmax over computing and zero-computation experts, weights not renormalised.
+    """Top-k of a softmax over computing and zero-computation experts.
 
     The last experts of the pool are `n_constant` constant ones, `n_copy` that return x and
     `n_zero` that return 0: easy tokens cost less. Given the logits of the layer before, they
@@ -28,7 +28,11 @@ class MoEPlusPlus(Router):
     k
         Experts per token.
     n_constant, n_copy, n_zero
-        Zero-computation experts (published: 2 or more, 1 and 1).
+        Zero-computation experts (published: 2 or 6, 1 and 1).
+    renormalize
+        False: the probabilities are the weights, as in the paper. True, as in the released code: a
+        chosen zero expert's share goes to the other choices. That code also multiplies what
+        experts get by k, which no router does.
 
     Examples
     --------
@@ -36,11 +40,23 @@ class MoEPlusPlus(Router):
     >>> r = moe.make_router("moe_pp", k=2).choose(np.log([[1.0, 2.0, 4.0, 1.0]]))
     >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()  # experts 1, 2, 3: constant, copy, zero
     ([2, 1], [0.5, 0.25])
+    >>> router = moe.make_router("moe_pp", k=2, renormalize=True)
+    >>> r = router.choose(np.log([[1.0, 2.0, 1.0, 4.0]]))  # the zero expert's half is given away
+    >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()
+    ([3, 1], [0.0, 1.0])
     """
 
     name: ClassVar[str] = "moe_pp"
     title: ClassVar[str] = "MoE++ (zero-computation experts)"
     source: ClassVar[str] = "MoE++, arXiv 2410.07348, sections 3.1-3.2; moe_plus_plus_layer.py"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"\ell^{(j)} &= x W + \ell^{(j-1)} W_g \\"
+        r"p &= \operatorname{softmax}(\ell^{(j)}), \quad T = \operatorname{top}_k(p) \\"
+        r"w_e &= p_e, \quad e \in T \\"
+        r"f_e(x) &\in \{ \operatorname{FFN}_e(x),\ \alpha_1 x + \alpha_2 v,\ x,\ 0 \}"
+        r"\end{aligned}"
+    )
     choice_params: ClassVar[tuple[str, ...]] = ("residual_EE",)
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
@@ -48,6 +64,7 @@ class MoEPlusPlus(Router):
     n_constant: int = 1
     n_copy: int = 1
     n_zero: int = 1
+    renormalize: bool = False
 
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
@@ -83,7 +100,7 @@ class MoEPlusPlus(Router):
     ) -> Routing:
         """Select k experts of the whole pool; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
-        saved = {}
+        saved: dict[str, np.ndarray] = {}
         if previous_NE is not None and residual_EE is not None:
             previous_NE = check_array("previous_NE", previous_NE, logits_NE.shape, finite=False)
             previous_NE = previous_NE.astype(logits_NE.dtype, copy=False)
@@ -92,9 +109,13 @@ class MoEPlusPlus(Router):
         scores_NE = make_scores(logits_NE, "softmax")
         selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
         expert_NK = kernels.topk(logits_NE if selection_NE is scores_NE else selection_NE, self.k)
+        weight_NK = gather(scores_NE, expert_NK)
+        if self.renormalize:
+            saved["counted_NK"] = counted_NK = expert_NK < logits_NE.shape[1] - self.n_zero
+            weight_NK = normalize(weight_NK * counted_NK)
         return Routing.from_choices(
             expert_NK,
-            gather(scores_NE, expert_NK),
+            weight_NK,
             logits_NE.shape[1],
             logits_NE=logits_NE,
             scores_NE=scores_NE,
@@ -107,7 +128,12 @@ class MoEPlusPlus(Router):
         """Gradient at the logits, residual included; see `Router.backward`."""
         assert routing.logits_NE is not None and routing.scores_NE is not None
         expert_NK = choices(routing)
-        dscores_NE = scatter(dweight_A.reshape(expert_NK.shape), expert_NK, routing.n_experts)
+        dchosen_NK = dweight_A.reshape(expert_NK.shape)
+        if self.renormalize:
+            counted_NK = routing.saved["counted_NK"]
+            counted_scores_NK = gather(routing.scores_NE, expert_NK) * counted_NK
+            dchosen_NK = normalize_backward(counted_scores_NK, dchosen_NK) * counted_NK
+        dscores_NE = scatter(dchosen_NK, expert_NK, routing.n_experts)
         return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")
 
     def backward_params(
@@ -117,3 +143,7 @@ class MoEPlusPlus(Router):
         if "previous_NE" not in routing.saved:
             return {"residual_EE": np.zeros((routing.n_experts,) * 2, dlogits_NE.dtype)}
         return {"residual_EE": kernels.matmul_tn(routing.saved["previous_NE"], dlogits_NE)}
+
+    def backward_previous(self, dlogits_NE: np.ndarray, residual_EE: np.ndarray) -> np.ndarray:
+        """Gradient at the logits of the layer before, given the one at this layer's."""
+        return np.asarray(kernels.matmul_nt(dlogits_NE, residual_EE))

@@ -19,15 +19,18 @@ from .choice import choices, gather, scatter
 class NoisyTopK(Router):
     """The sparsely-gated layer of 2017: H = x W_g + N(0, 1) softplus(x W_n), softmax of the top k.
 
-    Without an rng there is no noise. Without noise logits their value is 0, as at W_n's zero
-    initialisation.
+    Without an rng there is no noise. W_n starts at zero. The paper starts W_g at zero too, so that
+    noise alone spreads the first tokens; here that is an option, since without an rng every token
+    would then choose experts 0 to k-1.
 
     Parameters
     ----------
     k
-        Experts per token.
+        Experts per token (published: 4; 2 at each level of a hierarchy, which is not built here).
     noise_floor
-        Added to the noise's standard deviation.
+        Added to the noise's standard deviation: 0 in the paper, 1e-2 in the authors' code.
+    zero_init
+        Start W_g at zero.
 
     Examples
     --------
@@ -40,10 +43,18 @@ class NoisyTopK(Router):
     name: ClassVar[str] = "noisy_topk"
     title: ClassVar[str] = "Noisy top-k"
     source: ClassVar[str] = "Sparsely-gated MoE, arXiv 1701.06538, section 2.1"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"h &= x W_g + \epsilon \odot \operatorname{softplus}(x W_n) \\"
+        r"\epsilon &\sim \mathcal{N}(0, 1), \quad T = \operatorname{top}_k(h) \\"
+        r"w &= \operatorname{softmax}(h_e : e \in T)"
+        r"\end{aligned}"
+    )
     projections: ClassVar[tuple[str, ...]] = ("gate", "noise")
 
     k: int = 2
     noise_floor: float = 1e-2
+    zero_init: bool = False
 
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
@@ -53,6 +64,13 @@ class NoisyTopK(Router):
         """Raise ValueError unless 1 <= k <= n_experts."""
         super().check(n_experts)
         check_k(self.k, n_experts)
+
+    def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
+        """Gate and noise maps; the latter is zero, the former too with `zero_init`."""
+        params = super().init_params(d_model, n_experts, rng)
+        if self.zero_init:
+            params["gate_DE"][:] = 0
+        return params
 
     def choose(
         self,

@@ -31,6 +31,12 @@ class ReLU(Router):
     name: ClassVar[str] = "relu"
     title: ClassVar[str] = "ReLU routing (ReMoE)"
     source: ClassVar[str] = "ReMoE, arXiv 2412.14711, section 3"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"w &= \max(x W, 0) \\"
+        r"T &= \{ e : w_e > 0 \}"
+        r"\end{aligned}"
+    )
 
     def choose(
         self,

@@ -18,7 +18,10 @@ from .choice import choices, gather, scatter
 def sinkhorn(logits_NE: np.ndarray, tolerance: float, max_steps: int) -> np.ndarray:
     """Scale exp(logits) until every token gives 1 / N and every expert gets 1 / E; (N, E).
 
-    Computed in float64 with the largest logit subtracted, so that large logits don't overflow.
+    Stops once the experts' factors d1 change by no more than `tolerance` on average, as
+    Megatron-Core does. Computed in float64 with each token's largest logit subtracted, which
+    leaves d1 the same; Megatron's exp overflows for large logits, and its 1e-8 in both
+    denominators has no use here.
     """
     n_tokens, n_experts = logits_NE.shape
     if not n_tokens:
@@ -31,7 +34,7 @@ def sinkhorn(logits_NE: np.ndarray, tolerance: float, max_steps: int) -> np.ndar
         before_E = d1_E
         d0_N = 1 / (n_tokens * (cost_NE @ d1_E))
         d1_E = 1 / (n_experts * (d0_N @ cost_NE))
-        if np.abs(d1_E - before_E).mean() <= tolerance * np.abs(d1_E).mean():
+        if np.abs(d1_E - before_E).mean() <= tolerance:
             break
     return np.asarray(d0_N[:, None] * cost_NE * d1_E)
 
@@ -47,23 +50,35 @@ class Sinkhorn(Router):
     ----------
     k
         Experts per token.
+    balanced
+        True while training; False takes each token's best experts, as at test time.
     tolerance, max_steps
-        When the scaling stops.
+        When the scaling stops; Megatron-Core has no limit on steps.
 
     Examples
     --------
     >>> import numpy as np, moe
     >>> r = moe.make_router("sinkhorn", k=1).choose(np.array([[3.0, 0.0], [2.0, 0.0]]))
-    >>> r.expert_A.tolist()  # both like expert 0; the one that likes it less goes elsewhere
-    [0, 1]
+    >>> # both like expert 0; the one that likes it less goes elsewhere, with weight sigmoid(0)
+    >>> r.expert_A.tolist(), r.weight_A.round(4).tolist()
+    ([0, 1], [0.9526, 0.5])
     """
 
     name: ClassVar[str] = "sinkhorn"
     title: ClassVar[str] = "Sinkhorn (S-BASE)"
     source: ClassVar[str] = "Unified scaling laws, arXiv 2202.01169; Megatron-Core moe_utils.py"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"\Pi &= \operatorname{diag}(d_0) \, e^{X W} \operatorname{diag}(d_1) \\"
+        r"\Pi \mathbf{1} &= \tfrac{1}{N}, \quad \Pi^\top \mathbf{1} = \tfrac{1}{E} \\"
+        r"T &= \operatorname{top}_k(\Pi_t) \\"
+        r"w_e &= \sigma(\ell_e) \text{ if } k = 1, \text{ else } \operatorname{softmax}(\ell)_e"
+        r"\end{aligned}"
+    )
     causal: ClassVar[bool] = False
 
     k: int = 2
+    balanced: bool = True
     tolerance: float = 1e-4
     max_steps: int = 1000
 
@@ -87,8 +102,10 @@ class Sinkhorn(Router):
     ) -> Routing:
         """Balance, then select; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
-        plan_NE = sinkhorn(logits_NE, self.tolerance, self.max_steps)
-        expert_NK = kernels.topk(plan_NE, self.k)
+        wanted_NE = logits_NE
+        if self.balanced:
+            wanted_NE = sinkhorn(logits_NE, self.tolerance, self.max_steps)
+        expert_NK = kernels.topk(wanted_NE, self.k)
         score = "sigmoid" if self.k == 1 else "softmax"
         scores_NE = make_scores(logits_NE, score)
         return Routing.from_choices(

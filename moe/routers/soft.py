@@ -38,7 +38,15 @@ class Soft(Router):
 
     name: ClassVar[str] = "soft"
     title: ClassVar[str] = "Soft MoE"
-    source: ClassVar[str] = "Soft MoE, arXiv 2308.00951, section 2"
+    source: ClassVar[str] = "Soft MoE, arXiv 2308.00951, algorithms 1 and 2"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"L &= s \, \frac{X}{\lVert X \rVert} \frac{\Phi}{\lVert \Phi \rVert} \\"
+        r"D &= \operatorname{softmax}_{\text{tokens}}(L) \\"
+        r"C &= \operatorname{softmax}_{\text{slots}}(L) \\"
+        r"Y &= C \, f(D^\top X)"
+        r"\end{aligned}"
+    )
     causal: ClassVar[bool] = False
     scored: ClassVar[bool] = False
 

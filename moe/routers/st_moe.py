@@ -15,7 +15,8 @@ from .two_choices import TwoChoices
 class StMoE(TwoChoices):
     """First choice always; second with probability min(1, g2 / threshold).
 
-    Without an rng the second choice is taken where g2 reaches the threshold.
+    Without an rng the second choice is taken where g2 exceeds the threshold: the policy
+    'threshold' of the authors' code, whose default is to draw at test time too.
 
     Parameters
     ----------
@@ -32,7 +33,14 @@ class StMoE(TwoChoices):
 
     name: ClassVar[str] = "st_moe"
     title: ClassVar[str] = "ST-MoE top-2"
-    source: ClassVar[str] = "ST-MoE, arXiv 2202.08906, section 3.1"
+    source: ClassVar[str] = "ST-MoE, arXiv 2202.08906; Mesh TensorFlow moe.py"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"p &= \operatorname{softmax}(x W), \quad (e_1, e_2) = \operatorname{top}_2(p) \\"
+        r"w_{e_i} &= g_i = p_{e_i} / (p_{e_1} + p_{e_2}) \\"
+        r"e_2 &\text{ with probability } \min(1, g_2 / \theta)"
+        r"\end{aligned}"
+    )
 
     threshold: float = 0.2
 
@@ -42,5 +50,5 @@ class StMoE(TwoChoices):
     def takes_second(self, weight_N: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         """Draw one number a token, or compare with the threshold."""
         if rng is None:
-            return np.asarray(weight_N >= self.threshold)
+            return np.asarray(weight_N > self.threshold)
         return np.asarray(rng.random(weight_N.shape) * self.threshold < weight_N)

@@ -38,6 +38,13 @@ class Switch(Router):
     title: ClassVar[str] = "Switch (top-1)"
     source: ClassVar[str] = "Switch Transformers, arXiv 2101.03961, section 2.1"
     reroutable: ClassVar[bool] = True
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"p &= \operatorname{softmax}\big((x \odot \epsilon) W\big) \\"
+        r"\epsilon &\sim U(1 - j, 1 + j) \\"
+        r"w_e &= p_e, \quad e = \operatorname{arg\,max} p"
+        r"\end{aligned}"
+    )
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     jitter: float = 1e-2

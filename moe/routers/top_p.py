@@ -24,7 +24,7 @@ class TopP(Router):
     Parameters
     ----------
     p
-        Share of the probability to reach.
+        Share of the probability to reach (published: 0.4).
 
     Examples
     --------
@@ -38,6 +38,13 @@ class TopP(Router):
     name: ClassVar[str] = "top_p"
     title: ClassVar[str] = "Top-p (dynamic number)"
     source: ClassVar[str] = "Harder tasks need more experts, arXiv 2403.07652, section 3.1"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"p &= \operatorname{softmax}(x W), \quad p_{(1)} \ge p_{(2)} \ge \dots \\"
+        r"t &= \min \Big\{ t : \sum_{i \le t} p_{(i)} \ge P \Big\} \\"
+        r"w_e &= p_e \ \text{ for the } t \text{ largest}"
+        r"\end{aligned}"
+    )
 
     p: float = 0.4
 
@@ -58,9 +65,9 @@ class TopP(Router):
         scores_NE = make_scores(logits_NE, "softmax")
         expert_NE = kernels.topk(logits_NE, n_experts)
         weight_NE = gather(scores_NE, expert_NE)
-        before_NE = np.cumsum(weight_NE, axis=1) - weight_NE
-        listed_NE = before_NE < self.p
-        listed_NE[:, 0] = True
+        # An expert is taken while those before it hold less than p; the first one always is.
+        listed_NE = np.ones(expert_NE.shape, bool)
+        listed_NE[:, 1:] = np.cumsum(weight_NE, axis=1)[:, :-1] < self.p
         return Routing.from_choices(
             expert_NE,
             weight_NE,

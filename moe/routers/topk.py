@@ -55,6 +55,13 @@ class TopK(Router):
     title: ClassVar[str] = "Top-k token choice"
     source: ClassVar[str] = "Mixtral, arXiv 2401.04088, section 2.1"
     reroutable: ClassVar[bool] = True
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"p &= \operatorname{softmax}(x W) \\"
+        r"T &= \operatorname{top}_k(p) \\"
+        r"w_e &= p_e \Big/ \sum_{j \in T} p_j, \quad e \in T"
+        r"\end{aligned}"
+    )
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     k: int = 2

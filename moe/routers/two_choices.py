@@ -27,6 +27,10 @@ class TwoChoices(Router):
         """Say for which tokens the second choice, of this normalised weight, is taken."""
         raise NotImplementedError
 
+    def pick(self, logits_NE: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """First and second choice of each token, (N, 2)."""
+        return np.asarray(kernels.topk(logits_NE, 2))
+
     def choose(
         self,
         logits_NE: np.ndarray,
@@ -38,7 +42,7 @@ class TwoChoices(Router):
         """Select one or two experts per token; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
         scores_NE = make_scores(logits_NE, "softmax")
-        expert_N2 = kernels.topk(logits_NE, 2)
+        expert_N2 = self.pick(logits_NE, rng)
         chosen_N2 = gather(scores_NE, expert_N2)
         weight_N2 = normalize(chosen_N2)
         listed_N2 = np.ones(expert_N2.shape, bool)

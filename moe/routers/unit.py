@@ -1,4 +1,4 @@
-"""Vectors of length one, for routers that compare directions."""
+"""Vectors of length one, for routers that compare directions: Soft MoE, algorithm 2."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from moe import kernels, metrics
 from moe.kernels.assignment import balanced_assignment_oracle
 from moe.routers.hash import balanced_table, token_table
 from moe.routers.sinkhorn import sinkhorn
+from tests.gradients import worst_error
 
 
 @given(n=st.integers(0, 40), e=st.integers(1, 8), ties=st.booleans(), seed=st.integers(0, 999))
@@ -25,6 +26,21 @@ def test_base_assignment_is_as_good_as_scipys(n: int, e: int, ties: bool, seed: 
     assert np.ptp(load_E) <= 1
     rows = np.arange(n)
     assert score_NE[rows, mine].sum() == pytest.approx(score_NE[rows, best].sum())
+
+
+@pytest.mark.parametrize("skew", [0.0, 3.0])
+def test_base_assignment_is_as_good_as_scipys_with_many_tokens(skew: float) -> None:
+    score_NE = np.random.default_rng(0).standard_normal((1003, 16)) + np.linspace(skew, -skew, 16)
+    total = [
+        score_NE[np.arange(1003), assign(score_NE)].sum()
+        for assign in (kernels.balanced_assignment, balanced_assignment_oracle)
+    ]
+    assert total[0] == pytest.approx(total[1], rel=1e-12)
+
+
+def test_base_survives_what_is_not_a_number() -> None:
+    logits_NE = np.array([[np.nan, 1.0], [2.0, np.inf], [3.0, 0.0], [np.nan, np.nan]])
+    assert moe.make_router("base").choose(logits_NE).load.tolist() == [2, 2]
 
 
 def test_base_takes_the_best_expert_at_test_time(rng: np.random.Generator) -> None:
@@ -42,6 +58,20 @@ def test_sinkhorn_plan_has_even_sums_and_survives_large_logits(rng: np.random.Ge
         assert np.allclose(plan_NE.sum(axis=0), 1 / 8, rtol=1e-3)
     plan_NE = sinkhorn(rng.standard_normal((32, 8)), 1e-12, 20_000)
     assert np.allclose(plan_NE.sum(axis=1), 1 / 32, rtol=1e-6)
+
+
+def test_sinkhorn_takes_the_best_experts_at_test_time(rng: np.random.Generator) -> None:
+    logits_NE = rng.standard_normal((64, 8)) + np.linspace(2, -2, 8)
+    routing = moe.make_router("sinkhorn", balanced=False).choose(logits_NE)
+    assert np.array_equal(routing.expert_A.reshape(64, 2), np.argsort(-logits_NE)[:, :2])
+
+
+def test_noisy_topk_spreads_the_first_tokens_by_noise_alone_if_asked() -> None:
+    router = moe.make_router("noisy_topk", zero_init=True)
+    layer = moe.MoELayer.init(8, 8, 8, router=router)
+    x_ND = np.random.default_rng(0).standard_normal((4000, 8))
+    assert metrics.max_vio(layer.route(x_ND, rng=np.random.default_rng(1)).load) < 0.1
+    assert metrics.max_vio(layer.route(x_ND).load) == 8 / 2 - 1
 
 
 def test_sinkhorn_evens_the_load(rng: np.random.Generator) -> None:
@@ -63,6 +93,14 @@ def test_expert_choice_by_a_loop(factor: float, rng: np.random.Generator) -> Non
         for t in sorted(range(30), key=lambda t: -p_NE[t, e])[:room]:
             dense_NE[t, e] = p_NE[t, e]
     assert np.allclose(routing.combine(), dense_NE)
+
+
+def test_gshard_may_draw_the_second_by_gumbel() -> None:
+    logits_NE = np.log(np.tile([0.6, 0.2, 0.15, 0.05], (20_000, 1)))
+    router = moe.make_router("gshard", gumbel=True)
+    load_E = router.choose(logits_NE, rng=np.random.default_rng(0)).load / 20_000
+    assert load_E == pytest.approx([1, 0.5, 0.375, 0.125], abs=0.015)  # p_e / (1 - p_1)
+    assert router.choose(logits_NE).load.tolist() == [20_000, 20_000, 0, 0]
 
 
 def test_gshard_takes_the_second_in_proportion_to_its_weight() -> None:
@@ -127,14 +165,23 @@ def test_hash_tables() -> None:
     assert (table_VK[:, 0] != table_VK[:, 1]).all()
     assert np.abs(np.bincount(table_VK[:, 0]) / 1000 - 1 / 8).max() < 0.04
     assert not np.array_equal(table_VK, token_table(1000, 8, 2, 1))
-    counts = (1000 / np.arange(1, 200)).astype(int)
+    counts = tuple((1000 / np.arange(1, 200)).astype(int).tolist())
     balanced, chance = balanced_table(counts, 4)[:, 0], token_table(199, 4, 1, 0)[:, 0]
     work = [np.bincount(t, weights=counts, minlength=4) for t in (balanced, chance)]
     assert metrics.max_vio(work[0]) < 0.01 < metrics.max_vio(work[1])
-    router = moe.make_router("hash", counts=tuple(counts.tolist()))
+    router = moe.make_router("hash", counts=counts)
     assert np.array_equal(
         router.choose(np.zeros((199, 4)), token_ids=np.arange(199)).expert_A, balanced
     )
+
+
+def test_hash_table_balanced_by_a_corpus() -> None:
+    corpus = np.repeat(np.arange(6), [50, 1, 20, 20, 8, 0])
+    router = moe.routers.hash.Hash.balanced_by(corpus, n_vocab=7)
+    assert router.counts == (50, 1, 20, 20, 8, 0, 0)
+    assert router.choose(np.zeros((99, 2)), token_ids=corpus).load.tolist() == [50, 49]
+    with pytest.raises(ValueError, match="counts: got -1"):
+        moe.make_router("hash", counts=(3, -1))
 
 
 def test_soft_layer_by_its_definition(rng: np.random.Generator) -> None:
@@ -191,9 +238,26 @@ def test_zero_computation_experts_cost_nothing(rng: np.random.Generator) -> None
     assert np.allclose(y_ND, ctx.routing.weight_A[:, None] * made_ND)
 
 
-def test_gating_residual_and_its_gradient(rng: np.random.Generator) -> None:
-    from tests.gradients import worst_error
+def test_gating_residual_has_a_gradient_at_the_layer_before(rng: np.random.Generator) -> None:
+    router = moe.make_router("moe_pp")
+    logits_NE, previous_NE = rng.standard_normal((2, 9, 6))
+    residual_EE = 0.3 * rng.standard_normal((6, 6))
 
+    def choose() -> moe.Routing:
+        return router.choose(logits_NE, previous_NE=previous_NE, residual_EE=residual_EE)
+
+    routing = choose()
+    g_A = rng.standard_normal(routing.n_assignments)
+    dlogits_NE = router.backward(routing, g_A)
+    error = worst_error(
+        lambda: float(choose().weight_A @ g_A),
+        {"previous": previous_NE},
+        {"previous": router.backward_previous(dlogits_NE, residual_EE)},
+    )
+    assert error <= 1e-8
+
+
+def test_gating_residual_and_its_gradient(rng: np.random.Generator) -> None:
     layer = moe.MoELayer.init(6, 5, 5, router="moe_pp", dtype="float64")
     layer.params["residual_EE"][:] = 0.3 * rng.standard_normal((5, 5))
     x_ND, g_ND = rng.standard_normal((2, 12, 6))
