@@ -20,9 +20,10 @@ REWORDED = {
     r"{arg\,max}": "{argmax}",
     r"\Big(": r"\left(",
     r"\Big)": r"\right)",
+    r"\Big\|": r"\|",
 }
 # What it leaves as it was after \big, \Big and the like.
-LEFT_OVER = {r">\{<": ">{<", r">\}<": ">}<", r">\|<": ">‖<"}
+LEFT_OVER = {r">\{<": ">{<", r">\}<": ">}<"}
 
 
 def on_config(config: Any) -> Any:

@@ -152,10 +152,10 @@ KINDS = (ROUTERS, BALANCERS)
 def default_of(method: type[Any], option: str) -> str:
     """Return an option's default as code."""
     (field,) = (f for f in fields(method) if f.name == option)
-    if field.default is not MISSING:
-        return f"`{field.default!r}`"
-    assert field.default_factory is not MISSING
-    return f"`{field.default_factory()!r}`"
+    assert field.default is not MISSING
+    exact = repr(field.default)
+    endless = isinstance(field.default, float) and len(exact) > 8
+    return f"`{field.default:.4g}`" if endless else f"`{exact}`"
 
 
 def options_section(method: type[Any], doc: Docstring) -> str:

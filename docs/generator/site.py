@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -29,9 +30,9 @@ def figures() -> Iterator[tuple[str, Callable[[], Figure]]]:
     """Path of every picture below docs/, and what computes and draws it."""
     for kind in KINDS:
         for name in kind.registry:
-            yield f"{METHODS}/{kind.folder}/{name}.svg", lambda k=kind, n=name: k.figure(n)
+            yield f"{METHODS}/{kind.folder}/{name}.svg", partial(kind.figure, name)
     for drop in DROP_POLICIES:
-        yield f"{METHODS}/capacity-{drop}.svg", lambda d=drop: policy_figure(d)
+        yield f"{METHODS}/capacity-{drop}.svg", partial(policy_figure, drop)
 
 
 def pages(alts: dict[str, str]) -> dict[str, str]:

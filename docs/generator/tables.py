@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from moe.balance.aux import SCALES
@@ -10,7 +11,7 @@ from moe.capacity import DROP_POLICIES, Capacity
 from moe.charts.figure import Figure
 from moe.charts.methods import assignment
 from moe.lab.ablation import WORSE, read, table_rows, words
-from moe.lab.causality import ProbeSettings, causality_rows
+from moe.lab.causality import CausalityRow, ProbeSettings, causality_rows
 from moe.lab.methods import cap_common, common_batch
 
 from .docstrings import module_prose, of_class, to_markdown, values_of
@@ -56,9 +57,15 @@ def capacity_page(alts: dict[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+@cache
+def probed() -> list[CausalityRow]:
+    """Return what the probe finds, which takes seconds, once."""
+    return causality_rows()
+
+
 def causality_page() -> str:
     """Return the table of what methods claim of the future, and what the probe finds."""
-    rows = causality_rows()
+    rows = probed()
     settings = ProbeSettings()
     cells = [
         [

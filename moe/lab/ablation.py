@@ -199,7 +199,9 @@ def _still_true(
     if not path.exists():
         return {}
     found, rows = read(path)
-    if found != conditions(settings):
+    # An option that came after the file has its default in it.
+    complete = asdict(TrainSettings(**found["settings"]))
+    if found | {"settings": complete} != conditions(settings):
         raise ValueError(
             f"path: got {path} with rows of other settings, data or versions, allowed is one of "
             "these or a new one"
