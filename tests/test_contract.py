@@ -79,7 +79,7 @@ def test_routing_is_valid_and_deterministic(
 @pytest.mark.parametrize("name", ROUTERS)
 def test_registry_entry_names_itself(name: str) -> None:
     router = moe.ROUTERS[name]
-    assert router.name == name and router.title and router.source
+    assert router.name == name and router.title and router.source and router.formula
     assert isinstance(router.causal, bool)
     assert dataclasses.is_dataclass(router) and router.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert "Examples\n    --------" in (router.__doc__ or "")

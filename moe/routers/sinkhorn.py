@@ -16,27 +16,26 @@ from .choice import choices, gather, scatter
 
 
 def sinkhorn(logits_NE: np.ndarray, tolerance: float, max_steps: int) -> np.ndarray:
-    """Scale exp(logits) until every token gives 1 / N and every expert gets 1 / E; (N, E).
+    """Logs of a balanced plan's entries, up to a constant of each token's own, (N, E) float64.
 
-    Stops once the experts' factors d1 change by no more than `tolerance` on average, as
-    Megatron-Core does. Computed in float64 with each token's largest logit subtracted, which
-    leaves d1 the same; Megatron's exp overflows for large logits, and its 1e-8 in both
-    denominators has no use here.
+    The plan is exp(logits) scaled until every token gives 1 / N and every expert gets 1 / E. It
+    stops once the experts' factors d1 change by no more than `tolerance` on average, as in
+    Megatron-Core. Each token's largest logit is subtracted, which leaves d1 the same; Megatron's
+    exp overflows for large logits, and its 1e-8 in both denominators has no use here.
     """
     n_tokens, n_experts = logits_NE.shape
-    if not n_tokens:
-        return np.asarray(logits_NE, np.float64)
     cost_NE = logits_NE.astype(np.float64)
-    cost_NE = np.exp(cost_NE - cost_NE.max(axis=1, keepdims=True))
-    cost_NE = np.maximum(cost_NE, 1e-300)
     d1_E = np.ones(n_experts)
-    for _ in range(max_steps):
-        before_E = d1_E
-        d0_N = 1 / (n_tokens * (cost_NE @ d1_E))
-        d1_E = 1 / (n_experts * (d0_N @ cost_NE))
-        if np.abs(d1_E - before_E).mean() <= tolerance:
-            break
-    return np.asarray(d0_N[:, None] * cost_NE * d1_E)
+    if n_tokens:
+        cost_NE = np.exp(cost_NE - cost_NE.max(axis=1, keepdims=True))
+        cost_NE = np.maximum(cost_NE, 1e-300)
+        for _ in range(max_steps):
+            before_E = d1_E
+            d0_N = 1 / (n_tokens * (cost_NE @ d1_E))
+            d1_E = 1 / (n_experts * (d0_N @ cost_NE))
+            if np.abs(d1_E - before_E).mean() <= tolerance:
+                break
+    return np.asarray(logits_NE + np.log(d1_E))
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,8 @@ class Sinkhorn(Router):
         logits_NE = self._check_logits(logits_NE)
         wanted_NE = logits_NE
         if self.balanced:
-            wanted_NE = sinkhorn(logits_NE, self.tolerance, self.max_steps)
+            # Entries that differ by rounding only are a tie: a single token's plan is even.
+            wanted_NE = sinkhorn(logits_NE, self.tolerance, self.max_steps).round(9)
         expert_NK = kernels.topk(wanted_NE, self.k)
         score = "sigmoid" if self.k == 1 else "softmax"
         scores_NE = make_scores(logits_NE, score)

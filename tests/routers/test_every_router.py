@@ -12,6 +12,7 @@ import pytest
 
 import moe
 from moe import kernels, metrics
+from moe.kernels.backend import BACKENDS
 from tests.gradients import worst_error
 
 ROUTERS = list(moe.ROUTERS)
@@ -53,7 +54,7 @@ def test_formula_is_latex(name: str) -> None:
 @pytest.mark.parametrize("name", ROUTERS)
 @pytest.mark.parametrize("k", [2, 6])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("backend", kernels.backend.BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("noise", [False, True])
 def test_extreme_logits_give_finite_weights_and_gradients(
     name: str, k: int, dtype: str, backend: str, noise: bool
@@ -75,7 +76,7 @@ def test_extreme_logits_give_finite_weights_and_gradients(
 def test_both_backends_agree(name: str, k: int, rng: np.random.Generator) -> None:
     router, logits_NE = with_k(name, k), 2 * rng.standard_normal((37, 8))
     results = []
-    for backend in kernels.backend.BACKENDS:
+    for backend in BACKENDS:
         with kernels.using(backend):
             routing = router.choose(logits_NE, rng=np.random.default_rng(3))
             dweight_A = np.linspace(-1, 1, routing.n_assignments)
