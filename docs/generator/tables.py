@@ -145,8 +145,8 @@ def ablation_page(results: Path = RESULTS) -> str:
         "that without one. A router with one row has no better.",
         "Loss, MaxVio, dropped share and operations are means over the last 20 steps. MaxVio is of "
         "what the router asks for; the operations are those of the layer's forward pass, counted "
-        "where they run, so what is dropped costs nothing. The seconds are of one machine that had "
-        "other work too.",
+        "where they run, so what is dropped costs nothing. The seconds are of one machine, which "
+        "may have had other work too.",
         table(list(shown[0]), cells),
         f"Data {conditions['data']}, {versions}. One seed: small differences mean nothing.",
     ]

@@ -184,12 +184,15 @@ def ablate(
     pairs = plan() if pairs is None else pairs
     kept = _still_true(path, pairs, settings)
     _write(path, list(kept.values()), settings)
+    done = []
     for pair in pairs:
         row = kept.get(pair) or measure(*pair, settings)
         if pair not in kept:
             with path.open("a", encoding="utf-8") as file:
                 file.write(row.as_json() + "\n")
+        done.append(row)
         yield row, pair not in kept
+    _write(path, done, settings)  # in order
 
 
 def _still_true(
@@ -317,7 +320,8 @@ def _loss_words(pairs: list[Pair]) -> str:
         most = min(changes, key=lambda router: changes[router])
         text = (
             f"Balance lowers the loss on text not seen in {len(better)} of {len(changes)} cases, "
-            f"most in {most}, by {-changes[most]:.1%}. "
+            f"most in {most}, by {-changes[most]:.1%}; part of that is what dropping costs where room "
+            "is limited. "
         )
     return (
         f"{text}The lowest held-out loss is {lowest.full.held_out_loss:.3f} ({lowest.router} with "
