@@ -320,8 +320,8 @@ def _loss_words(pairs: list[Pair]) -> str:
         most = min(changes, key=lambda router: changes[router])
         text = (
             f"Balance lowers the loss on text not seen in {len(better)} of {len(changes)} cases, "
-            f"most in {most}, by {-changes[most]:.1%}; part of that is what dropping costs where room "
-            "is limited. "
+            f"most in {most}, by {-changes[most]:.1%}; part of that is what dropping costs "
+            "where room is limited. "
         )
     return (
         f"{text}The lowest held-out loss is {lowest.full.held_out_loss:.3f} ({lowest.router} with "
