@@ -25,7 +25,7 @@ uv_or_pip = if [ -n "$(UV)" ] && "$(UV)" $(1); then :; else \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SHELLFLAGS := -eu -c
-.PHONY: help demo test lint bench docs soak wheel-check browser clean
+.PHONY: help demo test lint bench docs pages soak wheel-check browser clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -50,6 +50,10 @@ bench: .venv/.core ## measure speed on this machine
 docs: .venv/.docs ## build the documentation into site/
 	@echo "Building the documentation into site/"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pages: .venv/.core ## write the generated pages again (train again: make pages ARGS=--ablation)
+	@echo "Writing the generated pages of the documentation"
+	@$(BIN)/python -m docs.generator $(ARGS)
 
 soak: .venv/.test browser ## run the tests that take minutes
 	@echo "Running the soak tests (minutes)"

@@ -22,6 +22,8 @@ class LongCat(GroupLimited):
         Experts per token (LongCat-Flash: 12 of 512 computing and 256 identity ones).
     n_identity
         Identity experts.
+    n_group, topk_group
+        No limit by default.
     renormalize, scale
         Weights are used as they are, times `scale`.
 

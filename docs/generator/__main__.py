@@ -1,0 +1,41 @@
+"""Write the generated pages again: `python -m docs.generator` (`make pages`)."""
+
+from __future__ import annotations
+
+import argparse
+
+from moe.lab.ablation import ablate, plan
+
+from .site import HERE, RESULTS, render, stale, write
+
+
+def main() -> None:
+    """Parse the command line, run the ablation if asked for, and write pages and pictures."""
+    parser = argparse.ArgumentParser("python -m docs.generator", description=__doc__)
+    parser.add_argument(
+        "--ablation",
+        action="store_true",
+        help="train every pair that docs/ablation.jsonl lacks or that behaves otherwise now",
+    )
+    parser.add_argument("--afresh", action="store_true", help="with --ablation: train all again")
+    asked = parser.parse_args()
+    if asked.ablation:
+        if asked.afresh:
+            RESULTS.unlink(missing_ok=True)
+        total = len(plan())
+        for i, (row, new) in enumerate(ablate(RESULTS), 1):
+            if new:
+                print(
+                    f"{i}/{total} {row.router}, {row.balance}: MaxVio {row.full.max_vio:.2f}, "
+                    f"held-out loss {row.full.held_out_loss:.3f}, {row.seconds:.1f} s",
+                    flush=True,
+                )
+    files = render()
+    for path in stale(files):
+        path.unlink()
+    changed = write(files)
+    print(f"{len(files)} files, {len(changed)} changed, below {HERE.name}/")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What MkDocs does beside its settings: formulas become MathML, and every method gets its place.
+
+Formulas stand in fenced blocks named `math`, which GitHub renders as they are. Browsers render
+MathML themselves, so the site loads no script and asks no other server for one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import moe
+
+REGISTRIES: dict[str, dict[str, type[Any]]] = {"routers": moe.ROUTERS, "balancers": moe.BALANCERS}
+
+# What latex2mathml does not know, in words that it knows and that mean the same.
+REWORDED = {
+    r"\begin{aligned}": r"\begin{align*}",
+    r"\end{aligned}": r"\end{align*}",
+    r"{arg\,max}": "{argmax}",
+    r"\Big(": r"\left(",
+    r"\Big)": r"\right)",
+    r"\Big\|": r"\|",
+}
+# What it leaves as it was after \big, \Big and the like.
+LEFT_OVER = {r">\{<": ">{<", r">\}<": ">}<"}
+
+
+def on_config(config: Any) -> Any:
+    """Register the fence, and fill the registries' methods into the navigation."""
+    fences = config.mdx_configs.setdefault("pymdownx.superfences", {}).setdefault(
+        "custom_fences", []
+    )
+    fences.append({"name": "math", "class": "math", "format": mathml_block})
+    for section in config.nav:
+        for group in section.get("Methods", []):
+            for title, folder in group.items():
+                if folder in REGISTRIES:
+                    group[title] = [
+                        {kind.title: f"methods/{folder}/{name}.md"}
+                        for name, kind in REGISTRIES[folder].items()
+                    ]
+    return config
+
+
+def mathml_block(source: str, *args: Any, **options: Any) -> str:
+    """Return a fenced formula as MathML on a line of its own."""
+    return f'<div class="formula">{mathml(source)}</div>'
+
+
+def mathml(source: str) -> str:
+    """Return LaTeX as MathML.
+
+    Raises
+    ------
+    SuperFencesException
+        If it holds a command that the converter does not know; others the fence would swallow.
+    """
+    from latex2mathml.converter import convert
+    from pymdownx.superfences import SuperFencesException
+
+    for there, here in REWORDED.items():
+        source = source.replace(there, here)
+    source = re.sub(r"\\mathcal ([A-Z])", r"\\mathcal{\1}", source)
+    made = convert(source, display="block")
+    for there, here in LEFT_OVER.items():
+        made = made.replace(there, here)
+    if "\\" in made:
+        raise SuperFencesException(f"formula: got {source!r}, of which something was left: {made}")
+    return made
