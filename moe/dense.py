@@ -21,11 +21,13 @@ def _all_tokens_plan(n_tokens: int) -> kernels.Plan:
 
 
 def dense_forward(
-    x_ND: np.ndarray, up_DH: np.ndarray, down_FD: np.ndarray, activation: str
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Result (N, D), first product (N, H) and rows executed of one network."""
+    x_ND: np.ndarray, up_DH: np.ndarray, down_FD: np.ndarray, activation: str, keep: bool = True
+) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """Result (N, D), first product (N, H) if kept, and rows executed of one network."""
     plan = _all_tokens_plan(len(x_ND))
-    y_ND, h_NH, rows = kernels.experts_forward(x_ND, plan, up_DH[None], down_FD[None], activation)
+    y_ND, h_NH, rows = kernels.experts_forward(
+        x_ND, plan, up_DH[None], down_FD[None], activation, keep
+    )
     return y_ND, h_NH, rows
 
 
@@ -50,7 +52,7 @@ class DenseContext:
     """What `DenseFFN.forward` leaves for backward."""
 
     x_ND: np.ndarray
-    h_NH: np.ndarray
+    h_NH: np.ndarray | None
     executed_rows: int
     executed_flops: int
 
@@ -113,8 +115,8 @@ class DenseFFN:
         return replace(self, params={n: array.astype(dtype) for n, array in self.params.items()})
 
     def __call__(self, x_ND: np.ndarray) -> np.ndarray:
-        """Return y, (N, D), for x, (N, D)."""
-        return self.forward(x_ND)[0]
+        """Return y, (N, D), for x, (N, D); quicker than `forward`, which keeps more."""
+        return self._forward(x_ND, keep=False)[0]
 
     def forward(
         self,
@@ -123,15 +125,19 @@ class DenseFFN:
         token_ids: np.ndarray | None = None,
     ) -> tuple[np.ndarray, DenseContext]:
         """Return y and what backward needs; `rng` and `token_ids` change nothing here."""
+        return self._forward(x_ND)
+
+    def _forward(self, x_ND: np.ndarray, keep: bool = True) -> tuple[np.ndarray, DenseContext]:
         x_ND = check_array("x_ND", x_ND, (None, self.d_model), finite=self.check_finite)
         x_ND = x_ND.astype(self.dtype, copy=False)
-        y_ND, h_NH, rows = dense_forward(x_ND, *self._weights(), self.activation)
+        y_ND, h_NH, rows = dense_forward(x_ND, *self._weights(), self.activation, keep)
         flops = rows * expert_flops(self.d_model, self.d_hidden, self.activation)
         return y_ND, DenseContext(x_ND, h_NH, rows, flops)
 
     def backward(self, dy_ND: np.ndarray, ctx: DenseContext) -> tuple[np.ndarray, Arrays]:
         """Return the gradient at x and at every parameter."""
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
+        assert ctx.h_NH is not None
         dx_ND, dup_DH, ddown_FD = dense_backward(
             dy_ND.astype(self.dtype, copy=False), ctx.x_ND, ctx.h_NH, *self._weights(),
             self.activation,

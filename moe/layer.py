@@ -46,7 +46,7 @@ class LayerContext:
     perturb_ND: np.ndarray | None
     rows_ND: np.ndarray
     weight_S: np.ndarray
-    h_SH: np.ndarray
+    h_SH: np.ndarray | None
     y_SD: np.ndarray
     shared_h_NH: np.ndarray | None
 
@@ -180,8 +180,8 @@ class MoELayer:
         )
 
     def __call__(self, x_ND: np.ndarray) -> np.ndarray:
-        """Return y, (N, D), for x, (N, D)."""
-        return self.forward(x_ND)[0]
+        """Return y, (N, D), for x, (N, D); quicker than `forward`, which keeps more."""
+        return self._forward(x_ND, keep=False)[0]
 
     def route(
         self,
@@ -217,6 +217,17 @@ class MoELayer:
         ValueError
             If x has another shape or dtype, or holds NaN or infinity.
         """
+        return self._forward(x_ND, rng, token_ids, previous_NE)
+
+    def _forward(
+        self,
+        x_ND: np.ndarray,
+        rng: np.random.Generator | None = None,
+        token_ids: np.ndarray | None = None,
+        previous_NE: np.ndarray | None = None,
+        keep: bool = True,
+    ) -> tuple[np.ndarray, LayerContext]:
+        """`forward`; without `keep` the context lacks what only backward needs."""
         x_ND = self._check_x(x_ND)
         routing, x_gate_ND, perturb_ND = self._route(x_ND, token_ids, rng, previous_NE)
         up_EDH, down_EFD = self._weights(self.params)
@@ -224,7 +235,7 @@ class MoELayer:
         if routing.dispatch_NS is None or routing.combine_NS is None:
             rows_ND, plan = x_ND, self._plan(routing)
             y_SD, h_SH, rows = kernels.experts_forward(
-                x_ND, plan, up_EDH, down_EFD, self.activation
+                x_ND, plan, up_EDH, down_EFD, self.activation, keep
             )
             weight_S = routing.weight_A[plan.assignment_S]
             y_ND = kernels.combine(y_SD, weight_S, plan)
@@ -232,7 +243,7 @@ class MoELayer:
             rows_ND = kernels.matmul_tn(routing.dispatch_NS, x_ND)
             plan = _slot_plan(len(rows_ND), self.n_experts)
             y_SD, h_SH, rows = kernels.experts_forward(
-                rows_ND, plan, up_EDH, down_EFD, self.activation
+                rows_ND, plan, up_EDH, down_EFD, self.activation, keep
             )
             weight_S = np.ones(len(rows_ND), self.dtype)
             y_ND = kernels.matmul(routing.combine_NS, y_SD)
@@ -248,7 +259,7 @@ class MoELayer:
         if self._has_shared:
             up_DH, down_FD = self._shared_weights(self.params)
             shared_ND, shared_h_NH, rows_shared = dense_forward(
-                x_ND, up_DH, down_FD, self.activation
+                x_ND, up_DH, down_FD, self.activation, keep
             )
             y_ND += shared_ND
             flops += rows_shared * expert_flops(self.d_model, len(down_FD), self.activation)

@@ -35,7 +35,8 @@ def experts_forward_oracle(
     w_up_EDH: np.ndarray,
     w_down_EFD: np.ndarray,
     activation: str,
-) -> tuple[np.ndarray, np.ndarray, int]:
+    keep: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None, int]:
     """Run each chosen expert on its tokens.
 
     Parameters
@@ -48,6 +49,8 @@ def experts_forward_oracle(
         Weights of the two products; H = 2F for gated activations, else F.
     activation
         'swiglu', 'gelu' or 'relu'.
+    keep
+        Return the first products, which backward needs, rather than None.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def experts_forward_oracle(
         h_SH[slots] = x_ND[plan.token_S[slots]] @ w_up_EDH[e]
         y_SD[slots] = activate_oracle(h_SH[slots], activation) @ w_down_EFD[e]
         rows += int(slots.stop - slots.start)
-    return y_SD, h_SH, rows
+    return y_SD, h_SH if keep else None, rows
 
 
 @njit
@@ -173,11 +176,13 @@ def _experts_forward_fast(
     w_up_EDH: np.ndarray,
     w_down_EFD: np.ndarray,
     activation: str,
-) -> tuple[np.ndarray, np.ndarray, int]:
+    keep: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None, int]:
     n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
     n_first = w_up_EDH.shape[2]
     y_SD = empty((n_slots, n_model), x_ND.dtype)
-    h_SH = empty((n_slots, n_first), x_ND.dtype)
+    whole = keep or n_slots <= FEW_SLOTS  # few slots take two kernels, and the second reads h
+    h_SH = empty((n_slots if whole else 0, n_first), x_ND.dtype)
     item_I3 = _tiles(plan.expert_start_E1)
     rows_I = np.zeros(len(item_I3), np.int64)
     x, h, y = x_ND.reshape(-1), h_SH.reshape(-1), y_SD.reshape(-1)
@@ -190,10 +195,10 @@ def _experts_forward_fast(
         run_items(_few_second, n_items, work, h, item_I3, down, code, y, rows_I, PARTS, shape)
     else:
         run_items(
-            _forward_tiles, len(item_I3), work, x, plan.token_S, item_I3, up, down, code, h, True,
+            _forward_tiles, len(item_I3), work, x, plan.token_S, item_I3, up, down, code, h, keep,
             y, rows_I, shape,
         )  # fmt: skip
-    return y_SD, h_SH, int(rows_I.sum())
+    return y_SD, h_SH if keep else None, int(rows_I.sum())
 
 
 experts_forward = choose(experts_forward_oracle, _experts_forward_fast)
