@@ -10,6 +10,8 @@ from ..version import __version__
 from .compare import Run, compare
 from .machine import Machine, versions
 from .savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
+from .side_by_side import SideSettings, put_side_by_side
+from .side_by_side import as_json as sides_as_json
 from .token import FirstModel
 
 
@@ -45,6 +47,20 @@ def start_json(model: FirstModel, sentence: str, position: int, bias_steps: int)
                 "all_flops": story.all_flops,
                 "guesses": story.guesses,
             },
+        },
+    )
+
+
+def routers_json(model: FirstModel, sentence: str, settings: SideSettings) -> bytes:
+    """What both routers did with the sentence."""
+    return _document(
+        "routers",
+        {
+            "settings": asdict(settings),
+            "model": asdict(model.trainer.settings),
+            "data": model.trainer.task.sha256,
+            "sentence": sentence,
+            **sides_as_json(put_side_by_side(model, sentence, settings)),
         },
     )
 
