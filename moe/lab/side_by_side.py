@@ -199,7 +199,7 @@ class SideBySide:
     def words(self) -> str:
         """What changes between both, in a few sentences."""
         sides = (("A", self.a), ("B", self.b))
-        busiest = [f"{name}'s busiest expert has {s.share_E.max():.0%}" for name, s in sides]
+        busiest = [f"{name}'s busiest expert has {s.share_E.max():.1%}" for name, s in sides]
         fair = 1 / self.a.routing.n_experts
         told = [
             self._changed_words(),

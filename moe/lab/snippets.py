@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..training import TrainSettings
+from .control import ControlSettings
 from .savings import SavingsSettings
 from .side_by_side import SideSettings
 
@@ -88,6 +89,18 @@ both = put_side_by_side(model, sentence, settings)
 print(both.words())
 print(both.counts)  # choices that are only A's, only B's, and both's
 print(both.a.routing.load, both.b.routing.load)  # characters per expert
+"""
+
+
+def cure_code(rate: float, settings: ControlSettings) -> str:
+    """Code of the page on cures: step responses on frozen scores."""
+    return f"""\
+from moe.lab.control import ControlSettings, judge, respond_all
+
+responses = respond_all({rate:g}, {_call("ControlSettings", settings)})
+for response in responses:
+    print(response.method.title, response.words())
+print(judge(responses).words)
 """
 
 

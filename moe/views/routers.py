@@ -30,10 +30,10 @@ def show() -> None:
     """Show the page."""
     parts.heading(
         "What if another router had chosen?",
-        "Two routers see the same sentence and the same ratings. In A, each character picks its "
-        "experts; in B, each expert picks its characters.",
-        "B gives every expert the same amount of work, but nearly all characters go to other "
-        "experts, and some to none.",
+        "The same sentence, the same ratings of every expert, and two rules that turn ratings "
+        "into a choice. Pick any two.",
+        "at first, characters pick their experts in A, and experts pick their characters in B. "
+        "B's work is even, yet nearly every character goes elsewhere, and some get no expert.",
     )
     with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
         model = ready_model()
