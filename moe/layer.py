@@ -254,7 +254,11 @@ class MoELayer:
         return y_ND, context
 
     def backward(
-        self, dy_ND: np.ndarray, ctx: LayerContext, dlogits_NE: np.ndarray | None = None
+        self,
+        dy_ND: np.ndarray,
+        ctx: LayerContext,
+        dlogits_NE: np.ndarray | None = None,
+        extra: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, Arrays]:
         """Return the gradient at x and at every parameter.
 
@@ -266,6 +270,9 @@ class MoELayer:
             From `forward`; it stays valid for further calls.
         dlogits_NE
             Gradient that reaches the logits from elsewhere, such as a balance loss.
+        extra
+            Likewise, by name: 'weight_A' reaches the assignments' weights, '<name>_NE' another
+            of the router's projections.
 
         Returns
         -------
@@ -293,6 +300,7 @@ class MoELayer:
                 )
                 dx_ND += dspecial_ND
                 grads |= special_grads
+            dweight_A += (extra or {}).get("weight_A", 0)
             drouted_NE = self.router.backward(routing, dweight_A)
         else:
             dx_ND = kernels.matmul(routing.dispatch_NS, dx_SD)
@@ -309,6 +317,8 @@ class MoELayer:
         dmade = self.router.backward_made(routing, drouted_NE)
         if dlogits_NE is not None:
             dmade["logits_NE"] = dmade["logits_NE"] + dlogits_NE
+        for name in dmade.keys() & (extra or {}).keys():
+            dmade[name] = dmade[name] + (extra or {})[name]
         dgate_ND, gate_grads = self.router.project_backward(ctx.x_gate_ND, self.params, dmade)
         dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
         grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"], dweight_A)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels, metrics
-from .balance import BALANCERS, Balancer, make_balancer
+from .balance import Balancer, balancer_kinds, make_balancer, make_balancer_for_run
 from .capacity import DROP_POLICIES, NO_LIMIT, Capacity
 from .data import TASKS, Task, make_task
 from .errors import check_choice, check_float, check_int
@@ -27,10 +27,8 @@ def option(default: Any, help_text: str) -> Any:
 
 
 def suits(balance: str, router: str) -> bool:
-    """Say whether a balancer can act on a router: it has the buffer and the scores it needs."""
-    balancer, kind = BALANCERS[balance], ROUTERS[router]
-    has_buffer = not balancer.needs or balancer.needs in kind.buffers
-    return has_buffer and (kind.scored or not balancer.needs_scores)
+    """Say whether a balancer, or several joined by '+', can act on a router."""
+    return make_balancer(balance).fits(make_router(router))
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,14 @@ class TrainSettings:
     task: str = option("text", "What to learn: a key of moe.data.TASKS.")
     router: str = option("topk", "How tokens choose experts: a key of moe.ROUTERS.")
     k: int = option(2, "Experts per token, for routers that take it.")
-    balance: str = option("none", "What keeps the load even: a key of moe.BALANCERS.")
-    balance_rate: float | None = option(None, "Its strength; by default one for short runs.")
+    balance: str = option(
+        "none",
+        "What keeps the load even: a key of moe.BALANCERS, or several joined by '+', each with "
+        "options in brackets if wanted, as in 'bias+aux(scope=sequence)'.",
+    )
+    balance_rate: float | None = option(
+        None, "Its strength (of several, the first one's); by default one for short runs."
+    )
     n_experts: int = option(16, "Routed experts.")
     d_model: int = option(64, "Width of a token's vector.")
     d_expert: int = option(64, "Width inside an expert.")
@@ -55,6 +59,9 @@ class TrainSettings:
     drop: str = option("none", "Who is dropped when an expert is full: order, score or none.")
     steps: int = option(300, "Training steps.")
     batch: int = option(1024, "Tokens per step.")
+    sequence_length: int = option(
+        1, "Neighbouring tokens of text that stay together in a batch: its sequences."
+    )
     context: int = option(6, "Bytes of text that the model sees.")
     learning_rate: float = option(1e-2, "Adam's step size.")
     seed: int = option(0, "Same seed, same bits, at any number of threads.")
@@ -63,7 +70,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         check_choice("task", self.task, TASKS)
         check_choice("router", self.router, ROUTERS)
-        check_choice("balance", self.balance, BALANCERS)
+        balancer_kinds(self.balance)
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("drop", self.drop, DROP_POLICIES)
         check_int("n_experts", self.n_experts, 1, 1024)
@@ -73,6 +80,12 @@ class TrainSettings:
         check_int("n_shared", self.n_shared, 0, 64)
         check_int("steps", self.steps, 1, 1_000_000)
         check_int("batch", self.batch, 1, 1 << 20)
+        check_int("sequence_length", self.sequence_length, 1, 1024)
+        if self.batch % self.sequence_length:
+            raise ValueError(
+                f"sequence_length: got {self.sequence_length}, allowed is a divisor of batch "
+                f"({self.batch})"
+            )
         check_int("context", self.context, 1, 64)
         check_int("seed", self.seed, 0)
         check_float("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
@@ -85,6 +98,7 @@ class TrainSettings:
                 f"drop: got {self.drop!r} with capacity_factor {self.capacity_factor}, allowed is "
                 "'order' or 'score' with a capacity_factor, or neither"
             )
+        self.make_balancer()
         fit = [name for name in ROUTERS if suits(self.balance, name)]
         if self.router not in fit:
             raise ValueError(
@@ -98,12 +112,12 @@ class TrainSettings:
         return make_router(self.router, **({"k": self.k} if takes_k else {}))
 
     def make_balancer(self) -> Balancer:
-        """Return the balancer that these settings name, at its strength for short runs."""
-        kind = BALANCERS[self.balance]
-        if not kind.rate_name:
-            return make_balancer(self.balance)
-        rate = kind.short_run_rate if self.balance_rate is None else self.balance_rate
-        return make_balancer(self.balance, **{kind.rate_name: rate})
+        """Return the balancer that these settings name, at its strength for short runs.
+
+        Balancers that take `k` or `sequence_length` get this run's, unless the name sets them.
+        """
+        run = {"k": self.k, "sequence_length": self.sequence_length}
+        return make_balancer_for_run(self.balance, self.balance_rate, run)
 
     def make_capacity(self) -> Capacity:
         """Return the capacity that these settings name."""
@@ -235,17 +249,21 @@ class Trainer:
 
     def step(self) -> TrainRecord:
         """Do one training step."""
-        inputs, target = self.task.draw(self._data_rng, self.settings.batch)
+        inputs, target = self.task.draw(
+            self._data_rng, self.settings.batch, run=self.settings.sequence_length
+        )
         x_ND = self.embed(inputs)
         token_ids = inputs[:, -1] if self.task.n_vocab else None
         y_ND, ctx = self.layer.forward(x_ND, rng=self._noise_rng, token_ids=token_ids)
         h_ND = x_ND + y_ND
         loss, dout_NV = self._loss(kernels.matmul(h_ND, self.params["out_DV"]), target)
         balance = self.balancer.loss(ctx.routing, self.layer.buffers)
+        gate_value, gate_grads = self.balancer.param_loss(self.layer.params)
 
         grads = {"out_DV": kernels.matmul_tn(h_ND, dout_NV)}
         dh_ND = kernels.matmul_nt(dout_NV, self.params["out_DV"])
-        dx_ND, layer_grads = self.layer.backward(dh_ND, ctx, balance.dlogits_NE)
+        dx_ND, layer_grads = self.layer.backward(dh_ND, ctx, balance.dlogits_NE, balance.extra)
+        layer_grads |= {name: layer_grads[name] + grad for name, grad in gate_grads.items()}
         dx_ND += dh_ND
         if self.task.n_vocab:
             grads["table_CVD"] = kernels.embed_backward(dx_ND, inputs, self.task.n_vocab)
@@ -254,7 +272,7 @@ class Trainer:
             grads |= {"in_ID": kernels.matmul_tn(x_NI, dx_ND), "in_bias_D": dx_ND.sum(axis=0)}
         self._adam.step(self.params | self.layer.params, grads | layer_grads)
         self.balancer.update(self.layer.buffers, ctx.routing)
-        record = self._record(ctx, loss, balance.value)
+        record = self._record(ctx, loss, balance.value + gate_value)
         self._step += 1
         return record
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from ..errors import check_choice
-from .aux import AuxLoss
+from .aux import SCALES, AuxLoss, Scale
 from .base import BalanceLoss, Balancer, affinity
 from .bias import BiasControl
+from .communication import CommunicationLoss
+from .device import DeviceLoss
+from .entropy import EntropyLoss
+from .importance_load import ImportanceLoad
+from .joined import Sum, parse
+from .l1 import AdaptiveL1
 from .none import NoBalance
+from .pi import PIControl
+from .quantile import QuantileBalancing
+from .simple_diverse import SimpleDiverse
 from .z import ZLoss
+from .zero_computation import ZeroComputationControl
+from .zero_weighted import ZeroWeightedLoss
 
 BALANCERS: dict[str, type[Balancer]] = {
     balancer.name: balancer
@@ -18,28 +30,122 @@ BALANCERS: dict[str, type[Balancer]] = {
         NoBalance,
         AuxLoss,
         BiasControl,
+        QuantileBalancing,
+        PIControl,
+        ImportanceLoad,
         ZLoss,
+        DeviceLoss,
+        CommunicationLoss,
+        EntropyLoss,
+        AdaptiveL1,
+        ZeroComputationControl,
+        ZeroWeightedLoss,
+        SimpleDiverse,
     )
 }
 
 
-def make_balancer(name: str, **options: Any) -> Balancer:
-    """Return a balancer by registry name.
+def balancer_kinds(words: str) -> list[type[Balancer]]:
+    """Classes of one balancer, or of several joined by '+'.
 
     Raises
     ------
     ValueError
-        If the name, an option's name or its value is not allowed.
+        If a name is unknown.
     """
-    balancer = BALANCERS[check_choice("balance", name, BALANCERS)]
-    known = [field.name for field in fields(balancer)]
+    return [BALANCERS[check_choice("balance", name, BALANCERS)] for name, _ in parse(words)]
+
+
+def balancer_title(words: str) -> str:
+    """Readable name of one balancer, or of several joined by '+'."""
+    return " + ".join(kind.title for kind in balancer_kinds(words))
+
+
+def make_balancer(name: str, **options: Any) -> Balancer:
+    """Return a balancer by registry name, or the sum of several: 'bias+aux'.
+
+    Parameters
+    ----------
+    name
+        A key of `BALANCERS`, or several joined by '+'. Each may carry options of its own:
+        'bias(form=proportional)+aux(scope=sequence, sequence_length=64)'.
+    **options
+        Fields of that balancer; of several, each goes to every one that has it, unless the name
+        sets it.
+
+    Raises
+    ------
+    ValueError
+        If a name, an option's name or its value is not allowed.
+    """
+    kinds = balancer_kinds(name)
+    known = sorted({option for kind in kinds for option in _options(kind)})
     for option in options:
         if option not in known:
-            raise ValueError(
-                f"option of balancer {name}: got {option!r}, "
-                f"allowed is {'one of ' + ', '.join(known) if known else 'none'}"
-            )
-    return balancer(**options)
+            _refuse(name, option, known if len(kinds) > 1 else _options(kinds[0]))
+    return _make(name, [options] * len(kinds))
 
 
-__all__ = ["BALANCERS", "BalanceLoss", "Balancer", "affinity", "make_balancer"]
+def make_balancer_for_run(name: str, rate: float | None, run: Mapping[str, Any]) -> Balancer:
+    """Return a balancer at its strength for runs of hundreds of steps.
+
+    Parameters
+    ----------
+    name
+        As in `make_balancer`.
+    rate
+        Strength, of several the first one's; None: each one's `short_run_rate`.
+    run
+        What is known of the run, such as its k: options for those that take them.
+
+    Raises
+    ------
+    ValueError
+        If a name, an option's name or its value is not allowed.
+    """
+    given = []
+    for place, kind in enumerate(balancer_kinds(name)):
+        rates = {}
+        if kind.rate_name:
+            own = rate is not None and place == 0
+            rates = {kind.rate_name: rate if own else kind.short_run_rate}
+        given.append(dict(run) | rates)
+    return _make(name, given)
+
+
+def _make(name: str, given: Sequence[Mapping[str, Any]]) -> Balancer:
+    """Return the named balancers, each with its own of the given options; the name's win."""
+    parts = []
+    for kind, (_, own), more in zip(balancer_kinds(name), parse(name), given, strict=True):
+        known = _options(kind)
+        for option in own:
+            if option not in known:
+                _refuse(kind.name, option, known)
+        parts.append(kind(**{n: v for n, v in more.items() if n in known} | own))
+    return parts[0] if len(parts) == 1 else Sum(tuple(parts))
+
+
+def _options(kind: type[Balancer]) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _refuse(name: str, option: str, known: list[str]) -> None:
+    raise ValueError(
+        f"option of balancer {name}: got {option!r}, "
+        f"allowed is {'one of ' + ', '.join(known) if known else 'none'}"
+    )
+
+
+__all__ = [
+    "BALANCERS",
+    "SCALES",
+    "BalanceLoss",
+    "Balancer",
+    "Scale",
+    "Sum",
+    "affinity",
+    "balancer_kinds",
+    "balancer_title",
+    "make_balancer",
+    "make_balancer_for_run",
+]

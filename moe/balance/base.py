@@ -1,22 +1,40 @@
-"""What every balancer is: a loss with its gradient at the logits, and a step of the buffers."""
+"""What every balancer is: a loss with its gradients, and a step of the buffers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..routing import Routing
 from ..scores import scores_backward, shares, shares_backward
 
+if TYPE_CHECKING:
+    from ..routers import Router
 
-class BalanceLoss(NamedTuple):
-    """Value of a balance loss and its gradient at the logits, (N, E) or None."""
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class BalanceLoss:
+    """Value of a balance loss and its gradients at what the routing is made of.
+
+    Attributes
+    ----------
+    value
+        To add to the training loss.
+    dlogits_NE
+        Gradient at the logits, (N, E), or None.
+    extra
+        Gradients elsewhere, by name: 'weight_A' at the assignments' weights, '<name>_NE' at
+        another of the router's projections. `MoELayer.backward` takes both.
+    """
 
     value: float
-    dlogits_NE: np.ndarray | None
+    dlogits_NE: np.ndarray | None = None
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,9 @@ class Balancer:
     needs
         Buffer that the router must have.
     needs_scores
-        Whether its loss acts on the router's scores.
+        Whether it acts on the router's scores.
+    needs_specials
+        Whether it is about experts that compute nothing.
     """
 
     name: ClassVar[str]
@@ -46,17 +66,31 @@ class Balancer:
     short_run_rate: ClassVar[float] = 0.0
     needs: ClassVar[str] = ""
     needs_scores: ClassVar[bool] = False
+    needs_specials: ClassVar[bool] = False
 
-    def init_state(self, n_experts: int) -> dict[str, np.ndarray]:
+    def fits(self, router: Router) -> bool:
+        """Say whether a router has what this method acts on."""
+        return (
+            (not self.needs or self.needs in router.buffers)
+            and (router.scored or not self.needs_scores)
+            and (bool(router.specials) or not self.needs_specials)
+        )
+
+    def init_state(self, n_experts: int) -> Arrays:
         """Named arrays that this method keeps between steps; they join the layer's buffers."""
         return {}
 
     def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
-        """Loss to add to the training loss, with its gradient at the logits.
+        """Loss to add to the training loss, with its gradients.
 
-        `state` is what `init_state` made and `update` stepped; without it, its first value.
+        `state` holds what `init_state` made and `update` stepped, and the layer's buffers;
+        without it, their first values.
         """
-        return BalanceLoss(0.0, None)
+        return BalanceLoss(0.0)
+
+    def param_loss(self, params: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:
+        """Loss on the router's parameters themselves, and its gradients by name."""
+        return 0.0, {}
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
         """Step the layer's buffers in place, once per training step."""
@@ -64,6 +98,16 @@ class Balancer:
     def options(self) -> dict[str, Any]:
         """Option names and values."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def _kept(
+        self, name: str, state: MutableMapping[str, np.ndarray] | None, n_experts: int
+    ) -> np.ndarray:
+        """Return a state array; a layer that lacks it gets its first value."""
+        if state is None:
+            return self.init_state(n_experts)[name]
+        if name not in state:
+            state[name] = self.init_state(n_experts)[name]
+        return state[name]
 
 
 def affinity(routing: Routing) -> np.ndarray:
@@ -87,3 +131,8 @@ def affinity_backward(routing: Routing, dp_NE: np.ndarray) -> np.ndarray:
     if routing.score != "softmax":
         dp_NE = shares_backward(routing.scores_NE, dp_NE)
     return scores_backward(routing.logits_NE, routing.scores_NE, dp_NE, routing.score)
+
+
+def choices_per_token(routing: Routing) -> int:
+    """k, the choices of a token, of a router that gives every token the same number."""
+    return routing.n_assignments // max(routing.n_tokens, 1)

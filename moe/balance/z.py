@@ -22,11 +22,22 @@ class ZLoss(Balancer):
     ----------
     coefficient
         Strength; 1e-3 in ST-MoE.
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> routing = moe.make_router("topk").choose(np.log([[1.0, 1.0, 2.0, 4.0]]))
+    >>> round(moe.make_balancer("z", coefficient=1.0).loss(routing).value, 4)  # (ln 8)^2
+    4.3241
     """
 
     name: ClassVar[str] = "z"
     title: ClassVar[str] = "Router z-loss"
     source: ClassVar[str] = "ST-MoE, arXiv 2202.08906, equation 5"
+    formula: ClassVar[str] = (
+        r"\mathcal L = \frac{\alpha}{T} \sum_{t=1}^{T}"
+        r" \Big(\ln \sum_{i=1}^{E} e^{\ell_{t,i}}\Big)^2"
+    )
     needs_scores: ClassVar[bool] = True
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 1e-3
@@ -41,7 +52,7 @@ class ZLoss(Balancer):
         if routing.logits_NE is None:
             raise ValueError("routing: got one without logits, allowed is a router with a gate")
         if not routing.n_tokens:
-            return BalanceLoss(0.0, None)
+            return BalanceLoss(0.0)
         logits_NE = routing.logits_NE
         top_N1 = logits_NE.max(axis=1, keepdims=True)
         z_N1 = np.log(np.exp(logits_NE - top_N1).sum(axis=1, keepdims=True)) + top_N1

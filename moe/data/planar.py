@@ -90,9 +90,12 @@ class PlanarTask:
         return hashlib.sha256(x_N2.tobytes() + target_N.tobytes()).hexdigest()
 
     def draw(
-        self, rng: np.random.Generator, size: int, with_domain: bool = False
+        self, rng: np.random.Generator, size: int, with_domain: bool = False, run: int = 1
     ) -> tuple[np.ndarray, ...]:
-        """Draw points (N, 2), targets, and the cluster that each point came from if asked for."""
+        """Draw points (N, 2), targets, and the cluster that each point came from if asked for.
+
+        Points have no order, so `run` changes nothing.
+        """
         points = self.generate(rng, check_int("size", size, 0))
         return points if with_domain else points[:2]
 

@@ -76,10 +76,13 @@ class TextTask:
         return np.array(train), np.array(held)
 
     def draw(
-        self, rng: np.random.Generator, size: int, with_domain: bool = False
+        self, rng: np.random.Generator, size: int, with_domain: bool = False, run: int = 1
     ) -> tuple[np.ndarray, ...]:
-        """Draw training windows: inputs (N, C) uint8, targets (N,), and labels if asked for."""
-        return self._draw(rng, size, self._segments[0], with_domain)
+        """Draw training windows: inputs (N, C) uint8, targets (N,), and labels if asked for.
+
+        Each `run` windows that follow another end at neighbouring bytes, as in a sequence.
+        """
+        return self._draw(rng, size, self._segments[0], with_domain, run)
 
     def held_out(
         self, rng: np.random.Generator, size: int, with_domain: bool = False
@@ -107,17 +110,25 @@ class TextTask:
         return inputs_NC, target_N.astype(np.uint8), domain_N.astype(np.int8)
 
     def _draw(
-        self, rng: np.random.Generator, size: int, segment_S3: np.ndarray, with_domain: bool
+        self,
+        rng: np.random.Generator,
+        size: int,
+        segment_S3: np.ndarray,
+        with_domain: bool,
+        run: int = 1,
     ) -> tuple[np.ndarray, ...]:
         check_int("size", size, 0)
-        # Every position whose window and target lie inside one stretch is equally likely.
-        room_S = np.maximum(segment_S3[:, 1] - segment_S3[:, 0] - self.context, 0)
+        check_int("run", run, 1)
+        # Every position whose run of windows and targets lies inside one stretch is equally likely.
+        room_S = np.maximum(segment_S3[:, 1] - segment_S3[:, 0] - self.context - (run - 1), 0)
         ends_S = np.cumsum(room_S)
         if not ends_S[-1]:
             raise ValueError(f"text: got {self.corpus.n_bytes} bytes, allowed is a longer text")
-        draw_N = rng.integers(0, ends_S[-1], size)
-        segment_N = np.searchsorted(ends_S, draw_N, side="right")
-        start_N = draw_N - (ends_S - room_S)[segment_N] + segment_S3[segment_N, 0]
+        draw_R = rng.integers(0, ends_S[-1], -(-size // run))
+        segment_R = np.searchsorted(ends_S, draw_R, side="right")
+        start_R = draw_R - (ends_S - room_S)[segment_R] + segment_S3[segment_R, 0]
+        start_N = (start_R[:, None] + np.arange(run)).reshape(-1)[:size]
+        segment_N = np.repeat(segment_R, run)[:size]
         inputs_NC = self.corpus.data[start_N[:, None] + np.arange(self.context)]
         target_N = self.corpus.data[start_N + self.context].astype(np.int64)
         domain_N = segment_S3[segment_N, 2]

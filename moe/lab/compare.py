@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..balance import BALANCERS
+from ..balance import balancer_title
 from ..data import TextTask, from_bytes
 from ..routers import ROUTERS
 from ..training import Trainer, TrainRecord, TrainSettings
@@ -48,7 +48,7 @@ class Run:
         capacity = (
             "" if settings.capacity_factor is None else f", room {settings.capacity_factor:g}"
         )
-        return f"{BALANCERS[settings.balance].title}{router}{capacity}"
+        return f"{balancer_title(settings.balance)}{router}{capacity}"
 
     def series(self, measure: str, points: int = 100) -> list[tuple[float, float]]:
         """Step and value of a record's number, averaged over stretches to at most `points`."""

@@ -10,8 +10,15 @@ from ..routing import Routing
 EPS = 1e-20  # DeepSeek-V3 adds it to the sum of chosen scores before dividing
 
 
-def biased(scores_NE: np.ndarray, select_bias_E: np.ndarray | None) -> np.ndarray:
-    """Selection scores: scores plus the bias. The bias never enters the weights."""
+def biased(
+    scores_NE: np.ndarray,
+    select_bias_E: np.ndarray | None,
+    select_factor_E: np.ndarray | None = None,
+) -> np.ndarray:
+    """Selection scores: scores times the factor, plus the bias. Neither enters the weights."""
+    if select_factor_E is not None and (select_factor_E != 1).any():
+        factor_E = check_array("select_factor_E", select_factor_E, (scores_NE.shape[1],))
+        scores_NE = scores_NE * factor_E.astype(scores_NE.dtype)
     if select_bias_E is None or not select_bias_E.any():
         return scores_NE
     bias_E = check_array("select_bias_E", select_bias_E, (scores_NE.shape[1],))

@@ -66,7 +66,8 @@ class GroupLimited(Router):
         """Select k experts inside the best groups; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
         scores_NE = make_scores(logits_NE, self.score)
-        expert_NK = self.select(biased(scores_NE, select_bias_E), token_ids)
+        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
+        expert_NK = self.select(selection_NE, token_ids)
         chosen_NK = gather(scores_NE, expert_NK)
         weight_NK = normalize(chosen_NK) if self.renormalize else chosen_NK
         return Routing.from_choices(

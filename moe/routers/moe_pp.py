@@ -90,7 +90,7 @@ class MoEPlusPlus(Router):
             logits_NE = logits_NE + kernels.matmul(previous_NE, residual_EE)
             saved = {"previous_NE": previous_NE}
         scores_NE = make_scores(logits_NE, "softmax")
-        selection_NE = biased(scores_NE, select_bias_E)
+        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
         expert_NK = kernels.topk(logits_NE if selection_NE is scores_NE else selection_NE, self.k)
         return Routing.from_choices(
             expert_NK,

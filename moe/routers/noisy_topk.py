@@ -73,8 +73,10 @@ class NoisyTopK(Router):
             noise_NE = check_array("noise_NE", noise_NE, logits_NE.shape)
             draw_NE = rng.standard_normal(logits_NE.shape).astype(logits_NE.dtype)
             floor = logits_NE.dtype.type(self.noise_floor)
-            noisy_NE = logits_NE + draw_NE * (softplus(noise_NE) + floor)
-            saved = {"draw_NE": draw_NE, "noise_NE": noise_NE, "noisy_NE": noisy_NE}
+            scale_NE = softplus(noise_NE) + floor
+            noisy_NE = logits_NE + draw_NE * scale_NE
+            saved = {"draw_NE": draw_NE, "noise_NE": noise_NE}
+            saved |= {"scale_NE": scale_NE, "noisy_NE": noisy_NE}
         expert_NK = kernels.topk(noisy_NE, self.k)
         return Routing.from_choices(
             expert_NK,

@@ -63,7 +63,7 @@ class Switch(Router):
         """Select each token's best expert; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
         scores_NE = make_scores(logits_NE, "softmax")
-        selection_NE = biased(scores_NE, select_bias_E)
+        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
         expert_N1 = kernels.topk(logits_NE if selection_NE is scores_NE else selection_NE, 1)
         return Routing.from_choices(
             expert_N1,

@@ -91,7 +91,7 @@ class TopK(Router):
         """Select the k best experts of each token; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
         scores_NE = make_scores(logits_NE, self.score)
-        selection_NE = biased(scores_NE, select_bias_E)
+        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
         if selection_NE is scores_NE:
             # Scores rise with logits, and logits still differ where scores round to 0 or 1.
             selection_NE = logits_NE

@@ -1,0 +1,82 @@
+"""The communication loss: every device shall receive equally many tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import check_float, check_int
+from ..routing import Routing
+from .base import BalanceLoss, Balancer, affinity
+from .devices import device_of_experts, tokens_sent
+from .scope import product_loss, sequence_sizes, sequence_starts
+
+
+@dataclass(frozen=True)
+class CommunicationLoss(Balancer):
+    """coefficient * sum over devices of f''_d P''_d: f'' counts tokens sent to the device.
+
+    f''_d = D / (M T) * (tokens sent to d), once per token whichever of its experts are there;
+    P''_d is the summed P of the device's experts. If every token reaches M devices, all equally
+    often, it is worth the coefficient.
+
+    Parameters
+    ----------
+    coefficient
+        Strength; 0.02 in DeepSeek-V2.
+    n_devices, reach
+        D, at most one per expert, and M, the devices that a token may reach: 8 and 3 in
+        DeepSeek-V2. That limit itself is the router's (`deepseek_v2`).
+    sequence_length
+        Tokens of a sequence; the loss is the mean over sequences (DeepSeek-V2). 0: the batch.
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> p_NE = np.array([[0.6, 0.2, 0.1, 0.1], [0.1, 0.5, 0.3, 0.1]])
+    >>> routing = moe.make_router("topk", k=2).choose(np.log(p_NE))  # to experts 0, 1 and 1, 2
+    >>> balancer = moe.make_balancer("communication", coefficient=1.0, n_devices=2, reach=2)
+    >>> round(balancer.loss(routing).value, 4)  # sent 2, 1; f'' = 1, 0.5; P'' = 0.7, 0.3
+    0.85
+    """
+
+    name: ClassVar[str] = "communication"
+    title: ClassVar[str] = "Communication loss"
+    source: ClassVar[str] = "DeepSeek-V2, arXiv 2405.04434, equations 29-31"
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"\mathcal L &= \alpha_3 \sum_{d=1}^{D} f''_d P''_d \\"
+        r"f''_d &= \frac{D}{M T} \#\{t : t \text{ is sent to device } d\},"
+        r" \quad P''_d = \sum_{i \in \mathcal E_d} P_i"
+        r"\end{aligned}"
+    )
+    needs_scores: ClassVar[bool] = True
+    rate_name: ClassVar[str] = "coefficient"
+    short_run_rate: ClassVar[float] = 0.02
+
+    coefficient: float = 0.02
+    n_devices: int = 8
+    reach: int = 3
+    sequence_length: int = 0
+
+    def __post_init__(self) -> None:
+        check_float("coefficient", self.coefficient, 0.0)
+        check_int("n_devices", self.n_devices, 1)
+        check_int("reach", self.reach, 1, self.n_devices, f"n_devices is {self.n_devices}")
+        check_int("sequence_length", self.sequence_length, 0)
+
+    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+        """Loss and gradient; f'' is a count and has none."""
+        affinity(routing)  # says so if there are no scores
+        start_S = sequence_starts(routing.n_tokens, self.sequence_length)
+        if not routing.n_tokens:
+            return BalanceLoss(0.0)
+        device_E = device_of_experts(routing.n_experts, self.n_devices)
+        n_devices = int(device_E[-1]) + 1
+        size_S1 = sequence_sizes(start_S, routing.n_tokens)[:, None]
+        reach = min(self.reach, n_devices)
+        f_SD = n_devices / (reach * size_S1) * tokens_sent(routing, device_E, start_S)
+        return product_loss(routing, self.coefficient * f_SD[:, device_E], start_S)

@@ -1,0 +1,83 @@
+"""Proportional-integral control of the selection bias."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import check_float
+from ..routing import Routing
+from .base import Arrays, Balancer
+from .bias import relative_error
+
+
+@dataclass(frozen=True)
+class PIControl(Balancer):
+    """b = proportional * e + integral, integral += rate * e; e is the relative load error.
+
+    e_i = (mean load - load_i) / mean load, clipped to [-1, 1] so that one overloaded expert
+    does not throw the bias far. Sign control goes on at full step near balance and cycles;
+    here the steps shrink with the error, and the proportional part answers at once and damps.
+
+    Parameters
+    ----------
+    rate
+        Integral gain, per update.
+    proportional
+        Proportional gain.
+    limit
+        The integral stays within [-limit, limit] (anti-windup): scores lie in [0, 1], so a
+        larger bias could decide no more.
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> routing = moe.make_router("topk", k=1).choose(np.log([[0.6, 0.3, 0.1], [0.5, 0.3, 0.2]]))
+    >>> buffers = {"select_bias_E": np.zeros(3)}  # loads 2, 0, 0: e = -2, 1, 1, clipped to -1
+    >>> balancer = moe.make_balancer("pi", rate=0.01, proportional=0.1)
+    >>> for _ in range(2):
+    ...     balancer.update(buffers, routing)
+    ...     print(buffers["select_bias_E"].round(3).tolist())
+    [-0.11, 0.11, 0.11]
+    [-0.12, 0.12, 0.12]
+    """
+
+    name: ClassVar[str] = "pi"
+    title: ClassVar[str] = "Bias (PI control)"
+    source: ClassVar[str] = (
+        "textbook PI control of Loss-Free Balancing's bias (arXiv 2408.15664); LongCat-Flash, "
+        "arXiv 2509.01322, calls its rule a PID controller"
+    )
+    formula: ClassVar[str] = (
+        r"\begin{aligned}"
+        r"e_i &= \mathrm{clip}\left(\frac{\bar c - c_i}{\bar c}, -1, 1\right) \\"
+        r"I_i &\leftarrow \mathrm{clip}(I_i + K_I e_i, -L, L) \\"
+        r"b_i &= K_P e_i + I_i"
+        r"\end{aligned}"
+    )
+    rate_name: ClassVar[str] = "rate"
+    short_run_rate: ClassVar[float] = 0.02
+    needs: ClassVar[str] = "select_bias_E"
+
+    rate: float = 0.02
+    proportional: float = 0.02
+    limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_float("rate", self.rate, 0.0)
+        check_float("proportional", self.proportional, 0.0)
+        check_float("limit", self.limit, 0.0, open_low=True)
+
+    def init_state(self, n_experts: int) -> Arrays:
+        """The integral, zero at first."""
+        return {"pi_integral_E": np.zeros(n_experts)}
+
+    def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
+        """Step the integral and set `select_bias_E`, in place."""
+        error_E = np.clip(relative_error(routing.proposed_load), -1, 1)
+        integral_E = self._kept("pi_integral_E", buffers, routing.n_experts)
+        integral_E[:] = np.clip(integral_E + self.rate * error_E, -self.limit, self.limit)
+        buffers[self.needs][:] = integral_E + self.proportional * error_E

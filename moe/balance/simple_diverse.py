@@ -1,0 +1,74 @@
+"""DynMoE's loss on the gate itself: expert vectors shall differ, and stay short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ..errors import check_float
+from .base import Arrays, Balancer
+
+if TYPE_CHECKING:
+    from ..routers import Router
+
+EPS = 1e-12  # least length that is divided by, as in the authors' normalize
+
+
+@dataclass(frozen=True)
+class SimpleDiverse(Balancer):
+    """coefficient * (||U^T U - I|| + mean length of w_i), with U the gate's columns at length 1.
+
+    The first part is the Frobenius norm, not squared, of what the cosines between expert
+    vectors have beside the diagonal; the second keeps the vectors short. No token takes part.
+
+    Parameters
+    ----------
+    coefficient
+        Strength; 0.01 in the authors' runs.
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> gate_DE = np.array([[2.0, 1.0], [0.0, 1.0]])  # cosine 0.7071; lengths 2 and 1.4142
+    >>> balancer = moe.make_balancer("simple_diverse", coefficient=1.0)
+    >>> value, grads = balancer.param_loss({"gate_DE": gate_DE})
+    >>> round(value, 4)  # 0.7071 * sqrt(2) + 1.7071
+    2.7071
+    """
+
+    name: ClassVar[str] = "simple_diverse"
+    title: ClassVar[str] = "Simple and diverse gate (DynMoE)"
+    source: ClassVar[str] = (
+        "DynMoE, arXiv 2405.14297, section 3.3; its code's diverse_and_simple_gate_loss"
+    )
+    formula: ClassVar[str] = (
+        r"\mathcal L = \alpha \left( \Big\| \hat W^\top \hat W - I \Big\|_F"
+        r" + \frac1E \sum_{i=1}^{E} \|w_i\|_2 \right), \quad \hat w_i = \frac{w_i}{\|w_i\|_2}"
+    )
+    rate_name: ClassVar[str] = "coefficient"
+    short_run_rate: ClassVar[float] = 0.1
+
+    coefficient: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_float("coefficient", self.coefficient, 0.0)
+
+    def fits(self, router: Router) -> bool:
+        """Say whether the router has a gate."""
+        return "gate" in router.projections
+
+    def param_loss(self, params: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:
+        """Loss on `gate_DE` and its gradient."""
+        gate_DE = params["gate_DE"]
+        length_E = np.maximum(np.sqrt((gate_DE * gate_DE).sum(axis=0)), EPS)
+        unit_DE = gate_DE / length_E
+        off_EE = unit_DE.T @ unit_DE - np.eye(gate_DE.shape[1], dtype=gate_DE.dtype)
+        norm = float(np.sqrt((off_EE * off_EE).sum()))
+        dunit_DE = unit_DE @ off_EE * gate_DE.dtype.type(2 / max(norm, EPS))
+        along_E = (dunit_DE * unit_DE).sum(axis=0)
+        dgate_DE = (dunit_DE - unit_DE * along_E) / length_E + unit_DE / len(length_E)
+        value = self.coefficient * (norm + float(length_E.mean()))
+        return value, {"gate_DE": dgate_DE * gate_DE.dtype.type(self.coefficient)}
