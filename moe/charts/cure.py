@@ -6,8 +6,12 @@ import altair as alt
 
 from ..lab.compare import Run
 from ..lab.control import SETTLED, Method, Response
-from .figure import BUSY, CROWDED, FAIR, IDLE, PAPER_INK, Figure, draw
+from ..lab.live import chance
+from ..training import TrainSettings
+from .figure import BUSY, CROWDED, FAIR, IDLE, PAPER_INK, Figure, Rows, draw
 
+HEIGHT = 400  # pixels, legend included
+ROOM = 1.5  # fair shares that the small charts show at least
 FLOOR = 0.01  # a logarithmic axis has no zero: what is lower is drawn here
 # Colour, dash and width say the same, so that each of them is enough.
 STYLES = [
@@ -23,7 +27,7 @@ STYLES = [
 
 def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_INK) -> Figure:
     """MaxVio over the batches, a line for each controller, in a band from least to largest."""
-    rows = [
+    rows: Rows = [
         {
             "method": r.method.title,
             "batch": at,
@@ -37,18 +41,15 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
     ]
     names = [r.method.title for r in responses]
     size = max(r.max_vio_S.size for r in responses)
-    kind = "log" if log else "linear"
+    x_scale = _axis_scale([1, size], log)
     x = alt.X(
         "batch:Q",
-        scale=alt.Scale(type=kind, domain=[1, size - 1]),
+        scale=x_scale,
         axis=alt.Axis(title="batches seen", grid=False, tickCount=4, format=",d"),
     )
     top = max(row["high"] for row in rows)
-    y_scale = alt.Scale(type=kind, domain=[FLOOR if log else 0, top], nice=not log)
-    axis = alt.Axis(
-        title=None, format="+.0%", values=[0.01, 0.03, 0.1, 0.3, 1, 3, 10] if log else alt.Undefined
-    )
-    colour = _styles("Color", names, 0)
+    y_scale = _axis_scale([FLOOR if log else 0, top], log)
+    axis = _percent_axis(log)
     bands = (
         draw("response")
         .mark_area(opacity=0.28)
@@ -56,7 +57,7 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
             x=x,
             y=alt.Y("low:Q", scale=y_scale, axis=axis),
             y2="high:Q",
-            color=alt.Color("method:N", scale=_scale(names, 0), legend=None),
+            color=_styles("Color", names, 0),
         )
     )
     lines = (
@@ -65,7 +66,7 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
         .encode(
             x=x,
             y=alt.Y("mean:Q", scale=y_scale, axis=axis),
-            color=colour,
+            color=_styles("Color", names, 0),
             strokeDash=_styles("StrokeDash", names, 1),
             strokeWidth=_styles("StrokeWidth", names, 2),
             tooltip=[
@@ -79,31 +80,29 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
     goal = draw("goal").encode(y=alt.Y("goal:Q", scale=y_scale, axis=axis))
     rule = goal.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
     note = goal.mark_text(align="left", dx=4, dy=-8, fontSize=12, color=ink).encode(
-        x=alt.X("at:Q", scale=x.scale), text="label:N"
+        x=alt.X("at:Q", scale=x_scale), text="label:N"
     )
     told = "; ".join(f"{r.method.title} ends at {r.steady_error:+.1%}" for r in responses)
     return Figure(
         "How far the busiest expert is above its fair share (MaxVio)",
-        alt.LayerChart(layer=[bands, lines, rule, note])
-        .resolve_scale(color="independent")
-        .properties(height=320),
+        alt.LayerChart(layer=[bands, lines, rule, note]).properties(height=HEIGHT),
         f"Lines of {len(responses)} controllers over {size - 1:,} batches, from "
         f"{responses[0].max_vio_S[0]:+.0%} at the start: {told}.",
         {"response": rows, "goal": [goal_row]},
     )
 
 
-def end_loads(response: Response, top: float, ink: str = PAPER_INK) -> Figure:
+def end_loads(response: Response, ink: str = PAPER_INK) -> Figure:
     """Loads of the last batch (bars) and of the one before (ticks), in fair shares."""
     before_E, last_E = response.ratio_SE[-2].tolist(), response.ratio_SE[-1].tolist()
     rows = [
         {"expert": e, "load": last, "before": before}
         for e, (before, last) in enumerate(zip(before_E, last_E, strict=True))
     ]
-    scale = alt.Scale(domain=[0, top])
+    scale = alt.Scale(domain=[0, max(ROOM, *before_E, *last_E)], nice=False)
     axis = alt.Axis(title=None, tickCount=3, format="~g", labelExpr="datum.label + '×'")
     base = draw("loads").encode(
-        x=alt.X("expert:O", axis=alt.Axis(title="expert", labels=False, ticks=False))
+        x=alt.X("expert:O", axis=alt.Axis(title=None, labels=False, ticks=False))
     )
     bars = base.mark_bar().encode(
         y=alt.Y("load:Q", scale=scale, axis=axis),
@@ -124,7 +123,7 @@ def end_loads(response: Response, top: float, ink: str = PAPER_INK) -> Figure:
     )
     return Figure(
         response.method.title,
-        alt.LayerChart(layer=[bars, fair, ticks]).properties(height=120),
+        alt.LayerChart(layer=[bars, fair, ticks]).properties(height=130),
         f"{response.method.title}: loads of {len(rows)} experts in the last batch, from "
         f"{min(last_E):.2f} to {max(last_E):.2f} fair shares; in the batch before from "
         f"{min(before_E):.2f} to {max(before_E):.2f}.",
@@ -132,31 +131,39 @@ def end_loads(response: Response, top: float, ink: str = PAPER_INK) -> Figure:
     )
 
 
-def live(runs: dict[Method, Run], titles: list[str], steps: int) -> Figure:
+def live(
+    runs: dict[Method, Run],
+    settings: dict[Method, TrainSettings],
+    log: bool = True,
+    ink: str = PAPER_INK,
+) -> Figure:
     """MaxVio over the steps of training, a line for each finished run.
 
     Parameters
     ----------
-    titles
-        All controllers, so that a line keeps its colour while others are still missing.
-    steps
-        Length of a run.
+    settings
+        Of all runs, so that a line keeps its colour while others are still missing.
     """
+    titles = [method.title for method in settings]
+    one = next(iter(settings.values()))
+    chance_row = {"chance": chance(one), "at": 0, "label": f"chance alone: {chance(one):+.0%}"}
     rows = [
-        {"method": method.title, "step": step, "value": value}
+        {"method": method.title, "step": step, "value": max(value, FLOOR)}
         for method, run in runs.items()
         for step, value in run.series("max_vio", points=50)
     ]
+    top = max(row["value"] for row in rows)
+    y_scale = _axis_scale([0.8 * chance_row["chance"] if log else 0, top], log)
     lines = (
         draw("live")
         .mark_line()
         .encode(
             x=alt.X(
                 "step:Q",
-                scale=alt.Scale(domain=[0, steps], nice=False),
+                scale=alt.Scale(domain=[0, one.steps], nice=False),
                 axis=alt.Axis(title="step of training", grid=False, tickCount=4),
             ),
-            y=alt.Y("value:Q", axis=alt.Axis(title=None, format="+.0%", tickCount=5)),
+            y=alt.Y("value:Q", scale=y_scale, axis=_percent_axis(log)),
             color=_styles("Color", titles, 0),
             strokeDash=_styles("StrokeDash", titles, 1),
             strokeWidth=_styles("StrokeWidth", titles, 2),
@@ -166,15 +173,30 @@ def live(runs: dict[Method, Run], titles: list[str], steps: int) -> Figure:
                 alt.Tooltip("value:Q", format="+.0%", title="busiest expert above fair share"),
             ],
         )
-        .properties(height=320)
+    )
+    level = draw("chance").encode(y="chance:Q")
+    rule = level.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
+    note = level.mark_text(align="left", dx=4, dy=9, fontSize=12, color=ink).encode(
+        x="at:Q", text="label:N"
     )
     told = "; ".join(f"{m.title} ends at {run.summary().max_vio:+.0%}" for m, run in runs.items())
     return Figure(
         "How far the busiest expert is above its fair share, while the model learns",
-        lines,
-        f"Lines of {len(runs)} runs over {steps} steps of training: {told}.",
-        {"live": rows},
+        alt.LayerChart(layer=[lines, rule, note]).properties(height=HEIGHT),
+        f"Lines of {len(runs)} runs over {one.steps} steps of training: {told}. Chance alone "
+        f"would give {chance_row['chance']:+.0%}.",
+        {"live": rows, "chance": [chance_row]},
     )
+
+
+def _percent_axis(log: bool) -> alt.Axis:
+    if log:
+        return alt.Axis(title=None, format="+.0%", values=[0.01, 0.03, 0.1, 0.3, 1, 3, 10])
+    return alt.Axis(title=None, format="+.0%", tickCount=5)
+
+
+def _axis_scale(domain: list[float], log: bool) -> alt.Scale:
+    return alt.Scale(type="log" if log else "linear", domain=domain, nice=False)
 
 
 def _scale(names: list[str], style: int) -> alt.Scale:

@@ -122,6 +122,7 @@ class Response:
         cuts = np.unique(np.geomspace(1, size, POINTS).astype(int))
         stretches = np.split(self.max_vio_S, cuts[:-1])
         middle = np.append(1.0, np.sqrt((cuts[:-1] + 1.0) * cuts[1:]))
+        middle[-1] = size
         return [
             (float(at), float(s.mean()), float(s.min()), float(s.max()))
             for at, s in zip(middle, stretches, strict=True)
@@ -197,7 +198,7 @@ def respond(method: Method, settings: ControlSettings) -> Response:
         if first < step:
             load_SE[step:] = np.resize(load_SE[first:step], load_SE[step:].shape)
             break
-        routing = router.choose(logits_NE, **buffers)
+        routing = router.choose(logits_NE, rng=None, **buffers)
         load_SE[step] = routing.proposed_load
         balancer.update(buffers, routing)
     max_vio_S = load_SE.max(axis=1) / load_SE.mean(axis=1) - 1
@@ -245,29 +246,23 @@ def compare_rates(slow: Response, fast: Response) -> Verdict:
     "Close" is half a fair share above it: both get there if they get anywhere.
     """
     close, sooner = slow.fell_below(CLOSE), fast.fell_below(CLOSE)
+    ends = (
+        f"busiest expert stays {_percent(fast.steady_error)} above; with the smaller step it is "
+        f"{_percent(slow.steady_error)}"
+    )
     if sooner is None:
-        arrival = f"never comes within {CLOSE:.0%} of the fair share"
-    elif close is None:
-        arrival = f"comes within {CLOSE:.0%} of the fair share after {_batches(sooner)}"
+        arrival = f"Ten times the step never comes within {CLOSE:.0%} of the fair share"
     else:
+        instead = "" if close is None else f" instead of {close:,}"
         arrival = (
-            f"comes within {CLOSE:.0%} of the fair share after {_batches(sooner)} instead of "
-            f"{close:,}"
+            f"Ten times the step comes within {CLOSE:.0%} of the fair share after "
+            f"{_batches(sooner)}{instead}"
         )
     if fast.swing >= SWING and fast.settled_after is None:
-        truth = "swings"
-        rest = (
-            f"then swings: its busiest expert stays {_percent(fast.steady_error)} above, "
-            f"with the smaller step {_percent(slow.steady_error)}"
-        )
-    else:
-        quicker = sooner is not None and (close is None or sooner < close)
-        truth = "faster" if quicker else "no"
-        rest = (
-            f"its busiest expert ends {_percent(fast.steady_error)} above, with the smaller step "
-            f"{_percent(slow.steady_error)}"
-        )
-    return Verdict(truth, f"Ten times the step {arrival}, and {rest}.")
+        link = "and" if sooner is None else "but"
+        return Verdict("swings", f"{arrival}, {link} swings for ever: its {ends}.")
+    quicker = sooner is not None and (close is None or sooner < close)
+    return Verdict("faster" if quicker else "no", f"{arrival}: its {ends}.")
 
 
 def first_to_settle(responses: list[Response]) -> str:
@@ -292,11 +287,6 @@ def rows(responses: list[Response]) -> list[dict[str, str]]:
         }
         for r in responses
     ]
-
-
-def top_load(responses: list[Response]) -> float:
-    """Largest load in the last two batches of any, in fair shares."""
-    return max(float(r.ratio_SE[-2:].max()) for r in responses)
 
 
 def kinds(responses: list[Response]) -> list[str]:

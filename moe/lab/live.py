@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from .. import metrics
 from ..training import TrainSettings
 from .compare import Run
 from .control import RATES, Method, methods
@@ -16,6 +19,14 @@ def live_settings(rate: float = RATES[1], seed: int = 0) -> dict[Method, TrainSe
         method: TrainSettings(balance=method.balance, seed=seed, **SHORT)  # type: ignore[arg-type]
         for method in (*methods(rate), NOTHING)
     }
+
+
+def chance(settings: TrainSettings, draws: int = 400) -> float:
+    """Mean MaxVio of batches in which every expert is equally likely, as even as chance allows."""
+    rng = np.random.default_rng(0)
+    fair_E = np.full(settings.n_experts, 1 / settings.n_experts)
+    drawn = rng.multinomial(settings.k * settings.batch, fair_E, draws)
+    return float(np.mean([metrics.max_vio(load_E) for load_E in drawn]))
 
 
 def live_rows(runs: dict[Method, Run]) -> list[dict[str, str]]:
@@ -35,13 +46,13 @@ def live_rows(runs: dict[Method, Run]) -> list[dict[str, str]]:
 
 
 def live_words(runs: dict[Method, Run]) -> str:
-    """Which controller is most even at the end, and which predicts best, in words."""
+    """Which controllers are most and least even at the end, and how they predict, in words."""
     ends = {method: run.summary() for method, run in runs.items()}
     even = min(ends, key=lambda method: ends[method].max_vio)
-    best = min(ends, key=lambda method: ends[method].held_out_loss)
     worst = max(ends, key=lambda method: ends[method].max_vio)
-    said = (
+    losses = sorted(end.held_out_loss for end in ends.values())
+    return (
         f"Most even at the end: {even.title}, its busiest expert {ends[even].max_vio:.0%} above "
-        f"the fair share; least even: {worst.title}, {ends[worst].max_vio:.0%} above."
+        f"the fair share; least even: {worst.title}, {ends[worst].max_vio:.0%} above. "
+        f"Their losses lie between {losses[0]:.3f} and {losses[-1]:.3f}."
     )
-    return f"{said} Best predictions: {best.title} (loss {ends[best].held_out_loss:.3f})."

@@ -29,10 +29,11 @@ def show() -> None:
     """Show the page."""
     parts.heading(
         "How hard should you push back?",
-        "Two experts in a crowd of sixteen are everybody's favourites. After each batch a "
-        "*controller* looks who had too much work, and nudges the next choice.",
+        "A few experts are everybody's favourites. After each batch of work a *controller* looks "
+        "who had too much and who too little, and nudges the next choice.",
         "small steps take hundreds of batches. Steps ten times as large are quick, but never come "
-        "to rest: work swings back and forth. Rules that look at *how much* is missing do both.",
+        "to rest: work swings back and forth. Rules that ask *how much* is missing are quick and "
+        "calm.",
     )
     predict = st.toggle("Predict first: guess before you see it", key="predict", **BOUND)
     rate = st.select_slider(
@@ -55,14 +56,16 @@ def show() -> None:
     guess = st.session_state.get("guessed_step") if predict else None
     with picture:
         st.markdown(f"**{verdict.reply(guess)}**")
-        log = not st.toggle("Straight axes instead of logarithmic ones", key="linear", **BOUND)
-        parts.show(charts.step_response(responses, log, parts.ink()), "response")
+        chart = st.container()
+        log = not st.toggle("Plain axes instead of logarithmic ones", key="linear", **BOUND)
+        with chart:
+            parts.show(charts.step_response(responses, log, parts.ink()), "response")
     _ends(responses)
-    _live(rate)
+    _live(rate, log)
     parts.code_and_exports(
         "cure",
         snippets.cure_code(rate, settings),
-        snippets.train_command(list(live_settings(rate).values())[-2]),
+        "\n".join(snippets.train_command(one) for one in live_settings(rate).values()),
         lambda: cure_json(rate, settings, responses),
         charts.step_response(responses, log),
     )
@@ -100,14 +103,13 @@ def _ends(responses: list[Response]) -> None:
     """A card for each controller: what it does, and the load in the end."""
     st.subheader("The load of every expert in the end")
     st.markdown(
-        "Bars are the last batch, lines the batch before: where they differ, the load swings. "
-        "The dashed line is the fair share."
+        "A bar for each expert: its work in the last batch, in fair shares. The short line on it "
+        "is the batch before: where they differ, the load swings."
     )
-    top = control.top_load(responses)
     columns = [*st.columns(3), *st.columns(3)]
     for i, (column, one) in enumerate(zip(columns, responses, strict=True)):
         with column:
-            parts.show(charts.end_loads(one, top, parts.ink()), f"end_{i}")
+            parts.show(charts.end_loads(one, parts.ink()), f"end_{i}")
             st.caption(f"{one.method.idea} {one.words()}")
     with st.expander("All in numbers, and the rules as formulas"):
         st.table(control.rows(responses))
@@ -119,7 +121,7 @@ def _ends(responses: list[Response]) -> None:
             st.caption(f"Source: {kind.source}.")
 
 
-def _live(rate: float) -> None:
+def _live(rate: float, log: bool) -> None:
     """The same controllers while a model learns, if the visitor wants them."""
     st.subheader("And on a model that learns?")
     st.markdown("There the ratings change with every step, and the controller has to follow.")
@@ -129,7 +131,6 @@ def _live(rate: float) -> None:
         return
     words, chart, progress = st.empty(), st.empty(), st.empty()
     settings = live_settings(rate)
-    titles = [method.title for method in settings]
     runs: dict[Method, Run] = {}
     for method, one in settings.items():
         for at in slot(one, None).progress():
@@ -138,7 +139,7 @@ def _live(rate: float) -> None:
             else:
                 runs[method] = at.run
         with chart.container():
-            figure = charts.live(runs, titles, one.steps)
+            figure = charts.live(runs, settings, log, parts.ink())
             parts.show(figure, f"live_{method.balance}")
     progress.empty()
     words.markdown(f"**{live_words(runs)}**")
