@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import moe
-from moe.balance import affinity
+from moe.balance import affinity, make_balancer_for_run
 from moe.capacity import DROP_POLICIES, Capacity
+from moe.layer import LayerContext
 from moe.training import suits
 from tests.gradients import worst_error
 
@@ -174,44 +175,81 @@ def test_the_selection_bias_never_enters_the_weights(name: str, rng: np.random.G
     assert (router.choose(logits_NE, select_bias_E=pull_E).load[3]) == 50
 
 
-@pytest.mark.parametrize("name", BALANCERS)
-@pytest.mark.parametrize("router", ROUTERS)
+PAIRS = [(name, router) for name in BALANCERS for router in ROUTERS if suits(name, router)]
+
+
+@pytest.mark.parametrize(("name", "router"), PAIRS)
 def test_balance_loss_gradient_equals_finite_differences(
     name: str, router: str, rng: np.random.Generator
 ) -> None:
-    if not suits(name, router):
-        return
-    chooser = moe.make_router(router)
-    balancer = moe.make_balancer(name)
-    logits_NE = rng.standard_normal((40, 8)) * 2
-    loss = balancer.loss(chooser.choose(logits_NE))
-    gradient = loss.dlogits_NE
-    if gradient is None:
-        assert loss.value == 0
-        return
-    error = worst_error(
-        lambda: balancer.loss(chooser.choose(logits_NE)).value,
-        {"logits": logits_NE},
-        {"logits": gradient},
-        probes=20,
-    )
-    assert error <= 1e-8
+    """Through the layer, at x and at every parameter of the router, with its noise."""
+    balancer = make_balancer_for_run(name, None, {"sequence_length": 8})
+    layer = moe.MoELayer.init(6, 5, 8, router=router, k=2, dtype="float64")
+    layer.buffers |= balancer.init_state(8)
+    for array in layer.params.values():
+        if not array.any():
+            array[:] = 0.1 * rng.standard_normal(array.shape)
+    x_ND = rng.standard_normal((20, 6))
+
+    def forward() -> tuple[np.ndarray, LayerContext]:
+        return layer.forward(x_ND, rng=np.random.default_rng(7))
+
+    def value() -> float:
+        loss = balancer.loss(forward()[1].routing, layer.buffers)
+        return loss.value + balancer.param_loss(layer.params)[0]
+
+    y_ND, ctx = forward()
+    loss = balancer.loss(ctx.routing, layer.buffers)
+    dx_ND, grads = layer.backward(np.zeros_like(y_ND), ctx, loss.dlogits_NE, loss.extra)
+    for param, grad in balancer.param_loss(layer.params)[1].items():
+        grads[param] = grads[param] + grad
+    error = worst_error(value, layer.params | {"x": x_ND}, grads | {"x": dx_ND}, probes=6)
+    assert error <= 1e-7
+    if value() == 0:
+        assert not any(grad.any() for grad in grads.values())
 
 
 @pytest.mark.parametrize("name", BALANCERS)
-def test_balancers_accept_an_empty_batch(name: str) -> None:
-    layer = moe.MoELayer.init(4, 4, 4)
-    routing = layer.route(np.zeros((0, 4)))
-    balancer = moe.make_balancer(name)
-    assert balancer.loss(routing).value == 0
+@pytest.mark.parametrize("n_tokens", [0, 1])
+def test_balancers_accept_an_empty_batch_and_a_single_token(name: str, n_tokens: int) -> None:
+    router = next(router for router in ROUTERS if suits(name, router))
+    layer = moe.MoELayer.init(4, 4, 6, router=router, k=2)
+    balancer = make_balancer_for_run(name, None, {"sequence_length": 8})
+    layer.buffers |= balancer.init_state(6)
+    before = {buffer: array.copy() for buffer, array in layer.buffers.items()}
+    routing = layer.route(np.ones((n_tokens, 4)))
+    loss = balancer.loss(routing, layer.buffers)
     balancer.update(layer.buffers, routing)
-    assert not layer.buffers["select_bias_E"].any()
+    assert np.isfinite(loss.value)
+    assert all(np.isfinite(array).all() for array in layer.buffers.values())
+    for gradient in [loss.dlogits_NE, *loss.extra.values()]:
+        assert gradient is None or np.isfinite(gradient).all()
+    if not n_tokens:
+        assert loss.value == 0
+        assert all(np.array_equal(layer.buffers[b], array) for b, array in before.items())
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+def test_a_balancer_without_state_starts_at_its_first_values(
+    name: str, rng: np.random.Generator
+) -> None:
+    router = moe.make_router(next(router for router in ROUTERS if suits(name, router)))
+    routing, balancer = router.choose(rng.standard_normal((12, 8))), moe.make_balancer(name)
+    bare = {buffer: np.zeros(8) for buffer in router.buffers}
+    full = {buffer: np.zeros(8) for buffer in router.buffers} | balancer.init_state(8)
+    assert balancer.loss(routing).value == balancer.loss(routing, full).value
+    balancer.update(bare, routing)
+    balancer.update(full, routing)
+    assert all(np.array_equal(bare[buffer], array) for buffer, array in full.items())
 
 
 @pytest.mark.parametrize("name", BALANCERS)
 def test_balancer_names_itself(name: str) -> None:
     balancer = moe.BALANCERS[name]
     assert balancer.name == name and balancer.title and balancer.source
+    assert balancer.formula and "$" not in balancer.formula
+    assert balancer.formula.count("{") == balancer.formula.count("}")
+    assert "Examples\n    --------" in (balancer.__doc__ or "")
     if balancer.rate_name:
         assert balancer.short_run_rate > 0
         with pytest.raises(ValueError, match=balancer.rate_name):

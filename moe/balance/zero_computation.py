@@ -47,7 +47,7 @@ class ZeroComputationControl(Balancer):
         r"0 & \text{else} \end{cases}"
     )
     rate_name: ClassVar[str] = "rate"
-    short_run_rate: ClassVar[float] = 0.2
+    short_run_rate: ClassVar[float] = 0.05
     needs: ClassVar[str] = "select_bias_E"
     needs_specials: ClassVar[bool] = True
 

@@ -50,7 +50,7 @@ class ZeroWeightedLoss(Balancer):
     needs_scores: ClassVar[bool] = True
     needs_specials: ClassVar[bool] = True
     rate_name: ClassVar[str] = "coefficient"
-    short_run_rate: ClassVar[float] = 0.1
+    short_run_rate: ClassVar[float] = 0.3
 
     coefficient: float = 0.01
     tau: float = 0.75
