@@ -146,14 +146,15 @@ def live(
     """
     titles = [method.title for method in settings]
     one = next(iter(settings.values()))
-    chance_row = {"chance": chance(one), "at": 0, "label": f"chance alone: {chance(one):+.0%}"}
-    rows = [
+    level = chance(one)
+    chance_row = {"chance": level, "at": 0, "label": f"chance alone: {level:+.0%}"}
+    rows: Rows = [
         {"method": method.title, "step": step, "value": max(value, FLOOR)}
         for method, run in runs.items()
         for step, value in run.series("max_vio", points=50)
     ]
     top = max(row["value"] for row in rows)
-    y_scale = _axis_scale([0.8 * chance_row["chance"] if log else 0, top], log)
+    y_scale = _axis_scale([0.8 * level if log else 0, top], log)
     lines = (
         draw("live")
         .mark_line()
@@ -174,9 +175,9 @@ def live(
             ],
         )
     )
-    level = draw("chance").encode(y="chance:Q")
-    rule = level.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
-    note = level.mark_text(align="left", dx=4, dy=9, fontSize=12, color=ink).encode(
+    even = draw("chance").encode(y=alt.Y("chance:Q", scale=y_scale))
+    rule = even.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
+    note = even.mark_text(align="left", dx=4, dy=9, fontSize=12, color=ink).encode(
         x="at:Q", text="label:N"
     )
     told = "; ".join(f"{m.title} ends at {run.summary().max_vio:+.0%}" for m, run in runs.items())
@@ -184,7 +185,7 @@ def live(
         "How far the busiest expert is above its fair share, while the model learns",
         alt.LayerChart(layer=[lines, rule, note]).properties(height=HEIGHT),
         f"Lines of {len(runs)} runs over {one.steps} steps of training: {told}. Chance alone "
-        f"would give {chance_row['chance']:+.0%}.",
+        f"would give {level:+.0%}.",
         {"live": rows, "chance": [chance_row]},
     )
 
@@ -206,6 +207,7 @@ def _scale(names: list[str], style: int) -> alt.Scale:
 def _styles(channel: str, names: list[str], style: int) -> alt.Color:
     """One of the channels that tell the controllers apart, all in one legend."""
     legend = alt.Legend(
-        title=None, orient="top", symbolType="stroke", symbolSize=350, columns=2, labelLimit=200
-    )
+        title=None, orient="top", symbolType="stroke", symbolSize=350, symbolOpacity=1,
+        columns=2, labelLimit=200,
+    )  # fmt: skip
     return getattr(alt, channel)("method:N", scale=_scale(names, style), legend=legend)

@@ -17,6 +17,11 @@ from . import parts
 from .balance import slot
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
+TO_SEE = (
+    "small steps take hundreds of batches. Steps ten times as large are quick, but never come to "
+    "rest: work swings back and forth. Rules that ask *how much* is missing are quick and calm."
+)
+TO_GUESS = "whether larger steps mend it faster. Guess first."
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
@@ -27,21 +32,22 @@ def response(method: Method, settings: ControlSettings) -> Response:
 
 def show() -> None:
     """Show the page."""
-    parts.heading(
-        "How hard should you push back?",
-        "A few experts are everybody's favourites. After each batch of work a *controller* looks "
-        "who had too much and who too little, and nudges the next choice.",
-        "small steps take hundreds of batches. Steps ten times as large are quick, but never come "
-        "to rest: work swings back and forth. Rules that ask *how much* is missing are quick and "
-        "calm.",
-    )
+    top = st.container()
     predict = st.toggle("Predict first: guess before you see it", key="predict", **BOUND)
+    with top:
+        parts.heading(
+            "How hard should you push back?",
+            "A few experts are everybody's favourites. After each batch of work a *controller* "
+            "looks who had too much and who too little, and nudges the next choice.",
+            TO_GUESS if predict and "guessed_step" not in st.session_state else TO_SEE,
+        )
     rate = st.select_slider(
         "Step of the sign rule", control.RATES, control.RATES[1], key="rate", **BOUND,
         help="How much is added to the score of an expert with too little work after each batch, "
         "and taken away from one with too much. A tenth and ten times this step are shown too.",
     )  # fmt: skip
-    if predict and not _revealed():
+    if predict and "guessed_step" not in st.session_state:
+        _ask()
         return
     picture = st.container()
     with st.expander("Change the crowd"):
@@ -67,7 +73,7 @@ def show() -> None:
         snippets.cure_code(rate, settings),
         "\n".join(snippets.train_command(one) for one in live_settings(rate).values()),
         lambda: cure_json(rate, settings, responses),
-        charts.step_response(responses, log),
+        lambda: charts.step_response(responses, log),
     )
     st.caption(
         "The first experiment is made up: random ratings that stay the same in every batch, so "
@@ -85,8 +91,8 @@ def _settings() -> ControlSettings:
     return ControlSettings(n_experts=experts, k=k, skew=skew, seed=int(seed))
 
 
-def _revealed() -> bool:
-    """Ask for the guess; True once it was given."""
+def _ask() -> None:
+    """Ask for the guess, and show the page anew once it was given."""
     with st.form("guess_step"):
         guess = st.radio(
             "What happens with ten times the step?",
@@ -94,9 +100,12 @@ def _revealed() -> bool:
             None,
             format_func=control.GUESSES.__getitem__,
         )
-        if st.form_submit_button("Reveal") and guess:
-            st.session_state["guessed_step"] = guess
-    return "guessed_step" in st.session_state
+        given = st.form_submit_button("Reveal")
+    if given and guess:
+        st.session_state["guessed_step"] = guess
+        st.rerun()
+    elif given:
+        st.error("Choose one of the three first.")
 
 
 def _ends(responses: list[Response]) -> None:

@@ -30,9 +30,13 @@ def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
 
 
 def code_and_exports(
-    name: str, code: str, command: str | None, as_json: Callable[[], bytes], figure: Figure
+    name: str,
+    code: str,
+    command: str | None,
+    as_json: Callable[[], bytes],
+    figure: Callable[[], Figure],
 ) -> None:
-    """Offer the code behind the page, and its numbers and picture as files."""
+    """Offer the code behind the page, and its numbers and picture as files, made when wanted."""
     with st.expander("Show the code"):
         st.markdown("The same numbers from the library:")
         st.code(code, language=None)
@@ -51,5 +55,5 @@ def code_and_exports(
             )  # fmt: skip
 
 
-def _image(figure: Figure, kind: str) -> Callable[[], bytes]:
-    return lambda: figure.image(kind)
+def _image(figure: Callable[[], Figure], kind: str) -> Callable[[], bytes]:
+    return lambda: figure().image(kind)

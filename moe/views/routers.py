@@ -80,7 +80,7 @@ def show() -> None:
         snippets.routers_code(sentence, settings),
         None,
         lambda: routers_json(model, sentence, settings),
-        charts.poster(both),
+        lambda: charts.poster(both),
     )
     st.caption(model.describe())
 
