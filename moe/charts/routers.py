@@ -136,11 +136,10 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
         .mark_rect(color=RUN_COLOURS[name])
         .encode(x=staff.x(), y=staff.y("low"), y2="high:Q")
     )
-    crosses = (
-        draw("lost")
-        .mark_point(shape="cross", angle=45, size=28, filled=True, color=ink)
-        .encode(x=staff.x(), y=staff.y("row"))
-    )
+    layers = [marks, staff.texts(ink)]
+    if lost:
+        crosses = draw("lost").mark_point(shape="cross", angle=45, size=28, filled=True, color=ink)
+        layers.append(crosses.encode(x=staff.x(), y=staff.y("row")))
     spots = (
         staff.frames("characters")
         .mark_rect(opacity=0)
@@ -149,9 +148,7 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
     dropped = f" {len(lost)} choices were dropped (crosses)." if lost else ""
     return Figure(
         f"{name}: {side.router.title}",
-        alt.LayerChart(layer=[marks, staff.texts(ink), crosses, spots]).properties(
-            height=staff.height
-        ),
+        alt.LayerChart(layer=[*layers, spots]).properties(height=staff.height),
         f"{len(tokens)} characters in {staff.n_lines} lines, below each the experts that "
         f"{side.router.title} gives it: {len(kept)} choices, taller for larger weights, "
         f"the largest {top:.2f}.{dropped}",

@@ -125,8 +125,7 @@ def _ends(responses: list[Response]) -> None:
         for name in control.kinds(responses):
             kind = BALANCERS[name]
             st.markdown(f"**{kind.title}**")
-            if kind.formula:
-                st.latex(kind.formula)
+            parts.formula(kind.formula)
             st.caption(f"Source: {kind.source}.")
 
 

@@ -136,6 +136,5 @@ def _about(name: str, side: Side, both: SideBySide) -> None:
     """One router: its weights, its formula and its source."""
     parts.show(charts.weights(name, both.tokens, side, parts.ink()), f"weights_{name}")
     st.markdown(side.sight_words())
-    if side.router.formula:
-        st.latex(side.router.formula)
+    parts.formula(side.router.formula)
     st.caption(f"{side.origin_words()} Source: {side.router.source}.")
