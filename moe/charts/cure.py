@@ -56,7 +56,7 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
         .encode(
             x=x,
             y=alt.Y("low:Q", scale=y_scale, axis=axis),
-            y2="high:Q",
+            y2=alt.Y2("high:Q"),
             color=_styles("Color", names, 0),
         )
     )
@@ -80,7 +80,7 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
     goal = draw("goal").encode(y=alt.Y("goal:Q", scale=y_scale, axis=axis))
     rule = goal.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
     note = goal.mark_text(align="left", dx=4, dy=-8, fontSize=12, color=ink).encode(
-        x=alt.X("at:Q", scale=x_scale), text="label:N"
+        x=alt.X("at:Q", scale=x_scale), text=alt.Text("label:N")
     )
     told = "; ".join(f"{r.method.title} ends at {r.steady_error:+.1%}" for r in responses)
     return Figure(
@@ -178,7 +178,7 @@ def live(
     even = draw("chance").encode(y=alt.Y("chance:Q", scale=y_scale))
     rule = even.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
     note = even.mark_text(align="left", dx=4, dy=9, fontSize=12, color=ink).encode(
-        x="at:Q", text="label:N"
+        x="at:Q", text=alt.Text("label:N")
     )
     told = "; ".join(f"{m.title} ends at {run.summary().max_vio:+.0%}" for m, run in runs.items())
     return Figure(

@@ -39,7 +39,7 @@ def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
         .encode(
             x=staff.x(padding=0.18),
             y=staff.y("low"),
-            y2="high:Q",
+            y2=alt.Y2("high:Q"),
             fill=alt.Fill("whose:N", scale=alt.Scale(domain=WHOSE, range=FILLS), legend=legend),
             stroke=alt.Stroke(
                 "whose:N", scale=alt.Scale(domain=WHOSE, range=STROKES), legend=legend
@@ -49,7 +49,7 @@ def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
     spots = (
         staff.frames("characters")
         .mark_rect(opacity=0)
-        .encode(tooltip=["position:Q", "character:N", "A:N", "B:N"])
+        .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "A:N", "B:N")])
     )
     counts = both.counts
     return Figure(
@@ -96,10 +96,10 @@ def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
     )
     layers = [bars]
     if both.a.dropped or both.b.dropped:
-        layers.append(base.mark_tick(color=ink, thickness=2).encode(y="asked:Q"))
+        layers.append(base.mark_tick(color=ink, thickness=2).encode(y=alt.Y("asked:Q")))
     fair_row = {"fair": 1 / both.a.routing.n_experts}
     fair = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
-    layers.append(fair.encode(y="fair:Q"))
+    layers.append(fair.encode(y=alt.Y("fair:Q")))
     return Figure(
         "Share of the work that each expert gets",
         alt.LayerChart(layer=layers).properties(height=230),
@@ -134,7 +134,7 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
     marks = (
         draw("kept")
         .mark_rect(color=RUN_COLOURS[name])
-        .encode(x=staff.x(), y=staff.y("low"), y2="high:Q")
+        .encode(x=staff.x(), y=staff.y("low"), y2=alt.Y2("high:Q"))
     )
     layers = [marks, staff.texts(ink)]
     if lost:
@@ -143,7 +143,7 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
     spots = (
         staff.frames("characters")
         .mark_rect(opacity=0)
-        .encode(tooltip=["position:Q", "character:N", "experts:N"])
+        .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "experts:N")])
     )
     dropped = f" {len(lost)} choices were dropped (crosses)." if lost else ""
     return Figure(

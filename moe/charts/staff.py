@@ -87,8 +87,8 @@ class Staff:
     def texts(self, ink: str) -> alt.Chart:
         """Draw the characters, from data called 'characters'."""
         marks = draw("characters").mark_text(fontSize=12, font="monospace", color=ink)
-        return marks.encode(x=self.x(), y=self.y("text"), text="token:N")
+        return marks.encode(x=self.x(), y=self.y("text"), text=alt.Text("token:N"))
 
     def frames(self, data: str) -> alt.Chart:
         """Begin rectangles around characters and their experts."""
-        return draw(data).encode(x=self.x(), y=self.y("top"), y2="bottom:Q")
+        return draw(data).encode(x=self.x(), y=self.y("top"), y2=alt.Y2("bottom:Q"))
