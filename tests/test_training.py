@@ -74,14 +74,15 @@ def test_both_backends_train_alike(task: str) -> None:
     assert np.allclose(fast, plain, rtol=1e-4)
 
 
-def test_one_step_follows_the_gradient_of_the_whole_model() -> None:
+@pytest.mark.parametrize("balance", ["aux", "importance_load+simple_diverse"])
+def test_one_step_follows_the_gradient_of_the_whole_model(balance: str) -> None:
     """The step's gradients, seen through a fake optimiser, equal finite differences."""
-    trainer = moe.Trainer(moe.TrainSettings(balance="aux", **SMALL))
+    trainer = moe.Trainer(moe.TrainSettings(balance=balance, **SMALL))
     trainer.layer = trainer.layer.astype("float64")
     trainer.params = {name: array.astype(float) for name, array in trainer.params.items()}
     inputs, target = trainer.task.draw(np.random.default_rng(5), 40)
     trainer.task = dataclasses.replace(trainer.task)
-    object.__setattr__(trainer.task, "draw", lambda rng, size: (inputs, target))
+    object.__setattr__(trainer.task, "draw", lambda rng, size, run: (inputs, target))
     seen: dict[str, np.ndarray] = {}
 
     class Spy(Adam):
@@ -95,7 +96,9 @@ def test_one_step_follows_the_gradient_of_the_whole_model() -> None:
         x_ND = trainer.embed(inputs)
         y_ND, ctx = trainer.layer.forward(x_ND)
         out_NV = (x_ND + y_ND) @ trainer.params["out_DV"]
-        return trainer._loss(out_NV, target)[0] + trainer.balancer.loss(ctx.routing).value
+        balance_loss = trainer.balancer.loss(ctx.routing).value
+        balance_loss += trainer.balancer.param_loss(trainer.layer.params)[0]
+        return trainer._loss(out_NV, target)[0] + balance_loss
 
     arrays = trainer.params | trainer.layer.params
     assert set(seen) == set(arrays)
@@ -156,7 +159,7 @@ BAD = {
     "task": (dict(task="chess"), "task: got 'chess', allowed is one of text, spirals"),
     "balance": (
         dict(balance="magic"),
-        "balance: got 'magic', allowed is one of none, aux, bias, z",
+        "balance: got 'magic', allowed is one of none, aux, bias, quantile",
     ),
     "rate": (dict(balance_rate=-1.0), "balance_rate: got -1.0"),
     "capacity": (dict(capacity_factor=-0.5, drop="order"), "capacity_factor: got -0.5"),

@@ -180,7 +180,7 @@ def test_quantile_balancing_solves_the_linear_programme(k: int, seed: int) -> No
 
 
 def test_quantile_step_leaves_q_tokens_above_the_old_bars(rng: np.random.Generator) -> None:
-    """What the rule says of itself: with the bars as they were, exactly q margins are positive."""
+    """What the rule says of itself: at most q margins are positive, and q + 1 are not negative."""
     router, balancer = moe.make_router("topk", k=2, score="sigmoid"), moe.make_balancer("quantile")
     logits_NE = rng.standard_normal((80, 8)) + np.linspace(1, -1, 8)
     buffers = {"select_bias_E": np.zeros(8)}
@@ -189,7 +189,9 @@ def test_quantile_step_leaves_q_tokens_above_the_old_bars(rng: np.random.Generat
     assert routing.scores_NE is not None
     bar_N = np.sort(routing.scores_NE, axis=1)[:, -3]
     margin_NE = routing.scores_NE + buffers["select_bias_E"] - bar_N[:, None]
-    assert ((margin_NE > 1e-12).sum(axis=0) == 2 * 80 // 8).all()
+    q = 2 * 80 // 8
+    assert ((margin_NE > 1e-12).sum(axis=0) <= q).all()
+    assert ((margin_NE > -1e-12).sum(axis=0) >= q + 1).all()
 
 
 def longcat_after(steps: int, computing: float, rate: float) -> tuple[float, np.ndarray]:

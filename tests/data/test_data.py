@@ -216,6 +216,20 @@ def test_windows_never_straddle_domains_nor_the_held_out_text(
         assert all(np.array_equal(a, b) for a, b in zip(again, (inputs_NC, target_N, domain_N)))
 
 
+@given(run=st.integers(1, 200), size=st.integers(0, 500), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_runs_are_neighbours_in_one_stretch_of_text(run: int, size: int, seed: int) -> None:
+    task = data.TextTask(labelled_corpus([3_000, 25_000]), 5)
+    inputs_NC, target_N, domain_N = task.draw(
+        np.random.default_rng(seed), size, with_domain=True, run=run
+    )
+    assert inputs_NC.shape == (size, 5) and target_N.shape == domain_N.shape == (size,)
+    assert (inputs_NC // 40 == domain_N[:, None]).all() and (target_N // 40 == domain_N).all()
+    same = np.arange(1, size) % run != 0  # not the first of its run
+    assert (inputs_NC[1:, -1] == target_N[:-1])[same].all()
+    assert (domain_N[1:] == domain_N[:-1])[same].all()
+
+
 def test_held_out_text_is_never_trained_on() -> None:
     position = np.arange(3 * BLOCK)
     text = (position % BLOCK >= BLOCK - BLOCK // HELD_EVERY).astype(np.uint8)
