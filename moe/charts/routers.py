@@ -100,8 +100,9 @@ def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
     fair_row = {"fair": 1 / both.a.routing.n_experts}
     fair = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
     layers.append(fair.encode(y=alt.Y("fair:Q")))
+    asked_for = " (lines: asked for)" if both.a.dropped or both.b.dropped else ""
     return Figure(
-        "Share of the work that each expert gets",
+        f"Share of the work that each expert gets{asked_for}",
         alt.LayerChart(layer=layers).properties(height=230),
         f"Pairs of bars for {both.a.routing.n_experts} experts against a dashed line at the fair "
         f"share of {fair_row['fair']:.1%}. {'. '.join(spoken)}.",

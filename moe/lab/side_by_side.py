@@ -150,6 +150,11 @@ class Side:
 
     def sight_words(self) -> str:
         """Whether it looks ahead, for beginners."""
+        if self.looks_ahead and self.router.causal:
+            return (
+                "Its rule looks back only, but with this limit a later character can take an "
+                "earlier one's place in a full expert."
+            )
         if self.looks_ahead:
             return (
                 "It may look at later characters: the end of the sentence can change where its "

@@ -72,6 +72,9 @@ def show() -> None:
     with right:
         st.markdown("##### Both in numbers")
         st.table(both.rows())
+    st.subheader("Each router's choices and weights")
+    turned_away = " Crosses are choices that a full expert turned away." if settings.room else ""
+    st.markdown(f"The taller a mark, the more this expert's answer counts.{turned_away}")
     for column, name, side in zip(st.columns(2), "AB", (both.a, both.b), strict=True):
         with column:
             _about(name, side, both)

@@ -94,6 +94,7 @@ def test_a_full_expert_turns_choices_away_and_scores_leak():
     assert both.a.routing.load.max() == limit
     assert both.a.dropped == both.a.routing.proposed_load.sum() - both.a.routing.load.sum() > 0
     assert f"A drops {both.a.dropped} choices." in both.words()
+    assert "take an earlier one's place" in both.a.sight_words()
     assert both.a.looks_ahead and not put(room=0.5, drop="order").a.looks_ahead
     assert put(b=Choice("soft"), room=0.25).b.dropped == 0
     told = both.a.experts_words()
