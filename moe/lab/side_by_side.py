@@ -311,7 +311,12 @@ def _route(
     trained = model.trainer.layer
     # Only its gate is used, so the experts may be as narrow as can be.
     layer = MoELayer.init(
-        trained.d_model, 1, trained.n_experts, router=choice.make(), seed=shared.seed
+        trained.d_model,
+        1,
+        trained.n_experts,
+        router=choice.make(),
+        seed=shared.seed,
+        capacity=shared.capacity(),
     )
     gate_DE = trained.params["gate_DE"]
     own = layer.router.init_params(
@@ -320,18 +325,16 @@ def _route(
     fresh = [name for name in own if name != "gate_DE" or own[name].shape != gate_DE.shape]
     if "gate_DE" in own and "gate_DE" not in fresh:
         layer.params["gate_DE"] = gate_DE
-    rng = np.random.default_rng(shared.seed)
-    routing = layer.route(x_ND, token_ids, rng if shared.noise else None)
-    capacity = shared.capacity()
-    if routing.dispatch_NS is not None:
-        capacity = NO_LIMIT  # slots mix all characters, so that no expert can be full
-    routing = capacity.apply(routing, rng)
+    rng = np.random.default_rng(shared.seed) if shared.noise else None
+    routing = layer.route(x_ND, token_ids, rng)
+    if routing.dispatch_NS is not None:  # slots mix all characters, so that no expert is full
+        routing = routing.with_kept(np.ones(routing.n_assignments, bool))
     return Side(
         router=layer.router,
         routing=routing,
         weight_NE=routing.combine(),
         fresh=tuple(fresh),
-        looks_ahead=not (layer.router.causal and capacity.causal),
+        looks_ahead=not (layer.router.causal and layer.capacity.causal),
     )
 
 

@@ -19,7 +19,7 @@ from ..lab.side_by_side import (
     put_side_by_side,
     router_titles,
 )
-from ..lab.token import DEFAULT_SENTENCE, MAX_SENTENCE, ready_model
+from ..lab.token import DEFAULT_SENTENCE, MAX_SENTENCE, ready_model, sentence_windows
 from . import parts
 
 DEFAULTS = {"a": SideSettings.a.router, "b": SideSettings.b.router}
@@ -52,16 +52,21 @@ def show() -> None:
     sentence = st.text_input(
         "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", **BOUND
     )
-    sentence_problem = st.container()
+    try:
+        sentence_windows(model.trainer, sentence)
+    except ValueError as error:
+        problems.append(error)
+        st.error(str(error))
     with st.expander("Full experts, dice and seed"):
         shared = _shared()
+    problem = st.container()  # outside, so that a closed expander does not hide it
     if problems:
         return
     settings = SideSettings(choices[0], choices[1], **shared)
     try:
         both = put_side_by_side(model, sentence, settings)
     except ValueError as error:
-        sentence_problem.error(str(error))
+        problem.error(str(error))
         return
     with picture:
         st.markdown(f"**{both.words()}**")
