@@ -293,7 +293,7 @@ class MoELayer:
         Returns
         -------
         dx_ND, grads
-            `grads` has the keys and shapes of `params`.
+            `grads` has the keys and shapes of `params`, and 'previous_NE' if forward got that.
         """
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         dy_ND = dy_ND.astype(self.dtype, copy=False)
@@ -338,7 +338,8 @@ class MoELayer:
         dgate_ND, gate_grads = self.router.project_backward(ctx.x_gate_ND, self.params, dmade)
         dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
         grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"], dweight_A)
-        return dx_ND, {name: grads[name] for name in self.params}
+        inputs = self.router.backward_inputs(routing, dmade["logits_NE"], self.params)
+        return dx_ND, {name: grads[name] for name in self.params} | inputs
 
     def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:
         """Experts that ran for one token and their unweighted results, (K,) and (K, D)."""

@@ -53,21 +53,18 @@ def test_the_command_line_has_it(copy: Path) -> None:
 
 
 def test_the_menus_of_the_app_have_it(copy: Path) -> None:
-    code = (
-        "import json\n"
-        "from streamlit.testing.v1 import AppTest\n"
-        "def page(name):\n"
-        "    import importlib\n"
-        "    importlib.import_module(f'moe.views.{name}').show()\n"
-        "seen = {}\n"
-        "for name in ('routers', 'balance'):\n"
-        "    at = AppTest.from_function(page, args=(name,), default_timeout=120)\n"
-        "    at.query_params['steps'] = '50'\n"
-        "    at.run()\n"
-        "    assert not at.exception, at.exception\n"
-        "    seen[name] = [box.options for box in at.selectbox]\n"
-        "print(json.dumps(seen))\n"
-    )
+    code = """
+import json
+from streamlit.testing.v1 import AppTest
+seen = {}
+for name in ("routers", "balance"):
+    at = AppTest.from_string(f"from moe.views import {name}; {name}.show()", default_timeout=120)
+    at.query_params["steps"] = "50"
+    at.run()
+    assert not at.exception, at.exception
+    seen[name] = [box.options for box in at.selectbox]
+print(json.dumps(seen))
+"""
     seen = json.loads(run(copy, "-c", code).splitlines()[-1])
     for menus in seen.values():
         holding = [menu for menu in menus if any("hreshold" in option for option in menu)]

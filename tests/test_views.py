@@ -11,14 +11,18 @@ from streamlit.testing.v1 import AppTest
 
 import moe
 from moe.charts import balance as balance_charts
+from moe.charts import cure as cure_charts
+from moe.charts import routers as routers_charts
 from moe.charts import savings as savings_charts
 from moe.charts import start as start_charts
 from moe.lab import snippets
 from moe.lab.compare import compare, judge_guess, run
+from moe.lab.control import ControlSettings, judge, respond_all
 from moe.lab.export import balance_json, savings_json, start_json
 from moe.lab.machine import Machine
 from moe.lab.playback import playback
 from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count, verdict
+from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
 from moe.lab.token import DEFAULT_SENTENCE, ready_model, route_sentence, sentence_windows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +121,98 @@ def test_balance_shows_an_impossible_choice_beside_the_control() -> None:
     assert "balance: got 'bias' with router 'noisy_topk'" in page.error[0].value
 
 
+def test_routers_shows_who_changes_its_mind_without_a_click() -> None:
+    page = open_page("routers")
+    assert not page.exception and not page.error and len(specs(page)) == 4
+    model = ready_model()
+    a_NE, b_NE = (
+        put_side_by_side(model, DEFAULT_SENTENCE, SideSettings(b=Choice(name))).b.weight_NE > 0
+        for name in ("topk", "expert_choice")
+    )
+    changed = sum(set(np.flatnonzero(a)) != set(np.flatnonzero(b)) for a, b in zip(a_NE, b_NE))
+    assert changed > 100
+    assert f"{changed} of {len(DEFAULT_SENTENCE)} characters go to other experts" in words(page)
+    page.selectbox(key="b").set_value("Top-k token choice").run()
+    assert "Both do just the same" in words(page)
+
+
+def test_every_router_of_the_registry_is_in_the_menu_and_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Mine(moe.ROUTERS["topk"]):
+        name, title, formula = "mine", "My own router", r"y = \\sum_i g_i f_i(x)"
+
+    monkeypatch.setitem(moe.ROUTERS, "mine", Mine)
+    page = open_page("routers", limited="true", noise="true")
+    titles = page.selectbox(key="b").options
+    assert titles == [router.title for router in moe.ROUTERS.values()]
+    for title in titles:
+        page.selectbox(key="b").set_value(title).run()
+        assert not page.exception and not page.error, title
+        assert "characters" in words(page)
+    assert page.get("latex") or Mine.formula in words(page)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"b": "Nobody"}, {"k_topk_a": "99"}, {"room": "x"}, {"seed": "-1"}, {"drop": "by chance"}],
+)
+def test_routers_ignores_a_bad_link(query: dict[str, str]) -> None:
+    page = open_page("routers", **query)
+    assert not page.exception and not page.error
+    assert page.selectbox(key="b").value == "Expert choice"
+    assert page.slider(key="k_topk_a").value == 2
+
+
+def test_routers_takes_a_good_link_and_shows_what_is_dropped() -> None:
+    page = open_page("routers", b="Switch (top-1)", k_topk_a="3", limited="true", text="Hello")
+    assert page.slider(key="k_topk_a").value == 3
+    settings = SideSettings(Choice("topk", (("k", 3),)), Choice("switch"), room=1.0)
+    both = put_side_by_side(ready_model(), "Hello", settings)
+    assert both.a.dropped and f"A drops {both.a.dropped} choices." in words(page)
+    page.text_input(key="text").set_value("").run()
+    assert "sentence: got 0 bytes" in page.error[0].value and not page.exception
+
+
+def test_cure_shows_slow_best_and_swinging_without_a_click() -> None:
+    page = open_page("cure")
+    assert not page.exception and not page.error and len(specs(page)) == 7
+    assert judge(respond_all(0.001)).words in words(page)
+    page.select_slider(key="rate").set_value(0.01).run()
+    assert "Ten times the step never comes within 50% of the fair share" in words(page)
+    assert "First to be even: Quantile" in words(page)
+
+
+def test_cure_asks_before_it_shows() -> None:
+    page = open_page("cure", predict="true")
+    assert not specs(page) and "come to rest" not in words(page)
+    page.button[0].click().run()
+    assert "Choose one of the three" in page.error[0].value and not specs(page)
+    page.radio[0].set_value("swings")
+    page.button[0].click().run()
+    assert "You were right. Ten times the step comes within 50%" in words(page) and specs(page)
+
+
+def test_cure_names_what_cannot_be_and_ignores_a_bad_link() -> None:
+    page = open_page("cure", experts="4", k="8")
+    assert "k: got 8, allowed is a whole number in 1..4" in page.error[0].value
+    page = open_page("cure", rate="5", skew="x", experts="9999")
+    assert not page.exception and not page.error
+    assert page.select_slider(key="rate").value == 0.001
+    assert page.slider(key="experts").value == 16
+
+
+def test_cure_trains_with_every_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    from moe.lab import live
+
+    monkeypatch.setattr(live, "SHORT", dict(steps=20, batch=64, d_model=16, d_expert=8))
+    page = open_page("cure", live="true", rate="0.01")
+    assert not page.exception and len(specs(page)) == 8
+    assert "Most even at the end: " in words(page)
+    drawn = page.get("vega_lite_chart")[-1].proto.alt
+    assert "Lines of 7 runs over 20 steps" in drawn and "Nothing ends at" in drawn
+
+
 def test_savings_counts_by_formula() -> None:
     page = open_page("savings", model="64", width="64", experts="8")
     assert not page.exception and not page.error
@@ -189,6 +285,8 @@ def test_every_figure_has_words_and_pictures(two_runs: list) -> None:
     model = ready_model()
     routing, story = model.route(DEFAULT_SENTENCE, 0), model.explain(DEFAULT_SENTENCE, 3)
     costs = count(SavingsSettings())
+    both = put_side_by_side(model, DEFAULT_SENTENCE, SideSettings(room=1.0))
+    responses = respond_all(settings=ControlSettings(n_tokens=256, batches=50))
     figures = [
         start_charts.load_bars(routing),
         start_charts.sentence_picture(routing, 3),
@@ -196,6 +294,11 @@ def test_every_figure_has_words_and_pictures(two_runs: list) -> None:
         start_charts.contributions(story),
         balance_charts.over_steps(*two_runs, "loss"),
         balance_charts.poster(*two_runs),
+        routers_charts.differences(both),
+        routers_charts.weights("A", both.tokens, both.a),
+        routers_charts.poster(both),
+        cure_charts.step_response(responses),
+        cure_charts.end_loads(responses[0]),
         savings_charts.counted(costs, "params"),
         savings_charts.measured(measured(1, 2, 3)),
     ]
@@ -203,7 +306,8 @@ def test_every_figure_has_words_and_pictures(two_runs: list) -> None:
         assert len(figure.alt) > 40 and figure.title
         assert sum(len(rows) for rows in figure.data.values()) <= 4000
     assert figures[0].image("png").startswith(b"\x89PNG")
-    assert b"<svg" in figures[5].image("svg")
+    for poster in (figures[5], figures[8], figures[9]):
+        assert b"<svg" in poster.image("svg")
 
 
 def test_exports_are_json_with_settings_and_versions(two_runs: list) -> None:
@@ -227,6 +331,13 @@ def test_the_code_that_a_page_shows_runs_and_gives_its_numbers(
     b = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8, balance="bias")
     exec(snippets.balance_code(a, b), {})
     assert compare(run(a), run(b)).words in capsys.readouterr().out
+    settings = SideSettings(Choice("topk", (("k", 3),)), Choice("sinkhorn"), room=1.0)
+    exec(snippets.routers_code("Hello world", settings), {})
+    both = put_side_by_side(ready_model(), "Hello world", settings)
+    assert both.words() in capsys.readouterr().out
+    few = ControlSettings(n_tokens=256, batches=50)
+    exec(snippets.cure_code(0.01, few), {})
+    assert judge(respond_all(0.01, few)).words in capsys.readouterr().out
     exec(snippets.savings_code(SavingsSettings(16, 16, 4, 2)).split("\nmeasured")[0], {})
     assert "CountedCost(layer='MoE'" in capsys.readouterr().out
     command = snippets.train_command(b)

@@ -8,9 +8,8 @@ import altair as alt
 
 from ..lab.token import SentenceRouting, TokenStory
 from .figure import BUSY, CHOSEN, OTHER, PAPER_INK, Figure, draw, percent_axis
+from .staff import Staff
 
-LINE = 40  # characters in a line of the sentence's picture, readable on a phone
-ROW = 13  # pixels for one expert in it
 SELECTION, FIELD = "character", "position"  # what a click on the picture reports
 
 
@@ -78,82 +77,54 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
         Position to mark.
     """
     n_tokens, n_experts = len(routing.tokens), routing.load_E.size
-    pitch = n_experts + 2  # rows of a line: its characters, the experts, and room between lines
+    staff = Staff(n_tokens, n_experts)
     ratio_E = (routing.share_E / routing.fair_share).tolist()
-    characters, choices = [], []
-    for i, token in enumerate(routing.tokens):
-        line, column = divmod(i, LINE)
-        top = line * pitch
+    characters, choices = staff.characters(routing.tokens), []
+    for i, character in enumerate(characters):
         chosen = list(
             zip(routing.expert_NK[i].tolist(), routing.weight_NK[i].tolist(), strict=True)
         )
-        characters.append(
-            {
-                "position": i + 1,
-                "column": column,
-                "token": token if len(token) == 1 else token[-2:],
-                "text": top + 0.8,
-                "top": top + 0.1,
-                "bottom": top + pitch - 0.4,
-                "character": token,
-                "experts": ", ".join(f"{e} ({w:.0%})" for e, w in chosen),
-            }
-        )
+        character["experts"] = ", ".join(f"{e} ({w:.0%})" for e, w in chosen)
         choices += [
             {
-                "column": column,
-                "low": top + 2 + e - 0.46 * weight,
-                "high": top + 2 + e + 0.46 * weight,
+                "column": character["column"],
+                "low": staff.row(i, e) - 0.46 * weight,
+                "high": staff.row(i, e) + 0.46 * weight,
                 "ratio": ratio_E[e],
             }
             for e, weight in chosen
         ]
-    n_lines = -(-n_tokens // LINE)
-    x = alt.X(
-        "column:O", axis=None, scale=alt.Scale(domain=list(range(min(LINE, n_tokens))), padding=0)
-    )
-    scale = alt.Scale(domain=[0, n_lines * pitch], reverse=True, nice=False)
-    staff = alt.Axis(
-        title="expert",
-        values=[line * pitch + 2 + e for line in range(n_lines) for e in range(n_experts)],
-        labelExpr=f"datum.value % {pitch} - 2",
-        labelOverlap=False,
-        ticks=False,
-        domain=False,
-        grid=True,
-    )
     marks = (
         draw("choices")
         .mark_rect()
         .encode(
-            x=x,
-            y=alt.Y("low:Q", scale=scale, axis=staff),
+            x=staff.x(),
+            y=staff.y("low"),
             y2="high:Q",
             color=alt.Color("ratio:Q", scale=BUSY, legend=None),
         )
     )
-    every = draw("characters")
-    texts = every.mark_text(fontSize=12, font="monospace", color=ink).encode(
-        x=x, y=alt.Y("text:Q", scale=scale, axis=staff), text="token:N"
-    )
     click = alt.selection_point(name=SELECTION, fields=[FIELD], on="click", empty=False)
-    frame = every.encode(x=x, y=alt.Y("top:Q", scale=scale, axis=staff), y2="bottom:Q")
-    spots = frame.mark_rect(opacity=0, cursor="pointer").encode(
-        tooltip=[
-            alt.Tooltip("position:Q"),
-            alt.Tooltip("character:N"),
-            alt.Tooltip("experts:N", title="experts (weight)"),
-        ]
+    spots = (
+        staff.frames("characters")
+        .mark_rect(opacity=0, cursor="pointer")
+        .encode(
+            tooltip=[
+                alt.Tooltip("position:Q"),
+                alt.Tooltip("character:N"),
+                alt.Tooltip("experts:N", title="experts (weight)"),
+            ]
+        )
     )
-    mark = draw("marked").mark_rect(filled=False, stroke=ink, strokeWidth=2, cornerRadius=3)
-    mark = mark.encode(x=x, y=alt.Y("top:Q", scale=scale, axis=staff), y2="bottom:Q")
+    mark = staff.frames("marked").mark_rect(filled=False, stroke=ink, strokeWidth=2, cornerRadius=3)
     here = characters[selected]
     return Figure(
         "Where each character goes",
-        alt.LayerChart(layer=[marks, texts, mark, spots.add_params(click)]).properties(
-            height=n_lines * pitch * ROW
+        alt.LayerChart(layer=[marks, staff.texts(ink), mark, spots.add_params(click)]).properties(
+            height=staff.height
         ),
-        f"{n_tokens} characters in {n_lines} lines, below each its two experts of {n_experts}; "
+        f"{n_tokens} characters in {staff.n_lines} lines, below each its two experts of "
+        f"{n_experts}; "
         f"taller marks are larger weights. Marked: character {here['position']}, "
         f"{here['character']}, to experts {here['experts']}.",
         {"choices": choices, "characters": characters, "marked": [here]},

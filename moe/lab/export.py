@@ -8,8 +8,11 @@ from typing import Any
 
 from ..version import __version__
 from .compare import Run, compare
+from .control import ControlSettings, Response, judge
 from .machine import Machine, versions
 from .savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
+from .side_by_side import SideSettings, put_side_by_side
+from .side_by_side import as_json as sides_as_json
 from .token import FirstModel
 
 
@@ -49,6 +52,20 @@ def start_json(model: FirstModel, sentence: str, position: int, bias_steps: int)
     )
 
 
+def routers_json(model: FirstModel, sentence: str, settings: SideSettings) -> bytes:
+    """What both routers did with the sentence."""
+    return _document(
+        "routers",
+        {
+            "settings": asdict(settings),
+            "model": asdict(model.trainer.settings),
+            "data": model.trainer.task.sha256,
+            "sentence": sentence,
+            **sides_as_json(put_side_by_side(model, sentence, settings)),
+        },
+    )
+
+
 def balance_json(run_a: Run, run_b: Run) -> bytes:
     """Both runs, step by step."""
     runs = {
@@ -61,6 +78,29 @@ def balance_json(run_a: Run, run_b: Run) -> bytes:
         for name, run in (("A", run_a), ("B", run_b))
     }
     return _document("balance", {"runs": runs, "words": compare(run_a, run_b).words})
+
+
+def cure_json(rate: float, settings: ControlSettings, responses: list[Response]) -> bytes:
+    """Step responses of all controllers."""
+    return _document(
+        "cure",
+        {
+            "rate": rate,
+            "settings": asdict(settings),
+            "words": judge(responses).words,
+            "controllers": [
+                {
+                    **asdict(r.method),
+                    "settled_after": r.settled_after,
+                    "steady_error": r.steady_error,
+                    "swing": r.swing,
+                    "max_vio": r.max_vio_S.tolist(),
+                    "load_at_the_end": r.load_SE[-2:].tolist(),
+                }
+                for r in responses
+            ],
+        },
+    )
 
 
 def savings_json(

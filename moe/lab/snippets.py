@@ -7,7 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from ..training import TrainSettings
+from .control import ControlSettings
 from .savings import SavingsSettings
+from .side_by_side import SideSettings
 
 
 def _changed(settings: Any) -> dict[str, Any]:
@@ -70,6 +72,35 @@ for cost in count(settings):
 
 measured = measure(settings)  # takes some seconds
 print(verdict(settings, measured, measure_machine()).text)
+"""
+
+
+def routers_code(sentence: str, settings: SideSettings) -> str:
+    """Code of the page on routers: one sentence, two routers."""
+    return f"""\
+from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
+from moe.lab.token import ready_model
+
+model = ready_model()  # trains the tiny model
+sentence = {sentence!r}
+settings = {_call("SideSettings", settings)}
+
+both = put_side_by_side(model, sentence, settings)
+print(both.words())
+print(both.counts)  # choices that are only A's, only B's, and both's
+print(both.a.routing.load, both.b.routing.load)  # characters per expert
+"""
+
+
+def cure_code(rate: float, settings: ControlSettings) -> str:
+    """Code of the page on cures: step responses on frozen scores."""
+    return f"""\
+from moe.lab.control import ControlSettings, judge, respond_all
+
+responses = respond_all({rate:g}, {_call("ControlSettings", settings)})
+for response in responses:
+    print(response.method.title, response.words())
+print(judge(responses).words)
 """
 
 

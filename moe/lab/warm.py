@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..layer import MoELayer
+from ..routers import Router, make_router
 from ..training import Trainer, TrainSettings
 
 
@@ -34,24 +35,30 @@ def warm() -> Iterator[WarmStep]:
     About a third of a second when the kernels are cached on disk, ten seconds the first time.
     """
     rng = np.random.default_rng(0)
-    x_ND = rng.standard_normal((4, 8))
+    x_ND = rng.standard_normal((40, 8)).astype(np.float32)
 
-    def layer(router: str, dtype: str, **options: object) -> Callable[[], None]:
+    def layer(router: str | Router, n_shared: int = 0) -> Callable[[], None]:
         def run() -> None:
-            made = MoELayer.init(8, 4, 8, router=router, dtype=dtype, **options)  # type: ignore[arg-type]
-            y_ND, ctx = made.forward(x_ND.astype(dtype))
-            made.backward(y_ND, ctx)
+            made = MoELayer.init(8, 4, 8, router=router, n_shared=n_shared)
+            for n_tokens in (1, len(x_ND)):  # few tokens take kernels of their own
+                y_ND, ctx = made.forward(x_ND[:n_tokens])
+                made.backward(y_ND, ctx)
 
         return run
+
+    def reading() -> None:
+        kernels.read_all(x_ND.reshape(-1))
 
     def training() -> None:
         for _ in Trainer(TrainSettings(steps=1, batch=8, d_model=8, d_expert=4)).run():
             pass
 
     parts: dict[str, Callable[[], None]] = {
-        "MoE layer, float32": layer("topk", "float32", n_shared=1),
-        "DeepSeek-V3 gate": layer("deepseek_v3", "float32"),
+        "MoE layer": layer("topk", n_shared=1),
+        "DeepSeek-V3 gate": layer(make_router("deepseek_v3", n_group=2)),
+        "balanced assignment": layer("base"),
         "training step": training,
+        "memory": reading,
     }
     for name, run in parts.items():
         before, start = kernels.compiled(), time.perf_counter()

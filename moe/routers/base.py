@@ -163,6 +163,12 @@ class Router(ABC):
         """Gradient at each of `project`'s results, given the one at the logits."""
         return {"logits_NE": dlogits_NE}
 
+    def backward_inputs(
+        self, routing: Routing, dlogits_NE: np.ndarray, params: Mapping[str, np.ndarray]
+    ) -> Arrays:
+        """Gradients at further inputs of the layer, by name, given the one at the logits."""
+        return {}
+
     def options(self) -> dict[str, Any]:
         """Option names and values."""
         return {f.name: getattr(self, f.name) for f in fields(self)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -144,6 +145,10 @@ class MoEPlusPlus(Router):
             return {"residual_EE": np.zeros((routing.n_experts,) * 2, dlogits_NE.dtype)}
         return {"residual_EE": kernels.matmul_tn(routing.saved["previous_NE"], dlogits_NE)}
 
-    def backward_previous(self, dlogits_NE: np.ndarray, residual_EE: np.ndarray) -> np.ndarray:
-        """Gradient at the logits of the layer before, given the one at this layer's."""
-        return np.asarray(kernels.matmul_nt(dlogits_NE, residual_EE))
+    def backward_inputs(
+        self, routing: Routing, dlogits_NE: np.ndarray, params: Mapping[str, np.ndarray]
+    ) -> Arrays:
+        """Gradient at the logits of the layer before, if there was one."""
+        if "previous_NE" not in routing.saved:
+            return {}
+        return {"previous_NE": kernels.matmul_nt(dlogits_NE, params["residual_EE"])}

@@ -7,13 +7,15 @@ import streamlit as st
 
 def main() -> None:
     """Show the page that the address names."""
-    from . import balance, savings, start
+    from . import balance, cure, routers, savings, start
 
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
     page = st.navigation(
         [
             st.Page(start.show, title="Start", url_path="start", default=True),
+            st.Page(routers.show, title="Routers", url_path="routers"),
             st.Page(balance.show, title="Balance", url_path="balance"),
+            st.Page(cure.show, title="Cure", url_path="cure"),
             st.Page(savings.show, title="Savings", url_path="savings"),
         ],
         position="top",

@@ -85,7 +85,7 @@ def show() -> None:
         snippets.balance_code(run_a.settings, run_b.settings),
         "\n".join(commands),
         lambda: balance_json(run_a, run_b),
-        charts.poster(run_a, run_b),
+        lambda: charts.poster(run_a, run_b),
     )
 
 

@@ -9,6 +9,12 @@ import streamlit as st
 
 from ..charts.figure import INK, PAPER_INK, Figure
 
+# Room for slanted letters, and a smaller size on a phone: what scrolls could not be reached by key.
+FORMULA_STYLE = """<style>
+.katex-display { padding: 4px; }
+@media (max-width: 640px) { .katex-display { font-size: min(1em, 2.8vw); } }
+</style>"""
+
 
 def ink() -> str:
     """Colour of texts and lines in the visitor's theme."""
@@ -29,16 +35,27 @@ def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
     return st.vega_lite_chart(figure.spec(), width="stretch", key=key, alt=figure.alt, **options)
 
 
+def formula(latex: str) -> None:
+    """Show a method's formula, small enough for a phone; nothing if it has none."""
+    if latex:
+        st.html(FORMULA_STYLE)
+        st.latex(latex)
+
+
 def code_and_exports(
-    name: str, code: str, command: str | None, as_json: Callable[[], bytes], figure: Figure
+    name: str,
+    code: str,
+    command: str | None,
+    as_json: Callable[[], bytes],
+    figure: Callable[[], Figure],
 ) -> None:
-    """Offer the code behind the page, and its numbers and picture as files."""
+    """Offer the code behind the page, and its numbers and picture as files, made when wanted."""
     with st.expander("Show the code"):
         st.markdown("The same numbers from the library:")
-        st.code(code, language=None)
+        st.code(code, language=None, wrap_lines=True)
         if command:
             st.markdown("The same from the command line:")
-            st.code(command, language=None)
+            st.code(command, language=None, wrap_lines=True)
     with st.container(horizontal=True):
         st.download_button(
             "Run as JSON", as_json, f"moescope-{name}.json", "application/json",
@@ -51,5 +68,5 @@ def code_and_exports(
             )  # fmt: skip
 
 
-def _image(figure: Figure, kind: str) -> Callable[[], bytes]:
-    return lambda: figure.image(kind)
+def _image(figure: Callable[[], Figure], kind: str) -> Callable[[], bytes]:
+    return lambda: figure().image(kind)

@@ -77,7 +77,7 @@ def show() -> None:
         snippets.savings_code(settings),
         "moe bench",
         lambda: savings_json(settings, costs, times, machine()),
-        charts.measured(times),
+        lambda: charts.measured(times),
     )
 
 

@@ -61,7 +61,7 @@ def show() -> None:
         snippets.start_code(sentence, steps, st.session_state["at"]),
         None,
         lambda: start_json(model, sentence, st.session_state["at"], steps),
-        charts.load_bars(routing),
+        lambda: charts.load_bars(routing),
     )
     st.caption(model.describe())
 

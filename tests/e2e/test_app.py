@@ -84,6 +84,67 @@ def test_balance_can_ask_for_a_guess_first(page: Page, server: str) -> None:
     expect(page.get_by_text("Your guess")).to_be_visible()
 
 
+def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: str) -> None:
+    page.goto(server + "/routers")
+    expect(page.get_by_text(re.compile("characters go to other experts"))).to_be_visible()
+    before = bars(page, 1)
+    assert len(before) == 16 and "run: A" in "".join(before)
+    settled(page)
+    page.get_by_role("combobox", name=re.compile("Router B")).click()
+    page.get_by_role("option", name="Switch (top-1)").click()
+    page.get_by_role("heading", name="B: Switch (top-1)").wait_for()
+    settled(page)
+    assert bars(page, 1) != before
+    expect(page).to_have_url(re.compile(r"b=Switch"))
+    slider = page.get_by_role("slider", name="Experts per character").first
+    slider.focus()
+    slider.press("ArrowRight")
+    expect(page).to_have_url(re.compile("k_topk_a=3"))
+    settled(page)
+    accessible(page)
+    page.reload()
+    page.get_by_role("heading", name="B: Switch (top-1)").wait_for()
+
+
+def test_cure_steers_and_trains(page: Page, server: str) -> None:
+    page.goto(server + "/cure")
+    expect(page.get_by_text(re.compile("after 26 batches instead of 279"))).to_be_visible(
+        timeout=30_000
+    )
+    page.get_by_role("heading", name="And on a model that learns?").wait_for()
+    settled(page)
+    assert len(bars(page, 1)) == 16
+    slider = page.get_by_role("slider", name="Step of the sign rule")
+    slider.focus()
+    slider.press("ArrowRight")
+    expect(page).to_have_url(re.compile("rate=0.003"))
+    expect(page.get_by_text(re.compile("after 12 batches instead of 92"))).to_be_visible(
+        timeout=30_000
+    )
+    settled(page)
+    page.get_by_text("Train a small model with each of them now").click()
+    expect(page.get_by_text("Most even at the end")).to_be_visible(timeout=90_000)
+    expect(page).to_have_url(re.compile("live=true"))
+    page.get_by_text("All in numbers, and the rules as formulas").click()
+    page.locator(".katex").first.wait_for()
+    settled(page)
+    accessible(page)
+
+
+@pytest.mark.parametrize("name", ["routers", "cure"])
+def test_a_new_page_in_the_dark_on_a_phone(page: Page, server: str, name: str) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{server}/{name}")
+    page.get_by_role("button", name="Figure as SVG").wait_for(timeout=60_000)
+    settled(page)
+    for text in page.locator('[data-testid="stExpander"] summary').all():
+        text.click()
+    for holder in ("document.documentElement", "document.querySelector('[data-testid=stMain]')"):
+        assert page.evaluate(f"{holder}.scrollWidth") <= 390
+    accessible(page)
+
+
 def test_savings_counts_and_measures(page: Page, server: str) -> None:
     page.goto(server + "/savings?model=64&width=64")
     before = bars(page)

@@ -241,25 +241,6 @@ def test_zero_computation_experts_cost_nothing(rng: np.random.Generator) -> None
     assert np.allclose(y_ND, ctx.routing.weight_A[:, None] * made_ND)
 
 
-def test_gating_residual_has_a_gradient_at_the_layer_before(rng: np.random.Generator) -> None:
-    router = moe.make_router("moe_pp")
-    logits_NE, previous_NE = rng.standard_normal((2, 9, 6))
-    residual_EE = 0.3 * rng.standard_normal((6, 6))
-
-    def choose() -> moe.Routing:
-        return router.choose(logits_NE, previous_NE=previous_NE, residual_EE=residual_EE)
-
-    routing = choose()
-    g_A = rng.standard_normal(routing.n_assignments)
-    dlogits_NE = router.backward(routing, g_A)
-    error = worst_error(
-        lambda: float(choose().weight_A @ g_A),
-        {"previous": previous_NE},
-        {"previous": router.backward_previous(dlogits_NE, residual_EE)},
-    )
-    assert error <= 1e-8
-
-
 def test_gating_residual_and_its_gradient(rng: np.random.Generator) -> None:
     layer = moe.MoELayer.init(6, 5, 5, router="moe_pp", dtype="float64")
     layer.params["residual_EE"][:] = 0.3 * rng.standard_normal((5, 5))
@@ -271,7 +252,7 @@ def test_gating_residual_and_its_gradient(rng: np.random.Generator) -> None:
     dx_ND, grads = layer.backward(g_ND, ctx)
     error = worst_error(
         lambda: float((layer.forward(x_ND, previous_NE=previous_NE)[0] * g_ND).sum()),
-        layer.params | {"x": x_ND},
+        layer.params | {"x": x_ND, "previous_NE": previous_NE},
         grads | {"x": dx_ND},
     )
     assert error <= 1e-6

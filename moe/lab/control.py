@@ -1,0 +1,294 @@
+"""Controllers of the load, as in control theory: their step response on frozen scores.
+
+The scores stay as they are, so that only the controller moves: what one sees is its own doing,
+not that of training. The same controllers on a model that learns are in `live`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..balance import make_balancer
+from ..errors import check_float, check_int
+from ..routers import make_router
+
+SETTLED = 0.1  # MaxVio below which the load counts as even
+TAIL = 0.2  # share of the batches that "at the end" means
+CLOSE = 0.5  # MaxVio that counts as close
+SWING = 0.05  # fair shares an expert's load moves from batch to batch that count as swinging
+POINTS = 120  # of a curve that is drawn
+FACTOR = 10  # between one rate of the sign rule and the next
+RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """The frozen scores and how long to steer; made up, and hard: a few experts are wanted by all.
+
+    Attributes
+    ----------
+    n_tokens, n_experts, k
+        Tokens in a batch, the same ones in every batch, experts, and experts per token.
+    skew
+        Logits are N(0, 1) plus a ramp over the experts from `skew` down to minus `skew`.
+    batches
+        How often the controller acts.
+    seed
+        Of the logits.
+    """
+
+    n_tokens: int = 2048
+    n_experts: int = 16
+    k: int = 2
+    skew: float = 2.0
+    batches: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_int("n_tokens", self.n_tokens, 1, 1 << 16)
+        check_int("n_experts", self.n_experts, 2, 256)
+        check_int("k", self.k, 1, self.n_experts, f"n_experts is {self.n_experts}")
+        check_float("skew", self.skew, 0.0, 20.0)
+        check_int("batches", self.batches, 10, 100_000)
+        check_int("seed", self.seed, 0)
+
+    def logits(self) -> np.ndarray:
+        """The frozen logits, (N, E) float32."""
+        rng = np.random.default_rng(self.seed)
+        logits_NE = rng.standard_normal((self.n_tokens, self.n_experts))
+        ramp_E = np.linspace(self.skew, -self.skew, self.n_experts)
+        return np.asarray(logits_NE + ramp_E, np.float32)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A controller: what people call it, its idea in plain words, and what `moe` calls it."""
+
+    title: str
+    idea: str
+    balance: str
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What one controller made of the frozen scores.
+
+    Attributes
+    ----------
+    method
+        The controller.
+    load_SE
+        Assignments per expert after 0, 1, ... batches, (batches + 1, E).
+    max_vio_S
+        How far the busiest expert is above its fair share, (batches + 1,).
+    """
+
+    method: Method
+    load_SE: np.ndarray
+    max_vio_S: np.ndarray
+
+    @property
+    def settled_after(self) -> int | None:
+        """Batches until MaxVio stays below `SETTLED`; None if it is not there at the end."""
+        high = np.flatnonzero(self.max_vio_S >= SETTLED)
+        after = int(high[-1]) + 1 if high.size else 0
+        return after if after < self.max_vio_S.size else None
+
+    @property
+    def steady_error(self) -> float:
+        """Mean MaxVio over the last fifth."""
+        return float(self._tail(self.max_vio_S).mean())
+
+    @property
+    def swing(self) -> float:
+        """Mean change of an expert's load from batch to batch in the last fifth, in fair shares."""
+        return float(np.abs(np.diff(self._tail(self.ratio_SE), axis=0)).mean())
+
+    @property
+    def ratio_SE(self) -> np.ndarray:
+        """Loads over their mean, (batches + 1, E)."""
+        return np.asarray(self.load_SE / self.load_SE.mean(axis=1, keepdims=True))
+
+    def fell_below(self, level: float) -> int | None:
+        """Batches until MaxVio is below a level for the first time."""
+        low = np.flatnonzero(self.max_vio_S < level)
+        return int(low[0]) if low.size else None
+
+    def curve(self) -> list[tuple[float, float, float, float]]:
+        """Batch (from 1), mean, least and largest MaxVio over stretches that grow with time."""
+        size = self.max_vio_S.size
+        cuts = np.unique(np.geomspace(1, size, POINTS).astype(int))
+        stretches = np.split(self.max_vio_S, cuts[:-1])
+        middle = np.append(1.0, np.sqrt((cuts[:-1] + 1.0) * cuts[1:]))
+        middle[-1] = size
+        return [
+            (float(at), float(s.mean()), float(s.min()), float(s.max()))
+            for at, s in zip(middle, stretches, strict=True)
+        ]
+
+    def words(self) -> str:
+        """What the curve shows, in a sentence."""
+        end = f"its busiest expert is {_percent(self.steady_error)} above the fair share"
+        if self.settled_after is not None:
+            return f"Even after {_batches(self.settled_after)}; at the end {end}."
+        if self.swing >= SWING:
+            return f"Swings for ever: experts take turns at too much work, {end}."
+        return f"Not there yet after {_batches(self.max_vio_S.size - 1)}: {end}."
+
+    def _tail(self, value_S: np.ndarray) -> np.ndarray:
+        return value_S[-max(2, round(TAIL * len(value_S))) :]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share < 0.095 else f"{share:.0%}"
+
+
+def _batches(n: int) -> str:
+    return "1 batch" if n == 1 else f"{n:,} batches"
+
+
+def sign_rates(rate: float) -> tuple[float, ...]:
+    """A tenth of a rate, the rate, and ten times it.
+
+    Raises
+    ------
+    ValueError
+        If the rate is not a positive number.
+    """
+    check_float("rate", rate, 0.0, 1.0, open_low=True)
+    return tuple(float(f"{rate * factor:.3g}") for factor in (1 / FACTOR, 1, FACTOR))
+
+
+def methods(rate: float = RATES[1]) -> tuple[Method, ...]:
+    """The controllers to compare: the sign rule at three rates, and those that do without."""
+    nudge = "The same nudge for every expert, up or down."
+    slow, middle, fast = sign_rates(rate)
+    return (
+        Method(f"Sign, step {slow:g}", nudge, f"bias(rate={slow:g})"),
+        Method(f"Sign, step {middle:g}", nudge, f"bias(rate={middle:g})"),
+        Method(f"Sign, step {fast:g}", nudge, f"bias(rate={fast:g})"),
+        Method(
+            f"Proportional, step {fast:g}",
+            "A nudge as large as the gap to the fair share.",
+            f"bias(form=proportional, rate={fast:g})",
+        ),
+        Method("PI", "The gap, and the sum of all gaps so far.", "pi"),
+        Method("Quantile", "Works out which bonus would make the load fit.", "quantile"),
+    )
+
+
+def respond(method: Method, settings: ControlSettings) -> Response:
+    """Let a controller act on the frozen scores, batch after batch.
+
+    Scores and rule are fixed, so that what the controller keeps decides all that follows: once
+    it has been in the same state before, the loads repeat and need not be computed again.
+    """
+    router = make_router("topk", k=settings.k, score="sigmoid")
+    balancer = make_balancer(method.balance)
+    logits_NE = settings.logits()
+    buffers = {"select_bias_E": np.zeros(settings.n_experts, np.float32)}
+    buffers |= balancer.init_state(settings.n_experts)
+    load_SE = np.empty((settings.batches + 1, settings.n_experts), np.int64)
+    seen: dict[bytes, int] = {}
+    for step in range(settings.batches + 1):
+        state = b"".join(array.tobytes() for array in buffers.values())
+        first = seen.setdefault(state, step)
+        if first < step:
+            load_SE[step:] = np.resize(load_SE[first:step], load_SE[step:].shape)
+            break
+        routing = router.choose(logits_NE, rng=None, **buffers)
+        load_SE[step] = routing.proposed_load
+        balancer.update(buffers, routing)
+    max_vio_S = load_SE.max(axis=1) / load_SE.mean(axis=1) - 1
+    return Response(method, load_SE, max_vio_S)
+
+
+def respond_all(
+    rate: float = RATES[1], settings: ControlSettings = ControlSettings()
+) -> list[Response]:
+    """Step responses of all `methods`."""
+    return [respond(method, settings) for method in methods(rate)]
+
+
+GUESSES = {
+    "faster": "It is even ten times sooner, and stays so",
+    "swings": "It comes close sooner, but then swings back and forth",
+    "no": "It makes no difference, or is slower",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the curves say: the key of `GUESSES` that is true, and words."""
+
+    truth: str
+    words: str
+
+    def reply(self, guess: str | None = None) -> str:
+        """Return the words, after whether a guess, a key of `GUESSES`, was right."""
+        if guess is None:
+            return self.words
+        right = "You were right." if guess == self.truth else "Not quite."
+        return f"{right} {self.words}"
+
+
+def judge(responses: list[Response]) -> Verdict:
+    """Compare the middle and the largest step of the sign rule, and name who is even first."""
+    verdict = compare_rates(responses[1], responses[2])
+    return Verdict(verdict.truth, f"{verdict.words} {first_to_settle(responses)}")
+
+
+def compare_rates(slow: Response, fast: Response) -> Verdict:
+    """Say what the larger of two rates changed.
+
+    "Close" is half a fair share above it: both get there if they get anywhere.
+    """
+    close, sooner = slow.fell_below(CLOSE), fast.fell_below(CLOSE)
+    ends = (
+        f"busiest expert stays {_percent(fast.steady_error)} above; with the smaller step it is "
+        f"{_percent(slow.steady_error)}"
+    )
+    if sooner is None:
+        arrival = f"Ten times the step never comes within {CLOSE:.0%} of the fair share"
+    else:
+        instead = "" if close is None else f" instead of {close:,}"
+        arrival = (
+            f"Ten times the step comes within {CLOSE:.0%} of the fair share after "
+            f"{_batches(sooner)}{instead}"
+        )
+    if fast.swing >= SWING and fast.settled_after is None:
+        link = "and" if sooner is None else "but"
+        return Verdict("swings", f"{arrival}, {link} swings for ever: its {ends}.")
+    quicker = sooner is not None and (close is None or sooner < close)
+    return Verdict("faster" if quicker else "no", f"{arrival}: its {ends}.")
+
+
+def first_to_settle(responses: list[Response]) -> str:
+    """Name the controller that is even first, in words."""
+    settled = [(r.settled_after, r) for r in responses if r.settled_after is not None]
+    if not settled:
+        return "None of them is even in the end."
+    after, best = min(settled, key=lambda pair: pair[0])
+    return f"First to be even: {best.method.title}, after {_batches(after)}."
+
+
+def rows(responses: list[Response]) -> list[dict[str, str]]:
+    """Figures of every controller, formatted, for a table."""
+    return [
+        {
+            "Controller": r.method.title,
+            f"Even (MaxVio below {SETTLED:g}) after": (
+                "never" if r.settled_after is None else _batches(r.settled_after)
+            ),
+            "MaxVio at the end": f"{r.steady_error:.3f}",
+            "Change from batch to batch, in fair shares": f"{r.swing:.3f}",
+        }
+        for r in responses
+    ]
+
+
+def kinds(responses: list[Response]) -> list[str]:
+    """Registry names of the balancers, each once."""
+    return list(dict.fromkeys(r.method.balance.partition("(")[0] for r in responses))

@@ -1,0 +1,148 @@
+"""The page Routers: any two routers on the same sentence, and who changes its mind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ..charts import routers as charts
+from ..lab import snippets
+from ..lab.export import routers_json
+from ..lab.side_by_side import (
+    POLICIES,
+    Choice,
+    Side,
+    SideBySide,
+    SideSettings,
+    dials,
+    put_side_by_side,
+    router_titles,
+)
+from ..lab.token import DEFAULT_SENTENCE, MAX_SENTENCE, ready_model, sentence_windows
+from . import parts
+
+DEFAULTS = {"a": SideSettings.a.router, "b": SideSettings.b.router}
+BOUND: dict[str, Any] = {"bind": "query-params"}
+
+
+def show() -> None:
+    """Show the page."""
+    parts.heading(
+        "What if another router had chosen?",
+        "The same sentence, the same ratings of every expert, and two rules that turn ratings "
+        "into a choice. Pick any two.",
+        "at first, characters pick their experts in A, and experts pick their characters in B. "
+        "B's work is even, yet nearly every character goes elsewhere, and some get no expert.",
+    )
+    with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
+        model = ready_model()
+    controls = st.columns(2)
+    choices, problems = [], []
+    for column, name in zip(controls, "ab", strict=True):
+        with column:
+            choice = _choice(name)
+            choices.append(choice)
+            try:
+                choice.make().check(model.trainer.layer.n_experts)
+            except ValueError as error:
+                problems.append(error)
+                st.error(str(error))
+    picture = st.container()
+    sentence = st.text_input(
+        "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", **BOUND
+    )
+    try:
+        sentence_windows(model.trainer, sentence)
+    except ValueError as error:
+        problems.append(error)
+        st.error(str(error))
+    with st.expander("Full experts, dice and seed"):
+        shared = _shared()
+    problem = st.container()  # outside, so that a closed expander does not hide it
+    if problems:
+        return
+    settings = SideSettings(choices[0], choices[1], **shared)
+    try:
+        both = put_side_by_side(model, sentence, settings)
+    except ValueError as error:
+        problem.error(str(error))
+        return
+    with picture:
+        st.markdown(f"**{both.words()}**")
+        parts.show(charts.differences(both, parts.ink()), "differences")
+    left, right = st.columns([3, 2])
+    with left:
+        parts.show(charts.loads(both, parts.ink()), "loads")
+    with right:
+        st.markdown("##### Both in numbers")
+        st.table(both.rows())
+    st.subheader("Each router's choices and weights")
+    turned_away = " Crosses are choices that a full expert turned away." if settings.room else ""
+    st.markdown(f"The taller a mark, the more this expert's answer counts.{turned_away}")
+    for column, name, side in zip(st.columns(2), "AB", (both.a, both.b), strict=True):
+        with column:
+            _about(name, side, both)
+    parts.code_and_exports(
+        "routers",
+        snippets.routers_code(sentence, settings),
+        None,
+        lambda: routers_json(model, sentence, settings),
+        lambda: charts.poster(both),
+    )
+    st.caption(model.describe())
+
+
+def _choice(name: str) -> Choice:
+    """Controls of one side; they carry its letter in the address."""
+    titles = router_titles()
+    router = titles[
+        st.selectbox(
+            f"Router {name.upper()}",
+            list(titles),
+            list(titles.values()).index(DEFAULTS[name]),
+            key=name,
+            **BOUND,
+        )
+    ]
+    turned = {}
+    for option, (dial, default) in dials(router).items():
+        value = st.slider(
+            dial.label, dial.low, dial.high, default, dial.step,
+            key=f"{option}_{router}_{name}", **BOUND,
+        )  # fmt: skip
+        if value != default:
+            turned[option] = value
+    return Choice(router, tuple(turned.items()))
+
+
+def _shared() -> dict[str, Any]:
+    """Controls that both sides share."""
+    limit_box, drop_box, noise_box, seed_box = st.columns(4, vertical_alignment="bottom")
+    limited = limit_box.toggle("Experts can be full", key="limited", **BOUND)
+    room = limit_box.slider(
+        "Room per expert, in fair shares", 0.25, 4.0, 1.0, 0.25, key="room",
+        disabled=not limited, **BOUND,
+    )  # fmt: skip
+    drop = drop_box.selectbox(
+        "When an expert is full, drop by", POLICIES, key="drop", disabled=not limited, **BOUND
+    )
+    noise = noise_box.toggle(
+        "Roll dice, as in training", key="noise", **BOUND,
+        help="Some routers add noise while they learn, so that every expert is tried.",
+    )  # fmt: skip
+    seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
+    return {
+        "room": room if limited else None,
+        "drop": drop,
+        "noise": noise,
+        "seed": int(seed),
+    }
+
+
+def _about(name: str, side: Side, both: SideBySide) -> None:
+    """One router: its weights, its formula and its source."""
+    parts.show(charts.weights(name, both.tokens, side, parts.ink()), f"weights_{name}")
+    st.markdown(side.sight_words())
+    parts.formula(side.router.formula)
+    st.caption(f"{side.origin_words()} Source: {side.router.source}.")
