@@ -52,12 +52,12 @@ def _pack(b, b_at, b_row, b_column, depth, inside, packed, packed_at):
                 )  # fmt: skip
     else:
         whole = 0
+    if inside < columns:
+        packed[packed_at : packed_at + depth * columns] = 0
     for k in range(whole, depth):
         place = packed_at + k * columns
         for j in range(inside):
             packed[place + j] = b[b_at + k * b_row + j * b_column]
-        for j in range(inside, columns):
-            packed[place + j] = 0
 
 
 @njit
