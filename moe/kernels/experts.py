@@ -19,7 +19,7 @@ from .activations import (
 from .backend import choose, njit
 from .blocks import STRETCH, multiply, scratch
 from .dispatch import Plan
-from .threads import PRODUCT_NS, run_items, take_item
+from .threads import PRODUCT_NS, add_to, peek, run_items, take_item
 from .workspace import empty
 
 # Which way a product goes, by measured crossovers; never by the number of threads.
@@ -27,6 +27,7 @@ TALL, SHORT = 320, 128  # most slots of an item, with many slots in all and with
 BLOCK = 256  # hidden columns that stay in the cache between an item's products
 FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
 WIDE = 512  # columns of a weight gradient's item
+TILE, UP, DOWN, LAG = 0, 1, 2, 2  # kinds of items of the backward pass, and their distance
 
 
 def experts_forward_oracle(
@@ -254,48 +255,6 @@ def experts_backward_oracle(
 
 
 @njit
-def _backward_tiles(
-    queue, n_items, item_I3, dy, h, weight_S, token_S, up, down, code, dx, dweight_S, dh, wa, shape
-):
-    """Items (expert, first slot, end slot): gradients at x, at the weights and at h."""
-    n_model, n_first, n_hidden = shape
-    memory = scratch(dy)
-    block, halves = min(BLOCK, n_hidden), n_first // n_hidden
-    row_at, h_at = np.empty(TALL, np.int64), np.empty(TALL, np.int64)
-    da = np.empty(TALL * block, dy.dtype)
-    item = take_item(queue)
-    while item < n_items:
-        e, low, high = item_I3[item]
-        rows = high - low
-        dweight_S[low:high] = 0
-        for i in range(rows):
-            row_at[i] = token_S[low + i] * n_model
-        for f in range(0, n_hidden, block):
-            n = min(block, n_hidden - f)
-            up_at = e * n_model * n_first + f
-            down_at = (e * n_hidden + f) * n_model
-            multiply(
-                dy, row_at, 1, down, down_at, 1, n_model, da, 0, block, (rows, n, n_model), False,
-                (up, up_at, n_first), memory,
-            )  # fmt: skip
-            activate_backward(
-                h, low * n_first + f, n_first, n_hidden, rows, n, code, da, block,
-                weight_S[low:high], dh, wa, low * n_hidden + f, n_hidden, dweight_S[low:high],
-            )  # fmt: skip
-            for half in range(halves):
-                for i in range(rows):
-                    h_at[i] = (low + i) * n_first + half * n_hidden + f
-                then = (down, down_at + block * n_model, n_model)
-                if half + 1 < halves:
-                    then = (up, up_at + n_hidden, n_first)
-                multiply(
-                    dh, h_at, 1, up, up_at + half * n_hidden, 1, n_first, dx, low * n_model,
-                    n_model, (rows, n_model, n), f > 0 or half > 0, then, memory,
-                )  # fmt: skip
-        item = take_item(queue)
-
-
-@njit
 def _gather(x, token_S, low, high, n_model, left, width, out, out_row):
     """Copy columns left..left+width of the rows x[token] into rows of `out`."""
     for s in range(low, high):
@@ -306,59 +265,112 @@ def _gather(x, token_S, low, high, n_model, left, width, out, out_row):
 
 
 @njit
-def _backward_weights(
-    queue, n_items, item_I4, x, dy, token_S, expert_start_E1, dh, wa, dup, ddown, shape
-):
-    """Items (expert, which matrix, columns): sums over the expert's slots, in their order."""
+def _backward_items(
+    queue, n_items, item_I4, tiles_E, done_E, x, dy, h, weight_S, token_S, expert_start_E1, up,
+    down, code, dx, dweight_S, dh, wa, dup, ddown, shape,
+):  # fmt: skip
+    """Items (expert, kind, from, to), in two kinds.
+
+    TILE: gradients at x, at the weights and at h, of slots from..to. UP and DOWN: the gradient
+    of a matrix in columns from..to, summed over the expert's slots in their order, which waits
+    until all tiles of the expert are done.
+    """
     n_model, n_first, n_hidden = shape
     memory = scratch(x)
+    block, halves = min(BLOCK, n_hidden), n_first // n_hidden
+    row_at, h_at = np.empty(TALL, np.int64), np.empty(TALL, np.int64)
+    da = np.empty(TALL * block, x.dtype)
     gap = n_model + 16  # rows that start in different cache sets
-    rows = np.empty(STRETCH * gap, x.dtype)
-    places = np.arange(max(n_model, n_hidden))
+    gathered, places = np.empty(STRETCH * gap, x.dtype), np.arange(max(n_model, n_hidden))
     item = take_item(queue)
     while item < n_items:
-        e, second, left, width = item_I4[item]
-        start, count = expert_start_E1[e], expert_start_E1[e + 1] - expert_start_E1[e]
+        e, kind, start, end = item_I4[item]
+        if kind == TILE:
+            for i in range(end - start):
+                row_at[i] = token_S[start + i] * n_model
+            dweight_S[start:end] = 0
+            for f in range(0, n_hidden, block):
+                n = min(block, n_hidden - f)
+                up_at, down_at = e * n_model * n_first + f, (e * n_hidden + f) * n_model
+                multiply(
+                    dy, row_at, 1, down, down_at, 1, n_model, da, 0, block,
+                    (end - start, n, n_model), False, (up, up_at, n_first), memory,
+                )  # fmt: skip
+                activate_backward(
+                    h, start * n_first + f, n_first, n_hidden, end - start, n, code, da, block,
+                    weight_S[start:end], dh, wa, start * n_hidden + f, n_hidden,
+                    dweight_S[start:end],
+                )  # fmt: skip
+                for half in range(halves):
+                    for i in range(end - start):
+                        h_at[i] = (start + i) * n_first + half * n_hidden + f
+                    then = (down, down_at + block * n_model, n_model)
+                    if half + 1 < halves:
+                        then = (up, up_at + n_hidden, n_first)
+                    multiply(
+                        dh, h_at, 1, up, up_at + half * n_hidden, 1, n_first, dx, start * n_model,
+                        n_model, (end - start, n_model, n), f > 0 or half > 0, then, memory,
+                    )  # fmt: skip
+            add_to(done_E[e:], 1)
+            item = take_item(queue)
+            continue
+        while peek(done_E[e:]) < tiles_E[e]:  # another thread is at it
+            pass
+        first, count = expert_start_E1[e], expert_start_E1[e + 1] - expert_start_E1[e]
         chunks = -(-count // STRETCH)
         for chunk in range(chunks):
-            low, high = start + count * chunk // chunks, start + count * (chunk + 1) // chunks
-            add = chunk > 0
-            if second:
-                _gather(dy, token_S, low, high, n_model, left, width, rows, gap)
+            low, high = first + count * chunk // chunks, first + count * (chunk + 1) // chunks
+            if kind == DOWN:
+                _gather(dy, token_S, low, high, n_model, start, end - start, gathered, gap)
                 multiply(
-                    wa[low * n_hidden :], places, n_hidden, rows, 0, gap, 1, ddown,
-                    e * n_hidden * n_model + left, n_model, (n_hidden, width, high - low), add,
-                    (rows, 0, 0), memory,
+                    wa[low * n_hidden :], places, n_hidden, gathered, 0, gap, 1, ddown,
+                    e * n_hidden * n_model + start, n_model, (n_hidden, end - start, high - low),
+                    chunk > 0, (gathered, 0, 0), memory,
                 )  # fmt: skip
             else:
-                _gather(x, token_S, low, high, n_model, 0, n_model, rows, gap)
+                _gather(x, token_S, low, high, n_model, 0, n_model, gathered, gap)
                 multiply(
-                    rows, places, gap, dh, low * n_first + left, n_first, 1, dup,
-                    e * n_model * n_first + left, n_first, (n_model, width, high - low), add,
-                    (dh, 0, 0), memory,
+                    gathered, places, gap, dh, low * n_first + start, n_first, 1, dup,
+                    e * n_model * n_first + start, n_first, (n_model, end - start, high - low),
+                    chunk > 0, (dh, 0, 0), memory,
                 )  # fmt: skip
         item = take_item(queue)
 
 
 @njit
-def _weight_items(expert_start_E1, n_first, n_model):
-    """Items (expert, 0 up or 1 down, first column, columns), the busiest experts first."""
-    count_E = np.diff(expert_start_E1)
-    order_E = np.argsort(-count_E, kind="mergesort")
-    across = -(-n_first // WIDE), -(-n_model // WIDE)
-    item_I4 = np.empty((np.count_nonzero(count_E) * (across[0] + across[1]), 4), np.int64)
+def _backward_plan(expert_start_E1, n_first, n_model):
+    """Items of `_backward_items`, and how many tiles each expert has.
+
+    The matrices of an expert come soon after its tiles, while their results are in the cache, and
+    LAG experts later, so that hardly anybody waits.
+    """
+    n_experts = expert_start_E1.size - 1
+    tile_I3 = _tiles(expert_start_E1)
+    tiles_E, first_E = np.zeros(n_experts, np.int64), np.zeros(n_experts, np.int64)
+    for item in range(len(tile_I3)):
+        tiles_E[tile_I3[item, 0]] += 1
+    first_E[1:] = np.cumsum(tiles_E)[:-1]
+    across_up, across_down = -(-n_first // WIDE), -(-n_model // WIDE)
+    n_busy = np.count_nonzero(tiles_E)
+    item_I4 = np.empty((len(tile_I3) + n_busy * (across_up + across_down), 4), np.int64)
     item = 0
-    for e in order_E:
-        if count_E[e] == 0:
-            break
-        for second in range(2):
-            width = n_model if second else n_first
-            for block in range(across[second]):
-                item_I4[item, 0], item_I4[item, 1] = e, second
-                item_I4[item, 2] = block * WIDE
-                item_I4[item, 3] = min(WIDE, width - block * WIDE)
+    for turn in range(n_experts + LAG):
+        if turn < n_experts:
+            for tile in range(first_E[turn], first_E[turn] + tiles_E[turn]):
+                item_I4[item, 0], item_I4[item, 1] = turn, TILE
+                item_I4[item, 2], item_I4[item, 3] = tile_I3[tile, 1], tile_I3[tile, 2]
                 item += 1
-    return item_I4
+        e = turn - LAG
+        if e < 0 or tiles_E[e] == 0:
+            continue
+        for block in range(across_up + across_down):
+            down = block >= across_up
+            left = (block - across_up if down else block) * WIDE
+            item_I4[item, 0], item_I4[item, 1] = e, DOWN if down else UP
+            item_I4[item, 2] = left
+            item_I4[item, 3] = min(left + WIDE, n_model if down else n_first)
+            item += 1
+    return item_I4, tiles_E
 
 
 def _experts_backward_fast(
@@ -377,20 +389,14 @@ def _experts_backward_fast(
     dh, wa = empty(h_SH.size, x_ND.dtype), empty(n_slots * n_hidden, x_ND.dtype)
     dup_EDH = empty(w_up_EDH.shape, x_ND.dtype)
     ddown_EFD = empty(w_down_EFD.shape, x_ND.dtype)
-    count_E = np.diff(plan.expert_start_E1)
-    dup_EDH[count_E == 0], ddown_EFD[count_E == 0] = 0, 0
-    work_ns = PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
-    item_I3 = _tiles(plan.expert_start_E1)
+    item_I4, tiles_E = _backward_plan(plan.expert_start_E1, shape[1], n_model)
+    dup_EDH[tiles_E == 0], ddown_EFD[tiles_E == 0] = 0, 0
+    work_ns = 2 * PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     run_items(
-        _backward_tiles, len(item_I3), work_ns, item_I3, dy_ND.reshape(-1), h_SH.reshape(-1),
-        weight_S, plan.token_S, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), CODES[activation],
-        dx_SD.reshape(-1), dweight_S, dh, wa, shape,
-    )  # fmt: skip
-    item_I4 = _weight_items(plan.expert_start_E1, shape[1], n_model)
-    run_items(
-        _backward_weights, len(item_I4), work_ns, item_I4, x_ND.reshape(-1), dy_ND.reshape(-1),
-        plan.token_S, plan.expert_start_E1, dh, wa, dup_EDH.reshape(-1), ddown_EFD.reshape(-1),
-        shape,
+        _backward_items, len(item_I4), work_ns, item_I4, tiles_E, np.zeros_like(tiles_E),
+        x_ND.reshape(-1), dy_ND.reshape(-1), h_SH.reshape(-1), weight_S, plan.token_S,
+        plan.expert_start_E1, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), CODES[activation],
+        dx_SD.reshape(-1), dweight_S, dh, wa, dup_EDH.reshape(-1), ddown_EFD.reshape(-1), shape,
     )  # fmt: skip
     return dx_SD, dweight_S, dup_EDH, ddown_EFD, n_slots
 
