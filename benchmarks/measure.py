@@ -15,19 +15,20 @@ from typing import Any
 import numpy as np
 
 from moe import DenseFFN, kernels
+from moe.experts import expert_flops
 from moe.lab.machine import SHAPES, Case, measure_machine, roof_calls, roofs
 from moe.lab.timing import time_in_turn
 
 from .concurrency import differences
 from .memory import memory_figures
-from .peers import OURS, Peer, checked
+from .peers import NUMPY, OURS, Peer, checked
 
 Figures = dict[str, float]
 Shape = tuple[int, int, int, int, int]
 
 FORWARD, BOTH = "forward", "forward + backward"
 PASSES = (FORWARD, BOTH)
-BEST = "best peer"
+BEST, BEST_TORCH = "best peer", "best in PyTorch"
 FEW_TOKENS = 16  # up to here reading the weights is the limit, not computing
 ONE_THREAD, DENSE, DENSE_NUMPY = f"{OURS}, 1 thread", "dense", "dense, plain numpy"
 COMPARED_WITH_DENSE = ("small", "mid", "fine")
@@ -70,7 +71,7 @@ class Plan:
         return time_in_turn(calls, self.blocks, self.block_seconds, self.pause)
 
 
-QUICK = Plan(blocks=1, block_seconds=0.01, pause=0.02, calls=20)
+QUICK = Plan(blocks=1, block_seconds=0.01)
 
 
 def run(plan: Plan, left_out: list[str]) -> Iterator[tuple[str, Figures]]:
@@ -121,6 +122,8 @@ def forward_figures(plan: Plan, name: str, case: Case, peers: Mapping[str, Peer]
         theory = layer.n_experts / layer.router.options()["k"]
         figures[f"{name}/{FORWARD}/speed-up over dense"] = least / seconds[OURS]
         figures[f"{name}/{FORWARD}/speed-up over theory"] = least / seconds[OURS] / theory
+        flops = len(case.x_ND) * expert_flops(layer.d_model, dense.d_hidden, dense.activation)
+        figures[f"{name}/{FORWARD}/dense share"] = flops / least / machine.flops_per_s
     return figures
 
 
@@ -152,11 +155,17 @@ def _second_call(call: Callable[[], Any]) -> float:
 
 
 def compare(prefix: str, seconds: Mapping[str, float]) -> Figures:
-    """Milliseconds of each, how many times as fast as each peer we are, and as the best."""
+    """Milliseconds of each, how many times as fast as each peer we are, and as the best.
+
+    The best may be plain numpy; the best of those in PyTorch is given beside it.
+    """
     figures = {f"{prefix}/ms/{name}": 1e3 * value for name, value in seconds.items()}
     times = {name: value / seconds[OURS] for name, value in seconds.items() if name != OURS}
     figures |= {f"{prefix}/times/{name}": value for name, value in times.items()}
-    return figures | {f"{prefix}/times/{BEST}": min(times.values())}
+    figures[f"{prefix}/times/{BEST}"] = min(times.values())
+    if in_torch := [value for name, value in times.items() if name != NUMPY]:
+        figures[f"{prefix}/times/{BEST_TORCH}"] = min(in_torch)
+    return figures
 
 
 def shares(prefix: str, seconds: Mapping[str, float], work: float, roof: float) -> Figures:

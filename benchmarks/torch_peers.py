@@ -17,9 +17,9 @@ from .peers import Peer
 
 LOOP = "PyTorch loop"
 LIBRARY = {
-    "transformers eager": "eager",
-    "transformers batched": "batched_mm",
-    "transformers grouped": "grouped_mm",
+    "HF eager": "eager",
+    "HF batched": "batched_mm",
+    "HF grouped": "grouped_mm",
 }
 MOST_COPIED = 1 << 30  # bytes; batched_mm copies each token's experts' weights
 
