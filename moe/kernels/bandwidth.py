@@ -38,7 +38,7 @@ read_items = njit(_read_items, reorder=True)
 
 def _read_all_fast(values: np.ndarray) -> float:
     total_I = np.zeros(-(-values.size // CHUNK))
-    run_items(read_items, total_I.size, float(values.size), values, total_I)
+    run_items(read_items, total_I.size, 0.1 * values.size, values, total_I)
     return float(total_I.sum())
 
 
