@@ -16,7 +16,7 @@ import numpy as np
 
 from moe import DenseFFN, kernels
 from moe.experts import expert_flops
-from moe.lab.machine import SHAPES, Case, measure_machine, roof_calls, roofs
+from moe.lab.machine import SHAPES, Case, measure_machine, peak, peak_calls, read_calls, reading
 from moe.lab.timing import time_in_turn
 
 from .concurrency import differences
@@ -36,7 +36,7 @@ SWEEP_BASE: Shape = (1024, 256, 512, 16, 2)
 SWEEP_VALUES = {
     "N": (0, (1, 4, 16, 64, 256, 1024, 4096)),
     "F": (2, (64, 128, 256, 512, 2048)),
-    "E": (3, (4, 16, 64, 256)),
+    "E": (3, (4, 16, 64, 128)),
     "k": (4, (1, 2, 4, 8)),
 }
 
@@ -110,10 +110,9 @@ def forward_figures(plan: Plan, name: str, case: Case, peers: Mapping[str, Peer]
         extra[DENSE] = lambda: dense(case.x_ND)
         extra[DENSE_NUMPY] = lambda: numpy_dense(case.x_ND, *dense.params.values())
     n_bytes = case.weight_bytes
-    seconds = plan.time(calls | extra | roof_calls(n_bytes))
+    seconds = plan.time(calls | extra | (read_calls(n_bytes) if few else peak_calls()))
     figures = compare(f"{name}/{FORWARD}", {key: seconds[key] for key in calls})
-    machine = roofs(seconds, n_bytes)
-    work, roof = (n_bytes, machine.bytes_per_s) if few else (case.flops, machine.flops_per_s)
+    work, roof = (n_bytes, reading(seconds, n_bytes)) if few else (case.flops, peak(seconds))
     figures |= shares(f"{name}/{FORWARD}", {key: seconds[key] for key in calls}, work, roof)
     if not few:
         figures[f"{name}/{FORWARD}/threads"] = seconds[ONE_THREAD] / seconds[OURS]
@@ -123,19 +122,18 @@ def forward_figures(plan: Plan, name: str, case: Case, peers: Mapping[str, Peer]
         figures[f"{name}/{FORWARD}/speed-up over dense"] = least / seconds[OURS]
         figures[f"{name}/{FORWARD}/speed-up over theory"] = least / seconds[OURS] / theory
         flops = len(case.x_ND) * expert_flops(layer.d_model, dense.d_hidden, dense.activation)
-        figures[f"{name}/{FORWARD}/dense share"] = flops / least / machine.flops_per_s
+        figures[f"{name}/{FORWARD}/dense share"] = flops / least / roof
     return figures
 
 
 def both_figures(plan: Plan, name: str, case: Case, peers: Mapping[str, Peer]) -> Figures:
     """Time forward and backward together."""
     calls = {key: peer.both for key, peer in peers.items()}
-    seconds = plan.time(calls | roof_calls())
+    seconds = plan.time(calls | peak_calls())
     timed = {key: seconds[key] for key in calls}
     figures = compare(f"{name}/{BOTH}", timed)
     if len(case.x_ND) > FEW_TOKENS:
-        peak = roofs(seconds).flops_per_s
-        figures |= shares(f"{name}/{BOTH}", timed, 3 * case.flops, peak)
+        figures |= shares(f"{name}/{BOTH}", timed, 3 * case.flops, peak(seconds))
     return figures
 
 

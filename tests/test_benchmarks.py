@@ -17,10 +17,12 @@ from benchmarks.peers import NUMPY, OURS, Peer, candidates, check, checked, ours
 from benchmarks.targets import TARGETS, judged
 from docs.generator import speed
 from moe.experts import expert_flops
-from moe.lab.machine import SHAPES, SQUARES, Case, roof_calls, roofs
+from moe.lab.machine import SHAPES, SQUARES, Case, peak, peak_calls, read_calls, reading
 
 SMALL = (40, 8, 12, 4, 2)  # widths in fours, which PyTorch's grouped product asks for
-TINY_PLAN = Plan({"mid": SMALL}, blocks=1, block_seconds=0, pause=0, threads=2, calls=3)
+TINY_PLAN = Plan(
+    {"mid": SMALL}, {"N = 40": SMALL}, blocks=1, block_seconds=0, pause=0, threads=2, calls=3
+)
 # Peak 100 GFLOP/s, reached by the largest square only.
 ROOF_SECONDS = {f"sgemm {size}": 1.0 for size in SQUARES} | {
     f"sgemm {SQUARES[-1]}": 2 * SQUARES[-1] ** 3 / 100e9
@@ -70,7 +72,7 @@ def test_forward_figures_are_ratios_within_the_same_blocks(timed):
     case = Case.make(SMALL)
     work = case.flops / 100e9  # seconds at the peak
     dense_work = SMALL[0] * expert_flops(SMALL[1], SMALL[2] * SMALL[3], "swiglu")
-    timed.update(ROOF_SECONDS, **{"read numpy": 1.0, "read kernel": 1.0})
+    timed.update(ROOF_SECONDS)
     timed.update({OURS: 2 * work, NUMPY: 3 * work, "HF": 5 * work, ONE_THREAD: 3.8 * work})
     timed.update({DENSE: 3.6 * work, DENSE_NUMPY: 9 * work})
     found = measure.forward_figures(Plan(), "mid", case, peers_of(case, NUMPY, "HF"))
@@ -100,7 +102,7 @@ def test_few_tokens_are_held_against_reading_what_they_touch(timed):
     n_tokens, d_model, d_expert, n_experts, k = 1, 8, 6, 4, 2
     case = Case.make((n_tokens, d_model, d_expert, n_experts, k))
     assert case.weight_bytes == 4 * (k * 3 * d_model * d_expert + d_model * n_experts)
-    timed.update(ROOF_SECONDS, **{"read numpy": 5e-6, "read kernel": 4e-6})
+    timed.update({"read, numpy": 5e-6, "read, kernel": 4e-6})
     timed.update({OURS: 5e-6, NUMPY: 1e-5})
     found = measure.forward_figures(Plan(), "decode", case, peers_of(case, NUMPY))
     assert found[f"decode/{FORWARD}/share/{OURS}"] == pytest.approx(0.8)
@@ -110,17 +112,18 @@ def test_few_tokens_are_held_against_reading_what_they_touch(timed):
 
 def test_forward_and_backward_counts_three_times_the_operations(timed):
     case = Case.make(SMALL)
-    timed.update(ROOF_SECONDS, **{"read numpy": 1.0, "read kernel": 1.0})
+    timed.update(ROOF_SECONDS)
     timed.update({OURS: 6 * case.flops / 100e9, NUMPY: 1.0})
     found = measure.both_figures(Plan(), "mid", case, peers_of(case, NUMPY))
     assert found[f"mid/{BOTH}/share/{OURS}"] == pytest.approx(0.5)
 
 
 def test_the_roofs_are_the_best_of_each_kind():
-    seconds = ROOF_SECONDS | {"read numpy": 0.5, "read kernel": 0.25}
-    assert set(seconds) == set(roof_calls(4000))
-    machine = roofs(seconds, 1000)
-    assert (machine.flops_per_s, machine.bytes_per_s) == pytest.approx((100e9, 4000))
+    assert set(peak_calls()) == set(ROOF_SECONDS)
+    assert peak(ROOF_SECONDS) == pytest.approx(100e9)
+    ways = {"read, numpy": 0.5, "read, kernel": 0.25}
+    assert set(read_calls(4000)) == set(ways)
+    assert reading(ways, 1000) == 4000
 
 
 def test_a_sweep_changes_one_number_at_a_time():
@@ -134,7 +137,9 @@ def test_a_sweep_changes_one_number_at_a_time():
 # Peers -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [SMALL, (1, 8, 12, 4, 1), (33, 12, 4, 6, 6), (300, 16, 8, 24, 5)])
+@pytest.mark.parametrize(
+    "shape", [SMALL, (1, 8, 12, 4, 2), (70, 8, 12, 4, 1), (33, 12, 4, 6, 6), (300, 16, 8, 24, 5)]
+)
 def test_every_peer_on_this_machine_computes_the_layer_and_its_gradients(shape):
     case = Case.make(shape)
     peers, _ = checked(case)
@@ -261,6 +266,7 @@ def test_the_command_measures_prints_and_writes(tmp_path, monkeypatch, capsys):
     found = results.read(old)
     assert found["settings"]["runs"] == 2 and found["settings"]["quick"]
     assert found["figures"][f"mid/{FORWARD}/ms/{OURS}"]["median"] > 0
+    assert found["figures"][f"sweep/N = 40/times/{BEST}"]["median"] > 0
     assert found["figures"]["concurrent/differences"]["median"] == 0
 
 

@@ -12,7 +12,7 @@ from benchmarks.results import read
 from moe.charts.bench import used
 from moe.charts.figure import Figure
 
-from .methods import MADE, table
+from .methods import table
 from .tables import HERE
 
 RESULTS = HERE.parent / "benchmarks" / "results.json"
@@ -47,7 +47,7 @@ def page(alt: str, path: Path = RESULTS) -> str:
     settings, targets = results["settings"], results["targets"]
     met = sum(row["met"] is True for row in targets)
     parts = [
-        MADE.format(source=f"benchmarks/{path.name}").replace("make pages", "make bench"),
+        f"<!-- Made by `make bench` from benchmarks/{path.name}. -->",
         "# How fast",
         _conditions(results),
         _summary(results),
@@ -75,9 +75,10 @@ def page(alt: str, path: Path = RESULTS) -> str:
         "Blocks of calls alternate between the implementations and the roofs, with "
         f"{settings['pause']:g} seconds of silence and one uncounted call before each: idle "
         "threads of a library spin for a while and take the cores from whoever runs next. A figure "
-        f"is the median of its {settings['blocks']} blocks, and over several runs the median of "
-        "those. Ratios are taken inside one run. The forward pass keeps nothing for backward "
-        "(PyTorch: `no_grad`); forward + backward gives the gradient at x and at every parameter.",
+        f"is the median of {settings['blocks']} block{'s' * (settings['blocks'] > 1)}, and over "
+        "several runs the median of those. Ratios are taken inside one run. The forward pass keeps "
+        "nothing for backward (PyTorch: `no_grad`); forward + backward gives the gradient at x and "
+        "at every parameter.",
         'Again on your machine: `make bench` (options: `make bench ARGS="--repeat 3"`, '
         "`--sweep`, `--against FILE`, `--quick`).",
     ]
@@ -133,7 +134,7 @@ def _milliseconds(results: Results, passed: str) -> list[str]:
     rows = []
     for shape in shapes:
         cells = [
-            _of(figures, f"{shape}/{passed}/ms/{name}", ".3g") if name in found[shape] else "–"
+            _ms(figures, f"{shape}/{passed}/ms/{name}") if name in found[shape] else "–"
             for name in names
         ]
         times = [f"{shape}/{passed}/times/{best}" for best in (BEST, BEST_TORCH)]
@@ -205,7 +206,7 @@ def _sweep(results: Results) -> list[str]:
     for shape in shapes:
         prefix = f"sweep/{shape}"
         best = next(name for name in names_in(figures, f"{prefix}/ms") if name != OURS)
-        cells = [_of(figures, f"{prefix}/ms/{name}", ".3g") for name in (OURS, best)]
+        cells = [_ms(figures, f"{prefix}/ms/{name}") for name in (OURS, best)]
         rows.append([shape, *cells, best, _of(figures, f"{prefix}/times/{BEST}", ".2f")])
     if not rows:
         return []
@@ -227,6 +228,10 @@ def _target(row: Mapping[str, Any]) -> list[str]:
 
 def _of(figures: Results, name: str, form: str) -> str:
     return format(figures[name]["median"], form)
+
+
+def _ms(figures: Results, name: str) -> str:
+    return _of(figures, name, ",.0f" if figures[name]["median"] >= 1000 else ".3g")
 
 
 def _medians(figures: Results, names: list[str]) -> list[float]:
