@@ -44,7 +44,10 @@ lint: .venv/.lint ## check style, formatting and types
 		echo "Not formatted as ruff would; mend with: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
 
-bench: .venv/.core ## measure speed on this machine
+bench: .venv/.core ## measure speed on this machine (options: make bench ARGS="--help")
+	@$(BIN)/python -c 'from importlib.util import find_spec as f; import sys; sys.exit(not (f("torch") and f("transformers")))' || { \
+		echo "Installing what is compared with: PyTorch and transformers (once)"; \
+		$(PIP) install --quiet -e '.[bench]' || echo "They could not be installed; the run leaves them out"; }
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: .venv/.docs ## build the documentation into site/

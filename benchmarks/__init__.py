@@ -1,1 +1,1 @@
-"""Measured against peers: ratios within one run of alternating blocks, never absolute times."""
+"""Measured against peers: ratios within the same blocks of one run, never absolute times."""

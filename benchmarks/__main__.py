@@ -2,59 +2,83 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.peers import calls
-from moe import MoELayer
-from moe.lab.machine import SHAPES, measure_layers, measure_machine, versions
-from moe.lab.timing import time_in_turn
-
-OUT = Path("benchmarks/results.json")
+SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that keep numpy from its peak
+OUT = Path(__file__).resolve().parent / "results.json"
 
 
-def against_peers() -> list[dict[str, object]]:
-    """Median forward milliseconds of each implementation per shape, and ours over each."""
-    rows: list[dict[str, object]] = []
-    for name, (n_tokens, d_model, d_expert, n_experts, k) in SHAPES.items():
-        layer = MoELayer.init(d_model, d_expert, n_experts, k=k)
-        x_ND = np.random.default_rng(0).standard_normal((n_tokens, d_model)).astype(np.float32)
-        seconds = time_in_turn(calls(layer, x_ND), blocks=3)
-        for peer, value in seconds.items():
-            times_faster = value / seconds["moescope"]
-            rows.append(
-                {"shape": name, "peer": peer, "ms": 1e3 * value, "times_faster": times_faster}
-            )
-    return rows
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("--repeat", type=int, default=1, help="run so often; medians of medians")
+    parser.add_argument("--sweep", action="store_true", help="vary N, E, k and F too")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="compare with older results")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"results, by default {OUT.name}")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short block each: rough, kept only with --out"
+    )
+    asked = parser.parse_args(arguments)
+    if asked.repeat < 1:
+        parser.error(f"--repeat: got {asked.repeat}, allowed is 1 or more")
+    return asked
 
 
-def main() -> None:
-    """Measure, print and write `benchmarks/results.json`."""
-    console = Console()
-    machine = measure_machine()
-    console.print(machine.describe())
-    speeds = [asdict(speed) for speed in measure_layers(machine)]
-    roof = Table("shape", "forward, share of peak", "forward + backward", "GB/s of weights")
-    for row in speeds:
-        shares = (f"{row[key]:.2f}" for key in ("share_of_peak", "share_of_peak_both"))
-        roof.add_row(row["shape"], *shares, f"{row['gigabytes_per_s']:.1f}")
-    console.print(roof)
-    rows = against_peers()
-    table = Table("shape", "peer", "ms", "moescope is ... times as fast")
-    for row in rows:
-        table.add_row(
-            str(row["shape"]), str(row["peer"]), f"{row['ms']:.2f}", f"{row['times_faster']:.2f}"
-        )
-    console.print(table)
-    report = {"machine": asdict(machine), "versions": versions(), "layers": speeds, "peers": rows}
-    OUT.write_text(json.dumps(report, indent=1) + "\n")
-    console.print(f"written: {OUT}")
+def main(arguments: Sequence[str]) -> None:
+    """Measure, print, and write the results, their page and their picture."""
+    asked = parse(arguments)
+    unset = [name for name in SLOWING if os.environ.pop(name, None)]
+    # Only now, since importing numpy loads OpenBLAS, which reads them.
+    from rich.console import Console
+
+    from .measure import QUICK, Plan, run, sweep_shapes
+    from .results import against, made, read, write
+    from .tables import against_table, peers_tables, targets_table
+
+    console, progress = Console(), Console(stderr=True)
+    if unset:
+        progress.print(f"{' and '.join(unset)} would slow numpy down: unset for this run.")
+    older = read(asked.against) if asked.against else None
+    plan = QUICK if asked.quick else Plan()
+    plan = replace(plan, sweep=sweep_shapes()) if asked.sweep else plan
+    runs: list[dict[str, float]] = []
+    left_out: list[str] = []
+    for i in range(asked.repeat):
+        figures: dict[str, float] = {}
+        with progress.status("measuring") as status:
+            for what, measured in run(plan, left_out):
+                figures |= measured
+                status.update(f"run {i + 1} of {asked.repeat}: measured {what}")
+        runs.append(figures)
+    results = made(runs, plan, left_out, asked.quick)
+    for table in [*peers_tables(results), targets_table(results)]:
+        console.print(table)
+    for sentence in left_out:
+        console.print(f"Left out: {sentence}")
+    if older:
+        console.print(against_table(against(results["figures"], older["figures"])))
+    if asked.out or not asked.quick:
+        write(results, asked.out or OUT)
+        console.print(f"Written: {asked.out or OUT}")
+    if not asked.out and not asked.quick:
+        _write_page(console)
+
+
+def _write_page(console: Any) -> None:
+    from docs.generator import site
+
+    for path in site.write(site.render_speed()):
+        console.print(f"Written: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(f"benchmarks: {error}")

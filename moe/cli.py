@@ -285,7 +285,7 @@ def bench(json_output: Json = False) -> None:
         machine = measure_machine()
     speeds = []
     with err.status("timing the layer") as status:
-        for speed in measure_layers(machine):
+        for speed in measure_layers():
             speeds.append(asdict(speed))
             status.update(f"timed {speed.shape}")
     if json_output:

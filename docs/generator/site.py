@@ -11,6 +11,7 @@ from pathlib import Path
 from moe.capacity import DROP_POLICIES
 from moe.charts.figure import Figure
 
+from . import speed
 from .methods import KINDS, index_page, method_page
 from .tables import (
     HERE,
@@ -33,6 +34,7 @@ def figures() -> Iterator[tuple[str, Callable[[], Figure]]]:
             yield f"{METHODS}/{kind.folder}/{name}.svg", partial(kind.figure, name)
     for drop in DROP_POLICIES:
         yield f"{METHODS}/capacity-{drop}.svg", partial(policy_figure, drop)
+    yield speed.PICTURE, speed.figure
 
 
 def pages(alts: dict[str, str]) -> dict[str, str]:
@@ -49,6 +51,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[f"{METHODS}/causality.md"] = causality_page()
     made[f"{METHODS}/scales.md"] = scales_page()
     made["ablation.md"] = ablation_page()
+    made[speed.PAGE] = speed.page(alts[speed.PICTURE])
     return made
 
 
@@ -76,6 +79,12 @@ def render() -> dict[str, str]:
     )
 
 
+def render_speed() -> dict[str, str]:
+    """The page on speed and its picture, which need no run."""
+    figure = speed.figure()
+    return {speed.PICTURE: svg(figure), speed.PAGE: speed.page(figure.alt)}
+
+
 def stale(files: dict[str, str]) -> list[Path]:
     """Files among the generated ones that no method makes any more."""
     there = [p for p in (HERE / METHODS).rglob("*") if p.is_file()]
@@ -94,4 +103,14 @@ def write(files: dict[str, str]) -> list[Path]:
     return changed
 
 
-__all__ = ["HERE", "METHODS", "RESULTS", "described", "figures", "pages", "render", "stale"]
+__all__ = [
+    "HERE",
+    "METHODS",
+    "RESULTS",
+    "described",
+    "figures",
+    "pages",
+    "render",
+    "render_speed",
+    "stale",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,10 @@ SHAPES = {
     "mid": (2048, 512, 1024, 16, 2),
     "fine": (2048, 512, 256, 64, 8),
     "decode": (1, 1024, 2048, 8, 2),
+    "decode16": (16, 1024, 2048, 8, 2),
 }
+SQUARES = (768, 1024, 1536)  # OpenBLAS is at its best around these
+READ_BYTES = 192_000_000  # several times what caches hold
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class LayerSpeed:
     forward_gflops_per_s, forward_backward_gflops_per_s
         Executed operations over time.
     share_of_peak, share_of_peak_both
-        Of the same run's best square matrix product.
+        Of the best square matrix product in the same blocks of time.
     gigabytes_per_s
         Weights of the touched experts over forward time: what limits small batches.
     """
@@ -71,57 +74,106 @@ class LayerSpeed:
     gigabytes_per_s: float
 
 
-def measure_machine(blocks: int = 3) -> Machine:
-    """Measure both roofs; about a second."""
-    rng = np.random.default_rng(0)
-    squares = {n: rng.standard_normal((n, n)).astype(np.float32) for n in (512, 1024)}
-    big = np.ones(16_000_000, np.float32)  # 64 MB: larger than a core's share of the caches
-    calls: dict[str, Callable[[], object]] = {
-        f"sgemm {n}": partial(np.matmul, a, a) for n, a in squares.items()
-    }
-    calls["read"] = lambda: big.sum()
-    calls["read kernel"] = lambda: kernels.read_all(big)
-    seconds = time_in_turn(calls, blocks=blocks, block_seconds=0.05, pause=0.1)
-    peak = max(2.0 * n**3 / seconds[f"sgemm {n}"] for n in squares)
-    read = big.nbytes / min(seconds["read"], seconds["read kernel"])
-    return Machine(kernels.num_threads(), peak, read)
+@dataclass(frozen=True)
+class Case:
+    """A layer with the default seed, tokens for it, and a gradient at its result.
 
+    Attributes
+    ----------
+    flops
+        Operations that a forward pass executes.
+    weight_bytes
+        Weights that it has to read: the gate and the experts that some token chose.
+    """
 
-def measure_layers(machine: Machine, blocks: int = 5) -> Iterator[LayerSpeed]:
-    """Time the layer forward, and forward and backward, at five shapes."""
-    for name, (n_tokens, d_model, d_expert, n_experts, k) in SHAPES.items():
+    layer: MoELayer
+    x_ND: np.ndarray
+    dy_ND: np.ndarray
+    flops: int
+    weight_bytes: int
+
+    @classmethod
+    def make(cls, shape: tuple[int, int, int, int, int], seed: int = 0) -> Case:
+        """Make a case of a shape (N, D, F, E, k)."""
+        n_tokens, d_model, d_expert, n_experts, k = shape
         layer = MoELayer.init(d_model, d_expert, n_experts, k=k)
-        x_ND = np.random.default_rng(1).standard_normal((n_tokens, d_model)).astype(np.float32)
-
-        def forward(layer: MoELayer = layer, x_ND: np.ndarray = x_ND) -> object:
-            return layer.forward(x_ND)
-
-        def both(layer: MoELayer = layer, x_ND: np.ndarray = x_ND) -> object:
-            y_ND, ctx = layer.forward(x_ND)
-            return layer.backward(y_ND, ctx)
-
-        seconds = time_in_turn({"forward": forward, "both": both}, blocks=blocks)
+        rng = np.random.default_rng(seed)
+        x_ND = rng.standard_normal((n_tokens, d_model), np.float32)
+        # A token whose choice hangs on rounding is drawn again: all implementations choose alike.
+        while (near_N := _nearly_tied(x_ND, layer.params["gate_DE"], k)).any():
+            x_ND[near_N] = rng.standard_normal((int(near_N.sum()), d_model), np.float32)
+        dy_ND = rng.standard_normal(x_ND.shape, np.float32)
         _, ctx = layer.forward(x_ND)
         touched = int((ctx.routing.load > 0).sum())
-        weight_bytes = 4.0 * (
-            touched * (layer.n_params - d_model * n_experts) / n_experts + d_model * n_experts
-        )
-        rate = ctx.executed_flops / seconds["forward"]
-        rate_both = 3 * ctx.executed_flops / seconds["both"]
+        numbers = d_model * n_experts + touched * 3 * d_model * d_expert
+        return cls(layer, x_ND, dy_ND, ctx.executed_flops, 4 * numbers)
+
+    def forward(self) -> np.ndarray:
+        """Compute y alone."""
+        return self.layer(self.x_ND)
+
+    def both(self) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Compute y, the gradient at x and the gradients of all parameters."""
+        y_ND, ctx = self.layer.forward(self.x_ND)
+        return y_ND, *self.layer.backward(self.dy_ND, ctx)
+
+
+def _nearly_tied(x_ND: np.ndarray, gate_DE: np.ndarray, k: int) -> np.ndarray:
+    """Whether each token's logits k and k + 1 differ by less than implementations may."""
+    if k == gate_DE.shape[1]:
+        return np.zeros(len(x_ND), bool)
+    logits_NE = np.sort(x_ND.astype(np.float64) @ gate_DE, axis=1)
+    gap_N: np.ndarray = logits_NE[:, -k] - logits_NE[:, -k - 1]
+    return gap_N < 1e-4 * np.abs(logits_NE).max()
+
+
+def peak_calls() -> dict[str, Callable[[], object]]:
+    """Square matrix products, for `time_in_turn`."""
+    rng = np.random.default_rng(0)
+    squares = {size: rng.standard_normal((size, size), np.float32) for size in SQUARES}
+    return {f"sgemm {size}": partial(np.matmul, a, a) for size, a in squares.items()}
+
+
+def peak(seconds: Mapping[str, float]) -> float:
+    """Operations per second of the best of `peak_calls`."""
+    return max(2.0 * size**3 / seconds[f"sgemm {size}"] for size in SQUARES)
+
+
+def read_calls(n_bytes: int = READ_BYTES) -> dict[str, Callable[[], object]]:
+    """Ways to read so many bytes, for `time_in_turn`."""
+    big = np.ones(n_bytes // 4, np.float32)
+    return {"read, numpy": big.max, "read, kernel": partial(kernels.read_all, big)}
+
+
+def reading(seconds: Mapping[str, float], n_bytes: int = READ_BYTES) -> float:
+    """Bytes per second of the best of `read_calls`."""
+    return n_bytes / min(seconds["read, numpy"], seconds["read, kernel"])
+
+
+def measure_machine(blocks: int = 3) -> Machine:
+    """Measure both roofs; about two seconds."""
+    seconds = time_in_turn(peak_calls() | read_calls(), blocks, block_seconds=0.05, pause=0.1)
+    return Machine(kernels.num_threads(), peak(seconds), reading(seconds))
+
+
+def measure_layers(blocks: int = 5) -> Iterator[LayerSpeed]:
+    """Time the layer at every shape, and the peak in the same blocks, since machines drift."""
+    for name, shape in SHAPES.items():
+        case = Case.make(shape)
+        calls = {"forward": case.forward, "both": case.both} | peak_calls()
+        seconds = time_in_turn(calls, blocks=blocks)
+        rate = case.flops / seconds["forward"]
+        rate_both = 3 * case.flops / seconds["both"]
         yield LayerSpeed(
-            shape=name,
-            n_tokens=n_tokens,
-            d_model=d_model,
-            d_expert=d_expert,
-            n_experts=n_experts,
-            k=k,
+            name,
+            *shape,
             forward_ms=1e3 * seconds["forward"],
             forward_backward_ms=1e3 * seconds["both"],
             forward_gflops_per_s=rate / 1e9,
             forward_backward_gflops_per_s=rate_both / 1e9,
-            share_of_peak=rate / machine.flops_per_s,
-            share_of_peak_both=rate_both / machine.flops_per_s,
-            gigabytes_per_s=weight_bytes / seconds["forward"] / 1e9,
+            share_of_peak=rate / peak(seconds),
+            share_of_peak_both=rate_both / peak(seconds),
+            gigabytes_per_s=case.weight_bytes / seconds["forward"] / 1e9,
         )
 
 
