@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 from ..errors import check_choice, check_int
@@ -22,8 +21,16 @@ def _numba_or_none() -> Any:
         return None
     try:
         import numba
+        from numba.np import linalg
     except ImportError:
         return None
+    # numba loads scipy's BLAS when its array functions load, which takes 0.2 s; no kernel uses it.
+    ensure, linalg.ensure_blas = linalg.ensure_blas, lambda: None
+    try:
+        from numba.np import arraymath
+    finally:
+        linalg.ensure_blas = ensure
+    arraymath.ensure_blas = ensure
     return numba
 
 
@@ -53,15 +60,6 @@ def using(name: str | None = None, threads: int | None = None) -> Iterator[None]
         threads_override.reset(tokens[1])
 
 
-def _source_stamp() -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of every kernel file."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
-
-
-_stamp = _source_stamp()
-
-
 def njit(
     function: Callable[..., Any], reorder: bool = False, fuse: bool = False
 ) -> Callable[..., Any]:
@@ -72,18 +70,26 @@ def njit(
     """
     if numba is None:
         return function
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    from .cache import KernelCache
+
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     if reorder or fuse:
         options["fastmath"] = {"contract"} | ({"reassoc"} if reorder else set())
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to write: neither beside the package nor in the user's cache
-        compiled = numba.njit(**options)(function)
-    else:
-        # numba compares only the function's own file; kernels call each other across files.
-        compiled._cache._cache_file._source_stamp = _stamp
+    compiled = numba.njit(**options)(function)
+    compiled._cache = KernelCache(function)
+    _forget_constants(compiled)
     KERNELS.append(compiled)
     return compiled
+
+
+def _forget_constants(kernel: Any) -> None:
+    """Compile once for whole numbers, not again for each constant that a kernel passes on."""
+    template, plain = kernel.get_call_template, numba.types.unliteral
+
+    def get_call_template(args: Any, kws: dict[str, Any]) -> Any:
+        return template([plain(a) for a in args], {name: plain(a) for name, a in kws.items()})
+
+    kernel.get_call_template = get_call_template
 
 
 def compiled() -> int:
@@ -91,12 +97,21 @@ def compiled() -> int:
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)
 
 
-def all_cached() -> bool:
-    """Say whether the disk cache has an entry for every kernel."""
-    return all(
-        any(Path(kernel.stats.cache_path).glob(f"*.{kernel.py_func.__qualname__}-*.nbi"))
-        for kernel in KERNELS
-    )
+def must_compile(run: Callable[[], object]) -> bool:
+    """Say whether `run` needs a kernel that is not compiled yet; it is stopped at the first."""
+    if backend_name() == "numpy":
+        return False
+    from .cache import NotCached, only_cached
+
+    token = only_cached.set(True)
+    try:
+        with using(threads=1):  # helpers would not see the flag
+            run()
+    except NotCached:
+        return True
+    finally:
+        only_cached.reset(token)
+    return False
 
 
 def choose(oracle: Callable[..., Any], fast: Callable[..., Any]) -> Callable[..., Any]:
