@@ -33,7 +33,7 @@ def _read_all(queue, n_items, values, total_I):
 
 def _read_all_fast(values: np.ndarray) -> float:
     total_I = np.zeros(-(-values.size // CHUNK))
-    run_items(_read_all, total_I.size, float(values.size), values, total_I)
+    run_items(_read_all, total_I.size, 0.1 * values.size, values, total_I)
     return float(total_I.sum())
 
 

@@ -19,7 +19,7 @@ from .activations import (
 from .backend import choose, njit
 from .blocks import STRETCH, multiply, scratch
 from .dispatch import Plan
-from .threads import run_items, take_item
+from .threads import PRODUCT_NS, run_items, take_item
 from .workspace import empty
 
 # Which way a product goes, by measured crossovers; never by the number of threads.
@@ -154,20 +154,28 @@ def _few_second(queue, n_items, h, item_I3, down, code, y, rows_I, parts, shape)
         item = take_item(queue)
 
 
-def _tiles(expert_start_E1: np.ndarray) -> np.ndarray:
+@njit
+def _tiles(expert_start_E1):
     """Items (expert, first slot, end slot) of nearly equal size, for experts that have any.
 
     Smaller ones when there are few slots in all, so that a second core has something to do.
     """
-    count_E = np.diff(expert_start_E1)
-    tall = TALL if expert_start_E1[-1] >= 8 * TALL else SHORT
-    tiles_E = -(-count_E // tall)
-    expert_I = np.repeat(np.arange(count_E.size), tiles_E)
-    within_I = np.arange(expert_I.size) - np.repeat(np.cumsum(tiles_E) - tiles_E, tiles_E)
-    start_I, count_I, tiles_I = expert_start_E1[expert_I], count_E[expert_I], tiles_E[expert_I]
-    low_I = start_I + count_I * within_I // tiles_I
-    high_I = start_I + count_I * (within_I + 1) // tiles_I
-    return np.stack([expert_I, low_I, high_I], axis=1).astype(np.int64)
+    n_experts = expert_start_E1.size - 1
+    tall = TALL if expert_start_E1[n_experts] >= 8 * TALL else SHORT
+    n_items = 0
+    for e in range(n_experts):
+        n_items += -(-(expert_start_E1[e + 1] - expert_start_E1[e]) // tall)
+    item_I3 = np.empty((n_items, 3), np.int64)
+    item = 0
+    for e in range(n_experts):
+        start, count = expert_start_E1[e], expert_start_E1[e + 1] - expert_start_E1[e]
+        parts = -(-count // tall)
+        for part in range(parts):
+            item_I3[item, 0] = e
+            item_I3[item, 1] = start + count * part // parts
+            item_I3[item, 2] = start + count * (part + 1) // parts
+            item += 1
+    return item_I3
 
 
 def _experts_forward_fast(
@@ -188,15 +196,15 @@ def _experts_forward_fast(
     x, h, y = x_ND.reshape(-1), h_SH.reshape(-1), y_SD.reshape(-1)
     up, down = w_up_EDH.reshape(-1), w_down_EFD.reshape(-1)
     shape, code = (n_model, n_first, n_hidden), CODES[activation]
-    work = float(n_slots) * (w_up_EDH[0].size + w_down_EFD[0].size)
+    work_ns = PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     if n_slots <= FEW_SLOTS:
         n_items = PARTS * len(item_I3)
-        run_items(_few_first, n_items, work, x, plan.token_S, item_I3, up, h, PARTS, shape)
-        run_items(_few_second, n_items, work, h, item_I3, down, code, y, rows_I, PARTS, shape)
+        run_items(_few_first, n_items, work_ns, x, plan.token_S, item_I3, up, h, PARTS, shape)
+        run_items(_few_second, n_items, work_ns, h, item_I3, down, code, y, rows_I, PARTS, shape)
     else:
         run_items(
-            _forward_tiles, len(item_I3), work, x, plan.token_S, item_I3, up, down, code, h, keep,
-            y, rows_I, shape,
+            _forward_tiles, len(item_I3), work_ns, x, plan.token_S, item_I3, up, down, code, h,
+            keep, y, rows_I, shape,
         )  # fmt: skip
     return y_SD, h_SH if keep else None, int(rows_I.sum())
 
@@ -332,15 +340,25 @@ def _backward_weights(
         item = take_item(queue)
 
 
-def _weight_items(count_E: np.ndarray, n_first: int, n_model: int) -> np.ndarray:
+@njit
+def _weight_items(expert_start_E1, n_first, n_model):
     """Items (expert, 0 up or 1 down, first column, columns), the busiest experts first."""
-    busy_E = np.argsort(-count_E, kind="stable")[: int((count_E > 0).sum())]
-    blocks = [(0, left, min(WIDE, n_first - left)) for left in range(0, n_first, WIDE)]
-    blocks += [(1, left, min(WIDE, n_model - left)) for left in range(0, n_model, WIDE)]
-    items = np.empty((busy_E.size, len(blocks), 4), np.int64)
-    items[:, :, 0] = busy_E[:, None]
-    items[:, :, 1:] = blocks
-    return items.reshape(-1, 4)
+    count_E = np.diff(expert_start_E1)
+    order_E = np.argsort(-count_E, kind="mergesort")
+    across = -(-n_first // WIDE), -(-n_model // WIDE)
+    item_I4 = np.empty((np.count_nonzero(count_E) * (across[0] + across[1]), 4), np.int64)
+    item = 0
+    for e in order_E:
+        if count_E[e] == 0:
+            break
+        for second in range(2):
+            width = n_model if second else n_first
+            for block in range(across[second]):
+                item_I4[item, 0], item_I4[item, 1] = e, second
+                item_I4[item, 2] = block * WIDE
+                item_I4[item, 3] = min(WIDE, width - block * WIDE)
+                item += 1
+    return item_I4
 
 
 def _experts_backward_fast(
@@ -361,16 +379,16 @@ def _experts_backward_fast(
     ddown_EFD = empty(w_down_EFD.shape, x_ND.dtype)
     count_E = np.diff(plan.expert_start_E1)
     dup_EDH[count_E == 0], ddown_EFD[count_E == 0] = 0, 0
-    work = float(n_slots) * (w_up_EDH[0].size + w_down_EFD[0].size)
+    work_ns = PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     item_I3 = _tiles(plan.expert_start_E1)
     run_items(
-        _backward_tiles, len(item_I3), work, item_I3, dy_ND.reshape(-1), h_SH.reshape(-1),
+        _backward_tiles, len(item_I3), work_ns, item_I3, dy_ND.reshape(-1), h_SH.reshape(-1),
         weight_S, plan.token_S, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), CODES[activation],
         dx_SD.reshape(-1), dweight_S, dh, wa, shape,
     )  # fmt: skip
-    item_I4 = _weight_items(count_E, shape[1], n_model)
+    item_I4 = _weight_items(plan.expert_start_E1, shape[1], n_model)
     run_items(
-        _backward_weights, len(item_I4), work, item_I4, x_ND.reshape(-1), dy_ND.reshape(-1),
+        _backward_weights, len(item_I4), work_ns, item_I4, x_ND.reshape(-1), dy_ND.reshape(-1),
         plan.token_S, plan.expert_start_E1, dh, wa, dup_EDH.reshape(-1), ddown_EFD.reshape(-1),
         shape,
     )  # fmt: skip

@@ -6,7 +6,8 @@ import numpy as np
 
 from .backend import choose, njit
 from .blocks import multiply, scratch
-from .threads import run_items, take_item
+from .threads import PRODUCT_NS, run_items, take_item
+from .tile import COLUMNS_32
 from .workspace import empty
 
 TALL, SHORT = 256, 32  # rows of an item, for many rows and for few
@@ -42,9 +43,9 @@ def _run(
     # The grid of items follows from the shape alone, never from the number of threads.
     tall = TALL if n_rows >= 8 * TALL else SHORT
     across, down = -(-n_columns // WIDE), -(-n_rows // tall)
-    work = float(n_rows) * n_columns * n_depth
+    work_ns = PRODUCT_NS * n_rows * max(n_columns, COLUMNS_32) * n_depth
     run_items(
-        _product, down * across, work, a.reshape(-1), *a_strides, b.reshape(-1), *b_strides,
+        _product, down * across, work_ns, a.reshape(-1), *a_strides, b.reshape(-1), *b_strides,
         out.reshape(-1), shape, (tall, WIDE),
     )  # fmt: skip
     return out

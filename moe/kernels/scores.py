@@ -19,29 +19,18 @@ def softmax_oracle(logits_NE: np.ndarray) -> np.ndarray:
     return np.asarray(exp_NE / exp_NE.sum(axis=1, keepdims=True))
 
 
-def _sum_long(values):
-    total = values[0] * 0
+def _sum_of(values):
+    total = values[0] - values[0]
     for i in range(values.size):
         total += values[i]
     return total
 
 
-sum_long = njit(_sum_long, reorder=True)
-
-
-@njit
-def sum_of(values):
-    """Sum of a row, by vectors if it is long."""
-    if values.size >= 2 * LANES:
-        return sum_long(values)
-    total = values[0]
-    for i in range(1, values.size):
-        total += values[i]
-    return total
+sum_of = njit(_sum_of, reorder=True)
 
 
 def _dot(a, b):
-    total = a[0] * b[0] * 0
+    total = a[0] - a[0]
     for i in range(a.size):
         total += a[i] * b[i]
     return total
@@ -53,12 +42,8 @@ LANES = 16
 
 @njit
 def largest(values, tops):
-    """The largest number; in a long row by `LANES` running ones, so that vectors do the work."""
+    """The largest of at least `LANES` numbers, by running ones, so that vectors do the work."""
     top = values[0]
-    if values.size < 2 * LANES:
-        for i in range(1, values.size):
-            top = max(top, values[i])
-        return top
     for j in range(LANES):
         tops[j] = top
     whole = values.size - values.size % LANES
@@ -73,18 +58,34 @@ def largest(values, tops):
 
 
 def _softmax_rows(given, out, width, tops):
-    for at in range(0, out.size, width):
-        logits, row = given[at : at + width], out[at : at + width]
-        top = largest(logits, tops)
-        for e in range(width):
-            row[e] = logits[e] - top
+    if width < 2 * LANES:  # plain loops: a view of each short row would cost more than its sums
+        for at in range(0, out.size, width):
+            top = given[at]
+            for e in range(1, width):
+                top = max(top, given[at + e])
+            for e in range(width):
+                out[at + e] = given[at + e] - top
+    else:
+        for at in range(0, out.size, width):
+            logits, row = given[at : at + width], out[at : at + width]
+            top = largest(logits, tops)
+            for e in range(width):
+                row[e] = logits[e] - top
     for i in range(out.size):  # all rows at once, so that short ones fill vectors too
         out[i] = exp(out[i])
-    for at in range(0, out.size, width):
-        row = out[at : at + width]
-        total = sum_of(row)
-        for e in range(width):
-            row[e] /= total
+    if width < 2 * LANES:
+        for at in range(0, out.size, width):
+            total = out[at]
+            for e in range(1, width):
+                total += out[at + e]
+            for e in range(width):
+                out[at + e] /= total
+    else:
+        for at in range(0, out.size, width):
+            row = out[at : at + width]
+            total = sum_of(row)
+            for e in range(width):
+                row[e] /= total
 
 
 softmax_rows = njit(_softmax_rows, fuse=True)
@@ -104,7 +105,7 @@ def _softmax_fast(logits_NE: np.ndarray) -> np.ndarray:
     out_NE = np.empty_like(logits_NE)
     items = -(-logits_NE.shape[0] // ROWS)
     run_items(
-        _softmax, items, 8.0 * logits_NE.size, logits_NE.reshape(-1), out_NE.reshape(-1),
+        _softmax, items, 3.0 * logits_NE.size, logits_NE.reshape(-1), out_NE.reshape(-1),
         logits_NE.shape[1],
     )  # fmt: skip
     return out_NE
@@ -133,7 +134,7 @@ def _softmax_backward(queue, n_items, probs_NE, dprobs_NE, out_NE):
 def _softmax_backward_fast(probs_NE: np.ndarray, dprobs_NE: np.ndarray) -> np.ndarray:
     out_NE = np.empty_like(probs_NE)
     items = -(-probs_NE.shape[0] // ROWS)
-    run_items(_softmax_backward, items, 3.0 * probs_NE.size, probs_NE, dprobs_NE, out_NE)
+    run_items(_softmax_backward, items, 1.0 * probs_NE.size, probs_NE, dprobs_NE, out_NE)
     return out_NE
 
 
@@ -165,7 +166,7 @@ def _sigmoid(queue, n_items, logits_NE, out_NE):
 def _sigmoid_fast(logits_NE: np.ndarray) -> np.ndarray:
     out_NE = np.empty_like(logits_NE)
     items = -(-logits_NE.shape[0] // ROWS)
-    run_items(_sigmoid, items, 6.0 * logits_NE.size, logits_NE, out_NE)
+    run_items(_sigmoid, items, 2.0 * logits_NE.size, logits_NE, out_NE)
     return out_NE
 
 

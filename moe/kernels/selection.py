@@ -23,15 +23,15 @@ def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
 
 
 @njit
-def _best_by_keys(select_E, bits_E, k, key_E, out_K):
+def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
     """For float32: a number's bits and its index make one whole number that sorts alike.
 
     The k-th largest key is the largest below the one before it; vectors find it without a branch.
     """
-    n_experts = select_E.size
+    n_experts = select_NE.shape[1]
     lowest = np.int64(-(2**63))
     for e in range(n_experts):
-        value, bits = select_E[e], np.int64(bits_E[e])
+        value, bits = select_NE[n, e], np.int64(bits_NE[n, e])
         # Negative numbers sort backwards by their bits; -0 equals 0; NaN comes last.
         ordered = bits if bits >= 0 else -(2**31) - bits - (1 if value != 0 else 0)
         if value != value:
@@ -43,16 +43,16 @@ def _best_by_keys(select_E, bits_E, k, key_E, out_K):
         for e in range(n_experts):
             key = key_E[e]
             top = max(top, key if key < last else lowest)
-        out_K[j] = n_experts - 1 - (top & (2**32 - 1))
+        out_NK[n, j] = n_experts - 1 - (top & (2**32 - 1))
         last = top
 
 
 @njit
-def _best_by_insertion(select_E, k, best_K, out_K):
+def _best_by_insertion(select_NE, n, k, best_K, out_NK):
     """Keep the best so far in order; quick for few experts."""
     filled = 0
-    for e in range(select_E.size):
-        value = select_E[e]
+    for e in range(select_NE.shape[1]):
+        value = select_NE[n, e]
         if filled == k and not value > best_K[k - 1]:
             continue
         # Insert behind every equal value: the lower index keeps its place.
@@ -60,10 +60,10 @@ def _best_by_insertion(select_E, k, best_K, out_K):
         while place > 0 and value > best_K[place - 1]:
             if place < k:
                 best_K[place] = best_K[place - 1]
-                out_K[place] = out_K[place - 1]
+                out_NK[n, place] = out_NK[n, place - 1]
             place -= 1
         best_K[place] = value
-        out_K[place] = e
+        out_NK[n, place] = e
         if filled < k:
             filled += 1
 
@@ -75,9 +75,9 @@ def _topk(queue, n_items, select_NE, bits_NE, by_keys, k, out_NK):
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, select_NE.shape[0])):
             if by_keys:
-                _best_by_keys(select_NE[n], bits_NE[n], k, key_E, out_NK[n])
+                _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK)
             else:
-                _best_by_insertion(select_NE[n], k, best_K, out_NK[n])
+                _best_by_insertion(select_NE, n, k, best_K, out_NK)
         item = take_item(queue)
 
 
@@ -90,8 +90,8 @@ def _bits(select_NE: np.ndarray) -> tuple[np.ndarray, bool]:
 def _topk_fast(select_NE: np.ndarray, k: int) -> np.ndarray:
     out_NK = np.empty((select_NE.shape[0], k), np.int32)
     items = -(-select_NE.shape[0] // ROWS)
-    work = float(select_NE.size) * (2 + k / 4)
-    run_items(_topk, items, work, select_NE, *_bits(select_NE), k, out_NK)
+    work_ns = float(select_NE.size) * (1 + k / 8)
+    run_items(_topk, items, work_ns, select_NE, *_bits(select_NE), k, out_NK)
     return out_NK
 
 
@@ -122,9 +122,9 @@ def _softmax_topk(queue, n_items, logits_NE, bits_NE, by_keys, k, expert_NK, wei
         low, high = item * ROWS, min((item + 1) * ROWS, logits_NE.shape[0])
         for n in range(low, high):
             if by_keys:
-                _best_by_keys(logits_NE[n], bits_NE[n], k, key_E, expert_NK[n])
+                _best_by_keys(logits_NE, bits_NE, n, k, key_E, expert_NK)
             else:
-                _best_by_insertion(logits_NE[n], k, best_K, expert_NK[n])
+                _best_by_insertion(logits_NE, n, k, best_K, expert_NK)
             for j in range(k):
                 weight_NK[n, j] = logits_NE[n, expert_NK[n, j]]
         part = slice(low * n_experts, high * n_experts)
@@ -141,9 +141,9 @@ def _softmax_topk_fast(logits_NE: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
         np.empty((n_tokens, k), logits_NE.dtype),
     )
     scores_NE = np.empty_like(logits_NE)
-    work = float(logits_NE.size) * (8 + k / 4)
+    work_ns = float(logits_NE.size) * (4 + k / 8)
     run_items(
-        _softmax_topk, -(-n_tokens // ROWS), work, logits_NE, *_bits(logits_NE), k, expert_NK,
+        _softmax_topk, -(-n_tokens // ROWS), work_ns, logits_NE, *_bits(logits_NE), k, expert_NK,
         weight_NK, scores_NE,
     )  # fmt: skip
     return expert_NK, weight_NK, scores_NE
@@ -214,8 +214,8 @@ def _mask_groups_fast(
 ) -> np.ndarray:
     out_NE = np.empty_like(select_NE)
     items = -(-select_NE.shape[0] // ROWS)
-    work = 4.0 * select_NE.size
-    run_items(_mask_groups, items, work, select_NE, n_group, topk_group, best_of, out_NE)
+    work_ns = 2.0 * select_NE.size
+    run_items(_mask_groups, items, work_ns, select_NE, n_group, topk_group, best_of, out_NE)
     return out_NE
 
 

@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ import numpy as np
 from ..errors import check_int
 from .backend import njit, numba, threads_override
 
-MIN_PARALLEL_WORK = 200_000  # multiply-adds below which waking a second thread costs more
-SPINS = 20_000  # looks at a flag, some 20 microseconds, before a thread goes to sleep
+MIN_PARALLEL_NS = 20_000  # work below which a second thread costs more than it does
+PRODUCT_NS = 0.01  # of one multiply-add in a matrix product
+# Looks at a flag before a thread gives up: waking a sleeping core takes longer than a small layer.
+START, BURST = 10_000, 200_000  # some 5 and 100 microseconds
 
 
 def num_threads() -> int:
@@ -57,18 +59,17 @@ if numba is not None:
     from numba.extending import intrinsic
 
     @intrinsic
-    def take_item(typingctx: Any, queue: Any) -> Any:
-        """Atomically return queue[0] and add one: the next work item, each handed out once."""
+    def add_to(typingctx: Any, flag: Any, number: Any) -> Any:
+        """Atomically add to flag[0] and return what it was."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array_type = signature.args[0]
             array = context.make_array(array_type)(context, builder, args[0])
             zero = context.get_constant(types.intp, 0)
             pointer = cgutils.get_item_pointer(context, builder, array_type, array, [zero])
-            one = context.get_constant(types.int64, 1)
-            return builder.atomic_rmw("add", pointer, one, "monotonic")
+            return builder.atomic_rmw("add", pointer, args[1], "acq_rel")
 
-        return types.int64(queue), codegen
+        return types.int64(flag, types.int64), codegen
 
     @intrinsic
     def peek(typingctx: Any, flag: Any) -> Any:
@@ -89,19 +90,43 @@ else:
         """Return flag[0]."""
         return int(flag[0])
 
-    def take_item(queue: np.ndarray) -> int:  # the kernels' source stays readable without numba
-        """Return queue[0] and add one."""
-        queue[0] += 1
-        return int(queue[0]) - 1
+    def add_to(flag: np.ndarray, number: int) -> int:
+        """Add to flag[0] and return what it was."""
+        flag[0] += number
+        return int(flag[0]) - number
+
+
+@njit
+def take_item(queue):
+    """The next work item, each handed out once."""
+    return add_to(queue, 1)
 
 
 @njit
 def _wait(flag, value, spins):
-    """Look at flag[0] until it is `value`, or that often; say whether it is."""
+    """Look at flag[0] until it is at least `value`, or that often; say whether it is."""
     for _ in range(spins):
-        if peek(flag) == value:
+        if peek(flag) >= value:
             return True
     return False
+
+
+@njit
+def _ring(submitted, waiting, queue):
+    """Announce a job; if a thread stands by, leave it the interpreter until it has begun."""
+    add_to(submitted, 1)
+    if peek(waiting) > 0:
+        _wait(queue, 1, START)
+
+
+@njit
+def _stand_by(submitted, seen, waiting, left):
+    """Say that the last job is left behind, and watch out for the next one for a while."""
+    add_to(left, 1)
+    add_to(waiting, 1)
+    found = _wait(submitted, seen + 1, BURST)
+    add_to(waiting, -1)
+    return found
 
 
 class _Job:
@@ -110,31 +135,33 @@ class _Job:
     def __init__(self, kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self.kernel, self.arguments = kernel, arguments
         self.helpers, self.open = 0, True
-        self.finished = np.zeros(1, np.int64)
-        self.bell = threading.Semaphore(0)
-        self.error: BaseException | None = None
+        self.left = np.zeros(1, np.int64)
+        self.done: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def help(self) -> None:
+    def help(self) -> bool:
         """Take part, unless the caller has already seen the last item taken."""
         if not self.open:  # the GIL makes this and the next line one step
-            return
+            return False
         self.helpers += 1
+        error = None
         try:
             self.kernel(*self.arguments)
-        except BaseException as error:
-            self.error = error
-        self.finished[0] += 1
-        self.bell.release()
+        except BaseException as raised:
+            error = raised
+        self.done.put(error)
+        return True
 
     def finish(self) -> None:
         """Wait for those who took part."""
         self.open = False
         helpers = self.helpers
-        if helpers and not _wait(self.finished, helpers, SPINS):
+        if helpers:
+            # Helpers need the interpreter to get out; who spins here leaves it to them.
+            _wait(self.left, helpers, BURST)
             for _ in range(helpers):
-                self.bell.acquire()
-        if self.error is not None:
-            raise self.error
+                error = self.done.get()
+                if error is not None:
+                    raise error
 
 
 class _Pool:
@@ -143,12 +170,26 @@ class _Pool:
     def __init__(self) -> None:
         self.size, self.lock = 0, threading.Lock()
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.submitted, self.waiting = np.zeros(1, np.int64), np.zeros(1, np.int64)
 
     def _work(self) -> None:
+        nobody = np.zeros(1, np.int64)
+        left = nobody
         while True:
-            self.jobs.get().help()
+            seen = int(self.submitted[0])
+            try:
+                job = self.jobs.get_nowait()
+            except Empty:
+                found = _stand_by(self.submitted, seen, self.waiting, left)
+                left = nobody
+                if found:
+                    continue
+                job = self.jobs.get()
+            left[0] += 1
+            left = job.left if job.help() else nobody
 
     def submit(self, job: _Job, helpers: int) -> None:
+        """Offer a job to that many threads."""
         if self.size < helpers:
             with self.lock:
                 while self.size < helpers:
@@ -157,6 +198,7 @@ class _Pool:
                     self.size += 1
         for _ in range(helpers):
             self.jobs.put(job)
+        _ring(self.submitted, self.waiting, job.arguments[0])
 
 
 _pool = _Pool()
@@ -164,7 +206,7 @@ if hasattr(os, "register_at_fork"):  # a forked child has the object but not its
     os.register_at_fork(after_in_child=lambda: _pool.__init__())  # type: ignore[misc]
 
 
-def run_items(kernel: Callable[..., Any], n_items: int, work: float, *args: Any) -> None:
+def run_items(kernel: Callable[..., Any], n_items: int, work_ns: float, *args: Any) -> None:
     """Run `kernel(queue, n_items, *args)` on as many threads as the work deserves.
 
     Parameters
@@ -173,11 +215,11 @@ def run_items(kernel: Callable[..., Any], n_items: int, work: float, *args: Any)
         A compiled function that takes items off the queue until none is left.
     n_items
         Number of independent work items.
-    work
-        Multiply-adds in all; little work stays on the calling thread.
+    work_ns
+        About how long one core takes; little work stays on the calling thread.
     """
     queue = np.zeros(1, np.int64)
-    helpers = 0 if work < MIN_PARALLEL_WORK else min(num_threads(), n_items) - 1
+    helpers = 0 if work_ns < MIN_PARALLEL_NS else min(num_threads(), n_items) - 1
     if helpers <= 0:
         kernel(queue, n_items, *args)
         return
