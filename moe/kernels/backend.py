@@ -77,19 +77,34 @@ def njit(
         options["fastmath"] = {"contract"} | ({"reassoc"} if reorder else set())
     compiled = numba.njit(**options)(function)
     compiled._cache = KernelCache(function)
-    _forget_constants(compiled)
+    _compile_once(compiled)
     KERNELS.append(compiled)
     return compiled
 
 
-def _forget_constants(kernel: Any) -> None:
-    """Compile once for whole numbers, not again for each constant that a kernel passes on."""
-    template, plain = kernel.get_call_template, numba.types.unliteral
+def _compile_once(kernel: Any) -> None:
+    """Compile for numbers and arrays, not again for each constant and each read-only array.
 
-    def get_call_template(args: Any, kws: dict[str, Any]) -> Any:
-        return template([plain(a) for a in args], {name: plain(a) for name, a in kws.items()})
+    Kernels write only to arrays that their callers made.
+    """
+    compile_types, call_template = kernel.compile, kernel.get_call_template
 
-    kernel.get_call_template = get_call_template
+    def plain(kind: Any) -> Any:
+        if isinstance(kind, numba.types.Array) and not kind.mutable:
+            return kind.copy(readonly=False)
+        return numba.types.unliteral(kind)
+
+    def compile_plain(given: tuple[Any, ...]) -> Any:
+        wanted = tuple(plain(kind) for kind in given)
+        entry = compile_types(wanted)
+        if wanted != given:  # the next call with such arguments finds its way at once
+            kernel._insert([kind._code for kind in given], entry, False)
+        return entry
+
+    def call_plain(args: Any, kws: dict[str, Any]) -> Any:
+        return call_template([plain(a) for a in args], {name: plain(a) for name, a in kws.items()})
+
+    kernel.compile, kernel.get_call_template = compile_plain, call_plain
 
 
 def compiled() -> int:

@@ -341,16 +341,16 @@ def _backward_weights(
 
 
 @njit
-def _weight_items(expert_start_E1, n_first, n_model):
-    """Items (expert, 0 up or 1 down, first column, columns), the busiest experts first."""
-    count_E = np.diff(expert_start_E1)
-    order_E = np.argsort(-count_E, kind="mergesort")
+def _weight_items(count_E, order_E, n_first, n_model):
+    """Items (expert, 0 up or 1 down, first column, columns), for experts that have any slot."""
     across = -(-n_first // WIDE), -(-n_model // WIDE)
-    item_I4 = np.empty((np.count_nonzero(count_E) * (across[0] + across[1]), 4), np.int64)
+    busy = 0
+    while busy < order_E.size and count_E[order_E[busy]] > 0:
+        busy += 1
+    item_I4 = np.empty((busy * (across[0] + across[1]), 4), np.int64)
     item = 0
-    for e in order_E:
-        if count_E[e] == 0:
-            break
+    for i in range(busy):
+        e = order_E[i]
         for second in range(2):
             width = n_model if second else n_first
             for block in range(across[second]):
@@ -386,7 +386,8 @@ def _experts_backward_fast(
         weight_S, plan.token_S, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), CODES[activation],
         dx_SD.reshape(-1), dweight_S, dh, wa, shape,
     )  # fmt: skip
-    item_I4 = _weight_items(plan.expert_start_E1, shape[1], n_model)
+    busiest_E = np.argsort(-count_E, kind="stable")  # sorting in numba takes 3 s to compile
+    item_I4 = _weight_items(count_E, busiest_E, shape[1], n_model)
     run_items(
         _backward_weights, len(item_I4), work_ns, item_I4, x_ND.reshape(-1), dy_ND.reshape(-1),
         plan.token_S, plan.expert_start_E1, dh, wa, dup_EDH.reshape(-1), ddown_EFD.reshape(-1),
