@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 FLOATS = ("float32", "float64")
+FLOAT_TYPES = tuple(np.dtype(name) for name in FLOATS)
 
 
 class CheckpointError(ValueError):
@@ -82,13 +83,13 @@ def check_array(
         If dtype, number of axes, a size or a value is not allowed.
     """
     array = np.asarray(value)
-    want = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-    if array.dtype.name not in FLOATS:
+    if array.dtype not in FLOAT_TYPES:
         raise ValueError(f"{name}: got dtype {array.dtype}, allowed are float32 and float64")
     fits = array.ndim == len(shape) and all(
         n is None or n == m for n, m in zip(shape, array.shape, strict=True)
     )
     if not fits:
+        want = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise ValueError(f"{name}: got shape {array.shape}, allowed is {want}")
     if finite and not np.isfinite(array).all():
         raise ValueError(f"{name}: got NaN or infinity, allowed are finite numbers only")

@@ -27,4 +27,6 @@ __all__ = sorted(_OPERATIONS)
 def __getattr__(name: str) -> Any:
     if name not in _OPERATIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_OPERATIONS[name]}", __name__), name)
+    value = getattr(importlib.import_module(f".{_OPERATIONS[name]}", __name__), name)
+    globals()[name] = value
+    return value

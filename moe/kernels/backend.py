@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from ..errors import check_choice, check_int
@@ -44,6 +45,12 @@ def backend_name() -> str:
         "MOE_BACKEND", os.environ.get("MOE_BACKEND", "numba"), BACKENDS
     )
     return chosen if numba is not None else "numpy"
+
+
+@cache
+def _from_environment() -> str:
+    """`backend_name` at the first operation; asking the environment each time takes longer."""
+    return backend_name()
 
 
 @contextlib.contextmanager
@@ -133,7 +140,8 @@ def choose(oracle: Callable[..., Any], fast: Callable[..., Any]) -> Callable[...
     """Make the public function of an operation: `fast` under numba, else its numpy `oracle`."""
 
     def operation(*args: Any, **kwargs: Any) -> Any:
-        return (fast if backend_name() == "numba" else oracle)(*args, **kwargs)
+        plain = numba is None or (_override.get() or _from_environment()) == "numpy"
+        return (oracle if plain else fast)(*args, **kwargs)
 
     operation.__doc__ = oracle.__doc__
     operation.__name__ = fast.__name__.removesuffix("_fast")

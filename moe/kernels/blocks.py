@@ -30,11 +30,10 @@ STRETCH = 5 * DEPTH // 4  # a little more depth is cheaper than a small block at
 
 @njit
 def scratch(like):
-    """Working memory of `multiply` for one thread: panels of B, an edge tile, row places."""
+    """Working memory of `multiply` for one thread: panels of B, and places of rows."""
     columns = COLUMNS_32 if like.itemsize == 4 else COLUMNS_64
     return (
         np.empty((STRETCH + 1) * columns * PANELS, like.dtype),
-        np.empty(ROWS * columns, like.dtype),
         np.empty(ROWS, np.int64),
     )
 
@@ -53,12 +52,12 @@ def _pack(b, b_at, b_row, b_column, depth, inside, packed, packed_at):
                 )  # fmt: skip
     else:
         whole = 0
+    if inside < columns:
+        packed[packed_at : packed_at + depth * columns] = 0
     for k in range(whole, depth):
         place = packed_at + k * columns
         for j in range(inside):
             packed[place + j] = b[b_at + k * b_row + j * b_column]
-        for j in range(inside, columns):
-            packed[place + j] = 0
 
 
 @njit
@@ -72,7 +71,7 @@ def _widths(like):
 def _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, memory):
     """`multiply` for few rows of A and rows of B without gaps: B streams through once."""
     n_rows, n_columns, n_depth = shape
-    sums, _, places = memory
+    sums, places = memory
     lanes, _ = _widths(a)
     gap = RUN + lanes  # rows of C itself may share cache sets
     streamed = n_depth - n_depth % STREAMS
@@ -119,7 +118,7 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
         From `scratch`; one per thread.
     """
     n_rows, n_columns, n_depth = shape
-    packed, edge, places = memory
+    packed, places = memory
     if (n_rows <= FEW and b_column == 1) or n_depth == 0:
         _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, memory)
         return
@@ -155,18 +154,7 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
                         continue
                     _pack(b, from_b, b_row, b_column, depth, inside, packed, panel)
                 fetch = soon_at + min(m0 // ROWS * PANELS + p, wide - 1) * soon_step
-                if inside == columns:
-                    tile_packed(
-                        a, places, a_step, packed, panel, soon, fetch, c, place, c_row, depth, rows,
-                        adds,
-                    )  # fmt: skip
-                    continue
                 tile_packed(
-                    a, places, a_step, packed, panel, soon, fetch, edge, 0, columns, depth, rows,
-                    False,
+                    a, places, a_step, packed, panel, soon, fetch, c, place, c_row, depth, rows,
+                    inside, adds,
                 )  # fmt: skip
-                for i in range(rows):
-                    for j in range(inside):
-                        at = place + i * c_row + j
-                        new = edge[i * columns + j]
-                        c[at] = c[at] + new if adds else new

@@ -23,7 +23,7 @@ from .threads import PRODUCT_NS, run_items, take_item
 from .workspace import empty
 
 # Which way a product goes, by measured crossovers; never by the number of threads.
-TALL, SHORT = 320, 64  # most slots of an item, with many slots in all and with few
+TALL, SHORT = 320, 128  # most slots of an item, with many slots in all and with few
 BLOCK = 256  # hidden columns that stay in the cache between an item's products
 FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
 WIDE = 512  # columns of a weight gradient's item

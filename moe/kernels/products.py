@@ -42,6 +42,8 @@ def _run(
     out = empty((n_rows, n_columns), a.dtype)
     # The grid of items follows from the shape alone, never from the number of threads.
     tall = TALL if n_rows >= 8 * TALL else SHORT
+    if n_columns <= COLUMNS_32:  # each item packs all of B again
+        tall = max(SHORT, min(TALL, n_rows // 4))
     across, down = -(-n_columns // WIDE), -(-n_rows // tall)
     work_ns = PRODUCT_NS * n_rows * max(n_columns, COLUMNS_32) * n_depth
     run_items(

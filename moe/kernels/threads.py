@@ -25,7 +25,7 @@ from .backend import njit, numba, threads_override
 MIN_PARALLEL_NS = 20_000  # work below which a second thread costs more than it does
 PRODUCT_NS = 0.01  # of one multiply-add in a matrix product
 # Looks at a flag before a thread gives up: waking a sleeping core takes longer than a small layer.
-START, BURST = 10_000, 200_000  # some 5 and 100 microseconds
+START, BURST = 60_000, 1_000_000  # some 15 and 260 microseconds
 
 
 def num_threads() -> int:

@@ -109,6 +109,33 @@ if numba is not None:
                 [where, I32(int(write)), I32(3 if near else 2), I32(1)],
             )
 
+        def first_lanes(self, n: Any) -> Any:
+            """Mask of the first n lanes."""
+            whole = ir.VectorType(I64, self.lanes)
+            lanes = ir.Constant(whole, list(range(self.lanes)))
+            first = self.builder.insert_element(ir.Constant(whole, ir.Undefined), n, I32(0))
+            zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+            spread = self.builder.shuffle_vector(first, ir.Constant(whole, ir.Undefined), zeros)
+            return self.builder.icmp_signed("<", lanes, spread)
+
+        def load_some(self, data: Any, at: Any, mask: Any) -> Any:
+            """One vector, zeros outside the mask."""
+            pointer = self._place(data, at)
+            name = f"llvm.masked.load.v{self.lanes}f{8 * self.size}"
+            kind = ir.FunctionType(self.kind, [pointer.type, I32, mask.type, self.kind])
+            function = self._function(f"{name}.p0", kind)
+            return self.builder.call(function, [pointer, I32(self.size), mask, self.zero])
+
+        def store_some(self, value: Any, data: Any, at: Any, mask: Any) -> None:
+            """Write the lanes in the mask."""
+            pointer, name = (
+                self._place(data, at),
+                f"llvm.masked.store.v{self.lanes}f{8 * self.size}",
+            )
+            kind = ir.FunctionType(ir.VoidType(), [self.kind, pointer.type, I32, mask.type])
+            function = self._function(f"{name}.p0", kind)
+            self.builder.call(function, [value, pointer, I32(self.size), mask])
+
         def plus(self, at: Any, number: int) -> Any:
             """A place some numbers further."""
             return self.builder.add(at, I64(number))
@@ -164,41 +191,67 @@ if numba is not None:
             phi.add_incoming(emit.zero, before)
             phi.add_incoming(value, loop)
             results.append(phi)
+        if stream:
+            _emit_store(emit, names, results, None)
+            return
+        # The last panel may stand over the edge of C.
+        full = builder.icmp_signed(">=", names["inside"], I64(VECTORS * lanes))
+        with builder.if_else(full) as (whole, cut):
+            with whole:
+                _emit_store(emit, names, results, None)
+            with cut:
+                left = [builder.sub(names["inside"], I64(v * lanes)) for v in range(VECTORS)]
+                _emit_store(emit, names, results, [emit.first_lanes(n) for n in left])
+
+    def _emit_store(
+        emit: Emitter, names: dict[str, Any], results: list[Any], masks: list[Any] | None
+    ) -> None:
+        """Write or add the sums to C, with masks only those columns."""
+        builder = emit.builder
         for m in range(ROWS):
             with builder.if_then(builder.icmp_signed("<", I64(m), names["rows"])):
                 row = builder.add(names["c_at"], builder.mul(names["c_row"], I64(m)))
-                places = [emit.plus(row, v * lanes) for v in range(VECTORS)]
+                places = [emit.plus(row, v * emit.lanes) for v in range(VECTORS)]
                 new = results[m * VECTORS : (m + 1) * VECTORS]
                 with builder.if_else(names["add"]) as (add, overwrite):
                     with add:
-                        for place, value in zip(places, new):
-                            old = emit.load(names["c"], place)
-                            emit.store(builder.fadd(old, value), names["c"], place)
+                        for v, (place, value) in enumerate(zip(places, new)):
+                            if masks is None:
+                                old = emit.load(names["c"], place)
+                                emit.store(builder.fadd(old, value), names["c"], place)
+                            else:
+                                old = emit.load_some(names["c"], place, masks[v])
+                                total = builder.fadd(old, value)
+                                emit.store_some(total, names["c"], place, masks[v])
                     with overwrite:
-                        for place, value in zip(places, new):
-                            emit.store(value, names["c"], place)
+                        for v, (place, value) in enumerate(zip(places, new)):
+                            if masks is None:
+                                emit.store(value, names["c"], place)
+                            else:
+                                emit.store_some(value, names["c"], place, masks[v])
 
     @intrinsic
     def tile_packed(
         typingctx: Any, a: Any, row_at: Any, a_step: Any, packed: Any, packed_at: Any, b: Any,
-        next_at: Any, c: Any, c_at: Any, c_row: Any, depth: Any, rows: Any, add: Any,
+        next_at: Any, c: Any, c_at: Any, c_row: Any, depth: Any, rows: Any, inside: Any, add: Any,
     ) -> Any:  # fmt: skip
         """C[m, :] (+)= sum over k of A[m, k] * B[k, :], for up to ROWS rows of C.
 
         A[m, k] is a[row_at[m] + k * a_step]; B lies in packed[packed_at:], (depth, columns)
         without gaps; C[m, :] starts at c[c_at + m * c_row]. Rows from `rows` on are computed and
-        not stored; their `row_at` must be valid. `add` false: C is overwritten. Meanwhile
+        not stored; their `row_at` must be valid; nor are columns from `inside` on. `add` false: C
+        is overwritten. Meanwhile
         b[next_at:next_at + depth] is fetched into the second cache, for the next block.
         """
         signature = types.void(
             a, row_at, INTEGER, packed, INTEGER, b, INTEGER, c, INTEGER, INTEGER, INTEGER,
-            INTEGER, LOGICAL,
+            INTEGER, INTEGER, LOGICAL,
         )  # fmt: skip
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             emit = Emitter(context, builder, signature, args)
             names = ("a", "row_at", "a_step", "packed", "packed_at", "b", "next_at", "c", "c_at",
-                     "c_row", "depth", "rows", "add")  # fmt: skip
+                     "c_row", "depth", "rows", "inside", "add")  # fmt: skip
             _emit_tile(emit, dict(zip(names, emit.args)), stream=False)
             return context.get_dummy_value()
 

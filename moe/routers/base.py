@@ -91,14 +91,15 @@ class Router(ABC):
         self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], dmade: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, Arrays]:
         """Gradients at x and at the router's parameters, given those at `project`'s results."""
-        dx_ND, grads = np.zeros_like(x_ND), {}
+        dx_ND, grads = None, {}
         for name in self.projections:
             dout_NE = dmade["logits_NE" if name == "gate" else f"{name}_NE"]
             grads[f"{name}_DE"] = kernels.matmul_tn(x_ND, dout_NE)
-            dx_ND += kernels.matmul_nt(dout_NE, params[f"{name}_DE"])
+            dmore_ND = kernels.matmul_nt(dout_NE, params[f"{name}_DE"])
+            dx_ND = dmore_ND if dx_ND is None else dx_ND + dmore_ND
         if self.has_gate_bias:
             grads["gate_bias_E"] = dmade["logits_NE"].sum(axis=0)
-        return dx_ND, grads
+        return np.zeros_like(x_ND) if dx_ND is None else dx_ND, grads
 
     def project_flops(self, d_model: int, n_experts: int) -> int:
         """Operations per token of `project`."""
