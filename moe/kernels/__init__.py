@@ -17,7 +17,7 @@ _HOME = {
     "selection": ("mask_groups", "softmax_topk", "topk"),
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_backward", "experts_forward"),
-    "threads": ("num_threads",),
+    "threads": ("num_threads", "prepare"),
     "training": ("adam_step", "cross_entropy", "embed", "embed_backward"),
 }
 _OPERATIONS = {name: module for module, names in _HOME.items() for name in names}

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..layer import MoELayer
-from ..routers import Router, make_router
+from ..routers import ROUTERS, Router, make_router
 from ..training import Trainer, TrainSettings
 
 
@@ -60,10 +60,16 @@ def _parts() -> dict[str, Callable[[], None]]:
         for _ in Trainer(TrainSettings(steps=1, batch=8, d_model=8, d_expert=4)).run():
             pass
 
+    def others() -> None:
+        for name in ROUTERS:
+            layer(name)()
+
     return {
         "MoE layer": layer("topk", n_shared=1),
+        "threads": kernels.prepare,
         "DeepSeek-V3 gate": layer(make_router("deepseek_v3", n_group=2)),
         "balanced assignment": layer("base"),
+        "other routers": others,
         "training step": training,
         "memory": reading,
     }
