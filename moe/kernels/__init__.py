@@ -10,7 +10,7 @@ from typing import Any
 
 _HOME = {
     "assignment": ("balanced_assignment",),
-    "backend": ("backend_name", "compiled", "must_compile", "using"),
+    "backend": ("backend_name", "compiled", "must_compile", "unsaved", "using"),
     "bandwidth": ("read_all",),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "scores": ("sigmoid", "softmax", "softmax_backward"),

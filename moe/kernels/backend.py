@@ -119,6 +119,15 @@ def compiled() -> int:
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)
 
 
+def unsaved() -> list[str]:
+    """Folders that were tried, if kernels were compiled that none of them took."""
+    if numba is None:
+        return []
+    from .cache import FOLDERS, UNSAVED
+
+    return [str(folder) for folder in FOLDERS] if UNSAVED else []
+
+
 def must_compile(run: Callable[[], object]) -> bool:
     """Say whether `run` needs a kernel that is not compiled yet; it is stopped at the first."""
     if backend_name() == "numpy":

@@ -54,6 +54,7 @@ def folders() -> list[Path]:
 
 
 STAMP, FOLDERS = source_stamp(), folders()
+UNSAVED: set[str] = set()  # kernels that no folder took
 
 
 class KernelCache(_Cache):  # type: ignore[misc]
@@ -99,6 +100,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
             with contextlib.suppress(OSError):
                 self._write(folder, name, payload)
                 return
+        UNSAVED.add(name)
 
     def _write(self, folder: Path, name: str, payload: bytes) -> None:
         folder.mkdir(parents=True, exist_ok=True)

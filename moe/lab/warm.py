@@ -22,10 +22,21 @@ class WarmStep:
     seconds: float
     compiled: int
 
+    def describe(self) -> str:
+        """One line for people."""
+        what = f"{self.compiled} kernels compiled" if self.compiled else "ready"
+        return f"{self.part}: {what} in {self.seconds:.1f} s"
+
 
 def first_run() -> bool:
     """Say whether `warm` still has something to compile."""
     return kernels.must_compile(lambda: [run() for run in _parts().values()])
+
+
+def unsaved() -> str:
+    """What is wrong if kernels were compiled for this process only, else nothing."""
+    tried = ", ".join(kernels.unsaved())
+    return tried and f"no folder for compiled kernels can be written; tried {tried}"
 
 
 def warm() -> Iterator[WarmStep]:
