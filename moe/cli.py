@@ -77,18 +77,43 @@ def settings_command(kind: type) -> Callable[[Callable[..., None]], Callable[...
 
 def prepare_kernels() -> None:
     """Load the kernels, saying what is compiled if this is the first run."""
-    from .lab.warm import first_run, warm
+    from .lab.warm import first_run, unsaved, warm
 
     if not first_run():
         return
     err.print("First run on this machine: compiling the numba kernels, about ten seconds, once.")
     for step in warm():
-        err.print(f"  {step.part}: {step.compiled} kernels in {step.seconds:.1f} s")
+        if step.compiled:
+            err.print(f"  {step.describe()}")
+    if unsaved():
+        err.print(f"The next run has to compile again: {unsaved()}", markup=False)
+
+
+@cli.command()
+def warm(json_output: Json = False) -> None:
+    """Compile the kernels ahead, so that nothing waits for it later.
+
+    Example: moe warm
+    """
+    from .lab.warm import unsaved
+    from .lab.warm import warm as warm_parts
+
+    for step in warm_parts():
+        if json_output:
+            print(json.dumps(asdict(step)), flush=True)
+        else:
+            out.print(step.describe())
+    if unsaved():
+        typer.echo(f"moe: {unsaved()}", err=True)
+        raise typer.Exit(1)
 
 
 @cli.command()
 def app(
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 8501,
+    address: Annotated[
+        str, typer.Option(help="Address to serve on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     json_output: Json = False,
 ) -> None:
@@ -102,7 +127,7 @@ def app(
     prepare_kernels()
     if json_output:
         typer.echo(json.dumps({"url": f"http://localhost:{port}"}))
-    serve(script, port, browser)
+    serve(script, port, browser, address)
 
 
 def _train_settings() -> type:

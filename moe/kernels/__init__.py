@@ -10,24 +10,18 @@ from typing import Any
 
 _HOME = {
     "assignment": ("balanced_assignment",),
-    "backend": ("all_cached", "backend_name", "compiled", "using"),
+    "backend": ("backend_name", "compiled", "must_compile", "unsaved", "using"),
     "bandwidth": ("read_all",),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "scores": ("sigmoid", "softmax", "softmax_backward"),
     "selection": ("mask_groups", "softmax_topk", "topk"),
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_backward", "experts_forward"),
-    "threads": ("num_threads",),
+    "threads": ("num_threads", "prepare"),
     "training": ("adam_step", "cross_entropy", "embed", "embed_backward"),
 }
 _OPERATIONS = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_OPERATIONS)
-
-
-def load_all() -> None:
-    """Import every kernel file, so that `all_cached` knows of every kernel."""
-    for module in _HOME:
-        importlib.import_module(f".{module}", __name__)
 
 
 def __getattr__(name: str) -> Any:

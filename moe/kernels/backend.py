@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from ..errors import check_choice, check_int
@@ -23,8 +22,16 @@ def _numba_or_none() -> Any:
         return None
     try:
         import numba
+        from numba.np import linalg
     except ImportError:
         return None
+    # numba loads scipy's BLAS when its array functions load, which takes 0.2 s; no kernel uses it.
+    ensure, linalg.ensure_blas = linalg.ensure_blas, lambda: None
+    try:
+        from numba.np import arraymath
+    finally:
+        linalg.ensure_blas = ensure
+    arraymath.ensure_blas = ensure
     return numba
 
 
@@ -60,15 +67,6 @@ def using(name: str | None = None, threads: int | None = None) -> Iterator[None]
         threads_override.reset(tokens[1])
 
 
-def _source_stamp() -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of every kernel file."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
-
-
-_stamp = _source_stamp()
-
-
 def njit(
     function: Callable[..., Any], reorder: bool = False, fuse: bool = False
 ) -> Callable[..., Any]:
@@ -79,18 +77,41 @@ def njit(
     """
     if numba is None:
         return function
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    from .cache import KernelCache
+
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     if reorder or fuse:
         options["fastmath"] = {"contract"} | ({"reassoc"} if reorder else set())
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to write: neither beside the package nor in the user's cache
-        compiled = numba.njit(**options)(function)
-    else:
-        # numba compares only the function's own file; kernels call each other across files.
-        compiled._cache._cache_file._source_stamp = _stamp
+    compiled = numba.njit(**options)(function)
+    compiled._cache = KernelCache(function)
+    _compile_once(compiled)
     KERNELS.append(compiled)
     return compiled
+
+
+def _compile_once(kernel: Any) -> None:
+    """Compile for numbers and arrays, not again for each constant and each read-only array.
+
+    Kernels write only to arrays that their callers made.
+    """
+    compile_types, call_template = kernel.compile, kernel.get_call_template
+
+    def plain(kind: Any) -> Any:
+        if isinstance(kind, numba.types.Array) and not kind.mutable:
+            return kind.copy(readonly=False)
+        return numba.types.unliteral(kind)
+
+    def compile_plain(given: tuple[Any, ...]) -> Any:
+        wanted = tuple(plain(kind) for kind in given)
+        entry = compile_types(wanted)
+        if wanted != given:  # the next call with such arguments finds its way at once
+            kernel._insert([kind._code for kind in given], entry, False)
+        return entry
+
+    def call_plain(args: Any, kws: dict[str, Any]) -> Any:
+        return call_template([plain(a) for a in args], {name: plain(a) for name, a in kws.items()})
+
+    kernel.compile, kernel.get_call_template = compile_plain, call_plain
 
 
 def compiled() -> int:
@@ -98,12 +119,30 @@ def compiled() -> int:
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)
 
 
-def all_cached() -> bool:
-    """Say whether the disk cache has an entry for every kernel."""
-    return all(
-        any(Path(kernel.stats.cache_path).glob(f"*.{kernel.py_func.__qualname__}-*.nbi"))
-        for kernel in KERNELS
-    )
+def unsaved() -> list[str]:
+    """Folders that were tried, if kernels were compiled that none of them took."""
+    if numba is None:
+        return []
+    from .cache import FOLDERS, UNSAVED
+
+    return [str(folder) for folder in FOLDERS] if UNSAVED else []
+
+
+def must_compile(run: Callable[[], object]) -> bool:
+    """Say whether `run` needs a kernel that is not compiled yet; it is stopped at the first."""
+    if backend_name() == "numpy":
+        return False
+    from .cache import NotCached, only_cached
+
+    token = only_cached.set(True)
+    try:
+        with using(threads=1):  # helpers would not see the flag
+            run()
+    except NotCached:
+        return True
+    finally:
+        only_cached.reset(token)
+    return False
 
 
 def choose(oracle: Callable[..., Any], fast: Callable[..., Any]) -> Callable[..., Any]:

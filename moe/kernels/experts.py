@@ -349,9 +349,12 @@ def _backward_plan(expert_start_E1, n_first, n_model):
     tiles_E, first_E = np.zeros(n_experts, np.int64), np.zeros(n_experts, np.int64)
     for item in range(len(tile_I3)):
         tiles_E[tile_I3[item, 0]] += 1
-    first_E[1:] = np.cumsum(tiles_E)[:-1]
+    n_busy = 0
+    for e in range(n_experts):
+        n_busy += tiles_E[e] > 0
+        if e > 0:
+            first_E[e] = first_E[e - 1] + tiles_E[e - 1]
     across_up, across_down = -(-n_first // WIDE), -(-n_model // WIDE)
-    n_busy = np.count_nonzero(tiles_E)
     item_I4 = np.empty((len(tile_I3) + n_busy * (across_up + across_down), 4), np.int64)
     item = 0
     for turn in range(n_experts + LAG):

@@ -103,6 +103,8 @@ def _softmax(queue, n_items, logits, out, width):
 
 def _softmax_fast(logits_NE: np.ndarray) -> np.ndarray:
     out_NE = np.empty_like(logits_NE)
+    if logits_NE.size == 0:  # such as Soft MoE's slots over no tokens: rows of no width
+        return out_NE
     items = -(-logits_NE.shape[0] // ROWS)
     run_items(
         _softmax, items, 3.0 * logits_NE.size, logits_NE.reshape(-1), out_NE.reshape(-1),

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from functools import cache
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from ..errors import check_int
 from .backend import njit, numba, threads_override
+from .cores import allowed_cores
 
 MIN_PARALLEL_NS = 20_000  # work below which a second thread costs more than it does
 PRODUCT_NS = 0.01  # of one multiply-add in a matrix product
@@ -38,20 +38,7 @@ def num_threads() -> int:
         if not asked.isdigit():
             raise ValueError(f"MOE_NUM_THREADS: got {asked!r}, allowed is a whole number in 1..256")
         return check_int("MOE_NUM_THREADS", int(asked), 1, 256)
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(cores, _cgroup_cores()))
-
-
-@cache
-def _cgroup_cores() -> int:
-    """Whole cores that a container's quota allows (cgroup v2), or a large number without one."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        return 10**6 if quota == "max" else -(-int(quota) // int(period))
-    except (OSError, ValueError):
-        return 10**6
+    return allowed_cores()
 
 
 if numba is not None:
@@ -158,8 +145,8 @@ class _Job:
         if helpers:
             # Helpers need the interpreter to get out; who spins here leaves it to them.
             _wait(self.left, helpers, BURST)
-            for _ in range(helpers):
-                error = self.done.get()
+            errors = [self.done.get() for _ in range(helpers)]
+            for error in errors:
                 if error is not None:
                     raise error
 
@@ -187,6 +174,7 @@ class _Pool:
                 job = self.jobs.get()
             left[0] += 1
             left = job.left if job.help() else nobody
+            del job  # while this thread waits, it holds on to nobody's arrays
 
     def submit(self, job: _Job, helpers: int) -> None:
         """Offer a job to that many threads."""
@@ -199,6 +187,14 @@ class _Pool:
         for _ in range(helpers):
             self.jobs.put(job)
         _ring(self.submitted, self.waiting, job.arguments[0])
+
+
+def prepare() -> None:
+    """Compile or load what the threads themselves run; a call of theirs would do it too late."""
+    flag = np.ones(1, np.int64)
+    _ring(flag, np.zeros(1, np.int64), flag)
+    _stand_by(flag, 0, flag, flag)
+    _wait(flag, 0, 1)
 
 
 _pool = _Pool()

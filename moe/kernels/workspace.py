@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,17 @@ class _Pool:
     """Free memory by size; what was not asked for longest goes first."""
 
     def __init__(self) -> None:
-        # An RLock: the garbage collector may return memory while this thread holds it.
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
+        # The garbage collector may return memory at any time, even while this thread holds the
+        # lock: what comes back waits here until whoever holds it has a moment.
+        self.returned: deque[tuple[np.ndarray, int]] = deque()
         self.free: OrderedDict[int, list[tuple[np.ndarray, int]]] = OrderedDict()
         self.kept = 0
 
     def take(self, size: int) -> tuple[np.ndarray, int]:
         """Memory of that size and its address."""
         with self.lock:
+            self._sort_in()
             waiting = self.free.get(size)
             if waiting:
                 self.kept -= size
@@ -42,17 +45,26 @@ class _Pool:
 
     def give(self, raw: np.ndarray, address: int) -> None:
         """Take memory back."""
-        size = raw.size - ALIGN
-        with self.lock:
+        self.returned.append((raw, address))
+        if self.lock.acquire(blocking=False):
+            try:
+                self._sort_in()
+            finally:
+                self.lock.release()
+
+    def _sort_in(self) -> None:
+        while self.returned:
+            raw, address = self.returned.popleft()
+            size = raw.size - ALIGN
             self.free.setdefault(size, []).append((raw, address))
             self.kept += size
-            while self.kept > MOST:
-                oldest = next(iter(self.free))
-                if self.free[oldest]:
-                    self.free[oldest].pop()
-                    self.kept -= oldest
-                else:
-                    del self.free[oldest]
+        while self.kept > MOST:
+            oldest = next(iter(self.free))
+            if self.free[oldest]:
+                self.free[oldest].pop()
+                self.kept -= oldest
+            else:
+                del self.free[oldest]
 
 
 _pool = _Pool()

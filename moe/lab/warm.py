@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..layer import MoELayer
-from ..routers import Router, make_router
+from ..routers import ROUTERS, Router, make_router
 from ..training import Trainer, TrainSettings
 
 
@@ -22,11 +22,21 @@ class WarmStep:
     seconds: float
     compiled: int
 
+    def describe(self) -> str:
+        """One line for people."""
+        what = f"{self.compiled} kernels compiled" if self.compiled else "ready"
+        return f"{self.part}: {what} in {self.seconds:.1f} s"
+
 
 def first_run() -> bool:
-    """Say whether kernels still have to be compiled on this machine."""
-    kernels.load_all()
-    return kernels.backend_name() == "numba" and not kernels.all_cached()
+    """Say whether `warm` still has something to compile."""
+    return kernels.must_compile(lambda: [run() for run in _parts().values()])
+
+
+def unsaved() -> str:
+    """What is wrong if kernels were compiled for this process only, else nothing."""
+    tried = ", ".join(kernels.unsaved())
+    return tried and f"no folder for compiled kernels can be written; tried {tried}"
 
 
 def warm() -> Iterator[WarmStep]:
@@ -34,6 +44,14 @@ def warm() -> Iterator[WarmStep]:
 
     About a third of a second when the kernels are cached on disk, ten seconds the first time.
     """
+    for name, run in _parts().items():
+        before, start = kernels.compiled(), time.perf_counter()
+        run()
+        yield WarmStep(name, time.perf_counter() - start, kernels.compiled() - before)
+
+
+def _parts() -> dict[str, Callable[[], None]]:
+    """What `warm` runs, by name."""
     rng = np.random.default_rng(0)
     x_ND = rng.standard_normal((40, 8)).astype(np.float32)
 
@@ -53,14 +71,16 @@ def warm() -> Iterator[WarmStep]:
         for _ in Trainer(TrainSettings(steps=1, batch=8, d_model=8, d_expert=4)).run():
             pass
 
-    parts: dict[str, Callable[[], None]] = {
+    def others() -> None:
+        for name in ROUTERS:
+            layer(name)()
+
+    return {
         "MoE layer": layer("topk", n_shared=1),
+        "threads": kernels.prepare,
         "DeepSeek-V3 gate": layer(make_router("deepseek_v3", n_group=2)),
         "balanced assignment": layer("base"),
+        "other routers": others,
         "training step": training,
         "memory": reading,
     }
-    for name, run in parts.items():
-        before, start = kernels.compiled(), time.perf_counter()
-        run()
-        yield WarmStep(name, time.perf_counter() - start, kernels.compiled() - before)

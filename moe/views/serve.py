@@ -32,12 +32,13 @@ def make_ready() -> None:
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
 
 
-def serve(script: Path, port: int, browser: bool) -> None:
+def serve(script: Path, port: int, browser: bool, address: str) -> None:
     """Run Streamlit in this process until it is stopped."""
     from streamlit.web import cli as streamlit_cli
 
     make_ready()
     headless = "false" if browser else "true"
     options = ["--server.port", str(port), "--server.headless", headless]
+    options += ["--server.address", address]
     sys.argv = ["streamlit", "run", str(script), *options]
     streamlit_cli.main()
