@@ -39,6 +39,6 @@ def serve(script: Path, port: int, browser: bool, address: str) -> None:
     make_ready()
     headless = "false" if browser else "true"
     options = ["--server.port", str(port), "--server.headless", headless]
-    options += ["--server.address", address]
+    options = [*options, "--server.address", address]
     sys.argv = ["streamlit", "run", str(script), *options]
     streamlit_cli.main()
