@@ -133,25 +133,29 @@ def _few_first(queue, n_items, x, token_S, item_I3, up, h, parts, shape):
 
 
 @njit
-def _few_second(queue, n_items, h, item_I3, down, code, y, rows_I, parts, shape):
-    """Items (expert, slots) x column blocks of the second product."""
+def _few_second(queue, n_items, h, item_I3, down, code, y_PSD, rows_I, shape):
+    """Items (expert, slots) x parts of the depth of the second product, each with its own sums.
+
+    Parts of the columns would read the weights in short runs, which is slower.
+    """
     n_model, n_first, n_hidden = shape
-    memory = scratch(h)
-    a_at = np.arange(TALL) * n_hidden
-    a = np.empty(TALL * n_hidden, h.dtype)
-    width = -(-n_model // parts)
+    parts, memory = len(y_PSD), scratch(h)
+    width = -(-n_hidden // parts)
+    a_at = np.arange(TALL) * width
+    a = np.empty(TALL * width, h.dtype)
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item // parts]
-        left = item % parts * width
-        activate(h, low * n_first, n_first, n_hidden, high - low, n_hidden, code, a, n_hidden)
+        part = item % parts
+        left, rows = part * width, high - low
+        n = max(0, min(width, n_hidden - left))
+        activate(h, low * n_first + left, n_first, n_hidden, rows, n, code, a, width)
         multiply(
-            a, a_at, 1, down, e * n_hidden * n_model + left, n_model, 1, y, low * n_model + left,
-            n_model, (high - low, max(0, min(width, n_model - left)), n_hidden), False,
-            (down, 0, 0), memory,
+            a, a_at, 1, down, (e * n_hidden + left) * n_model, n_model, 1, y_PSD[part].reshape(-1),
+            low * n_model, n_model, (rows, n_model, n), False, (down, 0, 0), memory,
         )  # fmt: skip
-        if left == 0:
-            rows_I[item // parts] = high - low
+        if part == 0:
+            rows_I[item // parts] = rows
         item = take_item(queue)
 
 
@@ -201,7 +205,9 @@ def _experts_forward_fast(
     if n_slots <= FEW_SLOTS:
         n_items = PARTS * len(item_I3)
         run_items(_few_first, n_items, work_ns, x, plan.token_S, item_I3, up, h, PARTS, shape)
-        run_items(_few_second, n_items, work_ns, h, item_I3, down, code, y, rows_I, PARTS, shape)
+        y_PSD = empty((PARTS, n_slots, n_model), x_ND.dtype)
+        run_items(_few_second, n_items, work_ns, h, item_I3, down, code, y_PSD, rows_I, shape)
+        y_PSD.sum(axis=0, out=y_SD)
     else:
         run_items(
             _forward_tiles, len(item_I3), work_ns, x, plan.token_S, item_I3, up, down, code, h,
