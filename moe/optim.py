@@ -41,7 +41,8 @@ class Adam:
             if name not in self.mean:
                 self.mean[name] = np.zeros_like(param)
                 self.square[name] = np.zeros_like(param)
-            kernels.adam_step(
-                param, grads[name], self.mean[name], self.square[name], self.steps, self.rate,
-                self.beta1, self.beta2, self.eps,
-            )  # fmt: skip
+        kinds = (params, grads, self.mean, self.square)
+        kernels.adam_step(
+            *([arrays[name] for name in params] for arrays in kinds),
+            self.steps, self.rate, self.beta1, self.beta2, self.eps,
+        )  # fmt: skip

@@ -184,9 +184,3 @@ def test_bad_settings_are_named(case: str) -> None:
 def test_every_setting_carries_its_help() -> None:
     for field in dataclasses.fields(moe.TrainSettings):
         assert field.metadata["help"].endswith(".")
-
-
-def test_adam_first_step_is_the_rate_times_the_sign() -> None:
-    param, grad = np.zeros(5), np.array([3.0, -2.0, 1e-3, -1e3, 7.0])
-    Adam(rate=0.1).step({"p": param}, {"p": grad})
-    assert np.allclose(param, -0.1 * np.sign(grad), atol=1e-5)

@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "adam": ("adam_step",),
     "assignment": ("balanced_assignment",),
     "backend": ("backend_name", "compiled", "must_compile", "unsaved", "using"),
     "bandwidth": ("read_all",),
@@ -18,7 +19,7 @@ _HOME = {
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_backward", "experts_forward"),
     "threads": ("num_threads", "prepare"),
-    "training": ("adam_step", "cross_entropy", "embed", "embed_backward"),
+    "training": ("cross_entropy", "embed", "embed_backward"),
 }
 _OPERATIONS = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_OPERATIONS)

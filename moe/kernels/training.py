@@ -1,4 +1,4 @@
-"""What a training step needs around the layer: embedding, cross-entropy, Adam."""
+"""What a training step needs around the layer: embedding and cross-entropy."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import numpy as np
 
 from .backend import choose, njit
 from .exponential import exp
-from .scores import softmax_oracle
+from .scores import LANES, largest, softmax_oracle, sum_of
 from .threads import run_items, take_item
 from .workspace import empty
 
 ROWS = 64
-CHUNK = 1 << 14
 
 
 def embed_oracle(table_CVD: np.ndarray, token_NC: np.ndarray) -> np.ndarray:
@@ -90,23 +89,31 @@ def cross_entropy_oracle(logits_NV: np.ndarray, target_N: np.ndarray) -> tuple[f
     return loss, dlogits_NV
 
 
+def _cross_entropy_rows(logits_NV, target_N, low, high, tops, loss_N, dlogits_NV):
+    scale = logits_NV.dtype.type(1.0 / loss_N.size)
+    for n in range(low, high):
+        logits, out = logits_NV[n], dlogits_NV[n]
+        top = largest(logits, tops)
+        for v in range(out.size):  # loops of one thing each, so that vectors do them
+            out[v] = exp(logits[v] - top)
+        total = sum_of(out)
+        loss_N[n] = np.log(total) + top - logits[target_N[n]]
+        factor = scale / total
+        for v in range(out.size):
+            out[v] *= factor
+        out[target_N[n]] -= scale
+
+
+cross_entropy_rows = njit(_cross_entropy_rows, fuse=True)
+
+
 @njit
 def _cross_entropy(queue, n_items, logits_NV, target_N, loss_N, dlogits_NV):
+    tops = np.empty(LANES, logits_NV.dtype)
     item = take_item(queue)
-    scale = loss_N.dtype.type(1) / loss_N.size
     while item < n_items:
-        for n in range(item * ROWS, min((item + 1) * ROWS, logits_NV.shape[0])):
-            top = logits_NV[n, 0]
-            for v in range(logits_NV.shape[1]):
-                top = max(top, logits_NV[n, v])
-            total = top - top
-            for v in range(logits_NV.shape[1]):
-                dlogits_NV[n, v] = exp(logits_NV[n, v] - top)
-                total += dlogits_NV[n, v]
-            loss_N[n] = np.log(total) + top - logits_NV[n, target_N[n]]
-            for v in range(logits_NV.shape[1]):
-                dlogits_NV[n, v] *= scale / total
-            dlogits_NV[n, target_N[n]] -= scale
+        low, high = item * ROWS, min((item + 1) * ROWS, logits_NV.shape[0])
+        cross_entropy_rows(logits_NV, target_N, low, high, tops, loss_N, dlogits_NV)
         item = take_item(queue)
 
 
@@ -119,65 +126,3 @@ def _cross_entropy_fast(logits_NV: np.ndarray, target_N: np.ndarray) -> tuple[fl
 
 
 cross_entropy = choose(cross_entropy_oracle, _cross_entropy_fast)
-
-
-def adam_step_oracle(
-    param: np.ndarray,
-    grad: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
-    step: int,
-    rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
-    """One Adam update in place (arXiv 1412.6980, algorithm 1); `step` counts from 1."""
-    kind = param.dtype.type
-    mean *= kind(beta1)
-    mean += kind(1 - beta1) * grad
-    square *= kind(beta2)
-    square += kind(1 - beta2) * grad * grad
-    size = kind(rate / (1 - beta1**step))
-    spread = kind(1 / np.sqrt(1 - beta2**step))
-    param -= size * mean / (np.sqrt(square) * spread + kind(eps))
-
-
-@njit
-def _adam_step(queue, n_items, param, grad, mean, square, constants):
-    item = take_item(queue)
-    keep1, new1, keep2, new2, size, spread, eps = constants
-    while item < n_items:
-        for i in range(item * CHUNK, min((item + 1) * CHUNK, param.size)):
-            mean[i] = keep1 * mean[i] + new1 * grad[i]
-            square[i] = keep2 * square[i] + new2 * grad[i] * grad[i]
-            param[i] -= size * mean[i] / (np.sqrt(square[i]) * spread + eps)
-        item = take_item(queue)
-
-
-def _adam_step_fast(
-    param: np.ndarray,
-    grad: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
-    step: int,
-    rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
-    flat = param.reshape(-1)
-    if not np.shares_memory(flat, param):
-        raise ValueError("param: got an array that is not contiguous, allowed is a contiguous one")
-    constants = np.array(
-        [beta1, 1 - beta1, beta2, 1 - beta2, rate / (1 - beta1**step),
-         1 / np.sqrt(1 - beta2**step), eps],
-        param.dtype,
-    )  # fmt: skip
-    run_items(
-        _adam_step, -(-flat.size // CHUNK), 6.0 * flat.size, flat, grad.reshape(-1),
-        mean.reshape(-1), square.reshape(-1), constants,
-    )  # fmt: skip
-
-
-adam_step = choose(adam_step_oracle, _adam_step_fast)

@@ -178,7 +178,7 @@ def test_dispatch_experts_combine(
 @given(
     n=st.integers(1, 90),
     c=st.integers(1, 5),
-    v=st.integers(2, 30),
+    v=st.integers(2, 300),
     d=st.integers(1, 16),
     dtype=dtypes,
     seed=st.integers(0, 99),
@@ -202,15 +202,6 @@ def test_training_kernels(n: int, c: int, v: int, d: int, dtype: str, seed: int)
     )
     assert abs(mine[0] - truth[0]) <= tolerance(dtype) * max(1, truth[0])
     close(mine[1], truth[1], dtype)
-    grad = normal(seed + 3, c, v, d, dtype=dtype)
-    states = []
-    for step in (kernels.adam_step, training.adam_step_oracle):
-        state = [table_CVD.copy(), np.zeros_like(grad), np.zeros_like(grad)]
-        for t in (1, 2, 3):
-            step(state[0], grad, state[1], state[2], t, 0.01, 0.9, 0.999, 1e-8)
-        states.append(state)
-    for got, want in zip(*states, strict=True):
-        close(got, want, dtype)
 
 
 def test_read_all_reads_all() -> None:
