@@ -38,7 +38,8 @@ def serve(script: Path, port: int, browser: bool, address: str) -> None:
 
     make_ready()
     headless = "false" if browser else "true"
-    options = ["--server.port", str(port), "--server.headless", headless]
-    options = [*options, "--server.address", address]
-    sys.argv = ["streamlit", "run", str(script), *options]
+    sys.argv = [
+        "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", headless,
+        "--server.address", address,
+    ]  # fmt: skip
     streamlit_cli.main()
