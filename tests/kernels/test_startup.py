@@ -73,11 +73,22 @@ print(json.dumps({"first": first, "compiled": kernels.compiled(),
 """
 
 
+def copy_of_the_package(folder: Path) -> Path:
+    shutil.copytree(ROOT / "moe", folder / "moe", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
 @pytest.fixture(scope="module")
-def warmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy without compiled kernels; those of the checkout come from whatever ran before."""
+    return copy_of_the_package(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="module")
+def warmed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """A folder in which a process has warmed up, and what it said."""
     folder = tmp_path_factory.mktemp("cache")
-    return folder, result(start(WARM, NUMBA_CACHE_DIR=str(folder)))
+    return folder, result(start(WARM, package, NUMBA_CACHE_DIR=str(folder)))
 
 
 def test_warm_compiles_everything_once(warmed: tuple[Path, dict]) -> None:
@@ -89,13 +100,15 @@ def test_warm_compiles_everything_once(warmed: tuple[Path, dict]) -> None:
     assert all(name.endswith(".nbc") for name in files)
 
 
-def test_after_warm_a_new_process_compiles_nothing(warmed: tuple[Path, dict]) -> None:
-    said = result(start(USE, NUMBA_CACHE_DIR=str(warmed[0])))
+def test_after_warm_a_new_process_compiles_nothing(
+    package: Path, warmed: tuple[Path, dict]
+) -> None:
+    said = result(start(USE, package, NUMBA_CACHE_DIR=str(warmed[0])))
     assert said == {"first": False, "compiled": 0, "linalg": False}
 
 
 def test_first_run_sees_any_kernel_that_is_missing(
-    warmed: tuple[Path, dict], tmp_path: Path
+    package: Path, warmed: tuple[Path, dict], tmp_path: Path
 ) -> None:
     shutil.copytree(warmed[0], tmp_path / "c")
     code = "from moe.lab.warm import first_run; print(int(first_run()))"
@@ -103,17 +116,18 @@ def test_first_run_sees_any_kernel_that_is_missing(
         (file,) = (tmp_path / "c").glob(f"*/{kernel}.*")
         kept = file.read_bytes()
         file.unlink()
-        assert result(start(code, NUMBA_CACHE_DIR=str(tmp_path / "c"))) == 1
+        assert result(start(code, package, NUMBA_CACHE_DIR=str(tmp_path / "c"))) == 1
         assert not file.exists()  # asking compiles nothing
         file.write_bytes(kept)
-    assert result(start(code, NUMBA_CACHE_DIR=str(tmp_path / "c"))) == 0
+    assert result(start(code, package, NUMBA_CACHE_DIR=str(tmp_path / "c"))) == 0
 
 
-def test_the_command_says_what_it_did(warmed: tuple[Path, dict]) -> None:
-    places = {"NUMBA_CACHE_DIR": str(warmed[0]), "PYTHONPATH": str(ROOT)}
+def test_the_command_says_what_it_did(package: Path, warmed: tuple[Path, dict]) -> None:
+    places = {"NUMBA_CACHE_DIR": str(warmed[0]), "PYTHONPATH": str(package)}
     for options in ([], ["--json"]):
         done = subprocess.run(
             [sys.executable, "-m", "moe", "warm", *options],
+            cwd=package,
             env=os.environ | places,
             capture_output=True,
             text=True,
@@ -139,11 +153,6 @@ print(json.dumps({"sum": float(kernels.matmul(a, a.T.copy()).sum()),
                   "top": kernels.topk(a, 2).tolist(), "compiled": kernels.compiled(),
                   "unsaved": unsaved()}))
 """
-
-
-def copy_of_the_package(folder: Path) -> Path:
-    shutil.copytree(ROOT / "moe", folder / "moe", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
 
 
 def test_a_package_that_nobody_may_write_to_compiles_for_itself(tmp_path: Path) -> None:
@@ -176,15 +185,17 @@ def test_kernels_beside_a_package_are_read_where_nothing_can_be_written(
     assert not said["first"] and said["compiled"] == 0
 
 
-def test_processes_that_start_cold_at_once_work_and_leave_a_whole_cache(tmp_path: Path) -> None:
+def test_processes_that_start_cold_at_once_work_and_leave_a_whole_cache(
+    package: Path, tmp_path: Path
+) -> None:
     codes = [SMALL.replace("DTYPE", name) for name in ("'float32'", "'float64'")]
-    cold = [start(codes[i % 2], NUMBA_CACHE_DIR=str(tmp_path)) for i in range(4)]
+    cold = [start(codes[i % 2], package, NUMBA_CACHE_DIR=str(tmp_path)) for i in range(4)]
     said = [result(process) for process in cold]
     assert said[0]["sum"] == said[2]["sum"] == pytest.approx(said[1]["sum"], rel=1e-5)
     assert all(one["top"] == said[0]["top"] and one["compiled"] for one in said)
     assert all(file.suffix == ".nbc" for file in tmp_path.glob("*/*"))
     for code, first in zip(codes, said):
-        after = result(start(code, NUMBA_CACHE_DIR=str(tmp_path)))
+        after = result(start(code, package, NUMBA_CACHE_DIR=str(tmp_path)))
         assert after["compiled"] == 0 and after["sum"] == first["sum"]
 
 
