@@ -146,13 +146,13 @@ class Router(ABC):
 
         Where they went to the experts that `choose` chose, these are its weights.
         """
-        raise NotImplementedError
+        raise TypeError(f"router {self.name!r} does not do this")
 
     def backward_slots(
         self, routing: Routing, ddispatch_NS: np.ndarray, dcombine_NS: np.ndarray
     ) -> np.ndarray:
         """Gradient at the logits, given those at Soft MoE's matrices; for routers with slots."""
-        raise NotImplementedError
+        raise TypeError(f"router {self.name!r} does not do this")
 
     def backward_params(
         self, routing: Routing, dlogits_NE: np.ndarray, dweight_A: np.ndarray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +24,9 @@ class TwoChoices(Router):
         if n_experts < 2:
             raise ValueError(f"n_experts: got {n_experts}, allowed is a whole number >= 2")
 
+    @abstractmethod
     def takes_second(self, weight_N: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         """Say for which tokens the second choice, of this normalised weight, is taken."""
-        raise NotImplementedError
 
     def pick(self, logits_NE: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         """First and second choice of each token, (N, 2)."""
