@@ -237,6 +237,7 @@ for _ in range(12):
     if child == 0:
         try:
             right = all(layer(x).tobytes() == truth for _ in range(5))
+            right &= any(t.name.startswith("moe-") for t in threading.enumerate())
         except BaseException:
             right = False
         os._exit(0 if right else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +125,7 @@ def test_a_fork_while_another_thread_holds_the_lock_gets_memory() -> None:
     held.wait(5)
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # rather than wait for a lock for ever
         try:
             other = empty(LEAST, np.uint8)
             other[:] = 9
