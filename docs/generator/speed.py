@@ -90,14 +90,15 @@ def page(alt: str, path: Path = RESULTS) -> str:
 def _conditions(results: Results) -> str:
     settings, figures = results["settings"], results["figures"]
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    runs = "one run" if settings["runs"] == 1 else f"the medians of {settings['runs']} runs"
+    many = f"These are the medians of {settings['runs']} runs"
+    runs = "This is one run" if settings["runs"] == 1 else many
     rough = (
         " It was a quick run with few calls, so the figures are rough." if settings["quick"] else ""
     )
     machine = results["machine"]
     peak, reading = (_of(figures, f"machine/{unit}", ".0f") for unit in ("GFLOP/s", "GB/s"))
     return (
-        f"This is {runs} of `make bench` on {machine['processor']} with {machine['threads']} "
+        f"{runs} of `make bench` on {machine['processor']} with {machine['threads']} "
         f"threads, {peak} GFLOP/s in float32 matrix products and {reading} GB/s reading memory "
         f"({versions}).{rough}"
     )
