@@ -14,6 +14,7 @@ _HOME = {
     "backend": ("backend_name", "compiled", "must_compile", "unsaved", "using"),
     "bandwidth": ("read_all",),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
+    "rerouting": ("reroute",),
     "scores": ("sigmoid", "softmax", "softmax_backward"),
     "selection": ("mask_groups", "softmax_topk", "topk"),
     "dispatch": ("Plan", "combine", "dispatch_plan"),

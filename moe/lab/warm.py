@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import kernels
+from ..capacity import Capacity
 from ..layer import MoELayer
 from ..routers import ROUTERS, Router, make_router
 from ..training import Trainer, TrainSettings
@@ -55,9 +57,9 @@ def _parts() -> dict[str, Callable[[], None]]:
     rng = np.random.default_rng(0)
     x_ND = rng.standard_normal((40, 8)).astype(np.float32)
 
-    def layer(router: str | Router, n_shared: int = 0) -> Callable[[], None]:
+    def layer(router: str | Router, **options: Any) -> Callable[[], None]:
         def run() -> None:
-            made = MoELayer.init(8, 4, 8, router=router, n_shared=n_shared)
+            made = MoELayer.init(8, 4, 8, router=router, **options)
             for n_tokens in (1, len(x_ND)):  # few tokens take kernels of their own
                 y_ND, ctx = made.forward(x_ND[:n_tokens])
                 made.backward(y_ND, ctx)
@@ -74,6 +76,7 @@ def _parts() -> dict[str, Callable[[], None]]:
     def others() -> None:
         for name in ROUTERS:
             layer(name)()
+        layer("topk", capacity=Capacity(1.0, "reroute"))()
 
     return {
         "MoE layer": layer("topk", n_shared=1),

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 import moe.kernels
 from moe import kernels
-from moe.kernels import activations, dispatch, experts, products, scores, selection, training
+from moe.kernels import (
+    activations,
+    dispatch,
+    experts,
+    products,
+    rerouting,
+    scores,
+    selection,
+    training,
+)
 
 sizes = st.integers(0, 70)
 dtypes = st.sampled_from(["float32", "float64"])
@@ -202,6 +211,36 @@ def test_training_kernels(n: int, c: int, v: int, d: int, dtype: str, seed: int)
     )
     assert abs(mine[0] - truth[0]) <= tolerance(dtype) * max(1, truth[0])
     close(mine[1], truth[1], dtype)
+
+
+@given(
+    n=st.integers(0, 60),
+    e=st.sampled_from([1, 2, 5, 12, 40]),
+    k=st.integers(1, 12),
+    limit=st.integers(1, 40),
+    odd=st.sampled_from([-0.0, np.inf, -np.inf]),
+    dtype=dtypes,
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=100, deadline=None)
+def test_rerouting(n: int, e: int, k: int, limit: int, odd: float, dtype: str, seed: int) -> None:
+    rng, k = np.random.default_rng(seed), min(k, e)
+    logits_NE = rng.integers(-3, 3, (n, e)).astype(dtype)  # many ties
+    logits_NE[rng.random((n, e)) < 0.1] = odd
+    shuffled = rng.permutation(n * k)  # assignments may stand in any order
+    token_A = np.repeat(np.arange(n, dtype=np.int32), k)[shuffled]
+    rank_A = np.tile(np.arange(k, dtype=np.int32), n)[shuffled]
+    expert_A = selection.topk_oracle(logits_NE + np.linspace(2, 0, e), k).reshape(-1)[shuffled]
+    kept_A = np.zeros(n * k, bool)
+    for expert in range(e):
+        kept_A[np.flatnonzero(expert_A == expert)[:limit]] = True
+    before = expert_A.copy(), kept_A.copy()
+    arguments = (token_A, rank_A, expert_A, kept_A, logits_NE, limit)
+    for mine, truth in zip(
+        kernels.reroute(*arguments), rerouting.reroute_oracle(*arguments), strict=True
+    ):
+        assert mine.dtype == truth.dtype and mine.tolist() == truth.tolist()
+    assert np.array_equal(expert_A, before[0]) and np.array_equal(kept_A, before[1])
 
 
 def test_read_all_reads_all() -> None:
