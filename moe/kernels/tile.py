@@ -378,7 +378,7 @@ if numba is not None:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             emit = Emitter(context, builder, signature, args)
-            emit.prefetch(*emit.args, near=True)
+            emit.prefetch(emit.args[0], emit.args[1], near=True)
             return context.get_dummy_value()
 
         return signature, codegen
