@@ -46,7 +46,6 @@ class Checkpoint:
         config: dict[str, Any],
         file_of: Mapping[str, str],
         metadata: Mapping[str, Any],
-        remove: Callable[[], None] | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -54,7 +53,7 @@ class Checkpoint:
         self.metadata = dict(metadata)
         self._file_of = file_of
         self._headers: dict[str, Header] = {}
-        self._remove = remove
+        self._remove: Callable[[], None] | None = None
 
     def __contains__(self, name: object) -> bool:
         return name in self._file_of
@@ -105,6 +104,10 @@ class Checkpoint:
             return np.asarray(raw, kind.read)
         except (OSError, MemoryError) as error:
             raise CheckpointError(f"{where}: cannot be read ({error})") from error
+
+    def on_close(self, remove: Callable[[], None]) -> None:
+        """Have `close` call this, to remove what was unpacked."""
+        self._remove = remove
 
     def close(self) -> None:
         """Forget the files; remove the folder if it was unpacked from an upload."""
