@@ -214,15 +214,15 @@ def _check_apart(entries: list[zipfile.ZipInfo], end: int, what: str) -> None:
 
 def _unpack(file: BinaryIO, size: int, limits: Limits, root: Path) -> None:
     with open_zip(file, size, limits, "archive") as (archive, entries):
-        paths = {PurePosixPath(entry.filename): entry for entry in entries}
-        configs = [path for path in paths if path.name == CONFIG]
+        paths = [(PurePosixPath(entry.filename), entry) for entry in entries]
+        configs = [path for path, _ in paths if path.name == CONFIG]
         depth = min((len(path.parts) for path in configs), default=0)
         folders = [path.parent for path in configs if len(path.parts) == depth]
         if len(folders) != 1:
             raise CheckpointError(
                 f"archive: got {len(folders)} folders with a {CONFIG}, allowed is one"
             )
-        for path, entry in paths.items():
+        for path, entry in paths:
             if path.parent == folders[0] and (
                 path.name in (CONFIG, INDEX) or path.suffix == ".safetensors"
             ):

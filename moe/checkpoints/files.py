@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Checkpoint:
         self.metadata = dict(metadata)
         self._file_of = file_of
         self._headers: dict[str, Header] = {}
+        # A mapping lives as long as arrays of it do; one a file, since each takes a descriptor.
+        self._maps: WeakValueDictionary[str, mmap.mmap] = WeakValueDictionary()
         self._remove: Callable[[], None] | None = None
 
     def __contains__(self, name: object) -> bool:
@@ -96,13 +99,18 @@ class Checkpoint:
         if kind.stored is None:
             raise CheckpointError(f"{where}: got dtype {info.dtype}, which cannot be read here")
         try:
-            raw = _mapped(inside(self.folder, file), info, np.dtype(kind.stored))
+            pages = self._mapped(file)
+            raw = _view(pages, info, np.dtype(kind.stored))
             if info.dtype == "BF16":
-                return from_bfloat16(raw)
-            if info.dtype == "BOOL" and raw.size and raw.view(np.uint8).max() > 1:
+                values = from_bfloat16(raw)
+                _let_go(pages, info)
+                return values
+            if info.dtype == "BOOL" and raw.view(np.uint8).max(initial=0) > 1:
                 raise CheckpointError(f"{where}: got bytes other than 0 and 1 for BOOL")
             return np.asarray(raw, kind.read)
-        except (OSError, MemoryError) as error:
+        except CheckpointError:
+            raise
+        except (OSError, ValueError, MemoryError) as error:
             raise CheckpointError(f"{where}: cannot be read ({error})") from error
 
     def on_close(self, remove: Callable[[], None]) -> None:
@@ -132,6 +140,14 @@ class Checkpoint:
         if info is None:
             raise CheckpointError(f"{file}: got no tensor {quoted(name)}, which {INDEX} promises")
         return info
+
+    def _mapped(self, file: str) -> mmap.mmap:
+        pages = self._maps.get(file)
+        if pages is None:
+            with inside(self.folder, file).open("rb") as stream:
+                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            self._maps[file] = pages
+        return pages
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:
@@ -291,23 +307,17 @@ def _read_index(root: Path) -> tuple[dict[str, str], dict[str, Any]]:
     return file_of, says
 
 
-def _mapped(path: Path, info: TensorInfo, dtype: np.dtype) -> np.ndarray:
-    """Map just the pages of one tensor, so that they go when the array goes."""
-    if not info.n_bytes:
-        return np.zeros(info.shape, dtype)
-    ahead = info.start % mmap.ALLOCATIONGRANULARITY
-    try:
-        with path.open("rb") as file:
-            pages = mmap.mmap(
-                file.fileno(),
-                ahead + info.n_bytes,
-                access=mmap.ACCESS_READ,
-                offset=info.start - ahead,
-            )
-    except ValueError as error:  # the file has become shorter since its header was read
-        raise OSError(str(error)) from error
-    array = np.ndarray(info.shape, dtype, buffer=pages, offset=ahead)
+def _view(pages: mmap.mmap, info: TensorInfo, dtype: np.dtype) -> np.ndarray:
+    """A tensor in mapped memory; a ValueError if the file has become shorter meanwhile."""
+    array = np.ndarray(info.shape, dtype, buffer=pages, offset=info.start if info.n_bytes else 0)
     return array if array.flags.aligned else array.copy()
+
+
+def _let_go(pages: mmap.mmap, info: TensorInfo) -> None:
+    """Unload pages that have been converted; a later read loads them again."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        ahead = info.start % mmap.PAGESIZE
+        pages.madvise(mmap.MADV_DONTNEED, info.start - ahead, info.n_bytes + ahead)
 
 
 def _check_writable(name: str, array: np.ndarray, dtype: str) -> None:
