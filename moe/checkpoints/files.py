@@ -308,7 +308,8 @@ def _read_index(root: Path) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def _view(pages: mmap.mmap, info: TensorInfo, dtype: np.dtype) -> np.ndarray:
-    """A tensor in mapped memory; a ValueError if the file has become shorter meanwhile."""
+    if info.start + info.n_bytes > len(pages):
+        raise OSError("the file has become shorter")
     array = np.ndarray(info.shape, dtype, buffer=pages, offset=info.start if info.n_bytes else 0)
     return array if array.flags.aligned else array.copy()
 
