@@ -23,6 +23,7 @@ _HEADER = re.compile(
     rb"\{'descr': *'([<>|=]?)([A-Za-z])(\d{0,5})', *'fortran_order': *(True|False), *"
     rb"'shape': *\(([0-9, ]*)\),? *\}[ \n]*"
 )
+_VERSIONS = (b"\x01\x00", b"\x02\x00", b"\x03\x00")
 _NUMBERS = {"b1", "f2", "f4", "f8", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))}
 
 
@@ -59,7 +60,7 @@ def read_npz(source: bytes | str | Path, limits: Limits = NPZ_LIMITS) -> dict[st
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> np.ndarray:
     content = pieces(archive, entry, where)
     piece = next(content, b"")
-    if piece[:6] != b"\x93NUMPY" or len(piece) < 12 or piece[6] not in (1, 2, 3):
+    if len(piece) < 12 or piece[:6] != b"\x93NUMPY" or piece[6:8] not in _VERSIONS:
         raise CheckpointError(f"{where}: got something that is not in numpy's format")
     begin = 10 if piece[6] == 1 else 12
     length = int.from_bytes(piece[8:begin], "little")
