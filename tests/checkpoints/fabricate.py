@@ -136,3 +136,23 @@ def write_sparse(
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return total
+
+
+def mixtral(
+    layers: int, d_model: int, d_expert: int, dtype: str
+) -> tuple[dict[str, Any], dict[str, tuple[tuple[int, ...], str]]]:
+    """Configuration and tensors of the MoE layers of a Mixtral of that size."""
+    config = {
+        "model_type": "mixtral", "hidden_size": d_model, "intermediate_size": d_expert,
+        "num_hidden_layers": layers, "num_local_experts": 8, "num_experts_per_tok": 2,
+        "hidden_act": "silu",
+    }  # fmt: skip
+    tensors = {}
+    for layer in range(layers):
+        block = f"model.layers.{layer}.block_sparse_moe"
+        tensors[f"{block}.gate.weight"] = ((8, d_model), dtype)
+        for expert in range(8):
+            for name in ("w1", "w3"):
+                tensors[f"{block}.experts.{expert}.{name}.weight"] = ((d_expert, d_model), dtype)
+            tensors[f"{block}.experts.{expert}.w2.weight"] = ((d_model, d_expert), dtype)
+    return config, tensors

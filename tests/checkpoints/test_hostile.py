@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from moe.checkpoints.archives import open_archive
 from moe.checkpoints.dtypes import DTYPES
 from moe.checkpoints.files import Checkpoint, open_checkpoint
+from moe.checkpoints.load import load_layer
 from moe.checkpoints.npz import read_npz
 from moe.errors import CheckpointError
 from tests.checkpoints.fabricate import (
@@ -37,20 +38,22 @@ from tests.checkpoints.fabricate import (
     INDEX,
     as_file,
     good_npz,
+    mixtral,
     npy,
     sharded,
     single,
     write_folder,
+    write_sparse,
     zipped,
 )
 
 MAX_SECONDS, MAX_PEAK = 1.0, 200e6
 ROOT = Path(__file__).resolve().parents[2]
-SHARE = {"short": 1, "soak": 40}
+SHARE = {"short": 1, "soak": 20}
 
 
 def cases(n: int) -> Callable[[Callable[..., None]], Any]:
-    """Run a test with n mutations, the same each time; and, as a soak test, with forty times more.
+    """Run a test with n mutations, the same each time; and, as a soak test, with twenty times more.
 
     The test gets `tmp_path` and, last, the mutation.
     """
@@ -281,6 +284,25 @@ def test_indexes_with_changed_bytes_or_names(tmp_path, draw):
     (folder / "a.safetensors").symlink_to(secret / "a.safetensors")
     got = attempt(lambda: whole(open_checkpoint(folder)))
     assert got is None or all(same(MEANING[name], value) for name, value in got.items())
+
+
+KINDS = ("mixtral", "qwen2_moe", "deepseek_v3", "gpt_oss", "llama4", "hunyuan_v1_moe")
+SMALL, TENSORS = mixtral(2, 8, 8, "F32")
+
+
+@cases(300)
+def test_layers_of_models_with_configs_of_wrong_types(tmp_path, draw):
+    config: Any = dict(SMALL)
+    for _ in range(draw(st.integers(1, 3))):
+        config[draw(st.sampled_from([*SMALL, "quantization_config", "text_config"]))] = draw(JSON)
+    if draw(st.booleans()):
+        config["model_type"] = draw(st.sampled_from(KINDS))
+    folder = tmp_path / "model"
+    if not folder.exists():
+        write_sparse(folder, SMALL, TENSORS, 1)
+    (folder / "config.json").write_text(json.dumps(config))
+    layer = attempt(lambda: load_layer(folder, draw(st.sampled_from([0, 1, 2, -1]))))
+    assert layer is None or layer.params["gate_DE"].shape == (8, 8)
 
 
 # Archives ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from moe.checkpoints.dtypes import DTYPES
-from tests.checkpoints.fabricate import write_sparse
+from tests.checkpoints.fabricate import mixtral, write_sparse
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,24 +26,6 @@ layer = moe.load_layer(sys.argv[2], int(sys.argv[3]))
 sizes = sum(array.nbytes for array in layer.params.values())
 print(json.dumps([peak_bytes() - before, sizes, time.perf_counter() - began]))
 """
-
-
-def mixtral(layers: int, d_model: int, d_expert: int, dtype: str):
-    """Configuration and tensors of the MoE layers of a Mixtral of that size."""
-    config = {
-        "model_type": "mixtral", "hidden_size": d_model, "intermediate_size": d_expert,
-        "num_hidden_layers": layers, "num_local_experts": 8, "num_experts_per_tok": 2,
-        "hidden_act": "silu",
-    }  # fmt: skip
-    tensors = {}
-    for layer in range(layers):
-        block = f"model.layers.{layer}.block_sparse_moe"
-        tensors[f"{block}.gate.weight"] = ((8, d_model), dtype)
-        for expert in range(8):
-            for name in ("w1", "w3"):
-                tensors[f"{block}.experts.{expert}.{name}.weight"] = ((d_expert, d_model), dtype)
-            tensors[f"{block}.experts.{expert}.w2.weight"] = ((d_model, d_expert), dtype)
-    return config, tensors
 
 
 @pytest.mark.parametrize(("dtype", "layers"), [("BF16", 20), ("F32", 10)])
