@@ -206,14 +206,22 @@ def label_information(routing: Routing, label_N: np.ndarray) -> float:
         raise ValueError(
             f"label_N: got shape {label_N.shape}, allowed is ({routing.n_tokens},), one per token"
         )
-    if not routing.n_assignments:
-        return 0.0
     label_A = np.unique(label_N, return_inverse=True)[1][routing.token_A].astype(np.int64)
     cell, count_C = np.unique(label_A * routing.n_experts + routing.expert_A, return_counts=True)
-    p_C = count_C / routing.n_assignments
-    p_L = np.bincount(label_A) / routing.n_assignments
-    p_E = np.bincount(routing.expert_A, minlength=routing.n_experts) / routing.n_assignments
-    apart_C = p_L[cell // routing.n_experts] * p_E[cell % routing.n_experts]
+    return _cells_information(count_C, cell // routing.n_experts, cell % routing.n_experts)
+
+
+def table_information(count_LE: np.ndarray) -> float:
+    """Mutual information of row and column in a table of counts, in nats; 0 for an empty one."""
+    rows, columns = np.nonzero(count_LE)
+    return _cells_information(np.asarray(count_LE)[rows, columns], rows, columns)
+
+
+def _cells_information(count_C: np.ndarray, row_C: np.ndarray, column_C: np.ndarray) -> float:
+    if not len(count_C):
+        return 0.0
+    p_C = count_C / count_C.sum()
+    apart_C = np.bincount(row_C, p_C)[row_C] * np.bincount(column_C, p_C)[column_C]
     return max(float((p_C * np.log(p_C / apart_C)).sum()), 0.0)
 
 
