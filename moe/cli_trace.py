@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -153,7 +154,7 @@ def _read(file: str, router: str, k: int | None) -> Trace:
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in rows[0]:
         table.add_column(column, justify="right")
     for row in rows:
