@@ -1,8 +1,8 @@
 """Compare with the live reference library: `python -m tests.parity` (`make parity`).
 
-Makes all cases again in a temporary folder, checks them like the committed ones, and holds the
-table's defaults against the library's configuration classes. With a FOLDER, checks the cases in
-it. The last line counts what passed and failed.
+Makes all cases again in a temporary folder and checks them like the committed ones; holds the
+table's defaults against the library's configuration classes, and FP8 and MXFP4 against its
+readers. With a FOLDER, checks the cases in it. The last line counts what passed and failed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import moe
+from moe.checkpoints.dequantise import E4M3, from_fp8_blocks, from_mxfp4
 from moe.checkpoints.families import FAMILIES
 
 from ..test_parity import CASES, forward_error, gradient_errors
@@ -29,7 +30,7 @@ def check_cases(root: Path) -> list[bool]:
     for folder in sorted(path.parent for path in root.glob("*/config.json")):
         try:
             forward, gradient = forward_error(folder), max(gradient_errors(folder).values())
-        except (AssertionError, ValueError) as error:
+        except (AssertionError, KeyError, ValueError) as error:
             print(f"{folder.name:16} FAILED {error}")
             results.append(False)
             continue
@@ -76,6 +77,33 @@ def check_defaults() -> list[bool]:
     return results
 
 
+def check_dequantise() -> list[bool]:
+    """Compare all FP8 values, blocks of them, and MXFP4 blocks with torch and the library."""
+    import torch
+    from transformers.integrations.finegrained_fp8 import Fp8Dequantize
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    rng = np.random.default_rng(0)
+    bits = np.arange(256, dtype=np.uint8)
+    values = torch.from_numpy(bits).view(torch.float8_e4m3fn).float().numpy()
+    matrix = rng.integers(0, 127, (256, 384), dtype=np.uint8)
+    scale = rng.random((2, 3)).astype(np.float32)
+    theirs = Fp8Dequantize(None)._dequantize_one(
+        torch.from_numpy(matrix).view(torch.float8_e4m3fn), torch.from_numpy(scale)
+    )
+    blocks = rng.integers(0, 256, (2, 6, 3, 16), dtype=np.uint8)
+    scales = rng.integers(1, 240, (2, 6, 3), dtype=np.uint8)
+    plain = convert_moe_packed_tensors(torch.from_numpy(blocks), torch.from_numpy(scales))
+    results = {
+        "FP8 values": np.array_equal(E4M3, values, equal_nan=True),
+        "FP8 blocks": np.array_equal(from_fp8_blocks(matrix, scale), theirs.float().numpy()),
+        "MXFP4": np.array_equal(from_mxfp4(blocks, scales).swapaxes(1, 2), plain.float().numpy()),
+    }
+    for name, ok in results.items():
+        print(f"{name:16} {'ok: equal bit for bit' if ok else 'FAILED'}")
+    return list(results.values())
+
+
 def main() -> int:
     """Run all checks; the exit status says whether they passed."""
     if len(sys.argv) > 1:
@@ -86,7 +114,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             generate(Path(scratch))
             results = check_cases(Path(scratch)) + check_committed(Path(scratch))
-        results += check_defaults()
+        results += check_defaults() + check_dequantise()
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return int(not all(results) or not results)
 
