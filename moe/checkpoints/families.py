@@ -54,7 +54,7 @@ class Family:
     per_layer
         Whether E and k may be lists, one entry a layer.
     trap
-        What other readers got wrong, for the documentation.
+        What is easily got wrong, for the documentation.
     """
 
     block: str
@@ -90,7 +90,7 @@ def _after_dense(settings: Settings, layer: int) -> bool:
 
 def _every_step(settings: Settings, layer: int) -> bool:
     step = settings.whole("decoder_sparse_step")
-    return layer not in (settings.wholes("mlp_only_layers") or []) and (layer + 1) % step == 0
+    return layer not in (settings.wholes("mlp_only_layers") or ()) and (layer + 1) % step == 0
 
 
 def _from_to(settings: Settings, layer: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -97,7 +97,7 @@ def _per_expert(names: tuple[str, str, str], sizes: Sizes) -> Iterator[Slot]:
     for expert in range(sizes.n_experts):
         prefix = f"experts.{expert}."
         for slot in linear_slots(names, prefix, sizes.d_expert, sizes.d_model):
-            yield Slot(slot.name, slot.shape, slot.array, _of_expert(expert, slot.view))
+            yield replace(slot, view=_of_expert(expert, slot.view))
 
 
 def _of_expert(expert: int, view: View) -> View:
@@ -133,13 +133,16 @@ def _interleaved(sizes: Sizes) -> Iterator[Slot]:
 USUAL_NAMES = ("gate_proj", "up_proj", "down_proj")
 MIXTRAL_NAMES = ("w1", "w3", "w2")
 
-PROJ = Layout("one (out, in) matrix each: gate_proj, up_proj, down_proj", partial(
-    _per_expert, USUAL_NAMES
-))  # fmt: skip
-W123 = Layout("one (out, in) matrix each: w1 gate, w3 up, w2 down", partial(
-    _per_expert, MIXTRAL_NAMES
-))  # fmt: skip
+PROJ = Layout(
+    "one (out, in) matrix each: gate_proj, up_proj, down_proj", partial(_per_expert, USUAL_NAMES)
+)
+W123 = Layout(
+    "one (out, in) matrix each: w1 gate, w3 up, w2 down", partial(_per_expert, MIXTRAL_NAMES)
+)
 FUSED = Layout("all in one: (E, D, 2F), gate half first, and (E, F, D)", _fused)
 FUSED_ROWS = Layout("all in one: (E, 2F, D), gate half first, and (E, D, F)", _fused_rows)
-INTERLEAVED = Layout("all in one: (E, D, 2F), gate and up alternate, and (E, F, D); biases",
-                     _interleaved, biases=True)  # fmt: skip
+INTERLEAVED = Layout(
+    "all in one: (E, D, 2F), gate and up alternate, and (E, F, D); biases",
+    _interleaved,
+    biases=True,
+)

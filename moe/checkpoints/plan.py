@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import CheckpointError
@@ -35,15 +35,14 @@ class Plan:
         if family.gate_bias:
             yield Slot(family.gate_bias, (n_experts,), "gate_bias_E", whole)
         if family.select_bias:
-            # Before ERNIE's "groups of experts": one group is all there is.
+            # ERNIE keeps a row per group of experts, and has one group.
             shape = (1, n_experts) if "moe_statics" in family.select_bias else (n_experts,)
             yield Slot(family.select_bias, shape, "select_bias_E", whole)
         yield from family.layout.slots(sizes)
         if sizes.d_shared:
             prefix = f"{family.shared}."
             for slot in linear_slots(USUAL_NAMES, prefix, sizes.d_shared, d_model):
-                array = SHARED_NAMES[slot.array]
-                yield Slot(slot.name, slot.shape, array, slot.view)
+                yield replace(slot, array=SHARED_NAMES[slot.array])
             if family.shared_gate:
                 yield Slot(family.shared_gate, (1, d_model), "shared_gate_D1", transposed)
 

@@ -39,6 +39,7 @@ class Settings:
         self._defaults = defaults
         self._spellings = spellings
         self._layer = layer
+        self._sets: dict[str, frozenset[int]] = {}
 
     def whole(self, key: str, low: int = 1, per_layer: bool = False) -> int:
         """A whole number of at least `low`.
@@ -55,14 +56,16 @@ class Settings:
             raise _wrong(key, value, f"a whole number in {low}..{LARGEST}")
         return int(value)
 
-    def wholes(self, key: str) -> list[int] | None:
+    def wholes(self, key: str) -> frozenset[int] | None:
         """A list of whole numbers, or None if the key is missing."""
         value = self._config.get(key)
         if value is None:
             return None
-        if not isinstance(value, list) or not all(map(_is_whole, value)):
-            raise _wrong(key, value, "a list of whole numbers")
-        return value
+        if key not in self._sets:  # asked for once a layer, and strangers' lists may be long
+            if not isinstance(value, list) or not all(map(_is_whole, value)):
+                raise _wrong(key, value, "a list of whole numbers")
+            self._sets[key] = frozenset(value)
+        return self._sets[key]
 
     def option(self, key: str) -> int | float | bool:
         """A value of its default's kind: true or false, a whole number >= 1, or a number >= 0."""

@@ -139,9 +139,9 @@ SMALL_VISION = {
 }
 
 
-def build(model_type: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+def build(model_type: str, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Return a random model and the MoE block of its layer."""
-    torch.manual_seed(sum(map(ord, model_type)))
+    torch.manual_seed(seed)
     if model_type == "llama4":
         settings = CASES[model_type] | {"vision_config": SMALL_VISION}
         model_class = transformers.Llama4ForConditionalGeneration
@@ -182,20 +182,9 @@ def run(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     return (y[0] if isinstance(y, tuple) else y).reshape(x.shape)
 
 
-def write_case(model_type: str, folder: Path) -> None:
-    """Write config.json, model.safetensors, io.npz and grad.npz of one case."""
-    model, block = build(model_type)
-    rng = np.random.default_rng(7)
-    x32 = rng.standard_normal((N_TOKENS, D_MODEL)).astype(np.float32)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        tensors = published(model, Path(scratch))
-        config = json.loads((Path(scratch) / "config.json").read_text())
-    config.pop("vision_config", None)  # long, and no part of the layer
-    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    with torch.no_grad():
-        np.savez_compressed(folder / "io.npz", x=x32, y=run(block, torch.tensor(x32)).numpy())
+def gradients(block: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Run the block in float64 and put gradients in the place of its parameters."""
+    rng = np.random.default_rng(8)
     block.double()
     x = torch.tensor(rng.standard_normal((N_TOKENS, D_MODEL)), requires_grad=True)
     g = torch.tensor(rng.standard_normal((N_TOKENS, D_MODEL)))
@@ -204,18 +193,44 @@ def write_case(model_type: str, folder: Path) -> None:
     for parameter in block.parameters():
         if parameter.grad is not None:
             parameter.data = parameter.grad
+    return {"x": x.detach(), "g": g, "y": y.detach(), "dx": x.grad}
+
+
+def make_case(model_type: str, folder: Path, seed: int) -> bool:
+    """Write config.json, model.safetensors, io.npz and grad.npz; False if an expert is idle."""
+    model, block = build(model_type, seed)
+    x = np.random.default_rng(7).standard_normal((N_TOKENS, D_MODEL)).astype(np.float32)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        tensors = published(model, Path(scratch))
+        config = json.loads((Path(scratch) / "config.json").read_text())
+    config.pop("vision_config", None)  # long, and no part of the layer
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with torch.no_grad():
+        np.savez_compressed(folder / "io.npz", x=x, y=run(block, torch.tensor(x)).numpy())
+    arrays = {name: tensor.numpy() for name, tensor in gradients(block).items()}
     with tempfile.TemporaryDirectory() as scratch:
         named = published(model.double(), Path(scratch))
     grads = {f"d:{name}": a for name, a in named.items() if "correction_bias" not in name}
-    arrays = {"x": x.detach(), "g": g, "y": y.detach(), "dx": x.grad}
-    np.savez_compressed(
-        folder / "grad.npz", **{name: a.numpy() for name, a in arrays.items()}, **grads
+    np.savez_compressed(folder / "grad.npz", **arrays, **grads)
+    return all(
+        part.any() for grad in grads.values() for part in (grad if grad.ndim == 3 else [grad])
     )
+
+
+def write_case(model_type: str, folder: Path) -> None:
+    """Write a case, with the first seed that gives every expert a token."""
+    for seed in range(100):
+        if make_case(model_type, folder, seed):
+            return
+    raise RuntimeError(f"{model_type}: no seed gives every expert a token")
 
 
 def main(root: Path) -> None:
     """Write all cases below a folder."""
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     for model_type in CASES:
         write_case(model_type, root / model_type)
         print(model_type, file=sys.stderr)
