@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
+
+from ..lab.your_text import Token
 
 # Okabe and Ito's colours: tinted behind the ink they leave it a contrast of 7 in both themes.
 TINTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#868E99")
@@ -31,16 +32,6 @@ STYLE = (
     )
     + "</style>"
 )
-
-
-@dataclass(frozen=True)
-class Token:
-    """A token, its first expert, and all of them in words."""
-
-    text: str
-    expert: int
-    told: str
-    lit: bool = True
 
 
 def printable(text: str) -> str:
