@@ -66,7 +66,8 @@ def read_logits_csv(
     own[order] = np.tile(np.arange(n_tokens), len(layers))
     ids_N = same("token_id", _whole(rows, place, "token_id", own))
     sequence_N = same("sequence", _whole(rows, place, "sequence", np.zeros_like(own)))
-    tokens, domain_N, domains = None, None, ()
+    tokens, domain_N = None, None
+    domains: tuple[str, ...] = ()
     if "token" in place:
         tokens = [rows[row][place["token"]] for row in first]
     if "domain" in place:
@@ -94,11 +95,13 @@ def _rows(raw: bytes) -> tuple[list[str], list[list[str]]]:
             f"file: got CSV that cannot be read ({error}), allowed is UTF-8 with commas"
         ) from error
     for name in header:
-        if name not in DESCRIBING and not LOGIT.fullmatch(name) or header.count(name) > 1:
+        if name not in DESCRIBING and not LOGIT.fullmatch(name):
             raise CheckpointError(
                 f"file: got column {name[:40]!r}, allowed are logit_0, logit_1, ... and "
-                f"{', '.join(DESCRIBING)}, each once"
+                f"{', '.join(DESCRIBING)}"
             )
+    if len(set(header)) < len(header):
+        raise CheckpointError("file: got a column twice, allowed is each once")
     logits = {name for name in header if LOGIT.fullmatch(name)}
     if not logits or logits != {f"logit_{expert}" for expert in range(len(logits))}:
         raise CheckpointError(
