@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import altair as alt
 import numpy as np
@@ -11,10 +12,11 @@ from ..lab.your_model import Drawn, Line
 from .figure import BUSY, PAPER_INK, Figure, draw, percent_axis
 
 LINE_COLOURS = ["#1F7DC3", "#DE6210"]  # solid round, dashed square: colour is not needed
-SEQUENCE = "cividis"  # its lightness alone says how much
+SEQUENCE: Final = "cividis"  # its lightness alone says how much
+LEGEND = 110  # pixels that legend and axis take of a picture's height
 
 
-def _experts(experts: Sequence[int], title: str = "expert") -> alt.X:
+def _experts(experts: Sequence[int | str], title: str = "expert") -> alt.X:
     axis = alt.Axis(title=title, labelAngle=0, labelOverlap=True, ticks=False)
     return alt.X("expert:O", sort=None, axis=axis, scale=alt.Scale(domain=list(experts)))
 
@@ -30,9 +32,7 @@ def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
         One row: the ratio of each expert.
     """
     ratio_E = drawn.value_RE[0].tolist()
-    rows = [
-        {"expert": e, "ratio": ratio} for e, ratio in zip(drawn.experts, ratio_E, strict=True)
-    ]
+    rows = [{"expert": e, "ratio": ratio} for e, ratio in zip(drawn.experts, ratio_E, strict=True)]
     bars = (
         draw("load")
         .mark_bar(cornerRadiusEnd=2)
@@ -115,7 +115,7 @@ def cells(name: str, title: str, drawn: Drawn, of: str, ink: str = PAPER_INK) ->
             ],
         )
     )
-    pixels = max(110, min(26, 640 // len(drawn.rows)) * len(drawn.rows))
+    pixels = LEGEND + max(60, min(26, 640 // len(drawn.rows)) * len(drawn.rows))
     return Figure(
         title,
         marks.properties(height=pixels),
@@ -141,7 +141,7 @@ def over_layers(name: str, title: str, lines: Sequence[Line], percent: bool = Tr
         ]
         chance += [
             {"line": line.title, "layer": layer, "value": value}
-            for layer, value in zip(line.layers, line.chance_L, strict=True)
+            for layer, value in zip(line.layers, line.chance_L, strict=False)  # or none at all
         ]
         said.append(line.words(percent))
     names = [line.title for line in lines]
@@ -204,7 +204,7 @@ def pairs(title: str, drawn: Drawn) -> Figure:
                 alt.Tooltip("share:Q", format=".1%"),
             ],
         )
-        .properties(height=max(140, min(20, 520 // len(names)) * len(names)))
+        .properties(height=LEGEND + max(80, min(24, 560 // len(names)) * len(names)))
     )
     return Figure(
         title,
@@ -255,5 +255,3 @@ def poster(layer: str, drawn: Sequence[Drawn]) -> Figure:
         " ".join(figure.alt for figure in figures),
         {name: rows for figure in figures for name, rows in figure.data.items()},
     )
-
-

@@ -9,10 +9,11 @@ import numpy as np
 from ..errors import check_int
 
 MAX_DEVICES = 64
+STRETCH = 64  # tokens; a placement is learnt on every second stretch, and measured on the others
 IN_ORDER, IN_TURN, BALANCED, OWN = (
     "in order, neighbours together",
     "dealt out in turn",
-    "balanced, learnt from the first half",
+    "balanced, learnt from half of the text",
     "as I say",
 )
 

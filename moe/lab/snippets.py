@@ -104,6 +104,32 @@ print(judge(responses).words)
 """
 
 
+def your_model_code(sample: str | None, at: int) -> str:
+    """Code of the page on your own model: figures of a trace, and both beliefs.
+
+    Parameters
+    ----------
+    sample
+        Title of the sample that is shown; None: a file of the visitor's.
+    """
+    read = (
+        'from moe.traces import load_trace\n\ntrace = load_trace("trace.npz")'
+        if sample is None
+        else f"from moe.lab.your_model import read_sample\n\ntrace = read_sample({sample!r})"
+    )
+    return f"""\
+from moe.lab.myths import check_myths
+from moe.lab.trace_report import analyse_trace
+{read}
+
+layer = analyse_trace(trace).layers[{at}]
+print(layer.load)  # tokens per expert
+print(layer.max_vio, layer.dead_share, layer.repeat_first, layer.chance_repeat_first)
+for check in check_myths(trace):
+    print(check.claim, check.answer)
+"""
+
+
 def train_command(settings: TrainSettings) -> str:
     """Command line that does the same run."""
     named = {"balance": settings.balance, "steps": settings.steps, "seed": settings.seed}

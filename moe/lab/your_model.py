@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import resources
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 
 from .. import metrics
 from ..errors import CheckpointError
 from ..routers import make_router
-from ..routing import Routing
-from ..scores import make_scores
 from ..traces import Trace, load_trace, read_logits_csv
+from . import placement
+from .myths import MythCheck, check_myths
+from .trace_report import LayerReport, TraceReport, analyse_trace, check_same_text
 
 MAX_MB = 20  # of an uploaded file
 MAX_BYTES = 120 * 2**20  # of what it unpacks to
+MAX_CHOICES = 1_000_000  # layers times tokens times k that are analysed: some seconds
 MAX_MARKS = 4000  # of a picture; a browser paints no more smoothly
+MAX_COLUMNS = 100
 MAX_BARS = 512
-LISTED = 12  # tokens in the table of the vocabulary
 MAX_PAIRED = 48  # experts in the picture of pairs
+MIN_SEEN, LISTED = 10, 12  # of a token in the table of the vocabulary, and its rows
 TRACE_KINDS = (".npz", ".parquet", ".csv")
+CHECKPOINT_KINDS = (".zip", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample file, and the sample of the same model and text at an earlier step."""
+
+    file: str
+    earlier: str | None = None
+
+
+SAMPLES = {
+    "Tiny model, trained": Sample("late.npz", "Tiny model, early in training"),
+    "Tiny model, early in training": Sample("early.npz"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +61,8 @@ class Line:
 
     title: str
     layers: tuple[int, ...]
-    value_L: list[float]
-    chance_L: list[float]
+    value_L: tuple[float, ...]
+    chance_L: tuple[float, ...] = ()
 
     def words(self, percent: bool = True) -> str:
         """Say its mean beside that of chance."""
@@ -57,6 +77,11 @@ class Vocabulary:
 
     rows: list[dict[str, str]]
     words: str
+
+
+def is_checkpoint(name: str) -> bool:
+    """Say whether a file of that name would hold weights, not routing."""
+    return PurePath(name).suffix.lower() in CHECKPOINT_KINDS
 
 
 def read_trace(name: str, raw: bytes, k: int) -> Trace:
@@ -78,24 +103,96 @@ def read_trace(name: str, raw: bytes, k: int) -> Trace:
             f"file: got {name[-60:]!r}, allowed is a name that ends in {', '.join(TRACE_KINDS)}"
         )
     if ending == ".csv":
-        return read_logits_csv(raw, make_router("topk", k=k), PurePath(name).stem[:80], MAX_BYTES)
-    trace = load_trace(raw, MAX_BYTES)
-    if not trace.n_tokens:
-        raise CheckpointError("file: got a trace without tokens, allowed is one or more")
-    return trace
+        router = make_router("topk", k=k)
+        return read_logits_csv(raw, router, PurePath(name).stem[:80], MAX_BYTES)
+    return load_trace(raw, MAX_BYTES)
+
+
+def read_sample(name: str) -> Trace:
+    """Read a sample that comes with the library, by its title in `SAMPLES`."""
+    file = resources.files("moe.data") / "samples" / SAMPLES[name].file
+    return load_trace(file.read_bytes())
+
+
+def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
+    """Return the trace, of every sequence only the first part if it has more than `most` choices.
+
+    Raises
+    ------
+    CheckpointError
+        If it has no token, or too many choices for each.
+    """
+    per_token = trace.n_layers * trace.k
+    tokens = most // per_token
+    if not trace.n_tokens or not tokens:
+        raise CheckpointError(
+            f"file: got {trace.n_tokens} tokens with {per_token} choices each, allowed are one or "
+            f"more tokens with at most {most:,}"
+        )
+    if trace.n_tokens <= tokens:
+        return trace
+    length_S = np.diff([*trace.start_S, trace.n_tokens])
+    place_N = np.arange(trace.n_tokens) - np.repeat(trace.start_S, length_S)
+    kept_N = place_N * trace.n_tokens < np.repeat(length_S, length_S) * tokens
+    at_N = np.flatnonzero(kept_N)[:tokens]
+    return replace(
+        trace,
+        expert_LNK=trace.expert_LNK[:, at_N],
+        weight_LNK=trace.weight_LNK[:, at_N],
+        logits_LNE=None if trace.logits_LNE is None else trace.logits_LNE[:, at_N],
+        token_ids_N=trace.token_ids_N[at_N],
+        tokens=tuple(trace.tokens[n] for n in at_N.tolist()),
+        sequence_N=trace.sequence_N[at_N],
+        domain_N=None if trace.domain_N is None else trace.domain_N[at_N],
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class YourModel:
-    """A trace and what the page asks of it; layers are counted among those recorded, from 0."""
+    """A trace and what the page asks of it; layers are counted among those recorded, from 0.
 
-    trace: Trace
+    Attributes
+    ----------
+    whole
+        The trace as it was read; figures are of `trace`, which may be a part of it.
+    """
+
+    whole: Trace
 
     @cached_property
-    def load_LE(self) -> np.ndarray:
-        """Choices of every expert in every layer, (L, E)."""
-        trace = self.trace
-        return np.stack([trace.routing(i).proposed_load for i in range(trace.n_layers)])
+    def trace(self) -> Trace:
+        """What is analysed."""
+        return shortened(self.whole)
+
+    @cached_property
+    def report(self) -> TraceReport:
+        """All figures of all layers."""
+        return analyse_trace(self.trace)
+
+    @cached_property
+    def myths(self) -> list[MythCheck]:
+        """Two common beliefs, measured."""
+        return check_myths(self.trace)
+
+    def ready(self) -> YourModel:
+        """Do now what takes long, and return this.
+
+        Raises
+        ------
+        CheckpointError
+            If the trace cannot be analysed.
+        """
+        _ = self.report, self.myths
+        return self
+
+    def describe(self) -> str:
+        """Describe the trace, and what part of it the figures are of."""
+        if self.trace is self.whole:
+            return self.whole.describe()
+        return (
+            f"{self.whole.describe()}. Of every document only the first part is looked at, "
+            f"{self.trace.n_tokens:,} tokens in all."
+        )
 
     @property
     def first_shown(self) -> int:
@@ -108,34 +205,34 @@ class YourModel:
 
     def figures(self, at: int) -> list[tuple[str, str, str]]:
         """Name, value and meaning of a layer's main figures."""
-        load_E = self.load_LE[at]
+        layer, fair = self.report.layers[at], 1 / self.trace.n_experts
         return [
             (
                 "MaxVio",
-                f"{metrics.max_vio(load_E):.2f}",
+                f"{layer.max_vio:.2f}",
                 "How far the busiest expert is above its fair share: 0 is even, 1 is twice.",
             ),
             (
                 "Experts without work",
-                f"{metrics.dead_experts(load_E) / load_E.size:.0%}",
+                f"{layer.dead_share:.0%}",
                 "Experts that no token of this text chose.",
             ),
             (
                 "Share of the busiest",
-                f"{metrics.hottest_share(load_E):.1%}",
-                f"The fair share is {1 / load_E.size:.1%}.",
+                f"{(1 + layer.max_vio) * fair:.1%}",
+                f"The fair share is {fair:.1%}.",
             ),
             (
                 "As even as",
-                f"{metrics.effective_experts(load_E):.1f} experts",
+                f"{layer.effective_experts:.1f} experts",
                 "So many equally busy experts would be as uneven (exponential of the entropy).",
             ),
         ]
 
     def loads(self, at: int) -> Drawn:
         """Fair shares of a layer's experts; of very many, the busiest."""
-        ratio_E = metrics.utilisation(self.load_LE[at])
-        shown = np.sort(np.argsort(-ratio_E, kind="stable")[:MAX_BARS])
+        ratio_E = metrics.utilisation(self._load(at))
+        shown = self._busiest(at, MAX_BARS)
         cut = f" Shown are the busiest {len(shown)}." if len(shown) < ratio_E.size else ""
         return Drawn(
             (self.layer_name(at),),
@@ -146,150 +243,140 @@ class YourModel:
 
     def load_words(self, at: int) -> str:
         """How even a layer is, in a sentence."""
-        load_E = self.load_LE[at]
+        load_E = self._load(at)
         idle = metrics.dead_experts(load_E)
         return (
             f"Expert {load_E.argmax()} is the busiest, with {1 + metrics.max_vio(load_E):.2f} "
-            f"times its fair share; {idle} of {load_E.size} experts "
-            f"{'gets' if idle == 1 else 'get'} nothing."
+            f"times its fair share; {idle or 'none'} of {load_E.size} experts "
+            f"{'get' if idle > 1 else 'gets'} {'nothing' if idle else 'no work at all'}."
         )
 
     def all_loads(self) -> Drawn:
         """Fair shares in every layer, the busiest expert first: numbers mean nothing across."""
-        load_LE = -np.sort(-self.load_LE, axis=1)
+        load_LE = -np.sort([-self._load(i) for i in range(self.trace.n_layers)], axis=1)
         ratio_LE = load_LE / np.maximum(load_LE.mean(axis=1, keepdims=True), 1e-12)
         n_layers, n_experts = ratio_LE.shape
-        columns = min(n_experts, max(1, MAX_MARKS // n_layers), 100)
+        columns = min(n_experts, max(1, MAX_MARKS // n_layers), MAX_COLUMNS)
         groups = np.array_split(np.arange(n_experts), columns)
-        value_RE = np.stack([ratio_LE[:, group].mean(axis=1) for group in groups], axis=1)
         worst = int(ratio_LE[:, 0].argmax())
         return Drawn(
             tuple(str(layer) for layer in self.trace.layers),
             tuple(_from_to(group) for group in groups),
-            value_RE,
+            np.stack([ratio_LE[:, group].mean(axis=1) for group in groups], axis=1),
             f"The most uneven is layer {self.trace.layers[worst]}, where one expert has "
             f"{ratio_LE[worst, 0]:.1f} times its fair share.",
         )
 
-
-    def _line(self, title: str, value: Callable[[int], float], chance: float | None) -> Line:
-        layers = self.trace.layers
-        values = [value(i) for i in range(len(layers))]
-        return Line(title, layers, values, [] if chance is None else [chance] * len(layers))
-
     def max_vio(self) -> list[Line]:
         """MaxVio of every layer."""
-        return [self._line("MaxVio", lambda i: metrics.max_vio(self.load_LE[i]), None)]
+        return [self._line("MaxVio", lambda layer: layer.max_vio)]
 
     def dead(self) -> list[Line]:
         """Share of experts without work in every layer."""
-        size = self.trace.n_experts
-        return [
-            self._line(
-                "Experts without work",
-                lambda i: metrics.dead_experts(self.load_LE[i]) / size,
-                None,
-            )
-        ]
+        return [self._line("Experts without work", lambda layer: layer.dead_share)]
 
     def information(self) -> list[Line]:
         """Mutual information of token and expert by the router's ratings; empty without them."""
         if self.trace.logits_LNE is None:
             return []
-        logits_LNE = self.trace.logits_LNE
-
-        def of_layer(i: int) -> float:
-            return metrics.mutual_information(make_scores(logits_LNE[i], "softmax"))
-
-        return [self._line("Mutual information", of_layer, None)]
+        return [self._line("Mutual information", lambda layer: layer.router_information or 0.0)]
 
     def domains(self, at: int) -> Drawn | None:
         """Fair shares of every expert in each kind of text; None if the trace names no kinds."""
-        trace = self.trace
-        if trace.domain_N is None or len(trace.domains) < 2:
+        domains, share_DE = self.trace.domains, self.report.layers[at].domain_share
+        if share_DE is None:
             return None
-        share_DE = metrics.specialisation(trace.routing(at), trace.domain_N, len(trace.domains))
-        ratio_DE = share_DE * trace.n_experts
-        shown = self._busiest(at, MAX_MARKS // len(trace.domains))
+        ratio_DE = np.asarray(share_DE) * self.trace.n_experts
+        shown = self._busiest(at, min(MAX_COLUMNS, MAX_MARKS // len(domains)))
         d, e = np.unravel_index(int(ratio_DE.argmax()), ratio_DE.shape)
+        layer = self.report.layers[at]
         return Drawn(
-            trace.domains,
+            domains[:MAX_MARKS],
             tuple(shown.tolist()),
-            ratio_DE[:, shown],
+            ratio_DE[:MAX_MARKS, shown],
             f"Strongest: expert {e} gets {ratio_DE[d, e]:.1f} times its fair share of "
-            f"{trace.domains[int(d)]}.",
+            f"“{domains[int(d)]}”; without specialists every mark would be 1. Knowing the expert "
+            f"tells {layer.domain_information:.3f} nats about the kind of text; with tokens "
+            f"shuffled {layer.chance_domain_information:.3f}.",
         )
 
     def vocabulary(self, at: int) -> Vocabulary:
         """Tokens that go nearly always to one expert."""
-        trace = self.trace
-        routing = trace.routing(at)
-        ids, expert_V, share_V = metrics.vocabulary_specialisation(routing, trace.token_ids_N)
-        if not ids.size:
+        trace, layer = self.trace, self.report.layers[at]
+        ids, expert_V, share_V = metrics.vocabulary_specialisation(
+            trace.routing(at), trace.token_ids_N, MIN_SEEN
+        )
+        if layer.vocabulary is None:
             return Vocabulary([], "No token occurs ten times, so favourites cannot be measured.")
-        chance = _vocabulary_by_chance(routing, trace.token_ids_N)
         text_of = dict(zip(trace.token_ids_N.tolist(), trace.tokens, strict=True))
-        ids_N, count_N = np.unique(trace.token_ids_N, return_counts=True)
-        count_of = dict(zip(ids_N.tolist(), count_N.tolist(), strict=True))
-        best = np.argsort(-share_V, kind="stable")[:LISTED]
+        every, count = np.unique(trace.token_ids_N, return_counts=True)
+        seen_V = count[np.searchsorted(every, ids)]
+        best = np.lexsort((-seen_V, -share_V))[:LISTED]
         rows = [
             {
-                "Token": repr(text_of[int(ids[v])])[1:-1],
-                "Seen": f"{count_of[int(ids[v])]:,} times",
+                "Token": f"“{repr(text_of[int(ids[v])])[1:-1]}”",
+                "Seen": f"{seen_V[v]:,} times",
                 "Its expert": str(expert_V[v]),
                 "Goes there": f"{share_V[v]:.0%}",
             }
             for v in best
         ]
+        chance = layer.chance_vocabulary or 0.0
         return Vocabulary(
             rows,
-            f"The {len(ids)} tokens that occur ten times or more go to their favourite expert "
-            f"{share_V.mean():.0%} of the time; with tokens shuffled it is {chance:.0%}. "
+            f"The {layer.vocabulary_ids} tokens that occur ten times or more go to their favourite "
+            f"expert {layer.vocabulary:.0%} of the time; with tokens shuffled it is {chance:.0%}. "
             f"The firmest {len(rows)} are these:",
         )
 
     def repetition(self) -> list[Line]:
         """How often the next token has the same expert, first choice and any, per layer."""
+        first = self._line(
+            "same first choice", lambda one: one.repeat_first, lambda one: one.chance_repeat_first
+        )
+        if self.trace.k == 1:
+            return [first]
+        both = self._line(
+            "any choice in common", lambda one: one.repeat_any, lambda one: one.chance_repeat_any
+        )
+        return [first, both]
+
+    def repetition_rows(self) -> list[dict[str, str]]:
+        """First choices that repeat, by kind of text and layer, as Mixtral's table 5."""
         trace = self.trace
-        return [
-            self._line(
-                "same first choice",
-                lambda i: metrics.repetition(trace.routing(i), 0, trace.sequence_N),
-                metrics.random_repetition(trace.n_experts, 1),
-            ),
-            *(
-                [
-                    self._line(
-                        "any choice in common",
-                        lambda i: metrics.repetition(trace.routing(i), None, trace.sequence_N),
-                        metrics.random_repetition(trace.n_experts, trace.k),
-                    )
-                ]
-                if trace.k > 1
-                else []
-            ),
-        ]
+        shown = np.unique(np.linspace(0, trace.n_layers - 1, 3).astype(int)).tolist()
+        rows = []
+        for d, name in enumerate(trace.domains if trace.domain_N is not None else ()):
+            row = {"Text": name}
+            apart_N = -1 - np.arange(trace.n_tokens)  # sequences of one token have no neighbours
+            own_N = np.where(trace.domain_N == d, trace.sequence_N, apart_N)
+            for i in shown:
+                repeated = metrics.repetition(trace.routing(i), 0, own_N)
+                row[f"Layer {trace.layers[i]}"] = f"{repeated:.1%}"
+            rows.append(row)
+        return rows
 
     def pairs(self, at: int, adjacent: bool) -> Drawn:
         """Share of an expert's tokens that also go to another; of many, the busiest experts."""
-        trace = self.trace
+        trace, layer = self.trace, self.report.layers[at]
         count = metrics.adjacent_coactivation if adjacent else metrics.coactivation
-        share_EE = np.array(count(trace.routing(at)))
-        np.fill_diagonal(share_EE, 0)
+        best = layer.top_adjacent_pairs if adjacent else layer.top_pairs
+        chance = layer.chance_adjacent_pair if adjacent else layer.chance_pair
         shown = self._busiest(at, MAX_PAIRED)
-        i, j = np.unravel_index(int(share_EE.argmax()), share_EE.shape)
-        chance = (trace.k - 1) / max(trace.n_experts - 1, 1)
         cut = f" Shown are the {len(shown)} busiest." if len(shown) < trace.n_experts else ""
+        closest = (
+            f"Closest: {best[0].share:.0%} of the tokens of expert {best[0].expert} also go to "
+            f"expert {best[0].other}; if" if best else "If"
+        )  # fmt: skip
         return Drawn(
             tuple(str(e) for e in shown.tolist()),
             tuple(shown.tolist()),
-            share_EE[np.ix_(shown, shown)],
-            f"Closest: {share_EE[i, j]:.0%} of the tokens of expert {i} also go to expert {j}; "
-            f"if experts were dealt at random, {chance:.1%} would.{cut}",
+            count(trace.routing(at))[np.ix_(shown, shown)],
+            f"{closest} experts were dealt at random, {chance:.1%} would.{cut}",
         )
 
     def devices(self, at: int, kind: str, n_devices: int, text: str = "") -> Drawn:
-        """Load of each device in fair shares, measured on the second half of the tokens.
+        """Load of each device in fair shares, measured on every second stretch of the tokens.
 
         Parameters
         ----------
@@ -304,10 +391,12 @@ class YourModel:
             If what is written is no placement.
         """
         trace = self.trace
-        half = trace.n_tokens // 2
+        stretch = max(1, min(placement.STRETCH, trace.n_tokens // 2))
+        seen_N = np.arange(trace.n_tokens) // stretch % 2 == 0
+        expert_NK = trace.expert_LNK[at]
         first_E, second_E = (
             np.bincount(part[part >= 0], minlength=trace.n_experts)
-            for part in (trace.expert_LNK[at, :half], trace.expert_LNK[at, half:])
+            for part in (expert_NK[seen_N], expert_NK[~seen_N])
         )
         place = placement.PLACEMENTS[kind]
         device_E = (
@@ -320,8 +409,8 @@ class YourModel:
             tuple(range(load_D.size)),
             metrics.utilisation(load_D)[None],
             f"Overload factor {factor:.2f}: the busiest device, number {load_D.argmax()}, has "
-            f"{factor:.2f} times the mean load, and all others wait for it. Measured on the "
-            "second half of the tokens.",
+            f"{factor:.2f} times the mean load, and all others wait for it. Measured on every "
+            f"second stretch of {stretch} tokens; what is learnt, is learnt on the others.",
         )
 
     def saturation(self, earlier: YourModel) -> Line:
@@ -330,31 +419,44 @@ class YourModel:
         Raises
         ------
         ValueError
-            If the traces differ in tokens, experts or layers.
+            If the traces differ in tokens, layers, k or experts.
         """
         mine, other = self.trace, earlier.trace
-        if mine.expert_LNK.shape != other.expert_LNK.shape or mine.n_experts != other.n_experts:
-            raise ValueError(
-                f"other trace: got {other.describe()}, allowed is one of the same size: "
-                f"{mine.describe()}"
-            )
-        if (mine.token_ids_N != other.token_ids_N).any():
-            raise ValueError("other trace: got other tokens, allowed is one of the same text")
-        return self._line(
-            "Saturation",
-            lambda i: metrics.saturation(other.expert_LNK[i], mine.expert_LNK[i]),
-            mine.k / mine.n_experts,
+        check_same_text(other, mine)
+        value_L = tuple(
+            metrics.saturation(other.expert_LNK[i], mine.expert_LNK[i])
+            for i in range(mine.n_layers)
         )
+        chance = mine.k / mine.n_experts
+        return Line("Already chosen", mine.layers, value_L, (chance,) * mine.n_layers)
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures and both checks."""
+        return {
+            "report": self.report.as_json(),
+            "myths": [check.as_json() for check in self.myths],
+        }
+
+    def _line(
+        self,
+        title: str,
+        value: Callable[[LayerReport], float],
+        chance: Callable[[LayerReport], float] | None = None,
+    ) -> Line:
+        layers = self.report.layers
+        return Line(
+            title,
+            self.trace.layers,
+            tuple(value(layer) for layer in layers),
+            tuple(chance(layer) for layer in layers) if chance else (),
+        )
+
+    def _load(self, at: int) -> np.ndarray:
+        return np.asarray(self.report.layers[at].load)
 
     def _busiest(self, at: int, most: int) -> np.ndarray:
         """Numbers of the busiest experts of a layer, in order of number."""
-        return np.sort(np.argsort(-self.load_LE[at], kind="stable")[: max(most, 1)])
-
-
-def _vocabulary_by_chance(routing: Routing, token_ids_N: np.ndarray) -> float:
-    """Mean share of the favourite expert when tokens are shuffled."""
-    shuffled_N = np.random.default_rng(0).permutation(token_ids_N)
-    return float(metrics.vocabulary_specialisation(routing, shuffled_N)[2].mean())
+        return np.sort(np.argsort(-self._load(at), kind="stable")[: max(most, 1)])
 
 
 def _from_to(group: np.ndarray) -> str:

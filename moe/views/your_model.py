@@ -8,7 +8,7 @@ import streamlit as st
 
 from ..charts import your_model as charts
 from ..charts.tinted_text import tinted_text
-from ..lab import placement, snippets
+from ..lab import placement, snippets, your_text
 from ..lab import your_model as lab
 from ..lab.export import your_model_json
 from ..lab.your_model import YourModel
@@ -22,7 +22,7 @@ KEPT = "opened_files"  # in the visitor's session, and only there
 @st.cache_resource(max_entries=8, show_spinner=False)
 def sample(name: str) -> YourModel:
     """Read a sample file once for all visitors."""
-    return YourModel(lab.read_sample(name))
+    return YourModel(lab.read_sample(name)).ready()
 
 
 def show() -> None:
@@ -66,12 +66,14 @@ def _opened(uploaded: Any, place: str) -> YourModel | None:
     if kept.get(place, (None,))[0] != key:
         kept.pop(place, None)
         try:
-            kept[place] = key, YourModel(lab.read_trace(uploaded.name, uploaded.getvalue(), k))
+            with st.spinner("Reading and measuring …", show_time=False):
+                model = YourModel(lab.read_trace(uploaded.name, uploaded.getvalue(), k))
+                kept[place] = key, model.ready()
         except ValueError as error:
             st.error(str(error))
             return None
-    model: YourModel = kept[place][1]
-    return model
+    opened: YourModel = kept[place][1]
+    return opened
 
 
 def _forget(place: str) -> None:
@@ -87,8 +89,8 @@ def _show_trace(model: YourModel, name: str, own: bool) -> None:
             "Layer", trace.layers, trace.layers[model.first_shown], key="layer", **BOUND
         )
         at = trace.layer_index(layer)
-    st.caption(trace.describe())
-    _beliefs(model, at)
+    st.caption(model.describe())
+    _beliefs(model)
     _text(model, at)
     st.subheader("Who does the work?")
     for column, (label, value, about) in zip(st.columns(4), model.figures(at), strict=True):
@@ -102,37 +104,39 @@ def _show_trace(model: YourModel, name: str, own: bool) -> None:
     )  # fmt: skip
     SECTIONS[section](model, at, name, own)
     with st.expander("All layers in numbers"):
-        st.dataframe(model.rows(), hide_index=True)
+        st.dataframe(model.report.rows(), hide_index=True)
     parts.code_and_exports(
         "your-model",
         snippets.your_model_code(None if own else name, at),
         None,
-        lambda: your_model_json(model, at),
+        lambda: your_model_json(model),
         lambda: charts.poster(model.layer_name(at), [model.loads(at), model.all_loads()]),
     )
 
 
-def _beliefs(model: YourModel, at: int) -> None:
+def _beliefs(model: YourModel) -> None:
     """Two common beliefs, measured."""
-    for column, verdict in zip(st.columns(2), model.beliefs(at), strict=True):
+    for column, check in zip(st.columns(2), model.myths, strict=True):
         with column.container(border=True):
-            st.markdown(f"##### “{verdict.claim}”")
-            st.markdown(f"**{verdict.answer}**")
-            st.markdown(verdict.measured)
+            st.markdown(f"##### “{check.claim}”")
+            st.markdown(check.answer)
 
 
 def _text(model: YourModel, at: int) -> None:
     """The text, with the expert of every token below it."""
+    trace = model.trace
     st.subheader("Which expert takes which token?")
     of_box, page_box, focus_box = st.columns(3)
-    of = of_box.selectbox("Text of", model.texts, key="of", **BOUND)
-    pages = model.n_pages(of)
+    of = of_box.selectbox("Text of", your_text.texts(trace), key="of", **BOUND)
+    pages = your_text.n_pages(trace, of)
     page = 1
     if pages > 1:
         page = page_box.number_input("Page", 1, pages, 1, key="page", **BOUND)
-    experts = ["all experts", *map(str, range(model.trace.n_experts))]
+    experts = ["all experts", *map(str, range(trace.n_experts))]
     focus = focus_box.selectbox("Show", experts, key="focus", **BOUND)
-    shown = model.text(at, of, int(page), None if focus == experts[0] else int(focus))
+    shown = your_text.text_page(
+        trace, at, of, int(page), None if focus == experts[0] else int(focus)
+    )
     st.markdown(shown.words)
     st.html(tinted_text(shown.tokens, shown.words))
 
@@ -173,8 +177,12 @@ def _vocabulary(model: YourModel, at: int, name: str, own: bool) -> None:
 def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
     title = "The next token goes to the same expert"
     parts.show(charts.over_layers("repetition", title, model.repetition()), "repetition")
-    st.markdown(model.repetition_words(at))
-    st.table(model.repetition_rows(at))
+    for line in model.repetition():
+        st.markdown(line.words())
+    rows = model.repetition_rows()
+    if rows:
+        st.markdown("First choices that repeat, by kind of text:")
+        st.table(rows)
 
 
 def _pairs(model: YourModel, at: int, name: str, own: bool) -> None:
