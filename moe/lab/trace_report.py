@@ -19,6 +19,13 @@ MIN_SEEN = 10  # of a token id, to count in the vocabulary: as in OLMoE's script
 N_PAIRS = 5
 N_SHUFFLES = 20
 MAX_PLACEMENT_BYTES = 1 << 24
+LEGEND = (
+    "In brackets: by chance. MaxVio: busiest expert over the mean, less 1. pair: of the first "
+    "one's tokens, those that also chose the second. domain: nats that experts tell of it. "
+    "vocab.: share of a token's favourite expert. first, any: neighbours with the same first "
+    "choice, with any in common. sat.: experts that the later trace kept. dev.: load of the "
+    "busiest device over the mean."
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class TraceReport:
         return asdict(self)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One short row a layer, for people; figures that cannot be said are left out."""
+        """One short row a layer, for people: `LEGEND` says of what; no column is empty."""
         rows = []
         for layer in self.layers:
             best = layer.top_pairs[0] if layer.top_pairs else None
@@ -115,18 +122,13 @@ class TraceReport:
                 "layer": layer.layer,
                 "MaxVio": layer.max_vio,
                 "idle": f"{layer.dead_share:.0%}",
-                "effective experts": layer.effective_experts,
-                "most together": f"{best.expert}-{best.other} {best.share:.0%}" if best else "-",
-                "domain info (chance)": _beside(
-                    layer.domain_information, layer.chance_domain_information, ".3f"
-                ),
-                "vocabulary (chance)": _beside(layer.vocabulary, layer.chance_vocabulary, ".0%"),
-                "first repeats (chance)": _beside(
-                    layer.repeat_first, layer.chance_repeat_first, ".1%"
-                ),
-                "any repeats (chance)": _beside(layer.repeat_any, layer.chance_repeat_any, ".1%"),
-                "saturation": None if layer.saturation is None else f"{layer.saturation:.1%}",
-                "overload": layer.overload,
+                "pair": f"{best.expert}-{best.other} {best.share:.0%}" if best else "-",
+                "domain": _beside(layer.domain_information, layer.chance_domain_information, ".2f"),
+                "vocab.": _beside(layer.vocabulary, layer.chance_vocabulary, ".0%"),
+                "first": _beside(layer.repeat_first, layer.chance_repeat_first, ".0%"),
+                "any": _beside(layer.repeat_any, layer.chance_repeat_any, ".0%"),
+                "sat.": None if layer.saturation is None else f"{layer.saturation:.0%}",
+                "dev.": layer.overload,
             }
             rows.append(cells)
         said = [name for name in rows[0] if any(row[name] is not None for row in rows)]

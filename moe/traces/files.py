@@ -21,15 +21,27 @@ def save_trace(trace: Trace, path: str | Path) -> None:
     ValueError
         If the ending is another one, or the file cannot be written.
     """
-    ending = Path(path).suffix.lower()
-    if ending not in ENDINGS:
-        raise ValueError(f"path: got {str(path)!r}, allowed is one that ends in .npz or .parquet")
+    ending = check_ending(path)
     try:
         (write_npz if ending == ".npz" else write_parquet)(trace, path)
     except OSError as error:
         raise ValueError(
             f"path: got {str(path)!r} ({error.strerror}), allowed is a place to write"
         ) from error
+
+
+def check_ending(path: str | Path) -> str:
+    """Return the ending of a path to write to.
+
+    Raises
+    ------
+    ValueError
+        If it is neither .npz nor .parquet.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"path: got {str(path)!r}, allowed is one that ends in .npz or .parquet")
+    return ending
 
 
 def load_trace(source: str | Path | bytes, max_bytes: int = MAX_BYTES) -> Trace:

@@ -1,4 +1,4 @@
-"""Router logits as CSV: one row per token (and layer), sent through a router of this library."""
+"""Router logits as CSV: one row per token (and layer); a router of this library chooses by them."""
 
 from __future__ import annotations
 
@@ -82,6 +82,33 @@ def read_logits_csv(
         routings, ids_N, model=model, layers=layers.tolist(), logits_LNE=logits_LNE,
         tokens=tokens, sequence_N=sequence_N, domain_N=domain_N, domains=domains,
     )  # fmt: skip
+
+
+def write_logits_csv(trace: Trace, path: str | Path) -> None:
+    """Write a trace's logits as CSV, in the columns that `read_logits_csv` reads.
+
+    Raises
+    ------
+    ValueError
+        If the trace has no logits.
+    """
+    if trace.logits_LNE is None:
+        raise ValueError("trace: got one without logits, allowed is one with them")
+    with Path(path).open("w", newline="", encoding="utf-8") as stream:
+        out = csv.writer(stream, lineterminator="\n")
+        named = DESCRIBING if trace.domain_N is not None else DESCRIBING[:-1]
+        out.writerow([*named, *(f"logit_{expert}" for expert in range(trace.n_experts))])
+        for layer, logits_NE in zip(trace.layers, trace.logits_LNE, strict=True):
+            for place, logits_E in enumerate(logits_NE):
+                row = [
+                    layer,
+                    trace.token_ids_N[place],
+                    trace.tokens[place],
+                    trace.sequence_N[place],
+                ]
+                if trace.domain_N is not None:
+                    row.append(trace.domains[trace.domain_N[place]])
+                out.writerow([*row, *(str(logit) for logit in logits_E)])
 
 
 def _rows(raw: bytes) -> tuple[list[str], list[list[str]]]:
