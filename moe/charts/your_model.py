@@ -125,7 +125,9 @@ def cells(name: str, title: str, drawn: Drawn, of: str, ink: str = PAPER_INK) ->
     )
 
 
-def over_layers(name: str, title: str, lines: Sequence[Line], percent: bool = True) -> Figure:
+def over_layers(
+    name: str, title: str, lines: Sequence[Line], percent: bool = True, ink: str = PAPER_INK
+) -> Figure:
     """One or two measures over the layers, each with its chance level dashed.
 
     Parameters
@@ -133,6 +135,8 @@ def over_layers(name: str, title: str, lines: Sequence[Line], percent: bool = Tr
     name
         Of the data, unique on the page.
     """
+    if len(lines[0].layers) == 1:
+        return _one_layer(name, title, lines, percent, ink)
     rows, chance, said = [], [], []
     for line in lines:
         rows += [
@@ -170,9 +174,41 @@ def over_layers(name: str, title: str, lines: Sequence[Line], percent: bool = Tr
         layers.append(dashed.mark_tick(thickness=2, width=14))
     return Figure(
         title,
-        alt.LayerChart(layer=layers).properties(height=210),
+        alt.LayerChart(layer=layers).properties(height=210 if legend is None else 250),
         f"Over {len(lines[0].layers)} layers. {' '.join(said)}",
         {name: rows, f"{name}_chance": chance},
+    )
+
+
+def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink: str) -> Figure:
+    """The same of a single layer: a bar for each measure, and a line where chance would be."""
+    rows = [
+        {
+            "line": line.title,
+            "value": line.value_L[0],
+            "chance": line.chance_L[0] if line.chance_L else None,
+            "label": f"{line.value_L[0]:.1%}" if percent else f"{line.value_L[0]:.2f}",
+        }
+        for line in lines
+    ]
+    top = max(max(line.value_L + line.chance_L) for line in lines) or 1.0
+    scale = alt.Scale(domain=[0, 1.2 * top], nice=False)
+    axis = alt.Axis(title=None, ticks=False, domain=False, labelLimit=240)
+    base = draw(name).encode(y=alt.Y("line:N", sort=None, axis=axis))
+    value = base.encode(x=alt.X("value:Q", scale=scale, axis=None))
+    layers = [
+        value.mark_bar(color=LINE_COLOURS[0], cornerRadiusEnd=2),
+        value.mark_text(align="left", dx=7, fontSize=12, color=ink).encode(text="label:N"),
+        base.mark_tick(color=LINE_COLOURS[1], thickness=3, height=24).encode(
+            x=alt.X("chance:Q", scale=scale, axis=None)
+        ),
+    ]
+    by_chance = " (line: by chance)" if lines[0].chance_L else ""
+    return Figure(
+        f"{title}{by_chance}",
+        alt.LayerChart(layer=layers).properties(height=alt.Step(30)),
+        f"{len(lines)} bars of one layer. {' '.join(line.words(percent) for line in lines)}",
+        {name: rows},
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..training import TrainSettings
 from .control import ControlSettings
+from .samples import SAMPLES
 from .savings import SavingsSettings
 from .side_by_side import SideSettings
 
@@ -112,16 +113,14 @@ def your_model_code(sample: str | None, at: int) -> str:
     sample
         Title of the sample that is shown; None: a file of the visitor's.
     """
-    read = (
-        'from moe.traces import load_trace\n\ntrace = load_trace("trace.npz")'
-        if sample is None
-        else f"from moe.lab.your_model import read_sample\n\ntrace = read_sample({sample!r})"
-    )
+    path = f"SAMPLES[{[one.title for one in SAMPLES].index(sample)}].path" if sample else None
+    imported = "from moe.lab.samples import SAMPLES\n" if path else ""
     return f"""\
 from moe.lab.myths import check_myths
-from moe.lab.trace_report import analyse_trace
-{read}
+{imported}from moe.lab.trace_report import analyse_trace
+from moe.traces import load_trace
 
+trace = load_trace({path or '"trace.npz"'})
 layer = analyse_trace(trace).layers[{at}]
 print(layer.load)  # tokens per expert
 print(layer.max_vio, layer.dead_share, layer.repeat_first, layer.chance_repeat_first)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import PurePath
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..routers import make_router
 from ..traces import Trace, load_trace, read_logits_csv
 from . import placement
 from .myths import MythCheck, check_myths
+from .samples import SAMPLES
 from .trace_report import LayerReport, TraceReport, analyse_trace, check_same_text
 
 MAX_MB = 20  # of an uploaded file
@@ -31,18 +31,8 @@ TRACE_KINDS = (".npz", ".parquet", ".csv")
 CHECKPOINT_KINDS = (".zip", ".safetensors")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A sample file, and the sample of the same model and text at an earlier step."""
-
-    file: str
-    earlier: str | None = None
-
-
-SAMPLES = {
-    "Tiny model, trained": Sample("late.npz", "Tiny model, early in training"),
-    "Tiny model, early in training": Sample("early.npz"),
-}
+TITLES = {sample.title: sample for sample in SAMPLES}
+EARLIER = {"balanced": "early"}  # samples of the same model and text
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +98,10 @@ def read_trace(name: str, raw: bytes, k: int) -> Trace:
     return load_trace(raw, MAX_BYTES)
 
 
-def read_sample(name: str) -> Trace:
-    """Read a sample that comes with the library, by its title in `SAMPLES`."""
-    file = resources.files("moe.data") / "samples" / SAMPLES[name].file
-    return load_trace(file.read_bytes())
+def earlier_of(title: str) -> str | None:
+    """Title of the sample of the same model at an earlier step, if there is one."""
+    name = EARLIER.get(TITLES[title].name)
+    return next((title for title, sample in TITLES.items() if sample.name == name), None)
 
 
 def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
@@ -280,6 +270,13 @@ class YourModel:
         if self.trace.logits_LNE is None:
             return []
         return [self._line("Mutual information", lambda layer: layer.router_information or 0.0)]
+
+    def information_words(self) -> str:
+        """What the mutual information means."""
+        return (
+            "0 if every token rates the experts alike; "
+            f"{np.log(self.trace.n_experts):.2f} if each is sure of one, and all are wanted alike."
+        )
 
     def domains(self, at: int) -> Drawn | None:
         """Fair shares of every expert in each kind of text; None if the trace names no kinds."""

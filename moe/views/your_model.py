@@ -22,7 +22,7 @@ KEPT = "opened_files"  # in the visitor's session, and only there
 @st.cache_resource(max_entries=8, show_spinner=False)
 def sample(name: str) -> YourModel:
     """Read a sample file once for all visitors."""
-    return YourModel(lab.read_sample(name)).ready()
+    return YourModel(lab.TITLES[name].load()).ready()
 
 
 def show() -> None:
@@ -34,7 +34,7 @@ def show() -> None:
         "a few experts do far more than others, and each has its favourite characters. Below "
         "stand two common beliefs, measured: one about topics, one about who stays busy.",
     )
-    name = st.selectbox("Look at", list(lab.SAMPLES), key="sample", **BOUND)
+    name = st.selectbox("Look at", list(lab.TITLES), key="sample", **BOUND)
     uploaded = st.file_uploader(
         f"Or open your own file ({lab.MAX_MB} MB at most)",
         key="own_model",
@@ -142,20 +142,28 @@ def _text(model: YourModel, at: int) -> None:
 
 
 def _layers(model: YourModel, at: int, name: str, own: bool) -> None:
-    title = "Load in every layer"
-    parts.show(charts.cells("layers", title, model.all_loads(), "experts, busiest first"), "layers")
-    left, right = st.columns(2)
-    with left:
-        figure = charts.over_layers("max_vio", "MaxVio: busiest above fair", model.max_vio(), False)
-        parts.show(figure, "max_vio")
-    with right:
-        parts.show(charts.over_layers("dead", "Experts without work", model.dead()), "dead")
-    information = model.information()
-    if information:
-        title = "What a token says about its expert (mutual information, nats)"
-        parts.show(charts.over_layers("information", title, information, False), "information")
+    if model.trace.n_layers > 1:
+        title = "Load in every layer"
+        loads = model.all_loads()
+        parts.show(charts.cells("layers", title, loads, "experts, busiest first"), "layers")
+        st.markdown(loads.words)
+        left, right = st.columns(2)
+        with left:
+            title = "MaxVio: the busiest above its fair share"
+            parts.show(charts.over_layers("max_vio", title, model.max_vio(), False), "max_vio")
+        with right:
+            parts.show(charts.over_layers("dead", "Experts without work", model.dead()), "dead")
     else:
+        st.markdown("This file holds one layer; of a file with more, all are compared here.")
+    information = model.information()
+    if not information:
         st.markdown("The file holds no ratings, so mutual information is not known.")
+        return
+    title = "How much a token decides who takes it (mutual information, in nats)"
+    parts.show(
+        charts.over_layers("information", title, information, False, parts.ink()), "information"
+    )
+    st.markdown(model.information_words())
 
 
 def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
@@ -176,7 +184,9 @@ def _vocabulary(model: YourModel, at: int, name: str, own: bool) -> None:
 
 def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
     title = "The next token goes to the same expert"
-    parts.show(charts.over_layers("repetition", title, model.repetition()), "repetition")
+    parts.show(
+        charts.over_layers("repetition", title, model.repetition(), ink=parts.ink()), "repetition"
+    )
     for line in model.repetition():
         st.markdown(line.words())
     rows = model.repetition_rows()
@@ -226,7 +236,7 @@ def _early_and_late(model: YourModel, at: int, name: str, own: bool) -> None:
         "Router saturation: of the experts that a token has in this trace, which share did it "
         "have in another trace of the same text, for example early in training?"
     )
-    other = lab.SAMPLES[name].earlier if not own else None
+    other = None if own else lab.earlier_of(name)
     uploaded = st.file_uploader(
         "The other trace of the same text (.npz or .parquet)", key="other_model",
         max_upload_size=lab.MAX_MB,
@@ -242,7 +252,7 @@ def _early_and_late(model: YourModel, at: int, name: str, own: bool) -> None:
         st.error(str(error))
         return
     title = "Experts already chosen before"
-    parts.show(charts.over_layers("saturation", title, [line]), "saturation")
+    parts.show(charts.over_layers("saturation", title, [line], ink=parts.ink()), "saturation")
     st.markdown(line.words())
 
 
