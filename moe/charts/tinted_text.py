@@ -24,7 +24,7 @@ STYLE = (
 .moe-text small { font-size: 11px; font-weight: 600; line-height: 1.3;
   font-variant-numeric: tabular-nums; }
 .moe-text .end { flex-basis: 100%; height: 0; }
-.moe-text .off { opacity: 1; border-bottom-style: dotted; }
+.moe-text .new { flex-basis: 100%; height: 6px; }
 """
     + "".join(
         f".moe-text .c{i} {{ background: {tint}38; border-bottom-color: {tint}; }}\n"
@@ -54,8 +54,10 @@ def tinted_text(tokens: Sequence[Token], what: str) -> str:
     what
         What is shown, for those who do not see it.
     """
-    pieces = []
+    pieces: list[str] = []
     for token in tokens:
+        if token.begins and pieces:
+            pieces.append('<span class="new"></span>')
         kind = f"c{token.expert % len(TINTS)}" if token.lit else "off"
         number = f"<small>{token.expert}</small>" if token.lit else "<small>&nbsp;</small>"
         pieces.append(

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
-from ..errors import CheckpointError
-from ..routers import make_router
-from ..traces import Trace, load_trace, read_logits_csv
+from ..traces import Trace
 from . import placement
 from .myths import MythCheck, check_myths
-from .samples import SAMPLES
 from .trace_report import LayerReport, TraceReport, analyse_trace, check_same_text
+from .your_file import shortened
 
-MAX_MB = 20  # of an uploaded file
-MAX_BYTES = 120 * 2**20  # of what it unpacks to
-MAX_CHOICES = 1_000_000  # layers times tokens times k that are analysed: some seconds
 MAX_MARKS = 4000  # of a picture; a browser paints no more smoothly
 MAX_COLUMNS = 100
 MAX_BARS = 512
 MAX_PAIRED = 48  # experts in the picture of pairs
 MIN_SEEN, LISTED = 10, 12  # of a token in the table of the vocabulary, and its rows
-TRACE_KINDS = (".npz", ".parquet", ".csv")
-CHECKPOINT_KINDS = (".zip", ".safetensors")
-
-
-TITLES = {sample.title: sample for sample in SAMPLES}
-EARLIER = {"balanced": "early"}  # samples of the same model and text
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +45,9 @@ class Line:
     def words(self, percent: bool = True) -> str:
         """Say its mean beside that of chance."""
         form = ".1%" if percent else ".2f"
+        mean = " on average" if len(self.layers) > 1 else ""
         chance = f", by chance {np.mean(self.chance_L):{form}}" if self.chance_L else ""
-        return f"{self.title}: {np.mean(self.value_L):{form}} on average{chance}."
+        return f"{self.title}: {np.mean(self.value_L):{form}}{mean}{chance}."
 
 
 @dataclass(frozen=True)
@@ -67,74 +56,6 @@ class Vocabulary:
 
     rows: list[dict[str, str]]
     words: str
-
-
-def is_checkpoint(name: str) -> bool:
-    """Say whether a file of that name would hold weights, not routing."""
-    return PurePath(name).suffix.lower() in CHECKPOINT_KINDS
-
-
-def read_trace(name: str, raw: bytes, k: int) -> Trace:
-    """Read an uploaded trace, or ratings as CSV, by the ending of its name.
-
-    Parameters
-    ----------
-    k
-        Experts per token, for ratings.
-
-    Raises
-    ------
-    CheckpointError
-        If it is too large, of another kind, or not what its name says.
-    """
-    ending = PurePath(name).suffix.lower()
-    if ending not in TRACE_KINDS:
-        raise CheckpointError(
-            f"file: got {name[-60:]!r}, allowed is a name that ends in {', '.join(TRACE_KINDS)}"
-        )
-    if ending == ".csv":
-        router = make_router("topk", k=k)
-        return read_logits_csv(raw, router, PurePath(name).stem[:80], MAX_BYTES)
-    return load_trace(raw, MAX_BYTES)
-
-
-def earlier_of(title: str) -> str | None:
-    """Title of the sample of the same model at an earlier step, if there is one."""
-    name = EARLIER.get(TITLES[title].name)
-    return next((title for title, sample in TITLES.items() if sample.name == name), None)
-
-
-def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
-    """Return the trace, of every sequence only the first part if it has more than `most` choices.
-
-    Raises
-    ------
-    CheckpointError
-        If it has no token, or too many choices for each.
-    """
-    per_token = trace.n_layers * trace.k
-    tokens = most // per_token
-    if not trace.n_tokens or not tokens:
-        raise CheckpointError(
-            f"file: got {trace.n_tokens} tokens with {per_token} choices each, allowed are one or "
-            f"more tokens with at most {most:,}"
-        )
-    if trace.n_tokens <= tokens:
-        return trace
-    length_S = np.diff([*trace.start_S, trace.n_tokens])
-    place_N = np.arange(trace.n_tokens) - np.repeat(trace.start_S, length_S)
-    kept_N = place_N * trace.n_tokens < np.repeat(length_S, length_S) * tokens
-    at_N = np.flatnonzero(kept_N)[:tokens]
-    return replace(
-        trace,
-        expert_LNK=trace.expert_LNK[:, at_N],
-        weight_LNK=trace.weight_LNK[:, at_N],
-        logits_LNE=None if trace.logits_LNE is None else trace.logits_LNE[:, at_N],
-        token_ids_N=trace.token_ids_N[at_N],
-        tokens=tuple(trace.tokens[n] for n in at_N.tolist()),
-        sequence_N=trace.sequence_N[at_N],
-        domain_N=None if trace.domain_N is None else trace.domain_N[at_N],
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,10 +156,14 @@ class YourModel:
         """How even a layer is, in a sentence."""
         load_E = self._load(at)
         idle = metrics.dead_experts(load_E)
+        nothing = (
+            f"{idle} of {load_E.size} experts {'gets' if idle == 1 else 'get'} nothing"
+            if idle
+            else f"each of the {load_E.size} experts gets some work"
+        )
         return (
             f"Expert {load_E.argmax()} is the busiest, with {1 + metrics.max_vio(load_E):.2f} "
-            f"times its fair share; {idle or 'none'} of {load_E.size} experts "
-            f"{'get' if idle > 1 else 'gets'} {'nothing' if idle else 'no work at all'}."
+            f"times its fair share; {nothing}."
         )
 
     def all_loads(self) -> Drawn:
@@ -329,12 +254,12 @@ class YourModel:
     def repetition(self) -> list[Line]:
         """How often the next token has the same expert, first choice and any, per layer."""
         first = self._line(
-            "same first choice", lambda one: one.repeat_first, lambda one: one.chance_repeat_first
+            "Same first choice", lambda one: one.repeat_first, lambda one: one.chance_repeat_first
         )
         if self.trace.k == 1:
             return [first]
         both = self._line(
-            "any choice in common", lambda one: one.repeat_any, lambda one: one.chance_repeat_any
+            "Any choice in common", lambda one: one.repeat_any, lambda one: one.chance_repeat_any
         )
         return [first, both]
 

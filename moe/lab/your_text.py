@@ -15,12 +15,25 @@ ALL = "everything"
 
 @dataclass(frozen=True)
 class Token:
-    """A token, its first expert, all of them in words, and whether it is lit up."""
+    """A token above the number of an expert.
+
+    Attributes
+    ----------
+    text, expert
+        The token, and the expert whose number and colour it gets.
+    told
+        All its experts in words.
+    lit
+        Whether it gets number and colour at all.
+    begins
+        Whether a document begins here.
+    """
 
     text: str
     expert: int
     told: str
     lit: bool = True
+    begins: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,7 @@ def text_page(trace: Trace, at: int, of: str, page: int, focus: int | None) -> T
     """
     check_int("page", page, 1, n_pages(trace, of))
     shown_n = positions(trace, of)[(page - 1) * PAGE : page * PAGE]
+    begins = set(trace.start_S.tolist())
     tokens = []
     for n in shown_n.tolist():
         experts = trace.expert_LNK[at, n].tolist()
@@ -76,7 +90,13 @@ def text_page(trace: Trace, at: int, of: str, page: int, focus: int | None) -> T
         )
         lit = experts[0] >= 0 if focus is None else focus in experts
         tokens.append(
-            Token(trace.tokens[n], experts[0] if focus is None else focus, told or "none", lit)
+            Token(
+                trace.tokens[n],
+                experts[0] if focus is None else focus,
+                told or "no expert",
+                lit,
+                n in begins,
+            )
         )
     lit_tokens = sum(token.lit for token in tokens)
     what = (

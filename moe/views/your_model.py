@@ -8,8 +8,7 @@ import streamlit as st
 
 from ..charts import your_model as charts
 from ..charts.tinted_text import tinted_text
-from ..lab import placement, snippets, your_text
-from ..lab import your_model as lab
+from ..lab import placement, samples, snippets, your_file, your_text
 from ..lab.export import your_model_json
 from ..lab.your_model import YourModel
 from . import parts
@@ -22,7 +21,7 @@ KEPT = "opened_files"  # in the visitor's session, and only there
 @st.cache_resource(max_entries=8, show_spinner=False)
 def sample(name: str) -> YourModel:
     """Read a sample file once for all visitors."""
-    return YourModel(lab.TITLES[name].load()).ready()
+    return YourModel(your_file.TITLES[name].load()).ready()
 
 
 def show() -> None:
@@ -30,23 +29,22 @@ def show() -> None:
     parts.heading(
         "How does your own model share its work?",
         "Open a file in which your model's router wrote down its choices, and see which experts "
-        "work, how much, and on what. At first you see a small model that was trained here.",
-        "a few experts do far more than others, and each has its favourite characters. Below "
-        "stand two common beliefs, measured: one about topics, one about who stays busy.",
+        "work, how much, and on what. At first you see a small model that was trained for this.",
+        "below each character the number of the expert that got it. In the sample, experts have "
+        "favourite characters rather than favourite topics. Two boxes hold common beliefs against "
+        "what was measured.",
     )
-    name = st.selectbox("Look at", list(lab.TITLES), key="sample", **BOUND)
+    name = st.selectbox("Look at", list(your_file.TITLES), key="sample", **BOUND)
     uploaded = st.file_uploader(
-        f"Or open your own file ({lab.MAX_MB} MB at most)",
-        key="own_model",
-        max_upload_size=lab.MAX_MB,
-        help="A trace (.npz or .parquet), ratings of a router (.csv: a row for each token, a "
-        "column for each expert), or a small checkpoint (.safetensors, or a folder as .zip).",
-    )
+        f"Or open your own file ({your_file.MAX_MB} MB at most)", key="own_model",
+        max_upload_size=your_file.MAX_MB,
+    )  # fmt: skip
     st.caption(
         "Nothing is kept: your file stays in this server's memory while you look at it, is shown "
-        "to nobody else, and is forgotten when you remove it or close the page."
+        "to nobody else, and is forgotten when you remove it or close the browser's tab."
     )
-    if uploaded and lab.is_checkpoint(uploaded.name):
+    _what_can_be_opened(name)
+    if uploaded and your_file.is_checkpoint(uploaded.name):
         show_checkpoint(uploaded.name, uploaded.getvalue())
         return
     if not uploaded:
@@ -54,6 +52,29 @@ def show() -> None:
     model = _opened(uploaded, "own") if uploaded else sample(name)
     if model:
         _show_trace(model, name, bool(uploaded))
+
+
+def _what_can_be_opened(name: str) -> None:
+    """Say which files may be opened, and give one of each as an example."""
+    with st.expander("Which files can I open?"):
+        st.markdown(
+            "- **A trace** (.npz or .parquet): the choices of every layer. `moe trace` writes one; "
+            "so can you, in the format that the documentation gives.\n"
+            "- **Ratings of a router** (.csv): a row for each token, and columns logit_0, logit_1 "
+            "and so on. The columns layer, token_id, token, sequence and domain may stand beside "
+            "them.\n"
+            "- **A small checkpoint** (.safetensors, or its folder as .zip): weights hold no text, "
+            "so you see sizes, and one layer at work on random inputs."
+        )
+        with st.container(horizontal=True):
+            st.download_button(
+                "This sample as a trace", your_file.TITLES[name].path.read_bytes, "sample.npz",
+                on_click="ignore", key="sample_npz",
+            )  # fmt: skip
+            st.download_button(
+                "Sample ratings as CSV", samples.CSV.read_bytes, "router-logits.csv", "text/csv",
+                on_click="ignore", key="sample_csv",
+            )  # fmt: skip
 
 
 def _opened(uploaded: Any, place: str) -> YourModel | None:
@@ -67,7 +88,7 @@ def _opened(uploaded: Any, place: str) -> YourModel | None:
         kept.pop(place, None)
         try:
             with st.spinner("Reading and measuring …", show_time=False):
-                model = YourModel(lab.read_trace(uploaded.name, uploaded.getvalue(), k))
+                model = YourModel(your_file.read_trace(uploaded.name, uploaded.getvalue(), k))
                 kept[place] = key, model.ready()
         except ValueError as error:
             st.error(str(error))
@@ -236,10 +257,10 @@ def _early_and_late(model: YourModel, at: int, name: str, own: bool) -> None:
         "Router saturation: of the experts that a token has in this trace, which share did it "
         "have in another trace of the same text, for example early in training?"
     )
-    other = None if own else lab.earlier_of(name)
+    other = None if own else your_file.earlier_of(name)
     uploaded = st.file_uploader(
         "The other trace of the same text (.npz or .parquet)", key="other_model",
-        max_upload_size=lab.MAX_MB,
+        max_upload_size=your_file.MAX_MB,
     )  # fmt: skip
     if not uploaded:
         _forget("other")
