@@ -9,7 +9,8 @@ from .npz import read_npz_trace, write_npz
 from .parquet import read_parquet_trace, write_parquet
 from .trace import Trace
 
-MAX_BYTES = 256 * 2**20  # of a trace's arrays; 16 layers of 64 experts: 60,000 tokens with logits
+MAX_BYTES = 128 * 2**20  # of a stranger's arrays; 16 layers of 64 experts: 25,000 tokens
+OWN_BYTES = 4 * 2**30  # of a file that its reader made
 ENDINGS = (".npz", ".parquet")
 
 

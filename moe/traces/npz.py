@@ -1,23 +1,21 @@
-"""Traces as .npz archives: plain arrays without pickle, read as if the file were hostile."""
+"""Traces as .npz archives of plain arrays, without pickle."""
 
 from __future__ import annotations
 
-import io
-import math
-import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from ..checkpoints.archives import Limits
+from ..checkpoints.npz import read_npz
 from ..errors import CheckpointError
 from .trace import MAX_TOKEN_TEXT, Trace, make_trace
 
 FORMAT = "moescope-trace-1"
 REQUIRED = ("format", "n_experts", "experts", "weights", "token_ids")
 OPTIONAL = ("model", "layers", "logits", "tokens", "sequences", "domain", "domains")
-MAX_HEADER = 4096
-Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
+MAX_RATIO = 100  # of unpacked to packed bytes; choices of a collapsed router shrink a lot
 
 
 def write_npz(trace: Trace, path: str | Path) -> None:
@@ -41,8 +39,8 @@ def write_npz(trace: Trace, path: str | Path) -> None:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
-def read_npz_trace(raw: bytes, max_bytes: int) -> Trace:
-    """Read a trace from the bytes of an .npz archive.
+def read_npz_trace(source: bytes | str | Path, max_bytes: int) -> Trace:
+    """Read a trace from an .npz archive.
 
     Raises
     ------
@@ -50,16 +48,17 @@ def read_npz_trace(raw: bytes, max_bytes: int) -> Trace:
         If it is no such archive, if it would unpack to more than `max_bytes`, or its arrays are
         not a trace.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            arrays = _read_arrays(archive, max_bytes)
-    except CheckpointError:
-        raise
-    except Exception as error:  # a broken archive can fail in a dozen ways
-        raise CheckpointError(
-            f"file: got an archive that cannot be read ({type(error).__name__}: {error}), "
-            "allowed is what numpy.savez writes"
-        ) from error
+    limits = Limits(max_bytes, max_bytes, len(REQUIRED + OPTIONAL), MAX_RATIO)
+    arrays = read_npz(source, limits)
+    for name in arrays:
+        if name not in REQUIRED + OPTIONAL:
+            allowed = ", ".join(REQUIRED + OPTIONAL)
+            raise CheckpointError(f"file: got array {name[:40]!r}, allowed are {allowed}")
+    for name in REQUIRED:
+        if name not in arrays:
+            raise CheckpointError(
+                f"file: got no array {name!r}, allowed is a trace: {', '.join(REQUIRED)}"
+            )
     return _trace(arrays)
 
 
@@ -96,63 +95,10 @@ def _scalar(name: str, array: np.ndarray, kinds: str) -> Any:
 
 
 def _texts(name: str, array: np.ndarray) -> list[str]:
-    if array.ndim != 1 or (array.dtype.kind != "U" and array.size):
+    text = array.dtype.kind == "U" and array.dtype.itemsize <= 4 * MAX_TOKEN_TEXT
+    if array.ndim != 1 or not text:
         raise CheckpointError(
-            f"{name}: got {array.dtype} of shape {array.shape}, allowed is a row of texts"
+            f"{name}: got {array.dtype} of shape {array.shape}, allowed is a row of short texts"
         )
     texts: list[str] = array.tolist()
     return texts
-
-
-def _read_arrays(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, np.ndarray]:
-    """All arrays; every header is checked before any memory is taken for an array."""
-    entries = {}
-    for entry in archive.infolist()[: len(REQUIRED + OPTIONAL) + 1]:
-        name = entry.filename.removesuffix(".npy")
-        if name not in REQUIRED + OPTIONAL or name in entries:
-            allowed = ", ".join(REQUIRED + OPTIONAL)
-            raise CheckpointError(f"file: got array {name[:40]!r}, allowed are {allowed}, once")
-        entries[name] = entry
-    for name in REQUIRED:
-        if name not in entries:
-            raise CheckpointError(
-                f"file: got no array {name!r}, allowed is a trace: {', '.join(REQUIRED)}"
-            )
-    left = max_bytes
-    for name, entry in entries.items():
-        with archive.open(entry) as stream:
-            shape, _, dtype = _header(name, stream)
-        left -= math.prod(shape) * dtype.itemsize
-        if left < 0:
-            raise CheckpointError(
-                f"{name}: got {dtype} of shape {shape}, allowed are {max_bytes} bytes in all"
-            )
-    arrays = {}
-    for name, entry in entries.items():
-        with archive.open(entry) as stream:
-            arrays[name] = _array(name, stream)
-    return arrays
-
-
-def _header(name: str, stream: IO[bytes]) -> Header:
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise CheckpointError(f"{name}: got .npy version {version}, allowed are 1.0 and 2.0")
-    read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-    shape, column_major, dtype = read(stream, max_header_size=MAX_HEADER)
-    if dtype.kind not in "fiuU" or (dtype.kind == "U" and dtype.itemsize > 4 * MAX_TOKEN_TEXT):
-        raise CheckpointError(f"{name}: got dtype {dtype}, allowed are numbers and short text")
-    if min(shape, default=0) < 0:
-        raise CheckpointError(f"{name}: got shape {shape}, allowed are sizes from 0")
-    return shape, column_major, dtype
-
-
-def _array(name: str, stream: IO[bytes]) -> np.ndarray:
-    shape, column_major, dtype = _header(name, stream)
-    size = math.prod(shape) * dtype.itemsize
-    data = stream.read(size)
-    if len(data) != size or stream.read(1):
-        raise CheckpointError(f"{name}: got {len(data)} bytes, allowed is what its shape says")
-    if size == 0:
-        return np.zeros(shape, dtype)
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if column_major else "C")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from .npz import FORMAT
-from .trace import Trace, make_trace
+from .trace import MAX_TOKEN_TEXT, Trace, make_trace
 
 COLUMNS = {
     "format": "text", "model": "text", "n_experts": "whole", "layer": "whole",
@@ -81,9 +81,13 @@ def read_parquet_trace(raw: bytes, max_bytes: int) -> Trace:
 def _read_columns(raw: bytes, max_bytes: int) -> dict[str, Any]:
     """Columns by name, read batch by batch so that a lying size ends early."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(io.BytesIO(raw))
+    # Texts stay dictionaries until their lengths are known: a long one may fill a million rows.
+    names = pq.read_schema(io.BytesIO(raw)).names
+    texts = [name for name in names if COLUMNS.get(name) == "text"]
+    file = pq.ParquetFile(io.BytesIO(raw), read_dictionary=texts)
     schema = file.schema_arrow
     for name in schema.names:
         if name not in COLUMNS or schema.names.count(name) > 1:
@@ -94,11 +98,22 @@ def _read_columns(raw: bytes, max_bytes: int) -> dict[str, Any]:
     for name in REQUIRED:
         if name not in schema.names:
             raise CheckpointError(f"file: got no column {name!r}, allowed is {', '.join(REQUIRED)}")
+    chunks = [
+        file.metadata.row_group(group).column(column)
+        for group in range(file.metadata.num_row_groups)
+        for column in range(file.metadata.num_columns)
+    ]
+    if 4 * sum(chunk.num_values for chunk in chunks) > max_bytes:
+        raise CheckpointError(f"file: got more than {max_bytes} bytes, allowed are fewer")
     batches, left = [], max_bytes
     for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
         left -= batch.nbytes
         if left < 0:
             raise CheckpointError(f"file: got more than {max_bytes} bytes, allowed are fewer")
+        for name in texts:
+            longest = pc.max(pc.binary_length(batch[name].dictionary)).as_py() or 0
+            if longest > 4 * MAX_TOKEN_TEXT:
+                raise CheckpointError(f"{name}: got {longest} bytes of text, allowed are fewer")
         batches.append(batch)
     if not batches:
         raise CheckpointError("file: got no rows, allowed is one per layer and token")
@@ -107,13 +122,16 @@ def _read_columns(raw: bytes, max_bytes: int) -> dict[str, Any]:
     for name in table.column_names:
         if table[name].null_count:
             raise CheckpointError(f"{name}: got missing values, allowed is one in every row")
-    return {name: table[name].combine_chunks() for name in table.column_names}
+    plain = {name: table[name].cast(pa.string()) for name in texts}
+    return {name: plain.get(name, table[name]).combine_chunks() for name in schema.names}
 
 
 def _check_type(name: str, kind: Any) -> None:
     import pyarrow.types as types
 
     wanted = COLUMNS[name]
+    if types.is_dictionary(kind):
+        kind = kind.value_type
     is_list = types.is_list(kind) or types.is_large_list(kind)
     value = kind.value_type if is_list else kind
     right = {

@@ -199,22 +199,22 @@ def test_the_least_that_a_file_must_have_is_enough() -> None:
         (b"PAR1" + b"x" * 100 + b"PAR1", "cannot be read"),
         (archive(experts=None), "no array 'experts'"),
         (archive(extra=np.zeros(1)), "got array 'extra'"),
-        (archive(**{"../x": np.zeros(1)}), "got array '../x'"),
+        (archive(**{"../x": np.zeros(1)}), "'../x.npy'"),
         (archive(format=np.array("other-9")), "format: got 'other-9'"),
         (archive(n_experts=np.array(2.5)), "n_experts: got float64"),
         (archive(n_experts=np.array([6, 6])), "n_experts: got int64 of shape"),
         (archive(experts=np.array([[["a"]]])), "experts: got <U1"),
         (archive(tokens=np.arange(12)), "tokens: got int64"),
-        (archive(tokens=np.array(["x" * 500] * 12)), "tokens: got dtype"),
+        (archive(tokens=np.array(["x" * 500] * 12)), "tokens: got <U500"),
         (archive(layers=np.zeros((2, 2), int)), "layers: got int64"),
-        (archive(model=np.array({"a": 1}, dtype=object)), "model: got dtype object"),
-        (archive(weights=header("(1000000000000,)")), "weights: got float32 of shape"),
-        (archive(weights=header("(-1, 5)")), "weights: got shape"),
-        (archive(weights=header("(2, 12, 2)")), "weights: got 0 bytes"),
-        (archive(weights=header("(1, 1)") + b"12345"), "weights: got 4 bytes"),
+        (archive(model=np.array({"a": 1}, dtype=object)), "'model': got pickled objects"),
+        (archive(weights=header("(1000000000000,)")), "'weights': got .* bytes, which do not fit"),
+        (archive(weights=header("(-1, 5)")), "'weights': got a header"),
+        (archive(weights=header("(2, 12, 2)")), "'weights': got .* bytes, which do not fit"),
+        (archive(weights=header("(1, 1)") + b"12345"), "'weights': got .* bytes, which do not fit"),
         (archive(weights=header("(0, 99999999999999)")), "weights: got float32 of shape"),
-        (archive(weights=b"\x93NUMPY\x07\x00"), "weights: got .npy version"),
-        (archive(weights=b"no"), "cannot be read"),
+        (archive(weights=b"\x93NUMPY\x07\x00"), "'weights': got something"),
+        (archive(weights=b"no"), "'weights': got something"),
     ],
 )
 def test_a_hostile_file_is_refused(raw: bytes, words: str) -> None:
@@ -225,7 +225,7 @@ def test_a_hostile_file_is_refused(raw: bytes, words: str) -> None:
 def test_large_files_and_bombs_are_refused_before_they_unpack(tmp_path: Path) -> None:
     bomb = archive(weights=np.zeros(3_000_000, np.float32))
     assert len(bomb) < 50_000
-    with pytest.raises(CheckpointError, match="allowed are 1000000 bytes in all"):
+    with pytest.raises(CheckpointError, match=r"unpack to .*, allowed are 1000000"):
         load_trace(bomb, max_bytes=1_000_000)
     with pytest.raises(CheckpointError, match="allowed are 100"):
         load_trace(bomb, max_bytes=100)
@@ -269,16 +269,21 @@ def test_the_least_table_is_enough() -> None:
         ({"experts": [[0, 1], None, [3, 0], []]}, "experts: got missing"),
         ({"experts": [[0, None], [2], [3, 0], []]}, "experts: got|cannot be read"),
         ({"logits": [[1.0], [2.0], [1.0], [0.0]]}, "logits: got other lengths"),
-        ({"domain": ["a", 1, "a", 1]}, "."),
+        ({"token": ["x" * 2000] * 4}, "token: got 2000 bytes of text"),
     ],
 )
 def test_a_hostile_table_is_refused(change: dict, words: str) -> None:
-    try:
-        raw = table(**change)
-    except (TypeError, ValueError, OSError) as error:  # pyarrow refuses to write mixed types
-        pytest.fail(str(error)) if words != "." else None
-        return
     with pytest.raises(CheckpointError, match=words):
+        load_trace(table(**change))
+
+
+def test_a_table_that_unpacks_to_too_much_is_refused() -> None:
+    long = {"experts": [[0] * 9_000_000, [2], [3, 0], []]}
+    raw = table(**long)
+    assert len(raw) < 100_000
+    with pytest.raises(CheckpointError, match="more than 10000000 bytes"):
+        load_trace(raw, max_bytes=10_000_000)
+    with pytest.raises(CheckpointError, match=r"lists of up to 9000000"):
         load_trace(raw)
 
 
@@ -290,4 +295,4 @@ def test_a_changed_byte_gives_a_trace_or_a_clear_error(place: int, value: int, k
     try:
         assert isinstance(load_trace(bytes(raw), max_bytes=10**7), Trace)
     except CheckpointError as error:
-        assert "allowed" in str(error)
+        assert "got" in str(error)
