@@ -1,4 +1,4 @@
-"""Files that the page on your own model opens: which, how large, and how much of them it looks at."""
+"""Files that the page on your own model opens: which, how large, how much is looked at."""
 
 from __future__ import annotations
 

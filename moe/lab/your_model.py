@@ -58,6 +58,20 @@ class Vocabulary:
     words: str
 
 
+def load_words(load_E: np.ndarray) -> str:
+    """How even a layer is, in a sentence."""
+    idle = metrics.dead_experts(load_E)
+    nothing = (
+        f"{idle} of {load_E.size} experts {'gets' if idle == 1 else 'get'} nothing"
+        if idle
+        else f"each of the {load_E.size} experts gets some work"
+    )
+    return (
+        f"Expert {load_E.argmax()} is the busiest, with {1 + metrics.max_vio(load_E):.2f} "
+        f"times its fair share; {nothing}."
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class YourModel:
     """A trace and what the page asks of it; layers are counted among those recorded, from 0.
@@ -154,17 +168,7 @@ class YourModel:
 
     def load_words(self, at: int) -> str:
         """How even a layer is, in a sentence."""
-        load_E = self._load(at)
-        idle = metrics.dead_experts(load_E)
-        nothing = (
-            f"{idle} of {load_E.size} experts {'gets' if idle == 1 else 'get'} nothing"
-            if idle
-            else f"each of the {load_E.size} experts gets some work"
-        )
-        return (
-            f"Expert {load_E.argmax()} is the busiest, with {1 + metrics.max_vio(load_E):.2f} "
-            f"times its fair share; {nothing}."
-        )
+        return load_words(self._load(at))
 
     def all_loads(self) -> Drawn:
         """Fair shares in every layer, the busiest expert first: numbers mean nothing across."""

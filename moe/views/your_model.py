@@ -45,7 +45,7 @@ def show() -> None:
     )
     _what_can_be_opened(name)
     if uploaded and your_file.is_checkpoint(uploaded.name):
-        show_checkpoint(uploaded.name, uploaded.getvalue())
+        show_checkpoint(uploaded.getvalue())
         return
     if not uploaded:
         _forget("own")
