@@ -100,10 +100,12 @@ class TextTask:
         texts = []
         for label in range(len(self.corpus.domains)):
             own = self._segments[1][self._segments[1][:, 2] == label]
+            length = own[:, 1] - own[:, 0]
+            own = own[length >= min(size, length.max())]  # a domain's last stretch may be short
             chosen = np.unique(np.linspace(0, len(own) - 1, n_per_domain).round().astype(int))
             for low, high, _ in own[chosen]:
                 texts.append((label, self.corpus.data[low : min(low + size, high)].tobytes()))
-        return [(label, text) for label, text in texts if text]
+        return texts
 
     def batch(
         self, rng: np.random.Generator, size: int

@@ -74,8 +74,10 @@ def stretches(trace: Trace, length: int = STRETCH) -> np.ndarray:
     """
     check_int("length", length, 1)
     label_N = np.zeros(trace.n_tokens, np.int64) if trace.domain_N is None else trace.domain_N
+    if not trace.n_tokens:
+        return label_N
     same = (np.diff(trace.sequence_N) == 0) & (np.diff(label_N) == 0)
-    start = np.flatnonzero(np.concatenate([[True], ~same]))[: trace.n_tokens]
+    start = np.flatnonzero(np.concatenate([[True], ~same]))
     stretch_N = np.zeros(trace.n_tokens, np.int64)
     used = 0
     for low, high in zip(start, [*start[1:], trace.n_tokens], strict=True):
