@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,14 @@ from .. import metrics
 from ..checkpoints.archives import Limits, open_archive
 from ..checkpoints.load import read_layer
 from ..checkpoints.plan import moe_layers
+from ..errors import CheckpointError
 from ..layer import MoELayer
 from .your_file import MAX_BYTES, MAX_MB
 from .your_model import MAX_BARS, Drawn, load_words
 
 LIMITS = Limits(packed_bytes=MAX_MB * 2**20, unpacked_bytes=MAX_BYTES, entries=200)
 N_INPUTS = 2048
+LAYER = re.compile(r"(?:^|\.)layers\.(\d{1,5})\.")
 LISTED = 50  # tensors of a file without a configuration
 NOT_TEXT = (
     "These inputs are random numbers, not text: they show that the layer runs and how its gate "
@@ -54,9 +57,20 @@ def look_into(raw: bytes) -> Contents:
     """
     with open_archive(raw, LIMITS) as checkpoint:
         if checkpoint.config:
-            layers = moe_layers(checkpoint.config)
+            every = moe_layers(checkpoint.config)
             kind = str(checkpoint.config["model_type"])
-            return Contents(kind, layers, [], f"A checkpoint of the kind {kind}.")
+            found = {int(n) for name in checkpoint.names for n in LAYER.findall(name)}
+            layers = tuple(layer for layer in every if layer in found)
+            if not layers:
+                raise CheckpointError(
+                    f"archive: got tensors of none of the {len(every)} MoE layers that config.json "
+                    "names, allowed is one or more"
+                )
+            words = (
+                f"A checkpoint of the kind {kind}, with {len(layers)} of the model's {len(every)} "
+                "MoE layers."
+            )
+            return Contents(kind, layers, [], words)
         sizes = {name: math.prod(checkpoint.shape(name)) for name in checkpoint.names}
         largest = sorted(sizes, key=lambda name: -sizes[name])[:LISTED]
         rows = [
