@@ -159,7 +159,7 @@ def analyse_trace(
         another shape.
     """
     if against is not None:
-        _check_same_text(trace, against)
+        check_same_text(trace, against)
     if device_LE is not None and device_LE.shape != (trace.n_layers, trace.n_experts):
         raise ValueError(
             f"device_LE: got shape {device_LE.shape}, allowed is "
@@ -313,7 +313,8 @@ def _router_information(routing: Routing) -> float | None:
     return metrics.mutual_information(weight_NE)
 
 
-def _check_same_text(trace: Trace, against: Trace) -> None:
+def check_same_text(trace: Trace, against: Trace) -> None:
+    """Raise a ValueError unless both traces are of the same tokens, layers, k and experts."""
     for name, mine, other in (
         ("shape", trace.expert_LNK.shape, against.expert_LNK.shape),
         ("layers", trace.layers, against.layers),
