@@ -51,11 +51,12 @@ bench: .venv/.core ## measure speed on this machine (options: make bench ARGS="-
 		$(PIP) install --quiet -e '.[bench]' || echo "They could not be installed; the run leaves them out"; }
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-parity: .venv/.core ## compare layers of published checkpoints with the live reference library
+parity: .venv/.test ## compare with the live reference library: layers, gradients, router outputs
 	@$(BIN)/python -c 'from importlib.util import find_spec as f; import sys; sys.exit(not (f("torch") and f("transformers")))' || { \
 		echo "Installing the reference library: PyTorch and transformers (once)"; \
 		$(PIP) install --quiet -e '.[parity]'; }
 	@$(BIN)/python -m tests.parity $(ARGS)
+	@$(BIN)/python -m pytest -q -m parity
 
 docs: .venv/.docs ## build the documentation into site/
 	@echo "Building the documentation into site/"
