@@ -98,6 +98,14 @@ def test_texts_are_files_or_folders(tmp_path: Path) -> None:
             read_documents([tmp_path / wrong])
 
 
+def test_without_the_reference_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from moe.lab import record_hf
+
+    monkeypatch.setattr(record_hf.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"torch and transformers is missing; .*moescope\[hf\]"):
+        record_hf.record_hf("any", [Document("a", b"text")])
+
+
 # The samples ------------------------------------------------------------------------------------
 
 

@@ -154,6 +154,28 @@ def test_routers_of_other_forms_are_recognised(family: str) -> None:
     assert not any(part._forward_hooks for part in model.modules())
 
 
+def test_router_outputs_are_told_apart_in_any_order() -> None:
+    import itertools
+
+    import torch
+
+    from moe.lab.record_hf import router_output
+
+    logits = torch.randn(5, 4)
+    weights, experts = torch.softmax(logits, 1).topk(2, sorted=False)
+    for parts in itertools.permutations((logits, weights, experts)):
+        said = router_output(parts)
+        assert said is not None
+        assert (said.logits_NE == logits.numpy()).all()
+        assert (said.expert_NK == logits.topk(2)[1].numpy()).all()
+        assert (np.diff(said.weight_NK, axis=1) <= 0).all()
+    for other in (
+        logits, (logits,), (logits, weights), (logits, logits), (weights, experts),
+        (logits, weights, experts + 3), (logits[:4], weights, experts), (logits[None], weights),
+    ):  # fmt: skip
+        assert router_output(other) is None
+
+
 def test_logits_are_those_of_output_router_logits() -> None:
     import torch
 
