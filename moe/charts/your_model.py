@@ -199,10 +199,10 @@ def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink:
     layers = [
         value.mark_bar(color=LINE_COLOURS[0], cornerRadiusEnd=2),
         value.mark_text(align="left", dx=7, fontSize=12, color=ink).encode(text="label:N"),
-        base.mark_tick(color=LINE_COLOURS[1], thickness=3, height=24).encode(
-            x=alt.X("chance:Q", scale=scale, axis=None)
-        ),
     ]
+    if lines[0].chance_L:
+        tick = base.mark_tick(color=LINE_COLOURS[1], thickness=3, height=24)
+        layers.append(tick.encode(x=alt.X("chance:Q", scale=scale, axis=None)))
     by_chance = " (line: by chance)" if lines[0].chance_L else ""
     return Figure(
         f"{title}{by_chance}",
