@@ -43,6 +43,9 @@ class TopK(Router):
         The gate has a learned bias (gpt-oss).
     scale
         Factor on all weights.
+    weigh_input
+        The weight multiplies the expert's input and not its result (Llama 4, whose weights are
+        sigmoids that are not renormalised).
 
     Examples
     --------
@@ -71,6 +74,7 @@ class TopK(Router):
     softmax_order: str = "before"
     bias: bool = False
     scale: float = 1.0
+    weigh_input: bool = False
 
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
@@ -87,6 +91,11 @@ class TopK(Router):
     def has_gate_bias(self) -> bool:
         """Whether the gate has a learned bias."""
         return self.bias
+
+    @property
+    def weighs_input(self) -> bool:
+        """Whether experts get w x; see `Router.weighs_input`."""
+        return self.weigh_input
 
     def choose(
         self,
