@@ -9,7 +9,7 @@ import numpy as np
 
 from . import kernels
 from .errors import FLOATS, check_array, check_choice, check_int
-from .experts import ACTIVATIONS, dense_name, expert_flops, init_experts
+from .experts import check_activation, dense_name, expert_flops, init_experts
 
 Arrays = dict[str, np.ndarray]
 
@@ -86,7 +86,7 @@ class DenseFFN:
         check_int("d_model", d_model, 1)
         check_int("d_hidden", d_hidden, 1)
         check_int("seed", seed, 0)
-        check_choice("activation", activation, ACTIVATIONS)
+        check_activation(activation)
         check_choice("dtype", np.dtype(dtype).name, FLOATS)
         made = init_experts(np.random.default_rng(seed), 1, d_model, d_hidden, activation, dtype)
         return cls(activation, {dense_name(name): array[0] for name, array in made.items()})

@@ -7,15 +7,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import kernels
-from .errors import check_choice
+from .errors import check_array
+from .kernels.activation_text import CODES, GATED, parse
 
-ACTIVATIONS = ("swiglu", "gelu", "relu")
-GATED = frozenset({"swiglu"})
+ACTIVATIONS = tuple(CODES)
+
+
+def check_activation(activation: str) -> str:
+    """Return the text if it names an activation (with options, if it takes any)."""
+    parse(activation)
+    return activation
 
 
 def n_matrices(activation: str) -> int:
-    """Matrices of one expert: 3 (gate, up, down) for SwiGLU, else 2 (up, down)."""
-    return 3 if check_choice("activation", activation, ACTIVATIONS) in GATED else 2
+    """Matrices of one expert: 3 (gate, up, down) for gated ones, else 2 (up, down)."""
+    return 3 if parse(activation).name in GATED else 2
 
 
 def expert_flops(d_model: int, d_expert: int, activation: str) -> int:
@@ -25,7 +31,12 @@ def expert_flops(d_model: int, d_expert: int, activation: str) -> int:
 
 def up_name(activation: str) -> str:
     """Parameter name of the first product: gate and up share one array in gated experts."""
-    return "w_gate_up_ED2F" if activation in GATED else "w_up_EDF"
+    return "w_gate_up_ED2F" if parse(activation).name in GATED else "w_up_EDF"
+
+
+def up_bias_name(activation: str) -> str:
+    """Parameter name of the first product's biases, where experts have them."""
+    return "b_gate_up_E2F" if parse(activation).name in GATED else "b_up_EF"
 
 
 def dense_name(name: str) -> str:
@@ -55,6 +66,13 @@ def row_plan(expert_start_E1: np.ndarray) -> kernels.Plan:
     return kernels.Plan(slots, slots, expert_start_E1, slots, np.arange(slots.size + 1))
 
 
+def _bias(params: Mapping[str, np.ndarray], name: str, shape: tuple[int, int]) -> np.ndarray | None:
+    """The array, whose shape kernels rely on; None if experts have no such biases."""
+    if name not in params:
+        return None
+    return check_array(name, params[name], shape, finite=False)
+
+
 def experts_forward(
     params: Mapping[str, np.ndarray],
     activation: str,
@@ -64,7 +82,13 @@ def experts_forward(
 ) -> tuple[np.ndarray, np.ndarray | None, int]:
     """Results (S, D) and first products (S, H, if kept) of all slots, and rows executed."""
     up_EDH, down_EFD = params[up_name(activation)], params["w_down_EFD"]
-    y_SD, h_SH, rows = kernels.experts_forward(rows_ND, plan, up_EDH, down_EFD, activation, keep)
+    b_up_EH = _bias(params, up_bias_name(activation), (len(up_EDH), up_EDH.shape[2]))
+    b_down_ED = _bias(params, "b_down_ED", (len(down_EFD), down_EFD.shape[2]))
+    y_SD, h_SH, rows = kernels.experts_forward(
+        rows_ND, plan, up_EDH, down_EFD, activation, keep, b_up_EH
+    )
+    if b_down_ED is not None:
+        y_SD += np.repeat(b_down_ED, np.diff(plan.expert_start_E1), axis=0)
     return y_SD, h_SH, rows
 
 
@@ -79,7 +103,20 @@ def experts_backward(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Gradients at each slot's row (S, D), at its weight (S,), and at the parameters, by name."""
     up_EDH, down_EFD = params[up_name(activation)], params["w_down_EFD"]
+    b_up_EH, b_down_ED = params.get(up_bias_name(activation)), params.get("b_down_ED")
+    db_up_EH = None if b_up_EH is None else np.zeros_like(b_up_EH)
     dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
-        dy_ND, rows_ND, h_SH, weight_S, plan, up_EDH, down_EFD, activation
+        dy_ND, rows_ND, h_SH, weight_S, plan, up_EDH, down_EFD, activation, db_up_EH
     )
-    return dx_SD, dweight_S, {up_name(activation): dup_EDH, "w_down_EFD": ddown_EFD}
+    grads = {up_name(activation): dup_EDH, "w_down_EFD": ddown_EFD}
+    if db_up_EH is not None:
+        grads[up_bias_name(activation)] = db_up_EH
+    if b_down_ED is not None:
+        db_down_ED = grads["b_down_ED"] = np.zeros_like(b_down_ED)
+        starts = plan.expert_start_E1
+        for e in np.flatnonzero(np.diff(starts)):
+            slots = slice(starts[e], starts[e + 1])
+            dy_TD = dy_ND[plan.token_S[slots]]
+            dweight_S[slots] += (dy_TD * b_down_ED[e]).sum(axis=1)
+            db_down_ED[e] = (weight_S[slots, None] * dy_TD).sum(axis=0)
+    return dx_SD, dweight_S, grads

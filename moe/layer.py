@@ -13,7 +13,7 @@ from .capacity import NO_LIMIT, Capacity
 from .dense import dense_backward, dense_forward
 from .errors import FLOATS, check_array, check_choice, check_float, check_int
 from .experts import (
-    ACTIVATIONS,
+    check_activation,
     dense_name,
     expert_flops,
     experts_backward,
@@ -78,7 +78,8 @@ class MoELayer:
         `gate_DE` (and the router's other projections), `w_gate_up_ED2F` (SwiGLU: gate half
         first) or `w_up_EDF`, `w_down_EFD`, optional `gate_bias_E`; shared experts, side by side
         as one network, under `shared_...`. Optional, as some published models have them:
-        `shared_gate_D1`, the shared result times sigmoid(x @ shared_gate_D1) (Qwen2-MoE).
+        `shared_gate_D1`, the shared result times sigmoid(x @ shared_gate_D1) (Qwen2-MoE);
+        `b_gate_up_E2F` or `b_up_EF`, and `b_down_ED`, biases of the experts (gpt-oss).
     buffers
         Named arrays without gradient, such as `select_bias_E`.
     check_finite
@@ -120,7 +121,8 @@ class MoELayer:
         n_shared
             Shared experts of width F, applied to every token.
         activation
-            'swiglu', 'gelu' or 'relu'.
+            'swiglu', 'gelu', 'relu' or 'clamped_swiglu' (gpt-oss), the last with options if
+            need be: 'clamped_swiglu(alpha=1.702,limit=7.0)'.
         seed, dtype
             Same seed, same bits; 'float32' or 'float64'.
         capacity
@@ -139,7 +141,7 @@ class MoELayer:
         check_int("n_shared", n_shared, 0)
         check_int("seed", seed, 0)
         check_float("gate_scale", gate_scale, 0.0)
-        check_choice("activation", activation, ACTIVATIONS)
+        check_activation(activation)
         check_choice("dtype", np.dtype(dtype).name, FLOATS)
         if isinstance(router, str):
             probe = make_router(router)
@@ -245,9 +247,9 @@ class MoELayer:
         routing, x_gate_ND, perturb_ND = self._route(x_ND, token_ids, rng, previous_NE)
         flops = len(x_ND) * self.router.project_flops(self.d_model, self.n_experts)
         if routing.dispatch_NS is None or routing.combine_NS is None:
-            rows_ND, plan = x_ND, self._plan(routing)
+            plan = run = self._plan(routing)
+            rows_ND = x_ND
             weight_S = out_weight_S = routing.weight_A[plan.assignment_S]
-            run = plan
             if self.router.weighs_input:
                 rows_ND, run = (
                     weight_S[:, None] * x_ND[plan.token_S],
@@ -401,10 +403,7 @@ class MoELayer:
         dx_ND, dup_DH, ddown_FD, dweight_N = dense_backward(
             dy_ND, ctx.x_ND, ctx.shared_h_NH, up_DH, down_FD, self.activation, weight_N
         )
-        grads = {
-            _shared_name(up_name(self.activation)): dup_DH,
-            _shared_name("w_down_EFD"): ddown_FD,
-        }
+        grads = {_shared_name(up_name(self.activation)): dup_DH, "shared_w_down_FD": ddown_FD}
         if weight_N is not None:
             dlogits_N1 = (dweight_N * weight_N * (1 - weight_N))[:, None]
             grads["shared_gate_D1"] = kernels.matmul_tn(ctx.x_ND, dlogits_N1)
