@@ -13,7 +13,7 @@ from .balance import Balancer, balancer_kinds, make_balancer, make_balancer_for_
 from .capacity import DROP_POLICIES, NO_LIMIT, Capacity
 from .data import TASKS, Task, make_task
 from .errors import check_choice, check_float, check_int
-from .experts import ACTIVATIONS
+from .experts import check_activation
 from .layer import LayerContext, MoELayer
 from .optim import Adam
 from .routers import ROUTERS, Router, make_router
@@ -71,7 +71,7 @@ class TrainSettings:
         check_choice("task", self.task, TASKS)
         check_choice("router", self.router, ROUTERS)
         balancer_kinds(self.balance)
-        check_choice("activation", self.activation, ACTIVATIONS)
+        check_activation(self.activation)
         check_choice("drop", self.drop, DROP_POLICIES)
         check_int("n_experts", self.n_experts, 1, 1024)
         check_int("k", self.k, 1, self.n_experts, f"n_experts is {self.n_experts}")

@@ -1,7 +1,7 @@
 """What an expert does between its two matrix products: SwiGLU, GELU, ReLU, and derivatives.
 
-`h_SH` holds the first product: for the gated SwiGLU, H = 2F, gate half first, then up half;
-otherwise H = F. The result `a_SF` feeds the second product.
+`h_SH` holds the first product: for gated ones (SwiGLU, clamped or not) H = 2F, gate half first,
+then up half; otherwise H = F. The result `a_SF` feeds the second product.
 """
 
 from __future__ import annotations
@@ -10,19 +10,25 @@ import math
 
 import numpy as np
 
+from .activation_text import parse
 from .backend import njit
 from .exponential import exp
 from .scores import dot, sigmoid_oracle
-
-CODES = {"swiglu": 0, "gelu": 1, "relu": 2}
-GATED = frozenset({"swiglu"})
-
 
 _erf_oracle = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def activate_oracle(h_SH: np.ndarray, activation: str) -> np.ndarray:
-    """Apply the activation: silu(gate) * up, x * Phi(x) (exact erf), or max(x, 0)."""
+    """Apply the activation: silu(gate) * up, x * Phi(x) (exact erf), or max(x, 0).
+
+    Clamped (gpt-oss): gate * sigmoid(alpha * gate) * (up + 1), once the gate is at most `limit`
+    and up within +-`limit`.
+    """
+    name, _, alpha, limit = parse(activation)
+    if name == "clamped_swiglu":
+        gate_SF, up_SF = np.split(h_SH, 2, axis=1)
+        gate_SF, up_SF = np.minimum(gate_SF, limit), np.clip(up_SF, -limit, limit)
+        return np.asarray(gate_SF * sigmoid_oracle(alpha * gate_SF) * (up_SF + 1))
     if activation == "swiglu":
         gate_SF, up_SF = np.split(h_SH, 2, axis=1)
         return np.asarray(gate_SF * sigmoid_oracle(gate_SF) * up_SF)
@@ -32,7 +38,16 @@ def activate_oracle(h_SH: np.ndarray, activation: str) -> np.ndarray:
 
 
 def activate_backward_oracle(h_SH: np.ndarray, da_SF: np.ndarray, activation: str) -> np.ndarray:
-    """Gradient at `h_SH` given the gradient at the activation's result."""
+    """Gradient at `h_SH` given the gradient at the activation's result; zero where clamped."""
+    name, _, alpha, limit = parse(activation)
+    if name == "clamped_swiglu":
+        gate_SF, up_SF = np.split(h_SH, 2, axis=1)
+        passes_SF, passes_up_SF = gate_SF <= limit, np.abs(up_SF) <= limit
+        gate_SF, up_SF = np.minimum(gate_SF, limit), np.clip(up_SF, -limit, limit)
+        s_SF = sigmoid_oracle(alpha * gate_SF)
+        dgate_SF = da_SF * (up_SF + 1) * s_SF * (1 + alpha * gate_SF * (1 - s_SF))
+        dup_SF = da_SF * gate_SF * s_SF
+        return np.concatenate([dgate_SF * passes_SF, dup_SF * passes_up_SF], axis=1)
     if activation == "swiglu":
         gate_SF, up_SF = np.split(h_SH, 2, axis=1)
         s_SF = sigmoid_oracle(gate_SF)
@@ -45,12 +60,39 @@ def activate_backward_oracle(h_SH: np.ndarray, da_SF: np.ndarray, activation: st
     return np.asarray(da_SF * (h_SH > 0))
 
 
-def _activate(h, at, row, second, rows, n, code, a, a_row):
+# On their own: numba warns where one function takes the inlined exponential twice.
+def _clamped(gate, up, alpha, limit, out):
+    """Fill `out` with the clamped SwiGLU of two halves of a row."""
+    one = gate.dtype.type(1)
+    for f in range(out.size):
+        g = min(gate[f], limit)
+        out[f] = g * (max(min(up[f], limit), -limit) + one) / (one + exp(-alpha * g))
+
+
+def _clamped_backward(gate, up, alpha, limit, weight, da, dgate, dup, a):
+    """Fill the gradients of two halves of a row, and the result `a`, given that `da` of it."""
+    one = gate.dtype.type(1)
+    for f in range(a.size):
+        g, more = min(gate[f], limit), max(min(up[f], limit), -limit) + one
+        sigma = one / (one + exp(-alpha * g))
+        glu, wda = g * sigma, weight * da[f]
+        a[f] = glu * more
+        slope = wda * more * (sigma + alpha * glu * (one - sigma))
+        dgate[f] = slope if gate[f] <= limit else gate[f] * 0
+        dup[f] = wda * glu if abs(up[f]) <= limit else up[f] * 0
+
+
+clamped = njit(_clamped, fuse=True)
+clamped_backward = njit(_clamped_backward, fuse=True)
+
+
+def _activate(h, at, row, second, rows, n, form, a, a_row):
     """Fill (rows, n) of flat `a` from a block of flat `h`; see the oracle.
 
     The block starts at h[at], its rows lie `row` apart, a gated one's up half `second` further.
     """
-    one = h.dtype.type(1)
+    one, code = h.dtype.type(1), int(form[0])
+    alpha, limit = h.dtype.type(form[1]), h.dtype.type(form[2])
     for i in range(rows):
         out = a[i * a_row : i * a_row + n]
         x = h[at + i * row : at + i * row + n]
@@ -61,6 +103,9 @@ def _activate(h, at, row, second, rows, n, code, a, a_row):
         elif code == 1:
             for f in range(n):
                 out[f] = 0.5 * x[f] * (1 + math.erf(x[f] * math.sqrt(0.5)))
+        elif code == 3:
+            up = h[at + i * row + second : at + i * row + second + n]
+            clamped(x, up, alpha, limit, out)
         else:
             for f in range(n):
                 out[f] = max(x[f], x[f] * 0)
@@ -69,13 +114,14 @@ def _activate(h, at, row, second, rows, n, code, a, a_row):
 activate = njit(_activate, fuse=True)
 
 
-def _activate_backward(h, at, row, second, rows, n, code, da, da_row, weight_S, dh, wa, wa_at,
+def _activate_backward(h, at, row, second, rows, n, form, da, da_row, weight_S, dh, wa, wa_at,
                       wa_row, dweight_S):  # fmt: skip
     """Gradients of a block of `h`, given those `da` of its unweighted result.
 
     Fills the same block of `dh`, and the weighted result `wa`; adds da . a to `dweight_S`.
     """
-    one = h.dtype.type(1)
+    one, code = h.dtype.type(1), int(form[0])
+    alpha, limit = h.dtype.type(form[1]), h.dtype.type(form[2])
     for i in range(rows):
         weight = weight_S[i]
         x, dx = h[at + i * row : at + i * row + n], dh[at + i * row : at + i * row + n]
@@ -97,6 +143,10 @@ def _activate_backward(h, at, row, second, rows, n, code, da, da_row, weight_S, 
                 pdf = math.exp(-0.5 * x[f] * x[f]) * math.sqrt(0.5 / math.pi)
                 a[f] = x[f] * cdf
                 dx[f] = weight * da_i[f] * (cdf + x[f] * pdf)
+        elif code == 3:
+            low = at + i * row + second
+            up, dup = h[low : low + n], dh[low : low + n]
+            clamped_backward(x, up, alpha, limit, weight, da_i, dx, dup, a)
         else:
             for f in range(n):
                 a[f] = max(x[f], x[f] * 0)

@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .activations import (
-    CODES,
-    activate,
-    activate_backward,
-    activate_backward_oracle,
-    activate_oracle,
-)
+from .activation_text import parse
+from .activations import activate, activate_backward, activate_backward_oracle, activate_oracle
 from .backend import choose, njit
 from .blocks import STRETCH, multiply, scratch
 from .dispatch import Plan
@@ -37,6 +32,7 @@ def experts_forward_oracle(
     w_down_EFD: np.ndarray,
     activation: str,
     keep: bool = True,
+    b_up_EH: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, int]:
     """Run each chosen expert on its tokens.
 
@@ -49,9 +45,11 @@ def experts_forward_oracle(
     w_up_EDH, w_down_EFD
         Weights of the two products; H = 2F for gated activations, else F.
     activation
-        'swiglu', 'gelu' or 'relu'.
+        'swiglu', 'gelu', 'relu' or 'clamped_swiglu', which takes options (`activation_text`).
     keep
         Return the first products, which backward needs, rather than None.
+    b_up_EH
+        Biases of the first product.
 
     Returns
     -------
@@ -66,14 +64,26 @@ def experts_forward_oracle(
         if slots.start == slots.stop:
             continue
         h_SH[slots] = x_ND[plan.token_S[slots]] @ w_up_EDH[e]
+        if b_up_EH is not None:
+            h_SH[slots] += b_up_EH[e]
         y_SD[slots] = activate_oracle(h_SH[slots], activation) @ w_down_EFD[e]
         rows += int(slots.stop - slots.start)
     return y_SD, h_SH if keep else None, rows
 
 
 @njit
+def _add_bias(bias, bias_at, h, at, row, rows, n):
+    """Add n biases to each row of a block of flat `h`; none if there are no biases at all."""
+    if bias.size == 0:
+        return
+    for i in range(rows):
+        for j in range(n):
+            h[at + i * row + j] += bias[bias_at + j]
+
+
+@njit
 def _forward_tiles(
-    queue, n_items, x, token_S, item_I3, up, down, code, h, keep, y, rows_I, shape
+    queue, n_items, x, token_S, item_I3, up, bias, down, form, h, keep, y, rows_I, shape
 ):  # fmt: skip
     """Items (expert, first slot, end slot): block by block of hidden columns, both products."""
     n_model, n_first, n_hidden = shape
@@ -102,7 +112,10 @@ def _forward_tiles(
                     x, row_at, 1, up, up_at + half * n_hidden, n_first, 1, out,
                     at + half * second, h_row, (rows, n, n_model), False, then, memory,
                 )  # fmt: skip
-            activate(out, at, h_row, second, rows, n, code, a, block)
+                _add_bias(
+                    bias, e * n_first + half * n_hidden + f, out, at + half * second, h_row, rows, n
+                )
+            activate(out, at, h_row, second, rows, n, form, a, block)
             multiply(
                 a, a_at, 1, down, down_at, n_model, 1, y, low * n_model, n_model,
                 (rows, n_model, n), f > 0, (up, up_at + block, n_first), memory,
@@ -112,7 +125,7 @@ def _forward_tiles(
 
 
 @njit
-def _few_first(queue, n_items, x, token_S, item_I3, up, h, parts, shape):
+def _few_first(queue, n_items, x, token_S, item_I3, up, bias, h, parts, shape):
     """Items (expert, slots) x column blocks of the first product: few rows, all cores."""
     n_model, n_first, _ = shape
     memory = scratch(x)
@@ -122,18 +135,19 @@ def _few_first(queue, n_items, x, token_S, item_I3, up, h, parts, shape):
     while item < n_items:
         e, low, high = item_I3[item // parts]
         left = item % parts * width
+        n = max(0, min(width, n_first - left))
         for i in range(high - low):
             row_at[i] = token_S[low + i] * n_model
         multiply(
             x, row_at, 1, up, e * n_model * n_first + left, n_first, 1, h, low * n_first + left,
-            n_first, (high - low, max(0, min(width, n_first - left)), n_model), False,
-            (up, 0, 0), memory,
+            n_first, (high - low, n, n_model), False, (up, 0, 0), memory,
         )  # fmt: skip
+        _add_bias(bias, e * n_first + left, h, low * n_first + left, n_first, high - low, n)
         item = take_item(queue)
 
 
 @njit
-def _few_second(queue, n_items, h, item_I3, down, code, y_PSD, rows_I, shape):
+def _few_second(queue, n_items, h, item_I3, down, form, y_PSD, rows_I, shape):
     """Items (expert, slots) x parts of the depth of the second product, each with its own sums.
 
     Parts of the columns would read the weights in short runs, which is slower.
@@ -149,7 +163,7 @@ def _few_second(queue, n_items, h, item_I3, down, code, y_PSD, rows_I, shape):
         part = item % parts
         left, rows = part * width, high - low
         n = max(0, min(width, n_hidden - left))
-        activate(h, low * n_first + left, n_first, n_hidden, rows, n, code, a, width)
+        activate(h, low * n_first + left, n_first, n_hidden, rows, n, form, a, width)
         multiply(
             a, a_at, 1, down, (e * n_hidden + left) * n_model, n_model, 1, y_PSD[part].reshape(-1),
             low * n_model, n_model, (rows, n_model, n), False, (down, 0, 0), memory,
@@ -190,6 +204,7 @@ def _experts_forward_fast(
     w_down_EFD: np.ndarray,
     activation: str,
     keep: bool = True,
+    b_up_EH: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, int]:
     n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
     n_first = w_up_EDH.shape[2]
@@ -200,18 +215,19 @@ def _experts_forward_fast(
     rows_I = np.zeros(len(item_I3), np.int64)
     x, h, y = x_ND.reshape(-1), h_SH.reshape(-1), y_SD.reshape(-1)
     up, down = w_up_EDH.reshape(-1), w_down_EFD.reshape(-1)
-    shape, code = (n_model, n_first, n_hidden), CODES[activation]
+    bias = np.empty(0, x_ND.dtype) if b_up_EH is None else b_up_EH.reshape(-1)
+    shape, form = (n_model, n_first, n_hidden), parse(activation).form
     work_ns = PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     if n_slots <= FEW_SLOTS:
         n_items = PARTS * len(item_I3)
-        run_items(_few_first, n_items, work_ns, x, plan.token_S, item_I3, up, h, PARTS, shape)
+        run_items(_few_first, n_items, work_ns, x, plan.token_S, item_I3, up, bias, h, PARTS, shape)
         y_PSD = empty((PARTS, n_slots, n_model), x_ND.dtype)
-        run_items(_few_second, n_items, work_ns, h, item_I3, down, code, y_PSD, rows_I, shape)
+        run_items(_few_second, n_items, work_ns, h, item_I3, down, form, y_PSD, rows_I, shape)
         y_PSD.sum(axis=0, out=y_SD)
     else:
         run_items(
-            _forward_tiles, len(item_I3), work_ns, x, plan.token_S, item_I3, up, down, code, h,
-            keep, y, rows_I, shape,
+            _forward_tiles, len(item_I3), work_ns, x, plan.token_S, item_I3, up, bias, down,
+            form, h, keep, y, rows_I, shape,
         )  # fmt: skip
     return y_SD, h_SH if keep else None, int(rows_I.sum())
 
@@ -228,11 +244,13 @@ def experts_backward_oracle(
     w_up_EDH: np.ndarray,
     w_down_EFD: np.ndarray,
     activation: str,
+    db_up_EH: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """Gradients of the weighted sum of expert results.
 
     The gradient of an assignment's weight is dy . f(x) = (dy W_down^T) . a, so the experts'
-    results need not be kept: the product on the left is needed for dh anyway.
+    results need not be kept: the product on the left is needed for dh anyway. Gradients of the
+    first products' biases are added to `db_up_EH`, if that is given.
 
     Returns
     -------
@@ -255,6 +273,8 @@ def experts_backward_oracle(
         dw_down_EFD[e] = (weight_T1 * a_TF).T @ dy_TD
         dh_TH = activate_backward_oracle(h_SH[slots], weight_T1 * da_TF, activation)
         dw_up_EDH[e] = x_TD.T @ dh_TH
+        if db_up_EH is not None:
+            db_up_EH[e] += dh_TH.sum(axis=0)
         dx_SD[slots] = dh_TH @ w_up_EDH[e].T
         rows += int(slots.stop - slots.start)
     return dx_SD, dweight_S, dw_up_EDH, dw_down_EFD, rows
@@ -273,7 +293,7 @@ def _gather(x, token_S, low, high, n_model, left, width, out, out_row):
 @njit
 def _backward_items(
     queue, n_items, item_I4, tiles_E, done_E, x, dy, h, weight_S, token_S, expert_start_E1, up,
-    down, code, dx, dweight_S, dh, wa, dup, ddown, shape,
+    down, form, dx, dweight_S, dh, wa, dup, ddown, shape,
 ):  # fmt: skip
     """Items (expert, kind, from, to), in two kinds.
 
@@ -303,7 +323,7 @@ def _backward_items(
                     (end - start, n, n_model), False, (up, up_at, n_first), memory,
                 )  # fmt: skip
                 activate_backward(
-                    h, start * n_first + f, n_first, n_hidden, end - start, n, code, da, block,
+                    h, start * n_first + f, n_first, n_hidden, end - start, n, form, da, block,
                     weight_S[start:end], dh, wa, start * n_hidden + f, n_hidden,
                     dweight_S[start:end],
                 )  # fmt: skip
@@ -391,6 +411,7 @@ def _experts_backward_fast(
     w_up_EDH: np.ndarray,
     w_down_EFD: np.ndarray,
     activation: str,
+    db_up_EH: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
     shape = (n_model, w_up_EDH.shape[2], n_hidden)
@@ -404,9 +425,13 @@ def _experts_backward_fast(
     run_items(
         _backward_items, len(item_I4), work_ns, item_I4, tiles_E, np.zeros_like(tiles_E),
         x_ND.reshape(-1), dy_ND.reshape(-1), h_SH.reshape(-1), weight_S, plan.token_S,
-        plan.expert_start_E1, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), CODES[activation],
+        plan.expert_start_E1, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), parse(activation).form,
         dx_SD.reshape(-1), dweight_S, dh, wa, dup_EDH.reshape(-1), ddown_EFD.reshape(-1), shape,
     )  # fmt: skip
+    if db_up_EH is not None:
+        dh_SH, starts = dh.reshape(h_SH.shape), plan.expert_start_E1
+        for e in np.flatnonzero(tiles_E):
+            db_up_EH[e] += dh_SH[starts[e] : starts[e + 1]].sum(axis=0)
     return dx_SD, dweight_S, dup_EDH, ddown_EFD, n_slots
 
 

@@ -16,6 +16,7 @@ FILES = (
     "switch",
     "gshard",
     "st_moe",
+    "sparsemixer",
     "base_layers",
     "sinkhorn",
     "expert_choice",

@@ -45,6 +45,9 @@ class TopK(Router):
         Factor on all weights.
     norm_min
         Least sum that `renormalize` divides by (ERNIE 4.5).
+    weigh_input
+        The weight multiplies the expert's input and not its result (Llama 4, whose weights are
+        sigmoids that are not renormalised).
 
     Examples
     --------
@@ -74,6 +77,7 @@ class TopK(Router):
     bias: bool = False
     scale: float = 1.0
     norm_min: float = 0.0
+    weigh_input: bool = False
 
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
@@ -91,6 +95,11 @@ class TopK(Router):
     def has_gate_bias(self) -> bool:
         """Whether the gate has a learned bias."""
         return self.bias
+
+    @property
+    def weighs_input(self) -> bool:
+        """Whether experts get w x; see `Router.weighs_input`."""
+        return self.weigh_input
 
     def choose(
         self,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import moe.kernels
 from moe import kernels
 from moe.kernels import (
-    activations,
+    activation_text,
     dispatch,
     experts,
     products,
@@ -25,7 +25,7 @@ from moe.kernels import (
 
 sizes = st.integers(0, 70)
 dtypes = st.sampled_from(["float32", "float64"])
-activation_names = st.sampled_from(sorted(activations.CODES))
+activation_names = st.sampled_from(sorted(activation_text.CODES))
 
 
 def tolerance(dtype: str) -> float:
@@ -179,12 +179,14 @@ def test_dispatch_experts_combine(
     for mine, other in zip(plan, truth, strict=True):
         assert np.array_equal(mine, other)
 
-    h = 2 * f if activation in activations.GATED else f
+    h = 2 * f if activation in activation_text.GATED else f
     x_ND, up_EDH = normal(seed, n, d, dtype=dtype), normal(seed + 1, e, d, h, dtype=dtype)
     down_EFD, dy_ND = normal(seed + 2, e, f, d, dtype=dtype), normal(seed + 3, n, d, dtype=dtype)
     weight_S = normal(seed + 4, plan.token_S.size, dtype=dtype)
-    mine = kernels.experts_forward(x_ND, plan, up_EDH, down_EFD, activation)
-    other = experts.experts_forward_oracle(x_ND, plan, up_EDH, down_EFD, activation)
+    b_up_EH = normal(seed + 5, e, h, dtype=dtype) if seed % 2 else None
+    inputs = (x_ND, plan, up_EDH, down_EFD, activation, True, b_up_EH)
+    mine = kernels.experts_forward(*inputs)
+    other = experts.experts_forward_oracle(*inputs)
     close(mine[0], other[0], dtype)
     close(mine[1], other[1], dtype)
     assert mine[2] == other[2] == kept_A.sum()
@@ -203,6 +205,10 @@ def test_dispatch_experts_combine(
             assert got == want
         else:
             close(got, want, dtype)
+    sums = [np.zeros((e, h), dtype) for _ in range(2)]
+    kernels.experts_backward(*arguments, sums[0])
+    experts.experts_backward_oracle(*arguments, sums[1])
+    close(*sums, dtype)
 
 
 @given(

@@ -1,0 +1,53 @@
+"""Activations by name, and the options that some take: 'clamped_swiglu(alpha=1.702,limit=7.0)'."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..errors import check_choice, check_float
+
+CODES = {"swiglu": 0, "gelu": 1, "relu": 2, "clamped_swiglu": 3}
+GATED = frozenset({"swiglu", "clamped_swiglu"})
+OPTIONS = {"clamped_swiglu": {"alpha": 1.702, "limit": 7.0}}  # gpt-oss
+
+
+class Activation(NamedTuple):
+    """A parsed text; `alpha` and `limit` are 0 where they mean nothing."""
+
+    name: str
+    code: int
+    alpha: float
+    limit: float
+
+    @property
+    def form(self) -> tuple[float, float, float]:
+        """What kernels get: numbers of one type, code first."""
+        return float(self.code), self.alpha, self.limit
+
+
+@lru_cache(maxsize=64)
+def parse(activation: str) -> Activation:
+    """Read a name, or a name with options in parentheses.
+
+    Raises
+    ------
+    ValueError
+        If the name, an option or its value is not allowed.
+    """
+    name, given = activation, ""
+    match = re.fullmatch(r"(\w+)\((.*)\)", activation)
+    if match and match[1] in OPTIONS:
+        name, given = match[1], match[2]
+    check_choice("activation", name, CODES)
+    options = dict(OPTIONS.get(name, {}))
+    for part in filter(None, (text.strip() for text in given.split(","))):
+        option, _, value = (text.strip() for text in part.partition("="))
+        check_choice(f"option of activation {name}", option, options)
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"{option}: got {value!r}, allowed is a number > 0.0") from None
+        options[option] = check_float(option, number, 0.0, open_low=True)
+    return Activation(name, CODES[name], options.get("alpha", 0.0), options.get("limit", 0.0))
