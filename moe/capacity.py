@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from . import kernels
 from .errors import check_choice, check_float, check_int
 from .routers import ROUTERS, Router
 from .routing import Routing
@@ -143,7 +144,10 @@ class Capacity:
             queue_A = queue_A // (routing.n_experts // self._n_queues(routing.n_experts))
         kept_A = _places(queue_A, *self._priority(routing, rng)) < limit
         if self.drop == "reroute" and router is not None:
-            expert_A, kept_A = _reroute(routing, kept_A, limit)
+            assert routing.logits_NE is not None
+            expert_A, kept_A = kernels.reroute(
+                routing.token_A, routing.rank_A, routing.expert_A, kept_A, routing.logits_NE, limit
+            )
             sent = replace(routing, expert_A=expert_A, asked_A=routing.expert_A)
             routing = replace(sent, weight_A=router.weigh(sent))
         elif self.drop == "sequence":
@@ -207,33 +211,3 @@ def _places(queue_A: np.ndarray, *keys: np.ndarray) -> np.ndarray:
     place_A = np.empty(order_A.size, np.int64)
     place_A[order_A] = np.arange(order_A.size) - np.searchsorted(sorted_A, sorted_A)
     return place_A
-
-
-def _reroute(routing: Routing, kept_A: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Experts and kept assignments after the rounds of 'reroute', both (A,)."""
-    assert routing.logits_NE is not None
-    n_experts, expert_A, kept_A = routing.n_experts, routing.expert_A.copy(), kept_A.copy()
-    load_E = np.bincount(expert_A[kept_A], minlength=n_experts)
-    waiting = np.flatnonzero(~kept_A)
-    waiting = waiting[np.lexsort((routing.rank_A[waiting], routing.token_A[waiting]))]
-    token_T = np.unique(routing.token_A[waiting])
-    asked_NE = np.zeros((routing.n_tokens, n_experts), bool)
-    asked_NE[routing.token_A, expert_A] = True
-    asked_TE = asked_NE[token_T]
-    # Best first, the lower expert among equals; what the token asked for already comes last.
-    next_TE = np.lexsort((-routing.logits_NE[token_T], asked_TE), axis=1)
-    n_free_T, tried_T = n_experts - asked_TE.sum(axis=1), np.zeros(token_T.size, np.int64)
-    while waiting.size and load_E.min() < limit:  # at most one round per expert
-        row_W = np.searchsorted(token_T, routing.token_A[waiting])
-        # Several lost choices of one token try different experts, the better choice the better.
-        try_W = tried_T[row_W] + np.arange(row_W.size) - np.searchsorted(row_W, row_W)
-        left_W = try_W < n_free_T[row_W]
-        waiting, row_W, try_W = waiting[left_W], row_W[left_W], try_W[left_W]
-        tried_T += np.bincount(row_W, minlength=token_T.size)
-        want_W = next_TE[row_W, try_W]
-        got_W = load_E[want_W] + _places(want_W) < limit
-        expert_A[waiting[got_W]] = want_W[got_W]
-        kept_A[waiting[got_W]] = True
-        load_E += np.bincount(want_W[got_W], minlength=n_experts)
-        waiting = waiting[~got_W]
-    return expert_A, kept_A

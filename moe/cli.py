@@ -81,7 +81,7 @@ def prepare_kernels() -> None:
 
     if not first_run():
         return
-    err.print("First run on this machine: compiling the numba kernels, about ten seconds, once.")
+    err.print("First run here: compiling the numba kernels, about fifteen seconds, once.")
     for step in warm():
         if step.compiled:
             err.print(f"  {step.describe()}")
@@ -90,15 +90,21 @@ def prepare_kernels() -> None:
 
 
 @cli.command()
-def warm(json_output: Json = False) -> None:
-    """Compile the kernels ahead, so that nothing waits for it later.
+def warm(
+    float64: Annotated[
+        bool,
+        typer.Option("--float64", help="Those of float64 layers too: about eight seconds more."),
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Compile the kernels ahead, about fifteen seconds, so that nothing waits for it later.
 
     Example: moe warm
     """
     from .lab.warm import unsaved
     from .lab.warm import warm as warm_parts
 
-    for step in warm_parts():
+    for step in warm_parts(float64):
         if json_output:
             print(json.dumps(asdict(step)), flush=True)
         else:

@@ -38,13 +38,15 @@ def dense_backward(
     up_DH: np.ndarray,
     down_FD: np.ndarray,
     activation: str,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients at x and at both weights of one network."""
-    dx_ND, _, dup_1DH, ddown_1FD, _ = kernels.experts_backward(
-        dy_ND, x_ND, h_NH, np.ones(len(x_ND), x_ND.dtype), _all_tokens_plan(len(x_ND)),
-        up_DH[None], down_FD[None], activation,
+    weight_N: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients at x, at both weights of one network, and at what its results are weighed with."""
+    weight_N = np.ones(len(x_ND), x_ND.dtype) if weight_N is None else weight_N
+    dx_ND, dweight_N, dup_1DH, ddown_1FD, _ = kernels.experts_backward(
+        dy_ND, x_ND, h_NH, weight_N, _all_tokens_plan(len(x_ND)), up_DH[None], down_FD[None],
+        activation,
     )  # fmt: skip
-    return dx_ND, dup_1DH[0], ddown_1FD[0]
+    return dx_ND, dup_1DH[0], ddown_1FD[0], dweight_N
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class DenseFFN:
         """Return the gradient at x and at every parameter."""
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         assert ctx.h_NH is not None
-        dx_ND, dup_DH, ddown_FD = dense_backward(
+        dx_ND, dup_DH, ddown_FD, _ = dense_backward(
             dy_ND.astype(self.dtype, copy=False), ctx.x_ND, ctx.h_NH, *self._weights(),
             self.activation,
         )  # fmt: skip

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from . import kernels
 from .errors import check_choice
 
 ACTIVATIONS = ("swiglu", "gelu", "relu")
@@ -44,3 +47,39 @@ def init_experts(
     up_EDH = rng.standard_normal((n_experts, d_model, width)) / np.sqrt(d_model)
     down_EFD = rng.standard_normal((n_experts, d_expert, d_model)) / np.sqrt(d_expert)
     return {up_name(activation): up_EDH.astype(dtype), "w_down_EFD": down_EFD.astype(dtype)}
+
+
+def row_plan(expert_start_E1: np.ndarray) -> kernels.Plan:
+    """Slots that take row s in slot s, and no token's; expert e owns start[e]..start[e + 1]."""
+    slots = np.arange(expert_start_E1[-1])
+    return kernels.Plan(slots, slots, expert_start_E1, slots, np.arange(slots.size + 1))
+
+
+def experts_forward(
+    params: Mapping[str, np.ndarray],
+    activation: str,
+    rows_ND: np.ndarray,
+    plan: kernels.Plan,
+    keep: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """Results (S, D) and first products (S, H, if kept) of all slots, and rows executed."""
+    up_EDH, down_EFD = params[up_name(activation)], params["w_down_EFD"]
+    y_SD, h_SH, rows = kernels.experts_forward(rows_ND, plan, up_EDH, down_EFD, activation, keep)
+    return y_SD, h_SH, rows
+
+
+def experts_backward(
+    params: Mapping[str, np.ndarray],
+    activation: str,
+    dy_ND: np.ndarray,
+    rows_ND: np.ndarray,
+    h_SH: np.ndarray | None,
+    weight_S: np.ndarray,
+    plan: kernels.Plan,
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Gradients at each slot's row (S, D), at its weight (S,), and at the parameters, by name."""
+    up_EDH, down_EFD = params[up_name(activation)], params["w_down_EFD"]
+    dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
+        dy_ND, rows_ND, h_SH, weight_S, plan, up_EDH, down_EFD, activation
+    )
+    return dx_SD, dweight_S, {up_name(activation): dup_EDH, "w_down_EFD": ddown_EFD}

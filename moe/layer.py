@@ -12,7 +12,16 @@ from . import kernels
 from .capacity import NO_LIMIT, Capacity
 from .dense import dense_backward, dense_forward
 from .errors import FLOATS, check_array, check_choice, check_float, check_int
-from .experts import ACTIVATIONS, dense_name, expert_flops, init_experts, up_name
+from .experts import (
+    ACTIVATIONS,
+    dense_name,
+    expert_flops,
+    experts_backward,
+    experts_forward,
+    init_experts,
+    row_plan,
+    up_name,
+)
 from .routers import Router, make_router
 from .routing import Routing
 from .specials import init_specials, specials_backward, specials_forward
@@ -34,7 +43,9 @@ class LayerContext:
     y_SD
         Result of each kept assignment before weighting, sorted by expert (`plan`).
     rows_ND
-        What `plan` takes rows from: x, or Soft MoE's slots.
+        What experts take rows from: x; or Soft MoE's slots, or x times the weight, a row a slot.
+    shared_weight_N
+        What the shared experts' gate weighs their result with, if they have one.
     """
 
     routing: Routing
@@ -49,6 +60,7 @@ class LayerContext:
     h_SH: np.ndarray | None
     y_SD: np.ndarray
     shared_h_NH: np.ndarray | None
+    shared_weight_N: np.ndarray | None
 
 
 @dataclass
@@ -65,7 +77,8 @@ class MoELayer:
     params
         `gate_DE` (and the router's other projections), `w_gate_up_ED2F` (SwiGLU: gate half
         first) or `w_up_EDF`, `w_down_EFD`, optional `gate_bias_E`; shared experts, side by side
-        as one network, under `shared_...`.
+        as one network, under `shared_...`. Optional, as some published models have them:
+        `shared_gate_D1`, the shared result times sigmoid(x @ shared_gate_D1) (Qwen2-MoE).
     buffers
         Named arrays without gradient, such as `select_bias_E`.
     check_finite
@@ -233,21 +246,23 @@ class MoELayer:
         """`forward`; without `keep` the context lacks what only backward needs."""
         x_ND = self._check_x(x_ND)
         routing, x_gate_ND, perturb_ND = self._route(x_ND, token_ids, rng, previous_NE)
-        up_EDH, down_EFD = self._weights(self.params)
         flops = len(x_ND) * self.router.project_flops(self.d_model, self.n_experts)
         if routing.dispatch_NS is None or routing.combine_NS is None:
             rows_ND, plan = x_ND, self._plan(routing)
-            y_SD, h_SH, rows = kernels.experts_forward(
-                x_ND, plan, up_EDH, down_EFD, self.activation, keep
-            )
-            weight_S = routing.weight_A[plan.assignment_S]
-            y_ND = kernels.combine(y_SD, weight_S, plan)
+            weight_S = out_weight_S = routing.weight_A[plan.assignment_S]
+            run = plan
+            if self.router.weighs_input:
+                rows_ND, run = (
+                    weight_S[:, None] * x_ND[plan.token_S],
+                    row_plan(plan.expert_start_E1),
+                )
+                out_weight_S = np.ones_like(weight_S)
+            y_SD, h_SH, rows = experts_forward(self.params, self.activation, rows_ND, run, keep)
+            y_ND = kernels.combine(y_SD, out_weight_S, plan)
         else:
             rows_ND = kernels.matmul_tn(routing.dispatch_NS, x_ND)
-            plan = _slot_plan(len(rows_ND), self.n_experts)
-            y_SD, h_SH, rows = kernels.experts_forward(
-                rows_ND, plan, up_EDH, down_EFD, self.activation, keep
-            )
+            plan = row_plan(np.arange(self.n_experts + 1) * (len(rows_ND) // self.n_experts))
+            y_SD, h_SH, rows = experts_forward(self.params, self.activation, rows_ND, plan, keep)
             weight_S = np.ones(len(rows_ND), self.dtype)
             y_ND = kernels.matmul(routing.combine_NS, y_SD)
             flops += 4 * routing.combine_NS.size * self.d_model
@@ -258,17 +273,22 @@ class MoELayer:
             )
             y_ND += special_ND
             flops += special_flops
-        shared_h_NH = None
+        shared_h_NH = shared_weight_N = None
         if self._has_shared:
             up_DH, down_FD = self._shared_weights(self.params)
             shared_ND, shared_h_NH, rows_shared = dense_forward(
                 x_ND, up_DH, down_FD, self.activation, keep
             )
+            if "shared_gate_D1" in self.params:
+                logits_N1 = kernels.matmul(x_ND, self.params["shared_gate_D1"])
+                shared_weight_N = np.asarray(kernels.sigmoid(logits_N1)).reshape(-1)
+                shared_ND = shared_weight_N[:, None] * shared_ND
+                flops += 2 * x_ND.size
             y_ND += shared_ND
             flops += rows_shared * expert_flops(self.d_model, len(down_FD), self.activation)
         context = LayerContext(
             routing, plan, rows, flops, x_ND, x_gate_ND, perturb_ND, rows_ND, weight_S, h_SH,
-            y_SD, shared_h_NH,
+            y_SD, shared_h_NH, shared_weight_N,
         )  # fmt: skip
         return y_ND, context
 
@@ -301,17 +321,22 @@ class MoELayer:
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         dy_ND = dy_ND.astype(self.dtype, copy=False)
         routing = ctx.routing
-        dy_SD = (
-            dy_ND if routing.combine_NS is None else kernels.matmul_tn(routing.combine_NS, dy_ND)
+        rows, run, weight_S = dy_ND, ctx.plan, ctx.weight_S
+        if routing.combine_NS is not None:
+            rows = kernels.matmul_tn(routing.combine_NS, dy_ND)
+        elif self.router.weighs_input:
+            rows, run = dy_ND[ctx.plan.token_S], row_plan(ctx.plan.expert_start_E1)
+            weight_S = np.ones_like(weight_S)
+        dx_SD, dweight_S, grads = experts_backward(
+            self.params, self.activation, rows, ctx.rows_ND, ctx.h_SH, weight_S, run
         )
-        dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
-            dy_SD, ctx.rows_ND, ctx.h_SH, ctx.weight_S, ctx.plan, *self._weights(self.params),
-            self.activation,
-        )  # fmt: skip
-        grads: Arrays = {up_name(self.activation): dup_EDH, "w_down_EFD": ddown_EFD}
         dweight_A = np.zeros(routing.n_assignments, self.dtype)
         if routing.dispatch_NS is None:
-            dx_ND = kernels.combine(dx_SD, np.ones_like(dweight_S), ctx.plan)
+            in_weight_S = np.ones_like(dweight_S)
+            if self.router.weighs_input:
+                in_weight_S = ctx.weight_S
+                dweight_S = (dx_SD * ctx.x_ND[ctx.plan.token_S]).sum(axis=1)
+            dx_ND = kernels.combine(dx_SD, in_weight_S, ctx.plan)
             dweight_A[ctx.plan.assignment_S] = dweight_S
             if self.router.specials:
                 dspecial_ND, special_grads = specials_backward(
@@ -319,7 +344,8 @@ class MoELayer:
                 )
                 dx_ND += dspecial_ND
                 grads |= special_grads
-            dweight_A += (extra or {}).get("weight_A", 0)
+            if extra and "weight_A" in extra:
+                dweight_A += extra["weight_A"]
             drouted_NE = self.router.backward(routing, dweight_A)
         else:
             dx_ND = kernels.matmul(routing.dispatch_NS, dx_SD)
@@ -329,10 +355,9 @@ class MoELayer:
                 dcombine_NS=kernels.matmul_nt(dy_ND, ctx.y_SD),
             )
         if self._has_shared:
-            dshared_ND, dup_DH, ddown_FD = self._shared_backward(dy_ND, ctx)
+            dshared_ND, shared_grads = self._shared_backward(dy_ND, ctx)
             dx_ND += dshared_ND
-            grads[_shared_name(up_name(self.activation))] = dup_DH
-            grads[_shared_name("w_down_EFD")] = ddown_FD
+            grads |= shared_grads
         dmade = self.router.backward_made(routing, drouted_NE)
         if dlogits_NE is not None:
             dmade["logits_NE"] = dmade["logits_NE"] + dlogits_NE
@@ -369,18 +394,25 @@ class MoELayer:
             routing.token_A, routing.expert_A, kept_A, routing.n_tokens, n_computing
         )
 
-    def _weights(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return params[up_name(self.activation)], params["w_down_EFD"]
-
     def _shared_weights(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         return params[_shared_name(up_name(self.activation))], params[_shared_name("w_down_EFD")]
 
-    def _shared_backward(
-        self, dy_ND: np.ndarray, ctx: LayerContext
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _shared_backward(self, dy_ND: np.ndarray, ctx: LayerContext) -> tuple[np.ndarray, Arrays]:
         assert ctx.shared_h_NH is not None
         up_DH, down_FD = self._shared_weights(self.params)
-        return dense_backward(dy_ND, ctx.x_ND, ctx.shared_h_NH, up_DH, down_FD, self.activation)
+        weight_N = ctx.shared_weight_N
+        dx_ND, dup_DH, ddown_FD, dweight_N = dense_backward(
+            dy_ND, ctx.x_ND, ctx.shared_h_NH, up_DH, down_FD, self.activation, weight_N
+        )
+        grads = {
+            _shared_name(up_name(self.activation)): dup_DH,
+            _shared_name("w_down_EFD"): ddown_FD,
+        }
+        if weight_N is not None:
+            dlogits_N1 = (dweight_N * weight_N * (1 - weight_N))[:, None]
+            grads["shared_gate_D1"] = kernels.matmul_tn(ctx.x_ND, dlogits_N1)
+            dx_ND += kernels.matmul_nt(dlogits_N1, self.params["shared_gate_D1"])
+        return dx_ND, grads
 
     def _check_x(self, x_ND: np.ndarray) -> np.ndarray:
         x_ND = check_array("x_ND", x_ND, (None, self.d_model), finite=self.check_finite)
@@ -403,21 +435,16 @@ class MoELayer:
         perturb_ND = self.router.perturb(x_ND, rng)
         x_gate_ND = x_ND if perturb_ND is None else x_ND * perturb_ND
         made = self.router.project(x_gate_ND, self.params, self.n_experts)
-        state = {name: array for name, array in made.items() if name != "logits_NE"} | self.buffers
-        state |= {name: self.params[name] for name in self.router.choice_params}
+        logits_NE = made.pop("logits_NE")
+        state = made | self.buffers
+        for name in self.router.choice_params:
+            state[name] = self.params[name]
         if previous_NE is not None:
             state["previous_NE"] = check_array(
                 "previous_NE", previous_NE, (len(x_ND), self.n_experts), finite=False
             )
-        routing = self.router.choose(made["logits_NE"], rng=rng, token_ids=token_ids, **state)
+        routing = self.router.choose(logits_NE, rng=rng, token_ids=token_ids, **state)
         return self.capacity.apply(routing, rng, self.router), x_gate_ND, perturb_ND
-
-
-def _slot_plan(n_slots: int, n_experts: int) -> kernels.Plan:
-    """Slots as rows of their own, S / E for each expert in order."""
-    slots = np.arange(n_slots)
-    starts = np.arange(n_experts + 1) * (n_slots // n_experts)
-    return kernels.Plan(slots, slots, starts, slots, np.arange(n_slots + 1))
 
 
 def _shared_name(name: str) -> str:

@@ -90,6 +90,10 @@ def upcycle(
         raise ValueError(
             f"router: got {layer.router.name!r}, allowed is one whose experts all compute"
         )
+    if layer.router.weighs_input:
+        raise ValueError(
+            "router: got weigh_input=True, allowed is a router that weighs the experts' results"
+        )
     copies = n_experts // slices
     if slices > 1 and "gate_DE" in layer.params:
         gate_DE = layer.params["gate_DE"]

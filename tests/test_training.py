@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import moe
-from moe import kernels
+from moe import kernels, metrics
+from moe.capacity import DROP_POLICIES
 from moe.data import TASKS
+from moe.kernels import workspace
 from moe.lab.compare import run, run_steps
 from moe.optim import Adam
+from moe.training import suits
 from tests.gradients import worst_error
 
 SMALL = dict(d_model=16, d_expert=12, n_experts=6, batch=64, steps=3)
@@ -184,3 +189,59 @@ def test_bad_settings_are_named(case: str) -> None:
 def test_every_setting_carries_its_help() -> None:
     for field in dataclasses.fields(moe.TrainSettings):
         assert field.metadata["help"].endswith(".")
+
+
+def python_lines(**change: object) -> int:
+    """Lines of Python, those of a loop each time, that one training step runs."""
+    trainer = moe.Trainer(moe.TrainSettings(**SMALL | change))  # type: ignore[arg-type]
+    trainer.step()
+    lines = 0
+
+    def count(frame: object, event: str, argument: object) -> object:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    gc.collect()  # or memory of earlier trainers might come back during this step
+    gc.disable()
+    try:
+        with kernels.using(threads=1):
+            sys.settrace(count)  # type: ignore[arg-type]
+            trainer.step()
+    finally:
+        sys.settrace(None)
+        gc.enable()
+    return lines
+
+
+FEW, MANY = dict(batch=512, n_experts=32), dict(batch=2048, n_experts=96)
+OTHERS = [
+    *({"router": name} for name in moe.ROUTERS),
+    *({"task": name} for name in TASKS),
+    *(
+        {"balance": name, "router": next(r for r in moe.ROUTERS if suits(name, r))}
+        for name in moe.BALANCERS
+    ),
+    *({"drop": name, "capacity_factor": 1.0} for name in DROP_POLICIES if name != "none"),
+]
+
+
+@pytest.mark.parametrize("change", OTHERS, ids=lambda change: "-".join(map(str, change.values())))
+def test_a_step_runs_no_python_per_token_or_expert(
+    change: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "LEAST", 1 << 60)  # its lines depend on sizes and history
+    few, many = python_lines(**change, **FEW), python_lines(**change, **MANY)
+    assert many < few + 32
+
+
+def test_a_python_loop_over_experts_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(load_E: np.ndarray) -> float:
+        top = 0
+        for load in load_E.tolist():
+            top = max(top, load)
+        return float(top / load_E.mean() - 1)
+
+    monkeypatch.setattr(workspace, "LEAST", 1 << 60)
+    monkeypatch.setattr(metrics, "max_vio", slow)
+    assert python_lines(**MANY) >= python_lines(**FEW) + 2 * (MANY["n_experts"] - FEW["n_experts"])

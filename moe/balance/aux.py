@@ -12,7 +12,7 @@ from .. import kernels
 from ..errors import check_choice, check_float, check_int
 from ..routers.choice import steers
 from ..routing import Routing
-from .base import Arrays, BalanceLoss, Balancer, affinity, choices_per_token
+from .base import Arrays, BalanceLoss, Balancer, choices_per_token
 from .scope import count_per_sequence, product_loss, sequence_sizes, sequence_starts
 
 SCOPES = ("batch", "sequence", "global")
@@ -146,7 +146,6 @@ class AuxLoss(Balancer):
 
     def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
         """Loss and gradient; f is a count and has none."""
-        affinity(routing)  # says so if there are no scores
         n_tokens, n_experts = routing.n_tokens, routing.n_experts
         length = self.sequence_length if self.scope == "sequence" else 0
         start_S = sequence_starts(n_tokens, length)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import check_float, check_int
 from ..routing import Routing
-from .base import BalanceLoss, Balancer, affinity
+from .base import BalanceLoss, Balancer
 from .devices import device_of_experts, tokens_sent
 from .scope import product_loss, sequence_sizes, sequence_starts
 
@@ -70,10 +70,7 @@ class CommunicationLoss(Balancer):
 
     def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
         """Loss and gradient; f'' is a count and has none."""
-        affinity(routing)  # says so if there are no scores
         start_S = sequence_starts(routing.n_tokens, self.sequence_length)
-        if not routing.n_tokens:
-            return BalanceLoss(0.0)
         device_E = device_of_experts(routing.n_experts, self.n_devices)
         n_devices = int(device_E[-1]) + 1
         size_S1 = sequence_sizes(start_S, routing.n_tokens)[:, None]

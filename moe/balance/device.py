@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import check_float, check_int
 from ..routing import Routing
-from .base import BalanceLoss, Balancer, affinity
+from .base import BalanceLoss, Balancer
 from .devices import device_of_experts
 from .scope import count_per_sequence, product_loss, sequence_starts
 
@@ -68,7 +68,6 @@ class DeviceLoss(Balancer):
 
     def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
         """Loss and gradient; f' is a count and has none."""
-        affinity(routing)  # says so if there are no scores
         start_S = sequence_starts(routing.n_tokens, self.sequence_length)
         count_SE = count_per_sequence(routing.token_A, routing.expert_A, routing.n_experts, start_S)
         f_SE = routing.n_experts * count_SE / np.maximum(count_SE.sum(axis=1, keepdims=True), 1)

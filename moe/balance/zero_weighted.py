@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import check_float
 from ..routing import Routing
-from .base import BalanceLoss, Balancer, affinity
+from .base import BalanceLoss, Balancer
 from .scope import product_loss, sequence_starts
 
 
@@ -61,7 +61,6 @@ class ZeroWeightedLoss(Balancer):
 
     def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
         """Loss and gradient; f is a count and has none."""
-        affinity(routing)  # says so if there are no scores
         eta_E = np.ones(routing.n_experts)
         eta_E[routing.n_experts - routing.n_special :] = self.tau
         f_E = routing.proposed_load / max(routing.n_tokens, 1)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import kernels
+from ..capacity import Capacity
 from ..layer import MoELayer
+from ..optim import Adam
 from ..routers import ROUTERS, Router, make_router
 from ..training import Trainer, TrainSettings
 
@@ -39,12 +42,16 @@ def unsaved() -> str:
     return tried and f"no folder for compiled kernels can be written; tried {tried}"
 
 
-def warm() -> Iterator[WarmStep]:
+def warm(float64: bool = False) -> Iterator[WarmStep]:
     """Run every kernel once on small data, part by part; after that nothing compiles.
 
-    About a third of a second when the kernels are cached on disk, ten seconds the first time.
+    About a third of a second when the kernels are cached on disk, fifteen seconds the first time.
+    `float64` adds what layers of that dtype need, eight seconds; the app has none.
     """
-    for name, run in _parts().items():
+    parts = _parts()
+    if float64:
+        parts |= {f"{name}, float64": run for name, run in _layers("float64").items()}
+    for name, run in parts.items():
         before, start = kernels.compiled(), time.perf_counter()
         run()
         yield WarmStep(name, time.perf_counter() - start, kernels.compiled() - before)
@@ -52,35 +59,44 @@ def warm() -> Iterator[WarmStep]:
 
 def _parts() -> dict[str, Callable[[], None]]:
     """What `warm` runs, by name."""
-    rng = np.random.default_rng(0)
-    x_ND = rng.standard_normal((40, 8)).astype(np.float32)
 
-    def layer(router: str | Router, n_shared: int = 0) -> Callable[[], None]:
+    def reading() -> None:
+        kernels.read_all(np.ones(100, np.float32))
+
+    def training() -> None:
+        for _ in Trainer(TrainSettings(steps=1, batch=8, d_model=8, d_expert=4)).run():
+            pass
+
+    return {
+        **_layers("float32"),
+        "threads": kernels.prepare,
+        "training step": training,
+        "memory": reading,
+    }
+
+
+def _layers(dtype: str) -> dict[str, Callable[[], None]]:
+    """Layers of all kinds, by name."""
+    x_ND = np.random.default_rng(0).standard_normal((40, 8)).astype(dtype)
+
+    def layer(router: str | Router, **options: Any) -> Callable[[], None]:
         def run() -> None:
-            made = MoELayer.init(8, 4, 8, router=router, n_shared=n_shared)
+            made = MoELayer.init(8, 4, 8, router=router, dtype=dtype, **options)
             for n_tokens in (1, len(x_ND)):  # few tokens take kernels of their own
                 y_ND, ctx = made.forward(x_ND[:n_tokens])
                 made.backward(y_ND, ctx)
 
         return run
 
-    def reading() -> None:
-        kernels.read_all(x_ND.reshape(-1))
-
-    def training() -> None:
-        for _ in Trainer(TrainSettings(steps=1, batch=8, d_model=8, d_expert=4)).run():
-            pass
-
     def others() -> None:
         for name in ROUTERS:
             layer(name)()
+        layer("topk", capacity=Capacity(1.0, "reroute"))()
 
     return {
         "MoE layer": layer("topk", n_shared=1),
-        "threads": kernels.prepare,
         "DeepSeek-V3 gate": layer(make_router("deepseek_v3", n_group=2)),
         "balanced assignment": layer("base"),
         "other routers": others,
-        "training step": training,
-        "memory": reading,
+        "Adam": lambda: Adam().step({"w": np.ones(2, dtype)}, {"w": np.ones(2, dtype)}),
     }

@@ -65,6 +65,11 @@ class Router(ABC):
         return False
 
     @property
+    def weighs_input(self) -> bool:
+        """Whether weights multiply what experts get, f(w x), rather than their results, w f(x)."""
+        return False
+
+    @property
     def specials(self) -> tuple[str, ...]:
         """Kinds of the pool's last experts, which compute (nearly) nothing; see `moe.specials`."""
         return ()

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 import moe.kernels
 from moe import kernels
-from moe.kernels import activations, dispatch, experts, products, scores, selection, training
+from moe.kernels import (
+    activations,
+    dispatch,
+    experts,
+    products,
+    rerouting,
+    scores,
+    selection,
+    training,
+)
 
 sizes = st.integers(0, 70)
 dtypes = st.sampled_from(["float32", "float64"])
@@ -41,6 +50,27 @@ def test_every_operation_has_an_oracle_above_it() -> None:
                 operation = name.removeprefix("_").removesuffix("_fast")
                 assert hasattr(source, f"{operation}_oracle"), name
                 assert operation in kernels.__all__, name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("n", "e", "k"), [(0, 4, 2), (1, 1, 1), (300, 7, 3), (300, 8, 2), (300, 40, 5)]
+)
+def test_softmax_topk_and_back(n: int, e: int, k: int, dtype: str) -> None:
+    # Rounded, so that there are ties; -inf is what a masked expert has.
+    logits_NE = normal(0, n, e, dtype=dtype).round(1)
+    logits_NE[: n // 4, k:] = -np.inf
+    expert_NK, weight_NK, scores_NE = kernels.softmax_topk(logits_NE, k)
+    true_expert_NK, true_weight_NK, true_scores_NE = selection.softmax_topk_oracle(logits_NE, k)
+    assert np.array_equal(expert_NK, true_expert_NK)
+    close(weight_NK, true_weight_NK, dtype)
+    close(scores_NE, true_scores_NE, dtype)
+    dweight_NK = normal(1, n, k, dtype=dtype)
+    close(
+        kernels.softmax_topk_backward(expert_NK, weight_NK, dweight_NK, e),
+        selection.softmax_topk_backward_oracle(expert_NK, weight_NK, dweight_NK, e),
+        dtype,
+    )
 
 
 @given(n=sizes, m=st.integers(1, 40), p=st.integers(1, 40), dtype=dtypes, seed=st.integers(0, 99))
@@ -202,6 +232,36 @@ def test_training_kernels(n: int, c: int, v: int, d: int, dtype: str, seed: int)
     )
     assert abs(mine[0] - truth[0]) <= tolerance(dtype) * max(1, truth[0])
     close(mine[1], truth[1], dtype)
+
+
+@given(
+    n=st.integers(0, 60),
+    e=st.sampled_from([1, 2, 5, 12, 40]),
+    k=st.integers(1, 12),
+    limit=st.integers(1, 40),
+    odd=st.sampled_from([-0.0, np.inf, -np.inf]),
+    dtype=dtypes,
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=100, deadline=None)
+def test_rerouting(n: int, e: int, k: int, limit: int, odd: float, dtype: str, seed: int) -> None:
+    rng, k = np.random.default_rng(seed), min(k, e)
+    logits_NE = rng.integers(-3, 3, (n, e)).astype(dtype)  # many ties
+    logits_NE[rng.random((n, e)) < 0.1] = odd
+    shuffled = rng.permutation(n * k)  # assignments may stand in any order
+    token_A = np.repeat(np.arange(n, dtype=np.int32), k)[shuffled]
+    rank_A = np.tile(np.arange(k, dtype=np.int32), n)[shuffled]
+    expert_A = selection.topk_oracle(logits_NE + np.linspace(2, 0, e), k).reshape(-1)[shuffled]
+    kept_A = np.zeros(n * k, bool)
+    for expert in range(e):
+        kept_A[np.flatnonzero(expert_A == expert)[:limit]] = True
+    before = expert_A.copy(), kept_A.copy()
+    arguments = (token_A, rank_A, expert_A, kept_A, logits_NE, limit)
+    for mine, truth in zip(
+        kernels.reroute(*arguments), rerouting.reroute_oracle(*arguments), strict=True
+    ):
+        assert mine.dtype == truth.dtype and mine.tolist() == truth.tolist()
+    assert np.array_equal(expert_A, before[0]) and np.array_equal(kept_A, before[1])
 
 
 def test_read_all_reads_all() -> None:

@@ -141,6 +141,25 @@ def test_the_command_says_what_it_did(package: Path, warmed: tuple[Path, dict]) 
             assert "MoE layer: ready in" in done.stdout
 
 
+def test_float64_is_warmed_when_asked(package: Path, warmed: tuple[Path, dict]) -> None:
+    code = """
+import json
+import numpy as np, moe
+from moe import kernels
+from moe.lab.warm import warm
+steps = list(warm(float64=True))
+more = sum(step.compiled for step in steps if step.part.endswith("float64"))
+before, x_ND = kernels.compiled(), np.ones((900, 24))
+for router in moe.ROUTERS:
+    layer = moe.MoELayer.init(24, 20, 8, router=router, n_shared=1, dtype="float64")
+    y_ND, ctx = layer.forward(x_ND)
+    layer.backward(y_ND, ctx)
+print(json.dumps({"more": more > 9, "all": kernels.compiled() == before == more}))
+"""
+    said = result(start(code, package, NUMBA_CACHE_DIR=str(warmed[0])))
+    assert said == {"more": True, "all": True}
+
+
 # Installations that cannot be written ----------------------------------------------------------
 
 SMALL = """

@@ -1,0 +1,133 @@
+"""What published layers add: a gate on the shared experts, weights on the input, expert biases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import moe
+from moe import kernels
+from moe.capacity import Capacity
+from moe.kernels.backend import BACKENDS
+from moe.layer import MoELayer
+from tests.gradients import worst_error
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    return x * sigmoid(x)
+
+
+def make(kind: str, rng: np.random.Generator, **options: object) -> MoELayer:
+    """A small float64 layer with one of the additions."""
+    router = moe.make_router("topk", k=2)
+    if kind == "weigh_input":
+        router = moe.make_router(
+            "topk", k=2, score="sigmoid", renormalize=False, weigh_input=True, scale=1.3
+        )
+    layer = MoELayer.init(6, 5, 4, router, n_shared=2, dtype="float64", **options)  # type: ignore[arg-type]
+    if kind == "shared_gate":
+        layer.params["shared_gate_D1"] = rng.standard_normal((6, 1))
+    return layer
+
+
+KINDS = ["shared_gate", "weigh_input"]
+CAPACITIES = [None, Capacity(0.5, "order"), Capacity(0.7, "reroute")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("capacity", CAPACITIES, ids=["free", "dropping", "rerouting"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_equal_finite_differences(
+    kind: str, capacity: Capacity | None, backend: str, rng: np.random.Generator
+) -> None:
+    layer = make(kind, rng, capacity=capacity)
+    x_ND, g_ND = rng.standard_normal((2, 17, 6))
+    with kernels.using(backend):
+        _, ctx = layer.forward(x_ND)
+        dx_ND, grads = layer.backward(g_ND, ctx)
+        assert list(grads) == list(layer.params)
+        error = worst_error(
+            lambda: float((layer(x_ND) * g_ND).sum()),
+            layer.params | {"x": x_ND},
+            grads | {"x": dx_ND},
+        )
+    assert error <= 1e-6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_backends_and_any_number_of_threads_agree(kind: str, rng: np.random.Generator) -> None:
+    layer = make(kind, rng).astype("float32")
+    x_ND = rng.standard_normal((700, 6)).astype(np.float32)
+    results = []
+    for backend, threads in (("numpy", 1), ("numba", 1), ("numba", 2)):
+        with kernels.using(backend, threads):
+            y_ND, ctx = layer.forward(x_ND)
+            dx_ND, grads = layer.backward(y_ND, ctx)
+            results.append([y_ND, dx_ND, *grads.values()])
+    for plain, one, two in zip(*results, strict=True):
+        assert one.dtype == np.float32 and one.tobytes() == two.tobytes()
+        assert np.allclose(plain, one, rtol=1e-4, atol=1e-4 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_tokens", [0, 1])
+def test_empty_batch_and_experts_that_nobody_chose(
+    kind: str, n_tokens: int, rng: np.random.Generator
+) -> None:
+    layer = make(kind, rng)
+    y_ND, ctx = layer.forward(np.ones((n_tokens, 6)))
+    dx_ND, grads = layer.backward(np.ones_like(y_ND), ctx)
+    assert y_ND.shape == dx_ND.shape == (n_tokens, 6)
+    assert all(np.isfinite(grad).all() for grad in grads.values())
+    idle = ctx.routing.load == 0
+    assert idle.sum() >= 2
+    for name, grad in grads.items():
+        if len(grad) == 4:  # an expert's array
+            assert not grad[idle].any(), name
+
+
+def test_the_shared_result_is_weighed_by_its_gate(rng: np.random.Generator) -> None:
+    """transformers modeling_qwen2_moe.py: sigmoid(shared_expert_gate(x)) * shared_expert(x)."""
+    layer = make("shared_gate", rng)
+    x_ND = rng.standard_normal((9, 6))
+    without = replace(layer, params={n: a for n, a in layer.params.items() if "shared" not in n})
+    up_DH, down_FD = layer.params["shared_w_gate_up_D2F"], layer.params["shared_w_down_FD"]
+    gate_NF, up_NF = np.split(x_ND @ up_DH, 2, axis=1)
+    shared_ND = sigmoid(x_ND @ layer.params["shared_gate_D1"]) * (silu(gate_NF) * up_NF @ down_FD)
+    y_ND, ctx = layer.forward(x_ND)
+    assert np.allclose(y_ND, without(x_ND) + shared_ND, rtol=1e-12)
+    gate_flops = 2 * 9 * 6
+    ungated = {n: a for n, a in layer.params.items() if n != "shared_gate_D1"}
+    _, plain = replace(layer, params=ungated).forward(x_ND)
+    assert ctx.executed_flops == plain.executed_flops + gate_flops
+
+
+def test_weights_on_the_input(rng: np.random.Generator) -> None:
+    """transformers modeling_llama4.py: experts(x * sigmoid(score)), added up as they are."""
+    layer = make("weigh_input", rng)
+    x_ND = rng.standard_normal((9, 6))
+    y_ND, ctx = layer.forward(x_ND)
+    shared = moe.DenseFFN(
+        "swiglu",
+        {n.removeprefix("shared_"): a for n, a in layer.params.items() if "shared" in n},
+    )
+    truth_ND = shared(x_ND)
+    for n, e, w in zip(ctx.routing.token_A, ctx.routing.expert_A, ctx.routing.weight_A):
+        assert w == pytest.approx(1.3 * sigmoid(x_ND[n] @ layer.params["gate_DE"][:, e]))
+        gate_F, up_F = np.split(w * x_ND[n] @ layer.params["w_gate_up_ED2F"][e], 2)
+        truth_ND[n] += silu(gate_F) * up_F @ layer.params["w_down_EFD"][e]
+    assert np.allclose(y_ND, truth_ND, rtol=1e-12)
+    assert layer.expert_outputs(ctx, 3)[1].sum(axis=0) == pytest.approx((y_ND - shared(x_ND))[3])
+
+
+def test_weights_on_the_input_are_refused_where_copies_must_add_up() -> None:
+    dense = moe.DenseFFN.init(4, 8)
+    router = moe.make_router("topk", weigh_input=True)
+    with pytest.raises(ValueError, match="router: got weigh_input=True"):
+        moe.upcycle(dense, 4, router)
