@@ -77,6 +77,7 @@ def from_mxfp4(blocks: np.ndarray, scales: np.ndarray) -> np.ndarray:
     values[..., 0] = E2M1[blocks & 15]
     values[..., 1] = E2M1[blocks >> 4]
     exponent = scales.astype(np.int32) - E8M0_BIAS
-    np.ldexp(values, exponent[..., None, None], out=values)
+    with np.errstate(over="ignore"):  # 6 times 2^127 is infinite, and NaN follows
+        np.ldexp(values, exponent[..., None, None], out=values)
     values[scales == E8M0_NAN] = np.nan
     return values.reshape(*scales.shape[:-1], MX_BLOCK * scales.shape[-1])
