@@ -49,7 +49,12 @@ def scatter(values_NK: np.ndarray, expert_NK: np.ndarray, n_experts: int) -> np.
 def normalize(chosen_NK: np.ndarray, floor: float = 0.0) -> np.ndarray:
     """Weights that sum to one: chosen scores over their sum, or over `floor` if that is more."""
     total_N1 = chosen_NK.sum(axis=1, keepdims=True) + EPS
-    return np.asarray(chosen_NK / np.maximum(total_N1, total_N1.dtype.type(floor)))
+    return np.asarray(chosen_NK / _at_least(total_N1, floor))
+
+
+def _at_least(total_N1: np.ndarray, floor: float) -> np.ndarray:
+    # Without a floor a sum may be negative: `moe check-gate` weighs with biases on purpose.
+    return np.maximum(total_N1, total_N1.dtype.type(floor)) if floor else total_N1
 
 
 def normalize_backward(
@@ -58,8 +63,9 @@ def normalize_backward(
     """Gradient at the chosen scores of `normalize`; the floor is a constant."""
     total_N1 = chosen_NK.sum(axis=1, keepdims=True) + EPS
     inner_N1 = (dweight_NK * chosen_NK).sum(axis=1, keepdims=True) / total_N1
-    inner_N1 *= total_N1 >= floor
-    return np.asarray((dweight_NK - inner_N1) / np.maximum(total_N1, total_N1.dtype.type(floor)))
+    if floor:
+        inner_N1 *= total_N1 >= floor
+    return np.asarray((dweight_NK - inner_N1) / _at_least(total_N1, floor))
 
 
 def choices(routing: Routing) -> np.ndarray:
