@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -100,7 +101,9 @@ def _say_recorded(recorded: Recorded, out_file: str, json_output: bool) -> None:
 
 
 def analyze(
-    file: Annotated[str, typer.Argument(help="A trace, or a .csv of router logits.")],
+    file: Annotated[
+        str, typer.Argument(help="A trace, a .csv of router logits, or a checkpoint's folder.")
+    ],
     against: Annotated[
         str | None,
         typer.Option(
@@ -122,8 +125,19 @@ def analyze(
 ) -> None:
     """Say what a trace shows: load, co-activation, specialisation, repetition, each beside chance.
 
+    Of a checkpoint's folder it lists the MoE layers.
+
     Example: moe analyze final.npz --placement 8
     """  # fmt: skip
+    if Path(file).is_dir():
+        from .lab.checkpoint_report import layer_rows
+
+        rows = layer_rows(file)
+        if json_output:
+            typer.echo(json.dumps(rows))
+        else:
+            _print_rows(rows)
+        return
     from .lab.myths import check_myths
     from .lab.trace_report import LEGEND, analyse_trace, read_placement
 

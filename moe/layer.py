@@ -254,10 +254,8 @@ class MoELayer:
             rows_ND = x_ND
             weight_S = out_weight_S = routing.weight_A[plan.assignment_S]
             if self.router.weighs_input:
-                rows_ND, run = (
-                    weight_S[:, None] * x_ND[plan.token_S],
-                    row_plan(plan.expert_start_E1),
-                )
+                rows_ND = weight_S[:, None] * x_ND[plan.token_S]
+                run = row_plan(plan.expert_start_E1)
                 out_weight_S = np.ones_like(weight_S)
             y_SD, h_SH, rows = experts_forward(self.params, self.activation, rows_ND, run, keep)
             y_ND = kernels.combine(y_SD, out_weight_S, plan)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import moe
 from moe.lab.myths import check_myths
 from moe.lab.samples import CSV, SAMPLES
 from moe.lab.trace_report import analyse_trace
@@ -86,3 +87,17 @@ def test_a_bad_value_is_one_line_and_exit_code_2(arguments: list[str], words: st
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("moe: ") and words in line
+
+
+def test_analyze_lists_the_moe_layers_of_a_checkpoint() -> None:
+    folder = Path(__file__).parent / "parity" / "deepseek_v3"
+    rows = json.loads(run("analyze", str(folder), "--json").stdout)
+    layer = moe.load_layer(folder, 1)
+    assert [row["layer"] for row in rows] == [1]  # layer 0 is dense
+    assert rows[0]["params"] == layer.n_params
+    assert (rows[0]["experts"], rows[0]["d_model"]) == (layer.n_experts, layer.d_model)
+    assert rows[0]["router"] == "deepseek_v3" and rows[0]["k"] == layer.router.k
+
+
+def test_analyze_of_a_folder_without_a_checkpoint_is_one_line(tmp_path: Path) -> None:
+    assert "config.json" in run("analyze", str(tmp_path), code=2).stderr

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import CheckpointError
+from .apart import read_parquet_trace
 from .npz import read_npz_trace, write_npz
-from .parquet import read_parquet_trace, write_parquet
+from .parquet import write_parquet
 from .trace import Trace
 
 MAX_BYTES = 128 * 2**20  # of a stranger's arrays; 16 layers of 64 experts: 25,000 tokens

@@ -20,6 +20,12 @@ MAX_RATIO = 100  # of unpacked to packed bytes; choices of a collapsed router sh
 
 def write_npz(trace: Trace, path: str | Path) -> None:
     """Write a trace as .npz; the same trace gives the same bytes."""
+    with Path(path).open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays_of(trace))
+
+
+def arrays_of(trace: Trace) -> dict[str, Any]:
+    """Arrays of a trace by the names that they have in a file."""
     arrays: dict[str, Any] = {
         "format": np.array(FORMAT),
         "model": np.array(trace.model),
@@ -35,8 +41,7 @@ def write_npz(trace: Trace, path: str | Path) -> None:
         arrays["logits"] = trace.logits_LNE
     if trace.domain_N is not None:
         arrays |= {"domain": trace.domain_N, "domains": np.array(trace.domains, np.str_)}
-    with Path(path).open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return arrays
 
 
 def read_npz_trace(source: bytes | str | Path, max_bytes: int) -> Trace:

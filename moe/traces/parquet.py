@@ -57,8 +57,8 @@ def write_parquet(trace: Trace, path: str | Path) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def read_parquet_trace(raw: bytes, max_bytes: int) -> Trace:
-    """Read a trace from the bytes of a Parquet file.
+def parse_parquet(raw: bytes, max_bytes: int) -> Trace:
+    """Read a trace from the bytes of a Parquet file that is trusted not to break the reader.
 
     Raises
     ------

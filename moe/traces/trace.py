@@ -138,8 +138,9 @@ class Trace:
     def describe(self) -> str:
         """One line for people."""
         domains = f", {len(self.domains)} domains" if self.domain_N is not None else ""
+        layers = "1 MoE layer" if self.n_layers == 1 else f"{self.n_layers} MoE layers"
         return (
-            f"{self.model or 'a model'}: {self.n_tokens:,} tokens, {self.n_layers} MoE layers, "
+            f"{self.model or 'a model'}: {self.n_tokens:,} tokens, {layers}, "
             f"{self.k} of {self.n_experts} experts per token{domains}"
         )
 

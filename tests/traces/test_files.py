@@ -6,6 +6,7 @@ import io
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 import moe
 from moe import CheckpointError
-from moe.traces import Trace, load_trace, make_trace, save_trace, trace_of_routings
+from moe.traces import Trace, apart, load_trace, make_trace, save_trace, trace_of_routings
 
 
 def some_trace(n_tokens: int = 12, logits: bool = True, domains: bool = True) -> Trace:
@@ -287,12 +288,36 @@ def test_a_table_that_unpacks_to_too_much_is_refused() -> None:
         load_trace(raw)
 
 
-@given(st.integers(0, 10_000), st.integers(0, 255), st.sampled_from(["npz", "parquet"]))
-@settings(max_examples=200, deadline=None)
-def test_a_changed_byte_gives_a_trace_or_a_clear_error(place: int, value: int, kind: str) -> None:
-    raw = bytearray(archive() if kind == "npz" else table())
-    raw[place % len(raw)] = value
+def check_changed_byte(raw: bytes, place: int, value: int) -> None:
+    changed = bytearray(raw)
+    changed[place % len(raw)] = value
     try:
-        assert isinstance(load_trace(bytes(raw), max_bytes=10**7), Trace)
+        assert isinstance(load_trace(bytes(changed), max_bytes=10**7), Trace)
     except CheckpointError as error:
         assert str(error)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255))
+@settings(max_examples=200, deadline=None)
+def test_a_changed_byte_of_an_npz_gives_a_trace_or_a_clear_error(place: int, value: int) -> None:
+    check_changed_byte(archive(), place, value)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255))
+@settings(max_examples=12, deadline=None)  # each starts a process
+def test_a_changed_byte_of_a_table_gives_a_trace_or_a_clear_error(place: int, value: int) -> None:
+    check_changed_byte(table(), place, value)
+
+
+def test_a_table_that_crashes_its_reader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if the library had crashed: whatever the child dies of, only the child dies.
+    monkeypatch.setattr(apart, "sys", SimpleNamespace(executable="/bin/false"))
+    with pytest.raises(CheckpointError, match="breaks its reader"):
+        load_trace(table())
+
+
+@pytest.mark.soak
+@given(st.integers(0, 10_000), st.integers(0, 255))
+@settings(max_examples=1000, deadline=None)
+def test_many_changed_bytes_of_a_table(place: int, value: int) -> None:
+    check_changed_byte(table(), place, value)
