@@ -144,12 +144,18 @@ class TopK(Router):
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
         expert_NK = choices(routing)
-        dweight_NK = dweight_A.reshape(expert_NK.shape) * dweight_A.dtype.type(self.scale)
+        dweight_NK = dweight_A.reshape(expert_NK.shape)
+        if self.scale != 1:
+            dweight_NK = dweight_NK * dweight_A.dtype.type(self.scale)
         assert routing.logits_NE is not None and routing.scores_NE is not None
         if self._over_chosen():
-            weight_NK = routing.weight_A.reshape(expert_NK.shape) / self.scale
-            dchosen_NK = kernels.softmax_backward(weight_NK.astype(dweight_A.dtype), dweight_NK)
-            return scatter(dchosen_NK, expert_NK, routing.n_experts)
+            weight_NK = routing.weight_A.reshape(expert_NK.shape)
+            if self.scale != 1:
+                weight_NK = weight_NK / weight_NK.dtype.type(self.scale)
+            weight_NK = weight_NK.astype(dweight_A.dtype, copy=False)
+            return np.asarray(
+                kernels.softmax_topk_backward(expert_NK, weight_NK, dweight_NK, routing.n_experts)
+            )
         chosen_NK = gather(routing.scores_NE, expert_NK)
         if self.renormalize:
             dweight_NK = normalize_backward(chosen_NK, dweight_NK)
