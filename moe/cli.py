@@ -341,6 +341,9 @@ def _print_speeds(speeds: Iterable[dict[str, Any]]) -> None:
     out.print(table)
 
 
+from . import cli_cost as cli_cost  # noqa: E402  (its commands register here)
+
+
 def main() -> None:
     """Run the command line; a wrong value ends with one line and exit code 2."""
     try:

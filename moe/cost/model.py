@@ -51,9 +51,10 @@ class ModelConfig:
         ('stated') or it is the one that fits ('fitted').
     training_tokens, gpu_hours, gpu
         The published training, 0 or '' if unknown.
-    source, published_check
-        Where the shape is from; whether the published figures were read at their source
-        ('verified'), quoted by others ('second-hand') or neither ('unverified').
+    source, published_source, published_check
+        Where the shape and the training are from; where the published parameters are; whether
+        these were read at their source ('verified'), quoted by others ('second-hand') or neither
+        ('unverified').
     exception
         Why a computed figure is further off than 1 % (total) or 3 % (active), or ''.
     """
@@ -92,6 +93,7 @@ class ModelConfig:
     gpu_hours: float = 0.0
     gpu: str = ""
     source: str = ""
+    published_source: str = ""
     published_check: str = ""
     exception: str = ""
 
@@ -191,7 +193,7 @@ SCALED = {
 }
 WORDS = (
     "name", "model_type", "scoring", "attention", "active_convention", "convention_basis",
-    "gpu", "source", "published_check", "exception",
+    "gpu", "source", "published_source", "published_check", "exception",
 )  # fmt: skip
 
 
