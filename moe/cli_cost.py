@@ -201,7 +201,7 @@ def _print_checks(checks: list[Any]) -> None:
             check.what,
             " / ".join(ends),
             f"{_cell(check.published)} {check.unit}",
-            f"{check.difference:+.2%}",
+            check.comparison,
             check.verdict,
         )
     out.print(table)

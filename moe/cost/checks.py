@@ -58,6 +58,13 @@ class Check:
         """Computed over published, less one."""
         return self.computed / self.published - 1
 
+    @property
+    def comparison(self) -> str:
+        """The difference in per cent, or whether a range holds the published value."""
+        if self.tolerance is not None:
+            return f"{self.difference:+.2%}"
+        return "within" if self.low <= self.published <= self.high else "outside"
+
 
 def _hours_from_6nd(name: str) -> Range:
     return TrainingCost(name, gpu="h100", formula="6ND").result().gpu_hours
