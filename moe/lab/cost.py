@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..cost import (
     CONVENTIONS,
@@ -20,13 +20,16 @@ from ..cost import (
     check_models,
     check_numbers,
     decode,
+    find_gpu,
     flops_per_token,
     model_from_config,
     weight_bytes,
 )
 from ..cost.hardware import FIGURES
 from ..cost.memory import WEIGHT_BYTES
-from .machine import Machine
+
+if TYPE_CHECKING:
+    from .machine import Machine
 
 
 def find_model(text: str) -> ModelConfig:
@@ -140,7 +143,8 @@ def training_row(cost: TrainingCost) -> dict[str, Any]:
         ranges["days"] = result.days
     for name, span in ranges.items():
         row |= {name: span.mid, f"{name}_low": span.low, f"{name}_high": span.high}
-    published = model.gpu_hours if model.gpu.lower() in cost.hardware.key else 0.0
+    same_gpu = bool(model.gpu_hours) and find_gpu(model.gpu) is cost.hardware
+    published = model.gpu_hours if same_gpu else 0.0
     return row | {
         "published_gpu_hours": published or None,
         "mfu_of_published_hours": cost.mfu_of_hours(published) if published else None,

@@ -103,7 +103,7 @@ def test_hours_of_deepseek_v3_from_its_operations():
 
 def test_hours_of_llama_3_1_and_why_8b_differs():
     for size in ("70B", "405B"):
-        check = find(f"Llama-3.1-{size}")
+        check = find(f"Llama-3.1-{size}: H")
         assert check.low <= check.published <= check.high
     small = find("Llama-3.1-8B")
     assert small.verdict == "listed"
