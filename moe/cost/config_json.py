@@ -20,8 +20,12 @@ LATENT = {"deepseek_v2", "deepseek_v3"}
 TIED_UNLESS_SAID = {"ernie4_5_moe"}
 READABLE = tuple(sorted((set(FAMILIES) - {"grok"}) | set(SAME_AS)))
 
+# Theirs have one shared expert without a word.
+ALWAYS_SHARED = {"hunyuan_v1_moe", "llama4_text"}
+
 EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
 TOP_K = ("num_experts_per_tok", "experts_per_token", "moe_k", "moe_topk", "moe_top_k")
+NO_EXPERTS = ("d_ff_expert", "experts", "shared_experts", "d_ff_shared", "top_k")
 SHARED = ("n_shared_experts", "num_shared_expert", "moe_num_shared_experts")
 FIRST_MOE = ("first_k_dense_replace", "moe_layer_start_index")
 
@@ -136,9 +140,6 @@ def _fields(reader: _Reader, model_type: str) -> dict[str, Any]:
     return fields | _experts(reader, model_type, layers)
 
 
-NO_EXPERTS = ("d_ff_expert", "experts", "shared_experts", "d_ff_shared", "top_k")
-
-
 def _latent(reader: _Reader) -> dict[str, Any]:
     return dict(
         attention="mla",
@@ -155,12 +156,12 @@ def _latent(reader: _Reader) -> dict[str, Any]:
 def _experts(reader: _Reader, model_type: str, layers: int) -> dict[str, Any]:
     dense = _dense_layers(reader, model_type, layers)
     plain = model_type in PLAIN_WIDTH or model_type == "llama4_text"
-    width = "intermediate_size" if plain else "moe_intermediate_size"
-    expert = reader.int(width) if dense < layers else 0
-    shared = reader.int(*SHARED, default=0)
+    names = ["intermediate_size"] if plain else ["moe_intermediate_size"]
+    if model_type == "hunyuan_v1_moe":
+        names.append("intermediate_size")
+    expert = reader.int(*names) if dense < layers else 0
+    shared = reader.int(*SHARED, default=int(model_type in ALWAYS_SHARED))
     shared_width = expert
-    if model_type == "llama4_text":
-        shared = 1
     if model_type == "qwen2_moe":
         shared, shared_width = 1, reader.int("shared_expert_intermediate_size")
     dense_width = "intermediate_size_mlp" if model_type == "llama4_text" else "intermediate_size"
@@ -191,7 +192,10 @@ def _dense_layers(reader: _Reader, model_type: str, layers: int) -> int:
         return 0
     first = min(reader.int(*FIRST_MOE, default=0), layers)
     step = max(reader.int("moe_layer_freq", "moe_layer_interval", default=1), 1)
-    return first + sum(layer % step != 0 for layer in range(first, layers))
+    shift = int(model_type == "ernie4_5_moe")  # it counts layers from one
+    last = values.get("moe_layer_end_index")
+    end = last + 1 if isinstance(last, int) and 0 <= last < layers else layers
+    return layers - sum((layer + shift) % step == 0 for layer in range(first, end))
 
 
 def _dbrx(reader: _Reader) -> dict[str, Any]:

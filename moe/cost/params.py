@@ -141,7 +141,7 @@ def count_params(config: ModelConfig) -> Params:
         active_experts=moe * config.top_k * expert_params(config),
         shared=moe * shared_params(config),
         router=moe * router_params(config),
-        norms=2 * layers * _norm_params(config) + config.d_model,
+        norms=(2 * layers + 1) * _norm_params(config),
         embedding=table,
         head=0 if config.tied else table,
         tied=config.tied,

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 COMMON = dict(
     hidden_size=48, num_hidden_layers=5, num_attention_heads=6, num_key_value_heads=2,
     vocab_size=90, intermediate_size=40,
+    num_experts_per_tok=3,
 )  # fmt: skip
 LATENT = dict(
     num_key_value_heads=6, q_lora_rank=20, kv_lora_rank=12, qk_rope_head_dim=4, qk_nope_head_dim=8,
@@ -22,7 +23,7 @@ LATENT = dict(
 )  # fmt: skip
 SMALL = {
     "llama": dict(),
-    "mistral": dict(head_dim=8),
+    "mistral": dict(head_dim=10),
     "qwen2": dict(tie_word_embeddings=True),
     "qwen3": dict(head_dim=10),
     "mixtral": dict(num_local_experts=7),
@@ -41,7 +42,7 @@ SMALL = {
     ),
     "ernie4_5_moe": dict(
         moe_num_experts=7, moe_k=3, moe_num_shared_experts=2, moe_intermediate_size=14,
-        moe_layer_start_index=1, moe_layer_end_index=4,
+        moe_layer_start_index=1, moe_layer_end_index=3,
     ),
     "hunyuan_v1_moe": dict(num_experts=7, moe_topk=3, head_dim=10),
     "llama4_text": dict(
