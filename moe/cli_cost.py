@@ -1,4 +1,4 @@
-"""Commands about cost: `moe models`, `moe cost`, `moe hardware`, `moe check-numbers`."""
+"""Commands about cost: `moe models`, `cost`, `decode`, `hardware` and `check-numbers`."""
 
 from __future__ import annotations
 
@@ -146,6 +146,47 @@ def _print_assumptions(assumptions: list[dict[str, Any]]) -> None:
         value = row["value"]
         ends = dict.fromkeys(_cell(value[end]) for end in ("low", "mid", "high"))
         table.add_row(row["name"], " / ".join(ends), row["unit"], row["source"])
+    out.print(table)
+
+
+@cli.command()
+def decode(
+    model: Annotated[
+        str, typer.Argument(help="A name from `moe models`, or a config.json; all if left out.")
+    ] = "",
+    gpu: Annotated[str, typer.Option(help="A key from `moe hardware`.")] = "m3-ultra",
+    n_gpus: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
+    batch: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
+    context: Annotated[int, typer.Option(help="Tokens of each so far.")] = 4096,
+    precision: Annotated[str, typer.Option(help="Of the weights: bf16, fp8 or 4-bit.")] = "4-bit",
+    json_output: Json = False,
+) -> None:
+    """Say whether a model fits on a machine, and how many tokens a second it can write at most.
+
+    Example: moe decode --gpu m3-ultra --precision 4-bit
+    """
+    from .cost import find_gpu
+    from .lab.cost import decoding_rows, find_model
+
+    rows = decoding_rows(
+        find_gpu(gpu),
+        [find_model(model)] if model else None,
+        batch=batch,
+        context=context,
+        precision=precision,
+        n_gpus=n_gpus,
+    )
+    if json_output:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table(caption="Bounds: full bandwidth, full peak, free links between GPUs")
+    table.add_column("model", min_width=21)
+    for title in ("fits", "needs bytes", "a token reads", "experts", "tokens/s", "limit"):
+        table.add_column(title)
+    for row in rows:
+        figures = ("needed_bytes", "bytes_per_token", "experts_touched", "tokens_per_s")
+        fits = "yes" if row["fits"] else "no"
+        table.add_row(row["name"], fits, *(_cell(row[key]) for key in figures), row["limit"])
     out.print(table)
 
 

@@ -74,6 +74,14 @@ def test_cost_as_a_table_and_of_a_users_file(tmp_path):
     assert row["gpu_hours_low"] < row["gpu_hours"] < row["gpu_hours_high"]
 
 
+def test_decode_as_json_and_as_a_table():
+    (row,) = json.loads(run("decode", "deepseek-v3", "--gpu", "m3-ultra", "--json"))
+    assert row["fits"] and row["limit"] == "bandwidth"
+    assert row["tokens_per_s"] == pytest.approx(819e9 / row["bytes_per_token"])
+    table = run("decode", "--gpu", "rtx-4090", "--batch", "8")
+    assert all(model.name in table for model in moe.MODELS.values())
+
+
 def test_hardware_and_check_numbers():
     rows = json.loads(run("hardware", "--json"))
     assert [row["key"] for row in rows] == list(GPUS)
@@ -120,5 +128,5 @@ def test_the_facade():
     here = this_machine(Machine(cores=2, flops_per_s=1e11, bytes_per_s=1e10))
     assert here.memory_bytes == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     rows = decoding_rows(here)
-    assert [model for model, _ in rows] == list(moe.MODELS.values())
-    assert not {model.name: d.fits for model, d in rows}["Kimi-K2"]
+    assert [row["name"].lower() for row in rows] == list(moe.MODELS)
+    assert not {row["name"]: row["fits"] for row in rows}["Kimi-K2"]

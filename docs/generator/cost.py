@@ -52,9 +52,10 @@ decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
   attention shortens to one vector a layer; for training 18 bytes a parameter unless told otherwise.
 - **Decoding**: a step reads all weights outside the routed experts, those experts that the batch
   touches (E · (1 − (1 − k/E)^batch) a layer), and the cache. Tokens per second are bounds: full
-  bandwidth, full peak, free links.
+  bandwidth, full peak, free links. `moe decode --gpu m3-ultra` prints them for every model.
 - **Not in it**: failed runs, research, data, salaries, buildings, and time lost to faults unless
-  the utilisation has it.
+  the utilisation has it. Attention to a window only (gpt-oss, Llama 4) is counted as if it saw
+  everything, so their cache and attention are upper bounds.
 
 "Active" is printed in three conventions: with the input table, with the output matrix only, with
 neither. Few publishers say which is theirs; * marks the one that fits, and is stated only for

@@ -92,6 +92,8 @@ FIGURES: Mapping[str, Callable[[], float | Range]] = {
     "v3_dollars": lambda: 2.0 * sum(V3_HOURS),
     "v3_gflop": lambda: _gflop("deepseek-v3"),
     "v2_gflop": lambda: _gflop("deepseek-v2"),
+    "qwen_gflop": lambda: _gflop("qwen2.5-72b"),
+    "llama_gflop": lambda: _gflop("llama-3.1-405b"),
     "v3_mfu_causal": lambda: _mfu(True),
     "v3_mfu_full": lambda: _mfu(False),
     "v3_hours": lambda: TrainingCost("deepseek-v3").gpu_hours(0.3894),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from ..cost import (
     GPUS,
     MODELS,
     Check,
-    Decoding,
     Gpu,
     ModelConfig,
     Range,
@@ -157,20 +157,25 @@ def training_row(cost: TrainingCost) -> dict[str, Any]:
 
 def decoding_rows(
     gpu: Gpu,
+    models: Iterable[ModelConfig] | None = None,
     *,
     batch: int = 1,
     context: int = 4096,
     precision: str = "4-bit",
     n_gpus: int = 1,
-) -> list[tuple[ModelConfig, Decoding]]:
-    """Every published model on one machine: whether it fits, and how fast it can be at most."""
-    return [
-        (
-            model,
-            decode(model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus),
+) -> list[dict[str, Any]]:
+    """One record a model, all published ones by default: does it fit, how fast can it write.
+
+    Fields are those of `Decoding`, with name, tokens_per_s and limit.
+    """
+    rows = []
+    for model in MODELS.values() if models is None else models:
+        bounds = decode(
+            model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus
         )
-        for model in MODELS.values()
-    ]
+        said = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
+        rows.append({"name": model.name, **asdict(bounds), **said})
+    return rows
 
 
 def this_machine(measured: Machine) -> Gpu:
