@@ -13,6 +13,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from .lab.sweep import Tally
     from .lab.sweep_plan import SweepPlan
 
 err = Console(stderr=True)
@@ -41,8 +42,8 @@ def add_sweep_commands(cli: typer.Typer) -> None:
 def _sweep() -> None:
     """Run grids of experiments; moe sweep FILE.toml is short for moe sweep run FILE.toml.
 
-    What is finished is kept when a sweep is stopped or killed: the same command goes on. With
-    --json, a line of JSON a row.
+    What is finished is kept when a sweep is stopped or killed: the same command goes on. Both
+    commands take --json.
 
     Example: moe sweep rates.toml --workers 2
     """
@@ -118,17 +119,20 @@ def _show(rows: Any, plan: SweepPlan, json_output: bool) -> int:
     from .lab.sweep import tally
     from .lab.sweep_report import plain
 
+    counted = tally(rows)
+    _, state = next(counted)  # before the bar: a wrong value ends here, with one line
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
-        bar = progress.add_task("looking at what is there")
-        failed = 0
-        for row, state in tally(rows):
-            failed = state.failed
-            words = f"{plan.experiment}, {state.kept} there before, {failed} failed"
-            progress.update(bar, description=words, total=state.to_do, completed=state.done)
-            if json_output and row is not None:
+        bar = progress.add_task(_words(plan, state), total=state.to_do)
+        for row, state in counted:
+            progress.update(bar, description=_words(plan, state), completed=state.done)
+            if json_output:
                 typer.echo(json.dumps(plain(row)))
-    return failed
+    return state.failed
+
+
+def _words(plan: SweepPlan, state: Tally) -> str:
+    return f"{plan.experiment}, {state.kept} there before, {state.failed} failed"
 
 
 def _list_runs(plan: SweepPlan, folder: Path, retry: bool, json_output: bool) -> None:

@@ -77,11 +77,16 @@ def _curves(groups: list[Group], name: str, axis: str) -> tuple[Chart, Rows]:
     ]
     values = sorted({row["at"] for row in rows})
     # Settings tried at 0.001, 0.01, 0.1 stand evenly on a logarithmic axis.
-    wide = values[0] > 0 and values[-1] / values[0] >= 16
+    wide = values[0] > 0 and values[-1] / values[0] >= 8
     scale = alt.Scale(type="log" if wide else "linear", zero=False, nice=False)
-    x = alt.X("at:Q", title=axis, scale=scale, axis=alt.Axis(values=values, grid=False))
+    x = alt.X(
+        "at:Q", title=axis, scale=scale, axis=alt.Axis(values=values, format="~g", grid=False)
+    )
     names = list(dict.fromkeys(row["group"] for row in rows))
-    legend = alt.Legend(title=None, orient="top", labelLimit=320) if len(names) > 1 else None
+    shown = alt.Legend(
+        title=None, orient="top", labelLimit=320, symbolType="stroke", symbolSize=350
+    )
+    legend = shown if len(names) > 1 else None
     colour = alt.Color(
         "group:N", scale=alt.Scale(domain=names, range=COLOURS[: len(names)]), legend=legend
     )

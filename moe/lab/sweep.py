@@ -147,14 +147,14 @@ class Tally:
     failed: int
 
 
-def tally(rows: Iterator[Row | Remaining]) -> Iterator[tuple[Row | None, Tally]]:
-    """Count what `sweep` yields: each row, and first None, with how far the sweep is."""
+def tally(rows: Iterator[Row | Remaining]) -> Iterator[tuple[Row, Tally]]:
+    """Count what `sweep` yields: each row, and first an empty one, with how far the sweep is."""
     state = Tally(0, 0, 0, 0)
     for row in rows:
         if isinstance(row, Remaining):
             kept = len(row.finished) + len(row.failed)
             state = Tally(kept, len(row.to_do), 0, len(row.failed))
-            yield None, state
+            yield {}, state
         else:
             failed = state.failed + (row["status"] == FAILED)
             state = replace(state, done=state.done + 1, failed=failed)
@@ -193,11 +193,12 @@ def sweep(
     store = SweepStore(folder)
     with store.locked():
         left = remaining(plan, store, retry)
-        yield left
         if not left.to_do:
+            yield left
             return
         staff: Workers = LocalProcesses(workers) if scheduler is None else DaskCluster(scheduler)
         try:
+            yield left
             for run, outcome in _work(left.to_do, staff):
                 row = _row(run, outcome)
                 store.add(row)
