@@ -57,10 +57,10 @@ class LocalProcesses:
         """Start a run in a process that is free; there has to be one."""
         place = next(i for i, run in enumerate(self._runs) if run is None or run.done())
         try:
-            run = self._pool(place).submit(function, *arguments)
+            run = _submit(self._pool(place), function, *arguments)
         except BrokenExecutor:  # it died before it had anything to do
             self._pools[place] = None
-            run = self._pool(place).submit(function, *arguments)
+            run = _submit(self._pool(place), function, *arguments)
         self._runs[place] = run
         return run
 
@@ -85,6 +85,19 @@ class LocalProcesses:
             if pool is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
         self._ends.close()
+
+
+def _submit(
+    pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any
+) -> Future[Any]:
+    """Submit with Ctrl-C put off, since a process that begins here inherits that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return pool.submit(function, *arguments)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(function, *arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(ends: Connection) -> None:
