@@ -187,4 +187,4 @@ def report(
         for row in rows:
             table.add_row(*row.values())
         out.print(table)
-    out.print(made.words(), markup=False, highlight=False)
+    out.print(made.words(), markup=False, highlight=False, soft_wrap=True)

@@ -109,7 +109,8 @@ class SweepReport:
     def words(self) -> str:
         """Number of runs, and the best group, in a few sentences."""
         n = sum(group.n for group in self.groups)
-        text = f"{n} finished runs of {self.experiment}, ± is the standard deviation over them."
+        runs = "1 finished run" if n == 1 else f"{n} finished runs"
+        text = f"{runs} of {self.experiment}; ± is the standard deviation over a row's runs."
         for group in self.groups:
             if group.best:
                 name, spread = next(iter(group.figures.items()))

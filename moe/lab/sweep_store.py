@@ -77,10 +77,6 @@ class SweepStore:
                 left.unlink()
             yield
 
-    def ids(self) -> set[str]:
-        """Ids of the runs that are there, failed ones too."""
-        return {path.stem for path in self.folder.glob(f"[!{HIDDEN}]*{ENDING}")}
-
     def add(self, row: Row) -> None:
         """Write a row; when this returns, it survives a crash. It replaces the run's older row."""
         import pyarrow as pa
