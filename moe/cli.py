@@ -10,11 +10,13 @@ from dataclasses import asdict, fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from . import __version__
+from .cli_cost import add_cost_commands
+from .cli_parts import Json, err, out
+from .cli_sweep import add_sweep_commands
 from .cli_trace import add_trace_commands
 
 cli = typer.Typer(
@@ -25,10 +27,7 @@ cli = typer.Typer(
     rich_markup_mode="rich",
     help="MoEscope: see, measure and check mixture-of-experts layers.",
 )
-err = Console(stderr=True)
-out = Console()
 UsageError: Any = typer.BadParameter.__base__  # its own class in some versions, click's in others
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 def _version(asked: bool) -> None:
@@ -343,7 +342,8 @@ def _print_speeds(speeds: Iterable[dict[str, Any]]) -> None:
 
 
 add_trace_commands(cli)
-from . import cli_cost as cli_cost  # noqa: E402  (its commands register here)
+add_cost_commands(cli)
+add_sweep_commands(cli)
 
 
 def main() -> None:

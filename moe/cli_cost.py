@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .cli import Json, cli, out
+from .cli_parts import Json, out
 
 COLUMNS = (
     ("total_params", "total"),
@@ -28,7 +28,13 @@ RESULTS = (
 )
 
 
-@cli.command()
+def add_cost_commands(cli: typer.Typer) -> None:
+    """Register the commands of this file."""
+    for command in (models, cost, decode, hardware):
+        cli.command()(command)
+    cli.command("check-numbers")(check_numbers)
+
+
 def models(json_output: Json = False) -> None:
     """List published models: parameters by formula beside the published ones.
 
@@ -57,7 +63,6 @@ def models(json_output: Json = False) -> None:
             out.print(f"{row['name']}: {row['exception']}", markup=False)
 
 
-@cli.command()
 def cost(
     model: Annotated[str, typer.Argument(help="A name from `moe models`, or a config.json.")],
     tokens: Annotated[float, typer.Option(help="Training tokens; 0: the published number.")] = 0.0,
@@ -149,7 +154,6 @@ def _print_assumptions(assumptions: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-@cli.command()
 def decode(
     model: Annotated[
         str, typer.Argument(help="A name from `moe models`, or a config.json; all if left out.")
@@ -190,7 +194,6 @@ def decode(
     out.print(table)
 
 
-@cli.command()
 def hardware(json_output: Json = False) -> None:
     """List accelerators and machines: peaks, memory, bandwidths in one direction, power.
 
@@ -212,7 +215,6 @@ def hardware(json_output: Json = False) -> None:
     out.print(table)
 
 
-@cli.command("check-numbers")
 def check_numbers(json_output: Json = False) -> None:
     """Compare every computed figure with the published one; exit code 1 if one differs unlisted.
 

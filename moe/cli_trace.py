@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
+
+from .cli_parts import Json, err, out
 
 if TYPE_CHECKING:
     from .lab.record import Recorded
     from .traces import Trace
-
-err = Console(stderr=True)
-out = Console()
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 def add_trace_commands(cli: typer.Typer) -> None:

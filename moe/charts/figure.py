@@ -17,7 +17,7 @@ PAPER_INK = INK["light"]  # exported pictures are on white
 
 
 Rows = list[dict[str, Any]]
-Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,22 @@ class Figure:
         """Return the figure as 'png' or 'svg' on white, with its title; needs no browser."""
         import vl_convert
 
-        title = {"text": self.title, "anchor": "start", "offset": 12}
-        size = {} if isinstance(self.chart, alt.VConcatChart) else {"width": width}
-        spec = {**self.spec(), **size, "title": title, "background": "white", "padding": 16}
+        spec = self._on_white(width)
         if kind == "png":
             return bytes(vl_convert.vegalite_to_png(spec, scale=2))
         return str(vl_convert.vegalite_to_svg(spec)).encode()
+
+    def page(self, width: int = 720) -> bytes:
+        """Return the figure as an HTML page that brings its scripts along."""
+        import vl_convert
+
+        spec = {**self._on_white(width), "description": self.alt}
+        return str(vl_convert.vegalite_to_html(spec, bundle=True)).encode()
+
+    def _on_white(self, width: int) -> dict[str, Any]:
+        title = {"text": self.title, "anchor": "start", "offset": 12}
+        size = {} if isinstance(self.chart, alt.VConcatChart) else {"width": width}
+        return {**self.spec(), **size, "title": title, "background": "white", "padding": 16}
 
 
 def draw(name: str) -> alt.Chart:

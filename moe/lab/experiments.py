@@ -1,0 +1,244 @@
+"""`EXPERIMENTS`: what a sweep can run, each as a function from settings to a row of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ..balance import make_balancer
+from ..capacity import DROP_POLICIES, Capacity
+from ..data import make_task
+from ..errors import check_choice
+from ..routers import ROUTERS, make_router
+from ..training import TrainSettings
+from .ablation import Figures
+from .causality import ProbeSettings, probe_capacity, probe_router
+from .compare import run
+from .control import ControlSettings, Method, respond
+from .savings import ACTIVE, TOTAL, SavingsSettings, count
+
+LOWER, HIGHER = "lower", "higher"
+NO_DATA = "none"
+
+
+def no_data(settings: Any) -> str:
+    """Say that an experiment reads no data: its settings decide all."""
+    return NO_DATA
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Something that can be swept.
+
+    Attributes
+    ----------
+    title
+        What it finds out, in a few words.
+    settings, figures
+        Frozen dataclasses: what may be set, and what comes out. Their fields are the columns of
+        the results, so no name may be in both.
+    measure
+        From the one to the other; the same settings give the same figures.
+    better
+        Which end of a figure is the good one: 'lower' or 'higher'. The report shows these
+        figures, and looks for the best by the first.
+    data
+        From settings to the hash of the data that the experiment reads, since the built-in text
+        differs between machines.
+    """
+
+    title: str
+    settings: type
+    figures: type
+    measure: Callable[[Any], Any]
+    better: Mapping[str, str] = field(default_factory=dict)
+    data: Callable[[Any], str] = no_data
+
+    def setting_names(self) -> list[str]:
+        """Names of the settings, in their order."""
+        return [f.name for f in fields(self.settings)]
+
+    def figure_types(self) -> dict[str, Any]:
+        """Names and types of the figures, in their order."""
+        hints = get_type_hints(self.figures)
+        return {f.name: hints[f.name] for f in fields(self.figures)}
+
+
+# Training --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainFigures(Figures):
+    """The ablation's figures of a run, and its idle experts.
+
+    Attributes
+    ----------
+    cv
+        Spread of the loads over their mean, over the last steps.
+    idle
+        Experts that no token chose in the last step.
+    hottest_share
+        Share of the assignments that the busiest expert had, over the last steps.
+    """
+
+    cv: float
+    idle: int
+    hottest_share: float
+
+
+def _train(settings: TrainSettings) -> TrainFigures:
+    finished = run(settings)
+    end = finished.summary()
+    figures = Figures.of(finished)
+    return TrainFigures(**vars(figures), cv=end.cv, idle=end.dead, hottest_share=end.hottest_share)
+
+
+def _train_data(settings: TrainSettings) -> str:
+    changed = None if settings.text is None else _last_change(settings.text)
+    return _task_data(settings.task, settings.text, changed)
+
+
+def _last_change(path: str) -> int | None:
+    """Of a file; None if there is none, which the task will say better."""
+    return Path(path).stat().st_mtime_ns if Path(path).is_file() else None
+
+
+@cache
+def _task_data(task: str, text: str | None, changed: int | None) -> str:
+    return str(make_task(task, text=text).sha256[:12])
+
+
+# Control of the load ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ControlRun(ControlSettings):
+    """One controller on the frozen scores of `ControlSettings`.
+
+    Attributes
+    ----------
+    balance
+        The controller, as for training: 'bias(rate=0.01)', 'pi', 'quantile'.
+    """
+
+    balance: str = "bias"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        make_balancer(self.balance)  # says which there are
+
+    def figures(self) -> ControlFigures:
+        """Let it act."""
+        names = [f.name for f in fields(ControlSettings)]
+        settings = ControlSettings(**{name: getattr(self, name) for name in names})
+        response = respond(Method(self.balance, "", self.balance), settings)
+        return ControlFigures(response.steady_error, response.swing, response.settled_after)
+
+
+@dataclass(frozen=True)
+class ControlFigures:
+    """See the properties of `control.Response` of the same names."""
+
+    steady_error: float
+    swing: float
+    settled_after: int | None
+
+
+# Compute saved ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SavingsFigures:
+    """Counted cost of an MoE layer beside dense ones of equal total and equal active size."""
+
+    total_params: int
+    active_params: int
+    flops_per_token: int
+    weight_bytes: float
+    flops_saved: float
+    bytes_saved: float
+    bytes_saved_to_active: float
+
+
+def _savings(settings: SavingsSettings) -> SavingsFigures:
+    by_name = {row.layer: row for row in count(settings)}
+    moe, *_ = by_name.values()
+    total, active = by_name[TOTAL], by_name[ACTIVE]
+    return SavingsFigures(
+        moe.params, moe.active_params, moe.flops_per_token, moe.weight_bytes,
+        total.flops_saved, total.bytes_saved, active.bytes_saved,
+    )  # fmt: skip
+
+
+# Causality -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CausalityRun(ProbeSettings):
+    """The causality probe on one router, or on one drop policy after top-2 routing.
+
+    Attributes
+    ----------
+    method
+        Name of a router or of a drop policy.
+    """
+
+    method: str = "topk"
+
+    def __post_init__(self) -> None:
+        check_choice("method", self.method, (*ROUTERS, *DROP_POLICIES))
+
+    def figures(self) -> CausalityFigures:
+        """Probe it."""
+        if self.method in ROUTERS:
+            row = probe_router(make_router(self.method), self)
+        else:
+            row = probe_capacity(Capacity(drop=self.method), self)
+        return CausalityFigures(row.changed, row.found, row.claims)
+
+
+@dataclass(frozen=True)
+class CausalityFigures:
+    """Share of earlier tokens that a future changed; whether none was, and what is claimed."""
+
+    changed: float
+    causal: bool
+    claims: bool
+
+
+# ------------------------------------------------------------------------------------------------
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "train": Experiment(
+        "Train a tiny MoE model (moe train)",
+        TrainSettings,
+        TrainFigures,
+        _train,
+        {"held_out_loss": LOWER, "max_vio": LOWER, "dropped": LOWER},
+        _train_data,
+    ),
+    "control": Experiment(
+        "One controller of the load on frozen scores (the page on balance)",
+        ControlRun,
+        ControlFigures,
+        ControlRun.figures,
+        {"steady_error": LOWER, "swing": LOWER, "settled_after": LOWER},
+    ),
+    "savings": Experiment(
+        "Counted cost of an MoE layer against dense ones (the page on savings)",
+        SavingsSettings,
+        SavingsFigures,
+        _savings,
+        {"flops_saved": HIGHER, "bytes_saved": HIGHER},
+    ),
+    "causality": Experiment(
+        "Can the future change the past (moe routers --probe)",
+        CausalityRun,
+        CausalityFigures,
+        CausalityRun.figures,
+        {"changed": LOWER},
+    ),
+}
