@@ -56,7 +56,7 @@ def models(json_output: Json = False) -> None:
     for row in rows:
         marked = f"active_{row['published_convention']}"
         cells = (f"{_cell(row[key])}{'*' if key == marked else ''}" for key, _ in COLUMNS)
-        table.add_row(row["name"], *cells)
+        table.add_row(row["title"], *cells)
     out.print(table)
     for row in rows:
         if row["exception"]:
@@ -190,7 +190,7 @@ def decode(
     for row in rows:
         figures = ("needed_bytes", "bytes_per_token", "experts_touched", "tokens_per_s")
         fits = "yes" if row["fits"] else "no"
-        table.add_row(row["name"], fits, *(_cell(row[key]) for key in figures), row["limit"])
+        table.add_row(row["title"], fits, *(_cell(row[key]) for key in figures), row["limit"])
     out.print(table)
 
 

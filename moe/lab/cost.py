@@ -77,7 +77,8 @@ def model_row(model: ModelConfig) -> dict[str, Any]:
     """Parameters of one model in the three conventions, beside the published ones."""
     conventions = {f"active_{name}": model.active(name) for name in CONVENTIONS}
     return {
-        "name": model.name,
+        "name": model.name.lower(),
+        "title": model.name,
         "total_params": model.total_params,
         "published_total": model.published_total or None,
         "active_params": model.active_params,
@@ -127,7 +128,7 @@ def training_row(cost: TrainingCost) -> dict[str, Any]:
     result = cost.result()
     model = cost.config
     row: dict[str, Any] = {
-        "model": model.name,
+        "model": model.name.lower(),
         "gpu": cost.hardware.key,
         "tokens": cost.n_tokens,
         "flops_per_token": result.flops_per_token,
@@ -174,7 +175,7 @@ def decoding_rows(
             model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus
         )
         said = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
-        rows.append({"name": model.name, **asdict(bounds), **said})
+        rows.append({"name": model.name.lower(), "title": model.name, **asdict(bounds), **said})
     return rows
 
 
