@@ -34,7 +34,7 @@ def test_code_prints_what_the_page_shows(name: str) -> None:
 def test_command_lines_of_the_readme_are_understood() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     commands = re.findall(r"^(moe [^#\n]*)", text, re.MULTILINE)
-    assert len(commands) == 7
+    assert len(commands) == 11
     for command in commands:
         words = shlex.split(command)[1:]
         done = subprocess.run(
