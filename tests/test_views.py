@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from altair.utils import schemapi
 from streamlit.testing.v1 import AppTest
 
 import moe
@@ -44,9 +45,11 @@ def specs(page: AppTest) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in page.get("vega_lite_chart")]
 
 
-def test_the_app_opens_on_start() -> None:
+def test_the_app_opens_on_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemapi, "DEBUG_MODE", True)  # other tests go on checking charts
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
     assert not page.exception and page.title[0].value == "What does a mixture of experts do?"
+    assert not schemapi.DEBUG_MODE
 
 
 def test_start_tells_its_story_without_a_click_and_the_slider_mends_it() -> None:

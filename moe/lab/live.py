@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from .. import metrics
@@ -15,10 +17,12 @@ SHORT = dict(router="deepseek_v3", steps=150, batch=512)  # the gate that the ru
 
 def live_settings(rate: float = RATES[1], seed: int = 0) -> dict[Method, TrainSettings]:
     """A short run for each controller, and one without any, all from the same start."""
-    return {
-        method: TrainSettings(balance=method.balance, seed=seed, **SHORT)  # type: ignore[arg-type]
-        for method in (*methods(rate), NOTHING)
-    }
+    return {method: _short_run(method.balance, seed) for method in (*methods(rate), NOTHING)}
+
+
+@cache  # checking that they suit each other takes longer than drawing a chart
+def _short_run(balance: str, seed: int) -> TrainSettings:
+    return TrainSettings(balance=balance, seed=seed, **SHORT)  # type: ignore[arg-type]
 
 
 def chance(settings: TrainSettings, draws: int = 400) -> float:

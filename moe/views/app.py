@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import streamlit as st
+from altair.utils import schemapi
 
 
 def main() -> None:
     """Show the page that the address names."""
     from . import balance, cure, routers, savings, start
 
+    schemapi.disable_debug_mode()  # tests check every part of every chart; visitors need not wait
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
     page = st.navigation(
         [
