@@ -70,6 +70,8 @@ class MoELayer:
         Named arrays without gradient, such as `select_bias_E`.
     check_finite
         Refuse NaN and infinity in x; switch it off for speed.
+    origin
+        Where a loaded layer came from (`moe.load_layer`); None for all others.
     """
 
     router: Router
@@ -78,6 +80,7 @@ class MoELayer:
     buffers: Arrays
     capacity: Capacity = NO_LIMIT
     check_finite: bool = field(default=True, repr=False)
+    origin: object | None = field(default=None, repr=False)
 
     @classmethod
     def init(
@@ -316,7 +319,8 @@ class MoELayer:
                 )
                 dx_ND += dspecial_ND
                 grads |= special_grads
-            dweight_A += (extra or {}).get("weight_A", 0)
+            if extra and "weight_A" in extra:
+                dweight_A += extra["weight_A"]
             drouted_NE = self.router.backward(routing, dweight_A)
         else:
             dx_ND = kernels.matmul(routing.dispatch_NS, dx_SD)
@@ -400,13 +404,15 @@ class MoELayer:
         perturb_ND = self.router.perturb(x_ND, rng)
         x_gate_ND = x_ND if perturb_ND is None else x_ND * perturb_ND
         made = self.router.project(x_gate_ND, self.params, self.n_experts)
-        state = {name: array for name, array in made.items() if name != "logits_NE"} | self.buffers
-        state |= {name: self.params[name] for name in self.router.choice_params}
+        logits_NE = made.pop("logits_NE")
+        state = made | self.buffers
+        for name in self.router.choice_params:
+            state[name] = self.params[name]
         if previous_NE is not None:
             state["previous_NE"] = check_array(
                 "previous_NE", previous_NE, (len(x_ND), self.n_experts), finite=False
             )
-        routing = self.router.choose(made["logits_NE"], rng=rng, token_ids=token_ids, **state)
+        routing = self.router.choose(logits_NE, rng=rng, token_ids=token_ids, **state)
         return self.capacity.apply(routing, rng, self.router), x_gate_ND, perturb_ND
 
 

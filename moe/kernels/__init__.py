@@ -16,7 +16,7 @@ _HOME = {
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "rerouting": ("reroute",),
     "scores": ("sigmoid", "softmax", "softmax_backward"),
-    "selection": ("mask_groups", "softmax_topk", "topk"),
+    "selection": ("mask_groups", "softmax_topk", "softmax_topk_backward", "topk"),
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_backward", "experts_forward"),
     "threads": ("num_threads", "prepare"),

@@ -8,9 +8,11 @@ import numpy as np
 
 from .backend import choose, njit
 from .threads import run_items, take_item
+from .tile import fetch_line
 from .workspace import empty
 
 ROWS = 128
+AHEAD = 3  # slots between asking for a row of results and adding it
 
 
 class Plan(NamedTuple):
@@ -95,14 +97,19 @@ def combine_oracle(y_SD: np.ndarray, weight_S: np.ndarray, plan: Plan) -> np.nda
 
 @njit
 def _combine(queue, n_items, y_SD, weight_S, slot_S, token_start_N1, y_ND):
+    flat, width, line = y_SD.reshape(-1), y_ND.shape[1], 64 // y_SD.itemsize
     item = take_item(queue)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, y_ND.shape[0])):
             y_ND[n] = 0
             for i in range(token_start_N1[n], token_start_N1[n + 1]):
+                # Rows lie far apart, where the hardware sees no pattern to fetch ahead.
+                soon = slot_S[min(i + AHEAD, slot_S.size - 1)] * width
+                for d in range(0, width, line):
+                    fetch_line(flat, soon + d)
                 s = slot_S[i]
                 weight = weight_S[s]
-                for d in range(y_ND.shape[1]):
+                for d in range(width):
                     y_ND[n, d] += weight * y_SD[s, d]
         item = take_item(queue)
 

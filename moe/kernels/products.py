@@ -6,7 +6,7 @@ import numpy as np
 
 from .backend import choose, njit
 from .blocks import multiply, scratch
-from .threads import PRODUCT_NS, run_items, take_item
+from .threads import MIN_PARALLEL_NS, PRODUCT_NS, run_items, take_item
 from .tile import COLUMNS_32
 from .workspace import empty
 
@@ -41,11 +41,12 @@ def _run(
     n_rows, n_columns, n_depth = shape
     out = empty((n_rows, n_columns), a.dtype)
     # The grid of items follows from the shape alone, never from the number of threads.
-    tall = TALL if n_rows >= 8 * TALL else SHORT
-    if n_columns <= COLUMNS_32:  # each item packs all of B again
+    work_ns = PRODUCT_NS * n_rows * max(n_columns, COLUMNS_32) * n_depth
+    # One thread's work takes the largest items: each packs its part of B again.
+    tall = TALL if n_rows >= 8 * TALL or work_ns < MIN_PARALLEL_NS else SHORT
+    if n_columns <= COLUMNS_32 and tall == SHORT:
         tall = max(SHORT, min(TALL, n_rows // 4))
     across, down = -(-n_columns // WIDE), -(-n_rows // tall)
-    work_ns = PRODUCT_NS * n_rows * max(n_columns, COLUMNS_32) * n_depth
     run_items(
         _product, down * across, work_ns, a.reshape(-1), *a_strides, b.reshape(-1), *b_strides,
         out.reshape(-1), shape, (tall, WIDE),

@@ -78,8 +78,9 @@ def _softmax_rows(given, out, width, tops):
             total = out[at]
             for e in range(1, width):
                 total += out[at + e]
+            share = 1 / total  # short rows divide number by number, without vectors
             for e in range(width):
-                out[at + e] /= total
+                out[at + e] *= share
     else:
         for at in range(0, out.size, width):
             row = out[at : at + width]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import choose, njit
-from .scores import LANES, softmax_oracle, softmax_rows
+from .scores import LANES, softmax_backward_oracle, softmax_oracle, softmax_rows
 from .threads import run_items, take_item
 
 ROWS = 128
-KEYS_FROM = 32  # experts from which vectors of keys beat insertion, as measured
+KEYS_FROM = 8  # experts from which vectors of keys beat insertion, on data not seen before
 
 
 def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
@@ -150,6 +150,44 @@ def _softmax_topk_fast(logits_NE: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
 
 
 softmax_topk = choose(softmax_topk_oracle, _softmax_topk_fast)
+
+
+def softmax_topk_backward_oracle(
+    expert_NK: np.ndarray, weight_NK: np.ndarray, dweight_NK: np.ndarray, n_experts: int
+) -> np.ndarray:
+    """Gradient at the logits of `softmax_topk`'s weights: of the softmax, at the chosen places."""
+    dlogits_NE = np.zeros((len(expert_NK), n_experts), weight_NK.dtype)
+    dchosen_NK = softmax_backward_oracle(weight_NK, dweight_NK)
+    np.put_along_axis(dlogits_NE, expert_NK.astype(np.intp), dchosen_NK, axis=1)
+    return dlogits_NE
+
+
+@njit
+def _softmax_topk_backward(queue, n_items, expert_NK, weight_NK, dweight_NK, dlogits_NE):
+    item = take_item(queue)
+    while item < n_items:
+        for n in range(item * ROWS, min((item + 1) * ROWS, dlogits_NE.shape[0])):
+            for e in range(dlogits_NE.shape[1]):
+                dlogits_NE[n, e] = 0
+            inner = dlogits_NE[n, 0]
+            for j in range(expert_NK.shape[1]):
+                inner += weight_NK[n, j] * dweight_NK[n, j]
+            for j in range(expert_NK.shape[1]):
+                dlogits_NE[n, expert_NK[n, j]] = weight_NK[n, j] * (dweight_NK[n, j] - inner)
+        item = take_item(queue)
+
+
+def _softmax_topk_backward_fast(
+    expert_NK: np.ndarray, weight_NK: np.ndarray, dweight_NK: np.ndarray, n_experts: int
+) -> np.ndarray:
+    dlogits_NE = np.empty((len(expert_NK), n_experts), weight_NK.dtype)
+    items = -(-len(expert_NK) // ROWS)
+    work_ns = 0.5 * dlogits_NE.size + 2.0 * expert_NK.size
+    run_items(_softmax_topk_backward, items, work_ns, expert_NK, weight_NK, dweight_NK, dlogits_NE)
+    return dlogits_NE
+
+
+softmax_topk_backward = choose(softmax_topk_backward_oracle, _softmax_topk_backward_fast)
 
 
 def mask_groups_oracle(

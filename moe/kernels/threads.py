@@ -25,7 +25,7 @@ from .cores import allowed_cores
 MIN_PARALLEL_NS = 20_000  # work below which a second thread costs more than it does
 PRODUCT_NS = 0.01  # of one multiply-add in a matrix product
 # Looks at a flag before a thread gives up: waking a sleeping core takes longer than a small layer.
-START, BURST = 60_000, 1_000_000  # some 15 and 260 microseconds
+START, BURST = 60_000, 4_000_000  # some 15 microseconds and 1 millisecond
 
 
 def num_threads() -> int:

@@ -42,6 +42,7 @@ tile_packed: Any = None
 tile_stream: Any = None
 stream_rows: Any = None
 transpose_square: Any = None
+fetch_line: Any = None
 
 if numba is not None:
     from llvmlite import ir
@@ -366,6 +367,18 @@ if numba is not None:
                 half //= 2
             for i, row in enumerate(rows):
                 emit.store(row, target, builder.add(target_at, builder.mul(target_row, I64(i))))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def fetch_line(typingctx: Any, data: Any, at: Any) -> Any:
+        """Ask for the line of data[at], into the first cache."""
+        signature = types.void(data, INTEGER)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            emit = Emitter(context, builder, signature, args)
+            emit.prefetch(emit.args[0], emit.args[1], near=True)
             return context.get_dummy_value()
 
         return signature, codegen

@@ -43,6 +43,8 @@ class TopK(Router):
         The gate has a learned bias (gpt-oss).
     scale
         Factor on all weights.
+    norm_min
+        Least sum that `renormalize` divides by (ERNIE 4.5).
 
     Examples
     --------
@@ -71,12 +73,14 @@ class TopK(Router):
     softmax_order: str = "before"
     bias: bool = False
     scale: float = 1.0
+    norm_min: float = 0.0
 
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
         check_score(self.score)
         check_choice("softmax_order", self.softmax_order, ("before", "after"))
         check_float("scale", self.scale, 0.0, open_low=True)
+        check_float("norm_min", self.norm_min, 0.0)
 
     def check(self, n_experts: int) -> None:
         """Raise ValueError unless 1 <= k <= n_experts."""
@@ -122,7 +126,9 @@ class TopK(Router):
         )
 
     def _over_chosen(self) -> bool:
-        return self.score == "softmax" and (self.renormalize or self.softmax_order == "after")
+        return self.score == "softmax" and (
+            self.softmax_order == "after" or (self.renormalize and self.norm_min == 0)
+        )
 
     def _weights(
         self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
@@ -132,7 +138,7 @@ class TopK(Router):
             weight_NK = np.asarray(kernels.softmax(gather(logits_NE, expert_NK)))
         else:
             weight_NK = gather(scores_NE, expert_NK)
-            weight_NK = normalize(weight_NK) if self.renormalize else weight_NK
+            weight_NK = normalize(weight_NK, self.norm_min) if self.renormalize else weight_NK
         return weight_NK * weight_NK.dtype.type(self.scale)
 
     def weigh(self, routing: Routing) -> np.ndarray:
@@ -144,14 +150,20 @@ class TopK(Router):
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
         expert_NK = choices(routing)
-        dweight_NK = dweight_A.reshape(expert_NK.shape) * dweight_A.dtype.type(self.scale)
+        dweight_NK = dweight_A.reshape(expert_NK.shape)
+        if self.scale != 1:
+            dweight_NK = dweight_NK * dweight_A.dtype.type(self.scale)
         assert routing.logits_NE is not None and routing.scores_NE is not None
         if self._over_chosen():
-            weight_NK = routing.weight_A.reshape(expert_NK.shape) / self.scale
-            dchosen_NK = kernels.softmax_backward(weight_NK.astype(dweight_A.dtype), dweight_NK)
-            return scatter(dchosen_NK, expert_NK, routing.n_experts)
+            weight_NK = routing.weight_A.reshape(expert_NK.shape)
+            if self.scale != 1:
+                weight_NK = weight_NK / weight_NK.dtype.type(self.scale)
+            weight_NK = weight_NK.astype(dweight_A.dtype, copy=False)
+            return np.asarray(
+                kernels.softmax_topk_backward(expert_NK, weight_NK, dweight_NK, routing.n_experts)
+            )
         chosen_NK = gather(routing.scores_NE, expert_NK)
         if self.renormalize:
-            dweight_NK = normalize_backward(chosen_NK, dweight_NK)
+            dweight_NK = normalize_backward(chosen_NK, dweight_NK, self.norm_min)
         dscores_NE = scatter(dweight_NK, expert_NK, routing.n_experts)
         return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, self.score)

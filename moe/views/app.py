@@ -8,7 +8,7 @@ from altair.utils import schemapi
 
 def main() -> None:
     """Show the page that the address names."""
-    from . import balance, cure, routers, savings, start
+    from . import balance, cure, routers, savings, start, your_model
 
     schemapi.disable_debug_mode()  # tests check every part of every chart; visitors need not wait
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
@@ -19,6 +19,7 @@ def main() -> None:
             st.Page(balance.show, title="Balance", url_path="balance"),
             st.Page(cure.show, title="Cure", url_path="cure"),
             st.Page(savings.show, title="Savings", url_path="savings"),
+            st.Page(your_model.show, title="Your model", url_path="your-model"),
         ],
         position="top",
     )

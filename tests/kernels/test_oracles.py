@@ -52,6 +52,27 @@ def test_every_operation_has_an_oracle_above_it() -> None:
                 assert operation in kernels.__all__, name
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("n", "e", "k"), [(0, 4, 2), (1, 1, 1), (300, 7, 3), (300, 8, 2), (300, 40, 5)]
+)
+def test_softmax_topk_and_back(n: int, e: int, k: int, dtype: str) -> None:
+    # Rounded, so that there are ties; -inf is what a masked expert has.
+    logits_NE = normal(0, n, e, dtype=dtype).round(1)
+    logits_NE[: n // 4, k:] = -np.inf
+    expert_NK, weight_NK, scores_NE = kernels.softmax_topk(logits_NE, k)
+    true_expert_NK, true_weight_NK, true_scores_NE = selection.softmax_topk_oracle(logits_NE, k)
+    assert np.array_equal(expert_NK, true_expert_NK)
+    close(weight_NK, true_weight_NK, dtype)
+    close(scores_NE, true_scores_NE, dtype)
+    dweight_NK = normal(1, n, k, dtype=dtype)
+    close(
+        kernels.softmax_topk_backward(expert_NK, weight_NK, dweight_NK, e),
+        selection.softmax_topk_backward_oracle(expert_NK, weight_NK, dweight_NK, e),
+        dtype,
+    )
+
+
 @given(n=sizes, m=st.integers(1, 40), p=st.integers(1, 40), dtype=dtypes, seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
 def test_products(n: int, m: int, p: int, dtype: str, seed: int) -> None:
