@@ -8,7 +8,7 @@ from altair.utils import schemapi
 
 def main() -> None:
     """Show the page that the address names."""
-    from . import balance, cure, routers, savings, start, your_model
+    from . import balance, cure, parts, routers, savings, start, your_model
 
     schemapi.disable_debug_mode()  # tests check every part of every chart; visitors need not wait
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
@@ -23,4 +23,5 @@ def main() -> None:
         ],
         position="top",
     )
+    st.html(parts.SPOKEN_STYLE)
     page.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,13 @@ from ..charts.figure import INK, PAPER_INK, Figure, Rows
 FORMULA_STYLE = """<style>
 .katex-display { padding: 4px; }
 @media (max-width: 640px) { .katex-display { font-size: min(1em, 2.8vw); } }
+</style>"""
+
+# For screen readers only; taken out of the page's flow, it leaves no gap below a chart either.
+SPOKEN_STYLE = """<style>
+[data-testid="stElementContainer"]:has(.moe-spoken) { position: absolute; }
+.moe-spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; margin: 0;
+  clip-path: inset(50%); }
 </style>"""
 
 
@@ -30,11 +38,20 @@ def heading(question: str, sentence: str, see: str) -> None:
 
 
 def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
-    """Draw a figure with its title and alt text."""
+    """Draw a figure with its title, and its numbers in words for screen readers.
+
+    The words stand beside the chart: a browser keeps a chart that stays the same but for its
+    data, and draws it anew, which takes far longer, if its alt text changes.
+    """
     if titled:
         st.markdown(f"##### {figure.title}")
     spec = {**figure.spec(), "datasets": {name: _table(rows) for name, rows in figure.data.items()}}
-    return st.vega_lite_chart(spec, width="stretch", key=key, alt=figure.alt, **options)
+    name = figure.name or figure.title
+    drawn = st.vega_lite_chart(
+        spec, width="stretch", key=key, alt=f"{name}; described in words below", **options
+    )
+    st.html(f'<p class="moe-spoken">{escape(figure.alt)}</p>')
+    return drawn
 
 
 def _table(rows: Rows) -> pa.Table:

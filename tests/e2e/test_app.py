@@ -98,9 +98,15 @@ def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: 
     expect(page).to_have_url(re.compile(r"b=Switch"))
     slider = page.get_by_role("slider", name="Experts per character").first
     slider.focus()
+    drawn = page.get_by_test_id("stVegaLiteChart").first.locator("svg.marks").element_handle()
+    told = page.locator(".moe-spoken").first
+    assert told.bounding_box()["width"] <= 1 and "characters in" in told.inner_text()
+    before = told.inner_text()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("k_topk_a=3"))
     settled(page)
+    expect(told).not_to_have_text(before)
+    assert drawn.evaluate("svg => svg.isConnected")  # new data in the same chart, which is quick
     accessible(page)
     page.reload()
     page.get_by_role("heading", name="B: Switch (top-1)").wait_for()
