@@ -44,21 +44,23 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
     rows: Rows = [
         {
             "method": r.method.title,
+            "line": line,
             "batch": at,
             "mean": max(mean, FLOOR),
             "low": max(low, FLOOR),
             "high": max(high, FLOOR),
             "exact": mean,
         }
-        for r in responses
+        for line, r in enumerate(responses)
         for at, mean, low, high in r.curve()
     ]
     size = max(r.max_vio_S.size for r in responses)
     goal_row = {"goal": SETTLED, "at": 1, "label": f"even: below {SETTLED:+.0%}"}
+    goal_row |= {f"line_{line}": r.method.title for line, r in enumerate(responses)}
     told = "; ".join(f"{r.method.title} ends at {r.steady_error:+.1%}" for r in responses)
     return Figure(
         "How far the busiest expert is above its fair share (MaxVio)",
-        _response(size, log, ink),
+        _response(size, len(responses), log, ink),
         f"Lines of {len(responses)} controllers over {size - 1:,} batches, from "
         f"{responses[0].max_vio_S[0]:+.0%} at the start: {told}.",
         {"response": rows, "goal": [goal_row]},
@@ -66,7 +68,7 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
 
 
 @drawn_once
-def _response(size: int, log: bool, ink: str) -> Chart:
+def _response(size: int, n_lines: int, log: bool, ink: str) -> Chart:
     x_scale = _axis_scale([1, size], log)
     x = alt.X(
         "batch:Q",
@@ -75,6 +77,7 @@ def _response(size: int, log: bool, ink: str) -> Chart:
     )
     y_scale = alt.Scale(type="log" if log else "linear", domainMin=FLOOR if log else 0, nice=False)
     axis = _percent_axis(log)
+    numbers = list(range(n_lines))  # the titles change with the data
     bands = (
         draw("response")
         .mark_area(opacity=0.28)
@@ -82,7 +85,7 @@ def _response(size: int, log: bool, ink: str) -> Chart:
             x=x,
             y=alt.Y("low:Q", scale=y_scale, axis=axis),
             y2=alt.Y2("high:Q"),
-            fill=_style("Fill", 0),
+            fill=_style("Fill", 0, numbers),
         )
     )
     lines = (
@@ -91,9 +94,9 @@ def _response(size: int, log: bool, ink: str) -> Chart:
         .encode(
             x=x,
             y=alt.Y("mean:Q", scale=y_scale, axis=axis),
-            stroke=_style("Stroke", 0),
-            strokeDash=_style("StrokeDash", 1),
-            strokeWidth=_style("StrokeWidth", 2),
+            stroke=_style("Stroke", 0, numbers),
+            strokeDash=_style("StrokeDash", 1, numbers),
+            strokeWidth=_style("StrokeWidth", 2, numbers),
             tooltip=[
                 alt.Tooltip("method:N"),
                 alt.Tooltip("batch:Q", format=",.0f"),
@@ -223,17 +226,20 @@ def _axis_scale(domain: list[float], log: bool) -> alt.Scale:
     return alt.Scale(type="log" if log else "linear", domain=domain, nice=False)
 
 
-def _style(channel: str, style: int, names: list[str] | None = None) -> Any:
+def _style(channel: str, style: int, lines: list[str] | list[int]) -> Any:
     """One of the channels that tell the controllers apart, all in one legend.
 
     Parameters
     ----------
-    names
-        Of all controllers, in case that the data lack some.
+    lines
+        Titles of all controllers, or their numbers if the data hold the titles.
     """
+    numbered = isinstance(lines[0], int)
     legend = alt.Legend(
         title=None, orient="top", symbolType="stroke", symbolSize=350, symbolOpacity=1,
         columns=2, labelLimit=200,
+        labelExpr="data('goal')[0]['line_' + datum.value]" if numbered else alt.Undefined,
     )  # fmt: skip
-    scale = alt.Scale(domain=names or alt.Undefined, range=[one[style] for one in STYLES])
-    return getattr(alt, channel)("method:N", sort=None, scale=scale, legend=legend)
+    scale = alt.Scale(domain=lines, range=[one[style] for one in STYLES[: len(lines)]])
+    field = "line:N" if numbered else "method:N"
+    return getattr(alt, channel)(field, scale=scale, legend=legend)

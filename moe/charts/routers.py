@@ -28,10 +28,12 @@ def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
         for n, e, whose in both.differences()
     ]
     characters = staff.characters(both.tokens)
-    for row, mine, others in zip(
-        characters, both.a.experts_words(), both.b.experts_words(), strict=True
-    ):
-        row["A"], row["B"] = mine, others
+    spots = [
+        {**place, "A": mine, "B": others}
+        for place, mine, others in zip(
+            characters, both.a.experts_words(), both.b.experts_words(), strict=True
+        )
+    ]
     counts = both.counts
     return Figure(
         "Who changes its mind",
@@ -40,7 +42,7 @@ def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
         f"{staff.n_experts} experts: {counts[A_ONLY]} choices are only A's (filled), "
         f"{counts[B_ONLY]} only B's (hollow), {counts[BOTH]} both's (thin). "
         f"{int(both.changed_N.sum())} characters differ.",
-        {"differences": rows, "characters": characters},
+        {"differences": rows, "characters": characters, "spots": spots},
     )
 
 
@@ -49,7 +51,7 @@ def _differences(staff: Staff, ink: str) -> Chart:
     legend = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=130)
     marks = (
         draw("differences")
-        .mark_rect(strokeWidth=1.5)
+        .mark_rect(strokeWidth=1.5, aria=False)  # a label for each would say nothing, slowly
         .encode(
             x=staff.x(padding=0.18),
             y=staff.y("low"),
@@ -61,8 +63,8 @@ def _differences(staff: Staff, ink: str) -> Chart:
         )
     )
     spots = (
-        staff.frames("characters")
-        .mark_rect(opacity=0)
+        staff.frames("spots")
+        .mark_rect(opacity=0, aria=False)
         .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "A:N", "B:N")])
     )
     return alt.LayerChart(layer=[marks, staff.texts(ink), spots]).properties(height=staff.height)
@@ -140,8 +142,10 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
         else:
             lost.append({"column": staff.column(n), "row": row})
     characters = staff.characters(tokens)
-    for place, experts in zip(characters, side.experts_words(), strict=True):
-        place["experts"] = experts
+    spots = [
+        {**place, "experts": experts}
+        for place, experts in zip(characters, side.experts_words(), strict=True)
+    ]
     dropped = f" {len(lost)} choices were dropped (crosses)." if lost else ""
     return Figure(
         f"{name}: {side.router.title}",
@@ -149,7 +153,7 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
         f"{len(tokens)} characters in {staff.n_lines} lines, below each the experts that "
         f"{side.router.title} gives it: {len(kept)} choices, taller for larger weights, "
         f"the largest {top:.2f}.{dropped}",
-        {"kept": kept, "lost": lost, "characters": characters},
+        {"kept": kept, "lost": lost, "characters": characters, "spots": spots},
     )
 
 
@@ -157,16 +161,18 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
 def _weights(name: str, staff: Staff, lost: bool, ink: str) -> Chart:
     marks = (
         draw("kept")
-        .mark_rect(color=RUN_COLOURS[name])
+        .mark_rect(color=RUN_COLOURS[name], aria=False)
         .encode(x=staff.x(), y=staff.y("low"), y2=alt.Y2("high:Q"))
     )
     layers = [marks, staff.texts(ink)]
     if lost:
-        crosses = draw("lost").mark_point(shape="cross", angle=45, size=28, filled=True, color=ink)
+        crosses = draw("lost").mark_point(
+            shape="cross", angle=45, size=28, filled=True, color=ink, aria=False
+        )
         layers.append(crosses.encode(x=staff.x(), y=staff.y("row")))
     spots = (
-        staff.frames("characters")
-        .mark_rect(opacity=0)
+        staff.frames("spots")
+        .mark_rect(opacity=0, aria=False)
         .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "experts:N")])
     )
     return alt.LayerChart(layer=[*layers, spots]).properties(height=staff.height)

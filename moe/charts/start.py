@@ -21,6 +21,7 @@ from .figure import (
 )
 from .staff import Staff
 
+BY_PLACE = alt.EncodingSortField("place", op="min")  # not by when a name was first in the data
 SELECTION, FIELD = "character", "position"  # what a click on the picture reports
 
 
@@ -95,8 +96,9 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
     n_tokens, n_experts = len(routing.tokens), routing.load_E.size
     staff = Staff(n_tokens, n_experts)
     ratio_E = (routing.share_E / routing.fair_share).tolist()
-    characters, choices = staff.characters(routing.tokens), []
-    for i, character in enumerate(characters):
+    characters = staff.characters(routing.tokens)
+    spots, choices = [dict(place) for place in characters], []
+    for i, character in enumerate(spots):
         chosen = list(
             zip(routing.expert_NK[i].tolist(), routing.weight_NK[i].tolist(), strict=True)
         )
@@ -110,7 +112,7 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
             }
             for e, weight in chosen
         ]
-    here = characters[selected]
+    here = spots[selected]
     return Figure(
         "Where each character goes",
         _sentence_picture(staff, ink),
@@ -118,7 +120,7 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
         f"{n_experts}; "
         f"taller marks are larger weights. Marked: character {here['position']}, "
         f"{here['character']}, to experts {here['experts']}.",
-        {"choices": choices, "characters": characters, "marked": [here]},
+        {"choices": choices, "characters": characters, "spots": spots, "marked": [here]},
     )
 
 
@@ -136,7 +138,7 @@ def _sentence_picture(staff: Staff, ink: str) -> Chart:
     )
     click = alt.selection_point(name=SELECTION, fields=[FIELD], on="click", empty=False)
     spots = (
-        staff.frames("characters")
+        staff.frames("spots")
         .mark_rect(opacity=0, cursor="pointer")
         .encode(
             tooltip=[
@@ -244,8 +246,8 @@ def selection(story: TokenStory, ink: str = PAPER_INK) -> Figure:
 def _parts(title: str, story: TokenStory, part_K: Sequence[float], ink: str, note: str) -> Figure:
     """Bars of the chosen experts' parts, which sum to one."""
     data = [
-        {"expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
-        for e, part in zip(story.expert_K.tolist(), part_K, strict=True)
+        {"place": i, "expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
+        for i, (e, part) in enumerate(zip(story.expert_K.tolist(), part_K, strict=True))
     ]
     spoken = ", ".join(f"{row['expert']} {row['label']}" for row in data)
     return Figure(title, _part_chart(ink), f"{note} {spoken}.", {"bars": data})
@@ -254,7 +256,7 @@ def _parts(title: str, story: TokenStory, part_K: Sequence[float], ink: str, not
 @drawn_once
 def _part_chart(ink: str) -> Chart:
     base = draw("bars").encode(
-        y=alt.Y("expert:N", sort=None, axis=alt.Axis(title=None, ticks=False, domain=False)),
+        y=alt.Y("expert:N", sort=BY_PLACE, axis=alt.Axis(title=None, ticks=False, domain=False)),
         x=alt.X("part:Q", scale=alt.Scale(domain=[0, 1.3]), axis=None),
     )
     bars = base.mark_bar(color=CHOSEN, cornerRadiusEnd=2)
@@ -304,7 +306,7 @@ def _guess_chart(ink: str) -> Chart:
     base = draw("bars").encode(
         y=alt.Y(
             "token:N",
-            sort=None,
+            sort=BY_PLACE,
             axis=alt.Axis(
                 title=None, ticks=False, domain=False, labelFont="monospace", labelFontSize=14
             ),

@@ -152,7 +152,11 @@ def over_layers(
     scale = alt.Scale(domain=names, range=LINE_COLOURS[: len(names)])
     legend = alt.Legend(title=None, orient="top", labelLimit=320) if len(names) > 1 else None
     axis = percent_axis() if percent else alt.Axis(title=None, tickCount=4)
-    x = alt.X("layer:O", sort=None, axis=alt.Axis(title="layer", labelAngle=0, labelOverlap=True))
+    x = alt.X(
+        "layer:O",
+        scale=alt.Scale(domain=list(lines[0].layers)),
+        axis=alt.Axis(title="layer", labelAngle=0, labelOverlap=True),
+    )
     y = alt.Y("value:Q", axis=axis, scale=alt.Scale(zero=True))
     colour = alt.Color("line:N", scale=scale, legend=legend)
     shape = alt.Shape(
@@ -194,7 +198,8 @@ def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink:
     top = max(max(line.value_L + line.chance_L) for line in lines) or 1.0
     scale = alt.Scale(domain=[0, 1.2 * top], nice=False)
     axis = alt.Axis(title=None, ticks=False, domain=False, labelLimit=240)
-    base = draw(name).encode(y=alt.Y("line:N", sort=None, axis=axis))
+    names = alt.Scale(domain=[line.title for line in lines])
+    base = draw(name).encode(y=alt.Y("line:N", scale=names, axis=axis))
     value = base.encode(x=alt.X("value:Q", scale=scale, axis=None))
     layers = [
         value.mark_bar(color=LINE_COLOURS[0], cornerRadiusEnd=2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +18,15 @@ SHORT = dict(router="deepseek_v3", steps=150, batch=512)  # the gate that the ru
 
 def live_settings(rate: float = RATES[1], seed: int = 0) -> dict[Method, TrainSettings]:
     """A short run for each controller, and one without any, all from the same start."""
-    return {method: _short_run(method.balance, seed) for method in (*methods(rate), NOTHING)}
+    return {
+        method: _checked(balance=method.balance, seed=seed, **SHORT)
+        for method in (*methods(rate), NOTHING)
+    }
 
 
 @cache  # checking that they suit each other takes longer than drawing a chart
-def _short_run(balance: str, seed: int) -> TrainSettings:
-    return TrainSettings(balance=balance, seed=seed, **SHORT)  # type: ignore[arg-type]
+def _checked(**settings: Any) -> TrainSettings:
+    return TrainSettings(**settings)
 
 
 def chance(settings: TrainSettings, draws: int = 400) -> float:

@@ -19,9 +19,9 @@ FORMULA_STYLE = """<style>
 
 # For screen readers only; taken out of the page's flow, it leaves no gap below a chart either.
 SPOKEN_STYLE = """<style>
-[data-testid="stElementContainer"]:has(.moe-spoken) { position: absolute; }
-.moe-spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; margin: 0;
-  clip-path: inset(50%); }
+[data-testid="stElementContainer"]:has(.moe-spoken) {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+}
 </style>"""
 
 

@@ -128,6 +128,10 @@ def test_cure_steers_and_trains(page: Page, server: str) -> None:
         timeout=30_000
     )
     settled(page)
+    signs = [f"Sign, step {rate}" for rate in ("0.0003", "0.003", "0.03")]
+    expect(page.locator(".role-legend-label text")).to_have_text(
+        [*signs, "Proportional, step 0.03", "PI", "Quantile"]
+    )
     page.get_by_text("Train a small model with each of them now").click()
     expect(page.get_by_text("Most even at the end")).to_be_visible(timeout=90_000)
     expect(page).to_have_url(re.compile("live=true"))
