@@ -27,6 +27,7 @@ from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
 from moe.lab.token import DEFAULT_SENTENCE, ready_model, route_sentence, sentence_windows
 
 ROOT = Path(__file__).resolve().parent.parent
+SPOKEN = '<p class="moe-spoken">'
 
 
 def open_page(name: str, **query: str) -> AppTest:
@@ -46,9 +47,9 @@ def specs(page: AppTest) -> list[dict]:
 
 
 def spoken(page: AppTest) -> list[str]:
-    """What screen readers are told below each chart."""
+    """What screen readers are told above each chart."""
     bodies = [html.proto.body for html in page.get("html")]
-    return [body for body in bodies if body.startswith('<p class="moe-spoken">')]
+    return [body.partition(SPOKEN)[2] for body in bodies if SPOKEN in body]
 
 
 @pytest.mark.parametrize(

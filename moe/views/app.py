@@ -12,7 +12,7 @@ from altair.utils import schemapi
 
 @lru_cache
 def keep_loaded(n_modules: int) -> None:
-    """Spare what a page has loaded the collection after every run, which holds up its answer."""
+    """Spare what pages have loaded later collections, which would hold up an answer."""
     gc.freeze()
 
 
@@ -34,5 +34,5 @@ def main() -> None:
         ],
         position="top",
     )
-    st.html(parts.SPOKEN_STYLE)
+    st.html(parts.FIGURE_STYLE)
     page.run()

@@ -17,11 +17,14 @@ FORMULA_STYLE = """<style>
 @media (max-width: 640px) { .katex-display { font-size: min(1em, 2.8vw); } }
 </style>"""
 
-# For screen readers only; taken out of the page's flow, it leaves no gap below a chart either.
-SPOKEN_STYLE = """<style>
-[data-testid="stElementContainer"]:has(.moe-spoken) {
-  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
-}
+# A title like those of Markdown, which take the browser longer; words for screen readers only,
+# which leave no gap where they stand alone.
+FIGURE_STYLE = """<style>
+.stHtml h5.moe-title { margin: 0; padding: 0.375rem 0 0; font-size: 1.25rem; font-weight: 600;
+  line-height: 1.2; }
+.moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child) {
+  position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
+  clip-path: inset(50%); }
 </style>"""
 
 
@@ -43,15 +46,13 @@ def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
     The words stand beside the chart: a browser keeps a chart that stays the same but for its
     data, and draws it anew, which takes far longer, if its alt text changes.
     """
-    if titled:
-        st.markdown(f"##### {figure.title}")
+    title = f'<h5 class="moe-title">{escape(figure.title)}</h5>' if titled else ""
+    st.html(f'{title}<p class="moe-spoken">{escape(figure.alt)}</p>')
     spec = {**figure.spec(), "datasets": {name: _table(rows) for name, rows in figure.data.items()}}
     name = figure.name or figure.title
-    drawn = st.vega_lite_chart(
-        spec, width="stretch", key=key, alt=f"{name}; described in words below", **options
+    return st.vega_lite_chart(
+        spec, width="stretch", key=key, alt=f"{name}; described in words above", **options
     )
-    st.html(f'<p class="moe-spoken">{escape(figure.alt)}</p>')
-    return drawn
 
 
 def _table(rows: Rows) -> pa.Table:

@@ -37,6 +37,8 @@ def serve(script: Path, port: int, browser: bool, address: str) -> None:
     from streamlit.web import cli as streamlit_cli
 
     make_ready()
+    # An answer that goes out in one piece is drawn once, in several pieces as often.
+    sys.setswitchinterval(0.02)
     headless = "false" if browser else "true"
     sys.argv = [
         "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", headless,

@@ -36,13 +36,14 @@ def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -
     expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
     before = bars(page)
     assert len(before) == 8
-    expect(page.get_by_text(re.compile("[1-7] are idle|1 is idle"))).to_be_visible()
+    said = page.get_by_test_id("stMarkdown")
+    expect(said.get_by_text(re.compile("[1-7] are idle|1 is idle"))).to_be_visible()
     settled(page)
     slider = page.get_by_role("slider", name="Balancing")
     slider.focus()
     for _ in range(40):
         slider.press("ArrowRight")
-    expect(page.get_by_text("none is idle")).to_be_visible()
+    expect(said.get_by_text("none is idle")).to_be_visible()
     settled(page)
     assert bars(page) != before
     expect(page).to_have_url(re.compile("balance=40"))
