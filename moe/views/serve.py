@@ -37,7 +37,7 @@ def serve(script: Path, port: int, browser: bool, address: str) -> None:
     from streamlit.web import cli as streamlit_cli
 
     make_ready()
-    # An answer that goes out in one piece is drawn once, in several pieces as often.
+    # The browser draws an answer once if it comes in one piece, and anew with every piece else.
     sys.setswitchinterval(0.02)
     headless = "false" if browser else "true"
     sys.argv = [
