@@ -20,7 +20,7 @@ PAPER_INK = INK["light"]  # exported pictures are on white
 
 
 Rows = list[dict[str, Any]]
-Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 P = ParamSpec("P")
 
 
