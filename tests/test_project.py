@@ -147,6 +147,12 @@ def test_the_app_answers_local_names_and_hides_errors():
     assert CONFIG["browser"]["gatherUsageStats"] is False
 
 
+def test_no_page_around_the_app_may_steer_it():
+    known = importlib.import_module("streamlit.config").get_config_options()
+    assert "client.allowedOrigins" in known
+    assert CONFIG["client"]["allowedOrigins"] == []
+
+
 def channels(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
 

@@ -82,7 +82,7 @@ def test_layers_of_a_trace_can_be_chosen(tmp_path: Path) -> None:
     page = upload(open_page(), "t.parquet", (tmp_path / "t.parquet").read_bytes())
     page.select_slider(key="layer").set_value(3).run()
     assert not page.exception and YourModel(trace).load_words(2) in words(page)
-    assert "Load in every layer" in words(page)
+    assert "Load in every layer" in texts(page)
 
 
 def test_ratings_ask_for_the_number_of_experts() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from ..lab.compare import Run
-from .figure import BUSY, PAPER_INK, Figure, draw, percent_axis
+from .figure import BUSY, PAPER_INK, Chart, Drawing, Figure, draw, drawn_once, percent_axis
 
 RUN_COLOURS = {"A": "#B0509A", "B": "#12906C"}  # as in the run player; B is dashed as well
 
@@ -33,16 +33,26 @@ MEASURES = {
 def over_steps(run_a: Run, run_b: Run, measure: str) -> Figure:
     """One measure of both runs over the steps, averaged to at most 100 points a line."""
     what = MEASURES[measure]
-    table = f"over_steps_{measure}"
     data, ends = [], []
     for name, run in (("A", run_a), ("B", run_b)):
         series = run.series(measure)
         data += [{"run": name, "step": step, "value": value} for step, value in series]
         ends.append(f"{name} ({run.name()}) ends at {format(series[-1][1], what.format)}")
+    return Figure(
+        f"{what.title}: {what.meaning}",
+        _over_steps(measure),
+        f"{what.title} over {run_a.settings.steps} steps. {'; '.join(ends)}.",
+        {f"over_steps_{measure}": data},
+    )
+
+
+@drawn_once
+def _over_steps(measure: str) -> Chart:
+    what = MEASURES[measure]
     legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=350)
     names = list(RUN_COLOURS)
-    chart = (
-        draw(table)
+    return (
+        draw(f"over_steps_{measure}")
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("step:Q", axis=alt.Axis(title="step", grid=False, tickCount=4)),
@@ -69,13 +79,6 @@ def over_steps(run_a: Run, run_b: Run, measure: str) -> Figure:
         )
         .properties(height=190)
     )
-    steps = run_a.settings.steps
-    return Figure(
-        f"{what.title}: {what.meaning}",
-        chart,
-        f"{what.title} over {steps} steps. {'; '.join(ends)}.",
-        {table: data},
-    )
 
 
 def final_load(name: str, run: Run, ink: str = PAPER_INK) -> Figure:
@@ -100,7 +103,7 @@ def final_load(name: str, run: Run, ink: str = PAPER_INK) -> Figure:
     )
     return Figure(
         f"{name}: {run.name()}",
-        (bars + rule).properties(height=190),
+        Drawing((bars + rule).properties(height=190)),
         f"Loads of {len(share_E)} experts at the end of run {name}: the busiest has "
         f"{max(share_E):.1%}, the fair share is {fair:.1%}.",
         {f"load_{name}": data, f"fair_{name}": [{"fair": fair}]},
@@ -118,7 +121,7 @@ def poster(run_a: Run, run_b: Run) -> Figure:
     figures = loads + lines
     return Figure(
         "Two runs on the same seed",
-        sheet,
+        Drawing(sheet),
         " ".join(figure.alt for figure in figures),
         {name: rows for figure in figures for name, rows in figure.data.items()},
     )

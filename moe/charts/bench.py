@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from .figure import Figure, Rows, draw
+from .figure import Drawing, Figure, Rows, draw
 
 TITLE = "How much of the machine each implementation uses"
 # Okabe-Ito, the layer's own first; shape says the same as colour.
@@ -62,7 +62,7 @@ def used(shares: dict[str, Rows]) -> Figure:
         for title, part in shares.items()
     ]
     spoken = [f"{title}: {_spoken(part, names[0])}" for title, part in shares.items()]
-    return Figure(TITLE, alt.vconcat(*panels, spacing=24), ". ".join(spoken) + ".", shares)
+    return Figure(TITLE, Drawing(alt.vconcat(*panels, spacing=24)), ". ".join(spoken) + ".", shares)
 
 
 def _spoken(rows: Sequence[dict[str, Any]], own: str) -> str:

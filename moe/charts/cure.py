@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 
 from ..lab.compare import Run
 from ..lab.control import SETTLED, Method, Response
 from ..lab.live import chance
 from ..training import TrainSettings
-from .figure import BUSY, CROWDED, FAIR, IDLE, PAPER_INK, Figure, Rows, draw
+from .figure import (
+    BUSY,
+    CROWDED,
+    FAIR,
+    IDLE,
+    PAPER_INK,
+    Chart,
+    Drawing,
+    Figure,
+    Rows,
+    draw,
+    drawn_once,
+)
 
 HEIGHT = 400  # pixels, legend included
 ROOM = 1.5  # fair shares that the small charts show at least
@@ -30,26 +44,40 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
     rows: Rows = [
         {
             "method": r.method.title,
+            "line": line,
             "batch": at,
             "mean": max(mean, FLOOR),
             "low": max(low, FLOOR),
             "high": max(high, FLOOR),
             "exact": mean,
         }
-        for r in responses
+        for line, r in enumerate(responses)
         for at, mean, low, high in r.curve()
     ]
-    names = [r.method.title for r in responses]
     size = max(r.max_vio_S.size for r in responses)
+    goal_row = {"goal": SETTLED, "at": 1, "label": f"even: below {SETTLED:+.0%}"}
+    goal_row |= {f"line_{line}": r.method.title for line, r in enumerate(responses)}
+    told = "; ".join(f"{r.method.title} ends at {r.steady_error:+.1%}" for r in responses)
+    return Figure(
+        "How far the busiest expert is above its fair share (MaxVio)",
+        _response(size, len(responses), log, ink),
+        f"Lines of {len(responses)} controllers over {size - 1:,} batches, from "
+        f"{responses[0].max_vio_S[0]:+.0%} at the start: {told}.",
+        {"response": rows, "goal": [goal_row]},
+    )
+
+
+@drawn_once
+def _response(size: int, n_lines: int, log: bool, ink: str) -> Chart:
     x_scale = _axis_scale([1, size], log)
     x = alt.X(
         "batch:Q",
         scale=x_scale,
         axis=alt.Axis(title="batches seen", grid=False, tickCount=4, format=",d"),
     )
-    top = max(row["high"] for row in rows)
-    y_scale = _axis_scale([FLOOR if log else 0, top], log)
+    y_scale = alt.Scale(type="log" if log else "linear", domainMin=FLOOR if log else 0, nice=False)
     axis = _percent_axis(log)
+    numbers = list(range(n_lines))  # the titles change with the data
     bands = (
         draw("response")
         .mark_area(opacity=0.28)
@@ -57,7 +85,7 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
             x=x,
             y=alt.Y("low:Q", scale=y_scale, axis=axis),
             y2=alt.Y2("high:Q"),
-            color=_styles("Color", names, 0),
+            fill=_style("Fill", 0, numbers),
         )
     )
     lines = (
@@ -66,9 +94,9 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
         .encode(
             x=x,
             y=alt.Y("mean:Q", scale=y_scale, axis=axis),
-            color=_styles("Color", names, 0),
-            strokeDash=_styles("StrokeDash", names, 1),
-            strokeWidth=_styles("StrokeWidth", names, 2),
+            stroke=_style("Stroke", 0, numbers),
+            strokeDash=_style("StrokeDash", 1, numbers),
+            strokeWidth=_style("StrokeWidth", 2, numbers),
             tooltip=[
                 alt.Tooltip("method:N"),
                 alt.Tooltip("batch:Q", format=",.0f"),
@@ -76,20 +104,12 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
             ],
         )
     )
-    goal_row = {"goal": SETTLED, "at": 1, "label": f"even: below {SETTLED:+.0%}"}
     goal = draw("goal").encode(y=alt.Y("goal:Q", scale=y_scale, axis=axis))
     rule = goal.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
     note = goal.mark_text(align="left", dx=4, dy=-8, fontSize=12, color=ink).encode(
         x=alt.X("at:Q", scale=x_scale), text=alt.Text("label:N")
     )
-    told = "; ".join(f"{r.method.title} ends at {r.steady_error:+.1%}" for r in responses)
-    return Figure(
-        "How far the busiest expert is above its fair share (MaxVio)",
-        alt.LayerChart(layer=[bands, lines, rule, note]).properties(height=HEIGHT),
-        f"Lines of {len(responses)} controllers over {size - 1:,} batches, from "
-        f"{responses[0].max_vio_S[0]:+.0%} at the start: {told}.",
-        {"response": rows, "goal": [goal_row]},
-    )
+    return alt.LayerChart(layer=[bands, lines, rule, note]).properties(height=HEIGHT)
 
 
 def end_loads(response: Response, ink: str = PAPER_INK) -> Figure:
@@ -99,7 +119,20 @@ def end_loads(response: Response, ink: str = PAPER_INK) -> Figure:
         {"expert": e, "load": last, "before": before}
         for e, (before, last) in enumerate(zip(before_E, last_E, strict=True))
     ]
-    scale = alt.Scale(domain=[0, max(ROOM, *before_E, *last_E)], nice=False)
+    return Figure(
+        response.method.title,
+        _end_loads(ink),
+        f"{response.method.title}: loads of {len(rows)} experts in the last batch, from "
+        f"{min(last_E):.2f} to {max(last_E):.2f} fair shares; in the batch before from "
+        f"{min(before_E):.2f} to {max(before_E):.2f}.",
+        {"loads": rows, "fair": [{"fair": 1}]},
+        f"{response.method.title.partition(',')[0]}: loads in the end",  # without its step
+    )
+
+
+@drawn_once
+def _end_loads(ink: str) -> Chart:
+    scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0, ROOM]), nice=False)
     axis = alt.Axis(title=None, tickCount=3, format="~g", labelExpr="datum.label + '×'")
     base = draw("loads").encode(
         x=alt.X("expert:O", axis=alt.Axis(title=None, labels=False, ticks=False))
@@ -121,14 +154,7 @@ def end_loads(response: Response, ink: str = PAPER_INK) -> Figure:
         .mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
         .encode(y=alt.Y("fair:Q", scale=scale, axis=axis))
     )
-    return Figure(
-        response.method.title,
-        alt.LayerChart(layer=[bars, fair, ticks]).properties(height=130),
-        f"{response.method.title}: loads of {len(rows)} experts in the last batch, from "
-        f"{min(last_E):.2f} to {max(last_E):.2f} fair shares; in the batch before from "
-        f"{min(before_E):.2f} to {max(before_E):.2f}.",
-        {"loads": rows, "fair": [{"fair": 1}]},
-    )
+    return alt.LayerChart(layer=[bars, fair, ticks]).properties(height=130)
 
 
 def live(
@@ -165,9 +191,9 @@ def live(
                 axis=alt.Axis(title="step of training", grid=False, tickCount=4),
             ),
             y=alt.Y("value:Q", scale=y_scale, axis=_percent_axis(log)),
-            color=_styles("Color", titles, 0),
-            strokeDash=_styles("StrokeDash", titles, 1),
-            strokeWidth=_styles("StrokeWidth", titles, 2),
+            stroke=_style("Stroke", 0, titles),
+            strokeDash=_style("StrokeDash", 1, titles),
+            strokeWidth=_style("StrokeWidth", 2, titles),
             tooltip=[
                 alt.Tooltip("method:N"),
                 alt.Tooltip("step:Q", format=".0f"),
@@ -183,7 +209,7 @@ def live(
     told = "; ".join(f"{m.title} ends at {run.summary().max_vio:+.0%}" for m, run in runs.items())
     return Figure(
         "How far the busiest expert is above its fair share, while the model learns",
-        alt.LayerChart(layer=[lines, rule, note]).properties(height=HEIGHT),
+        Drawing(alt.LayerChart(layer=[lines, rule, note]).properties(height=HEIGHT)),
         f"Lines of {len(runs)} runs over {one.steps} steps of training: {told}. Chance alone "
         f"would give {level:+.0%}.",
         {"live": rows, "chance": [chance_row]},
@@ -200,14 +226,20 @@ def _axis_scale(domain: list[float], log: bool) -> alt.Scale:
     return alt.Scale(type="log" if log else "linear", domain=domain, nice=False)
 
 
-def _scale(names: list[str], style: int) -> alt.Scale:
-    return alt.Scale(domain=names, range=[STYLES[i][style] for i in range(len(names))])
+def _style(channel: str, style: int, lines: list[str] | list[int]) -> Any:
+    """One of the channels that tell the controllers apart, all in one legend.
 
-
-def _styles(channel: str, names: list[str], style: int) -> alt.Color:
-    """One of the channels that tell the controllers apart, all in one legend."""
+    Parameters
+    ----------
+    lines
+        Titles of all controllers, or their numbers if the data hold the titles.
+    """
+    numbered = isinstance(lines[0], int)
     legend = alt.Legend(
         title=None, orient="top", symbolType="stroke", symbolSize=350, symbolOpacity=1,
         columns=2, labelLimit=200,
+        labelExpr="data('goal')[0]['line_' + datum.value]" if numbered else alt.Undefined,
     )  # fmt: skip
-    return getattr(alt, channel)("method:N", scale=_scale(names, style), legend=legend)
+    scale = alt.Scale(domain=lines, range=[one[style] for one in STYLES[: len(lines)]])
+    field = "line:N" if numbered else "method:N"
+    return getattr(alt, channel)(field, scale=scale, legend=legend)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, ParamSpec, cast
 
 import altair as alt
 
@@ -18,6 +21,35 @@ PAPER_INK = INK["light"]  # exported pictures are on white
 
 Rows = list[dict[str, Any]]
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A chart that refers to its data by name, so that a page can send it new data."""
+
+    chart: Chart
+
+    @cached_property
+    def text(self) -> str:
+        """The Vega-Lite specification, without data, as JSON."""
+        # Altair checked each part as it was made; checking all of them again is slow.
+        spec = self.chart.to_dict(validate=False)
+        spec.pop("config", None)  # sizes of the default theme, which would fix the width
+        return json.dumps(spec)
+
+
+def drawn_once(make: Callable[P, Chart]) -> Callable[P, Drawing]:
+    """Keep what a function drew for its arguments: Altair takes longer than all the numbers.
+
+    A browser also keeps a chart that stays the same, and only moves its marks to new data.
+    """
+
+    @lru_cache(maxsize=32)
+    def kept(*args: P.args, **kwargs: P.kwargs) -> Drawing:
+        return Drawing(make(*args, **kwargs))
+
+    return cast(Callable[P, Drawing], kept)
 
 
 @dataclass(frozen=True)
@@ -26,23 +58,26 @@ class Figure:
 
     Attributes
     ----------
-    chart
-        Refers to its data by name, so that a page can send new data to a chart that is drawn.
     data
-        Plain rows by that name.
+        Plain rows by the names that the drawing uses.
+    name
+        A title that stays when the data change, if the title does not.
     """
 
     title: str
-    chart: Chart
+    drawing: Drawing
     alt: str
     data: dict[str, Rows]
+    name: str = ""
+
+    @property
+    def chart(self) -> Chart:
+        """The chart without its data."""
+        return self.drawing.chart
 
     def spec(self) -> dict[str, Any]:
         """Return the chart with its data as a Vega-Lite specification."""
-        # Altair checked each part as it was made; checking every row of data again is slow.
-        spec = self.chart.to_dict(validate=False)
-        spec.pop("config", None)  # sizes of the default theme, which would fix the width
-        return {**spec, "datasets": self.data}
+        return {**json.loads(self.drawing.text), "datasets": self.data}
 
     def image(self, kind: str, width: int = 720) -> bytes:
         """Return the figure as 'png' or 'svg' on white, with its title; needs no browser."""
@@ -74,3 +109,8 @@ def draw(name: str) -> alt.Chart:
 def percent_axis() -> alt.Axis:
     """Return an axis in whole percent with few ticks."""
     return alt.Axis(format="%", tickCount=4, title=None)
+
+
+def with_room(times: float) -> alt.Scale:
+    """Scale of bars that leaves room for the labels beside them, whatever the bars show."""
+    return alt.Scale(range=[0, alt.expr(f"width / {times}")], zero=True, nice=False)

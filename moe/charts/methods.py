@@ -10,7 +10,7 @@ import numpy as np
 from .. import metrics
 from ..lab.compare import Run
 from ..routing import Routing
-from .figure import BUSY, FAIR, PAPER_INK, Figure, Rows, draw
+from .figure import BUSY, FAIR, PAPER_INK, Drawing, Figure, Rows, draw
 
 ROW, LOAD_WIDTH = 22, 150  # pixels for one expert, and for the loads beside the tokens
 WITHOUT, WITH = "without", "with"
@@ -71,7 +71,7 @@ def assignment(
     dropped = f" Dropped: {_dropped_words(routing)}." if routing.dropped else ""
     return Figure(
         title,
-        alt.vconcat(picture),
+        Drawing(alt.vconcat(picture)),
         f"{routing.n_tokens} tokens make {routing.n_assignments} assignments to "
         f"{routing.n_experts} experts; MaxVio {metrics.max_vio(proposed_E):.2f}.{dropped} "
         f"Load of expert {spoken}.",
@@ -205,7 +205,7 @@ def cure(title: str, without: Run, treated: Run) -> Figure:
         )
     return Figure(
         title,
-        alt.vconcat(row),
+        Drawing(alt.vconcat(row)),
         f"{steps} training steps without and with the balancer. {' '.join(spoken)}",
         {f"panel_{i}": _rows(panel) for i, panel in enumerate(panels)},
     )

@@ -6,7 +6,7 @@ import altair as alt
 
 from ..lab.side_by_side import A_ONLY, B_ONLY, BOTH, Side, SideBySide
 from .balance import RUN_COLOURS
-from .figure import FAIR, PAPER_INK, Figure, draw, percent_axis
+from .figure import FAIR, PAPER_INK, Chart, Drawing, Figure, draw, drawn_once, percent_axis
 from .staff import Staff
 
 HALF = {A_ONLY: 0.42, B_ONLY: 0.36, BOTH: 0.1}  # half heights; the frame of B needs some room
@@ -28,14 +28,30 @@ def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
         for n, e, whose in both.differences()
     ]
     characters = staff.characters(both.tokens)
-    for row, mine, others in zip(
-        characters, both.a.experts_words(), both.b.experts_words(), strict=True
-    ):
-        row["A"], row["B"] = mine, others
+    spots = [
+        {**place, "A": mine, "B": others}
+        for place, mine, others in zip(
+            characters, both.a.experts_words(), both.b.experts_words(), strict=True
+        )
+    ]
+    counts = both.counts
+    return Figure(
+        "Who changes its mind",
+        _differences(staff, ink),
+        f"{len(both.tokens)} characters in {staff.n_lines} lines, below each the "
+        f"{staff.n_experts} experts: {counts[A_ONLY]} choices are only A's (filled), "
+        f"{counts[B_ONLY]} only B's (hollow), {counts[BOTH]} both's (thin). "
+        f"{int(both.changed_N.sum())} characters differ.",
+        {"differences": rows, "characters": characters, "spots": spots},
+    )
+
+
+@drawn_once
+def _differences(staff: Staff, ink: str) -> Chart:
     legend = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=130)
     marks = (
         draw("differences")
-        .mark_rect(strokeWidth=1.5)
+        .mark_rect(strokeWidth=1.5, aria=False)  # a label for each would say nothing, slowly
         .encode(
             x=staff.x(padding=0.18),
             y=staff.y("low"),
@@ -47,20 +63,11 @@ def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
         )
     )
     spots = (
-        staff.frames("characters")
-        .mark_rect(opacity=0)
+        staff.frames("spots")
+        .mark_rect(opacity=0, aria=False)
         .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "A:N", "B:N")])
     )
-    counts = both.counts
-    return Figure(
-        "Who changes its mind",
-        alt.LayerChart(layer=[marks, staff.texts(ink), spots]).properties(height=staff.height),
-        f"{len(both.tokens)} characters in {staff.n_lines} lines, below each the "
-        f"{staff.n_experts} experts: {counts[A_ONLY]} choices are only A's (filled), "
-        f"{counts[B_ONLY]} only B's (hollow), {counts[BOTH]} both's (thin). "
-        f"{int(both.changed_N.sum())} characters differ.",
-        {"differences": rows, "characters": characters},
-    )
+    return alt.LayerChart(layer=[marks, staff.texts(ink), spots]).properties(height=staff.height)
 
 
 def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
@@ -75,6 +82,19 @@ def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
         told = ", ".join(f"{e} {share:.0%}" for e, share in enumerate(share_E))
         lost = f", {side.dropped} choices dropped" if side.dropped else ""
         spoken.append(f"{name} ({side.router.title}{lost}): {told}")
+    fair_row = {"fair": 1 / both.a.routing.n_experts}
+    dropped = bool(both.a.dropped or both.b.dropped)
+    return Figure(
+        f"Share of the work that each expert gets{' (lines: asked for)' if dropped else ''}",
+        _loads(dropped, ink),
+        f"Pairs of bars for {both.a.routing.n_experts} experts against a dashed line at the fair "
+        f"share of {fair_row['fair']:.1%}. {'. '.join(spoken)}.",
+        {"loads": rows, "fair": [fair_row]},
+    )
+
+
+@drawn_once
+def _loads(dropped: bool, ink: str) -> Chart:
     names = list(RUN_COLOURS)
     colours = list(RUN_COLOURS.values())
     legend = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=130)
@@ -95,19 +115,11 @@ def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
         ],
     )
     layers = [bars]
-    if both.a.dropped or both.b.dropped:
+    if dropped:
         layers.append(base.mark_tick(color=ink, thickness=2).encode(y=alt.Y("asked:Q")))
-    fair_row = {"fair": 1 / both.a.routing.n_experts}
     fair = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
     layers.append(fair.encode(y=alt.Y("fair:Q")))
-    asked_for = " (lines: asked for)" if both.a.dropped or both.b.dropped else ""
-    return Figure(
-        f"Share of the work that each expert gets{asked_for}",
-        alt.LayerChart(layer=layers).properties(height=230),
-        f"Pairs of bars for {both.a.routing.n_experts} experts against a dashed line at the fair "
-        f"share of {fair_row['fair']:.1%}. {'. '.join(spoken)}.",
-        {"loads": rows, "fair": [fair_row]},
-    )
+    return alt.LayerChart(layer=layers).properties(height=230)
 
 
 def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> Figure:
@@ -130,31 +142,40 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
         else:
             lost.append({"column": staff.column(n), "row": row})
     characters = staff.characters(tokens)
-    for place, experts in zip(characters, side.experts_words(), strict=True):
-        place["experts"] = experts
+    spots = [
+        {**place, "experts": experts}
+        for place, experts in zip(characters, side.experts_words(), strict=True)
+    ]
+    dropped = f" {len(lost)} choices were dropped (crosses)." if lost else ""
+    return Figure(
+        f"{name}: {side.router.title}",
+        _weights(name, staff, bool(lost), ink),
+        f"{len(tokens)} characters in {staff.n_lines} lines, below each the experts that "
+        f"{side.router.title} gives it: {len(kept)} choices, taller for larger weights, "
+        f"the largest {top:.2f}.{dropped}",
+        {"kept": kept, "lost": lost, "characters": characters, "spots": spots},
+    )
+
+
+@drawn_once
+def _weights(name: str, staff: Staff, lost: bool, ink: str) -> Chart:
     marks = (
         draw("kept")
-        .mark_rect(color=RUN_COLOURS[name])
+        .mark_rect(color=RUN_COLOURS[name], aria=False)
         .encode(x=staff.x(), y=staff.y("low"), y2=alt.Y2("high:Q"))
     )
     layers = [marks, staff.texts(ink)]
     if lost:
-        crosses = draw("lost").mark_point(shape="cross", angle=45, size=28, filled=True, color=ink)
+        crosses = draw("lost").mark_point(
+            shape="cross", angle=45, size=28, filled=True, color=ink, aria=False
+        )
         layers.append(crosses.encode(x=staff.x(), y=staff.y("row")))
     spots = (
-        staff.frames("characters")
-        .mark_rect(opacity=0)
+        staff.frames("spots")
+        .mark_rect(opacity=0, aria=False)
         .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "experts:N")])
     )
-    dropped = f" {len(lost)} choices were dropped (crosses)." if lost else ""
-    return Figure(
-        f"{name}: {side.router.title}",
-        alt.LayerChart(layer=[*layers, spots]).properties(height=staff.height),
-        f"{len(tokens)} characters in {staff.n_lines} lines, below each the experts that "
-        f"{side.router.title} gives it: {len(kept)} choices, taller for larger weights, "
-        f"the largest {top:.2f}.{dropped}",
-        {"kept": kept, "lost": lost, "characters": characters},
-    )
+    return alt.LayerChart(layer=[*layers, spots]).properties(height=staff.height)
 
 
 def poster(both: SideBySide) -> Figure:
@@ -165,7 +186,7 @@ def poster(both: SideBySide) -> Figure:
     ).resolve_scale(fill="independent", stroke="independent", x="independent", y="independent")
     return Figure(
         f"A: {both.a.router.title} · B: {both.b.router.title}",
-        sheet,
+        Drawing(sheet),
         " ".join(figure.alt for figure in figures),
         {name: rows for figure in figures for name, rows in figure.data.items()},
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from ..lab.savings import ACTIVE, MOE, TOTAL, CountedCost, MeasuredCost
-from .figure import PAPER_INK, Figure, Rows, draw
+from .figure import PAPER_INK, Chart, Figure, Rows, draw, drawn_once, with_room
 
 # Okabe-Ito; shape and dash say the same as colour.
 LAYERS = [MOE, TOTAL, ACTIVE]
@@ -45,29 +45,29 @@ def counted(costs: list[CountedCost], quantity: str, ink: str = PAPER_INK) -> Fi
         }
         for cost in costs
     ]
-    top = 1.4 * max(row["value"] for row in data)
+    spoken = ", ".join(f"{row['kind']} {row['label']}" for row in data)
+    return Figure(what.title, _counted(ink), f"{what.title}: {spoken}.", {"costs": data})
+
+
+@drawn_once
+def _counted(ink: str) -> Chart:
     base = draw("costs").encode(
         y=alt.Y(
             "layer:N",
             sort=None,
             axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=140),
         ),
-        x=alt.X("value:Q", axis=None, scale=alt.Scale(domain=[0, top])),
+        x=alt.X("value:Q", axis=None, scale=with_room(1.4)),
     )
     bars = base.mark_bar(cornerRadiusEnd=3).encode(
         color=alt.Color("kind:N", scale=alt.Scale(domain=LAYERS, range=COLOURS), legend=None)
     )
     texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
-    spoken = ", ".join(f"{row['kind']} {row['label']}" for row in data)
-    return Figure(
-        what.title,
-        (bars + texts).properties(height=alt.Step(30)),
-        f"{what.title}: {spoken}.",
-        {"costs": data},
-    )
+    return (bars + texts).properties(height=alt.Step(30))
 
 
-def _log_lines(title: str, data: Rows, value: str, unit: str, alt_text: str) -> Figure:
+@drawn_once
+def _log_lines(value: str, unit: str) -> Chart:
     """Lines over the batch size, both axes logarithmic, one a layer."""
     legend = alt.Legend(title=None, orient="bottom", direction="vertical", labelLimit=260)
     tooltip = [
@@ -75,7 +75,7 @@ def _log_lines(title: str, data: Rows, value: str, unit: str, alt_text: str) -> 
         alt.Tooltip("n_tokens:Q", title="tokens", format=","),
         alt.Tooltip(f"{value}:Q", title=unit, format=".3~g"),
     ]
-    lines = (
+    return (
         draw("costs")
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=70, filled=True))
         .encode(
@@ -105,7 +105,6 @@ def _log_lines(title: str, data: Rows, value: str, unit: str, alt_text: str) -> 
         )
         .properties(height=300)
     )
-    return Figure(title, lines, alt_text, {"costs": data})
 
 
 def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
@@ -123,8 +122,12 @@ def measured(records: list[MeasuredCost]) -> Figure:
     data = [
         {"layer": r.layer, "n_tokens": r.n_tokens, "milliseconds": r.milliseconds} for r in records
     ]
-    spoken = _spoken(records, "milliseconds", "milliseconds")
-    return _log_lines("Measured: time for one batch", data, "milliseconds", "milliseconds", spoken)
+    return Figure(
+        "Measured: time for one batch",
+        _log_lines("milliseconds", "milliseconds"),
+        _spoken(records, "milliseconds", "milliseconds"),
+        {"costs": data},
+    )
 
 
 def executed(records: list[MeasuredCost]) -> Figure:
@@ -132,20 +135,21 @@ def executed(records: list[MeasuredCost]) -> Figure:
     data = [
         {"layer": r.layer, "n_tokens": r.n_tokens, "gflops": r.executed_gflops} for r in records
     ]
-    spoken = _spoken(records, "executed_gflops", "billion operations")
-    return _log_lines(
-        "Counted: operations for one batch", data, "gflops", "billion operations", spoken
+    return Figure(
+        "Counted: operations for one batch",
+        _log_lines("gflops", "billion operations"),
+        _spoken(records, "executed_gflops", "billion operations"),
+        {"costs": data},
     )
 
 
 def bytes_by_batch(by_batch: Rows) -> Figure:
     """Weights read from memory over the batch size."""
     moe = [row["megabytes"] for row in by_batch if row["layer"] == MOE]
-    return _log_lines(
+    return Figure(
         "Weights that a batch reads from memory",
-        by_batch,
-        "megabytes",
-        "megabytes",
+        _log_lines("megabytes", "megabytes"),
         f"The MoE reads {moe[0]:.3g} megabytes for one token and {moe[-1]:.3g} for a large batch, "
         "which touches all experts.",
+        {"costs": by_batch},
     )

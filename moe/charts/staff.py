@@ -86,7 +86,7 @@ class Staff:
 
     def texts(self, ink: str) -> alt.Chart:
         """Draw the characters, from data called 'characters'."""
-        marks = draw("characters").mark_text(fontSize=12, font="monospace", color=ink)
+        marks = draw("characters").mark_text(fontSize=12, font="monospace", color=ink, aria=False)
         return marks.encode(x=self.x(), y=self.y("text"), text=alt.Text("token:N"))
 
     def frames(self, data: str) -> alt.Chart:

@@ -7,9 +7,21 @@ from collections.abc import Sequence
 import altair as alt
 
 from ..lab.token import SentenceRouting, TokenStory
-from .figure import BUSY, CHOSEN, OTHER, PAPER_INK, Figure, draw, percent_axis
+from .figure import (
+    BUSY,
+    CHOSEN,
+    OTHER,
+    PAPER_INK,
+    Chart,
+    Figure,
+    draw,
+    drawn_once,
+    percent_axis,
+    with_room,
+)
 from .staff import Staff
 
+BY_PLACE = alt.EncodingSortField("place", op="min")  # not by when a name was first in the data
 SELECTION, FIELD = "character", "position"  # what a click on the picture reports
 
 
@@ -34,7 +46,20 @@ def load_bars(routing: SentenceRouting, top: float = 0.0, ink: str = PAPER_INK) 
         }
         for e, (share, n) in enumerate(zip(share_E, routing.load_E, strict=True))
     ]
-    scale = alt.Scale(domain=[0, 1.12 * max(top, routing.hottest_share)])
+    fair_row = {"fair": routing.fair_share, "label": f"fair {routing.fair_share:.1%}"}
+    spoken = ", ".join(f"expert {e} {share:.0%}" for e, share in enumerate(share_E))
+    return Figure(
+        "Share of the work that each expert gets",
+        _load_bars(1.12 * max(top, routing.hottest_share), ink),
+        f"Bars of {len(share_E)} experts against a dashed line at the fair share of "
+        f"{routing.fair_share:.1%}. {routing.words()} {spoken}.",
+        {"bars": bar_rows, "fair": [fair_row]},
+    )
+
+
+@drawn_once
+def _load_bars(top: float, ink: str) -> Chart:
+    scale = alt.Scale(domain=[0, top])
     x = alt.X("expert:O", axis=alt.Axis(title="expert", labelAngle=0))
     y = alt.Y("share:Q", scale=scale, axis=percent_axis())
     tooltip = [
@@ -52,20 +77,12 @@ def load_bars(routing: SentenceRouting, top: float = 0.0, ink: str = PAPER_INK) 
         .mark_text(dy=-9, fontSize=13, fontWeight="bold", color=ink)
         .encode(x=x, y=y, text="label:N")
     )
-    fair_row = {"fair": routing.fair_share, "label": f"fair {routing.fair_share:.1%}"}
     fair = draw("fair").encode(y=alt.Y("fair:Q", scale=scale))
     rule = fair.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
     note = fair.mark_text(align="right", dx=-3, dy=-8, fontSize=12, color=ink).encode(
         text="label:N", x=alt.value("width")
     )
-    spoken = ", ".join(f"expert {e} {share:.0%}" for e, share in enumerate(share_E))
-    return Figure(
-        "Share of the work that each expert gets",
-        alt.LayerChart(layer=[bars, rule, labels, note]).properties(height=250),
-        f"Bars of {len(share_E)} experts against a dashed line at the fair share of "
-        f"{routing.fair_share:.1%}. {routing.words()} {spoken}.",
-        {"bars": bar_rows, "fair": [fair_row]},
-    )
+    return alt.LayerChart(layer=[bars, rule, labels, note]).properties(height=250)
 
 
 def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_INK) -> Figure:
@@ -79,8 +96,9 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
     n_tokens, n_experts = len(routing.tokens), routing.load_E.size
     staff = Staff(n_tokens, n_experts)
     ratio_E = (routing.share_E / routing.fair_share).tolist()
-    characters, choices = staff.characters(routing.tokens), []
-    for i, character in enumerate(characters):
+    characters = staff.characters(routing.tokens)
+    spots, choices = [dict(place) for place in characters], []
+    for i, character in enumerate(spots):
         chosen = list(
             zip(routing.expert_NK[i].tolist(), routing.weight_NK[i].tolist(), strict=True)
         )
@@ -94,6 +112,20 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
             }
             for e, weight in chosen
         ]
+    here = spots[selected]
+    return Figure(
+        "Where each character goes",
+        _sentence_picture(staff, ink),
+        f"{n_tokens} characters in {staff.n_lines} lines, below each its two experts of "
+        f"{n_experts}; "
+        f"taller marks are larger weights. Marked: character {here['position']}, "
+        f"{here['character']}, to experts {here['experts']}.",
+        {"choices": choices, "characters": characters, "spots": spots, "marked": [here]},
+    )
+
+
+@drawn_once
+def _sentence_picture(staff: Staff, ink: str) -> Chart:
     marks = (
         draw("choices")
         .mark_rect()
@@ -106,7 +138,7 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
     )
     click = alt.selection_point(name=SELECTION, fields=[FIELD], on="click", empty=False)
     spots = (
-        staff.frames("characters")
+        staff.frames("spots")
         .mark_rect(opacity=0, cursor="pointer")
         .encode(
             tooltip=[
@@ -117,18 +149,9 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
         )
     )
     mark = staff.frames("marked").mark_rect(filled=False, stroke=ink, strokeWidth=2, cornerRadius=3)
-    here = characters[selected]
-    return Figure(
-        "Where each character goes",
-        alt.LayerChart(layer=[marks, staff.texts(ink), mark, spots.add_params(click)]).properties(
-            height=staff.height
-        ),
-        f"{n_tokens} characters in {staff.n_lines} lines, below each its two experts of "
-        f"{n_experts}; "
-        f"taller marks are larger weights. Marked: character {here['position']}, "
-        f"{here['character']}, to experts {here['experts']}.",
-        {"choices": choices, "characters": characters, "marked": [here]},
-    )
+    return alt.LayerChart(
+        layer=[marks, staff.texts(ink), mark, spots.add_params(click)]
+    ).properties(height=staff.height)
 
 
 def _expert_bars(
@@ -153,9 +176,15 @@ def _expert_bars(
         }
         for e, value in enumerate(value_E)
     ]
-    low, high = min(0.0, *value_E), max(0.0, *value_E)
-    room = 0.42 * (high - low or 1.0)  # for the labels beside the bars
-    scale = alt.Scale(domain=[low, high + room], nice=False)
+    spoken = ", ".join(f"expert {row['expert']} {row['value']:{spec}}" for row in data)
+    return Figure(
+        title, _expert_chart(ticks_E is not None, ink), f"{note} {spoken}.", {"bars": data}
+    )
+
+
+@drawn_once
+def _expert_chart(ticks: bool, ink: str) -> Chart:
+    scale = with_room(1.42)
     base = draw("bars").encode(
         y=alt.Y("expert:O", axis=alt.Axis(title="expert", ticks=False, domain=False))
     )
@@ -169,17 +198,11 @@ def _expert_bars(
         x=alt.X("end:Q", scale=scale, axis=None), text="label:N"
     )
     layers = [bars, texts]
-    if ticks_E is not None:
+    if ticks:
         layers.append(
             base.mark_tick(color=ink, thickness=2).encode(x=alt.X("tick:Q", scale=scale, axis=None))
         )
-    spoken = ", ".join(f"expert {row['expert']} {row['value']:{spec}}" for row in data)
-    return Figure(
-        title,
-        alt.LayerChart(layer=layers).properties(height=alt.Step(19)),
-        f"{note} {spoken}.",
-        {"bars": data},
-    )
+    return alt.LayerChart(layer=layers).properties(height=alt.Step(19))
 
 
 def logits(story: TokenStory, ink: str = PAPER_INK) -> Figure:
@@ -223,19 +246,22 @@ def selection(story: TokenStory, ink: str = PAPER_INK) -> Figure:
 def _parts(title: str, story: TokenStory, part_K: Sequence[float], ink: str, note: str) -> Figure:
     """Bars of the chosen experts' parts, which sum to one."""
     data = [
-        {"expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
-        for e, part in zip(story.expert_K.tolist(), part_K, strict=True)
+        {"place": i, "expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
+        for i, (e, part) in enumerate(zip(story.expert_K.tolist(), part_K, strict=True))
     ]
+    spoken = ", ".join(f"{row['expert']} {row['label']}" for row in data)
+    return Figure(title, _part_chart(ink), f"{note} {spoken}.", {"bars": data})
+
+
+@drawn_once
+def _part_chart(ink: str) -> Chart:
     base = draw("bars").encode(
-        y=alt.Y("expert:N", sort=None, axis=alt.Axis(title=None, ticks=False, domain=False)),
+        y=alt.Y("expert:N", sort=BY_PLACE, axis=alt.Axis(title=None, ticks=False, domain=False)),
         x=alt.X("part:Q", scale=alt.Scale(domain=[0, 1.3]), axis=None),
     )
     bars = base.mark_bar(color=CHOSEN, cornerRadiusEnd=2)
     texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
-    spoken = ", ".join(f"{row['expert']} {row['label']}" for row in data)
-    return Figure(
-        title, (bars + texts).properties(height=alt.Step(26)), f"{note} {spoken}.", {"bars": data}
-    )
+    return (bars + texts).properties(height=alt.Step(26))
 
 
 def weights(story: TokenStory, ink: str = PAPER_INK) -> Figure:
@@ -266,23 +292,27 @@ def guesses(story: TokenStory, ink: str = PAPER_INK) -> Figure:
         {"place": i, "token": token, "probability": p, "label": f"{p:.0%}"}
         for i, (token, p) in enumerate(story.guesses)
     ]
-    top = 1.25 * max(p for _, p in story.guesses)
+    spoken = ", ".join(f"{row['token']} {row['label']}" for row in data)
+    return Figure(
+        "6 · The model guesses what comes next",
+        _guess_chart(ink),
+        f"Most likely next characters: {spoken}.",
+        {"bars": data},
+    )
+
+
+@drawn_once
+def _guess_chart(ink: str) -> Chart:
     base = draw("bars").encode(
         y=alt.Y(
             "token:N",
-            sort=None,
+            sort=BY_PLACE,
             axis=alt.Axis(
                 title=None, ticks=False, domain=False, labelFont="monospace", labelFontSize=14
             ),
         ),
-        x=alt.X("probability:Q", scale=alt.Scale(domain=[0, top]), axis=None),
+        x=alt.X("probability:Q", scale=with_room(1.25), axis=None),
     )
     bars = base.mark_bar(color=OTHER, cornerRadiusEnd=2)
     texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
-    spoken = ", ".join(f"{row['token']} {row['label']}" for row in data)
-    return Figure(
-        "6 · The model guesses what comes next",
-        (bars + texts).properties(height=alt.Step(22)),
-        f"Most likely next characters: {spoken}.",
-        {"bars": data},
-    )
+    return (bars + texts).properties(height=alt.Step(22))

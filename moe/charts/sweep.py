@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from ..lab.sweep_report import Group, SweepReport
-from .figure import CHOSEN, OTHER, PAPER_INK, Chart, Figure, Rows, draw
+from .figure import CHOSEN, OTHER, PAPER_INK, Chart, Drawing, Figure, Rows, draw
 
 NAME = "sweep"
 MOST_CURVES = 6
@@ -39,7 +39,9 @@ def sweep_figure(report: SweepReport) -> Figure:
     title = f"{name}{better} over {axis}" if axis else f"{name}{better}"
     spoken = "; ".join(f"{group.label()}: {group.figures[name].words()}" for group in shown[:40])
     more = "" if len(shown) <= 40 else f"; and {len(shown) - 40} more"
-    return Figure(f"Sweep of {report.experiment}: {title}", chart, f"{spoken}{more}.", {NAME: rows})
+    return Figure(
+        f"Sweep of {report.experiment}: {title}", Drawing(chart), f"{spoken}{more}.", {NAME: rows}
+    )
 
 
 def _axis(groups: list[Group]) -> str | None:

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from ..lab.your_model import Drawn, Line
-from .figure import BUSY, PAPER_INK, Figure, draw, percent_axis
+from .figure import BUSY, PAPER_INK, Drawing, Figure, draw, percent_axis
 
 LINE_COLOURS = ["#1F7DC3", "#DE6210"]  # solid round, dashed square: colour is not needed
 SEQUENCE: Final = "cividis"  # its lightness alone says how much
@@ -49,7 +49,7 @@ def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
     rule = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink).encode(y="fair:Q")
     return Figure(
         f"How busy each expert of {layer} is",
-        alt.LayerChart(layer=[bars, rule]).properties(height=220),
+        Drawing(alt.LayerChart(layer=[bars, rule]).properties(height=220)),
         f"Bars of {len(rows)} experts against a dashed line at the fair share. {drawn.words}",
         {"load": rows, "fair": [{"fair": 1.0}]},
     )
@@ -118,7 +118,7 @@ def cells(name: str, title: str, drawn: Drawn, of: str, ink: str = PAPER_INK) ->
     pixels = LEGEND + max(60, min(26, 640 // len(drawn.rows)) * len(drawn.rows))
     return Figure(
         title,
-        marks.properties(height=pixels),
+        Drawing(marks.properties(height=pixels)),
         f"{len(drawn.rows)} rows of {len(drawn.experts)} marks, taller and warmer where the load "
         f"is above the fair share. {drawn.words}",
         {name: rows},
@@ -152,7 +152,11 @@ def over_layers(
     scale = alt.Scale(domain=names, range=LINE_COLOURS[: len(names)])
     legend = alt.Legend(title=None, orient="top", labelLimit=320) if len(names) > 1 else None
     axis = percent_axis() if percent else alt.Axis(title=None, tickCount=4)
-    x = alt.X("layer:O", sort=None, axis=alt.Axis(title="layer", labelAngle=0, labelOverlap=True))
+    x = alt.X(
+        "layer:O",
+        scale=alt.Scale(domain=list(lines[0].layers)),
+        axis=alt.Axis(title="layer", labelAngle=0, labelOverlap=True),
+    )
     y = alt.Y("value:Q", axis=axis, scale=alt.Scale(zero=True))
     colour = alt.Color("line:N", scale=scale, legend=legend)
     shape = alt.Shape(
@@ -174,7 +178,7 @@ def over_layers(
         layers.append(dashed.mark_tick(thickness=2, width=14))
     return Figure(
         title,
-        alt.LayerChart(layer=layers).properties(height=210 if legend is None else 250),
+        Drawing(alt.LayerChart(layer=layers).properties(height=210 if legend is None else 250)),
         f"Over {len(lines[0].layers)} layers. {' '.join(said)}",
         {name: rows, f"{name}_chance": chance},
     )
@@ -194,7 +198,8 @@ def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink:
     top = max(max(line.value_L + line.chance_L) for line in lines) or 1.0
     scale = alt.Scale(domain=[0, 1.2 * top], nice=False)
     axis = alt.Axis(title=None, ticks=False, domain=False, labelLimit=240)
-    base = draw(name).encode(y=alt.Y("line:N", sort=None, axis=axis))
+    names = alt.Scale(domain=[line.title for line in lines])
+    base = draw(name).encode(y=alt.Y("line:N", scale=names, axis=axis))
     value = base.encode(x=alt.X("value:Q", scale=scale, axis=None))
     layers = [
         value.mark_bar(color=LINE_COLOURS[0], cornerRadiusEnd=2),
@@ -206,7 +211,7 @@ def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink:
     by_chance = " (line: by chance)" if lines[0].chance_L else ""
     return Figure(
         f"{title}{by_chance}",
-        alt.LayerChart(layer=layers).properties(height=alt.Step(30)),
+        Drawing(alt.LayerChart(layer=layers).properties(height=alt.Step(30))),
         f"{len(lines)} bars of one layer. {' '.join(line.words(percent) for line in lines)}",
         {name: rows},
     )
@@ -244,7 +249,7 @@ def pairs(title: str, drawn: Drawn) -> Figure:
     )
     return Figure(
         title,
-        chart,
+        Drawing(chart),
         f"{len(names)} by {len(names)} experts, lighter where a larger share of the row's tokens "
         f"also goes to the column's expert. {drawn.words}",
         {"pairs": rows},
@@ -270,7 +275,7 @@ def devices(drawn: Drawn, ink: str = PAPER_INK) -> Figure:
     rule = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink).encode(x="fair:Q")
     return Figure(
         "The load of each device",
-        alt.LayerChart(layer=[bars, rule, texts]).properties(height=alt.Step(24)),
+        Drawing(alt.LayerChart(layer=[bars, rule, texts]).properties(height=alt.Step(24))),
         f"Bars of {len(rows)} devices against a dashed line at the fair share. {drawn.words}",
         {"devices": rows, "fair": [{"fair": 1.0}]},
     )
@@ -287,7 +292,7 @@ def poster(layer: str, drawn: Sequence[Drawn]) -> Figure:
     ).resolve_scale(x="independent", color="shared")
     return Figure(
         f"Routing of {layer}",
-        sheet,
+        Drawing(sheet),
         " ".join(figure.alt for figure in figures),
         {name: rows for figure in figures for name, rows in figure.data.items()},
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from .. import metrics
@@ -16,9 +19,14 @@ SHORT = dict(router="deepseek_v3", steps=150, batch=512)  # the gate that the ru
 def live_settings(rate: float = RATES[1], seed: int = 0) -> dict[Method, TrainSettings]:
     """A short run for each controller, and one without any, all from the same start."""
     return {
-        method: TrainSettings(balance=method.balance, seed=seed, **SHORT)  # type: ignore[arg-type]
+        method: _checked(balance=method.balance, seed=seed, **SHORT)
         for method in (*methods(rate), NOTHING)
     }
+
+
+@cache  # checking that they suit each other takes longer than drawing a chart
+def _checked(**settings: Any) -> TrainSettings:
+    return TrainSettings(**settings)
 
 
 def chance(settings: TrainSettings, draws: int = 400) -> float:

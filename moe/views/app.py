@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from functools import lru_cache
+
 import streamlit as st
+from altair.utils import schemapi
+
+
+@lru_cache
+def keep_loaded(n_modules: int) -> None:
+    """Spare what pages have loaded later collections, which would hold up an answer."""
+    gc.freeze()
 
 
 def main() -> None:
     """Show the page that the address names."""
-    from . import balance, cure, routers, savings, start, your_model
+    from . import balance, cure, parts, routers, savings, start, your_model
 
+    keep_loaded(len(sys.modules))
+    schemapi.disable_debug_mode()  # tests check every part of every chart; visitors need not wait
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
     page = st.navigation(
         [
@@ -21,4 +34,5 @@ def main() -> None:
         ],
         position="top",
     )
+    st.html(parts.FIGURE_STYLE)
     page.run()

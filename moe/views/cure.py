@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import streamlit as st
@@ -24,7 +25,7 @@ TO_SEE = (
 TO_GUESS = "whether larger steps mend it faster. Guess first."
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
+@lru_cache(maxsize=60)  # Streamlit's own cache takes longer to find them than to draw them
 def response(method: Method, settings: ControlSettings) -> Response:
     """Compute a step response once for all visitors."""
     return control.respond(method, settings)

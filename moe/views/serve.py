@@ -37,6 +37,8 @@ def serve(script: Path, port: int, browser: bool, address: str) -> None:
     from streamlit.web import cli as streamlit_cli
 
     make_ready()
+    # The browser draws an answer once if it comes in one piece, and anew with every piece else.
+    sys.setswitchinterval(0.02)
     headless = "false" if browser else "true"
     sys.argv = [
         "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", headless,

@@ -36,13 +36,14 @@ def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -
     expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
     before = bars(page)
     assert len(before) == 8
-    expect(page.get_by_text(re.compile("[1-7] are idle|1 is idle"))).to_be_visible()
+    said = page.get_by_test_id("stMarkdown")
+    expect(said.get_by_text(re.compile("[1-7] are idle|1 is idle"))).to_be_visible()
     settled(page)
     slider = page.get_by_role("slider", name="Balancing")
     slider.focus()
     for _ in range(40):
         slider.press("ArrowRight")
-    expect(page.get_by_text("none is idle")).to_be_visible()
+    expect(said.get_by_text("none is idle")).to_be_visible()
     settled(page)
     assert bars(page) != before
     expect(page).to_have_url(re.compile("balance=40"))
@@ -98,9 +99,15 @@ def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: 
     expect(page).to_have_url(re.compile(r"b=Switch"))
     slider = page.get_by_role("slider", name="Experts per character").first
     slider.focus()
+    drawn = page.get_by_test_id("stVegaLiteChart").first.locator("svg.marks").element_handle()
+    told = page.locator(".moe-spoken").first
+    assert told.bounding_box()["width"] <= 1 and "characters in" in told.inner_text()
+    before = told.inner_text()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("k_topk_a=3"))
     settled(page)
+    expect(told).not_to_have_text(before)
+    assert drawn.evaluate("svg => svg.isConnected")  # new data in the same chart, which is quick
     accessible(page)
     page.reload()
     page.get_by_role("heading", name="B: Switch (top-1)").wait_for()
@@ -122,6 +129,10 @@ def test_cure_steers_and_trains(page: Page, server: str) -> None:
         timeout=30_000
     )
     settled(page)
+    signs = [f"Sign, step {rate}" for rate in ("0.0003", "0.003", "0.03")]
+    expect(page.locator(".role-legend-label text")).to_have_text(
+        [*signs, "Proportional, step 0.03", "PI", "Quantile"]
+    )
     page.get_by_text("Train a small model with each of them now").click()
     expect(page.get_by_text("Most even at the end")).to_be_visible(timeout=90_000)
     expect(page).to_have_url(re.compile("live=true"))
