@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .balance import Balancer as Balancer
     from .balance import make_balancer as make_balancer
     from .capacity import Capacity as Capacity
+    from .cluster.placement import rebalance_experts as rebalance_experts
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
     from .lab.gate_check import check_gate as check_gate
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _HOME = {
     "balance": ("BALANCERS", "Balancer", "make_balancer"),
     "capacity": ("Capacity",),
+    "cluster.placement": ("rebalance_experts",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),
     "lab.gate_check": ("check_gate",),
