@@ -25,7 +25,7 @@ uv_or_pip = if [ -n "$(UV)" ] && "$(UV)" $(1); then :; else \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SHELLFLAGS := -eu -c
-.PHONY: help demo test lint bench docs pages soak wheel-check browser clean
+.PHONY: help demo test lint bench parity docs pages soak wheel-check browser clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -50,6 +50,13 @@ bench: .venv/.core ## measure speed on this machine (options: make bench ARGS="-
 		echo "Installing what is compared with: PyTorch and transformers (once)"; \
 		$(PIP) install --quiet -e '.[bench]' || echo "They could not be installed; the run leaves them out"; }
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+parity: .venv/.test ## compare with the live reference library: layers, gradients, router outputs
+	@$(BIN)/python -c 'from importlib.util import find_spec as f; import sys; sys.exit(not (f("torch") and f("transformers")))' || { \
+		echo "Installing the reference library: PyTorch and transformers (once)"; \
+		$(PIP) install --quiet -e '.[parity]'; }
+	@$(BIN)/python -m tests.parity $(ARGS)
+	@$(BIN)/python -m pytest -q -m parity
 
 docs: .venv/.docs ## build the documentation into site/
 	@echo "Building the documentation into site/"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .balance import Balancer as Balancer
     from .balance import make_balancer as make_balancer
     from .capacity import Capacity as Capacity
+    from .checkpoints.load import load_layer as load_layer
+    from .checkpoints.save import export_layer as export_layer
+    from .checkpoints.save import save_layer as save_layer
     from .cluster.placement import rebalance_experts as rebalance_experts
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 _HOME = {
     "balance": ("BALANCERS", "Balancer", "make_balancer"),
     "capacity": ("Capacity",),
+    "checkpoints.load": ("load_layer",),
+    "checkpoints.save": ("export_layer", "save_layer"),
     "cluster.placement": ("rebalance_experts",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),

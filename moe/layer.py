@@ -70,6 +70,8 @@ class MoELayer:
         Named arrays without gradient, such as `select_bias_E`.
     check_finite
         Refuse NaN and infinity in x; switch it off for speed.
+    origin
+        Where a loaded layer came from (`moe.load_layer`); None for all others.
     """
 
     router: Router
@@ -78,6 +80,7 @@ class MoELayer:
     buffers: Arrays
     capacity: Capacity = NO_LIMIT
     check_finite: bool = field(default=True, repr=False)
+    origin: object | None = field(default=None, repr=False)
 
     @classmethod
     def init(

@@ -130,7 +130,9 @@ def check_loads(weight_LE: Any) -> np.ndarray:
         with np.errstate(over="ignore"):
             table = np.asarray(weight_LE).astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"weight_LE: got {error}, allowed are numbers, (layers, experts)") from None
+        raise ValueError(
+            f"weight_LE: got {error}, allowed are numbers, (layers, experts)"
+        ) from None
     if table.ndim != 2 or table.size == 0:
         raise ValueError(
             f"weight_LE: got shape {table.shape}, allowed is (layers, experts), at least (1, 1)"

@@ -77,9 +77,7 @@ def _improve(weight_E: np.ndarray, expert_GS: np.ndarray, max_moves: int) -> Non
     expert_GS[:] = ids[slot_GS]
 
 
-def _swapped(
-    move: list[tuple[int, int, int]], slot_GS: np.ndarray
-) -> list[tuple[int, int, int]]:
+def _swapped(move: list[tuple[int, int, int]], slot_GS: np.ndarray) -> list[tuple[int, int, int]]:
     (a, i, _), (b, j, _) = move
     return [(a, i, int(slot_GS[b, j])), (b, j, int(slot_GS[a, i]))]
 

@@ -90,6 +90,23 @@ class TextTask:
         """Draw windows that `draw` never does: from stretches it leaves out."""
         return self._draw(rng, size, self._segments[1], with_domain)
 
+    def held_out_texts(self, n_per_domain: int, size: int) -> list[tuple[int, bytes]]:
+        """Return texts of up to `size` bytes that training never draws: (domain label, text).
+
+        They are the starts of held-out stretches, spread evenly over each domain.
+        """
+        check_int("n_per_domain", n_per_domain, 1)
+        check_int("size", size, 1)
+        texts = []
+        for label in range(len(self.corpus.domains)):
+            own = self._segments[1][self._segments[1][:, 2] == label]
+            length = own[:, 1] - own[:, 0]
+            own = own[length >= min(size, length.max())]  # a domain's last stretch may be short
+            chosen = np.unique(np.linspace(0, len(own) - 1, n_per_domain).round().astype(int))
+            for low, high, _ in own[chosen]:
+                texts.append((label, self.corpus.data[low : min(low + size, high)].tobytes()))
+        return texts
+
     def batch(
         self, rng: np.random.Generator, size: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

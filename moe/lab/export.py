@@ -14,6 +14,7 @@ from .savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
 from .side_by_side import SideSettings, put_side_by_side
 from .side_by_side import as_json as sides_as_json
 from .token import FirstModel
+from .your_model import YourModel
 
 
 def _document(kind: str, content: dict[str, Any]) -> bytes:
@@ -119,3 +120,8 @@ def savings_json(
             "measured": as_rows(measured),
         },
     )
+
+
+def your_model_json(model: YourModel) -> bytes:
+    """Every figure of a trace, and both beliefs."""
+    return _document("your-model", model.as_json())

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..training import TrainSettings
 from .control import ControlSettings
+from .samples import SAMPLES
 from .savings import SavingsSettings
 from .side_by_side import SideSettings
 
@@ -101,6 +102,30 @@ responses = respond_all({rate:g}, {_call("ControlSettings", settings)})
 for response in responses:
     print(response.method.title, response.words())
 print(judge(responses).words)
+"""
+
+
+def your_model_code(sample: str | None, at: int) -> str:
+    """Code of the page on your own model: figures of a trace, and both beliefs.
+
+    Parameters
+    ----------
+    sample
+        Title of the sample that is shown; None: a file of the visitor's.
+    """
+    path = f"SAMPLES[{[one.title for one in SAMPLES].index(sample)}].path" if sample else None
+    imported = "from moe.lab.samples import SAMPLES\n" if path else ""
+    return f"""\
+from moe.lab.myths import check_myths
+{imported}from moe.lab.trace_report import analyse_trace
+from moe.traces import load_trace
+
+trace = load_trace({path or '"trace.npz"'})
+layer = analyse_trace(trace).layers[{at}]
+print(layer.load)  # tokens per expert
+print(layer.max_vio, layer.dead_share, layer.repeat_first, layer.chance_repeat_first)
+for check in check_myths(trace):
+    print(check.claim, check.answer)
 """
 
 

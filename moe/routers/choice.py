@@ -46,16 +46,20 @@ def scatter(values_NK: np.ndarray, expert_NK: np.ndarray, n_experts: int) -> np.
     return table_NE
 
 
-def normalize(chosen_NK: np.ndarray) -> np.ndarray:
-    """Weights that sum to one: chosen scores over their sum."""
-    return np.asarray(chosen_NK / (chosen_NK.sum(axis=1, keepdims=True) + EPS))
+def normalize(chosen_NK: np.ndarray, floor: float = 0.0) -> np.ndarray:
+    """Weights that sum to one: chosen scores over their sum, or over `floor` if that is more."""
+    total_N1 = chosen_NK.sum(axis=1, keepdims=True) + EPS
+    return np.asarray(chosen_NK / np.maximum(total_N1, total_N1.dtype.type(floor)))
 
 
-def normalize_backward(chosen_NK: np.ndarray, dweight_NK: np.ndarray) -> np.ndarray:
-    """Gradient at the chosen scores of `normalize`."""
+def normalize_backward(
+    chosen_NK: np.ndarray, dweight_NK: np.ndarray, floor: float = 0.0
+) -> np.ndarray:
+    """Gradient at the chosen scores of `normalize`; the floor is a constant."""
     total_N1 = chosen_NK.sum(axis=1, keepdims=True) + EPS
     inner_N1 = (dweight_NK * chosen_NK).sum(axis=1, keepdims=True) / total_N1
-    return np.asarray((dweight_NK - inner_N1) / total_N1)
+    inner_N1 *= total_N1 >= floor
+    return np.asarray((dweight_NK - inner_N1) / np.maximum(total_N1, total_N1.dtype.type(floor)))
 
 
 def choices(routing: Routing) -> np.ndarray:

@@ -43,6 +43,8 @@ class TopK(Router):
         The gate has a learned bias (gpt-oss).
     scale
         Factor on all weights.
+    norm_min
+        Least sum that `renormalize` divides by (ERNIE 4.5).
 
     Examples
     --------
@@ -71,12 +73,14 @@ class TopK(Router):
     softmax_order: str = "before"
     bias: bool = False
     scale: float = 1.0
+    norm_min: float = 0.0
 
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
         check_score(self.score)
         check_choice("softmax_order", self.softmax_order, ("before", "after"))
         check_float("scale", self.scale, 0.0, open_low=True)
+        check_float("norm_min", self.norm_min, 0.0)
 
     def check(self, n_experts: int) -> None:
         """Raise ValueError unless 1 <= k <= n_experts."""
@@ -122,7 +126,9 @@ class TopK(Router):
         )
 
     def _over_chosen(self) -> bool:
-        return self.score == "softmax" and (self.renormalize or self.softmax_order == "after")
+        return self.score == "softmax" and (
+            self.softmax_order == "after" or (self.renormalize and self.norm_min == 0)
+        )
 
     def _weights(
         self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
@@ -132,7 +138,7 @@ class TopK(Router):
             weight_NK = np.asarray(kernels.softmax(gather(logits_NE, expert_NK)))
         else:
             weight_NK = gather(scores_NE, expert_NK)
-            weight_NK = normalize(weight_NK) if self.renormalize else weight_NK
+            weight_NK = normalize(weight_NK, self.norm_min) if self.renormalize else weight_NK
         return weight_NK * weight_NK.dtype.type(self.scale)
 
     def weigh(self, routing: Routing) -> np.ndarray:
@@ -158,6 +164,6 @@ class TopK(Router):
             )
         chosen_NK = gather(routing.scores_NE, expert_NK)
         if self.renormalize:
-            dweight_NK = normalize_backward(chosen_NK, dweight_NK)
+            dweight_NK = normalize_backward(chosen_NK, dweight_NK, self.norm_min)
         dscores_NE = scatter(dweight_NK, expert_NK, routing.n_experts)
         return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, self.score)

@@ -1,0 +1,183 @@
+"""`load_layer`: one layer of a published checkpoint as a `MoELayer`; nothing else is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..layer import MoELayer
+from .dequantise import MX_BLOCK, from_fp8_blocks, from_mxfp4
+from .families import PREFIXES
+from .files import Checkpoint, open_checkpoint
+from .layouts import Slot
+from .plan import Plan, plan_layer
+from .strict_json import quoted
+
+FLOATS = ("F16", "BF16", "F32", "F64")
+FP8, SCALE = "F8_E4M3", "_scale_inv"
+BLOCKS, SCALES = "_blocks", "_scales"
+FP8_BLOCK = (128, 128)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a layer came from: what exporting and saving need.
+
+    Attributes
+    ----------
+    config
+        All of config.json.
+    layer
+        Its number in the model.
+    prefix
+        What stands before each tensor's name.
+    dtypes
+        Element type of each tensor in the file; of quantised ones, what holds their values.
+    """
+
+    config: Mapping[str, Any]
+    layer: int
+    prefix: str
+    dtypes: Mapping[str, str]
+
+
+def load_layer(folder: str | Path, layer: int) -> MoELayer:
+    """Load one MoE layer of a published checkpoint.
+
+    float16 and bfloat16 become float32, float64 stays, FP8 blocks and MXFP4 become the float32
+    values that they stand for. Other tensors than the layer's are not read.
+
+    Parameters
+    ----------
+    folder
+        Holds config.json and *.safetensors, one file or shards with their index.
+    layer
+        Number of the layer in the model, from 0.
+
+    Raises
+    ------
+    CheckpointError
+        If the `model_type` is not in the table, the layer is dense or out of range, a tensor is
+        missing or has another shape, or a file is broken.
+    """
+    with open_checkpoint(folder) as checkpoint:
+        return read_layer(checkpoint, layer)
+
+
+def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
+    """`load_layer` on an open checkpoint, an unpacked upload say."""
+    plan = plan_layer(checkpoint.config, layer)
+    prefix = _prefix(checkpoint, plan, layer)
+    block = _fp8_block(checkpoint.config)
+    dtypes: dict[str, str] = {}
+    slots = []
+    for slot in plan.slots():
+        dtypes[slot.name] = _check_tensor(checkpoint, prefix + slot.name, slot.shape, block)
+        slots.append(slot)
+    _check_no_others(checkpoint, prefix, dtypes)
+    dtype = np.float64 if "F64" in dtypes.values() else np.float32
+    # Nothing is allocated before the file has shown that it holds as much.
+    params = {name: np.empty(shape, dtype) for name, shape in plan.array_shapes().items()}
+    buffers = {name: np.zeros(plan.sizes.n_experts, dtype) for name in plan.router.buffers}
+    arrays = params | buffers
+    for slot in slots:
+        _fill(checkpoint, prefix + slot.name, slot, arrays[slot.array], block)
+    return MoELayer(
+        plan.router,
+        plan.activation,
+        params,
+        buffers,
+        origin=Origin(checkpoint.config, layer, prefix, dtypes),
+    )
+
+
+def _prefix(checkpoint: Checkpoint, plan: Plan, layer: int) -> str:
+    tails = [f"{start}layers.{layer}.{plan.family.block}." for start in PREFIXES]
+    for tail in tails:
+        if tail + plan.family.gate in checkpoint:
+            return tail
+    raise CheckpointError(f"got no tensor {quoted(tails[0] + plan.family.gate)} in this checkpoint")
+
+
+def _fp8_block(config: Mapping[str, Any]) -> tuple[int, int]:
+    quantization = config.get("quantization_config")
+    block = quantization.get("weight_block_size") if isinstance(quantization, dict) else None
+    if block is None:
+        return FP8_BLOCK
+    if (
+        not isinstance(block, list)
+        or len(block) != 2
+        or not all(type(n) is int and 0 < n < 2**31 for n in block)
+    ):
+        raise CheckpointError(
+            f"config.json: weight_block_size: got {quoted(block)}, allowed are two whole numbers"
+        )
+    return block[0], block[1]
+
+
+def _check_tensor(
+    checkpoint: Checkpoint, name: str, shape: tuple[int, ...], block: tuple[int, int]
+) -> str:
+    """Check that the tensor is there in some form; return the type that holds its values."""
+    if name not in checkpoint and name + BLOCKS in checkpoint and len(shape) == 3:
+        n_experts, width_in, width_out = shape
+        packed = (n_experts, width_out, width_in // MX_BLOCK)
+        if width_in % MX_BLOCK:
+            raise CheckpointError(
+                f"tensor {quoted(name)}: got MXFP4 of width {width_in}, "
+                f"allowed are multiples of {MX_BLOCK}"
+            )
+        _check_stored(checkpoint, name + BLOCKS, (*packed, 16), ("U8",))
+        _check_stored(checkpoint, name + SCALES, packed, ("U8",))
+        return "BF16"
+    dtype = _check_stored(checkpoint, name, shape, (*FLOATS, FP8) if len(shape) == 2 else FLOATS)
+    if dtype != FP8:
+        return dtype
+    grid = (-(-shape[0] // block[0]), -(-shape[1] // block[1]))
+    _check_stored(checkpoint, name + SCALE, grid, FLOATS)
+    return "F32"
+
+
+def _check_stored(
+    checkpoint: Checkpoint, name: str, shape: tuple[int, ...], allowed: tuple[str, ...]
+) -> str:
+    found, dtype = checkpoint.shape(name), checkpoint.dtype(name)
+    if found != shape:
+        raise CheckpointError(f"tensor {quoted(name)}: got shape {found}, config.json says {shape}")
+    if dtype not in allowed:
+        raise CheckpointError(
+            f"tensor {quoted(name)}: got dtype {dtype}, allowed are {', '.join(allowed)}"
+        )
+    return dtype
+
+
+def _check_no_others(checkpoint: Checkpoint, prefix: str, known: Mapping[str, str]) -> None:
+    """A tensor that nobody asked for means that the table and this model disagree."""
+    for name in checkpoint.names:
+        if name.startswith(prefix):
+            tail = name.removeprefix(prefix)
+            stem = tail.removesuffix(BLOCKS).removesuffix(SCALES).removesuffix(SCALE)
+            if stem not in known:
+                raise CheckpointError(
+                    f"tensor {quoted(name)}: got a tensor that config.json does not account for"
+                )
+
+
+def _fill(
+    checkpoint: Checkpoint, name: str, slot: Slot, array: np.ndarray, block: tuple[int, int]
+) -> None:
+    if name not in checkpoint:
+        blocks, scales = checkpoint.read(name + BLOCKS), checkpoint.read(name + SCALES)
+        part = slot.view(array)
+        for one, packed, exponents in zip(part, blocks, scales, strict=True):
+            one[...] = from_mxfp4(packed, exponents).T.reshape(one.shape)
+    elif checkpoint.dtype(name) == FP8:
+        scale = checkpoint.read(name + SCALE)
+        slot.put(array, from_fp8_blocks(checkpoint.read(name), scale, block))
+    else:
+        slot.put(array, checkpoint.read(name))

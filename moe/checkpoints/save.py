@@ -1,0 +1,111 @@
+"""`export_layer` and `save_layer`: a loaded layer, or its gradients, in the published form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..layer import MoELayer
+from .dtypes import from_bfloat16, to_bfloat16
+from .files import write_checkpoint
+from .load import Origin
+from .plan import Plan, plan_layer
+
+NATURAL = {"float32": "F32", "float64": "F64"}
+
+
+def export_layer(
+    layer: MoELayer, arrays: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays of a loaded layer under the names and in the shapes of its checkpoint.
+
+    Parameters
+    ----------
+    layer
+        As `load_layer` made it, trained on or not.
+    arrays
+        The layer's params (default), or the gradients that `layer.backward` returned. Selection
+        biases, which have no gradient, come only with the params.
+
+    Returns
+    -------
+    dict
+        {published name: array of the published shape}, copies, in the dtype of the layer. Of
+        quantised tensors, name and shape of the plain form, as the reference library has it.
+
+    Raises
+    ------
+    ValueError
+        If the layer was not loaded, or an array is missing or has another shape.
+    """
+    origin, plan = _origin(layer)
+    source: dict[str, np.ndarray] = dict(layer.params if arrays is None else arrays)
+    if arrays is None or arrays is layer.params:
+        source |= layer.buffers
+    for name, shape in plan.array_shapes().items():
+        if name not in source:
+            raise ValueError(f"arrays: got no {name}, allowed are the names of layer.params")
+        if source[name].shape != shape:
+            raise ValueError(
+                f"arrays: got {name} of shape {source[name].shape}, allowed is {shape}"
+            )
+    return {
+        origin.prefix + slot.name: slot.get(source[slot.array])
+        for slot in plan.slots()
+        if slot.array in source
+    }
+
+
+def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
+    """Write a folder that `load_layer` reads back bit for bit, under the same layer number.
+
+    It holds the whole config.json and this layer's tensors. Each keeps the element type of the
+    file that it came from if that holds it exactly, and else gets the layer's. Quantised tensors
+    are written plain.
+
+    Raises
+    ------
+    ValueError
+        If the layer was not loaded, the folder holds a checkpoint already, or a selection bias
+        that the family cannot store is not zero.
+    """
+    origin, plan = _origin(layer)
+    stored = {slot.array for slot in plan.slots()}
+    for name, values in layer.buffers.items():
+        if name not in stored and values.any():
+            raise ValueError(f"layer: got a {name} that is not 0; {plan.model_type} stores none")
+    # A layer that was cast must come back as it is: its type decides, not the file's.
+    cast = (layer.dtype == np.float64) != ("F64" in origin.dtypes.values())
+    natural = NATURAL[layer.dtype.name]
+    tensors = {}
+    for name, array in export_layer(layer).items():
+        dtype = origin.dtypes[name.removeprefix(origin.prefix)]
+        if cast and "F64" in (natural, dtype):
+            dtype = natural
+        tensors[name] = _as_stored(array, dtype) or (array, natural)
+    config = {key: value for key, value in origin.config.items() if key != "quantization_config"}
+    write_checkpoint(out_dir, config, tensors)
+
+
+def _origin(layer: MoELayer) -> tuple[Origin, Plan]:
+    if not isinstance(layer.origin, Origin):
+        raise ValueError(
+            "layer: got one that was not loaded from a checkpoint, allowed is what load_layer "
+            "returns: published names belong to a model family"
+        )
+    return layer.origin, plan_layer(layer.origin.config, layer.origin.layer)
+
+
+def _as_stored(array: np.ndarray, dtype: str) -> tuple[np.ndarray, str] | None:
+    """The array ready to be written as `dtype`, or None if that loses a bit."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype == "BF16":
+            ready: np.ndarray[Any, Any] = from_bfloat16(to_bfloat16(array))
+        else:
+            ready = array.astype({"F16": np.float16, "F32": np.float32, "F64": np.float64}[dtype])
+        back = ready.astype(array.dtype)
+    same = back.tobytes() == np.ascontiguousarray(array).tobytes()
+    return (ready, dtype) if same else None

@@ -1,0 +1,88 @@
+"""Recorded traces that come with the package: `python -m docs.generator.samples` makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..traces import Trace, load_trace, save_trace, write_logits_csv
+from ..training import Trainer, TrainSettings
+from .record import held_out_documents, record_trainer
+
+FOLDER = Path(__file__).resolve().parent.parent / "data" / "samples"
+CSV = FOLDER / "router-logits.csv"
+CSV_TOKENS = 576
+TEXTS_PER_DOMAIN, TEXT_BYTES = 4, 96
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A recorded trace: its name, what it shows, and how its model was trained."""
+
+    name: str
+    title: str
+    settings: TrainSettings
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return FOLDER / f"{self.name}.npz"
+
+    def load(self) -> Trace:
+        """Read it."""
+        return load_trace(self.path)
+
+
+SAMPLES = (
+    Sample(
+        "balanced",
+        "Tiny text model, load kept even by a bias, 600 steps",
+        TrainSettings(balance="bias", steps=600),
+    ),
+    Sample(
+        "early",
+        "The same model after 60 of its 600 steps: for saturation",
+        TrainSettings(balance="bias", steps=60),
+    ),
+    Sample(
+        "collapsed",
+        "Tiny text model that nothing keeps even, 600 steps",
+        TrainSettings(balance="none", steps=600),
+    ),
+)
+
+
+def record_sample(sample: Sample) -> Trace:
+    """Train a sample's model and record it on held-out texts of every domain."""
+    trainer = Trainer(sample.settings)
+    for _ in trainer.run():
+        pass
+    documents = held_out_documents(trainer, TEXTS_PER_DOMAIN, TEXT_BYTES)
+    return record_trainer(trainer, documents, model=f"tiny ({sample.name})")
+
+
+def thinned(trace: Trace, n_tokens: int) -> Trace:
+    """Return the trace of some whole sequences, evenly apart: about `n_tokens`."""
+    step = max(trace.n_tokens // max(n_tokens, 1), 1)
+    kept_N = np.isin(trace.sequence_N, np.unique(trace.sequence_N)[::step])
+    return replace(
+        trace,
+        expert_LNK=trace.expert_LNK[:, kept_N],
+        weight_LNK=trace.weight_LNK[:, kept_N],
+        logits_LNE=None if trace.logits_LNE is None else trace.logits_LNE[:, kept_N],
+        token_ids_N=trace.token_ids_N[kept_N],
+        tokens=tuple(np.array(trace.tokens, object)[kept_N].tolist()),
+        sequence_N=trace.sequence_N[kept_N],
+        domain_N=None if trace.domain_N is None else trace.domain_N[kept_N],
+    )
+
+
+def write_samples() -> list[Path]:
+    """Train, record and write all samples; return their paths."""
+    FOLDER.mkdir(exist_ok=True)
+    for sample in SAMPLES:
+        save_trace(record_sample(sample), sample.path)
+    write_logits_csv(thinned(SAMPLES[0].load(), CSV_TOKENS), CSV)
+    return [*(sample.path for sample in SAMPLES), CSV]

@@ -1,0 +1,391 @@
+"""What the page on your own model shows of a trace: pieces small enough to be drawn, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .. import metrics
+from ..traces import Trace
+from . import placement
+from .myths import MythCheck, check_myths
+from .trace_report import LayerReport, TraceReport, analyse_trace, check_same_text
+from .your_file import shortened
+
+MAX_MARKS = 3400  # of a heat map; a browser paints 4,000 smoothly, and some stand beside it
+MAX_COLUMNS = 100
+MAX_BARS = 512
+MAX_PAIRED = 48  # experts in the picture of pairs
+MIN_SEEN, LISTED = 10, 12  # of a token in the table of the vocabulary, and its rows
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A table of numbers to draw: rows by experts (or devices), and what it says in words."""
+
+    rows: tuple[str, ...]
+    experts: tuple[int | str, ...]
+    value_RE: np.ndarray
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A measure of every layer, and what chance alone would give."""
+
+    title: str
+    layers: tuple[int, ...]
+    value_L: tuple[float, ...]
+    chance_L: tuple[float, ...] = ()
+
+    def words(self, percent: bool = True) -> str:
+        """Say its mean beside that of chance."""
+        form = ".1%" if percent else ".2f"
+        mean = " on average" if len(self.layers) > 1 else ""
+        chance = f", by chance {np.mean(self.chance_L):{form}}" if self.chance_L else ""
+        return f"{self.title}: {np.mean(self.value_L):{form}}{mean}{chance}."
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Rows of tokens and their experts, and what they say in words."""
+
+    rows: list[dict[str, str]]
+    words: str
+
+
+def load_words(load_E: np.ndarray) -> str:
+    """How even a layer is, in a sentence."""
+    idle = metrics.dead_experts(load_E)
+    nothing = (
+        f"{idle} of {load_E.size} experts {'gets' if idle == 1 else 'get'} nothing"
+        if idle
+        else f"each of the {load_E.size} experts gets some work"
+    )
+    return (
+        f"Expert {load_E.argmax()} is the busiest, with {1 + metrics.max_vio(load_E):.2f} "
+        f"times its fair share; {nothing}."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class YourModel:
+    """A trace and what the page asks of it; layers are counted among those recorded, from 0.
+
+    Attributes
+    ----------
+    whole
+        The trace as it was read; figures are of `trace`, which may be a part of it.
+    """
+
+    whole: Trace
+
+    @cached_property
+    def trace(self) -> Trace:
+        """What is analysed."""
+        return shortened(self.whole)
+
+    @cached_property
+    def report(self) -> TraceReport:
+        """All figures of all layers."""
+        return analyse_trace(self.trace)
+
+    @cached_property
+    def myths(self) -> list[MythCheck]:
+        """Two common beliefs, measured."""
+        return check_myths(self.trace)
+
+    def ready(self) -> YourModel:
+        """Do now what takes long, and return this.
+
+        Raises
+        ------
+        CheckpointError
+            If the trace cannot be analysed.
+        """
+        _ = self.report, self.myths
+        return self
+
+    def describe(self) -> str:
+        """Describe the trace, and what part of it the figures are of."""
+        if self.trace is self.whole:
+            return self.whole.describe()
+        return (
+            f"{self.whole.describe()}. Of every document only the first part is looked at, "
+            f"{self.trace.n_tokens:,} tokens in all."
+        )
+
+    @property
+    def first_shown(self) -> int:
+        """Layer to begin with: the middle one."""
+        return self.trace.n_layers // 2
+
+    def layer_name(self, at: int) -> str:
+        """A layer in words."""
+        return f"layer {self.trace.layers[at]}"
+
+    def figures(self, at: int) -> list[tuple[str, str, str]]:
+        """Name, value and meaning of a layer's main figures."""
+        layer, fair = self.report.layers[at], 1 / self.trace.n_experts
+        return [
+            (
+                "MaxVio",
+                f"{layer.max_vio:.2f}",
+                "How far the busiest expert is above its fair share: 0 is even, 1 is twice.",
+            ),
+            (
+                "Experts without work",
+                f"{layer.dead_share:.0%}",
+                "Experts that no token of this text chose.",
+            ),
+            (
+                "Share of the busiest",
+                f"{(1 + layer.max_vio) * fair:.1%}",
+                f"The fair share is {fair:.1%}.",
+            ),
+            (
+                "As even as",
+                f"{layer.effective_experts:.1f} experts",
+                "So many equally busy experts would be as uneven (exponential of the entropy).",
+            ),
+        ]
+
+    def loads(self, at: int) -> Drawn:
+        """Fair shares of a layer's experts; of very many, the busiest."""
+        ratio_E = metrics.utilisation(self._load(at))
+        shown = self._busiest(at, MAX_BARS)
+        cut = f" Shown are the busiest {len(shown)}." if len(shown) < ratio_E.size else ""
+        return Drawn(
+            (self.layer_name(at),),
+            tuple(shown.tolist()),
+            ratio_E[None, shown],
+            f"{self.load_words(at)}{cut}",
+        )
+
+    def load_words(self, at: int) -> str:
+        """How even a layer is, in a sentence."""
+        return load_words(self._load(at))
+
+    def all_loads(self) -> Drawn:
+        """Fair shares in every layer, the busiest expert first: numbers mean nothing across."""
+        load_LE = -np.sort([-self._load(i) for i in range(self.trace.n_layers)], axis=1)
+        ratio_LE = load_LE / np.maximum(load_LE.mean(axis=1, keepdims=True), 1e-12)
+        n_layers, n_experts = ratio_LE.shape
+        columns = min(n_experts, max(1, MAX_MARKS // n_layers), MAX_COLUMNS)
+        groups = np.array_split(np.arange(n_experts), columns)
+        worst = int(ratio_LE[:, 0].argmax())
+        return Drawn(
+            tuple(str(layer) for layer in self.trace.layers),
+            tuple(_from_to(group) for group in groups),
+            np.stack([ratio_LE[:, group].mean(axis=1) for group in groups], axis=1),
+            f"The most uneven is layer {self.trace.layers[worst]}, where one expert has "
+            f"{ratio_LE[worst, 0]:.1f} times its fair share.",
+        )
+
+    def max_vio(self) -> list[Line]:
+        """MaxVio of every layer."""
+        return [self._line("MaxVio", lambda layer: layer.max_vio)]
+
+    def dead(self) -> list[Line]:
+        """Share of experts without work in every layer."""
+        return [self._line("Experts without work", lambda layer: layer.dead_share)]
+
+    def information(self) -> list[Line]:
+        """Mutual information of token and expert by the router's ratings; empty without them."""
+        if self.trace.logits_LNE is None:
+            return []
+        return [self._line("Mutual information", lambda layer: layer.router_information or 0.0)]
+
+    def information_words(self) -> str:
+        """What the mutual information means."""
+        return (
+            "0 if every token rates the experts alike; "
+            f"{np.log(self.trace.n_experts):.2f} if each is sure of one, and all are wanted alike."
+        )
+
+    def domains(self, at: int) -> Drawn | None:
+        """Fair shares of every expert in each kind of text; None if the trace names no kinds."""
+        domains, share_DE = self.trace.domains, self.report.layers[at].domain_share
+        if share_DE is None:
+            return None
+        ratio_DE = np.asarray(share_DE) * self.trace.n_experts
+        shown = self._busiest(at, min(MAX_COLUMNS, MAX_MARKS // len(domains)))
+        d, e = np.unravel_index(int(ratio_DE.argmax()), ratio_DE.shape)
+        layer = self.report.layers[at]
+        return Drawn(
+            domains[:MAX_MARKS],
+            tuple(shown.tolist()),
+            ratio_DE[:MAX_MARKS, shown],
+            f"Strongest: expert {e} gets {ratio_DE[d, e]:.1f} times its fair share of "
+            f"“{domains[int(d)]}”; without specialists every mark would be 1. Knowing the expert "
+            f"tells {layer.domain_information:.3f} nats about the kind of text; with tokens "
+            f"shuffled {layer.chance_domain_information:.3f}.",
+        )
+
+    def vocabulary(self, at: int) -> Vocabulary:
+        """Tokens that go nearly always to one expert."""
+        trace, layer = self.trace, self.report.layers[at]
+        ids, expert_V, share_V = metrics.vocabulary_specialisation(
+            trace.routing(at), trace.token_ids_N, MIN_SEEN
+        )
+        if layer.vocabulary is None:
+            return Vocabulary([], "No token occurs ten times, so favourites cannot be measured.")
+        text_of = dict(zip(trace.token_ids_N.tolist(), trace.tokens, strict=True))
+        every, count = np.unique(trace.token_ids_N, return_counts=True)
+        seen_V = count[np.searchsorted(every, ids)]
+        best = np.lexsort((-seen_V, -share_V))[:LISTED]
+        rows = [
+            {
+                "Token": f"“{repr(text_of[int(ids[v])])[1:-1]}”",
+                "Seen": f"{seen_V[v]:,} times",
+                "Its expert": str(expert_V[v]),
+                "Goes there": f"{share_V[v]:.0%}",
+            }
+            for v in best
+        ]
+        chance = layer.chance_vocabulary or 0.0
+        return Vocabulary(
+            rows,
+            f"The {layer.vocabulary_ids} tokens that occur ten times or more go to their favourite "
+            f"expert {layer.vocabulary:.0%} of the time; with tokens shuffled it is {chance:.0%}. "
+            f"The firmest {len(rows)} are these:",
+        )
+
+    def repetition(self) -> list[Line]:
+        """How often the next token has the same expert, first choice and any, per layer."""
+        first = self._line(
+            "Same first choice", lambda one: one.repeat_first, lambda one: one.chance_repeat_first
+        )
+        if self.trace.k == 1:
+            return [first]
+        both = self._line(
+            "Any choice in common", lambda one: one.repeat_any, lambda one: one.chance_repeat_any
+        )
+        return [first, both]
+
+    def repetition_rows(self) -> list[dict[str, str]]:
+        """First choices that repeat, by kind of text and layer, as Mixtral's table 5."""
+        trace = self.trace
+        shown = np.unique(np.linspace(0, trace.n_layers - 1, 3).astype(int)).tolist()
+        rows = []
+        for d, name in enumerate(trace.domains if trace.domain_N is not None else ()):
+            row = {"Text": name}
+            apart_N = -1 - np.arange(trace.n_tokens)  # sequences of one token have no neighbours
+            own_N = np.where(trace.domain_N == d, trace.sequence_N, apart_N)
+            for i in shown:
+                repeated = metrics.repetition(trace.routing(i), 0, own_N)
+                row[f"Layer {trace.layers[i]}"] = f"{repeated:.1%}"
+            rows.append(row)
+        return rows
+
+    def pairs(self, at: int, adjacent: bool) -> Drawn:
+        """Share of an expert's tokens that also go to another; of many, the busiest experts."""
+        trace, layer = self.trace, self.report.layers[at]
+        count = metrics.adjacent_coactivation if adjacent else metrics.coactivation
+        best = layer.top_adjacent_pairs if adjacent else layer.top_pairs
+        chance = layer.chance_adjacent_pair if adjacent else layer.chance_pair
+        shown = self._busiest(at, MAX_PAIRED)
+        cut = f" Shown are the {len(shown)} busiest." if len(shown) < trace.n_experts else ""
+        closest = (
+            f"Closest: {best[0].share:.0%} of the tokens of expert {best[0].expert} also go to "
+            f"expert {best[0].other}; if" if best else "If"
+        )  # fmt: skip
+        return Drawn(
+            tuple(str(e) for e in shown.tolist()),
+            tuple(shown.tolist()),
+            count(trace.routing(at))[np.ix_(shown, shown)],
+            f"{closest} experts were dealt at random, {chance:.1%} would.{cut}",
+        )
+
+    def devices(self, at: int, kind: str, n_devices: int, text: str = "") -> Drawn:
+        """Load of each device in fair shares, measured on every second stretch of the tokens.
+
+        Parameters
+        ----------
+        kind
+            One of `placement.PLACEMENTS`.
+        text
+            Device of each expert as people write it, if they say so themselves.
+
+        Raises
+        ------
+        ValueError
+            If what is written is no placement.
+        """
+        trace = self.trace
+        stretch = max(1, min(placement.STRETCH, trace.n_tokens // 2))
+        seen_N = np.arange(trace.n_tokens) // stretch % 2 == 0
+        expert_NK = trace.expert_LNK[at]
+        first_E, second_E = (
+            np.bincount(part[part >= 0], minlength=trace.n_experts)
+            for part in (expert_NK[seen_N], expert_NK[~seen_N])
+        )
+        place = placement.PLACEMENTS[kind]
+        device_E = (
+            placement.written(text, trace.n_experts) if place is None else place(first_E, n_devices)
+        )
+        load_D = np.bincount(device_E, weights=second_E)
+        factor = metrics.overload_factor(second_E, device_E)
+        return Drawn(
+            ("load",),
+            tuple(range(load_D.size)),
+            metrics.utilisation(load_D)[None],
+            f"Overload factor {factor:.2f}: the busiest device, number {load_D.argmax()}, has "
+            f"{factor:.2f} times the mean load, and all others wait for it. Measured on every "
+            f"second stretch of {stretch} tokens; what is learnt, is learnt on the others.",
+        )
+
+    def saturation(self, earlier: YourModel) -> Line:
+        """Share of each token's experts that it had in another trace already, per layer.
+
+        Raises
+        ------
+        ValueError
+            If the traces differ in tokens, layers, k or experts.
+        """
+        mine, other = self.trace, earlier.trace
+        check_same_text(other, mine)
+        value_L = tuple(
+            metrics.saturation(other.expert_LNK[i], mine.expert_LNK[i])
+            for i in range(mine.n_layers)
+        )
+        chance = mine.k / mine.n_experts
+        return Line("Already chosen", mine.layers, value_L, (chance,) * mine.n_layers)
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures and both checks."""
+        return {
+            "report": self.report.as_json(),
+            "myths": [check.as_json() for check in self.myths],
+        }
+
+    def _line(
+        self,
+        title: str,
+        value: Callable[[LayerReport], float],
+        chance: Callable[[LayerReport], float] | None = None,
+    ) -> Line:
+        layers = self.report.layers
+        return Line(
+            title,
+            self.trace.layers,
+            tuple(value(layer) for layer in layers),
+            tuple(chance(layer) for layer in layers) if chance else (),
+        )
+
+    def _load(self, at: int) -> np.ndarray:
+        return np.asarray(self.report.layers[at].load)
+
+    def _busiest(self, at: int, most: int) -> np.ndarray:
+        """Numbers of the busiest experts of a layer, in order of number."""
+        return np.sort(np.argsort(-self._load(at), kind="stable")[: max(most, 1)])
+
+
+def _from_to(group: np.ndarray) -> str:
+    """Places of a group of experts in the order of their loads."""
+    low, high = int(group[0]) + 1, int(group[-1]) + 1
+    return f"place {low}" if low == high else f"places {low} to {high}"

@@ -1,0 +1,123 @@
+"""Compare with the live reference library: `python -m tests.parity` (`make parity`).
+
+Makes all cases again in a temporary folder and checks them like the committed ones; holds the
+table's defaults against the library's configuration classes, and FP8 and MXFP4 against its
+readers. With a FOLDER, checks the cases in it. The last line counts what passed and failed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import moe
+from moe.checkpoints.dequantise import E4M3, from_fp8_blocks, from_mxfp4
+from moe.checkpoints.families import FAMILIES
+
+from ..test_parity import CASES, forward_error, gradient_errors
+
+FORWARD, GRADIENT = 1e-5, 1e-6
+# Set to the last layer when a configuration is made.
+DERIVED = {"moe_layer_end_index"}
+
+
+def check_cases(root: Path) -> list[bool]:
+    """Check each case below a folder and say how far it is off."""
+    results = []
+    for folder in sorted(path.parent for path in root.glob("*/config.json")):
+        try:
+            forward, gradient = forward_error(folder), max(gradient_errors(folder).values())
+        except (AssertionError, KeyError, ValueError) as error:
+            print(f"{folder.name:16} FAILED {error}")
+            results.append(False)
+            continue
+        results.append(forward <= FORWARD and gradient <= GRADIENT)
+        word = "ok" if results[-1] else "FAILED"
+        print(f"{folder.name:16} {word}: forward {forward:.1e}, gradients {gradient:.1e}")
+    return results
+
+
+def check_committed(root: Path) -> list[bool]:
+    """Hold the committed cases against fresh ones: the same library gives the same numbers."""
+    results = []
+    for folder in sorted(root.iterdir()):
+        same = moe.load_layer(folder, 1).params["gate_DE"]
+        ok = np.array_equal(same, moe.load_layer(CASES / folder.name, 1).params["gate_DE"])
+        with np.load(folder / "grad.npz") as new, np.load(CASES / folder.name / "grad.npz") as old:
+            ok &= new.files == old.files
+            ok &= all(
+                np.allclose(new[n], old[n], 1e-6, 1e-6 * abs(old[n]).max()) for n in old.files
+            )
+        results.append(ok)
+        if not ok:
+            print(f"{folder.name:16} FAILED: the committed case is not what the library makes now")
+    return results
+
+
+def check_defaults() -> list[bool]:
+    """Compare the table's defaults with those of the configuration classes."""
+    import transformers
+
+    results = []
+    for model_type, family in FAMILIES.items():
+        config = transformers.CONFIG_MAPPING[model_type]()
+        wrong = {
+            key: (default, value)
+            for key, default in family.defaults.items()
+            if key not in DERIVED
+            and (value := getattr(config, key, None)) is not None
+            and value != default
+        }
+        if wrong:
+            print(f"{model_type:16} FAILED: defaults (ours, theirs): {wrong}")
+        results.append(not wrong)
+    return results
+
+
+def check_dequantise() -> list[bool]:
+    """Compare all FP8 values, blocks of them, and MXFP4 blocks with torch and the library."""
+    import torch
+    from transformers.integrations.finegrained_fp8 import Fp8Dequantize
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    rng = np.random.default_rng(0)
+    bits = np.arange(256, dtype=np.uint8)
+    values = torch.from_numpy(bits).view(torch.float8_e4m3fn).float().numpy()
+    matrix = rng.integers(0, 127, (256, 384), dtype=np.uint8)
+    scale = rng.random((2, 3)).astype(np.float32)
+    theirs = Fp8Dequantize(None)._dequantize_one(
+        torch.from_numpy(matrix).view(torch.float8_e4m3fn), torch.from_numpy(scale)
+    )
+    blocks = rng.integers(0, 256, (2, 6, 3, 16), dtype=np.uint8)
+    scales = rng.integers(1, 240, (2, 6, 3), dtype=np.uint8)
+    plain = convert_moe_packed_tensors(torch.from_numpy(blocks), torch.from_numpy(scales))
+    results = {
+        "FP8 values": np.array_equal(E4M3, values, equal_nan=True),
+        "FP8 blocks": np.array_equal(from_fp8_blocks(matrix, scale), theirs.float().numpy()),
+        "MXFP4": np.array_equal(from_mxfp4(blocks, scales).swapaxes(1, 2), plain.float().numpy()),
+    }
+    for name, ok in results.items():
+        print(f"{name:16} {'ok: equal bit for bit' if ok else 'FAILED'}")
+    return list(results.values())
+
+
+def main() -> int:
+    """Run all checks; the exit status says whether they passed."""
+    if len(sys.argv) > 1:
+        results = check_cases(Path(sys.argv[1]))
+    else:
+        from .generate import main as generate
+
+        with tempfile.TemporaryDirectory() as scratch:
+            generate(Path(scratch))
+            results = check_cases(Path(scratch)) + check_committed(Path(scratch))
+        results += check_defaults() + check_dequantise()
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
+    return int(not all(results) or not results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""`moe trace` and `moe analyze` on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moe.lab.myths import check_myths
+from moe.lab.samples import CSV, SAMPLES
+from moe.lab.trace_report import analyse_trace
+from moe.traces import load_trace
+
+BALANCED, EARLY = str(SAMPLES[0].path), str(SAMPLES[1].path)
+
+
+def run(*arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "moe", *arguments],
+        capture_output=True, text=True, env=os.environ | environment, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_trace_of_the_tiny_model_is_written_and_analysed(tmp_path: Path) -> None:
+    texts = []
+    for name in ("prose", "code"):
+        (tmp_path / f"{name}.txt").write_text(f"some {name} " * 30)
+        texts += ["--text", str(tmp_path / f"{name}.txt")]
+    out = str(tmp_path / "out.parquet")
+    done = run("trace", "--model", "tiny", "--steps", "3", *texts, "--out", out, "--json")
+    said, trace = json.loads(done.stdout), load_trace(out)
+    assert said["n_tokens"] == trace.n_tokens == 330 + 300
+    assert said["domains"] == ["prose", "code"] == list(trace.domains)
+    assert trace.logits_LNE is not None and said["k"] == trace.k == 2
+    assert "some" in "".join(trace.tokens).replace("␣", " ")
+
+
+def test_analyze_prints_the_report_as_json() -> None:
+    done = run("analyze", EARLY, "--against", BALANCED, "--placement", "4", "--json")
+    said = json.loads(done.stdout)
+    assert len(said["myths"]) == 2 and said["layers"][0]["saturation"] > 0.2
+    trace = load_trace(BALANCED)
+    done = run("analyze", BALANCED, "--json")
+    myths = [check.as_json() for check in check_myths(trace)]
+    assert json.loads(done.stdout) == json.loads(
+        json.dumps(analyse_trace(trace).as_json() | {"myths": myths})
+    )
+
+
+def test_analyze_prints_a_table_and_plain_sentences() -> None:
+    text = run("analyze", str(CSV), "--k", "3", COLUMNS="160").stdout
+    assert "3 of 16 experts per token" in text and "MaxVio" in text
+    assert "Experts are topic specialists." in text and "The same experts stay hot." in text
+    assert "stay hot" not in run("analyze", BALANCED, "--no-myths").stdout
+
+
+@pytest.mark.parametrize("command", ["trace", "analyze"])
+def test_help_has_an_example_and_json(command: str) -> None:
+    text = run(command, "--help").stdout
+    assert f"Example: moe {command}" in text and "--json" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["analyze", "none.npz"], "file: got 'none.npz'"),
+        (["analyze", __file__], "file: got one that begins with"),
+        (["analyze", BALANCED, "--against", "none.npz"], "file: got 'none.npz'"),
+        (["analyze", BALANCED, "--placement", "5"], "placement: got 5"),
+        (["analyze", str(CSV), "--router", "magic"], "router: got 'magic'"),
+        (["trace", "--model", "tiny", "--out", "x.txt"], "path: got 'x.txt'"),
+        (["trace", "--model", "tiny", "--out", "x.npz", "--text", "none"], "text: got 'none'"),
+        (["trace", "--model", "tiny", "--out", "x.npz", "--steps", "0"], "steps: got 0"),
+        (["trace", "--model", "./none", "--out", "x.npz"], "text: got none"),
+        (["trace", "--out", "x.npz"], "--model"),
+    ],
+)
+def test_a_bad_value_is_one_line_and_exit_code_2(arguments: list[str], words: str) -> None:
+    done = run(*arguments, code=2)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("moe: ") and words in line

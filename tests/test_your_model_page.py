@@ -1,0 +1,139 @@
+"""The page Your model without a browser: samples, uploads, sections and hostile files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import moe
+from moe.lab import samples, snippets
+from moe.lab.export import your_model_json
+from moe.lab.your_model import YourModel
+from moe.views.your_model import KEPT, SECTIONS
+from tests.lab.test_your_model import PARITY, made, zipped
+
+TRACE = samples.SAMPLES[2].path
+
+
+def open_page(**query: str) -> AppTest:
+    page = AppTest.from_string(
+        "from moe.views import your_model\nyour_model.show()\n", default_timeout=120
+    )
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+def upload(page: AppTest, name: str, raw: bytes, at: int = 0) -> AppTest:
+    page.file_uploader[at].set_value((name, raw, "application/octet-stream"))
+    return page.run()
+
+
+def words(page: AppTest) -> str:
+    return "\n".join(element.value for element in [*page.markdown, *page.caption])
+
+
+def texts(page: AppTest) -> str:
+    return "\n".join(element.proto.body for element in page.get("html"))
+
+
+def test_a_sample_shows_text_loads_and_two_beliefs_without_a_click() -> None:
+    page = open_page()
+    assert not page.exception and not page.error
+    model = YourModel(samples.SAMPLES[0].load())
+    for check in model.myths:
+        assert f"“{check.claim}”" in words(page) and check.answer in words(page)
+    assert model.load_words(0) in words(page)
+    assert page.metric[0].value == f"{model.report.layers[0].max_vio:.2f}"
+    assert texts(page).count("<bdi>") == 240
+    assert "Nothing is kept" in words(page)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_can_be_linked_to(section: str) -> None:
+    page = open_page(closer=section)
+    assert not page.exception and not page.error
+    assert page.button_group(key="closer").value == section
+
+
+def test_a_bad_link_falls_back() -> None:
+    page = open_page(closer="Nobody", sample="x", page="-3", focus="99", devices="0", of="?")
+    assert not page.exception and not page.error
+    assert page.button_group(key="closer").value == "Layers"
+
+
+def test_an_uploaded_trace_is_shown_and_forgotten_when_it_is_removed() -> None:
+    page = upload(open_page(), "mine.npz", TRACE.read_bytes())
+    assert not page.exception and not page.error
+    assert YourModel(samples.SAMPLES[2].load()).load_words(0) in words(page)
+    assert "own" in page.session_state[KEPT]
+    page.file_uploader[0].set_value(None)
+    page.run()
+    assert "own" not in page.session_state[KEPT]
+    assert YourModel(samples.SAMPLES[0].load()).load_words(0) in words(page)
+
+
+def test_layers_of_a_trace_can_be_chosen(tmp_path: Path) -> None:
+    trace = made()
+    moe.traces.save_trace(trace, tmp_path / "t.parquet")
+    page = upload(open_page(), "t.parquet", (tmp_path / "t.parquet").read_bytes())
+    page.select_slider(key="layer").set_value(3).run()
+    assert not page.exception and YourModel(trace).load_words(2) in words(page)
+    assert "Load in every layer" in words(page)
+
+
+def test_ratings_ask_for_the_number_of_experts() -> None:
+    page = upload(open_page(), "ratings.csv", samples.CSV.read_bytes())
+    page.slider(key="k_own").set_value(4).run()
+    assert not page.exception and "4 of 16 experts per token" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "problem"),
+    [
+        ("a.txt", b"hello", "a name that ends in .npz, .parquet, .csv"),
+        ("a.npz", b"PK\x03\x04<b>x</b>", "cannot be read"),
+        ("a.csv", b"logit_0,logit_1,logit_2\n1,2,x\n", "line 2"),
+        ("a.zip", b"PK\x03\x04", "archive"),
+        ("a.safetensors", b"\xff" * 64, "neither a zip file nor a safetensors file"),
+    ],
+)
+def test_a_hostile_upload_ends_in_a_message(name: str, raw: bytes, problem: str) -> None:
+    page = upload(open_page(), name, raw)
+    assert not page.exception and problem in page.error[0].value
+    assert not page.get("vega_lite_chart")
+
+
+def test_a_checkpoint_runs_on_random_inputs_and_says_so() -> None:
+    page = upload(open_page(), "m.zip", zipped(PARITY / "mixtral"))
+    assert not page.exception and not page.error
+    assert "random numbers, not text" in page.warning[0].value
+    assert len(page.get("vega_lite_chart")) == 1 and "kind mixtral" in words(page)
+
+
+def test_another_trace_must_be_of_the_same_text(tmp_path: Path) -> None:
+    page = open_page(closer="Early and late")
+    assert "by chance 12.5%" in words(page)
+    moe.traces.save_trace(made(), tmp_path / "t.npz")
+    page = upload(page, "t.npz", (tmp_path / "t.npz").read_bytes(), at=1)
+    assert "of the same text" in page.error[0].value
+
+
+def test_a_placement_may_be_written() -> None:
+    page = open_page(closer="Devices", placed="as I say")
+    assert "Overload factor" in words(page)
+    page.text_input(key="device_of").set_value("0 1").run()
+    assert "number of devices written: got 2" in page.error[0].value
+
+
+def test_the_export_and_the_code_give_the_pages_figures(capsys: pytest.CaptureFixture) -> None:
+    sample = samples.SAMPLES[1]
+    model = YourModel(sample.load())
+    document = json.loads(your_model_json(model))
+    assert document["report"]["layers"][0]["max_vio"] == model.report.layers[0].max_vio
+    exec(snippets.your_model_code(sample.title, 0), {})
+    out = capsys.readouterr().out
+    assert str(model.report.layers[0].load) in out and model.myths[1].answer in out
