@@ -76,10 +76,9 @@ def _introsort(items: list[tuple[float, int]], first: int, last: int, depth: int
 def _partition(items: list[tuple[float, int]], first: int, last: int) -> int:
     a, b, c = first + 1, first + (last - first) // 2, last - 1
     x, y, z = items[a][0], items[b][0], items[c][0]
-    if x < y:
-        middle = b if y < z else c if x < z else a
-    else:
-        middle = a if x < z else c if y < z else b
+    if y <= x:
+        x, y, a, b = y, x, b, a
+    middle = b if y < z else c if x < z else a
     items[first], items[middle] = items[middle], items[first]
     pivot, left, right = items[first][0], first + 1, last
     while True:
