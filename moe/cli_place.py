@@ -31,9 +31,7 @@ def place(
     gpus: Annotated[int, typer.Option(help="GPUs in all nodes together.", min=1)] = 8,
     replicas: Annotated[
         int,
-        typer.Option(
-            help="Copies of experts in all; 0: one each, and what fills the GPUs.", min=0
-        ),
+        typer.Option(help="Copies of experts in all; 0: one each, and what fills the GPUs.", min=0),
     ] = 0,
     groups: Annotated[int, typer.Option(help="Groups of experts.", min=1)] = 1,
     nodes: Annotated[

@@ -129,6 +129,7 @@ def run(argv: list[str]) -> int:
         return 2
     comm = MPI.COMM_WORLD
     try:
+        settings.per_node(comm.size)
         router = settings.make_router(comm.size)
         check_router(router)
         layer = settings.make_layer(router)

@@ -33,12 +33,12 @@ def check_router(router: Router) -> None:
     reason = ""
     if isinstance(router, Soft):
         reason = "its slots mix all tokens, so there are no rows to send"
+    elif isinstance(router, Hash):
+        reason = "it routes by token ids, not by what the layer sees"
     elif router.specials:
         reason = "its zero-computation experts never leave a rank"
     elif router.choice_params or type(router).project is not Router.project:
         reason = "it chooses by parameters of its own beside the gate"
-    elif isinstance(router, Hash):
-        reason = "it routes by token ids, not by what the layer sees"
     if reason:
         raise ValueError(f"router: got {router.name!r}, allowed are routers with a gate ({reason})")
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import moe
 from moe.cli import cli, main
+from moe.cluster import packing
 from moe.cluster.packing import SMALL, descending_order, lane_sum, std_sort
 from moe.cluster.placement import placement_balance
 from moe.cluster.search import improve_placement
@@ -28,6 +29,16 @@ README = [
     [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27],
 ]
 SIZES = {"num_replicas": 16, "num_groups": 4, "num_nodes": 2, "num_gpus": 8}
+
+
+def quicksort_killer(n: int) -> np.ndarray:
+    """Musser's sequence, for which the median of three is always nearly the least."""
+    half, values = n // 2, np.zeros(n, int)
+    for i in range(1, half + 1):
+        if i % 2:
+            values[i - 1 : i + 1] = i, half + i
+        values[half + i - 1] = 2 * i
+    return values
 
 
 def test_the_published_example():
@@ -69,7 +80,7 @@ def test_equal_weights_and_sums_in_the_order_of_torch():
     import torch
 
     rng = np.random.default_rng(0)
-    pipe = -np.floor(np.r_[np.arange(1, 257, 2), np.arange(2, 514, 4)] / 3)[None]  # for heap sort
+    pipe = -(quicksort_killer(1000) // 2)[None]
     tables = [rng.integers(0, high, (3, n)) for n in (17, 33, 72, 288) for high in (1, 2, 20)]
     for table in [*tables, pipe]:
         weight = table.astype(np.float32)
@@ -85,14 +96,17 @@ def test_the_sort_sorts_and_long_stretches_of_equals_do_not_keep_their_order():
     assert sorted(std_sort(weights)) == list(range(SMALL + 1))
     assert std_sort(weights) != list(range(SMALL + 1))
     assert std_sort([1.0] * SMALL) == list(range(SMALL))
-    # Median of three meets its worst case, so the rest is heap sorted.
-    n = 256
-    killer = np.r_[np.arange(1, n + 1, 2), np.arange(2, n + 1, 2)]
-    rng = np.random.default_rng(0)
-    for values in (killer, rng.integers(0, 9, 300), rng.random(1000)):
-        order = std_sort(values.tolist())
-        assert sorted(order) == list(range(len(values)))
-        assert (np.diff(np.asarray(values)[order]) <= 0).all()
+
+
+def test_what_defeats_the_medians_is_heap_sorted(monkeypatch):
+    heaps = []
+    real = packing._heap_sort
+    monkeypatch.setattr(packing, "_heap_sort", lambda *args: (heaps.append(args[1:]), real(*args)))
+    weights = -(quicksort_killer(1000) // 2)
+    order = std_sort(weights.tolist())
+    assert heaps
+    assert sorted(order) == list(range(1000))
+    assert (np.diff(weights[order]) <= 0).all()
 
 
 @pytest.mark.parametrize(
