@@ -18,7 +18,6 @@ from ..errors import check_choice, check_float, check_int
 from ..layer import Arrays, MoELayer
 from ..routers import Router, make_router
 from .exchange import Wire
-from .peers import watch_peers
 from .sent import predicted_bytes
 from .spread import COPIES, SpreadLayer, check_router, draws_noise
 
@@ -137,7 +136,6 @@ def run(argv: list[str]) -> int:
         if comm.rank == 0:
             sys.stderr.write(f"moe: {error}\n")
         return 2
-    finished = watch_peers(comm)
     watch = threading.Timer(settings.timeout, _end_late, (comm.rank, settings.timeout))
     watch.daemon = True
     watch.start()
@@ -150,8 +148,6 @@ def run(argv: list[str]) -> int:
         comm.Abort(1)
         os._exit(1)  # nothing may wait for the others on the way out
     watch.cancel()
-    finished.set()
-    comm.Barrier()
     if report is not None:
         sys.stdout.write((json.dumps(report) if as_json else _text(report)) + "\n")
     same = report is None or (report["max_abs_diff"] <= 1e-6 and report["bytes_equal"])

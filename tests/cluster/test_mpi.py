@@ -87,25 +87,28 @@ def test_float32_differs_by_its_own_rounding_only():
     assert report["bytes_equal"]
 
 
-def test_a_killed_rank_ends_the_run_with_its_name():
+@pytest.mark.parametrize("parent", [False, True])
+def test_a_killed_rank_ends_the_run_and_is_named(parent):
     with start("--steps", "1000000") as job:
-        ranks: list[int] = []
         try:
             deadline = time.monotonic() + 60
-            while len(ranks) < 4 or not all(computing(pid) for pid in ranks):
+            while len(ranks := computing_below(job.pid)) < 4:
                 assert time.monotonic() < deadline and job.poll() is None
                 time.sleep(0.2)
-                ranks = processes_below(job.pid)
-            victim = ranks[2]
-            os.kill(victim, signal.SIGKILL)
+            victim, above = list(ranks.items())[2]
+            os.kill(above if parent else victim, signal.SIGKILL)
             killed = time.monotonic()
             _, errors = job.communicate(timeout=20)
         finally:
             job.kill()
     assert time.monotonic() - killed < 10
     assert job.returncode != 0
-    assert f"(process {victim}) died in mid-run" in errors
-    assert not [pid for pid in ranks if Path(f"/proc/{pid}").exists()]
+    if not parent:
+        assert f"(process {victim}) was ended by SIGKILL; all ranks end" in errors
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in ranks):
+        assert time.monotonic() < deadline, "a rank outlived its run"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
@@ -166,26 +169,25 @@ def test_prediction_by_hand():
     assert each.sum() == 3 * (2 * row + 16)
 
 
-def processes_below(pid: int) -> list[int]:
-    """Python processes below a launcher, in order of rank (they start in that order)."""
-    found, below = [], [pid]
+def computing_below(pid: int) -> dict[int, int]:
+    """Processes below a launcher that have computed for a second, and their parents."""
+    found, below = {}, [pid]
     while below:
         parent = below.pop()
         listed = subprocess.run(
-            ["ps", "-o", "pid=,comm=", "--ppid", str(parent)], capture_output=True, text=True
-        ).stdout
-        for line in listed.splitlines():
-            child, name = line.split(None, 1)
-            below.append(int(child))
-            if name.startswith("python"):
-                found.append(int(child))
-    return sorted(found)
+            ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True
+        ).stdout.split()
+        for child in map(int, listed):
+            below.append(child)
+            if seconds(child) > 1:
+                found[child] = parent
+    return found
 
 
-def computing(pid: int) -> bool:
-    """Whether a process has computed for a second, so that its loop runs."""
+def seconds(pid: int) -> float:
+    """Processor time of a process; 0 if it is gone."""
     try:
         times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return False
-    return sum(map(int, times[11:13])) / os.sysconf("SC_CLK_TCK") > 1
+        return 0.0
+    return sum(map(int, times[11:13])) / os.sysconf("SC_CLK_TCK")
