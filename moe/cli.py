@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from . import __version__
+from .cli_cluster import add_cluster_commands
 
 cli = typer.Typer(
     name="moe",
@@ -339,6 +340,9 @@ def _print_speeds(speeds: Iterable[dict[str, Any]]) -> None:
         cells = [row[name] for name in names]
         table.add_row(*(c if isinstance(c, str) else f"{c:.3g}" for c in cells))
     out.print(table)
+
+
+add_cluster_commands(cli)
 
 
 def main() -> None:
