@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from . import __version__
+from .cli_cluster import add_cluster_commands
 from .cli_place import add_place_command
 from .cli_trace import add_trace_commands
 
@@ -343,6 +344,7 @@ def _print_speeds(speeds: Iterable[dict[str, Any]]) -> None:
     out.print(table)
 
 
+add_cluster_commands(cli)
 add_place_command(cli)
 add_trace_commands(cli)
 

@@ -1,1 +1,6 @@
-"""Experts on many devices: where they live, what moves between them, and how long it takes."""
+"""Experts spread over GPUs: what moves, how long it takes, what hides it."""
+
+from .topology import Cluster
+from .traffic import Traffic, traffic
+
+__all__ = ["Cluster", "Traffic", "traffic"]
