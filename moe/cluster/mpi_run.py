@@ -20,6 +20,7 @@ from ..routers import Router, make_router
 from .exchange import Wire
 from .sent import predicted_bytes
 from .spread import COPIES, SpreadLayer, check_router, draws_noise
+from .topology import Cluster
 
 FAILURES = ("raise", "kill", "hang")
 ENDED_LATE = 124  # what `timeout` of coreutils returns
@@ -205,7 +206,7 @@ def _report(settings: MpiSettings, layer: MoELayer, comm: Any) -> dict[str, Any]
         "backward_diff": step.backward_diff,
         "bytes_sent": int(step.sent_PP[other].sum()),
         "bytes_predicted": int(step.predicted_PP[other].sum()),
-        "bytes_equal": bool((step.sent_PP == step.predicted_PP).all()),
+        "bytes_equal": bool((step.sent_PP == step.predicted_PP)[other].all()),
         "self_bytes": int(np.trace(step.sent_PP)),
         "internode_bytes": int(step.sent_PP[away].sum()),
         "internode_predicted": int(step.predicted_PP[away].sum()),
@@ -241,12 +242,12 @@ def _step(settings: MpiSettings, layer: MoELayer, comm: Any) -> Step | None:
     y, dx = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     back = [_diff(dx, want_dx_ND)]
     back += [_diff(array, want[name]) for name, array in _joined(parts, want).items()]
-    sent = predicted_bytes(
-        whole.routing.token_A, whole.routing.expert_A, home_N, device_E, per_node,
-        settings.copies, settings.d_model, layer.dtype.itemsize, size,
+    predicted_PP = predicted_bytes(
+        whole.routing, home_N, device_E, Cluster(size // per_node, per_node),
+        settings.copies, settings.d_model, layer.dtype.itemsize,
     )  # fmt: skip
     sent_PP = np.stack([part[4] for part in parts])
-    return Step(_diff(y, want_ND), max(back), sent_PP, sent, sum(part[5] for part in parts))
+    return Step(_diff(y, want_ND), max(back), sent_PP, predicted_PP, sum(part[5] for part in parts))
 
 
 def _joined(parts: list[Any], want: Arrays) -> Arrays:

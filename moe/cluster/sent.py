@@ -4,46 +4,53 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..routing import Routing
+from .topology import Cluster
+from .traffic import traffic
+
 INDEX_BYTES = 4  # an assignment's expert and its row, int32 each
 
 
 def predicted_bytes(
-    token_A: np.ndarray,
-    expert_A: np.ndarray,
+    routing: Routing,
     home_N: np.ndarray,
     device_E: np.ndarray,
-    ranks_per_node: int,
+    cluster: Cluster,
     copies: str,
     d_model: int,
     value_bytes: int,
-    n_ranks: int,
 ) -> np.ndarray:
-    """Bytes from rank i to rank j, (P, P) int64, of one forward and one backward pass.
+    """Bytes from rank i to another rank j, (P, P) int64, of one forward and one backward pass.
 
-    A row is dispatched and its result comes back, in both passes; an assignment travels with its
-    expert, row and weight, and the weight's gradient comes back. A relayed row counts at each hop.
-    The diagonal holds what stays on its rank.
+    Rows are those of `traffic`: dispatched, and a result for each comes back, in both passes. An
+    assignment travels with its expert, row and weight, and the weight's gradient comes back. What
+    is relayed counts at each hop.
 
     Parameters
     ----------
-    token_A, expert_A
-        The assignments.
+    routing
+        Of the whole batch.
     home_N, device_E
         Rank of each token and of each expert.
+    cluster
+        Nodes, and ranks of a node.
     copies
-        'expert', 'gpu' or 'node'; see `moe.cluster.spread.SpreadLayer`.
+        'expert', 'gpu' or 'node'; see `traffic`.
+    d_model, value_bytes
+        Numbers in a row, and bytes of each.
     """
-    home_A, device_A = home_N[token_A], device_E[expert_A]
-    relay_A = device_A // ranks_per_node * ranks_per_node + home_A % ranks_per_node
-    rows_PP = np.zeros((n_ranks, n_ranks), np.int64)
-    listed_PP = np.zeros_like(rows_PP)
+    row = float(d_model * value_bytes)
+    rows = traffic(
+        routing, device_E, cluster, home_N,
+        copies=copies, dispatch_row_bytes=row, combine_row_bytes=row,
+    )  # fmt: skip
+    kept_A, per_node = routing.kept_A, cluster.gpus_per_node
+    home_A, device_A = home_N[routing.token_A[kept_A]], device_E[routing.expert_A[kept_A]]
+    relay_A = device_A // per_node * per_node + home_A % per_node
     legs = [(home_A, relay_A), (relay_A, device_A)] if copies == "node" else [(home_A, device_A)]
+    listed_PP = np.zeros((cluster.n_gpus, cluster.n_gpus), np.int64)
     for from_A, to_A in legs:
         np.add.at(listed_PP, (from_A, to_A), 1)
-        ways = np.stack([token_A, from_A, to_A], axis=1)
-        _, start, stop = (ways if copies == "expert" else np.unique(ways, axis=0)).T
-        np.add.at(rows_PP, (start, stop), 1)
-    row, back = d_model * value_bytes, value_bytes
-    return 2 * row * (rows_PP + rows_PP.T) + (
-        (2 * INDEX_BYTES + value_bytes) * listed_PP + back * listed_PP.T
-    )
+    np.fill_diagonal(listed_PP, 0)
+    passes = 2 * (rows.dispatch_bytes_GG + rows.combine_bytes_GG).astype(np.int64)
+    return passes + (2 * INDEX_BYTES + value_bytes) * listed_PP + value_bytes * listed_PP.T

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moe.cluster import Cluster
 from moe.cluster.sent import predicted_bytes
+from moe.routing import Routing
 
 ROOT = Path(__file__).parents[2]
 ROUTERS = ("topk", "deepseek_v3", "switch", "noisy_topk", "expert_choice")
@@ -152,18 +154,18 @@ def test_wrong_arguments_end_with_one_line(flags, message):
 
 
 def test_prediction_by_hand():
-    token_A, expert_A = np.array([0, 0, 1]), np.array([2, 3, 0])
-    home_N, device_E = np.array([0, 3]), np.arange(4)
-    kwargs = dict(ranks_per_node=2, d_model=10, value_bytes=4, n_ranks=4)
+    expert_NK = np.array([[2, 3], [0, 1]])
+    listed_NK = np.array([[True, True], [True, False]])
+    routing = Routing.from_choices(expert_NK, np.ones((2, 2)), 4, listed_NK=listed_NK)
+    rest = (np.array([0, 3]), np.arange(4), Cluster(2, 2))
     # Token 0 goes to rank 2 and on to rank 3; token 1 to rank 1 and on to rank 0.
-    sent = predicted_bytes(token_A, expert_A, home_N, device_E, copies="node", **kwargs)
+    sent = predicted_bytes(routing, *rest, "node", d_model=10, value_bytes=4)
     row = 2 * 10 * 4
     assert sent[0, 2] == row + 2 * 12 and sent[2, 0] == row + 2 * 4
     assert sent[2, 3] == sent[3, 1] == sent[1, 0] == row + 12
     assert sent[3, 2] == sent[1, 3] == sent[0, 1] == row + 4
-    assert sent[2, 2] == 2 * row + 16  # the relay's own expert
-    assert sent.sum() == 5 * 2 * row + 6 * 16
-    each = predicted_bytes(token_A, expert_A, home_N, device_E, copies="expert", **kwargs)
+    assert sent.sum() == 4 * 2 * row + 5 * 16 and not sent.diagonal().any()
+    each = predicted_bytes(routing, *rest, "expert", d_model=10, value_bytes=4)
     assert each[0, 2] == row + 12 and each[2, 0] == row + 4
     assert each[0, 3] == each[3, 0] == 2 * row + 16  # both send there, and back
     assert each.sum() == 3 * (2 * row + 16)
