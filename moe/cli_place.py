@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from .lab.placement import Placement
+    from .lab.place import Placement
 
 out = Console()
 
@@ -49,7 +49,7 @@ def place(
 
     Example: moe place trace.npz --gpus 8 --replicas 72 --groups 8 --nodes 2 --search
     """
-    from .lab.placement import place_experts
+    from .lab.place import place_experts
 
     made = place_experts(file, replicas, groups, nodes, gpus, search)
     if out_file is not None:

@@ -1,156 +1,77 @@
-"""Experts on GPUs, before and after balancing: `moe place`."""
+"""Which device each expert lives on: simple placements to measure a load against."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from ..cluster.placement import check_loads, check_sizes, placement_balance, plain_placement
-from ..cluster.placement import rebalance_experts as rebalance
-from ..errors import CheckpointError, check_int
-from ..traces import load_trace
+from ..errors import check_int
 
-TABLES = (".csv", ".json", ".npy")
-LARGEST_FILE = 256 * 2**20
+MAX_DEVICES = 64
+STRETCH = 64  # tokens; a placement is learnt on every second stretch, and measured on the others
+IN_ORDER, IN_TURN, BALANCED, OWN = (
+    "in order, neighbours together",
+    "dealt out in turn",
+    "balanced, learnt from half of the text",
+    "as I say",
+)
 
 
-@dataclass(frozen=True)
-class Placement:
-    """A placement and how even it makes the GPUs.
+def in_order(load_E: np.ndarray, n_devices: int) -> np.ndarray:
+    """Equal blocks of neighbouring experts, (E,) device of each; what most systems begin with."""
+    return np.arange(len(load_E)) * n_devices // len(load_E)
 
-    Attributes
-    ----------
-    layers
-        Names of the layers: their numbers in a trace, else 0, 1, ...
-    phy2log, log2phy, logcnt
-        See `moe.rebalance_experts`.
-    before_L
-        Largest GPU load over the mean, per layer, with every expert once and in order; None if
-        the GPUs do not divide the experts.
-    eplb_L, after_L
-        The same for the published placement, and for the one returned.
+
+def in_turn(load_E: np.ndarray, n_devices: int) -> np.ndarray:
+    """Experts dealt out like cards, (E,)."""
+    return np.arange(len(load_E)) % n_devices
+
+
+def balanced(load_E: np.ndarray, n_devices: int) -> np.ndarray:
+    """Busiest expert first, each to the idlest device that has room for one more, (E,).
+
+    Every device holds as many experts as any other, give or take one. Source: longest processing
+    time first (Graham 1969).
     """
-
-    layers: tuple[int, ...]
-    policy: str
-    method: str
-    phy2log: np.ndarray
-    log2phy: np.ndarray
-    logcnt: np.ndarray
-    before_L: np.ndarray | None
-    eplb_L: np.ndarray
-    after_L: np.ndarray
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per layer, then their mean."""
-        columns = {"in order": self.before_L, "EPLB": self.eplb_L}
-        if self.method == "search":
-            columns["search"] = self.after_L
-        table = {name: values for name, values in columns.items() if values is not None}
-        rows: list[dict[str, Any]] = [
-            {"layer": str(layer)} | {name: float(values[i]) for name, values in table.items()}
-            for i, layer in enumerate(self.layers)
-        ]
-        mean = {name: float(values.mean()) for name, values in table.items()}
-        return [*rows, {"layer": "mean"} | mean]
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything as lists and numbers."""
-        values = {
-            name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in asdict(self).items()
-        }
-        means = {
-            f"max_over_mean_{name.removesuffix('_L')}": None if value is None else value.mean()
-            for name, value in asdict(self).items()
-            if name.endswith("_L")
-        }
-        return values | {name: None if v is None else float(v) for name, v in means.items()}
-
-    def save(self, path: Path) -> None:
-        """Write `as_json` to a file."""
-        try:
-            path.write_text(json.dumps(self.as_json()), "utf-8")
-        except OSError as error:
-            raise ValueError(
-                f"out: got {str(path)!r} ({error.strerror}), allowed is a place to write"
-            ) from error
+    room_D = np.bincount(in_turn(load_E, n_devices), minlength=n_devices)
+    work_D = np.zeros(n_devices)
+    device_E = np.empty(len(load_E), np.int64)
+    for e in np.argsort(-np.asarray(load_E), kind="stable"):
+        d = int(np.where(room_D > 0, work_D, np.inf).argmin())
+        device_E[e] = d
+        room_D[d] -= 1
+        work_D[d] += load_E[e]
+    return device_E
 
 
-def place_experts(
-    path: Path, replicas: int, groups: int, nodes: int, gpus: int, search: bool = False
-) -> Placement:
-    """Place the experts of a trace or of a table of loads.
+PLACEMENTS: dict[str, Callable[[np.ndarray, int], np.ndarray] | None] = {
+    IN_ORDER: in_order,
+    IN_TURN: in_turn,
+    BALANCED: balanced,
+    OWN: None,
+}
 
-    Parameters
-    ----------
-    path
-        A trace of `moe trace`, or loads (layers, experts) in .csv, .json or .npy.
-    replicas, groups, nodes, gpus
-        See `moe.rebalance_experts`; replicas 0 takes the experts, rounded up to the GPUs.
-    search
-        Improve the published placement by local search.
+
+def example(n_experts: int) -> str:
+    """Two halves, as people write them."""
+    return " ".join(map(str, in_order(np.ones(n_experts), min(2, n_experts))))
+
+
+def written(text: str, n_experts: int) -> np.ndarray:
+    """Read the device of each expert from whole numbers with spaces or commas between, (E,).
 
     Raises
     ------
     ValueError
-        If the file or the sizes are not allowed.
+        If there is not one device for each expert, or a number is out of range.
     """
-    weight_LE, layers = read_loads(path)
-    n_layers, n_experts = weight_LE.shape
-    check_int("gpus", gpus, 1)
-    replicas = replicas or -(-n_experts // gpus) * gpus
-    check_sizes(n_experts, replicas, groups, nodes, gpus)
-    maps = published = rebalance(weight_LE, replicas, groups, nodes, gpus)
-    if search:
-        maps = rebalance(weight_LE, replicas, groups, nodes, gpus, method="search")
-    before = None if n_experts % gpus else plain_placement(n_layers, n_experts)
-
-    def uneven(phy2log: np.ndarray) -> np.ndarray:
-        return placement_balance(weight_LE, phy2log, gpus).max_over_mean_L
-
-    return Placement(
-        layers=layers,
-        policy="global" if groups % nodes else "hierarchical",
-        method="search" if search else "eplb",
-        phy2log=maps[0],
-        log2phy=maps[1],
-        logcnt=maps[2],
-        before_L=None if before is None else uneven(before),
-        eplb_L=uneven(published[0]),
-        after_L=uneven(maps[0]),
-    )
-
-
-def read_loads(path: Path) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Loads (L, E) of a trace's experts, or of a table, and the layers' names."""
-    if not path.is_file():
-        raise ValueError(f"file: got {str(path)!r}, allowed is a file that exists")
-    if path.suffix.lower() not in TABLES:
-        trace = load_trace(path)
-        loads = [trace.routing(i).load for i in range(trace.n_layers)]
-        return np.stack(loads).astype(float), trace.layers
-    if path.stat().st_size > LARGEST_FILE:
-        raise CheckpointError(f"file: got {path.stat().st_size} bytes, allowed are {LARGEST_FILE}")
-    table = check_loads(_table(path))
-    if table.min() < 0:
-        raise ValueError(f"file: got a load of {table.min():g}, allowed are numbers >= 0")
-    return table, tuple(range(len(table)))
-
-
-def _table(path: Path) -> Any:
-    try:
-        if path.suffix.lower() == ".npy":
-            return np.atleast_2d(np.load(path, allow_pickle=False))
-        if path.suffix.lower() == ".json":
-            return np.atleast_2d(np.asarray(json.loads(path.read_text("utf-8")), float))
-        return np.loadtxt(path, delimiter=",", ndmin=2)
-    except (ValueError, TypeError, UnicodeDecodeError, OSError, EOFError) as error:
-        raise CheckpointError(
-            f"file: {path.name} is no table of loads ({error}); allowed are rows of numbers, one "
-            "row per layer, one number per expert"
-        ) from None
+    numbers = text.replace(",", " ").split()
+    check_int("number of devices written", len(numbers), n_experts, n_experts, "one per expert")
+    for number in numbers:
+        if not number.isascii() or not number.isdecimal() or len(number) > 3:
+            raise ValueError(
+                f"device: got {number[:20]!r}, allowed is a whole number in 0..{MAX_DEVICES - 1}"
+            )
+        check_int("device", int(number), 0, MAX_DEVICES - 1)
+    return np.asarray([int(number) for number in numbers])
