@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .checkpoints.save import export_layer as export_layer
     from .checkpoints.save import save_layer as save_layer
     from .cost import MODELS as MODELS
+    from .cluster.placement import rebalance_experts as rebalance_experts
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
     from .lab.gate_check import check_gate as check_gate
@@ -40,6 +41,7 @@ _HOME = {
     "checkpoints.load": ("load_layer",),
     "checkpoints.save": ("export_layer", "save_layer"),
     "cost": ("MODELS",),
+    "cluster.placement": ("rebalance_experts",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),
     "lab.gate_check": ("check_gate",),

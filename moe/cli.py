@@ -17,6 +17,8 @@ from . import __version__
 from .cli_cost import add_cost_commands
 from .cli_parts import Json, err, out
 from .cli_sweep import add_sweep_commands
+from .cli_cluster import add_cluster_commands
+from .cli_place import add_place_command
 from .cli_trace import add_trace_commands
 
 cli = typer.Typer(
@@ -341,6 +343,8 @@ def _print_speeds(speeds: Iterable[dict[str, Any]]) -> None:
     out.print(table)
 
 
+add_cluster_commands(cli)
+add_place_command(cli)
 add_trace_commands(cli)
 add_cost_commands(cli)
 add_sweep_commands(cli)

@@ -1,0 +1,156 @@
+"""Experts on GPUs, before and after balancing: `moe place`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cluster.placement import check_loads, check_sizes, placement_balance, plain_placement
+from ..cluster.placement import rebalance_experts as rebalance
+from ..errors import CheckpointError, check_int
+from ..traces import load_trace
+
+TABLES = (".csv", ".json", ".npy")
+LARGEST_FILE = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A placement and how even it makes the GPUs.
+
+    Attributes
+    ----------
+    layers
+        Names of the layers: their numbers in a trace, else 0, 1, ...
+    phy2log, log2phy, logcnt
+        See `moe.rebalance_experts`.
+    before_L
+        Largest GPU load over the mean, per layer, with every expert once and in order; None if
+        the GPUs do not divide the experts.
+    eplb_L, after_L
+        The same for the published placement, and for the one returned.
+    """
+
+    layers: tuple[int, ...]
+    policy: str
+    method: str
+    phy2log: np.ndarray
+    log2phy: np.ndarray
+    logcnt: np.ndarray
+    before_L: np.ndarray | None
+    eplb_L: np.ndarray
+    after_L: np.ndarray
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per layer, then their mean."""
+        columns = {"in order": self.before_L, "EPLB": self.eplb_L}
+        if self.method == "search":
+            columns["search"] = self.after_L
+        table = {name: values for name, values in columns.items() if values is not None}
+        rows: list[dict[str, Any]] = [
+            {"layer": str(layer)} | {name: float(values[i]) for name, values in table.items()}
+            for i, layer in enumerate(self.layers)
+        ]
+        mean = {name: float(values.mean()) for name, values in table.items()}
+        return [*rows, {"layer": "mean"} | mean]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as lists and numbers."""
+        values = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in asdict(self).items()
+        }
+        means = {
+            f"max_over_mean_{name.removesuffix('_L')}": None if value is None else value.mean()
+            for name, value in asdict(self).items()
+            if name.endswith("_L")
+        }
+        return values | {name: None if v is None else float(v) for name, v in means.items()}
+
+    def save(self, path: Path) -> None:
+        """Write `as_json` to a file."""
+        try:
+            path.write_text(json.dumps(self.as_json()), "utf-8")
+        except OSError as error:
+            raise ValueError(
+                f"out: got {str(path)!r} ({error.strerror}), allowed is a place to write"
+            ) from error
+
+
+def place_experts(
+    path: Path, replicas: int, groups: int, nodes: int, gpus: int, search: bool = False
+) -> Placement:
+    """Place the experts of a trace or of a table of loads.
+
+    Parameters
+    ----------
+    path
+        A trace of `moe trace`, or loads (layers, experts) in .csv, .json or .npy.
+    replicas, groups, nodes, gpus
+        See `moe.rebalance_experts`; replicas 0 takes the experts, rounded up to the GPUs.
+    search
+        Improve the published placement by local search.
+
+    Raises
+    ------
+    ValueError
+        If the file or the sizes are not allowed.
+    """
+    weight_LE, layers = read_loads(path)
+    n_layers, n_experts = weight_LE.shape
+    check_int("gpus", gpus, 1)
+    replicas = replicas or -(-n_experts // gpus) * gpus
+    check_sizes(n_experts, replicas, groups, nodes, gpus)
+    maps = published = rebalance(weight_LE, replicas, groups, nodes, gpus)
+    if search:
+        maps = rebalance(weight_LE, replicas, groups, nodes, gpus, method="search")
+    before = None if n_experts % gpus else plain_placement(n_layers, n_experts)
+
+    def uneven(phy2log: np.ndarray) -> np.ndarray:
+        return placement_balance(weight_LE, phy2log, gpus).max_over_mean_L
+
+    return Placement(
+        layers=layers,
+        policy="global" if groups % nodes else "hierarchical",
+        method="search" if search else "eplb",
+        phy2log=maps[0],
+        log2phy=maps[1],
+        logcnt=maps[2],
+        before_L=None if before is None else uneven(before),
+        eplb_L=uneven(published[0]),
+        after_L=uneven(maps[0]),
+    )
+
+
+def read_loads(path: Path) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Loads (L, E) of a trace's experts, or of a table, and the layers' names."""
+    if not path.is_file():
+        raise ValueError(f"file: got {str(path)!r}, allowed is a file that exists")
+    if path.suffix.lower() not in TABLES:
+        trace = load_trace(path)
+        loads = [trace.routing(i).load for i in range(trace.n_layers)]
+        return np.stack(loads).astype(float), trace.layers
+    if path.stat().st_size > LARGEST_FILE:
+        raise CheckpointError(f"file: got {path.stat().st_size} bytes, allowed are {LARGEST_FILE}")
+    table = check_loads(_table(path))
+    if table.min() < 0:
+        raise ValueError(f"file: got a load of {table.min():g}, allowed are numbers >= 0")
+    return table, tuple(range(len(table)))
+
+
+def _table(path: Path) -> Any:
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.atleast_2d(np.load(path, allow_pickle=False))
+        if path.suffix.lower() == ".json":
+            return np.atleast_2d(np.asarray(json.loads(path.read_text("utf-8")), float))
+        return np.loadtxt(path, delimiter=",", ndmin=2)
+    except (ValueError, TypeError, UnicodeDecodeError, OSError, EOFError) as error:
+        raise CheckpointError(
+            f"file: {path.name} is no table of loads ({error}); allowed are rows of numbers, one "
+            "row per layer, one number per expert"
+        ) from None
