@@ -11,7 +11,7 @@ from pathlib import Path
 from moe.capacity import DROP_POLICIES
 from moe.charts.figure import Figure
 
-from . import speed
+from . import cluster, speed
 from .methods import KINDS, index_page, method_page
 from .tables import (
     HERE,
@@ -50,6 +50,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     )
     made[f"{METHODS}/causality.md"] = causality_page()
     made[f"{METHODS}/scales.md"] = scales_page()
+    made[cluster.PAGE] = cluster.page()
     made["ablation.md"] = ablation_page()
     made[speed.PAGE] = speed.page(alts[speed.PICTURE])
     return made
