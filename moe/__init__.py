@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .checkpoints.load import load_layer as load_layer
     from .checkpoints.save import export_layer as export_layer
     from .checkpoints.save import save_layer as save_layer
-    from .cost import MODELS as MODELS
     from .cluster.placement import rebalance_experts as rebalance_experts
+    from .cost import MODELS as MODELS
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
     from .lab.gate_check import check_gate as check_gate

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from . import __version__
+from .cli_cluster import add_cluster_commands
 from .cli_cost import add_cost_commands
 from .cli_parts import Json, err, out
-from .cli_sweep import add_sweep_commands
-from .cli_cluster import add_cluster_commands
 from .cli_place import add_place_command
+from .cli_sweep import add_sweep_commands
 from .cli_trace import add_trace_commands
 
 cli = typer.Typer(

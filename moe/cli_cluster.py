@@ -8,12 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-err = Console(stderr=True)
-out = Console()
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+from .cli_parts import Json, err, out
 
 
 def add_cluster_commands(cli: typer.Typer) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from .cli_parts import out
 
 if TYPE_CHECKING:
     from .lab.place import Placement
-
-out = Console()
 
 
 def add_place_command(cli: typer.Typer) -> None:

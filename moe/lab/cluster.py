@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..cluster.sampling import CHUNK, popularity, random_experts, sample_routings
-from ..cluster.schedule import Overlap, overlap
+from ..cluster.schedule import COMMUNICATING, Overlap, overlap
 from ..cluster.timing import KERNELS, phase_time
 from ..cluster.topology import MAX_GPUS, Cluster
 from ..cluster.traffic import (
@@ -59,7 +59,7 @@ class ClusterSettings:
     placement: str = _option("contiguous", "Experts on GPUs: contiguous or balanced.")
     redundant: int = _option(0, "Second copies of experts.")
     replica: str = _option("spread", "Copy of an expert that a token takes: spread or near.")
-    compute_ratio: float = _option(1.0, "Computing time relative to communication.")
+    compute_ratio: float = _option(1.0, "Computing relative to communication, loads even.")
     seed: int = _option(0, "Of all that is random.")
     trace: str = _option("", "Count a recorded trace, layer by layer, instead of sampled tokens.")
 
@@ -121,17 +121,28 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class BatchTime:
-    """One all-to-all each way, microseconds; `bound_by` and `slowest` of the dispatch."""
+    """One all-to-all each way, microseconds.
+
+    Attributes
+    ----------
+    dispatch_us, combine_us
+        Until the slowest GPU is done.
+    even_us
+        Both, of the mean GPU.
+    slowest
+        Dispatch time of the slowest GPU relative to the mean one.
+    slowest_compute
+        Rows computed by the busiest GPU relative to the mean.
+    bound_by
+        What decides the dispatch: 'NVLink', 'network' or 'call'.
+    """
 
     dispatch_us: float
     combine_us: float
+    even_us: float
     slowest: float
+    slowest_compute: float
     bound_by: str
-
-    @property
-    def us(self) -> float:
-        """Dispatch and combine."""
-        return self.dispatch_us + self.combine_us
 
 
 @dataclass(frozen=True)
@@ -152,23 +163,23 @@ class ClusterResult:
     traffic: Traffic
     batches: list[BatchTime]
 
-    @property
-    def dispatch_us(self) -> float:
-        """Mean time of a batch's dispatch."""
-        return float(np.mean([batch.dispatch_us for batch in self.batches]))
+    def mean(self, figure: str) -> float:
+        """Mean of a figure of `BatchTime` over the batches."""
+        return float(np.mean([getattr(batch, figure) for batch in self.batches]))
 
     @property
-    def combine_us(self) -> float:
-        """Mean time of a batch's combine."""
-        return float(np.mean([batch.combine_us for batch in self.batches]))
+    def compute_us(self) -> float:
+        """Computing time of the busiest GPU, all of it taken as its experts'."""
+        even = [batch.even_us * batch.slowest_compute for batch in self.batches]
+        return self.settings.compute_ratio * float(np.mean(even))
 
     @property
     def overlap(self) -> Overlap:
         """What two batches at once hide."""
-        both = self.dispatch_us + self.combine_us
-        # The low-latency kernels leave the multiprocessors to computing.
-        taken = {} if self.settings.kernels == "normal" else {"communicating": 0}
-        return overlap(self.settings.compute_ratio * both, both, **taken)
+        communication_us = self.mean("dispatch_us") + self.mean("combine_us")
+        # Only the normal kernels take multiprocessors from computing.
+        taken = COMMUNICATING if self.settings.kernels == "normal" else 0
+        return overlap(self.compute_us, communication_us, taken)
 
     def summary(self) -> dict[str, Any]:
         """Figures by name; rows and bytes are per token, of the dispatch alone if not said."""
@@ -184,11 +195,12 @@ class ClusterResult:
             "nvlink_rows_per_token": sent.nvlink_rows / n,
             "network_kb_per_token": sent.network_rows * row / n / 1e3,
             "nvlink_kb_per_token": sent.nvlink_rows * row / n / 1e3,
-            "dispatch_us": self.dispatch_us,
-            "combine_us": self.combine_us,
+            "dispatch_us": self.mean("dispatch_us"),
+            "combine_us": self.mean("combine_us"),
             "bound_by": self.batches[0].bound_by,
-            "slowest_link": float(np.mean([batch.slowest for batch in self.batches])),
-            "slowest_compute": sent.slowest_load,
+            "slowest_link": self.mean("slowest"),
+            "slowest_compute": self.mean("slowest_compute"),
+            "compute_us": self.compute_us,
             "in_turn_us": hidden.in_turn_us,
             "overlapped_us": hidden.overlapped_us,
             "overlap_speed_up": hidden.speed_up,
@@ -372,4 +384,5 @@ def _balanced(settings: ClusterSettings, parts: Parts) -> np.ndarray:
 def _time(settings: ClusterSettings, sent: Traffic) -> BatchTime:
     family = KERNELS[settings.kernels]
     out, back = (phase_time(sent, phase, family) for phase in ("dispatch", "combine"))
-    return BatchTime(out.us, back.us, out.slowest, out.bound_by)
+    even_us = float(out.us_G.mean() + back.us_G.mean())
+    return BatchTime(out.us, back.us, even_us, out.slowest, sent.slowest_load, out.bound_by)

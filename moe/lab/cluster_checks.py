@@ -11,19 +11,17 @@ from ..cluster.sampling import expected_copies
 from ..cluster.schedule import BUBBLES, bubble
 from .cluster import EVENLY, ClusterSettings, run
 
-LINE = "line rate"
-
 
 @dataclass(frozen=True)
 class CopiesRow:
-    """How often a token's row is sent, 256 experts on 8 nodes of 8 GPUs, 8 experts a token.
+    """How often a row is sent, 256 experts on 8 nodes of 8 GPUs, 8 experts a token.
 
     Attributes
     ----------
     rule
         Who gets a copy.
-    published, formula, simulated
-        Copies per token, the own node included; None where there is none.
+    formula, simulated
+        Copies per token, the own node included; None where there is no formula.
     kb_per_token
         Dispatch and combine of so many copies, DeepSeek-V3's rows.
     ms
