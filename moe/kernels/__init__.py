@@ -20,6 +20,7 @@ _HOME = {
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_backward", "experts_forward"),
     "threads": ("num_threads", "prepare"),
+    "traffic": ("count_copies",),
     "training": ("cross_entropy", "embed", "embed_backward"),
 }
 _OPERATIONS = {name: module for module, names in _HOME.items() for name in names}
