@@ -1,0 +1,175 @@
+"""The layer with its experts spread over ranks: `SpreadLayer`, forward and backward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import kernels
+from ..experts import up_name
+from ..layer import Arrays, MoELayer
+from ..routers import Router
+from ..routers.hash import Hash
+from ..routers.soft import Soft
+from ..routing import Routing
+from .exchange import Hop, Listed, Wire
+
+COPIES = ("expert", "gpu", "node")
+
+
+def needs_whole_batch(router: Router) -> bool:
+    """Whether a token's experts hang on other tokens, or on noise drawn for the whole batch."""
+    return not router.causal or draws_noise(router)
+
+
+def draws_noise(router: Router) -> bool:
+    """Whether the router adds learned noise to the logits, as noisy top-k does."""
+    return "noise" in router.projections
+
+
+def check_router(router: Router) -> None:
+    """Raise ValueError for routers that cannot be spread over ranks here."""
+    reason = ""
+    if isinstance(router, Soft):
+        reason = "its slots mix all tokens, so there are no rows to send"
+    elif router.specials:
+        reason = "its zero-computation experts never leave a rank"
+    elif router.choice_params or type(router).project is not Router.project:
+        reason = "it chooses by parameters of its own beside the gate"
+    elif isinstance(router, Hash):
+        reason = "it routes by token ids, not by what the layer sees"
+    if reason:
+        raise ValueError(f"router: got {router.name!r}, allowed are routers with a gate ({reason})")
+
+
+@dataclass(frozen=True)
+class SpreadContext:
+    """What a rank keeps between forward and backward."""
+
+    x_ND: np.ndarray
+    routing: Routing
+    home_N: np.ndarray
+    hops: tuple[Hop, ...]
+    rows_MD: np.ndarray
+    plan: kernels.Plan
+    weight_S: np.ndarray
+    h_SH: np.ndarray | None
+
+
+class SpreadLayer:
+    """One rank's part of a layer: the router, and the experts that live here.
+
+    Parameters
+    ----------
+    layer
+        The whole layer; only its router's parameters and this rank's experts are kept.
+    device_E
+        Rank of each expert.
+    wire
+        The ranks.
+    ranks_per_node
+        Ranks that share a node, for `copies='node'`.
+    copies
+        'expert': a token's row is sent once per chosen expert; 'gpu': once per rank; 'node': once
+        per node, to the rank with the sender's place there, which passes it on.
+    """
+
+    def __init__(
+        self, layer: MoELayer, device_E: np.ndarray, wire: Wire, ranks_per_node: int, copies: str
+    ) -> None:
+        self.wire, self.device_E, self.copies = wire, device_E, copies
+        self.ranks_per_node = ranks_per_node
+        self.here_L = np.flatnonzero(device_E == wire.rank)
+        self.local_E = np.full(len(device_E), -1)
+        self.local_E[self.here_L] = np.arange(len(self.here_L))
+        up = up_name(layer.activation)
+        own = {name: layer.params[name][self.here_L] for name in (up, "w_down_EFD")}
+        self.layer = replace(layer, params=layer.params | own)
+        self.weights = own[up], own["w_down_EFD"]
+
+    def forward(self, x_ND: np.ndarray, seed: int | None) -> tuple[np.ndarray, SpreadContext]:
+        """Results of this rank's tokens, (N, D); with a seed the router's noise is drawn."""
+        routing, home_N = self._route(x_ND, seed)
+        own_A = home_N[routing.token_A] == self.wire.rank
+        first = int(np.argmax(home_N == self.wire.rank)) if len(x_ND) else 0
+        listed = Listed(
+            routing.token_A[own_A] - first, routing.expert_A[own_A], routing.weight_A[own_A]
+        )
+        hops = self._hops(listed, len(x_ND))
+        rows_MD = x_ND
+        for hop in hops:
+            rows_MD = hop.rows(rows_MD)
+        arrived, activation = hops[-1].listed, self.layer.activation
+        plan = kernels.dispatch_plan(
+            arrived.row_A.astype(np.int32),
+            self.local_E[arrived.expert_A].astype(np.int32),
+            np.ones(len(arrived.row_A), bool),
+            len(rows_MD),
+            len(self.here_L),
+        )
+        y_SD, h_SH, _ = kernels.experts_forward(rows_MD, plan, *self.weights, activation, True)
+        weight_S = arrived.weight_A[plan.assignment_S]
+        y_ND = kernels.combine(y_SD, weight_S, plan)
+        for hop in reversed(hops):
+            y_ND = hop.sums(y_ND)
+        context = SpreadContext(x_ND, routing, home_N, hops, rows_MD, plan, weight_S, h_SH)
+        return y_ND, context
+
+    def backward(self, dy_ND: np.ndarray, ctx: SpreadContext) -> tuple[np.ndarray, Arrays]:
+        """Gradient at this rank's tokens; at its experts whole, at the router its tokens' part."""
+        layer, router = self.layer, self.layer.router
+        dy_MD = dy_ND
+        for hop in ctx.hops:
+            dy_MD = hop.rows(dy_MD)
+        dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
+            dy_MD, ctx.rows_MD, ctx.h_SH, ctx.weight_S, ctx.plan, *self.weights, layer.activation
+        )
+        dx_ND = kernels.combine(dx_SD, np.ones_like(dweight_S), ctx.plan)
+        dweight = np.empty_like(dweight_S)
+        dweight[ctx.plan.assignment_S] = dweight_S
+        for hop in reversed(ctx.hops):
+            dx_ND, dweight = hop.sums(dx_ND), hop.numbers(dweight)
+        grads: Arrays = {up_name(layer.activation): dup_EDH, "w_down_EFD": ddown_EFD}
+        dmade = self._router_backward(ctx, dweight)
+        dgate_ND, gate_grads = router.project_backward(ctx.x_ND, layer.params, dmade)
+        return dx_ND + dgate_ND, grads | gate_grads
+
+    def _route(self, x_ND: np.ndarray, seed: int | None) -> tuple[Routing, np.ndarray]:
+        """A routing, and the home rank of each of its tokens.
+
+        A router that looks at other tokens, or draws noise for the batch, chooses for the whole
+        batch on every rank, from everybody's logits; others for this rank's tokens only.
+        """
+        layer, wire = self.layer, self.wire
+        made = layer.router.project(x_ND, layer.params, len(self.device_E))
+        if needs_whole_batch(layer.router):
+            made = {name: wire.gather(array) for name, array in made.items()}
+            home_N = np.repeat(np.arange(wire.size), wire.comm.allgather(len(x_ND)))
+        else:
+            home_N = np.full(len(x_ND), wire.rank)
+        rng = None if seed is None else np.random.default_rng(seed)
+        return layer.router.choose(made.pop("logits_NE"), rng=rng, **made, **layer.buffers), home_N
+
+    def _router_backward(self, ctx: SpreadContext, dweight: np.ndarray) -> Arrays:
+        """Gradients at what the router made of own tokens, given those at own weights."""
+        router, routing = self.layer.router, ctx.routing
+        home_A = ctx.home_N[routing.token_A]
+        if needs_whole_batch(router):
+            dweight = self.wire.gather(dweight)
+        dweight_A = np.empty(routing.n_assignments, dweight.dtype)
+        dweight_A[np.argsort(home_A, kind="stable")] = dweight
+        dmade = router.backward_made(routing, router.backward(routing, dweight_A))
+        return {name: array[ctx.home_N == self.wire.rank] for name, array in dmade.items()}
+
+    def _hops(self, listed: Listed, n_rows: int) -> tuple[Hop, ...]:
+        device_A = self.device_E[listed.expert_A]
+        if self.copies != "node":
+            return (Hop(self.wire, listed, device_A, n_rows, self.copies == "gpu"),)
+        per_node = self.ranks_per_node
+        relay_A = device_A // per_node * per_node + self.wire.rank % per_node
+        first = Hop(self.wire, listed, relay_A, n_rows, merge=True)
+        passed = first.listed
+        return first, Hop(
+            self.wire, passed, self.device_E[passed.expert_A], first.n_rows, merge=True
+        )
