@@ -8,6 +8,7 @@ from typing import Any
 
 from ..training import TrainSettings
 from .control import ControlSettings
+from .moving import MovingSettings
 from .samples import SAMPLES
 from .savings import SavingsSettings
 from .side_by_side import SideSettings
@@ -73,6 +74,24 @@ for cost in count(settings):
 
 measured = measure(settings)  # takes some seconds
 print(verdict(settings, measured, measure_machine()).text)
+"""
+
+
+def moving_code(settings: MovingSettings) -> str:
+    """Code of the page on moving data: what moves, and the comparisons in words."""
+    return f"""\
+from moe.lab.moving import (
+    MovingSettings, before_after, links, links_words, move, placement_words, ways, ways_words,
+)
+
+settings = {_call("MovingSettings", settings)}
+moved = move(settings)
+print(moved.words())
+print(moved.sent.dispatch_bytes_GG)  # bytes from GPU to GPU
+print(moved.dispatch.us, moved.combine.us)
+print(ways_words(ways(settings)))
+print(links_words(links(settings)))
+print(placement_words(*before_after(settings)))
 """
 
 

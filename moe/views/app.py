@@ -7,7 +7,7 @@ import streamlit as st
 
 def main() -> None:
     """Show the page that the address names."""
-    from . import balance, cure, routers, savings, start, your_model
+    from . import balance, cure, moving, routers, savings, start, your_model
 
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
     page = st.navigation(
@@ -17,6 +17,7 @@ def main() -> None:
             st.Page(balance.show, title="Balance", url_path="balance"),
             st.Page(cure.show, title="Cure", url_path="cure"),
             st.Page(savings.show, title="Savings", url_path="savings"),
+            st.Page(moving.show, title="Moving data", url_path="moving-data"),
             st.Page(your_model.show, title="Your model", url_path="your-model"),
         ],
         position="top",
