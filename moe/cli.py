@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from . import __version__
+from .cli_cluster import add_cluster_commands
 from .cli_trace import add_trace_commands
 
 cli = typer.Typer(
@@ -343,6 +344,7 @@ def _print_speeds(speeds: Iterable[dict[str, Any]]) -> None:
 
 
 add_trace_commands(cli)
+add_cluster_commands(cli)
 from . import cli_cost as cli_cost  # noqa: E402  (its commands register here)
 
 

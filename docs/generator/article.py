@@ -221,7 +221,7 @@ def _moving_data() -> Statement:
         f"model that reaches {NORMAL.network_share:.0%} of the network's line rate, calibrated on "
         "DeepEP's published tables.",
         MOVING_DATA,
-        "python -c 'from moe.lab.moving import *; print(ways_words(ways(MovingSettings())))'",
+        "moe cluster simulate --skew 0.3",
     )
 
 

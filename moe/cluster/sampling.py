@@ -1,4 +1,4 @@
-"""Routings to count without a model: random logits with a chosen skew, or plainly random experts."""
+"""Routings to count without a model: random logits with a chosen skew, or random experts."""
 
 from __future__ import annotations
 
@@ -49,13 +49,12 @@ def random_experts(
     n_tokens: int,
     n_experts: int,
     k: int,
-    seed: int,
+    rng: np.random.Generator,
     *,
     n_group: int = 1,
     topk_group: int = 1,
 ) -> np.ndarray:
     """Choose k of E experts evenly, inside `topk_group` groups chosen evenly; (N, k) int32."""
-    rng = np.random.Generator(np.random.SFC64(seed))
     score_NE = rng.random((n_tokens, n_experts), np.float32)
     if topk_group < n_group:
         score_NG = rng.random((n_tokens, n_group), np.float32)
@@ -65,23 +64,32 @@ def random_experts(
     return np.asarray(kernels.topk(score_NE, k))
 
 
-def sample_routings(
-    router: Router, n_tokens: int, n_experts: int, skew: float = 0.0, seed: int = 0
-) -> Iterator[Routing]:
-    """Route tokens whose logits are skew * z_e + noise, both standard normal, z_e one per expert.
+def popularity(n_experts: int, skew: float, seed: int = 0) -> np.ndarray:
+    """Mean logit of each expert, skew times a standard normal number; (E,) float32.
 
     Skew 0 gives every expert the same chance; at 1 popularity decides as much as the token.
+    """
+    check_int("n_experts", n_experts, 1)
+    check_float("skew", skew, 0.0)
+    rng = np.random.Generator(np.random.SFC64(seed))
+    return (skew * rng.standard_normal(n_experts)).astype(np.float32)
+
+
+def sample_routings(
+    router: Router, n_tokens: int, popularity_E: np.ndarray, rng: np.random.Generator
+) -> Iterator[Routing]:
+    """Route tokens whose logits are the experts' popularity plus standard normal noise.
 
     Parameters
     ----------
     router
         Any router that needs logits only.
-    n_tokens, n_experts
-        N and E.
-    skew
-        Strength of the experts' popularity.
-    seed
-        Of popularity and noise.
+    n_tokens
+        N.
+    popularity_E
+        As made by `popularity`.
+    rng
+        Of the noise.
 
     Yields
     ------
@@ -89,12 +97,8 @@ def sample_routings(
         Of up to 8,192 tokens each.
     """
     check_int("n_tokens", n_tokens, 0)
-    check_int("n_experts", n_experts, 1)
-    check_float("skew", skew, 0.0)
-    rng = np.random.Generator(np.random.SFC64(seed))
-    popularity_E = (skew * rng.standard_normal(n_experts)).astype(np.float32)
     for first in range(0, n_tokens, CHUNK):
         n = min(CHUNK, n_tokens - first)
-        logits_NE = rng.standard_normal((n, n_experts), np.float32)
+        logits_NE = rng.standard_normal((n, popularity_E.size), np.float32)
         logits_NE += popularity_E
         yield router.choose(logits_NE, rng=rng, token_ids=np.arange(first, first + n))

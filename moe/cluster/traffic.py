@@ -9,10 +9,11 @@ import numpy as np
 
 from .. import kernels
 from ..errors import check_choice, check_float
-from ..kernels.traffic import MODES, REPLICA_RULES
 from ..routing import Routing
 from .topology import Cluster
 
+MODES = ("expert", "gpu", "node")
+REPLICA_RULES = ("spread", "near")
 FP8_BLOCK = 128  # values that share one float32 scale
 
 

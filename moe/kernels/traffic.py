@@ -8,9 +8,6 @@ import numpy as np
 
 from .backend import choose, njit
 
-MODES = ("expert", "gpu", "node")
-REPLICA_RULES = ("spread", "near")
-
 
 class Copies(NamedTuple):
     """Rows per link; G GPUs, first index the sender.
@@ -138,10 +135,9 @@ def _replica(n, home, first, last, device_P, gpus_per_node, near):
 
 @njit
 def _count_copies(
-    start_N1, expert_S, home_N, slot_start_E1, device_P, n_nodes, gpus_per_node, mode, near,
-    nvlink_GG, network_GG, local_G, load_G,
+    start_N1, expert_S, home_N, slot_start_E1, device_P, n_nodes, gpus_per_node, by_gpu, by_node,
+    near, nvlink_GG, network_GG, local_G, load_G,
 ):  # fmt: skip
-    by_gpu, by_node = mode >= 1, mode == 2
     # The last token that reached a GPU or node: no clearing between tokens.
     seen_G = np.full(n_nodes * gpus_per_node, -1, np.int64)
     seen_M = np.full(n_nodes, -1, np.int64)
@@ -196,7 +192,8 @@ def _count_copies_fast(
     counts = np.zeros((2, n_gpus), np.int64)
     n_copies = _count_copies(
         start_N1, expert_S, home_N, slot_start_E1, device_P, n_nodes, gpus_per_node,
-        MODES.index(mode), replica == "near", links[0], links[1], counts[0], counts[1],
+        mode != "expert", mode == "node", replica == "near",
+        links[0], links[1], counts[0], counts[1],
     )  # fmt: skip
     return Copies(links[0], links[1], counts[0], counts[1], int(n_copies))
 

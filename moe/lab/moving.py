@@ -8,30 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ..cluster import Cluster, Traffic, traffic
-from ..cluster.placement import rebalance_experts
-from ..cluster.sampling import expected_copies, sample_routings
+from ..cluster import Traffic
+from ..cluster.sampling import expected_copies
 from ..cluster.timing import NORMAL, PhaseTime, phase_time
 from ..cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from ..cost import find_gpu
 from ..errors import check_choice, check_float, check_int
-from ..routers import make_router
+from .cluster import ClusterSettings, run
 
 # DeepSeek-V3 (arXiv 2412.19437, section 4.2): 8 of 256 experts, rows of 7,168 values.
 N_EXPERTS, K, D_MODEL, PER_NODE = 256, 8, 7168, 8
 NODES = (1, 2, 4, 8)
-TOKENS = (128, 1024, 4096)
-LEARNT = 8192  # tokens that come before the measured ones, for placements to learn from
+TOKENS = (128, 512, 2048)
 GPUS = {"H800": "h800", "H100": "h100-sxm"}
 WIRES = {"FP8": fp8_row_bytes, "BF16": bf16_row_bytes}
 COPIES = {"once per expert": "expert", "once per GPU": "gpu", "once per node": "node"}
-IN_ORDER, EVENED, SPARE, SEARCHED = (
-    "in order",
-    "evened out (EPLB)",
-    "EPLB, a spare copy per GPU",
-    "the same, searched further",
-)
-PLACED = (IN_ORDER, EVENED, SPARE, SEARCHED)
+IN_ORDER, EVENED, SPARE = "in order", "evened out (EPLB)", "EPLB, a spare copy per GPU"
+PLACED = (IN_ORDER, EVENED, SPARE)
 
 ABOUT = (
     "Tokens are made up: random ratings, with some experts more popular than others; "
@@ -55,7 +48,7 @@ class MovingSettings:
     copies, wire, placed, gpu
         Names of `COPIES`, `WIRES` (what a dispatch sends; a combine is BF16), `PLACED`, `GPUS`.
     skew
-        How uneven the experts' popularity is: see `moe.cluster.sampling.sample_routings`.
+        How uneven the experts' popularity is: see `moe.cluster.sampling.popularity`.
     tokens
         Tokens of each GPU in a batch.
     seed
@@ -69,7 +62,7 @@ class MovingSettings:
     placed: str = IN_ORDER
     gpu: str = "H800"
     skew: float = 0.3
-    tokens: int = 1024
+    tokens: int = 512
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -88,10 +81,32 @@ class MovingSettings:
         """Nodes that a token may reach, of those there are."""
         return min(self.limit, self.nodes)
 
-    def cluster(self) -> Cluster:
-        """Return the machines."""
-        gpu = find_gpu(GPUS[self.gpu])
-        return Cluster(self.nodes, PER_NODE, gpu.nvlink_gb_s, gpu.network_gb_s)
+    def simulated(self) -> ClusterSettings:
+        """Return the same as settings of `moe cluster simulate`.
+
+        Groups of experts are nodes, so that the limit is one on nodes; with no limit there are no
+        groups, and the published placement may put any expert anywhere.
+        """
+        gpu, gpus = find_gpu(GPUS[self.gpu]), self.nodes * PER_NODE
+        limited = self.reach < self.nodes
+        return ClusterSettings(
+            n_nodes=self.nodes,
+            gpus_per_node=PER_NODE,
+            nvlink_gb_s=gpu.nvlink_gb_s,
+            network_gb_s=gpu.network_gb_s,
+            n_experts=N_EXPERTS,
+            k=K,
+            n_group=self.nodes if limited else 1,
+            topk_group=self.reach if limited else 1,
+            skew=self.skew,
+            tokens=self.tokens * gpus,
+            batch=self.tokens,
+            d_model=D_MODEL,
+            copies=COPIES[self.copies],
+            placement="contiguous" if self.placed == IN_ORDER else "balanced",
+            redundant=gpus if self.placed == SPARE else 0,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -206,49 +221,21 @@ class Moved:
         }
 
 
-@lru_cache(maxsize=6)
-def _routed(
-    nodes: int, reach: int, skew: float, tokens: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Load to learn a placement from, (E,), and the measured tokens' experts, (N, K)."""
-    router = make_router("deepseek_v3", k=K, n_group=nodes, topk_group=reach)
-    n_tokens = LEARNT + tokens * nodes * PER_NODE
-    chosen = sample_routings(router, n_tokens, N_EXPERTS, skew, seed)
-    expert_NK = np.concatenate([one.expert_A.reshape(-1, K).astype(np.int16) for one in chosen])
-    return np.bincount(expert_NK[:LEARNT].ravel(), minlength=N_EXPERTS), expert_NK[LEARNT:]
-
-
-def slots(settings: MovingSettings, load_E: np.ndarray) -> np.ndarray:
-    """Expert in each slot, GPU by GPU, for a load that was seen before; (P,).
-
-    With a limit on nodes a token's group of experts has to stay on one node, so the published
-    algorithm evens out inside nodes only.
-    """
-    if settings.placed == IN_ORDER:
-        return np.arange(N_EXPERTS)
-    gpus = settings.nodes * PER_NODE
-    n_slots = N_EXPERTS if settings.placed == EVENED else N_EXPERTS + gpus
-    groups = settings.nodes if settings.reach < settings.nodes else 1
-    method = "search" if settings.placed == SEARCHED else "eplb"
-    placed = rebalance_experts(load_E[None], n_slots, groups, settings.nodes, gpus, method)
-    return np.asarray(placed[0][0])
+@lru_cache(maxsize=16)
+def _counted(settings: ClusterSettings) -> Traffic:
+    return run(settings).traffic
 
 
 def move(settings: MovingSettings) -> Moved:
     """Route a batch with DeepSeek-V3's router, and count and time what moves."""
-    load_E, expert_NK = _routed(
-        settings.nodes, settings.reach, settings.skew, settings.tokens, settings.seed
+    asked = settings.simulated()
+    usual = ClusterSettings()
+    # Rows do not depend on the links' speeds, so GPUs share what was counted.
+    rows = _counted(
+        replace(asked, nvlink_gb_s=usual.nvlink_gb_s, network_gb_s=usual.network_gb_s)
     )
-    expert_P = slots(settings, load_E)
-    cluster = settings.cluster()
-    sent = traffic(
-        expert_NK,
-        cluster.contiguous(expert_P.size),
-        cluster,
-        expert_P=expert_P,
-        copies=COPIES[settings.copies],
-        dispatch_row_bytes=WIRES[settings.wire](D_MODEL),
-        combine_row_bytes=bf16_row_bytes(D_MODEL),
+    sent = replace(
+        rows, cluster=asked.cluster(), dispatch_row_bytes=WIRES[settings.wire](D_MODEL)
     )
     times = (phase_time(sent, phase, NORMAL) for phase in ("dispatch", "combine"))
     return Moved(settings, sent, *times)
@@ -307,7 +294,7 @@ def links(settings: MovingSettings) -> list[Moved]:
 
 def experts_per_row(settings: MovingSettings) -> float:
     """Rows that NVLink passes on while the network brings one: free experts per node."""
-    cluster = settings.cluster()
+    cluster = settings.simulated().cluster()
     nvlink = cluster.nvlink_gb_s * NORMAL.nvlink_share
     return nvlink / (cluster.network_gb_s * NORMAL.network_share)
 

@@ -95,6 +95,16 @@ print(placement_words(*before_after(settings)))
 """
 
 
+def cluster_command(settings: MovingSettings) -> str | None:
+    """Command line with the same batch; None where it has no option for what is sent."""
+    if settings.wire != "FP8":
+        return None
+    words = ["moe", "cluster", "simulate"]
+    for name, value in _changed(settings.simulated()).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
 def routers_code(sentence: str, settings: SideSettings) -> str:
     """Code of the page on routers: one sentence, two routers."""
     return f"""\

@@ -65,7 +65,7 @@ def show() -> None:
     parts.code_and_exports(
         "moving-data",
         snippets.moving_code(settings),
-        None,
+        snippets.cluster_command(settings),
         lambda: moving_json(moved, ways, links, placed),
         lambda: charts.cluster_picture(moved),
     )

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 import moe
 from moe.cluster import Cluster, traffic
-from moe.cluster.traffic import bf16_row_bytes, fp8_row_bytes
+from moe.cluster.traffic import MODES, REPLICA_RULES, bf16_row_bytes, fp8_row_bytes
 from moe.kernels.backend import using
-from moe.kernels.traffic import MODES, REPLICA_RULES
 
 FIELDS = ("nvlink_GG", "network_GG", "local_G", "load_G")
 
