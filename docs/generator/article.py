@@ -192,8 +192,8 @@ def _h800() -> Statement:
         f"{h100.network_gb_s:.0f}. One layer's exchange takes {cost[0]:.2f} times as long on the "
         f"H800 over eight nodes, {cost[1]:.2f} times inside one.",
         "Not by this: equal for matrix products and memory. Weaker by "
-        f"{h100.nvlink_gb_s / h800.nvlink_gb_s:.2f} times between GPUs of a node (and in FP64, which "
-        f"language models do not use; {ISCA}, section 4.1).",
+        f"{h100.nvlink_gb_s / h800.nvlink_gb_s:.2f} times between GPUs of a node (and in FP64, "
+        f"which language models do not use; {ISCA}, section 4.1).",
         MOVING_DATA,
         "moe hardware",
     )
@@ -221,7 +221,7 @@ def _moving_data() -> Statement:
         f"model that reaches {NORMAL.network_share:.0%} of the network's line rate, calibrated on "
         "DeepEP's published tables.",
         MOVING_DATA,
-        "moe cluster simulate --skew 0.3",
+        "moe cluster simulate --skew 0.5",
     )
 
 
@@ -233,8 +233,8 @@ def _mixture() -> Statement:
     return Statement(
         "Mixture of experts spreads the work across sub-networks.",
         f"{v3.top_k} of {v3.experts} experts a token: {short(v3.active_params)} of "
-        f"{short(v3.total_params)} parameters ({share:.1%}) at work. {flops:.0f} GFLOP per training "
-        f"token ({ISCA} prints 250) against {dense:,.0f} for Llama-3.1-405B.",
+        f"{short(v3.total_params)} parameters ({share:.1%}) at work. {flops:.0f} GFLOP per "
+        f"training token ({ISCA} prints 250) against {dense:,.0f} for Llama-3.1-405B.",
         "True: about a twentieth of the weights per token, and all of them in memory.",
         f"{REAL_MODELS}, [Savings]({APP}savings)",
         "moe models",

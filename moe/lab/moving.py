@@ -61,7 +61,7 @@ class MovingSettings:
     wire: str = "FP8"
     placed: str = IN_ORDER
     gpu: str = "H800"
-    skew: float = 0.3
+    skew: float = 0.5
     tokens: int = 512
     seed: int = 0
 
@@ -231,12 +231,8 @@ def move(settings: MovingSettings) -> Moved:
     asked = settings.simulated()
     usual = ClusterSettings()
     # Rows do not depend on the links' speeds, so GPUs share what was counted.
-    rows = _counted(
-        replace(asked, nvlink_gb_s=usual.nvlink_gb_s, network_gb_s=usual.network_gb_s)
-    )
-    sent = replace(
-        rows, cluster=asked.cluster(), dispatch_row_bytes=WIRES[settings.wire](D_MODEL)
-    )
+    rows = _counted(replace(asked, nvlink_gb_s=usual.nvlink_gb_s, network_gb_s=usual.network_gb_s))
+    sent = replace(rows, cluster=asked.cluster(), dispatch_row_bytes=WIRES[settings.wire](D_MODEL))
     times = (phase_time(sent, phase, NORMAL) for phase in ("dispatch", "combine"))
     return Moved(settings, sent, *times)
 
@@ -309,17 +305,22 @@ def links_words(both: list[Moved]) -> str:
         if cost < 1.02
         else f"Here it makes the exchange {cost:.2f} times as long"
     )
+    decides = (
+        f"{h800.bound_by} decides on both"
+        if h800.bound_by == h100.bound_by
+        else f"{h800.bound_by} decides on the H800, {h100.bound_by} on the H100"
+    )
     said = (
         f"The H800 is an H100 whose NVLink was cut from {h100.sent.cluster.nvlink_gb_s:.0f} to "
-        f"{h800.sent.cluster.nvlink_gb_s:.0f} GB/s in each direction. {lost}: {h800.bound_by} "
-        f"decides on the H800, {h100.bound_by} on the H100."
+        f"{h800.sent.cluster.nvlink_gb_s:.0f} GB/s in each direction. {lost}: {decides}."
     )
     if h800.settings.nodes == 1:
         return said + " With one node there is nothing but NVLink. Add nodes to see the network."
     return said + (
         f" While the network brings one row, NVLink can pass on {free[0]:.1f} on an H800 and "
-        f"{free[1]:.1f} on an H100. So few nodes with several experts each suit the H800: that is "
-        "why the limit, and why several experts per node."
+        f"{free[1]:.1f} on an H100. So about three of a token's experts on a node cost the H800 "
+        "no more than one. Four nodes at most, with some experts on each, use that well; an uneven "
+        "load does not."
     )
 
 

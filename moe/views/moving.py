@@ -82,7 +82,7 @@ def _settings() -> MovingSettings:
     copies = first[2].selectbox("A token is sent", list(moving.COPIES), 2, key="copies", **BOUND)
     placed = first[3].selectbox("Experts live", list(moving.PLACED), key="placed", **BOUND)
     skew = second[0].slider(
-        "How uneven experts' popularity is", 0.0, 1.0, 0.3, 0.1, key="skew", **BOUND
+        "How uneven experts' popularity is", 0.0, 1.0, 0.5, 0.1, key="skew", **BOUND
     )
     tokens = second[1].select_slider(
         "Tokens per GPU", moving.TOKENS, moving.TOKENS[1], key="tokens", **BOUND
