@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from moe.cluster.schedule import overlap
@@ -32,8 +32,8 @@ MANY = 16  # H800s of two nodes
 INTRO = """\
 # The article, statement by statement
 
-The news of January 2025 about DeepSeek made technical claims. Here each one stands beside what this
-package computes, with the range that the assumptions leave, and a verdict. "Try it" names the
+The news of January 2025 about DeepSeek made technical claims. Here each one stands beside what
+this package computes, with the range that the assumptions leave, and a verdict. "Try it" names the
 command, and the page of the app (start it with `moe app`, then the links work) where every
 assumption can be changed. Figures in this table are computed when the page is made; what is only
 cited says so, with its source."""
@@ -47,12 +47,11 @@ ratings, from the {readme}:
 
 {scores}
 
-- "The best rivals" in the table are OpenAI's o1-1217 and o1-mini, as the same source prints them. R1
-  is ahead in AIME 2024 and MATH-500, behind in GPQA Diamond, LiveCodeBench aside: with o1 it is a
-  draw by these figures, on tests that the publisher chose.
-- *Reinforcement learning*: R1-Zero, trained by it alone, went from 15.6 to 71.0 per cent on AIME 2024
-  in the preprint of January 2025 (arXiv 2501.12948v1); the later version of the same paper prints
-  77.9. Rewards were rules, right or wrong and the format, with no learned judge.
+- Of these five tests R1 is ahead of o1-1217 in three by little (AIME 2024, MATH-500, LiveCodeBench)
+  and behind in two (GPQA Diamond, Codeforces). The publisher chose the tests.
+- *Reinforcement learning*: R1-Zero, trained by it alone, went from 15.6 to 71.0 per cent on AIME
+  2024 in the preprint of January 2025 (arXiv 2501.12948v1); the later version of the same paper
+  prints 77.9. Rewards were rules, right or wrong and the format, with no learned judge.
 - *Distillation*: Qwen and Llama models were trained further on about 800,000 answers, most of them
   R1's own. The 32B Qwen model then reached 72.6 on AIME 2024; the same model with reinforcement
   learning instead reached 47.0 (arXiv 2501.12948v2, table 16, quoted by others).
@@ -60,9 +59,10 @@ ratings, from the {readme}:
 ## How to read a verdict
 
 *True with this reading*: the figure follows from published numbers, if the words mean what the row
-says. *Within reach*: the computed range holds the claim, and so much else that it proves little.
-*Not by this*: the claim may be true, but not for the reason computed here. *Cannot be checked*: no
-formula and no published figure decides it."""
+says. *Partly true*: it holds for the parts that the row names. *Within reach*: the computed range
+holds the claim, and so much else that it proves little. *Not by this*: the claim may be true, but
+not for the reason computed here. *Cannot be checked*: no formula and no published figure decides
+it."""
 
 SCORES = [
     ["DeepSeek-R1", "79.8", "97.3", "71.5", "65.9", "2029"],
@@ -153,8 +153,8 @@ def _experts_dispute() -> Statement:
     return Statement(
         "Experts dispute the figure.",
         f"Utilisation of 25 to 43 % and a rent of $1.5 to $4 alone spread the final run by a "
-        f"factor of {wide:.1f}. Published estimates of the rest (SemiAnalysis, 31 January 2025) are "
-        "$1.6B for servers, which serve much else.",
+        f"factor of {wide:.1f}. A published estimate of the rest (SemiAnalysis, 31 January 2025) "
+        "is $1.6B for servers, which serve much else.",
         "Both are right about different things: the run fits its published hours, and the whole "
         "undertaking costs more. How much more cannot be checked.",
         FIVE_MILLION,
@@ -169,12 +169,14 @@ def _fifty_to_hundred() -> Statement:
     price = 2.0
     ratio = dense.train_flops / ours.train_flops
     return Statement(
-        "Rivals pay $50–100M for such a model.",
+        "The other figure: closer to $50–100M.",
         f"Llama-3.1-405B, dense, with its published {llama.gpu_hours / 1e6:.2f}M H100 hours at "
-        f"${price:.0f}: {_dollars(llama.gpu_hours * price)}; computed {_dollars(result.dollars.low)}"
-        f" to {_dollars(result.dollars.high)}. It takes {ratio:.1f} times DeepSeek-V3's operations.",
-        "Within reach: a dense model of that size lands there. No source was found for the sum. "
-        "The difference is almost all operations, hardly better use of the hardware.",
+        f"${price:.0f}: {_dollars(llama.gpu_hours * price)}; computed "
+        f"{_dollars(result.dollars.low)} to {_dollars(result.dollars.high)}. It takes {ratio:.1f} "
+        "times DeepSeek-V3's operations.",
+        "Within reach: a dense model of that size lands there. No source was found for the sum, "
+        "nor what it covers. The difference to V3 is almost all operations, hardly better use of "
+        "the hardware.",
         FIVE_MILLION,
         "moe cost llama-3.1-405b",
     )
@@ -182,16 +184,18 @@ def _fifty_to_hundred() -> Statement:
 
 def _h800() -> Statement:
     h800, h100 = find_gpu("h800"), find_gpu("h100")
-    eight, one = links(MovingSettings()), links(MovingSettings(nodes=1))
-    cost = [pair[0].ms / pair[1].ms for pair in (eight, one)]
+    even = MovingSettings(skew=0.0)
+    asked = (even, MovingSettings(), replace(even, nodes=1))
+    cost = [pair[0].ms / pair[1].ms for pair in map(links, asked)]
     return Statement(
         "It ran on H800s, far weaker than H100s.",
         f"BF16 peak {h800.bf16_tflops:.0f} and {h100.bf16_tflops:.0f} TFLOP/s, memory "
         f"{h800.memory_gb_s:,.0f} and {h100.memory_gb_s:,.0f} GB/s, NVLink {h800.nvlink_gb_s:.0f} "
         f"and {h100.nvlink_gb_s:.0f} GB/s each way, network {h800.network_gb_s:.0f} and "
-        f"{h100.network_gb_s:.0f}. One layer's exchange takes {cost[0]:.2f} times as long on the "
-        f"H800 over eight nodes, {cost[1]:.2f} times inside one.",
-        "Not by this: equal for matrix products and memory. Weaker by "
+        f"{h100.network_gb_s:.0f}. One layer's exchange takes {cost[0]:.2f} times as long on "
+        f"H800s over eight nodes if experts are even, {cost[1]:.2f} if uneven, and {cost[2]:.2f} "
+        "inside one node.",
+        "Partly true: equal for matrix products and memory, and equal on the network. Weaker by "
         f"{h100.nvlink_gb_s / h800.nvlink_gb_s:.2f} times between GPUs of a node (and in FP64, "
         f"which language models do not use; {ISCA}, section 4.1).",
         MOVING_DATA,
@@ -245,11 +249,10 @@ def _specialised() -> Statement:
     check = check_myths(SAMPLES[0].load())[0]
     return Statement(
         "The sub-networks are specialised.",
-        f"In this package's own small text model: {check.answer} How it is measured: "
-        "[Traces](traces.md).",
+        f"In this package's own small text model: {check.answer}",
         "Not by this, if it means topics: there the tokens decide. For DeepSeek-V3 itself no trace "
         "is here to check.",
-        YOUR_MODEL,
+        f"{YOUR_MODEL}, [Traces](traces.md)",
         "moe analyze trace.npz",
     )
 

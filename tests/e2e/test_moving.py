@@ -29,7 +29,7 @@ def test_the_story_and_a_control(page: Page, server: str) -> None:
     slider.focus()
     slider.press("ArrowLeft")
     expect(page).to_have_url(re.compile("limit=3"))
-    page.get_by_text(re.compile("8.00, 5.29, 2.8")).wait_for(timeout=30_000)
+    page.get_by_text(re.compile("8.00, 5.29, 2.9")).wait_for(timeout=30_000)
     settled(page)
     assert bars(page) != before
     accessible(page)

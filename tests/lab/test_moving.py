@@ -49,10 +49,10 @@ def test_the_command_of_the_page_is_the_same_batch() -> None:
     words = snippets.cluster_command(SMALL).split()
     assert words[:3] == ["moe", "cluster", "simulate"]
     given = dict(zip(words[3::2], words[4::2], strict=True))
-    options = {
-        name.removeprefix("--").replace("-", "_"): type(getattr(ClusterSettings(), name[2:].replace("-", "_")))(value)
-        for name, value in given.items()
-    }  # fmt: skip
+    usual, options = ClusterSettings(), {}
+    for flag, value in given.items():
+        name = flag.removeprefix("--").replace("-", "_")
+        options[name] = type(getattr(usual, name))(value)
     (result,) = simulate(ClusterSettings(**options))
     moved = move(SMALL)
     assert result.summary()["dispatch_us"] == pytest.approx(moved.dispatch.us)
