@@ -94,8 +94,8 @@ def page() -> str:
         for name, k in found.kernels.items()
     ]
     parts = [
+        MADE.format(source="docs/generator/cluster.py"),
         "# Where the data moves",
-        MADE.format(source="`docs/generator/cluster.py`"),
         INTRO,
         "## What is counted",
         COUNTED,
