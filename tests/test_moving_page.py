@@ -29,7 +29,9 @@ def test_the_first_view_tells_the_story() -> None:
     assert not page.exception and not page.error
     settings = MovingSettings()
     assert moving.ways_words(moving.ways(settings)) in words(page)
-    assert moving.links_words(moving.links(settings)) in words(page)
+    assert moving.links_words(
+        moving.links(settings), moving.links(moving.more_uneven(settings))
+    ) in words(page)
     assert moving.placement_words(*moving.before_after(settings)) in words(page)
     moved = moving.move(settings)
     assert page.metric[0].value == f"{moved.sent.copies_per_token:.2f}"

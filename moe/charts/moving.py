@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import altair as alt
 
 from ..lab.moving import PER_NODE, Moved, Way
-from .figure import BUSY, CROWDED, IDLE, PAPER_INK, Figure, draw
+from .figure import BUSY, CROWDED, IDLE, PAPER_INK, Figure, Rows, draw
 
 # Both over 3:1 on white and on near-black; places and labels say the same.
 NVLINK, NETWORK = "#12906C", "#B0539B"
 LINKS = ["network", "NVLink"]
-THICKEST = 14  # pixels of the busiest link
+THICKEST = 11  # pixels of the busiest link
 SWITCH = PER_NODE + 2  # row of the network that joins the nodes, below each node's own line
 
 
@@ -22,31 +22,19 @@ def cluster_picture(moved: Moved, ink: str = PAPER_INK) -> Figure:
     A GPU's mark is as wide as the rows its experts compute; the busiest has its number on it.
     """
     n_nodes = moved.settings.nodes
-    top = float(max(moved.nvlink_mb_M.max(), moved.network_mb_M.max()))
-    busiest = int(moved.load_G.argmax())
-    gpus, lines, numbers = [], [], []
-    for g, ratio in enumerate(moved.load_G.tolist()):
-        node, row = divmod(g, PER_NODE)
-        half = 0.05 + 0.07 * min(ratio, 4.0)
-        at = {"node": f"node {node}", "gpu": f"GPU {row}", "ratio": ratio}
-        rect = {"left": node + 0.6 - half, "right": node + 0.6 + half}
-        gpus.append({**at, **rect, "top": row + 1.14, "bottom": row + 1.86})
-    for node in range(n_nodes):
-        nvlink, network = float(moved.nvlink_mb_M[node]), float(moved.network_mb_M[node])
-        name = f"node {node}"
-        down = {"link": "NVLink", "x": node + 0.14, "top": 1.1, "bottom": PER_NODE + 0.9}
-        lines.append({**down, "node": name, "mb": nvlink})
-        numbers.append({"x": node + 0.5, "y": 0.5, "label": f"{nvlink:,.0f}"})
-        if n_nodes > 1:
-            down = {"link": "network", "x": node + 0.14, "top": PER_NODE + 1.0, "bottom": SWITCH}
-            lines.append({**down, "node": name, "mb": network})
-            numbers.append({"x": node + 0.6, "y": PER_NODE + 1.5, "label": f"{network:,.0f}"})
-    hot_node, hot_row = divmod(busiest, PER_NODE)
-    hot = {"x": hot_node + 0.6, "y": hot_row + 1.5, "label": f"{moved.load_G[busiest]:.1f}×"}
     rows = ["NVLink, MB", *(f"GPU {i}" for i in range(PER_NODE))]
-    if n_nodes > 1:
-        rows += ["network, MB"]
+    rows += ["network, MB"] if n_nodes > 1 else []
     names = "[" + ",".join(map(repr, rows)) + "]"
+    x_scale = alt.Scale(domain=[0, n_nodes], nice=False)
+    x_axis = alt.Axis(
+        title="node",
+        values=[i + 0.5 for i in range(n_nodes)],
+        labelExpr="floor(datum.value)",
+        orient="top",
+        ticks=False,
+        domain=False,
+        grid=False,
+    )
     y_scale = alt.Scale(domain=[0, len(rows) + 0.1], reverse=True, nice=False)
     y_axis = alt.Axis(
         title=None,
@@ -56,26 +44,18 @@ def cluster_picture(moved: Moved, ink: str = PAPER_INK) -> Figure:
         domain=False,
         grid=False,
     )
-    x_axis = alt.Axis(
-        title="node",
-        values=[i + 0.5 for i in range(n_nodes)],
-        labelExpr="floor(datum.value)",
-        ticks=False,
-        domain=False,
-        grid=False,
-        orient="top",
-    )
-    x_scale = alt.Scale(domain=[0, n_nodes], nice=False)
-    y = {"axis": y_axis, "scale": y_scale}
+    x, left = (alt.X(f"{name}:Q", scale=x_scale, axis=x_axis) for name in ("x", "left"))
+    y, top = (alt.Y(f"{name}:Q", scale=y_scale, axis=y_axis) for name in ("y", "top"))
+    most = float(max(moved.nvlink_mb_M.max(), moved.network_mb_M.max()))
     links = (
         draw("links")
         .mark_rule(strokeCap="butt")
         .encode(
-            x=alt.X("x:Q", scale=x_scale, axis=x_axis),
-            y=alt.Y("top:Q", **y),
+            x=x,
+            y=top,
             y2=alt.Y2("bottom:Q"),
             strokeWidth=alt.StrokeWidth(
-                "mb:Q", scale=alt.Scale(domain=[0, top], range=[0.5, THICKEST]), legend=None
+                "mb:Q", scale=alt.Scale(domain=[0, most], range=[0, THICKEST]), legend=None
             ),
             color=alt.Color(
                 "link:N", scale=alt.Scale(domain=LINKS, range=[NETWORK, NVLINK]), legend=None
@@ -87,13 +67,13 @@ def cluster_picture(moved: Moved, ink: str = PAPER_INK) -> Figure:
             ],
         )
     )
-    marks = (
+    gpus = (
         draw("gpus")
         .mark_rect(cornerRadius=2)
         .encode(
-            x=alt.X("left:Q", scale=x_scale, axis=x_axis),
+            x=left,
             x2=alt.X2("right:Q"),
-            y=alt.Y("top:Q", **y),
+            y=top,
             y2=alt.Y2("bottom:Q"),
             color=alt.Color("ratio:Q", scale=BUSY, legend=None),
             tooltip=[
@@ -103,28 +83,12 @@ def cluster_picture(moved: Moved, ink: str = PAPER_INK) -> Figure:
             ],
         )
     )
-
-    def text(name: str, **style: object) -> alt.Chart:
-        return (
-            draw(name)
-            .mark_text(color=ink, fontSize=11, **style)
-            .encode(
-                x=alt.X("x:Q", scale=x_scale, axis=x_axis),
-                y=alt.Y("y:Q", **y),
-                text="label:N",
-            )
-        )
-
-    data = {"links": lines, "gpus": gpus, "numbers": numbers, "hot": [hot]}
-    layers: list[alt.Chart] = [links, marks, text("numbers"), text("hot", fontWeight="bold")]
+    texts = draw("numbers").mark_text(color=ink, fontSize=11).encode(x=x, y=y, text="label:N")
+    hot = draw("hot").mark_text(color=ink, fontSize=11, fontWeight="bold")
+    switch = draw("switch").mark_rule(color=NETWORK, strokeWidth=6)
+    layers = [links, gpus, texts, hot.encode(x=x, y=y, text="label:N")]
     if n_nodes > 1:
-        data["switch"] = [{"left": 0.0, "right": float(n_nodes), "y": SWITCH}]
-        bar = draw("switch").mark_rule(color=NETWORK, strokeWidth=6)
-        layers.append(
-            bar.encode(
-                x=alt.X("left:Q", scale=x_scale, axis=x_axis), x2="right:Q", y=alt.Y("y:Q", **y)
-            )
-        )
+        layers.append(switch.encode(x=left, x2=alt.X2("right:Q"), y=y))
     nodes = f"{n_nodes} nodes" if n_nodes > 1 else "One node"
     return Figure(
         "The cluster: bytes on every link, and work of every GPU",
@@ -132,8 +96,35 @@ def cluster_picture(moved: Moved, ink: str = PAPER_INK) -> Figure:
         .resolve_scale(color="independent")
         .properties(height=70 + 28 * len(rows)),
         f"{nodes} of {PER_NODE} GPUs; lines as thick as the bytes on them. {moved.words()}",
-        data,
+        _cluster_rows(moved),
     )
+
+
+def _cluster_rows(moved: Moved) -> dict[str, Rows]:
+    """Where GPUs, links and numbers of the cluster's picture stand: a node is one unit wide."""
+    n_nodes = moved.settings.nodes
+    gpus, lines, numbers = [], [], []
+    for g, ratio in enumerate(moved.load_G.tolist()):
+        node, row = divmod(g, PER_NODE)
+        half = 0.05 + 0.07 * min(ratio, 4.0)
+        at = {"node": f"node {node}", "gpu": f"GPU {row}", "ratio": ratio}
+        rect = {"left": node + 0.6 - half, "right": node + 0.6 + half}
+        gpus.append({**at, **rect, "top": row + 1.14, "bottom": row + 1.86})
+    for node in range(n_nodes):
+        nvlink, network = float(moved.nvlink_mb_M[node]), float(moved.network_mb_M[node])
+        at = {"node": f"node {node}", "x": node + 0.14}
+        lines.append({**at, "link": "NVLink", "top": 1.1, "bottom": PER_NODE + 0.9, "mb": nvlink})
+        numbers.append({"x": node + 0.5, "y": 0.5, "label": f"{nvlink:,.0f}"})
+        if n_nodes > 1:
+            down = {"link": "network", "top": PER_NODE + 1.0, "bottom": SWITCH, "mb": network}
+            lines.append({**at, **down})
+            numbers.append({"x": node + 0.6, "y": PER_NODE + 1.5, "label": f"{network:,.0f}"})
+    node, row = divmod(int(moved.load_G.argmax()), PER_NODE)
+    hot = {"x": node + 0.6, "y": row + 1.5, "label": f"{moved.load_G.max():.1f}×"}
+    data = {"links": lines, "gpus": gpus, "numbers": numbers, "hot": [hot]}
+    if n_nodes > 1:
+        data["switch"] = [{"left": 0.0, "right": float(n_nodes), "y": SWITCH}]
+    return data
 
 
 def node_to_node(moved: Moved) -> Figure:
@@ -197,9 +188,9 @@ def ways_bars(made: Sequence[Way], ink: str = PAPER_INK) -> Figure:
     )
 
 
-def _bars(name: str, field: str, rows: list[dict[str, object]], ink: str) -> alt.LayerChart:
+def _bars(name: str, field: str, rows: Rows, ink: str) -> alt.LayerChart:
     """Bars of milliseconds; names stand above them, so that a phone has room."""
-    top = max(float(str(row["ms"])) for row in rows)
+    top = max(row["ms"] for row in rows)
     base = draw(name).encode(
         y=alt.Y(f"{field}:N", sort=None, axis=None),
         x=alt.X("ms:Q", axis=None, scale=alt.Scale(domain=[0, top or 1.0], nice=False)),

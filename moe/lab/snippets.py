@@ -81,7 +81,8 @@ def moving_code(settings: MovingSettings) -> str:
     """Code of the page on moving data: what moves, and the comparisons in words."""
     return f"""\
 from moe.lab.moving import (
-    MovingSettings, before_after, links, links_words, move, placement_words, ways, ways_words,
+    MovingSettings, before_after, links, links_words, more_uneven, move, placement_words, ways,
+    ways_words,
 )
 
 settings = {_call("MovingSettings", settings)}
@@ -90,7 +91,7 @@ print(moved.words())
 print(moved.sent.dispatch_bytes_GG)  # bytes from GPU to GPU
 print(moved.dispatch.us, moved.combine.us)
 print(ways_words(ways(settings)))
-print(links_words(links(settings)))
+print(links_words(links(settings), links(more_uneven(settings))))
 print(placement_words(*before_after(settings)))
 """
 

@@ -18,12 +18,13 @@ BOUND: dict[str, Any] = {"bind": "query-params"}
 @st.cache_data(max_entries=60, show_spinner="Sending a batch through the cluster …")
 def computed(
     settings: MovingSettings,
-) -> tuple[Moved, list[Way], list[Moved], tuple[Moved, Moved]]:
+) -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
     """Compute a setting's story once for all visitors."""
     return (
         moving.move(settings),
         moving.ways(settings),
         moving.links(settings),
+        moving.links(moving.more_uneven(settings)),
         moving.before_after(settings),
     )
 
@@ -40,7 +41,7 @@ def show() -> None:
         "It also suits the H800, the GPU sold to China, whose NVLink was cut to less than half.",
     )
     settings = _settings()
-    moved, ways, links, placed = computed(settings)
+    moved, ways, links, uneven, placed = computed(settings)
     st.subheader("Fewer copies")
     parts.show(charts.ways_bars(ways, parts.ink()), "ways")
     st.markdown(moving.ways_words(ways))
@@ -53,7 +54,7 @@ def show() -> None:
         parts.show(charts.node_to_node(moved), "pairs")
     st.subheader("The weaker links of the H800")
     parts.show(charts.links_bars(links, parts.ink()), "links")
-    st.markdown(moving.links_words(links))
+    st.markdown(moving.links_words(links, uneven))
     st.subheader("Where experts live")
     st.markdown(
         "Popular experts make some GPUs busy while the others wait. EPLB, the algorithm that "
@@ -82,7 +83,7 @@ def _settings() -> MovingSettings:
     copies = first[2].selectbox("A token is sent", list(moving.COPIES), 2, key="copies", **BOUND)
     placed = first[3].selectbox("Experts live", list(moving.PLACED), key="placed", **BOUND)
     skew = second[0].slider(
-        "How uneven experts' popularity is", 0.0, 1.0, 0.5, 0.1, key="skew", **BOUND
+        "How uneven experts' popularity is", 0.0, 1.0, 0.3, 0.1, key="skew", **BOUND
     )
     tokens = second[1].select_slider(
         "Tokens per GPU", moving.TOKENS, moving.TOKENS[1], key="tokens", **BOUND
