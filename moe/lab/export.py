@@ -10,6 +10,7 @@ from ..version import __version__
 from .compare import Run, compare
 from .control import ControlSettings, Response, judge
 from .machine import Machine, versions
+from .moving import Moved, Way
 from .savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
 from .side_by_side import SideSettings, put_side_by_side
 from .side_by_side import as_json as sides_as_json
@@ -49,6 +50,21 @@ def start_json(model: FirstModel, sentence: str, position: int, bias_steps: int)
                 "all_flops": story.all_flops,
                 "guesses": story.guesses,
             },
+        },
+    )
+
+
+def moving_json(
+    moved: Moved, ways: list[Way], links: list[Moved], placed: tuple[Moved, Moved]
+) -> bytes:
+    """Traffic and times of the page's batch, and of what it is compared with."""
+    return _document(
+        "moving-data",
+        {
+            "moved": moved.as_row(),
+            "ways": [{"way": way.title, **way.moved.as_row()} for way in ways],
+            "links": [one.as_row() for one in links],
+            "before_and_after": [one.as_row() for one in placed],
         },
     )
 

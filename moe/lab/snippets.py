@@ -8,6 +8,7 @@ from typing import Any
 
 from ..training import TrainSettings
 from .control import ControlSettings
+from .moving import MovingSettings
 from .samples import SAMPLES
 from .savings import SavingsSettings
 from .side_by_side import SideSettings
@@ -74,6 +75,35 @@ for cost in count(settings):
 measured = measure(settings)  # takes some seconds
 print(verdict(settings, measured, measure_machine()).text)
 """
+
+
+def moving_code(settings: MovingSettings) -> str:
+    """Code of the page on moving data: what moves, and the comparisons in words."""
+    return f"""\
+from moe.lab.moving import (
+    MovingSettings, before_after, links, links_words, more_uneven, move, placement_words, ways,
+    ways_words,
+)
+
+settings = {_call("MovingSettings", settings)}
+moved = move(settings)
+print(moved.words())
+print(moved.sent.dispatch_bytes_GG)  # bytes from GPU to GPU
+print(moved.dispatch.us, moved.combine.us)
+print(ways_words(ways(settings)))
+print(links_words(links(settings), links(more_uneven(settings))))
+print(placement_words(*before_after(settings)))
+"""
+
+
+def cluster_command(settings: MovingSettings) -> str | None:
+    """Command line with the same batch; None where it has no option for what is sent."""
+    if settings.wire != "FP8":
+        return None
+    words = ["moe", "cluster", "simulate"]
+    for name, value in _changed(settings.simulated()).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def routers_code(sentence: str, settings: SideSettings) -> str:

@@ -18,7 +18,18 @@ def keep_loaded(n_modules: int) -> None:
 
 def main() -> None:
     """Show the page that the address names."""
-    from . import balance, cure, parts, routers, savings, start, your_model
+    from . import (
+        balance,
+        cure,
+        models,
+        money,
+        moving,
+        parts,
+        routers,
+        savings,
+        start,
+        your_model,
+    )
 
     keep_loaded(len(sys.modules))
     schemapi.disable_debug_mode()  # tests check every part of every chart; visitors need not wait
@@ -30,6 +41,9 @@ def main() -> None:
             st.Page(balance.show, title="Balance", url_path="balance"),
             st.Page(cure.show, title="Cure", url_path="cure"),
             st.Page(savings.show, title="Savings", url_path="savings"),
+            st.Page(money.show, title="The $5M question", url_path="five-million"),
+            st.Page(models.show, title="Real models", url_path="real-models"),
+            st.Page(moving.show, title="Moving data", url_path="moving-data"),
             st.Page(your_model.show, title="Your model", url_path="your-model"),
         ],
         position="top",

@@ -1,0 +1,99 @@
+"""The page Moving data: experts on many GPUs, what the links carry, and what placement mends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ..charts import moving as charts
+from ..lab import moving, snippets
+from ..lab.export import moving_json
+from ..lab.moving import Moved, MovingSettings, Way
+from . import parts
+
+BOUND: dict[str, Any] = {"bind": "query-params"}
+
+
+@st.cache_data(max_entries=60, show_spinner="Sending a batch through the cluster …")
+def computed(
+    settings: MovingSettings,
+) -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
+    """Compute a setting's story once for all visitors."""
+    return (
+        moving.move(settings),
+        moving.ways(settings),
+        moving.links(settings),
+        moving.links(moving.more_uneven(settings)),
+        moving.before_after(settings),
+    )
+
+
+def show() -> None:
+    """Show the page."""
+    parts.heading(
+        "Why does it matter how data moves?",
+        "A large mixture of experts does not fit on one GPU. In DeepSeek-V3 every token needs 8 "
+        "of 256 experts, and they live on many GPUs: its numbers travel there and back, in every "
+        "layer. Inside a *node* (a server with eight GPUs) there is fast NVLink; between nodes "
+        "only a network, four times slower.",
+        "sending a token once per node, and to four nodes at most, takes a fraction of the time. "
+        "It also suits the H800, the GPU sold to China, whose NVLink was cut to less than half.",
+    )
+    settings = _settings()
+    moved, ways, links, uneven, placed = computed(settings)
+    st.subheader("Fewer copies")
+    parts.show(charts.ways_bars(ways, parts.ink()), "ways")
+    st.markdown(moving.ways_words(ways))
+    st.subheader("On every link")
+    for column, (label, value, about) in zip(st.columns(4), moved.figures(), strict=True):
+        column.metric(label, value, help=about)
+    parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
+    st.markdown(moved.words())
+    with st.expander("From node to node in numbers"):
+        parts.show(charts.node_to_node(moved), "pairs")
+    st.subheader("The weaker links of the H800")
+    parts.show(charts.links_bars(links, parts.ink()), "links")
+    st.markdown(moving.links_words(links, uneven))
+    st.subheader("Where experts live")
+    st.markdown(
+        "Popular experts make some GPUs busy while the others wait. EPLB, the algorithm that "
+        "DeepSeek published, moves experts and gives the most popular ones spare copies."
+    )
+    parts.show(charts.placements(*placed, parts.ink()), "placements")
+    st.markdown(moving.placement_words(*placed))
+    st.caption(moving.ABOUT)
+    parts.code_and_exports(
+        "moving-data",
+        snippets.moving_code(settings),
+        snippets.cluster_command(settings),
+        lambda: moving_json(moved, ways, links, placed),
+        lambda: charts.cluster_picture(moved),
+    )
+
+
+def _settings() -> MovingSettings:
+    """Controls; all are in the address."""
+    first, second = st.columns(4), st.columns(4)
+    nodes = first[0].select_slider("Nodes of eight GPUs", moving.NODES, 8, key="nodes", **BOUND)
+    limit = first[1].slider(
+        "Nodes a token may reach", 1, moving.NODES[-1], 4, key="limit", **BOUND,
+        help="DeepSeek-V3 allows four. With as many as there are, there is no limit.",
+    )  # fmt: skip
+    copies = first[2].selectbox("A token is sent", list(moving.COPIES), 2, key="copies", **BOUND)
+    placed = first[3].selectbox("Experts live", list(moving.PLACED), key="placed", **BOUND)
+    skew = second[0].slider(
+        "How uneven experts' popularity is", 0.0, 1.0, 0.3, 0.1, key="skew", **BOUND
+    )
+    tokens = second[1].select_slider(
+        "Tokens per GPU", moving.TOKENS, moving.TOKENS[1], key="tokens", **BOUND
+    )
+    wire = second[2].selectbox(
+        "Numbers travel to experts as", list(moving.WIRES), key="wire", **BOUND,
+        help="FP8 has one byte per number, BF16 two. Results come back in BF16.",
+    )  # fmt: skip
+    gpu = second[3].selectbox("GPU", list(moving.GPUS), key="gpu", **BOUND)
+    return MovingSettings(
+        nodes=nodes, limit=limit, copies=copies, wire=wire, placed=placed, gpu=gpu, skew=skew,
+        tokens=tokens,
+    )  # fmt: skip

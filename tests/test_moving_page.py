@@ -1,0 +1,86 @@
+"""The page Moving data without a browser, and the article's page."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from docs.generator import article, site
+from moe.charts import moving as charts
+from moe.lab import moving
+from moe.lab.moving import MovingSettings
+
+
+def open_page(**query: str) -> AppTest:
+    page = AppTest.from_string("from moe.views import moving\nmoving.show()\n", default_timeout=120)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+def words(page: AppTest) -> str:
+    return "\n".join(element.value for element in page.markdown)
+
+
+def test_the_first_view_tells_the_story() -> None:
+    page = open_page()
+    assert not page.exception and not page.error
+    settings = MovingSettings()
+    assert moving.ways_words(moving.ways(settings)) in words(page)
+    assert moving.links_words(
+        moving.links(settings), moving.links(moving.more_uneven(settings))
+    ) in words(page)
+    assert moving.placement_words(*moving.before_after(settings)) in words(page)
+    moved = moving.move(settings)
+    assert page.metric[0].value == f"{moved.sent.copies_per_token:.2f}"
+    alts = [chart.proto.alt for chart in page.get("vega_lite_chart")]
+    assert len(alts) == 5 and all(len(alt) > 60 for alt in alts)
+    assert moved.words() in alts[1]
+
+
+def test_controls_come_from_the_address_and_change_the_picture() -> None:
+    page = open_page(nodes="2", limit="1", tokens="128", gpu="H100", wire="BF16", skew="0.0")
+    settings = MovingSettings(nodes=2, limit=1, tokens=128, gpu="H100", wire="BF16", skew=0.0)
+    assert not page.exception and moving.move(settings).words() in words(page)
+    page.select_slider(key="nodes").set_value(1).run()
+    assert not page.exception and "nothing but NVLink" in words(page)
+    page.selectbox(key="placed").set_value(moving.EVENED).run()
+    assert not page.exception and moving.EVENED in page.get("vega_lite_chart")[-1].proto.alt
+
+
+def test_a_bad_link_falls_back() -> None:
+    page = open_page(nodes="3", limit="99", copies="x", skew="-1", tokens="1e9")
+    assert not page.exception and not page.error
+    assert page.slider(key="limit").value == 4
+
+
+@pytest.mark.parametrize("nodes", [1, 8])
+def test_every_figure_has_words_and_pictures(nodes: int) -> None:
+    settings = MovingSettings(nodes=nodes, tokens=128)
+    moved = moving.move(settings)
+    figures = [
+        charts.ways_bars(moving.ways(settings)),
+        charts.cluster_picture(moved),
+        charts.node_to_node(moved),
+        charts.links_bars(moving.links(settings)),
+        charts.placements(*moving.before_after(settings)),
+    ]
+    for figure in figures:
+        assert b"<svg" in figure.image("svg") and len(figure.alt) > 40
+        assert json.dumps(figure.data)
+    links = figures[1].data["links"]
+    assert len(links) == (2 * nodes if nodes > 1 else 1)
+    assert figures[1].image("png").startswith(b"\x89PNG")
+
+
+def test_the_article_is_what_the_code_computes() -> None:
+    """The committed page, and a figure of it by hand."""
+    page = article.page()
+    assert (site.HERE / article.PAGE).read_text("utf-8") == page, "run `make pages`"
+    assert f"${(2664 + 119 + 5) * 1e3 * 2 / 1e6:.3f}M" in page
+    assert f"${30.84 * 2:.3g}M" in page
+    assert len(article.statements()) == 10
+    for statement in article.statements():
+        assert statement.verdict and statement.command.startswith("moe ")
