@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .checkpoints.load import load_layer as load_layer
     from .checkpoints.save import export_layer as export_layer
     from .checkpoints.save import save_layer as save_layer
+    from .cost import MODELS as MODELS
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
     from .lab.gate_check import check_gate as check_gate
@@ -38,6 +39,7 @@ _HOME = {
     "capacity": ("Capacity",),
     "checkpoints.load": ("load_layer",),
     "checkpoints.save": ("export_layer", "save_layer"),
+    "cost": ("MODELS",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),
     "lab.gate_check": ("check_gate",),

@@ -343,6 +343,7 @@ def _print_speeds(speeds: Iterable[dict[str, Any]]) -> None:
 
 
 add_trace_commands(cli)
+from . import cli_cost as cli_cost  # noqa: E402  (its commands register here)
 
 
 def main() -> None:

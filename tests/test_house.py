@@ -41,6 +41,7 @@ FLOORS = {
     "moe.views": 7,
     "moe.cli": 7,
     "moe.cli_trace": 7,
+    "moe.cli_cost": 7,
     "moe.__main__": 7,
     "app": 7,
     "moe": 7,  # the façade: it names everything, so nothing below the top may import it
@@ -162,7 +163,7 @@ def prints(source: str, module: str) -> list[str]:
 SOURCES = {
     path: path.read_text("utf-8") for path in [*ROOT.glob("moe/**/*.py"), *ROOT.glob("app.py")]
 }
-PEOPLE_TOUCH = ("moe.views", "moe.cli", "moe.cli_trace", "app")
+PEOPLE_TOUCH = ("moe.views", "moe.cli", "moe.cli_trace", "moe.cli_cost", "app")
 
 
 def test_every_module_has_its_floor():

@@ -11,7 +11,7 @@ from pathlib import Path
 from moe.capacity import DROP_POLICIES
 from moe.charts.figure import Figure
 
-from . import checkpoints, speed
+from . import checkpoints, cost, speed
 from .methods import KINDS, index_page, method_page
 from .tables import (
     HERE,
@@ -52,6 +52,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[f"{METHODS}/scales.md"] = scales_page()
     made[checkpoints.PAGE] = checkpoints.page()
     made["ablation.md"] = ablation_page()
+    made[cost.PAGE] = cost.page()
     made[speed.PAGE] = speed.page(alts[speed.PICTURE])
     return made
 

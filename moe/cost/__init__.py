@@ -1,5 +1,55 @@
-"""What layers cost: parameters, floating-point operations, bytes."""
+"""What layers, models and trainings cost: parameters, operations, bytes, hours, money."""
 
+from .checks import Check, check_models, check_numbers
+from .config_json import model_from_config
+from .decode import Decoding, ExchangeBound, decode, decode_flops, weight_bytes_read
 from .feed_forward import FeedForward, expected_experts
+from .flops import Flops, flops_per_token
+from .hardware import GPUS, Gpu, find_gpu
+from .memory import (
+    TrainingMemory,
+    TrainingState,
+    activation_bytes_per_token,
+    kv_cache_bytes,
+    training_memory,
+    weight_bytes,
+)
+from .model import MODELS, ModelConfig
+from .params import CONVENTIONS, Params, count_params
+from .serving import ServingDay
+from .training import Assumption, Range, TrainingCost, TrainingResult
 
-__all__ = ["FeedForward", "expected_experts"]
+__all__ = [
+    "CONVENTIONS",
+    "GPUS",
+    "MODELS",
+    "Assumption",
+    "Check",
+    "Decoding",
+    "ExchangeBound",
+    "FeedForward",
+    "Flops",
+    "Gpu",
+    "ModelConfig",
+    "Params",
+    "Range",
+    "ServingDay",
+    "TrainingCost",
+    "TrainingMemory",
+    "TrainingResult",
+    "TrainingState",
+    "activation_bytes_per_token",
+    "check_models",
+    "check_numbers",
+    "count_params",
+    "decode",
+    "decode_flops",
+    "expected_experts",
+    "find_gpu",
+    "flops_per_token",
+    "kv_cache_bytes",
+    "model_from_config",
+    "training_memory",
+    "weight_bytes",
+    "weight_bytes_read",
+]

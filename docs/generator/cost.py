@@ -1,0 +1,146 @@
+"""The page on cost: models, hardware and published figures, from the package's own tables."""
+
+from __future__ import annotations
+
+from moe.cost import CONVENTIONS, GPUS, MODELS, Check, Gpu, ModelConfig, TrainingCost, check_numbers
+from moe.cost.hardware import FIGURES
+from moe.lab.cost import short
+
+from .docstrings import to_cell
+from .methods import MADE, table
+
+PAGE = "cost.md"
+MARKS = {"verified": "", "second-hand": "²", "unverified": "³"}
+MARKED = "² quoted by others, ³ not verified."
+HEADS = {
+    "bf16_tflops": "BF16 TFLOP/s",
+    "fp8_tflops": "FP8",
+    "fp4_tflops": "FP4",
+    "memory_gb": "Memory GB",
+    "memory_gb_s": "GB/s",
+    "nvlink_gb_s": "NVLink GB/s",
+    "network_gb_s": "Network GB/s",
+    "power_w": "W",
+}
+
+INTRO = """\
+# What a model costs
+
+`moe.cost` computes parameters, operations, memory, decoding speed and training cost from a model's
+shape. `moe cost deepseek-v3` prints a range with every assumption; each is an option. A model of
+your own: `moe cost path/to/config.json --tokens 1e12`. In Python:
+
+```python
+import moe
+from moe.cost import Range, TrainingCost, decode, find_gpu
+
+v3 = moe.MODELS["deepseek-v3"]
+v3.total_params, v3.active("head_only"), v3.kv_bytes_per_token()
+TrainingCost("deepseek-v3", gpu="h800", mfu=Range(0.3, 0.39, 0.43)).result().gpu_hours
+decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
+```
+
+## How it is computed
+
+- **Operations per token**: 2 per multiply-add. Every matrix a token meets, the output matrix
+  included, the look-up of the input table not; attention's scores and values, 2 · heads ·
+  (query + value size) · tokens seen, half the context on average if causal. Training is three times
+  forward. Multi-token prediction only with `--mtp`, as published figures leave it out.
+- **GPU-hours**: operations over (utilisation · peak · 3600). Utilisation is of the BF16 peak, even
+  where matrices are FP8, because that is how it is printed.
+- **Memory**: weights at 2 bytes, 1 byte or 4.5 bits; cache of keys and values, which latent
+  attention shortens to one vector a layer; for training 18 bytes a parameter unless told otherwise.
+- **Decoding**: a step reads all weights outside the routed experts, those experts that the batch
+  touches (E · (1 − (1 − k/E)^batch) a layer), and the cache. Tokens per second are bounds: full
+  bandwidth, full peak, free links.
+- **Not in it**: failed runs, research, data, salaries, buildings, and time lost to faults unless
+  the utilisation has it.
+
+"Active" is printed in three conventions: with the input table, with the output matrix only, with
+neither. Few publishers say which is theirs; * marks the one that fits, and is stated only for
+gpt-oss."""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [
+        MADE.format(source="docs/generator/cost.py, moe/cost/*.csv"),
+        INTRO,
+        "## Published figures",
+        "Computed beside published, as `moe check-numbers` prints them. " + MARKED,
+        table(
+            ["What", "Computed", "Published", "Difference", "Source"],
+            [_check_row(check) for check in check_numbers()],
+        ),
+        *_notes(check_numbers()),
+        "## Models",
+        "Parameters by formula beside the published ones. " + MARKED,
+        table(
+            ["Model", "Total", "Published", "Active", "Head only", "Neither", "Published",
+             "Cache, bytes a token", "Shape and training from"],
+            [_model_row(model) for model in MODELS.values()],
+        ),
+        "Further off than 1 % in total or 3 % in active parameters:",
+        "\n".join(f"- {m.name}, {m.exception}" for m in MODELS.values() if m.exception),
+        "## Hardware",
+        "Dense peaks; bandwidths in one direction, per GPU. Sources: `moe hardware --json`. "
+        + MARKED,
+        table(
+            ["Name", *(HEADS[figure] for figure in FIGURES)],
+            [_gpu_row(gpu) for gpu in GPUS.values()],
+        ),
+        "## Assumptions, if you give none",
+        table(["Name", "Low, middle, high", "Unit", "From"], _assumptions()),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _check_row(check: Check) -> list[str]:
+    ends = dict.fromkeys(short(v) for v in (check.low, check.computed, check.high))
+    return [
+        to_cell(check.what),
+        " / ".join(ends),
+        f"{short(check.published)} {check.unit}{MARKS[check.check]}",
+        check.comparison if check.verdict == "agrees" else f"**{check.comparison}**",
+        to_cell(check.source),
+    ]
+
+
+def _notes(checks: list[Check]) -> list[str]:
+    return [to_cell(f"{check.what} {check.note}.") for check in checks if check.verdict == "listed"]
+
+
+def _model_row(model: ModelConfig) -> list[str]:
+    mark = MARKS[model.published_check]
+    active = [
+        short(model.active(name)) + ("*" if name == model.active_convention else "")
+        for name in CONVENTIONS
+    ]
+    return [
+        model.name,
+        short(model.total_params),
+        short(model.published_total) + mark,
+        *active,
+        short(model.published_active) + mark,
+        f"{model.kv_bytes_per_token():,.0f}",
+        to_cell(model.source),
+    ]
+
+
+def _gpu_row(gpu: Gpu) -> list[str]:
+    cells = [
+        f"{getattr(gpu, figure):,g}{MARKS[gpu.checks[figure]]}" if figure in gpu.checks else "–"
+        for figure in FIGURES
+    ]
+    return [gpu.name, *cells]
+
+
+def _assumptions() -> list[list[str]]:
+    rows = []
+    for assumption in TrainingCost().assumptions():
+        span = assumption.value
+        if assumption.source.startswith("default"):
+            values = ", ".join(f"{value:g}" for value in (span.low, span.mid, span.high))
+            source = assumption.source.removeprefix("default: ")
+            rows.append([f"`{assumption.name}`", values, assumption.unit, to_cell(source)])
+    return rows

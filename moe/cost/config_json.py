@@ -1,0 +1,218 @@
+"""A user's config.json, as model hubs have it, read into a `ModelConfig`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from .family import FAMILIES
+from .model import ModelConfig
+
+SAME_AS = {"kimi_k2": "deepseek_v3", "llama4": "llama4_text", "hunyuan": "hunyuan_v1_moe"}
+DENSE = {"llama", "mistral", "qwen2", "qwen3"}
+# Their config.json calls the expert's width intermediate_size and has no dense layers.
+PLAIN_WIDTH = {"gpt_oss", "granitemoe", "minimax_m2", "mixtral", "olmoe", "phimoe"}
+LATENT = {"deepseek_v2", "deepseek_v3"}
+# The library leaves out what equals its default, and this family ties by default.
+TIED_UNLESS_SAID = {"ernie4_5_moe"}
+READABLE = tuple(sorted((set(FAMILIES) - {"grok"}) | set(SAME_AS)))
+
+# Theirs have one shared expert without a word.
+ALWAYS_SHARED = {"hunyuan_v1_moe", "llama4_text"}
+
+EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
+TOP_K = ("num_experts_per_tok", "experts_per_token", "moe_k", "moe_topk", "moe_top_k")
+NO_EXPERTS = ("d_ff_expert", "experts", "shared_experts", "d_ff_shared", "top_k")
+SHARED = ("n_shared_experts", "num_shared_expert", "moe_num_shared_experts")
+FIRST_MOE = ("first_k_dense_replace", "moe_layer_start_index")
+
+
+class _Reader:
+    """Look-ups in one file that say what is missing or wrong."""
+
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        self.values, self.where = values, where
+
+    def int(self, *names: str, default: int | None = None) -> int:
+        """First of the names that is there, as a whole number; lists must agree in all layers."""
+        for name in names:
+            value = self.values.get(name)
+            if value is None:
+                continue
+            if isinstance(value, list):
+                if not value or any(item != value[0] for item in value):
+                    raise CheckpointError(
+                        f"{self.where}: {name} differs between layers ({value!r:.60}), "
+                        "allowed is one value for all"
+                    )
+                value = value[0]
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise CheckpointError(
+                    f"{self.where}: {name} is {value!r}, allowed is a whole number >= 0"
+                )
+            return value
+        if default is None:
+            raise CheckpointError(f"{self.where}: {' or '.join(names)} is missing")
+        return default
+
+    def part(self, name: str) -> _Reader:
+        """A nested object."""
+        value = self.values.get(name)
+        if not isinstance(value, Mapping):
+            raise CheckpointError(f"{self.where}: {name} is missing")
+        return _Reader(value, f"{self.where}: {name}")
+
+
+def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") -> ModelConfig:
+    """Read a config.json, or the mapping in it.
+
+    Parameters
+    ----------
+    config
+        The mapping, a file, or a folder with a config.json.
+    name
+        Name of the model; by default what the file calls itself, else its folder's name.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, its model type is not known, or a value is missing or wrong.
+    """
+    where, values = "config", config
+    if isinstance(config, str | Path):
+        values, where = _load(Path(config))
+        name = name or Path(where).parent.name
+    if not isinstance(values, Mapping):
+        raise CheckpointError(f"{where}: got {type(values).__name__}, allowed is a JSON object")
+    said = values.get("model_type")
+    if said not in READABLE:
+        raise CheckpointError(
+            f"{where}: model_type is {said!r}, allowed is one of {', '.join(READABLE)}"
+        )
+    model_type = SAME_AS.get(str(said), str(said))
+    reader = _Reader(values, where)
+    if said == "llama4":
+        reader = reader.part("text_config")
+    fields = _dbrx(reader) if model_type == "dbrx" else _fields(reader, model_type)
+    tied = reader.values.get("tie_word_embeddings", model_type in TIED_UNLESS_SAID)
+    label = name or str(values.get("_name_or_path") or model_type)
+    try:
+        return ModelConfig(
+            name=label, model_type=model_type, tied=bool(tied), source=where, **fields
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+
+
+def _load(path: Path) -> tuple[Any, str]:
+    path = path / "config.json" if path.is_dir() else path
+    try:
+        return json.loads(path.read_text("utf-8")), str(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # not JSON, or not text
+        raise CheckpointError(f"{path}: is not JSON ({error})") from error
+
+
+def _fields(reader: _Reader, model_type: str) -> dict[str, Any]:
+    layers = reader.int("num_hidden_layers")
+    heads = reader.int("num_attention_heads")
+    d_model = reader.int("hidden_size")
+    kv_heads = reader.int("num_key_value_heads", default=heads)
+    fields: dict[str, Any] = dict(
+        layers=layers,
+        d_model=d_model,
+        heads=heads,
+        kv_heads=kv_heads,
+        vocab=reader.int("vocab_size"),
+        attention="mha" if kv_heads == heads else "gqa",
+    )
+    if model_type in LATENT:
+        fields |= _latent(reader)
+    else:
+        fields["head_dim"] = reader.int("head_dim", default=d_model // max(heads, 1))
+    if model_type in DENSE:
+        moe = dict(dense_layers=layers, d_ff_dense=reader.int("intermediate_size"))
+        return fields | moe | dict.fromkeys(NO_EXPERTS, 0)
+    return fields | _experts(reader, model_type, layers)
+
+
+def _latent(reader: _Reader) -> dict[str, Any]:
+    return dict(
+        attention="mla",
+        q_lora=reader.int("q_lora_rank", default=0),
+        kv_lora=reader.int("kv_lora_rank"),
+        qk_rope=reader.int("qk_rope_head_dim"),
+        qk_nope=reader.int("qk_nope_head_dim"),
+        v_head=reader.int("v_head_dim"),
+        n_group=reader.int("n_group", default=0),
+        topk_group=reader.int("topk_group", default=0),
+    )
+
+
+def _experts(reader: _Reader, model_type: str, layers: int) -> dict[str, Any]:
+    dense = _dense_layers(reader, model_type, layers)
+    plain = model_type in PLAIN_WIDTH or model_type == "llama4_text"
+    names = ["intermediate_size"] if plain else ["moe_intermediate_size"]
+    if model_type == "hunyuan_v1_moe":
+        names.append("intermediate_size")
+    expert = reader.int(*names) if dense < layers else 0
+    shared = reader.int(*SHARED, default=int(model_type in ALWAYS_SHARED))
+    shared_width = expert
+    if model_type == "qwen2_moe":
+        shared, shared_width = 1, reader.int("shared_expert_intermediate_size")
+    dense_width = "intermediate_size_mlp" if model_type == "llama4_text" else "intermediate_size"
+    return dict(
+        dense_layers=dense,
+        d_ff_dense=reader.int(dense_width) if dense else 0,
+        d_ff_expert=expert,
+        experts=reader.int(*EXPERTS),
+        shared_experts=shared,
+        d_ff_shared=shared_width if shared else 0,
+        top_k=reader.int(*TOP_K),
+        mtp_layers=reader.int("num_nextn_predict_layers", default=0),
+    )
+
+
+def _dense_layers(reader: _Reader, model_type: str, layers: int) -> int:
+    """Count the layers without experts, by whichever rule the family has."""
+    values = reader.values
+    if model_type == "llama4_text":
+        chosen = values.get("moe_layers")
+        step = max(reader.int("interleave_moe_layer_step", default=1), 1)
+        return layers - (len(chosen) if isinstance(chosen, list) else layers // step)
+    if model_type in {"qwen2_moe", "qwen3_moe"}:
+        step = max(reader.int("decoder_sparse_step", default=1), 1)
+        only = values.get("mlp_only_layers") or []
+        return sum(layer in only or (layer + 1) % step != 0 for layer in range(layers))
+    if model_type in PLAIN_WIDTH or model_type == "hunyuan_v1_moe":
+        return 0
+    first = min(reader.int(*FIRST_MOE, default=0), layers)
+    step = max(reader.int("moe_layer_freq", "moe_layer_interval", default=1), 1)
+    shift = int(model_type == "ernie4_5_moe")  # it counts layers from one
+    last = values.get("moe_layer_end_index")
+    end = last + 1 if isinstance(last, int) and 0 <= last < layers else layers
+    return layers - sum((layer + shift) % step == 0 for layer in range(first, end))
+
+
+def _dbrx(reader: _Reader) -> dict[str, Any]:
+    heads, d_model = reader.int("n_heads"), reader.int("d_model")
+    ffn = reader.part("ffn_config")
+    return dict(
+        layers=reader.int("n_layers"),
+        dense_layers=0,
+        d_model=d_model,
+        d_ff_dense=0,
+        d_ff_expert=ffn.int("ffn_hidden_size"),
+        experts=ffn.int("moe_num_experts"),
+        shared_experts=0,
+        d_ff_shared=0,
+        top_k=ffn.int("moe_top_k"),
+        heads=heads,
+        kv_heads=reader.part("attn_config").int("kv_n_heads"),
+        head_dim=d_model // max(heads, 1),
+        vocab=reader.int("vocab_size"),
+    )

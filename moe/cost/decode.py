@@ -1,0 +1,182 @@
+"""Writing text one token at a time: bytes read, and bounds on tokens per second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import check_float, check_int
+from .feed_forward import expected_experts
+from .memory import WEIGHT_BYTES, kv_cache_bytes, weight_bytes
+from .params import expert_params
+
+if TYPE_CHECKING:
+    from .hardware import Gpu
+    from .model import ModelConfig
+
+ARITHMETIC = {"bf16": "bf16", "fp8": "fp8", "4-bit": "bf16"}  # 4-bit weights are widened first
+
+
+def experts_touched(config: ModelConfig, batch: int) -> float:
+    """Experts of one layer whose weights a batch reads, expected under uniform routing."""
+    if not config.moe_layers:
+        return 0.0
+    return expected_experts(config.experts, config.top_k, batch)
+
+
+def weight_bytes_read(config: ModelConfig, batch: int = 1, precision: str = "bf16") -> float:
+    """Bytes of weights that one step reads for a batch of sequences.
+
+    Everything outside the routed experts is read once a step, the input table by one row a
+    sequence; of the experts, those that the batch touches.
+    """
+    check_int("batch", batch, 1)
+    always = config.active("head_only") - config.params.active_experts
+    experts = config.moe_layers * experts_touched(config, batch) * expert_params(config)
+    rows = batch * config.d_model
+    return (always + experts + rows) * WEIGHT_BYTES[precision]
+
+
+def decode_flops(config: ModelConfig, context: int) -> float:
+    """Operations of one new token after `context` others.
+
+    Latent attention works on its short vectors here (its up-projections are absorbed into the
+    queries): more operations per token than its training form, far fewer bytes.
+    """
+    check_int("context", context, 1)
+    matrices = 2.0 * config.active("head_only")
+    if config.attention == "mla":
+        size = 2 * config.kv_lora + config.qk_rope
+    else:
+        size = config.qk_dim + config.v_dim
+    return matrices + 2.0 * config.layers * config.heads * size * context
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What one machine, or several alike, can do at most with a model.
+
+    Attributes
+    ----------
+    fits
+        Whether weights and cache fit in memory.
+    needed_bytes, memory_bytes
+        Needed and there.
+    bytes_per_step, bytes_per_token
+        Read by one step of the whole batch, and per token of it.
+    experts_touched
+        Per layer, expected.
+    by_bandwidth, by_compute
+        Upper bounds in tokens per second over the batch: memory read at full bandwidth, and
+        arithmetic at its peak. Links between GPUs are taken as free.
+    """
+
+    fits: bool
+    needed_bytes: float
+    memory_bytes: float
+    bytes_per_step: float
+    bytes_per_token: float
+    experts_touched: float
+    by_bandwidth: float
+    by_compute: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        """The lower of the two bounds."""
+        return min(self.by_bandwidth, self.by_compute)
+
+    @property
+    def limit(self) -> str:
+        """'bandwidth' or 'compute'."""
+        return "bandwidth" if self.by_bandwidth <= self.by_compute else "compute"
+
+
+def decode(
+    config: ModelConfig,
+    gpu: Gpu,
+    *,
+    batch: int = 1,
+    context: int = 4096,
+    precision: str = "4-bit",
+    n_gpus: int = 1,
+    kv_bytes_per_value: float = 2.0,
+    usable: float = 0.9,
+) -> Decoding:
+    """Bounds of decoding `batch` sequences that are `context` tokens long.
+
+    Parameters
+    ----------
+    precision
+        Of the weights: 'bf16', 'fp8' or '4-bit'.
+    n_gpus
+        GPUs that share weights and cache evenly.
+    usable
+        Share of the memory that weights and cache may fill.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    """
+    check_int("n_gpus", n_gpus, 1)
+    check_float("usable", usable, 0.0, 1.0, open_low=True)
+    cache = kv_cache_bytes(config, context, batch, kv_bytes_per_value)
+    needed = weight_bytes(config, precision) + cache
+    memory = n_gpus * gpu.memory_bytes
+    step = weight_bytes_read(config, batch, precision) + cache
+    peak = n_gpus * gpu.peak_flops(ARITHMETIC[precision])
+    return Decoding(
+        fits=needed <= usable * memory,
+        needed_bytes=needed,
+        memory_bytes=memory,
+        bytes_per_step=step,
+        bytes_per_token=step / batch,
+        experts_touched=experts_touched(config, batch),
+        by_bandwidth=batch * n_gpus * gpu.memory_bytes_per_s / step,
+        by_compute=peak / decode_flops(config, context),
+    )
+
+
+@dataclass(frozen=True)
+class ExchangeBound:
+    """Least time of a token if every layer's exchange of tokens is all that takes time.
+
+    Parameters
+    ----------
+    tokens, copies, width, layers
+        Tokens a GPU decodes at once, destinations of each (routed and shared experts), its
+        values, and layers.
+    dispatch_bytes, combine_bytes
+        Bytes per value on the way there (FP8: 1) and back (BF16: 2).
+    gb_s
+        Bandwidth, 10^9 bytes a second. Two micro-batches alternate, so a layer takes twice.
+    """
+
+    gb_s: float = 50.0
+    tokens: int = 32
+    copies: int = 9
+    width: int = 7000
+    layers: int = 61
+    dispatch_bytes: float = 1.0
+    combine_bytes: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_float("gb_s", self.gb_s, 0.0, open_low=True)
+        for name in ("tokens", "copies", "width", "layers"):
+            check_int(name, getattr(self, name), 1)
+
+    @property
+    def exchange_seconds(self) -> float:
+        """Both directions of one exchange."""
+        size = (self.dispatch_bytes + self.combine_bytes) * self.tokens * self.copies * self.width
+        return size / (1e9 * self.gb_s)
+
+    @property
+    def seconds_per_token(self) -> float:
+        """All layers, both micro-batches."""
+        return 2 * self.layers * self.exchange_seconds
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens a second of one sequence."""
+        return 1 / self.seconds_per_token

@@ -1,0 +1,99 @@
+"""Floating-point operations per token, by formula: 2 per multiply-add."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import check_int
+from .params import mtp_params
+
+if TYPE_CHECKING:
+    from .model import ModelConfig
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Operations of one token by part.
+
+    Attributes
+    ----------
+    projections
+        Attention's matrices of weights, and the norms.
+    attention
+        Scores and weighted values, which grow with the context.
+    experts, shared, router, dense
+        Feed-forward networks.
+    head
+        Output matrix; the input table is a look-up and costs nothing.
+    mtp
+        Multi-token prediction, head included; 0 unless asked for.
+    """
+
+    projections: float
+    attention: float
+    experts: float
+    shared: float
+    router: float
+    dense: float
+    head: float
+    mtp: float
+
+    @property
+    def total(self) -> float:
+        """Sum of the parts."""
+        return sum(getattr(self, name) for name in self.__dataclass_fields__)
+
+
+def attention_flops(config: ModelConfig, context: int, causal: bool = True) -> float:
+    """Forward operations of scores and values, one token, one layer.
+
+    Parameters
+    ----------
+    context
+        Tokens of the sequence. With `causal`, a token sees half of them on average; without,
+        all: the convention of many utilisation figures, and the last token's true cost.
+    """
+    check_int("context", context, 1)
+    seen = context / 2 if causal else float(context)
+    return 2 * config.heads * (config.qk_dim + config.v_dim) * seen
+
+
+def flops_per_token(
+    config: ModelConfig,
+    context: int = 4096,
+    causal: bool = True,
+    training: bool = False,
+    mtp: bool = False,
+) -> Flops:
+    """Operations of one token, mean over a sequence of `context` tokens.
+
+    Parameters
+    ----------
+    training
+        Forward and backward: three times forward. Recomputed activations are not counted.
+    mtp
+        Count the multi-token-prediction modules, as training runs them; published figures don't.
+
+    Raises
+    ------
+    ValueError
+        If the context is below 1.
+    """
+    params = config.params
+    times = 3 if training else 1
+    attention = attention_flops(config, context, causal)
+    head = 2 * params.embedding
+    module = 0.0
+    if mtp:
+        module = 2 * mtp_params(config, active=True) + config.mtp_layers * (attention + head)
+    return Flops(
+        projections=times * 2.0 * (params.attention + params.norms),
+        attention=times * config.layers * attention,
+        experts=times * 2.0 * params.active_experts,
+        shared=times * 2.0 * params.shared,
+        router=times * 2.0 * params.router,
+        dense=times * 2.0 * params.dense,
+        head=times * float(head),
+        mtp=times * module,
+    )

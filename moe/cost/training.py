@@ -1,0 +1,268 @@
+"""What a training costs: operations to GPU-hours, money and energy, as ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..errors import check_choice, check_float, check_int
+from .flops import flops_per_token
+from .hardware import PRECISIONS, Gpu, find_gpu
+from .model import MODELS, ModelConfig
+
+FORMULAS = ("counted", "6ND")
+
+
+@dataclass(frozen=True)
+class Range:
+    """An assumption or a result that is not known to a digit: low, middle, high."""
+
+    low: float
+    mid: float
+    high: float
+
+    def __post_init__(self) -> None:
+        for name in ("low", "mid", "high"):
+            check_float(name, getattr(self, name), 0.0)
+        if not self.low <= self.mid <= self.high:
+            raise ValueError(
+                f"range: got {self.low:g}, {self.mid:g}, {self.high:g}, "
+                "allowed is low <= mid <= high"
+            )
+
+    @classmethod
+    def exact(cls, value: float) -> Range:
+        """Range of one value."""
+        return cls(value, value, value)
+
+    def map(self, rule: Callable[[float], float]) -> Range:
+        """Apply a rule that never falls."""
+        return Range(rule(self.low), rule(self.mid), rule(self.high))
+
+    def inverse(self, rule: Callable[[float], float]) -> Range:
+        """Apply a rule that never rises: the low end gives the high one."""
+        return Range(rule(self.high), rule(self.mid), rule(self.low))
+
+    def times(self, other: Range) -> Range:
+        """Product, ends with ends."""
+        return Range(self.low * other.low, self.mid * other.mid, self.high * other.high)
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies within."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """One figure that a result rests on: its name, value, unit, and where it comes from."""
+
+    name: str
+    value: Range
+    unit: str
+    source: str
+
+
+# Low: Llama-3.1-70B's and DeepSeek-V2's hours (25 %). Middle: DeepSeek-V3's, causal. High: the
+# best stage of Llama-3.1-405B.
+DEFAULT_MFU = Range(0.25, 0.389, 0.43)
+DEFAULT_PRICE = Range(1.5, 2.0, 4.0)
+DEFAULT_PUE = Range(1.1, 1.2, 1.4)
+DEFAULT_POWER_SHARE = Range(0.7, 0.85, 1.0)
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """Every assumption of a training's cost; `result` computes from them alone.
+
+    Parameters
+    ----------
+    model
+        A name of `MODELS`, or a shape.
+    tokens
+        Training tokens; 0 takes the published number.
+    gpu
+        A key of `GPUS` or a short alias.
+    mfu
+        Model FLOP utilisation: share of the peak at `precision` that useful operations reach.
+    dollars_per_hour
+        Price of one GPU for an hour, rented.
+    context, causal
+        Tokens of a sequence, and whether attention counts only the tokens before.
+    formula
+        'counted' adds attention; '6ND' is six times active parameters (with the input table, as
+        the rule of thumb has it) times tokens.
+    mtp
+        Count multi-token prediction.
+    precision
+        Whose peak the utilisation refers to; print has BF16 even for FP8 trainings.
+    extra_hours
+        GPU-hours beside pre-training, such as longer contexts and post-training.
+    power_share, pue
+        Share of the board power that a busy GPU draws on average; the building's overhead.
+    n_gpus
+        GPUs of the cluster; 0 leaves days unknown.
+    """
+
+    model: str | ModelConfig = "deepseek-v3"
+    tokens: float = 0.0
+    gpu: str = "h800"
+    mfu: Range = DEFAULT_MFU
+    dollars_per_hour: Range = DEFAULT_PRICE
+    context: int = 4096
+    causal: bool = True
+    formula: str = "counted"
+    mtp: bool = False
+    precision: str = "bf16"
+    extra_hours: float = 0.0
+    power_share: Range = DEFAULT_POWER_SHARE
+    pue: Range = DEFAULT_PUE
+    n_gpus: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, str):
+            check_choice("model", self.model.lower(), MODELS)
+        find_gpu(self.gpu)
+        check_float("tokens", self.tokens, 0.0)
+        check_float("mfu", self.mfu.low, 0.0, 1.0, open_low=True)
+        check_float("mfu", self.mfu.high, 0.0, 1.0)
+        check_int("context", self.context, 1)
+        check_choice("formula", self.formula, FORMULAS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_float("extra_hours", self.extra_hours, 0.0)
+        check_float("power_share", self.power_share.high, 0.0, 1.0)
+        check_float("pue", self.pue.low, 1.0)
+        check_int("n_gpus", self.n_gpus, 0)
+        if not self.n_tokens:
+            raise ValueError(
+                f"tokens: got 0, and {self.config.name} has no published number; "
+                "allowed is a number > 0"
+            )
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's shape."""
+        return MODELS[self.model.lower()] if isinstance(self.model, str) else self.model
+
+    @property
+    def hardware(self) -> Gpu:
+        """The GPU."""
+        return find_gpu(self.gpu)
+
+    @property
+    def n_tokens(self) -> float:
+        """Training tokens, the published number if none is given."""
+        return self.tokens or self.config.training_tokens
+
+    @property
+    def flops_per_token(self) -> float:
+        """Operations of one token, forward and backward."""
+        if self.formula == "6ND":
+            return 6.0 * self.config.active("with_input")
+        return flops_per_token(self.config, self.context, self.causal, True, self.mtp).total
+
+    @property
+    def train_flops(self) -> float:
+        """Operations of the whole training."""
+        return self.flops_per_token * self.n_tokens
+
+    def gpu_hours(self, mfu: float) -> float:
+        """GPU-hours at one utilisation, the extra ones included."""
+        peak = self.hardware.peak_flops(self.precision)
+        return self.train_flops / (mfu * peak * 3600) + self.extra_hours
+
+    def mfu_of_hours(self, gpu_hours: float) -> float:
+        """Utilisation that the given pre-training hours mean."""
+        check_float("gpu_hours", gpu_hours, 0.0, open_low=True)
+        return self.train_flops / (gpu_hours * 3600 * self.hardware.peak_flops(self.precision))
+
+    def result(self) -> TrainingResult:
+        """Compute hours, money and energy."""
+        hours = self.mfu.inverse(self.gpu_hours)
+        watts = self.power_share.times(self.pue).map(lambda share: share * self.hardware.power_w)
+        return TrainingResult(
+            flops_per_token=self.flops_per_token,
+            train_flops=self.train_flops,
+            gpu_hours=hours,
+            dollars=hours.times(self.dollars_per_hour),
+            energy_mwh=hours.times(watts).map(lambda watt_hours: watt_hours / 1e6),
+            days=hours.map(lambda h: h / 24 / self.n_gpus) if self.n_gpus else None,
+            assumptions=self.assumptions(),
+        )
+
+    def assumptions(self) -> tuple[Assumption, ...]:
+        """Every figure that the result rests on, with its unit and its source."""
+        gpu, exact = self.hardware, Range.exact
+        published = "published" if not self.tokens else "given"
+        peak = f"{self.precision}_tflops"
+        return (
+            Assumption("tokens", exact(self.n_tokens), "tokens", published),
+            Assumption(
+                "flops_per_token",
+                exact(self.flops_per_token),
+                "operations",
+                f"formula {self.formula}, context {self.context}, "
+                f"{'causal' if self.causal else 'all tokens seen'}",
+            ),
+            Assumption(
+                "peak",
+                exact(gpu.peak_flops(self.precision)),
+                "operations/s",
+                f"{gpu.name}, {self.precision} dense: {gpu.sources.get(peak, 'see bf16')}",
+            ),
+            Assumption("mfu", self.mfu, "share of peak", _source(self.mfu, DEFAULT_MFU)),
+            Assumption(
+                "dollars_per_hour",
+                self.dollars_per_hour,
+                "$ per GPU and hour",
+                _source(self.dollars_per_hour, DEFAULT_PRICE),
+            ),
+            Assumption("extra_hours", exact(self.extra_hours), "GPU-hours", "given"),
+            Assumption("power", exact(gpu.power_w), "W per GPU", gpu.sources.get("power_w", "")),
+            Assumption(
+                "power_share",
+                self.power_share,
+                "share of board power",
+                _source(self.power_share, DEFAULT_POWER_SHARE),
+            ),
+            Assumption("pue", self.pue, "building / GPUs", _source(self.pue, DEFAULT_PUE)),
+        )
+
+    def with_model(self, model: str | ModelConfig) -> TrainingCost:
+        """Return the same assumptions for another model, at its own number of tokens."""
+        return replace(self, model=model, tokens=0.0)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Cost of a training; ranges run from the cheapest assumptions to the dearest.
+
+    Attributes
+    ----------
+    flops_per_token, train_flops
+        Operations, forward and backward.
+    gpu_hours, dollars, energy_mwh, days
+        `days` is None unless the number of GPUs is known.
+    assumptions
+        What they rest on.
+    """
+
+    flops_per_token: float
+    train_flops: float
+    gpu_hours: Range
+    dollars: Range
+    energy_mwh: Range
+    days: Range | None
+    assumptions: tuple[Assumption, ...]
+
+
+_DEFAULT_SOURCES = {
+    DEFAULT_MFU: "default: Llama-3.1-70B and DeepSeek-V2 low, DeepSeek-V3 middle, "
+    "the best stage of Llama-3.1-405B high",
+    DEFAULT_PRICE: "default: $2 is DeepSeek's own assumption; cloud prices vary around it",
+    DEFAULT_PUE: "default: large data centres, unverified",
+    DEFAULT_POWER_SHARE: "default: busy GPUs, unverified",
+}
+
+
+def _source(value: Range, default: Range) -> str:
+    return _DEFAULT_SOURCES[default] if value == default else "given"

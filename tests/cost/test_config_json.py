@@ -1,0 +1,125 @@
+"""Reading a user's config.json: published models as in the table, errors that name the cause."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from moe.cost import MODELS, model_from_config
+from moe.cost.config_json import READABLE
+from moe.errors import CheckpointError
+
+V3 = dict(
+    model_type="deepseek_v3", hidden_size=7168, num_hidden_layers=61, num_attention_heads=128,
+    num_key_value_heads=128, vocab_size=129280, intermediate_size=18432, moe_intermediate_size=2048,
+    n_routed_experts=256, n_shared_experts=1, num_experts_per_tok=8, first_k_dense_replace=3,
+    moe_layer_freq=1, n_group=8, topk_group=4, q_lora_rank=1536, kv_lora_rank=512,
+    qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128, num_nextn_predict_layers=1,
+    tie_word_embeddings=False,
+)  # fmt: skip
+PUBLISHED = {
+    "deepseek-v3": V3,
+    "mixtral-8x7b": dict(
+        model_type="mixtral", hidden_size=4096, num_hidden_layers=32, num_attention_heads=32,
+        num_key_value_heads=8, vocab_size=32000, intermediate_size=14336, num_local_experts=8,
+        num_experts_per_tok=2, tie_word_embeddings=False,
+    ),
+    "gpt-oss-120b": dict(
+        model_type="gpt_oss", hidden_size=2880, num_hidden_layers=36, num_attention_heads=64,
+        num_key_value_heads=8, head_dim=64, vocab_size=201088, intermediate_size=2880,
+        num_local_experts=128, num_experts_per_tok=4, experts_per_token=4,
+    ),
+    "qwen2-57b-a14b": dict(
+        model_type="qwen2_moe", hidden_size=3584, num_hidden_layers=28, num_attention_heads=28,
+        num_key_value_heads=4, vocab_size=151936, intermediate_size=18944, num_experts=64,
+        moe_intermediate_size=2560, shared_expert_intermediate_size=20480, num_experts_per_tok=8,
+        decoder_sparse_step=1, mlp_only_layers=[],
+    ),
+    "hunyuan-a13b": dict(
+        model_type="hunyuan_v1_moe", hidden_size=4096, num_hidden_layers=32, vocab_size=128167,
+        num_attention_heads=32, num_key_value_heads=8, head_dim=128, intermediate_size=3072,
+        moe_intermediate_size=[3072] * 32, num_experts=64, moe_topk=[8] * 32,
+        num_shared_expert=[1] * 32, tie_word_embeddings=True,
+    ),
+    "dbrx": dict(
+        model_type="dbrx", d_model=6144, n_layers=40, n_heads=48, vocab_size=100352,
+        attn_config=dict(kv_n_heads=8), tie_word_embeddings=False,
+        ffn_config=dict(ffn_hidden_size=10752, moe_num_experts=16, moe_top_k=4),
+    ),
+    "llama-3.1-8b": dict(
+        model_type="llama", hidden_size=4096, num_hidden_layers=32, num_attention_heads=32,
+        num_key_value_heads=8, vocab_size=128256, intermediate_size=14336,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_file_gives_the_model_of_the_table(name, tmp_path):
+    path = tmp_path / name / "config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(PUBLISHED[name]), "utf-8")
+    table = MODELS[name]
+    for read in (model_from_config(path), model_from_config(str(path.parent))):
+        assert read.name == name
+        assert read.params == table.params
+        assert read.mtp_params == table.mtp_params
+        assert read.kv_bytes_per_token() == table.kv_bytes_per_token()
+        assert read.flops_per_token() == table.flops_per_token()
+
+
+def test_kimis_name_for_the_architecture_is_known():
+    assert model_from_config(V3 | {"model_type": "kimi_k2"}).params == MODELS["deepseek-v3"].params
+
+
+def test_the_text_part_of_a_model_with_pictures():
+    text = dict(
+        hidden_size=48, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2,
+        vocab_size=90, intermediate_size=40, intermediate_size_mlp=50, num_local_experts=4,
+        num_experts_per_tok=1, head_dim=8, moe_layers=[1, 3],
+    )  # fmt: skip
+    model = model_from_config({"model_type": "llama4", "text_config": text})
+    assert (model.dense_layers, model.d_ff_dense, model.shared_experts) == (2, 50, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "mamba"}, "model_type is 'mamba', allowed is one of dbrx"),
+        ({"model_type": None}, "model_type is None"),
+        ({"model_type": ["llama"]}, "model_type is"),
+        ({"hidden_size": None}, "hidden_size is missing"),
+        ({"hidden_size": "7168"}, "hidden_size is '7168', allowed is a whole number"),
+        ({"hidden_size": True}, "hidden_size is True"),
+        ({"vocab_size": -1}, "vocab_size is -1"),
+        ({"n_routed_experts": None}, "n_routed_experts or num_local_experts"),
+        ({"num_experts_per_tok": 300}, "top_k: got 300"),
+        ({"moe_intermediate_size": [1, 2]}, "moe_intermediate_size differs between layers"),
+        ({"moe_intermediate_size": []}, "moe_intermediate_size differs between layers"),
+        ({"num_hidden_layers": 0}, "layers: got 0"),
+        ({"num_attention_heads": 0}, "heads: got 0"),
+    ],
+)
+def test_what_is_wrong_is_named(change, message):
+    with pytest.raises(CheckpointError) as error:
+        model_from_config(V3 | change)
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_none(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        model_from_config(tmp_path / "none.json")
+    for content in (b"{", b"\xff\xfe\x00"):
+        path = tmp_path / "config.json"
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="is not JSON"):
+            model_from_config(tmp_path)
+    path.write_text("[1]", "utf-8")
+    with pytest.raises(CheckpointError, match="allowed is a JSON object"):
+        model_from_config(path)
+
+
+@pytest.mark.parametrize("model_type", READABLE)
+def test_a_file_with_nothing_else_says_what_is_missing(model_type):
+    with pytest.raises(CheckpointError, match="is missing"):
+        model_from_config({"model_type": model_type})

@@ -1,0 +1,124 @@
+"""The commands about cost, and their facade."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import moe
+from moe.cli import cli
+from moe.cost import GPUS, Range
+from moe.lab.cost import (
+    decoding_rows,
+    find_model,
+    parse_range,
+    short,
+    this_machine,
+)
+from moe.lab.machine import Machine
+
+RUNNER = CliRunner()
+COUNTS = Path(__file__).parent / "cost" / "counts.json"
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    done = RUNNER.invoke(cli, list(arguments), env={"COLUMNS": "200"})
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_models_as_json_and_as_a_table():
+    rows = json.loads(run("models", "--json"))
+    assert len(rows) >= 25
+    assert [row["name"].lower() for row in rows] == list(moe.MODELS)
+    for row in rows:
+        assert {
+            "name",
+            "total_params",
+            "published_total",
+            "active_params",
+            "published_active",
+            "source",
+            "active_with_input",
+            "active_head_only",
+            "active_neither",
+        } <= set(row)
+        assert row["active_params"] == row[f"active_{row['published_convention']}"]
+    table = run("models")
+    assert all(row["name"] in table for row in rows)
+    assert "36.63B*" in table  # DeepSeek-V3's published convention is marked
+
+
+def test_cost_as_json():
+    row = json.loads(
+        run("cost", "deepseek-v3", "--tokens", "14.8e12", "--gpu", "h800", "--mfu", "0.3894",
+            "--price", "2", "--json")
+    )  # fmt: skip
+    assert row["train_flops"] == pytest.approx(14.8e12 * 250.4e9, rel=0.001)
+    assert row["gpu_hours"] == pytest.approx(2.664e6, rel=0.02)
+    assert row["dollars"] == pytest.approx(2 * row["gpu_hours"])
+    assert row["mfu"] == row["mfu_low"] == 0.3894
+    assert {"tokens", "mfu", "dollars_per_hour"} <= {a["name"] for a in row["assumptions"]}
+
+
+def test_cost_as_a_table_and_of_a_users_file(tmp_path):
+    assert "Assumptions" in run("cost", "deepseek-v3", "--n-gpus", "2048")
+    config = json.loads(COUNTS.read_text("utf-8"))["mixtral"]["config"]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config), "utf-8")
+    row = json.loads(run("cost", str(path), "--tokens", "1e12", "--mfu", "0.2:0.3:0.4", "--json"))
+    assert row["gpu_hours_low"] < row["gpu_hours"] < row["gpu_hours_high"]
+
+
+def test_hardware_and_check_numbers():
+    rows = json.loads(run("hardware", "--json"))
+    assert [row["key"] for row in rows] == list(GPUS)
+    assert all(row["sources"] for row in rows)
+    assert "h800-sxm" in run("hardware")
+    checks = json.loads(run("check-numbers", "--json"))
+    assert {"agrees", "listed", "unverified"} == {check["verdict"] for check in checks}
+    assert "5.576M" in run("check-numbers")
+
+
+def test_a_differing_figure_is_exit_code_1(monkeypatch):
+    from moe.lab import cost
+
+    wrong = cost.check_rows()[0]
+    object.__setattr__(wrong, "verdict", "differs")
+    monkeypatch.setattr(cost, "check_rows", lambda: [wrong])
+    run("check-numbers", code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "model: got 'nonsense'"),
+        (["none/config.json", "--tokens", "1"], "cannot be read"),
+        (["deepseek-v3", "--gpu", "h900"], "gpu: got 'h900'"),
+        (["deepseek-v3", "--mfu", "often"], "mfu: got 'often', allowed is VALUE"),
+        (["deepseek-v3", "--mfu", "0.1:0.2"], "mfu: got '0.1:0.2'"),
+        (["deepseek-v3", "--price", "3:2:1"], "allowed is low <= mid <= high"),
+        (["mixtral-8x7b"], "no published number"),
+    ],
+)
+def test_wrong_values_are_named(arguments, message):
+    done = RUNNER.invoke(cli, ["cost", *arguments])
+    assert isinstance(done.exception, ValueError)
+    assert message in str(done.exception)
+
+
+def test_the_facade():
+    assert find_model("DeepSeek-V3") is moe.MODELS["deepseek-v3"]
+    assert parse_range("x", "1:2:3") == Range(1, 2, 3)
+    assert [short(v) for v in (671.026e9, 14.8e12, 2.664e6, 70272, 0.389)] == [
+        "671B", "14.8T", "2.664M", "70,272", "0.389",
+    ]  # fmt: skip
+    here = this_machine(Machine(cores=2, flops_per_s=1e11, bytes_per_s=1e10))
+    assert here.memory_bytes == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    rows = decoding_rows(here)
+    assert [model for model, _ in rows] == list(moe.MODELS.values())
+    assert not {model.name: d.fits for model, d in rows}["Kimi-K2"]
