@@ -10,6 +10,7 @@ from .figure import FAIR, PAPER_INK, Figure, Rows, draw
 FITS, TOO_LARGE = "fits", "does not fit"
 KINDS = [FITS, TOO_LARGE]
 COLOURS, SHAPES = ["#009E73", "#868E99"], ["circle", "square"]
+SIDES = (("left", "right", -8, -7), ("right", "left", 9, 5), ("below", "right", 4, 16))
 MEMORY, ARITHMETIC = "memory: reading weights", "arithmetic"
 
 
@@ -23,7 +24,6 @@ def _kind() -> tuple[alt.Color, alt.Shape]:
 
 def total_and_active(answers: models.Answers, ink: str = PAPER_INK) -> Figure:
     """Every model: parameters that are stored, and those that one token uses."""
-    names = models.labelled(answers.rows)
     rows: Rows = [
         {
             "model": a.model.name,
@@ -32,7 +32,7 @@ def total_and_active(answers: models.Answers, ink: str = PAPER_INK) -> Figure:
             "published_total": a.model.published_total / 1e9 or None,
             "published_active": a.model.published_active / 1e9 or None,
             "kind": FITS if a.fits else TOO_LARGE,
-            "label": a.model.name if a.model.name in names else "",
+            "side": models.NAMED.get(a.model.name),
         }
         for a in answers.rows
     ]
@@ -87,10 +87,13 @@ def _total_and_active(ink: str) -> alt.LayerChart:
             y=alt.Y("published_active:Q", scale=y_scale, axis=y_axis),
         )
     )
-    texts = base.mark_text(align="left", dx=8, dy=-6, fontSize=11.5, color=ink).encode(
-        text="label:N"
-    )
-    return alt.LayerChart(layer=[line, points, crosses, texts]).properties(height=430)
+    texts = [
+        base.transform_filter(f"datum.side == '{side}'")
+        .mark_text(align=align, dx=dx, dy=dy, fontSize=11.5, color=ink)
+        .encode(text="model:N")
+        for side, align, dx, dy in SIDES
+    ]
+    return alt.LayerChart(layer=[line, points, crosses, *texts]).properties(height=430)
 
 
 def memory(answers: models.Answers, ink: str = PAPER_INK) -> Figure:
@@ -138,7 +141,7 @@ def _memory(ink: str) -> alt.LayerChart:
     labels = base.mark_text(align="left", dx=9, dy=5, fontSize=11.5, color=ink).encode(
         x=x, text="label:N"
     )
-    rule = draw("usable").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
+    rule = draw("usable").mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink, opacity=0.6)
     return alt.LayerChart(
         layer=[rule.encode(x=alt.X("at:Q", scale=scale, axis=axis)), stems, points, names, labels]
     ).properties(height=alt.Step(30))

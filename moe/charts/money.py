@@ -161,7 +161,7 @@ def _swings(ink: str) -> alt.LayerChart:
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
     labels = _label(base, ink, "high").encode(x=_same(x, "high"))
     rule = draw("middle").mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=ink)
-    return _stack([bars, rule.encode(x=_same(x, "middle")), names, labels])
+    return _stack([rule.encode(x=_same(x, "middle")), bars, names, labels])
 
 
 def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:

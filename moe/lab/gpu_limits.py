@@ -100,7 +100,7 @@ def words(a: Gpu, b: Gpu, precision: str, travel: str) -> str:
     of_a, of_b = limits(a, precision, travel), limits(b, precision, travel)
     first, second = binding(of_a), binding(of_b)
     slower = [
-        f"{x.name} is {x.microseconds / y.microseconds:.2g} times slower"
+        f"“{x.name}” takes {x.microseconds / y.microseconds:.3g} times as long"
         for x, y in zip(of_a, of_b, strict=True)
         if x.microseconds > 1.005 * y.microseconds
     ]
@@ -120,9 +120,9 @@ def words(a: Gpu, b: Gpu, precision: str, travel: str) -> str:
             f"on {a.name}."
         )
     if slower:
-        text += f" Of {a.name}'s parts, {', '.join(slower)}."
+        text += f" Of {a.name}'s parts, {' and '.join(slower)} as on {b.name}."
         if abs(factor - 1) < 0.005:
-            text += " That part has time to spare, as it waits for another."
+            text += " It has time to spare there, as it waits for the slowest part."
     return text
 
 

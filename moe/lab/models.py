@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import log10
 
 from ..cost import GPUS, MODELS, Decoding, Gpu, ModelConfig, decode
 from .money import count
@@ -23,6 +22,19 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MACHINES = {gpu.name: gpu for gpu in reversed(GPUS.values())}
 DEFAULT_MACHINE = GPUS["m3-ultra"].name
 MARK = "★"
+# Models that the picture names, and the side of the point where the name has room.
+NAMED = {
+    "DeepSeek-V3": "left",
+    "Kimi-K2": "below",
+    "Llama-3.1-405B": "left",
+    "Grok-1": "right",
+    "gpt-oss-120b": "right",
+    "Mixtral-8x7B": "left",
+    "Llama-3.1-8B": "right",
+    "Qwen3-30B-A3B": "right",
+    "OLMoE-1B-7B": "right",
+    "Granite-3.0-1B-A400M": "right",
+}
 
 
 @dataclass(frozen=True)
@@ -237,24 +249,6 @@ def marks(table: list[dict[str, object]]) -> list[tuple[int, str]]:
         (at, f"Active, {SHORT[by_name[str(row['Model'])].active_convention]}")
         for at, row in enumerate(table)
     ]
-
-
-def labelled(answers: list[Answer]) -> list[str]:
-    """Models whose names have room in the picture, well-known ones first."""
-    first = ["DeepSeek-V3", "Llama-3.1-405B", "gpt-oss-120b", "Kimi-K2", "Mixtral-8x7B",
-             "OLMoE-1B-7B", "Llama-3.1-8B"]  # fmt: skip
-    order = sorted(
-        answers,
-        key=lambda a: first.index(a.model.name) if a.model.name in first else len(first),
-    )
-    taken: list[tuple[float, float]] = []
-    kept = []
-    for answer in order:
-        at = log10(answer.model.total_params), log10(answer.active)
-        if all(abs(at[0] - x) > 0.62 or abs(at[1] - y) > 0.09 for x, y in taken):
-            taken.append(at)
-            kept.append(answer.model.name)
-    return kept
 
 
 def size(params: float) -> str:

@@ -37,7 +37,7 @@ def count(value: float, digits: int = 2) -> str:
 
 
 def _digits(value: float, digits: int) -> str:
-    return f"{float(f'{value:.{digits}g}'):,.{max(0, digits - len(str(int(value))))}f}"
+    return f"{float(f'{value:.{digits}g}'):,g}"
 
 
 def from_to(span: Range, write: Any = dollars) -> str:

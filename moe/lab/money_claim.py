@@ -126,13 +126,13 @@ def ways(cost: TrainingCost) -> list[Way]:
         return rent.map(lambda price: price * hours)
 
     return [
-        Way("DeepSeek-V3, the final run", f"{count(sum(V3_HOURS), 4)} hours, published",
+        Way("DeepSeek-V3, final run", f"{count(sum(V3_HOURS), 4)} hours",
             rented(sum(V3_HOURS))),
-        Way("DeepSeek-V3 with trial runs", "an outsider's guess: 2 to 4 times the run on top",
+        Way("DeepSeek-V3 with trial runs", "a guess: 2 to 4 times more",
             total),
-        Way("A dense model of 405B on V3's text", f"at V3's rate: {count(dense)} hours",
+        Way("A dense 405B model, V3's text", f"{count(dense)} hours",
             rented(dense)),
-        Way("Llama-3.1-405B, the final run", f"{count(llama.gpu_hours, 4)} hours, published",
+        Way("Llama-3.1-405B, final run", f"{count(llama.gpu_hours, 4)} hours",
             rented(llama.gpu_hours)),
     ]  # fmt: skip
 
@@ -146,11 +146,13 @@ def ways_words(found: list[Way]) -> str:
         / (v3.flops_per_token(**of) * v3.training_tokens)
     )  # fmt: skip
     hours = llama.gpu_hours / V3_HOURS[0]
-    landing = [way.name for way in found if way.lands]
-    lands = " and ".join(landing) if landing else "None of these ways"
+    landing = " and ".join(f"“{way.name}”" for way in found if way.lands)
+    reached = f"It can be reached: see {landing}."
+    if not landing:
+        reached = "At these rents none of these ways reaches it."
     return (
-        f"No source was found for the claim that others spend {from_to(CLAIM)}. It can be reached: "
-        f"{lands} {'land' if len(landing) != 1 else 'lands'} there. Llama took {hours:.1f} times "
-        f"the chip-hours of V3's long run and did {work:.1f} times the arithmetic: V3 is cheaper "
-        "because it calculates less for each token, not because its chips worked harder."
+        f"No source was found for the claim that others spend {from_to(CLAIM)}. {reached} Llama "
+        f"took {hours:.1f} times the chip-hours of V3's long run and did {work:.1f} times the "
+        "arithmetic: V3 is cheaper because it calculates less for each token, not because its "
+        "chips worked harder."
     )
