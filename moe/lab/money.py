@@ -294,16 +294,13 @@ def swing_words(found: list[Swing]) -> str:
     )
 
 
-def assumption_rows(cost: TrainingCost) -> list[dict[str, str]]:
-    """Every assumption behind the result as a table."""
-    return [
-        {
-            "Assumption": one.name.replace("_", " "),
-            "Value": from_to(
-                one.value, lambda value: f"{value:,.4g}" if value < 1e6 else f"{value:.4g}"
-            ),
-            "Unit": one.unit,
-            "From": one.source,
-        }
+def assumption_list(cost: TrainingCost) -> str:
+    """Every assumption behind the result, a line each."""
+
+    def number(value: float) -> str:
+        return f"{value:,.4g}" if value < 1e6 else count(value, 4)
+
+    return "\n".join(
+        f"- **{one.name.replace('_', ' ')}**: {from_to(one.value, number)} {one.unit}; {one.source}"
         for one in cost.result().assumptions
-    ]
+    )

@@ -132,7 +132,7 @@ def _result(cost: TrainingCost) -> None:
     _draw(charts.swings(found, cost.result().dollars.mid, parts.ink()), "swings")
     st.markdown(_safe(money.swing_words(found)))
     with st.expander("Every assumption, and where it is from"):
-        st.table(_safe_rows(money.assumption_rows(cost)))
+        st.markdown(_safe(money.assumption_list(cost)))
 
 
 def _others(cost: TrainingCost) -> None:
@@ -145,7 +145,7 @@ def _others(cost: TrainingCost) -> None:
     _draw(charts.compared(found, parts.ink()), "compared")
     st.markdown(_safe(money_claim.compared_words(found, cost.dollars_per_hour.mid)))
     with st.expander("In numbers, and why Llama-3.1-8B does not fit"):
-        st.table(_safe_rows(money_claim.compared_table(found)))
+        st.dataframe(money_claim.compared_table(found), hide_index=True, key="others")
         st.markdown(_safe(money_claim.why_8b_differs()))
     st.subheader(_safe(f"Where would {money.from_to(money_claim.CLAIM)} come from?"))
     ways = money_claim.ways(cost)

@@ -144,3 +144,10 @@ def test_the_export_holds_every_picture() -> None:
     text = five_million_json(money.Assumed().cost()).decode()
     for key in ("published", "beside", "training", "swings", "compared", "ways", "limits"):
         assert f'"{key}"' in text
+
+
+def test_every_assumption_has_a_line_with_its_source() -> None:
+    cost = money.Assumed().cost()
+    lines = money.assumption_list(cost).splitlines()
+    assert len(lines) == len(cost.assumptions())
+    assert "- **mfu**: 0.25 to 0.43 share of peak; default" in "\n".join(lines)
