@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import altair as alt
 
 from ..lab import models
@@ -10,7 +12,11 @@ from .figure import FAIR, PAPER_INK, Figure, Rows, draw
 FITS, TOO_LARGE = "fits", "does not fit"
 KINDS = [FITS, TOO_LARGE]
 COLOURS, SHAPES = ["#009E73", "#868E99"], ["circle", "square"]
-SIDES = (("left", "right", -8, -7), ("right", "left", 9, 5), ("below", "right", 4, 16))
+SIDES: tuple[tuple[str, Literal["left", "right"], int, int], ...] = (
+    ("left", "right", -8, -7),
+    ("right", "left", 9, 5),
+    ("below", "right", 4, 16),
+)
 MEMORY, ARITHMETIC = "memory: reading weights", "arithmetic"
 
 
