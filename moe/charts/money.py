@@ -60,7 +60,7 @@ def parts(found: list[money.Part], ink: str = PAPER_INK) -> Figure:
         {
             "name": part.name,
             "dollars": part.dollars,
-            "label": f"{money.dollars(part.dollars, 4)} = {part.gpu_hours:,.0f} h",
+            "label": part.sum_words(),
         }
         for part in found
     ]
@@ -74,7 +74,7 @@ def parts(found: list[money.Part], ink: str = PAPER_INK) -> Figure:
 
 
 def _parts(ink: str) -> alt.LayerChart:
-    x = alt.X("dollars:Q", axis=None, scale=_room(1.75))
+    x = alt.X("dollars:Q", axis=None, scale=_room(2.2))
     base, names = _named("parts", ink, x=x)
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadiusEnd=2)
     return _stack([bars, names, _label(base, ink, "dollars").encode(x=x)])

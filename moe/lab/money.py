@@ -12,7 +12,7 @@ from ..cost.training import DEFAULT_MFU, DEFAULT_POWER_SHARE, DEFAULT_PRICE, DEF
 V3 = "deepseek-v3"
 OWN_SIZE = "A model of my own, by its size"
 PARTS = (
-    "Pre-training: reading 14.8 trillion tokens",
+    "Pre-training: reading {tokens} pieces of words",
     "Learning to read longer texts",
     "Post-training: learning to answer",
 )
@@ -57,11 +57,19 @@ class Part:
     gpu_hours: float
     dollars: float
 
+    def sum_words(self) -> str:
+        """'$5.328M = 2,664,000 hours × $2'."""
+        rent = dollars(self.dollars / self.gpu_hours, 3)
+        return f"{dollars(self.dollars, 4)} = {self.gpu_hours:,.0f} hours × {rent}"
+
 
 def published_parts() -> list[Part]:
     """The three parts of DeepSeek-V3's published cost."""
-    price = DEFAULT_PRICE.mid
-    return [Part(name, h, h * price) for name, h in zip(PARTS, V3_HOURS, strict=True)]
+    price, tokens = DEFAULT_PRICE.mid, count(MODELS[V3].training_tokens, 3)
+    return [
+        Part(name.format(tokens=tokens), hours, hours * price)
+        for name, hours in zip(PARTS, V3_HOURS, strict=True)
+    ]
 
 
 def published_dollars() -> float:

@@ -66,7 +66,9 @@ def compared(cost: TrainingCost) -> list[Compared]:
 
 def compared_words(rows: list[Compared], rent: float) -> str:
     """How many published hours the ranges hold, and which they miss."""
-    outside = [f"{row.model} (they mean {row.mfu:.0%})" for row in rows if not row.within]
+    outside = [
+        f"{row.model} (hours that mean {row.mfu:.0%} of the peak)" for row in rows if not row.within
+    ]
     held = f"{len(rows) - len(outside)} of {len(rows)}"
     missed = f" They miss those of {', '.join(outside)}." if outside else ""
     return (
@@ -151,8 +153,8 @@ def ways_words(found: list[Way]) -> str:
     if not landing:
         reached = "At these rents none of these ways reaches it."
     return (
-        f"No source was found for the claim that others spend {from_to(CLAIM)}. {reached} Llama "
-        f"took {hours:.1f} times the chip-hours of V3's long run and did {work:.1f} times the "
-        "arithmetic: V3 is cheaper because it calculates less for each token, not because its "
-        "chips worked harder."
+        f"No source was found for the claim that others spend {from_to(CLAIM)}. {reached} "
+        f"{llama.name} took {hours:.1f} times the chip-hours of V3's long run and did "
+        f"{work:.1f} times the arithmetic: V3 is cheaper as it calculates less for each token, "
+        "not because its chips worked harder."
     )

@@ -19,6 +19,8 @@ def test_the_parts_add_up_to_the_published_figure() -> None:
     assert [part.gpu_hours for part in parts] == [2_664_000, 119_000, 5_000]
     assert sum(part.dollars for part in parts) == money.published_dollars() == 5_576_000
     assert "$5.576M" in money.story() and "2.788 million hours" in money.story()
+    assert parts[0].sum_words() == "$5.328M = 2,664,000 hours × $2"
+    assert "14.8 trillion" in parts[0].name
     assert "96%" in money.story()  # 2664 / 2788
 
 
@@ -86,7 +88,9 @@ def test_other_trainings_are_held_or_named() -> None:
     eight = rows["Llama-3.1-8B"]
     assert not eight.within and eight.mfu == pytest.approx(0.14, abs=0.005)
     assert rows["DeepSeek-V3"].mfu == pytest.approx(0.391, abs=0.001)
-    assert "Llama-3.1-8B (they mean 14%)" in money_claim.compared_words(list(rows.values()), 2)
+    assert "Llama-3.1-8B (hours that mean 14% of the peak)" in money_claim.compared_words(
+        list(rows.values()), 2
+    )
     assert "6ND means 13.9 %" in money_claim.why_8b_differs()
 
 
