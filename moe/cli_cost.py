@@ -97,7 +97,7 @@ def cost(
     from .cost import TrainingCost
     from .lab.cost import find_model, parse_range, training_row
 
-    ranges = {}
+    ranges: dict[str, Any] = {}
     if mfu:
         ranges["mfu"] = parse_range("mfu", mfu)
     if price:

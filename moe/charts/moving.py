@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from ..lab.moving import PER_NODE, Moved, Way
-from .figure import BUSY, CROWDED, IDLE, PAPER_INK, Figure, Rows, draw
+from .figure import BUSY, CROWDED, IDLE, PAPER_INK, Drawing, Figure, Rows, draw
 
 # Both over 3:1 on white and on near-black; places and labels say the same.
 NVLINK, NETWORK = "#12906C", "#B0539B"
@@ -92,9 +92,11 @@ def cluster_picture(moved: Moved, ink: str = PAPER_INK) -> Figure:
     nodes = f"{n_nodes} nodes" if n_nodes > 1 else "One node"
     return Figure(
         "The cluster: bytes on every link, and work of every GPU",
-        alt.LayerChart(layer=layers)
-        .resolve_scale(color="independent")
-        .properties(height=70 + 28 * len(rows)),
+        Drawing(
+            alt.LayerChart(layer=layers)
+            .resolve_scale(color="independent")
+            .properties(height=70 + 28 * len(rows))
+        ),
         f"{nodes} of {PER_NODE} GPUs; lines as thick as the bytes on them. {moved.words()}",
         _cluster_rows(moved),
     )
@@ -162,7 +164,7 @@ def node_to_node(moved: Moved) -> Figure:
     outside = moved.network_mb_M.sum() / max(mb_MM.sum(), 1e-9)
     return Figure(
         "Megabytes from node to node",
-        (cells + texts).properties(height=60 + 32 * len(mb_MM)),
+        Drawing((cells + texts).properties(height=60 + 32 * len(mb_MM))),
         f"{len(mb_MM)} by {len(mb_MM)} nodes; on the diagonal what stays on NVLink. "
         f"{outside:.0%} of all bytes cross the network.",
         {"pairs": rows},
@@ -182,7 +184,7 @@ def ways_bars(made: Sequence[Way], ink: str = PAPER_INK) -> Figure:
     spoken = "; ".join(f"{row['way']}: {row['label']}" for row in rows)
     return Figure(
         "One batch through one layer: how long its exchange takes",
-        _bars("ways", "way", rows, ink),
+        Drawing(_bars("ways", "way", rows, ink)),
         f"Bars, shortest best. {spoken}.",
         {"ways": rows},
     )
@@ -222,7 +224,7 @@ def links_bars(both: Sequence[Moved], ink: str = PAPER_INK) -> Figure:
     spoken = "; ".join(f"{row['of']} {row['label']}" for row in rows)
     return Figure(
         "H800 and H100: what each link alone would take",
-        chart,
+        Drawing(chart),
         f"Bars of both links on both GPUs; the longer one decides. {spoken}.",
         {"links": rows},
     )
@@ -265,7 +267,7 @@ def placements(before: Moved, after: Moved, ink: str = PAPER_INK) -> Figure:
     )
     return Figure(
         "The work of every GPU, before and after",
-        alt.LayerChart(layer=[rule, marks]).properties(height=280),
+        Drawing(alt.LayerChart(layer=[rule, marks]).properties(height=280)),
         f"Points of {len(before.load_G)} GPUs against a dashed line at the fair share. {spread}.",
         {"placements": rows, "fair": [{"fair": 1.0}]},
     )

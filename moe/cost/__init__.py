@@ -6,6 +6,7 @@ from .decode import Decoding, ExchangeBound, decode, decode_flops, weight_bytes_
 from .feed_forward import FeedForward, expected_experts
 from .flops import Flops, flops_per_token
 from .hardware import GPUS, Gpu, find_gpu
+from .left_out import LEFT_OUT, LeftOut
 from .memory import (
     TrainingMemory,
     TrainingState,
@@ -22,6 +23,7 @@ from .training import Assumption, Range, TrainingCost, TrainingResult
 __all__ = [
     "CONVENTIONS",
     "GPUS",
+    "LEFT_OUT",
     "MODELS",
     "Assumption",
     "Check",
@@ -30,6 +32,7 @@ __all__ = [
     "FeedForward",
     "Flops",
     "Gpu",
+    "LeftOut",
     "ModelConfig",
     "Params",
     "Range",

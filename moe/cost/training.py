@@ -101,6 +101,9 @@ class TrainingCost:
         Share of the board power that a busy GPU draws on average; the building's overhead.
     n_gpus
         GPUs of the cluster; 0 leaves days unknown.
+    active_params
+        Active parameters of a model that is known by its size only: operations are 6 x these,
+        attention is not counted; 0 takes the model's shape.
     """
 
     model: str | ModelConfig = "deepseek-v3"
@@ -117,6 +120,7 @@ class TrainingCost:
     power_share: Range = DEFAULT_POWER_SHARE
     pue: Range = DEFAULT_PUE
     n_gpus: int = 0
+    active_params: float = 0.0
 
     def __post_init__(self) -> None:
         if isinstance(self.model, str):
@@ -132,6 +136,7 @@ class TrainingCost:
         check_float("power_share", self.power_share.high, 0.0, 1.0)
         check_float("pue", self.pue.low, 1.0)
         check_int("n_gpus", self.n_gpus, 0)
+        check_float("active_params", self.active_params, 0.0)
         if not self.n_tokens:
             raise ValueError(
                 f"tokens: got 0, and {self.config.name} has no published number; "
@@ -156,6 +161,8 @@ class TrainingCost:
     @property
     def flops_per_token(self) -> float:
         """Operations of one token, forward and backward."""
+        if self.active_params:
+            return 6.0 * self.active_params
         if self.formula == "6ND":
             return 6.0 * self.config.active("with_input")
         return flops_per_token(self.config, self.context, self.causal, True, self.mtp).total
@@ -200,8 +207,7 @@ class TrainingCost:
                 "flops_per_token",
                 exact(self.flops_per_token),
                 "operations",
-                f"formula {self.formula}, context {self.context}, "
-                f"{'causal' if self.causal else 'all tokens seen'}",
+                self._how_counted(),
             ),
             Assumption(
                 "peak",
@@ -227,9 +233,15 @@ class TrainingCost:
             Assumption("pue", self.pue, "building / GPUs", _source(self.pue, DEFAULT_PUE)),
         )
 
+    def _how_counted(self) -> str:
+        if self.active_params:
+            return f"6 x {self.active_params:.4g} active parameters"
+        seen = "causal" if self.causal else "all tokens seen"
+        return f"formula {self.formula}, context {self.context}, {seen}"
+
     def with_model(self, model: str | ModelConfig) -> TrainingCost:
         """Return the same assumptions for another model, at its own number of tokens."""
-        return replace(self, model=model, tokens=0.0)
+        return replace(self, model=model, tokens=0.0, active_params=0.0)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from ..cost import TrainingCost
 from ..version import __version__
+from . import gpu_limits, money, money_claim
 from .compare import Run, compare
 from .control import ControlSettings, Response, judge
+from .cost import training_row
 from .machine import Machine, versions
+from .models import Answers
 from .moving import Moved, Way
 from .savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
 from .side_by_side import SideSettings, put_side_by_side
@@ -141,3 +145,39 @@ def savings_json(
 def your_model_json(model: YourModel) -> bytes:
     """Every figure of a trace, and both beliefs."""
     return _document("your-model", model.as_json())
+
+
+def five_million_json(cost: TrainingCost) -> bytes:
+    """Cost under the page's assumptions, what it leaves out, and both claims beside it."""
+    return _document(
+        "five-million",
+        {
+            "published": [asdict(part) for part in money.published_parts()],
+            "beside": [asdict(one) for one in money.beside()],
+            "training": training_row(cost),
+            "swings": [asdict(swing) for swing in money.swings(cost)],
+            "compared": [asdict(row) for row in money_claim.compared(cost)],
+            "ways": [asdict(way) for way in money_claim.ways(cost)],
+            "limits": {
+                gpu.name: [asdict(limit) for limit in gpu_limits.limits(gpu)]
+                for gpu in gpu_limits.CHOICES.values()
+            },
+        },
+    )
+
+
+def real_models_json(answers: Answers) -> bytes:
+    """Every model's sizes and its bounds on the chosen machine."""
+    return _document(
+        "real-models",
+        {
+            "question": asdict(answers.question),
+            "machine": answers.machine_words(),
+            "models": [
+                {"name": a.model.name, "fits": a.fits, "limit": a.decoding.limit}
+                | asdict(a.decoding)
+                for a in answers.rows
+            ],
+            "table": answers.table(),
+        },
+    )

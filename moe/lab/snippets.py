@@ -6,8 +6,10 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
+from ..cost import Range, TrainingCost
 from ..training import TrainSettings
 from .control import ControlSettings
+from .models import Question
 from .moving import MovingSettings
 from .samples import SAMPLES
 from .savings import SavingsSettings
@@ -156,6 +158,58 @@ print(layer.load)  # tokens per expert
 print(layer.max_vio, layer.dead_share, layer.repeat_first, layer.chance_repeat_first)
 for check in check_myths(trace):
     print(check.claim, check.answer)
+"""
+
+
+def money_code(cost: TrainingCost) -> str:
+    """Code of the page on money: hours, dollars and energy of a training."""
+    return f"""\
+from moe.cost import Range, TrainingCost
+
+cost = {_call("TrainingCost", cost)}
+result = cost.result()
+print(result.gpu_hours, result.dollars, result.energy_mwh)
+for assumption in result.assumptions:
+    print(assumption)
+print(2.0 * (2664e3 + 119e3 + 5e3))  # what was published for DeepSeek-V3
+"""
+
+
+def cost_command(cost: TrainingCost) -> str | None:
+    """Command line of the same training; None for a model that is known by its size only."""
+    if cost.active_params:
+        return None
+    words = ["moe", "cost", str(cost.model)]
+    for flag, value in (
+        ("tokens", f"{cost.tokens:g}"),
+        ("gpu", cost.hardware.key),
+        ("mfu", _ends(cost.mfu)),
+        ("price", _ends(cost.dollars_per_hour)),
+        ("context", cost.context),
+        ("formula", cost.formula),
+        ("precision", cost.precision),
+        ("extra-hours", f"{cost.extra_hours:g}"),
+        ("n-gpus", cost.n_gpus),
+    ):
+        words += [f"--{flag}", str(value)]
+    words += [] if cost.causal else ["--no-causal"]
+    words += ["--mtp"] if cost.mtp else []
+    return shlex.join(words)
+
+
+def _ends(span: Range) -> str:
+    return f"{span.low:g}:{span.mid:g}:{span.high:g}"
+
+
+def models_code(question: Question) -> str:
+    """Code of the page on real models: which fit, and how fast they can be."""
+    return f"""\
+from moe.lab.models import Answers, Question
+
+answers = Answers({_call("Question", question)})
+print(answers.words())
+for answer in answers.rows:
+    print(answer.model.name, answer.model.total_params, answer.needed_gb, answer.speed)
 """
 
 

@@ -21,6 +21,8 @@ def main() -> None:
     from . import (
         balance,
         cure,
+        models,
+        money,
         moving,
         parts,
         routers,
@@ -39,6 +41,8 @@ def main() -> None:
             st.Page(balance.show, title="Balance", url_path="balance"),
             st.Page(cure.show, title="Cure", url_path="cure"),
             st.Page(savings.show, title="Savings", url_path="savings"),
+            st.Page(money.show, title="The $5M question", url_path="five-million"),
+            st.Page(models.show, title="Real models", url_path="real-models"),
             st.Page(moving.show, title="Moving data", url_path="moving-data"),
             st.Page(your_model.show, title="Your model", url_path="your-model"),
         ],
