@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import moe
 from moe.cli import cli
+from moe.cli_parts import out
 from moe.cost import GPUS, Range
 from moe.lab.cost import (
     decoding_rows,
@@ -25,8 +26,14 @@ RUNNER = CliRunner()
 COUNTS = Path(__file__).parent / "cost" / "counts.json"
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables as on a wide screen, whichever test made the console."""
+    monkeypatch.setattr(out, "width", 200)
+
+
 def run(*arguments: str, code: int = 0) -> str:
-    done = RUNNER.invoke(cli, list(arguments), env={"COLUMNS": "200"})
+    done = RUNNER.invoke(cli, list(arguments))
     assert done.exit_code == code, done.output
     return done.output
 

@@ -24,6 +24,7 @@ from .topology import Cluster
 
 FAILURES = ("raise", "kill", "hang")
 ENDED_LATE = 124  # what `timeout` of coreutils returns
+LAST_WORD = 1.0  # seconds for the parent of a lost rank to speak first
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ def run(argv: list[str]) -> int:
     try:
         report = _report(settings, layer, comm)
     except Exception as error:
+        if isinstance(error, MPI.Exception):
+            time.sleep(LAST_WORD)  # somebody was lost: its parent says who, and ends all
         one_line = " ".join(str(error).split())
         sys.stderr.write(f"moe: rank {comm.rank} failed: {type(error).__name__}: {one_line}\n")
         sys.stderr.flush()
