@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -10,12 +11,16 @@ from typing import Any, get_type_hints
 
 from ..balance import make_balancer
 from ..capacity import DROP_POLICIES, Capacity
+from ..cost import Range, TrainingCost
+from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
 from ..data import make_task
 from ..errors import check_choice
 from ..routers import ROUTERS, make_router
 from ..training import TrainSettings
 from .ablation import Figures
 from .causality import ProbeSettings, probe_capacity, probe_router
+from .cluster import ClusterSettings
+from .cluster import run as simulate_cluster
 from .compare import run
 from .control import ControlSettings, Method, respond
 from .savings import ACTIVE, TOTAL, SavingsSettings, count
@@ -209,6 +214,79 @@ class CausalityFigures:
     claims: bool
 
 
+# Cost and clusters -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CostRun:
+    """Cost of one training, every assumption one number.
+
+    Attributes
+    ----------
+    model, tokens, gpu, context, precision
+        See `moe.cost.TrainingCost`; 0 tokens takes the published number.
+    mfu, dollars_per_hour
+        Share of the peak that is used, and the rent of a GPU.
+    """
+
+    model: str = "deepseek-v3"
+    tokens: float = 0.0
+    gpu: str = "h800"
+    mfu: float = DEFAULT_MFU.mid
+    dollars_per_hour: float = DEFAULT_PRICE.mid
+    context: int = 4096
+    precision: str = "bf16"
+
+    def __post_init__(self) -> None:
+        self.training()  # says what is wrong
+
+    def training(self) -> TrainingCost:
+        """Settings with ranges of one value."""
+        exact = {name: Range.exact(getattr(self, name)) for name in ("mfu", "dollars_per_hour")}
+        return TrainingCost(**(vars(self) | exact))
+
+    def figures(self) -> CostFigures:
+        """Compute it."""
+        result = self.training().result()
+        return CostFigures(
+            result.gpu_hours.mid, result.dollars.mid, result.energy_mwh.mid, result.train_flops
+        )
+
+
+@dataclass(frozen=True)
+class CostFigures:
+    """Middle of each range; energy with the default power share and overhead."""
+
+    gpu_hours: float
+    dollars: float
+    energy_mwh: float
+    train_flops: float
+
+
+@dataclass(frozen=True)
+class ClusterFigures:
+    """See `ClusterResult.summary`."""
+
+    copies_per_token: float
+    network_kb_per_token: float
+    nvlink_kb_per_token: float
+    dispatch_us: float
+    combine_us: float
+    slowest_compute: float
+    overlapped_us: float
+
+
+def _cluster(settings: ClusterSettings) -> ClusterFigures:
+    summary = simulate_cluster(settings).summary()
+    return ClusterFigures(**{f.name: summary[f.name] for f in fields(ClusterFigures)})
+
+
+def _cluster_data(settings: ClusterSettings) -> str:
+    if not settings.trace or not Path(settings.trace).is_file():
+        return NO_DATA  # a trace that is not there is said better by the run
+    return hashlib.sha256(Path(settings.trace).read_bytes()).hexdigest()[:12]
+
+
 # ------------------------------------------------------------------------------------------------
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -240,5 +318,20 @@ EXPERIMENTS: dict[str, Experiment] = {
         CausalityFigures,
         CausalityRun.figures,
         {"changed": LOWER},
+    ),
+    "cost": Experiment(
+        "What training a model costs (moe cost)",
+        CostRun,
+        CostFigures,
+        CostRun.figures,
+        {"dollars": LOWER, "gpu_hours": LOWER},
+    ),
+    "cluster": Experiment(
+        "Experts on many GPUs: what moves, and how long it takes (moe cluster simulate)",
+        ClusterSettings,
+        ClusterFigures,
+        _cluster,
+        {"overlapped_us": LOWER, "dispatch_us": LOWER, "network_kb_per_token": LOWER},
+        _cluster_data,
     ),
 }

@@ -209,7 +209,7 @@ def sweep(
 
 def _work(runs: tuple[SweepRun, ...], staff: Workers) -> Iterator[tuple[SweepRun, Outcome]]:
     """Yield each run with its outcome, in the order in which they end."""
-    waiting, deaths = deque(runs), Counter[str]()
+    waiting, deaths, ended = deque(runs), Counter[str](), False
     under_way: dict[Future[Outcome], SweepRun] = {}
     while waiting or under_way:
         places = staff.places
@@ -219,7 +219,7 @@ def _work(runs: tuple[SweepRun, ...], staff: Workers) -> Iterator[tuple[SweepRun
         for future in wait(under_way, return_when=FIRST_COMPLETED).done:
             run = under_way.pop(future)
             try:
-                outcome = future.result()
+                outcome, ended = future.result(), True
             except CancelledError as error:
                 raise ValueError(
                     "scheduler: got no answer any more, allowed is one that stays; what is "
@@ -227,6 +227,12 @@ def _work(runs: tuple[SweepRun, ...], staff: Workers) -> Iterator[tuple[SweepRun
                 ) from error
             except BrokenExecutor:
                 deaths[run.id] += 1
+                if not ended and deaths.total() >= MOST_DEATHS * (places + 3):
+                    raise ValueError(
+                        "workers: got processes that end at once, allowed are ones that can "
+                        "start: a script that sweeps is a file, and does it below "
+                        "`if __name__ == '__main__':`"
+                    ) from None
                 if deaths[run.id] < MOST_DEATHS:
                     waiting.appendleft(run)
                     continue

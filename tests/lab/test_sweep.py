@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -336,3 +338,15 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(ValueError, match=r"needs Dask: pip install 'moescope\[dask\]'"):
         done(make_plan(COUNTED), tmp_path / "out", scheduler="tcp://127.0.0.1:9")
+
+
+def test_workers_that_can_never_start_end_the_sweep_with_one_error(tmp_path: Path) -> None:
+    plan = "dict(experiment='savings', grid=dict(k=[1, 2, 3, 4, 5, 6, 7]))"
+    script = (
+        "from pathlib import Path\n"
+        "from moe.lab.sweep import sweep\nfrom moe.lab.sweep_plan import make_plan\n"
+        f"for row in sweep(make_plan({plan}), Path({str(tmp_path / 'out')!r}), workers=1): pass\n"
+    )
+    # Spawned processes read the main script again, and there is none to read on stdin.
+    done = subprocess.run([sys.executable], input=script, capture_output=True, text=True)
+    assert "workers: got processes that end at once" in done.stderr
