@@ -48,7 +48,8 @@ class SparseMixer(Router):
     source: ClassVar[str] = "GRIN MoE, arXiv 2409.12136, section 2; transformers modeling_phimoe.py"
     formula: ClassVar[str] = (
         r"\begin{aligned}"
-        r"e_1 &= \arg\max_e s_e, \quad e_2 = \arg\max_{e \ne e_1} s_e, \quad s = x W \\"
+        r"e_1 &= \operatorname{argmax}_e s_e, \quad e_2 = \operatorname{argmax}_{e \ne e_1} s_e, "
+        r"\quad s = x W \\"
         r"C_i &= \Big\{ e : \frac{s_{e_i} - s_e}{\max(|s_e|, s_{e_i})} \le 2 \epsilon \Big\}, "
         r"\quad e_1 \notin C_2 \\"
         r"w_{e_i} &= \exp(s_{e_i}) \Big/ \sum_{j \in C_i} \exp(s_j)"
