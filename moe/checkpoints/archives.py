@@ -125,8 +125,15 @@ def open_zip(
     ------
     CheckpointError
         If an entry is encrypted, packed by anything but deflate, a link, named twice, overlaps
-        another or has a name that leads elsewhere; or there are too many, or too large ones.
+        another or has a name that leads elsewhere; there are too many, or too large ones; or
+        something stands in front of the first.
     """
+    file.seek(0)
+    if file.read(4) not in (
+        b"PK\x03\x04",
+        b"PK\x05\x06",
+    ):  # zipfile would look past whatever stands in front
+        raise CheckpointError(f"{what}: got a file that does not begin as a zip file")
     with zipfile.ZipFile(_Careful(file)) as archive:
         entries = archive.infolist()
         if len(entries) > limits.entries:

@@ -386,6 +386,12 @@ def test_npz_files_with_changed_bytes(tmp_path, draw):
     check_npz(scarred(draw, NPZ[draw(st.booleans())]))
 
 
+@pytest.mark.parametrize("front", [b"P", b"\0", b"PKxx", b"MZ" + bytes(60)])
+def test_nothing_may_stand_in_front_of_a_zip_file(front):
+    for raw in NPZ.values():
+        check_npz(front + raw)
+
+
 @cases(150)
 def test_array_headers_with_changed_text(tmp_path, draw):
     check_npz(zipped({"a.npy": scarred(draw, npy("(2, 3)", bytes(24)))}))
