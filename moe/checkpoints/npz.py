@@ -16,6 +16,7 @@ from .header import MAX_AXES, MAX_BYTES
 from .strict_json import quoted
 
 NPZ_LIMITS = Limits(unpacked_bytes=128 * 2**20, ratio=100)
+MAX_EMPTY = 1 << 20  # as lists, a billion empty rows fill the memory
 MAX_HEADER = 4096
 
 # What numpy writes, byte for byte but for spaces; numpy itself would evaluate it as Python.
@@ -102,6 +103,8 @@ def _parse(header: bytes, where: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
     dtype = np.dtype(order + kind + size)
     if len(shape) > MAX_AXES or math.prod(n or 1 for n in shape) * dtype.itemsize > MAX_BYTES:
         raise CheckpointError(f"{where}: got shape {quoted(shape)}, more than any file can hold")
+    if 0 in shape and math.prod(n or 1 for n in shape) > MAX_EMPTY:
+        raise CheckpointError(f"{where}: got shape {quoted(shape)} of an array without numbers")
     return dtype, fortran == "False", shape
 
 

@@ -407,6 +407,10 @@ def test_array_headers_that_lie(tmp_path, draw):
     check_npz(zipped({"a.npy": npy(text, data, descr)}))
 
 
+def test_an_array_without_numbers_may_not_have_a_billion_rows():
+    assert attempt(lambda: read_npz(zipped({"a.npy": npy("(1000000000, 0)", b"")}))) is None
+
+
 def test_numbers_of_the_other_byte_order_are_the_same_numbers():
     check_npz(zipped({"a.npy": npy("()", bytes(7) + b"\1", ">f8")}))
     assert read_npz(zipped({"a.npy": npy("(1,)", b"\0\0\0\7", ">i4")}))["a"].tolist() == [7]

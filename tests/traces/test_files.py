@@ -213,7 +213,7 @@ def test_the_least_that_a_file_must_have_is_enough() -> None:
         (archive(weights=header("(-1, 5)")), "'weights': got a header"),
         (archive(weights=header("(2, 12, 2)")), "'weights': got .* bytes, which do not fit"),
         (archive(weights=header("(1, 1)") + b"12345"), "'weights': got .* bytes, which do not fit"),
-        (archive(weights=header("(0, 99999999999999)")), "weights: got float32 of shape"),
+        (archive(weights=header("(0, 99999999999999)")), "'weights': got shape .* without numbers"),
         (archive(weights=b"\x93NUMPY\x07\x00"), "'weights': got something"),
         (archive(weights=b"no"), "'weights': got something"),
     ],
