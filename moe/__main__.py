@@ -1,5 +1,17 @@
-"""`python -m moe`."""
+"""`moe` and `python -m moe`: the command line, once its own settings are in order."""
 
-from .cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; a wrong setting in the environment ends with one line and code 2."""
+    try:
+        from .cli import main as run
+    except ValueError as error:  # such as MOE_VECTOR_BYTES, which decides how kernels are built
+        sys.stderr.write(f"moe: {error}\n")
+        raise SystemExit(2) from error
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -32,8 +32,8 @@ def text_of(name: str) -> str:
 
 
 def test_the_entry_point_is_there():
-    assert PROJECT["project"]["scripts"] == {"moe": "moe.cli:main"}
-    assert callable(importlib.import_module("moe.cli").main)
+    assert PROJECT["project"]["scripts"] == {"moe": "moe.__main__:main"}
+    assert callable(importlib.import_module("moe.__main__").main)
 
 
 def test_the_extra_all_covers_every_other_extra():

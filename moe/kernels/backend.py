@@ -36,6 +36,8 @@ def _numba_or_none() -> Any:
 
 
 numba = _numba_or_none()
+# Whether kernels check every use of memory, and find NaN in memory that nobody wrote.
+CHECK = check_choice("MOE_CHECK", os.environ.get("MOE_CHECK", "0"), ("0", "1")) == "1"
 KERNELS: list[Any] = []  # every compiled function, so that `warm` can say what it compiles
 
 
@@ -80,6 +82,8 @@ def njit(
     from .cache import KernelCache
 
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    if CHECK:
+        options["boundscheck"] = True
     if reorder or fuse:
         options["fastmath"] = {"contract"} | ({"reassoc"} if reorder else set())
     compiled = numba.njit(**options)(function)

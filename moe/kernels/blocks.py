@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import njit
+from .memory import check_reach, check_rows, room
 from .tile import (
     COLUMNS_32,
     COLUMNS_64,
@@ -33,7 +34,7 @@ def scratch(like):
     """Working memory of `multiply` for one thread: panels of B, and places of rows."""
     columns = COLUMNS_32 if like.itemsize == 4 else COLUMNS_64
     return (
-        np.empty((STRETCH + 1) * columns * PANELS, like.dtype),
+        room((STRETCH + 1) * columns * PANELS, like),
         np.empty(ROWS, np.int64),
     )
 
@@ -42,6 +43,9 @@ def scratch(like):
 def _pack(b, b_at, b_row, b_column, depth, inside, packed, packed_at):
     """Copy B[:depth, :inside] into a panel, zeros in the columns that are missing."""
     lanes, columns = _widths(b)
+    check_rows(b, b_at, depth, b_row, 1)
+    check_rows(b, b_at, inside, b_column, 1)
+    check_reach(packed, packed_at, depth * columns)
     if b_row == 1 and inside == columns:
         whole = depth - depth % lanes
         for k in range(0, whole, lanes):
@@ -78,10 +82,14 @@ def _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, mem
     for left in range(0, n_columns, RUN):
         n = min(RUN, n_columns - left)
         vectors = n - n % lanes
+        check_reach(sums, 0, n_rows * gap)
+        check_rows(b, b_at + left, n_depth, b_row, n)
+        check_rows(c, c_at + left, n_rows, c_row, n)
         sums[: n_rows * gap] = 0
         for k in range(0, streamed, STREAMS):
             for m in range(ROWS):
                 places[m] = row_at[min(m, n_rows - 1)] + k * a_step
+                check_rows(a, places[m], STREAMS, a_step, 1)
             stream_rows(
                 a, places, a_step, b, b_at + k * b_row + left, b_row, sums, 0, gap, vectors, n_rows
             )
@@ -140,6 +148,8 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
             rows = min(ROWS, n_rows - m0)
             for i in range(ROWS):
                 places[i] = row_at[m0 + min(i, rows - 1)] + k0 * a_step
+                check_rows(a, places[i], depth, a_step, 1)
+            check_rows(c, c_at + m0 * c_row + n0, rows, c_row, n)
             for p in range(-(-n // columns)):
                 panel = p * (deep + 1) * columns  # one more row, or panels would share cache sets
                 from_b = b_at + k0 * b_row + (n0 + p * columns) * b_column
@@ -147,6 +157,8 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
                 inside = min(columns, n - p * columns)
                 if m0 == 0:
                     if inside == columns and b_column == 1:
+                        check_rows(b, from_b, depth, b_row, columns)
+                        check_reach(packed, panel, depth * columns)
                         tile_stream(
                             a, places, a_step, b, from_b, b_row, packed, panel, c, place, c_row,
                             depth, rows, adds,

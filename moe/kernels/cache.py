@@ -25,6 +25,9 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from .backend import CHECK
+from .width import VECTOR_BYTES
+
 HERE = Path(__file__).parent
 
 # While set, a kernel that the disk lacks raises `NotCached` instead of being compiled.
@@ -64,7 +67,9 @@ class KernelCache(_Cache):  # type: ignore[misc]
         code = function.__code__
         self._code = code.co_code
         python = f"py{sys.version_info[0]}{sys.version_info[1]}"
-        self._name = f"{Path(code.co_filename).stem}.{function.__qualname__}.{python}-"
+        # Kernels of several widths lie side by side; the tests run them all.
+        width = f"v{VECTOR_BYTES}{'checked' if CHECK else ''}"
+        self._name = f"{Path(code.co_filename).stem}.{function.__qualname__}.{python}-{width}-"
         self._name = self._name.replace("<", "").replace(">", "")
 
     @property

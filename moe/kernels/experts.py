@@ -11,9 +11,10 @@ import numpy as np
 
 from .activation_text import parse
 from .activations import activate, activate_backward, activate_backward_oracle, activate_oracle
-from .backend import choose, njit
+from .backend import CHECK, choose, njit
 from .blocks import STRETCH, multiply, scratch
 from .dispatch import Plan
+from .memory import room
 from .threads import PRODUCT_NS, add_to, peek, run_items, take_item
 from .workspace import empty
 
@@ -22,6 +23,7 @@ TALL, SHORT = 320, 128  # most slots of an item, with many slots in all and with
 BLOCK = 256  # hidden columns that stay in the cache between an item's products
 FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
 WIDE = 512  # columns of a weight gradient's item
+PATIENCE = 1 << 31  # looks before a thread that waits for another gives up
 TILE, UP, DOWN, LAG = 0, 1, 2, 2  # kinds of items of the backward pass, and their distance
 
 
@@ -90,9 +92,9 @@ def _forward_tiles(
     memory = scratch(x)
     block, halves = min(BLOCK, n_hidden), n_first // n_hidden
     row_at, a_at = np.empty(TALL, np.int64), np.arange(TALL) * block
-    a = np.empty(TALL * block, x.dtype)
+    a = room(TALL * block, x)
     h_row, second = (n_first, n_hidden) if keep else (halves * block, block)
-    out = h if keep else np.empty(TALL * h_row, x.dtype)
+    out = h if keep else room(TALL * h_row, x)
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item]
@@ -156,7 +158,7 @@ def _few_second(queue, n_items, h, item_I3, down, form, y_PSD, rows_I, shape):
     parts, memory = len(y_PSD), scratch(h)
     width = -(-n_hidden // parts)
     a_at = np.arange(TALL) * width
-    a = np.empty(TALL * width, h.dtype)
+    a = room(TALL * width, h)
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item // parts]
@@ -305,9 +307,9 @@ def _backward_items(
     memory = scratch(x)
     block, halves = min(BLOCK, n_hidden), n_first // n_hidden
     row_at, h_at = np.empty(TALL, np.int64), np.empty(TALL, np.int64)
-    da = np.empty(TALL * block, x.dtype)
+    da = room(TALL * block, x)
     gap = n_model + 16  # rows that start in different cache sets
-    gathered, places = np.empty(STRETCH * gap, x.dtype), np.arange(max(n_model, n_hidden))
+    gathered, places = room(STRETCH * gap, x), np.arange(max(n_model, n_hidden))
     item = take_item(queue)
     while item < n_items:
         e, kind, start, end = item_I4[item]
@@ -340,8 +342,11 @@ def _backward_items(
             add_to(done_E[e:], 1)
             item = take_item(queue)
             continue
+        turns = 0
         while peek(done_E[e:]) < tiles_E[e]:  # another thread is at it
-            pass
+            turns += 1
+            if CHECK and turns > PATIENCE:
+                raise RuntimeError("the thread that was at a tile is gone")
         first, count = expert_start_E1[e], expert_start_E1[e + 1] - expert_start_E1[e]
         chunks = -(-count // STRETCH)
         for chunk in range(chunks):

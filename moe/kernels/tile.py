@@ -2,7 +2,7 @@
 
 numba has no way to say "keep these sums in registers", so the tile is written in LLVM's own
 terms: R rows times two vectors of sums, one fused multiply-add each per step of the inner
-dimension. LLVM fits it to the machine; only the tile's shape is chosen here.
+dimension. LLVM fits it to the machine; the tile's shape is chosen in `width.py`.
 """
 
 from __future__ import annotations
@@ -10,30 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import numba
+from .width import ROWS as ROWS
+from .width import VECTOR_BYTES as VECTOR_BYTES
 
 VECTORS = 2  # vectors of sums per row
 STREAMS = 4  # rows of B that are read side by side when there are few rows of A
 AHEAD = 24  # steps of the inner dimension between asking for a row of B and using it
 
 
-def _shape() -> tuple[int, int]:
-    """Rows of a tile and bytes of a vector: all sums and operands must fit the registers."""
-    if numba is None:
-        return 4, 16
-    from llvmlite.binding import get_host_cpu_features
-
-    try:
-        features = get_host_cpu_features()
-    except RuntimeError:
-        features = {}
-    if features.get("avx512f"):
-        return 8, 64  # 16 sums of 32 registers
-    if features.get("avx2"):
-        return 6, 32  # 12 sums of 16 registers
-    return 6, 16
-
-
-ROWS, VECTOR_BYTES = _shape()
 COLUMNS_32 = VECTORS * VECTOR_BYTES // 4
 COLUMNS_64 = VECTORS * VECTOR_BYTES // 8
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .backend import CHECK
+
 LEAST = 1 << 16  # bytes; smaller arrays are numpy's own
 MOST = 1 << 29  # bytes that the pool keeps at most
 ALIGN = 64
@@ -96,7 +98,10 @@ def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     dtype, shape = np.dtype(dtype), (shape,) if isinstance(shape, int) else shape
     size = dtype.itemsize * math.prod(shape)
     if size < LEAST:
-        return np.empty(shape, dtype)
-    # Sizes that differ little share memory: at most an eighth is unused.
-    step = 1 << (size.bit_length() - 4)
-    return np.asarray(_Lease(shape, dtype, -(-size // step) * step))
+        out = np.empty(shape, dtype)
+    else:  # sizes that differ little share memory: at most an eighth is unused
+        step = 1 << (size.bit_length() - 4)
+        out = np.asarray(_Lease(shape, dtype, -(-size // step) * step))
+    if CHECK:
+        out.fill(np.nan)
+    return out

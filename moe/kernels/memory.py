@@ -1,0 +1,38 @@
+"""Working memory of kernels, and, with `MOE_CHECK=1`, the proof that they stay inside of it.
+
+The register tile works on bare addresses, where a step too far reads or writes what is not its own.
+So every caller says what it is about to touch, and working memory that nobody wrote holds NaN.
+Otherwise both cost nothing: the compiler leaves them out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .backend import CHECK, njit
+
+
+@njit
+def room(size, like):
+    """Working memory for so many numbers of `like`'s type, with any contents."""
+    out = np.empty(size, like.dtype)
+    if CHECK:
+        out[:] = np.nan
+    return out
+
+
+@njit
+def check_reach(array, low, size):
+    """Raise if `size` numbers from number `low` on are not all inside a flat array."""
+    if CHECK:
+        if size > 0 and (low < 0 or low + size > array.size):
+            raise IndexError("a kernel left its array")
+
+
+@njit
+def check_rows(array, at, n_rows, row, width):
+    """Raise if rows of so many numbers, `row` apart from number `at` on, are not all inside."""
+    if CHECK:
+        if n_rows > 0 and width > 0:
+            check_reach(array, at, 1)
+            check_reach(array, at + (n_rows - 1) * row, width)
