@@ -1,0 +1,45 @@
+"""The kernels are right at every vector width, on whatever processor this is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moe.kernels.width import TILE_ROWS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def at_width(width: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, where kernels have that width and check their memory."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=os.environ | {"MOE_VECTOR_BYTES": width, "MOE_CHECK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize("width", TILE_ROWS)
+def test_kernels_equal_their_oracles_at_every_size(width: int) -> None:
+    done = at_width(str(width), "-m", "tests.kernels.every_size")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["vector_bytes"] == width and said["checked"]
+    assert said["tried"] > 10_000
+    assert not said["wrong"], said["first"]
+
+
+@pytest.mark.parametrize("width", ["48", "", "wide", "64.0"])
+def test_another_width_is_one_line(width: str) -> None:
+    done = at_width(width, "-m", "moe", "warm")
+    assert done.returncode == 2
+    assert f"MOE_VECTOR_BYTES: got {width!r}, allowed is one of 16, 32, 64" in done.stderr
+    assert "Traceback" not in done.stderr
