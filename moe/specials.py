@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .kernels import softmax, softmax_backward
+from .kernels import matmul, matmul_nt, matmul_tn, softmax, softmax_backward
 from .routing import Routing
 
 KINDS = ("zero", "copy", "constant")
@@ -50,7 +50,7 @@ def specials_forward(
         if kind == "copy":
             y_ND[token] += weight_T1 * x_ND[token]
         elif kind == "constant":
-            mix_T2 = softmax(x_ND[token] @ params["constant_mix_ZD2"][z])
+            mix_T2 = softmax(matmul(x_ND[token], params["constant_mix_ZD2"][z]))
             made_TD = mix_T2[:, :1] * x_ND[token] + mix_T2[:, 1:] * params["constant_ZD"][z]
             y_ND[token] += weight_T1 * made_TD
             flops += 7 * rows.size * x_ND.shape[1]  # the map (4 D), and 3 D to mix
@@ -80,12 +80,13 @@ def specials_backward(
             dx_ND[token] += weight_T1 * dy_TD
         elif kind == "constant":
             v_D, map_D2 = params["constant_ZD"][z], params["constant_mix_ZD2"][z]
-            mix_T2 = softmax(x_TD @ map_D2)
-            along_T2 = np.stack([(dy_TD * x_TD).sum(axis=1), dy_TD @ v_D], axis=1)
+            mix_T2 = softmax(matmul(x_TD, map_D2))
+            along_v_T1 = matmul(dy_TD, v_D[:, None])
+            along_T2 = np.hstack([(dy_TD * x_TD).sum(axis=1, keepdims=True), along_v_T1])
             dweight_A[rows] = (mix_T2 * along_T2).sum(axis=1)
             dlogits_T2 = softmax_backward(mix_T2, weight_T1 * along_T2)
-            dx_ND[token] += weight_T1 * mix_T2[:, :1] * dy_TD + dlogits_T2 @ map_D2.T
+            dx_ND[token] += weight_T1 * mix_T2[:, :1] * dy_TD + matmul_nt(dlogits_T2, map_D2)
             grads["constant_ZD"][z] = (weight_T1 * mix_T2[:, 1:] * dy_TD).sum(axis=0)
-            grads["constant_mix_ZD2"][z] = x_TD.T @ dlogits_T2
+            grads["constant_mix_ZD2"][z] = matmul_tn(x_TD, dlogits_T2)
             z += 1
     return dx_ND, grads

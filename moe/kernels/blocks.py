@@ -16,6 +16,7 @@ from .tile import (
     ROWS,
     STREAMS,
     VECTORS,
+    stream_row,
     stream_rows,
     tile_packed,
     tile_stream,
@@ -44,7 +45,7 @@ def _pack(b, b_at, b_row, b_column, depth, inside, packed, packed_at):
     """Copy B[:depth, :inside] into a panel, zeros in the columns that are missing."""
     lanes, columns = _widths(b)
     check_rows(b, b_at, depth, b_row, 1)
-    check_rows(b, b_at, inside, b_column, 1)
+    check_rows(b, b_at, inside, b_column, min(depth, 1))
     check_reach(packed, packed_at, depth * columns)
     if b_row == 1 and inside == columns:
         whole = depth - depth % lanes
@@ -72,40 +73,54 @@ def _widths(like):
 
 
 @njit
-def _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, memory):
+def _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, deep, memory):
     """`multiply` for few rows of A and rows of B without gaps: B streams through once."""
     n_rows, n_columns, n_depth = shape
     sums, places = memory
     lanes, _ = _widths(a)
     gap = RUN + lanes  # rows of C itself may share cache sets
-    streamed = n_depth - n_depth % STREAMS
+    check_reach(sums, 0, n_rows * gap)
     for left in range(0, n_columns, RUN):
         n = min(RUN, n_columns - left)
-        vectors = n - n % lanes
-        check_reach(sums, 0, n_rows * gap)
-        check_rows(b, b_at + left, n_depth, b_row, n)
         check_rows(c, c_at + left, n_rows, c_row, n)
-        sums[: n_rows * gap] = 0
-        for k in range(0, streamed, STREAMS):
+        for k0 in range(0, n_depth, deep):
+            k1 = min(k0 + deep, n_depth)
+            check_rows(b, b_at + k0 * b_row + left, k1 - k0, b_row, n)
+            for m in range(n_rows):
+                sums[m * gap : m * gap + n + lanes - 1] = 0
             for m in range(ROWS):
-                places[m] = row_at[min(m, n_rows - 1)] + k * a_step
-                check_rows(a, places[m], STREAMS, a_step, 1)
-            stream_rows(
-                a, places, a_step, b, b_at + k * b_row + left, b_row, sums, 0, gap, vectors, n_rows
-            )
-        for m in range(n_rows):
-            for k in range(n_depth):
-                factor, at = a[row_at[m] + k * a_step], b_at + k * b_row + left
-                for i in range(vectors if k < streamed else 0, n):
-                    sums[m * gap + i] += factor * b[at + i]
-            out, row = c[c_at + m * c_row + left :], sums[m * gap :]
-            for i in range(n):
-                out[i] = out[i] + row[i] if add else row[i]
+                places[m] = row_at[min(m, n_rows - 1)] + k0 * a_step
+                check_rows(a, places[m], k1 - k0, a_step, 1)
+            k = k0
+            while k < k1:
+                at = b_at + k * b_row + left
+                if k + STREAMS <= k1:
+                    stream_rows(a, places, a_step, b, at, b_row, sums, 0, gap, n, n_rows)
+                    taken = STREAMS
+                else:
+                    stream_row(a, places, a_step, b, at, b_row, sums, 0, gap, n, n_rows)
+                    taken = 1
+                for m in range(ROWS):
+                    places[m] += taken * a_step
+                k += taken
+            for m in range(n_rows):
+                at = c_at + m * c_row + left
+                out, row = c[at : at + n], sums[m * gap : m * gap + n]
+                if add or k0 > 0:
+                    for i in range(n):
+                        out[i] += row[i]
+                else:
+                    for i in range(n):
+                        out[i] = row[i]
 
 
 @njit
 def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape, add, then, memory):
     """C (+)= A @ B for flat arrays.
+
+    Every number of C is one sum, whatever the number of rows: the depth is cut into equal blocks
+    of at most STRETCH steps, each block's terms are added one after another, from 0, and the
+    blocks' sums are added to C in order.
 
     Parameters
     ----------
@@ -127,13 +142,14 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
     """
     n_rows, n_columns, n_depth = shape
     packed, places = memory
-    if (n_rows <= FEW and b_column == 1) or n_depth == 0:
-        _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, memory)
+    n_deep = max(1, -(-n_depth // STRETCH))
+    deep = -(-n_depth // n_deep)
+    if n_rows <= FEW and b_column == 1 and n_depth > 0:
+        _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, deep, memory)
         return
     _, columns = _widths(a)
     wide = columns * PANELS
-    n_deep, n_wide = -(-n_depth // STRETCH), -(-n_columns // wide)
-    deep = -(-n_depth // n_deep)
+    n_wide = -(-n_columns // wide)
     for block in range(n_deep * n_wide):
         k0, n0 = block // n_wide * deep, block % n_wide * wide
         depth, n = min(deep, n_depth - k0), min(wide, n_columns - n0)

@@ -15,11 +15,13 @@ from .backend import CHECK, choose, njit
 from .blocks import STRETCH, multiply, scratch
 from .dispatch import Plan
 from .memory import room
-from .threads import PRODUCT_NS, add_to, peek, run_items, take_item
+from .threads import PRODUCT_NS, add_to, num_threads, peek, run_items, take_item
+from .tile import COLUMNS_32, ROWS
 from .workspace import empty
 
 # Which way a product goes, by measured crossovers; never by the number of threads.
-TALL, SHORT = 320, 128  # most slots of an item, with many slots in all and with few
+TALL, SHORT = 320 // ROWS * ROWS, 48  # most and least slots of an item, in whole tiles
+TURNS = 3  # items that each thread would still get at an item's size: small ones come last
 BLOCK = 256  # hidden columns that stay in the cache between an item's products
 FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
 WIDE = 512  # columns of a weight gradient's item
@@ -149,54 +151,65 @@ def _few_first(queue, n_items, x, token_S, item_I3, up, bias, h, parts, shape):
 
 
 @njit
-def _few_second(queue, n_items, h, item_I3, down, form, y_PSD, rows_I, shape):
-    """Items (expert, slots) x parts of the depth of the second product, each with its own sums.
+def _few_second(queue, n_items, h, item_I3, down, form, y_PSD, rows_I, shape, across):
+    """Items (expert, slots) x blocks of hidden columns x parts of the columns: second products.
 
-    Parts of the columns would read the weights in short runs, which is slower.
+    Each block has sums of its own; they are the ones that `_forward_tiles` adds up.
     """
     n_model, n_first, n_hidden = shape
-    parts, memory = len(y_PSD), scratch(h)
-    width = -(-n_hidden // parts)
-    a_at = np.arange(TALL) * width
-    a = room(TALL * width, h)
+    blocks, memory = len(y_PSD), scratch(h)
+    block, width = min(BLOCK, n_hidden), -(-n_model // across)
+    a_at = np.arange(FEW_SLOTS) * block
+    a = room(FEW_SLOTS * block, h)
     item = take_item(queue)
     while item < n_items:
-        e, low, high = item_I3[item // parts]
-        part = item % parts
-        left, rows = part * width, high - low
-        n = max(0, min(width, n_hidden - left))
-        activate(h, low * n_first + left, n_first, n_hidden, rows, n, form, a, width)
+        tile, rest = item // (blocks * across), item % (blocks * across)
+        e, low, high = item_I3[tile]
+        f, left, rows = rest // across * block, rest % across * width, high - low
+        n, columns = min(block, n_hidden - f), min(width, n_model - left)
+        activate(h, low * n_first + f, n_first, n_hidden, rows, n, form, a, block)
         multiply(
-            a, a_at, 1, down, (e * n_hidden + left) * n_model, n_model, 1, y_PSD[part].reshape(-1),
-            low * n_model, n_model, (rows, n_model, n), False, (down, 0, 0), memory,
+            a, a_at, 1, down, (e * n_hidden + f) * n_model + left, n_model, 1,
+            y_PSD[rest // across].reshape(-1), low * n_model + left, n_model, (rows, columns, n),
+            False, (down, 0, 0), memory,
         )  # fmt: skip
-        if part == 0:
-            rows_I[item // parts] = rows
+        if rest == 0:
+            rows_I[tile] = rows
         item = take_item(queue)
 
 
 @njit
-def _tiles(expert_start_E1):
-    """Items (expert, first slot, end slot) of nearly equal size, for experts that have any.
+def _add_blocks(y_PSD, y_SD):
+    """The sum of the blocks, one after another, as `_forward_tiles` adds them."""
+    y_SD[:] = y_PSD[0]
+    for p in range(1, len(y_PSD)):
+        for s in range(y_SD.shape[0]):
+            for d in range(y_SD.shape[1]):
+                y_SD[s, d] += y_PSD[p, s, d]
 
-    Smaller ones when there are few slots in all, so that a second core has something to do.
+
+@njit
+def _tiles(expert_start_E1, threads):
+    """Items (expert, first slot, end slot) in whole tiles, for experts that have any slots.
+
+    The fewer slots are left, the smaller the items, so that all threads end at about the same
+    time. A slot's numbers have the same bits in any item.
     """
-    n_experts = expert_start_E1.size - 1
-    tall = TALL if expert_start_E1[n_experts] >= 8 * TALL else SHORT
-    n_items = 0
-    for e in range(n_experts):
-        n_items += -(-(expert_start_E1[e + 1] - expert_start_E1[e]) // tall)
-    item_I3 = np.empty((n_items, 3), np.int64)
+    n_slots = expert_start_E1[-1]
+    n_most = expert_start_E1.size - 1 + n_slots // SHORT
+    item_I3 = np.empty((n_most, 3), np.int64)
     item = 0
-    for e in range(n_experts):
-        start, count = expert_start_E1[e], expert_start_E1[e + 1] - expert_start_E1[e]
-        parts = -(-count // tall)
-        for part in range(parts):
-            item_I3[item, 0] = e
-            item_I3[item, 1] = start + count * part // parts
-            item_I3[item, 2] = start + count * (part + 1) // parts
+    for e in range(expert_start_E1.size - 1):
+        low, end = expert_start_E1[e], expert_start_E1[e + 1]
+        while low < end:
+            tall = max(SHORT, min(TALL, (n_slots - low) // (TURNS * threads)))
+            n_tiles = -(-(end - low) // ROWS)
+            parts = -(-n_tiles // (tall // ROWS))
+            high = min(end, low + -(-n_tiles // parts) * ROWS)
+            item_I3[item, 0], item_I3[item, 1], item_I3[item, 2] = e, low, high
+            low = high
             item += 1
-    return item_I3
+    return item_I3[:item]
 
 
 def _experts_forward_fast(
@@ -213,7 +226,8 @@ def _experts_forward_fast(
     y_SD = empty((n_slots, n_model), x_ND.dtype)
     whole = keep or n_slots <= FEW_SLOTS  # few slots take two kernels, and the second reads h
     h_SH = empty((n_slots if whole else 0, n_first), x_ND.dtype)
-    item_I3 = _tiles(plan.expert_start_E1)
+    threads = num_threads()
+    item_I3 = _tiles(plan.expert_start_E1, threads)
     rows_I = np.zeros(len(item_I3), np.int64)
     x, h, y = x_ND.reshape(-1), h_SH.reshape(-1), y_SD.reshape(-1)
     up, down = w_up_EDH.reshape(-1), w_down_EFD.reshape(-1)
@@ -222,14 +236,24 @@ def _experts_forward_fast(
     work_ns = PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     if n_slots <= FEW_SLOTS:
         n_items = PARTS * len(item_I3)
-        run_items(_few_first, n_items, work_ns, x, plan.token_S, item_I3, up, bias, h, PARTS, shape)
-        y_PSD = empty((PARTS, n_slots, n_model), x_ND.dtype)
-        run_items(_few_second, n_items, work_ns, h, item_I3, down, form, y_PSD, rows_I, shape)
-        y_PSD.sum(axis=0, out=y_SD)
+        run_items(
+            _few_first, n_items, work_ns, x, plan.token_S, item_I3, up, bias, h, PARTS, shape,
+            threads=threads,
+        )  # fmt: skip
+        # Parts of the columns read the weights in shorter runs: only where blocks are too few.
+        blocks = -(-n_hidden // BLOCK)
+        across = max(1, min(PARTS // blocks, n_model // COLUMNS_32))
+        y_PSD = empty((blocks, n_slots, n_model), x_ND.dtype) if blocks > 1 else y_SD[None]
+        run_items(
+            _few_second, blocks * across * len(item_I3), work_ns, h, item_I3, down, form, y_PSD,
+            rows_I, shape, across, threads=threads,
+        )  # fmt: skip
+        if blocks > 1:
+            _add_blocks(y_PSD, y_SD)
     else:
         run_items(
             _forward_tiles, len(item_I3), work_ns, x, plan.token_S, item_I3, up, bias, down,
-            form, h, keep, y, rows_I, shape,
+            form, h, keep, y, rows_I, shape, threads=threads,
         )  # fmt: skip
     return y_SD, h_SH if keep else None, int(rows_I.sum())
 
@@ -369,14 +393,14 @@ def _backward_items(
 
 
 @njit
-def _backward_plan(expert_start_E1, n_first, n_model):
+def _backward_plan(expert_start_E1, n_first, n_model, threads):
     """Items of `_backward_items`, and how many tiles each expert has.
 
     The matrices of an expert come soon after its tiles, while their results are in the cache, and
     LAG experts later, so that hardly anybody waits.
     """
     n_experts = expert_start_E1.size - 1
-    tile_I3 = _tiles(expert_start_E1)
+    tile_I3 = _tiles(expert_start_E1, threads)
     tiles_E, first_E = np.zeros(n_experts, np.int64), np.zeros(n_experts, np.int64)
     for item in range(len(tile_I3)):
         tiles_E[tile_I3[item, 0]] += 1
@@ -385,8 +409,8 @@ def _backward_plan(expert_start_E1, n_first, n_model):
         n_busy += tiles_E[e] > 0
         if e > 0:
             first_E[e] = first_E[e - 1] + tiles_E[e - 1]
-    across_up, across_down = -(-n_first // WIDE), -(-n_model // WIDE)
-    item_I4 = np.empty((len(tile_I3) + n_busy * (across_up + across_down), 4), np.int64)
+    n_matrices = 2 * (-(-n_first // WIDE) + -(-n_model // WIDE))
+    item_I4 = np.empty((len(tile_I3) + n_busy * n_matrices, 4), np.int64)
     item = 0
     for turn in range(n_experts + LAG):
         if turn < n_experts:
@@ -397,14 +421,13 @@ def _backward_plan(expert_start_E1, n_first, n_model):
         e = turn - LAG
         if e < 0 or tiles_E[e] == 0:
             continue
-        for block in range(across_up + across_down):
-            down = block >= across_up
-            left = (block - across_up if down else block) * WIDE
-            item_I4[item, 0], item_I4[item, 1] = e, DOWN if down else UP
-            item_I4[item, 2] = left
-            item_I4[item, 3] = min(left + WIDE, n_model if down else n_first)
-            item += 1
-    return item_I4, tiles_E
+        wide = WIDE // 2 if e + threads >= n_experts else WIDE  # small ones come last
+        for kind, width in ((UP, n_first), (DOWN, n_model)):
+            for left in range(0, width, wide):
+                item_I4[item, 0], item_I4[item, 1] = e, kind
+                item_I4[item, 2], item_I4[item, 3] = left, min(left + wide, width)
+                item += 1
+    return item_I4[:item], tiles_E
 
 
 def _experts_backward_fast(
@@ -419,12 +442,12 @@ def _experts_backward_fast(
     db_up_EH: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
-    shape = (n_model, w_up_EDH.shape[2], n_hidden)
+    shape, threads = (n_model, w_up_EDH.shape[2], n_hidden), num_threads()
     dx_SD, dweight_S = empty((n_slots, n_model), x_ND.dtype), empty(n_slots, x_ND.dtype)
     dh, wa = empty(h_SH.size, x_ND.dtype), empty(n_slots * n_hidden, x_ND.dtype)
     dup_EDH = empty(w_up_EDH.shape, x_ND.dtype)
     ddown_EFD = empty(w_down_EFD.shape, x_ND.dtype)
-    item_I4, tiles_E = _backward_plan(plan.expert_start_E1, shape[1], n_model)
+    item_I4, tiles_E = _backward_plan(plan.expert_start_E1, shape[1], n_model, threads)
     dup_EDH[tiles_E == 0], ddown_EFD[tiles_E == 0] = 0, 0
     work_ns = 2 * PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     run_items(
@@ -432,6 +455,7 @@ def _experts_backward_fast(
         x_ND.reshape(-1), dy_ND.reshape(-1), h_SH.reshape(-1), weight_S, plan.token_S,
         plan.expert_start_E1, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), parse(activation).form,
         dx_SD.reshape(-1), dweight_S, dh, wa, dup_EDH.reshape(-1), ddown_EFD.reshape(-1), shape,
+        threads=threads,
     )  # fmt: skip
     if db_up_EH is not None:
         dh_SH, starts = dh.reshape(h_SH.shape), plan.expert_start_E1

@@ -202,7 +202,9 @@ if hasattr(os, "register_at_fork"):  # a forked child has the object but not its
     os.register_at_fork(after_in_child=lambda: _pool.__init__())  # type: ignore[misc]
 
 
-def run_items(kernel: Callable[..., Any], n_items: int, work_ns: float, *args: Any) -> None:
+def run_items(
+    kernel: Callable[..., Any], n_items: int, work_ns: float, *args: Any, threads: int | None = None
+) -> None:
     """Run `kernel(queue, n_items, *args)` on as many threads as the work deserves.
 
     Parameters
@@ -213,9 +215,11 @@ def run_items(kernel: Callable[..., Any], n_items: int, work_ns: float, *args: A
         Number of independent work items.
     work_ns
         About how long one core takes; little work stays on the calling thread.
+    threads
+        What `num_threads` said, if the caller has asked already.
     """
     queue = np.zeros(1, np.int64)
-    helpers = 0 if work_ns < MIN_PARALLEL_NS else min(num_threads(), n_items) - 1
+    helpers = 0 if work_ns < MIN_PARALLEL_NS else min(threads or num_threads(), n_items) - 1
     if helpers <= 0:
         kernel(queue, n_items, *args)
         return

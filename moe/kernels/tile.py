@@ -25,6 +25,7 @@ COLUMNS_64 = VECTORS * VECTOR_BYTES // 8
 tile_packed: Any = None
 tile_stream: Any = None
 stream_rows: Any = None
+stream_row: Any = None
 transpose_square: Any = None
 fetch_line: Any = None
 
@@ -80,7 +81,8 @@ if numba is not None:
 
         def fma(self, a: Any, b: Any, c: Any) -> Any:
             """A * b + c."""
-            name = f"llvm.fma.v{self.lanes}f{8 * self.size}"
+            # Fused where the processor can, in every lane and on every path alike.
+            name = f"llvm.fmuladd.v{self.lanes}f{8 * self.size}"
             return self.builder.call(
                 self._function(name, ir.FunctionType(self.kind, [self.kind] * 3)), [a, b, c]
             )
@@ -266,43 +268,49 @@ if numba is not None:
 
         return signature, codegen
 
-    @intrinsic
-    def stream_rows(
-        typingctx: Any, a: Any, row_at: Any, a_step: Any, b: Any, b_at: Any, b_row: Any, c: Any,
-        c_at: Any, c_row: Any, columns: Any, rows: Any,
-    ) -> Any:  # fmt: skip
-        """C[m, :] += the first STREAMS terms of sum over k of A[m, k] * B[k, :].
+    def _stream(streams: int) -> Any:
+        """Make `stream_rows` for so many rows of B."""
 
-        For up to ROWS rows and whole vectors of columns. Memory is quickest in long runs, so
-        STREAMS rows of B are read side by side from end to end; the sums wait in the first cache.
-        """
-        signature = types.void(
-            a, row_at, INTEGER, b, INTEGER, INTEGER, c, INTEGER, INTEGER, INTEGER, INTEGER
-        )
+        @intrinsic
+        def rows_side_by_side(
+            typingctx: Any, a: Any, row_at: Any, a_step: Any, b: Any, b_at: Any, b_row: Any, c: Any,
+            c_at: Any, c_row: Any, columns: Any, rows: Any,
+        ) -> Any:  # fmt: skip
+            """C[m, :] += the first terms of sum over k of A[m, k] * B[k, :], one for each row of B.
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            emit = Emitter(context, builder, signature, args)
-            a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, columns, rows = emit.args
-            factors = []
-            for m in range(ROWS):
-                at = builder.load(builder.gep(row_at, [I64(m)]))
-                terms = []
-                for _ in range(STREAMS):
-                    terms.append(emit.spread(a, at))
-                    at = builder.add(at, a_step)
-                factors.append(terms)
-            before = builder.block
-            loop, done = (builder.append_basic_block(n) for n in ("columns", "end"))
-            builder.cbranch(builder.icmp_signed(">", columns, I64(0)), loop, done)
-            builder.position_at_end(loop)
-            i = builder.phi(I64)
-            i.add_incoming(I64(0), before)
+            For up to ROWS rows; C has room for whole vectors. Memory is quickest in long runs, so
+            rows of B are read side by side from end to end; the sums wait in the first cache.
+            """
+            signature = types.void(
+                a, row_at, INTEGER, b, INTEGER, INTEGER, c, INTEGER, INTEGER, INTEGER, INTEGER
+            )
+
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                _emit_stream(Emitter(context, builder, signature, args), streams)
+                return context.get_dummy_value()
+
+            return signature, codegen
+
+        return rows_side_by_side
+
+    def _emit_stream(emit: Emitter, streams: int) -> None:
+        """The body of `stream_rows`: a loop over whole vectors, and the rest under a mask."""
+        a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, columns, rows = emit.args
+        builder, factors = emit.builder, []
+        for m in range(ROWS):
+            at = builder.load(builder.gep(row_at, [I64(m)]))
+            terms = []
+            for _ in range(streams):
+                terms.append(emit.spread(a, at))
+                at = builder.add(at, a_step)
+            factors.append(terms)
+
+        def step(i: Any, mask: Any) -> None:
             at = builder.add(b_at, i)
             b_vectors = []
-            for _ in range(STREAMS):
-                b_vectors.append(emit.load(b, at))
-                soon = builder.add(at, builder.mul(b_row, I64(STREAMS)))
-                emit.prefetch(b, soon, near=True)
+            for _ in range(streams):
+                b_vectors.append(emit.load(b, at) if mask is None else emit.load_some(b, at, mask))
+                emit.prefetch(b, builder.add(at, builder.mul(b_row, I64(streams))), near=True)
                 at = builder.add(at, b_row)
             place = builder.add(c_at, i)
             for m in range(ROWS):
@@ -312,13 +320,23 @@ if numba is not None:
                         total = emit.fma(factor, b_vector, total)
                     emit.store(total, c, place)
                 place = builder.add(place, c_row)
-            next_i = emit.plus(i, emit.lanes)
-            i.add_incoming(next_i, builder.block)
-            builder.cbranch(builder.icmp_signed("<", next_i, columns), loop, done)
-            builder.position_at_end(done)
-            return context.get_dummy_value()
 
-        return signature, codegen
+        whole = builder.sub(columns, builder.srem(columns, I64(emit.lanes)))
+        before = builder.block
+        loop, done = (builder.append_basic_block(n) for n in ("columns", "end"))
+        builder.cbranch(builder.icmp_signed(">", whole, I64(0)), loop, done)
+        builder.position_at_end(loop)
+        i = builder.phi(I64)
+        i.add_incoming(I64(0), before)
+        step(i, None)
+        next_i = emit.plus(i, emit.lanes)
+        i.add_incoming(next_i, builder.block)
+        builder.cbranch(builder.icmp_signed("<", next_i, whole), loop, done)
+        builder.position_at_end(done)
+        with builder.if_then(builder.icmp_signed("<", whole, columns)):
+            step(whole, emit.first_lanes(builder.sub(columns, whole)))
+
+    stream_rows, stream_row = _stream(STREAMS), _stream(1)
 
     @intrinsic
     def transpose_square(

@@ -18,12 +18,13 @@ def _default(field: Field[Any]) -> Any:
 
 
 def router_rows() -> list[dict[str, Any]]:
-    """Name, title, causal, options with defaults, and source of each router."""
+    """Name, title, claims, options with defaults, and source of each router."""
     return [
         {
             "name": name,
             "title": router.title,
             "causal": router.causal,
+            "batch_invariant": router.batch_invariant,
             "options": _defaults(router),
             "source": router.source,
         }

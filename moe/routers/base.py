@@ -27,6 +27,9 @@ class Router(ABC):
         Registry name, readable name, publication, and the method as LaTeX.
     causal
         False if a future token can change an earlier token's routing.
+    batch_invariant
+        Whether a token's routing has the same bits whoever else is in the batch: then so have the
+        layer's result and the gradient at x, unless a capacity limit or noise steps in.
     scored
         False if a routing has no score per token and expert for a balance loss to act on.
     reroutable
@@ -48,6 +51,7 @@ class Router(ABC):
     source: ClassVar[str]
     formula: ClassVar[str] = ""
     causal: ClassVar[bool] = True
+    batch_invariant: ClassVar[bool] = True
     scored: ClassVar[bool] = True
     reroutable: ClassVar[bool] = False
     straight_through: ClassVar[bool] = False

@@ -47,6 +47,7 @@ class BaseLayers(Router):
         r"\end{aligned}"
     )
     causal: ClassVar[bool] = False
+    batch_invariant: ClassVar[bool] = False
 
     balanced: bool = True
 

@@ -48,6 +48,7 @@ class ExpertChoice(Router):
         r"\end{aligned}"
     )
     causal: ClassVar[bool] = False
+    batch_invariant: ClassVar[bool] = False
 
     factor: float = 2.0
 

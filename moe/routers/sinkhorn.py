@@ -75,6 +75,7 @@ class Sinkhorn(Router):
         r"\end{aligned}"
     )
     causal: ClassVar[bool] = False
+    batch_invariant: ClassVar[bool] = False
 
     k: int = 2
     balanced: bool = True

@@ -48,6 +48,7 @@ class Soft(Router):
         r"\end{aligned}"
     )
     causal: ClassVar[bool] = False
+    batch_invariant: ClassVar[bool] = False
     scored: ClassVar[bool] = False
 
     slots: int = 1
