@@ -1,4 +1,4 @@
-"""Matrix kernels against their oracles at every size around every threshold, at one vector width.
+"""Matrix kernels against their oracles at every size around every threshold, at one width.
 
 `test_widths.py` runs it once a width, as a process of its own, since the width is chosen when the
 kernels are compiled: `MOE_VECTOR_BYTES=32 MOE_CHECK=1 python -m tests.kernels.every_size`. What it
@@ -186,7 +186,61 @@ def check_load(
     tally.compare(f"dbias, {case}", *sums, exact)
 
 
-CHECKS = {"products": check_products, "experts": check_experts}
+# The same bits in any batch ----------------------------------------------------------------------
+
+
+class Batch:
+    """Rows, two experts, and who goes to which."""
+
+    def __init__(self, seed: int, n_rows: int, d_model: int, d_expert: int, dtype: str) -> None:
+        self.rng = rng = np.random.default_rng(seed)
+        self.x_ND, self.dy_ND = rng.standard_normal((2, n_rows, d_model)).astype(dtype)
+        self.up_EDH = rng.standard_normal((2, d_model, 2 * d_expert)).astype(dtype)
+        self.down_EFD = rng.standard_normal((2, d_expert, d_model)).astype(dtype)
+        self.expert_N = rng.integers(0, 2, n_rows)
+
+    def outputs(self, some: np.ndarray) -> dict[str, np.ndarray]:
+        """What kernels make of some rows, in the order given."""
+        sorting = np.argsort(self.expert_N[some], kind="stable")
+        order, back = some[sorting], np.argsort(sorting)
+        ends = np.cumsum(np.bincount(self.expert_N[some], minlength=2))
+        plan = row_plan(np.concatenate([[0], ends]).astype(np.int64))
+        rows, weight_S = self.x_ND[order], np.ones(len(some), self.x_ND.dtype)
+        weights = (self.up_EDH, self.down_EFD, "swiglu")
+        y_SD, h_SH, _ = kernels.experts_forward(rows, plan, *weights)
+        dx_SD, dweight_S, *_ = kernels.experts_backward(
+            self.dy_ND[order], rows, h_SH, weight_S, plan, *weights
+        )
+        return {
+            "y": y_SD[back],
+            "dx": dx_SD[back],
+            "dweight": dweight_S[back, None],
+            "product": kernels.matmul(self.x_ND[some], self.up_EDH[0]),
+            "product, other order": kernels.matmul_nt(self.x_ND[some], self.down_EFD[0]),
+        }
+
+
+def check_batches(tally: Tally, dtype: str) -> None:
+    """A row's results among many others, and among few: the same bits."""
+    tiles, n_all = tile.VECTORS * lanes(dtype), 300
+    shapes = [
+        (1, 1), (3, 9), (tiles - 1, tiles + 1), (2 * tiles, blocks.STRETCH + 3),
+        (blocks.STRETCH + 1, 2 * experts.BLOCK + 7), (blocks.RUN + 1, 5),
+    ]  # fmt: skip
+    sizes = [1, 2, *near(blocks.FEW, 2 * tile.ROWS, experts.FEW_SLOTS), experts.SHORT + 1, 200]
+    for seed, (d_model, d_expert) in enumerate(shapes):
+        batch = Batch(seed, n_all, d_model, d_expert, dtype)
+        whole = batch.outputs(np.arange(n_all))
+        for n in sizes:
+            some = batch.rng.permutation(n_all)[:n]
+            case = f"{dtype}, {n} of {n_all}, D {d_model}, F {d_expert}"
+            with tally.case(case):
+                for name, part in batch.outputs(some).items():
+                    bits = [np.ascontiguousarray(p).view(np.uint8) for p in (part, whole[name])]
+                    tally.compare(f"same bits of {name}, {case}", bits[0], bits[1][some])
+
+
+CHECKS = {"products": check_products, "experts": check_experts, "batches": check_batches}
 
 
 def run(names: Iterable[str] = CHECKS, dtypes: Iterable[str] = DTYPES) -> Tally:
