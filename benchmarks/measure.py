@@ -20,15 +20,16 @@ from moe.lab.machine import SHAPES, Case, measure_machine, peak, peak_calls, rea
 from moe.lab.timing import time_in_turn
 
 from .concurrency import differences
+from .invariance import invariance_figures
 from .memory import memory_figures
-from .peers import NUMPY, OURS, Peer, checked
+from .peers import LIBRARY_PREFIX, NUMPY, OURS, Peer, checked
 
 Figures = dict[str, float]
 Shape = tuple[int, int, int, int, int]
 
 FORWARD, BOTH = "forward", "forward + backward"
 PASSES = (FORWARD, BOTH)
-BEST, BEST_TORCH = "best peer", "best in PyTorch"
+BEST, BEST_TORCH, BEST_LIBRARY = "best peer", "best in PyTorch", "best of transformers"
 FEW_TOKENS = 16  # up to here reading the weights is the limit, not computing
 ONE_THREAD, DENSE, DENSE_NUMPY = f"{OURS}, 1 thread", "dense", "dense, plain numpy"
 COMPARED_WITH_DENSE = ("small", "mid", "fine")
@@ -91,6 +92,7 @@ def run(plan: Plan, left_out: list[str]) -> Iterator[tuple[str, Figures]]:
         yield f"sweep, {name}", sweep_figures(plan, name, Case.make(shape))
     if "mid" in plan.shapes:
         yield "memory", memory_figures(plan.shapes["mid"])
+    yield "same bits in any batch", invariance_figures()
     yield "concurrent calls", {"concurrent/differences": differences(plan.threads, plan.calls)}
 
 
@@ -155,7 +157,8 @@ def _second_call(call: Callable[[], Any]) -> float:
 def compare(prefix: str, seconds: Mapping[str, float]) -> Figures:
     """Milliseconds of each, how many times as fast as each peer we are, and as the best.
 
-    The best may be plain numpy; the best of those in PyTorch is given beside it.
+    The best may be plain numpy; the best of those in PyTorch, and of the library transformers'
+    own, are given beside it.
     """
     figures = {f"{prefix}/ms/{name}": 1e3 * value for name, value in seconds.items()}
     times = {name: value / seconds[OURS] for name, value in seconds.items() if name != OURS}
@@ -163,6 +166,8 @@ def compare(prefix: str, seconds: Mapping[str, float]) -> Figures:
     figures[f"{prefix}/times/{BEST}"] = min(times.values())
     if in_torch := [value for name, value in times.items() if name != NUMPY]:
         figures[f"{prefix}/times/{BEST_TORCH}"] = min(in_torch)
+    if library := [value for name, value in times.items() if name.startswith(LIBRARY_PREFIX)]:
+        figures[f"{prefix}/times/{BEST_LIBRARY}"] = min(library)
     return figures
 
 

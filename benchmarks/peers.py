@@ -12,6 +12,7 @@ from moe.lab.machine import Case
 
 OURS = "MoEscope"
 NUMPY = "plain numpy"
+LIBRARY_PREFIX = "HF "  # of the library transformers' own ways
 TOLERANCE = 1e-4  # largest difference over the largest number
 
 Gradients = tuple[np.ndarray, dict[str, np.ndarray]]  # at x, and at each of the layer's parameters

@@ -38,7 +38,11 @@ def made(runs: Sequence[Figures], plan: Plan, left_out: list[str], quick: bool) 
     figures = joined(runs)
     peers = {name: _version(name) for name in ("torch", "transformers")}
     return {
-        "machine": {"processor": _processor(), "threads": kernels.num_threads()},
+        "machine": {
+            "processor": _processor(),
+            "threads": kernels.num_threads(),
+            "vector_bytes": kernels.VECTOR_BYTES,
+        },
         "versions": versions() | {name: found for name, found in peers.items() if found},
         "settings": {
             "runs": len(runs),
@@ -48,7 +52,7 @@ def made(runs: Sequence[Figures], plan: Plan, left_out: list[str], quick: bool) 
             "shapes": {name: list(shape) for name, shape in plan.shapes.items()},
         },
         "left_out": left_out,
-        "targets": judged(figures, complete=all(peers.values())),
+        "targets": judged(figures, all(peers.values()), kernels.VECTOR_BYTES),
         "figures": figures,
     }
 

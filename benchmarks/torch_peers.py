@@ -13,13 +13,13 @@ from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 from moe import kernels
 from moe.lab.machine import Case
 
-from .peers import Peer
+from .peers import LIBRARY_PREFIX, Peer
 
 LOOP = "PyTorch loop"
 LIBRARY = {
-    "HF eager": "eager",
-    "HF batched": "batched_mm",
-    "HF grouped": "grouped_mm",
+    f"{LIBRARY_PREFIX}eager": "eager",
+    f"{LIBRARY_PREFIX}batched": "batched_mm",
+    f"{LIBRARY_PREFIX}grouped": "grouped_mm",
 }
 MOST_COPIED = 1 << 30  # bytes; batched_mm copies each token's experts' weights
 

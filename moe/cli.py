@@ -79,11 +79,13 @@ def settings_command(kind: type) -> Callable[[Callable[..., None]], Callable[...
 
 def prepare_kernels() -> None:
     """Load the kernels, saying what is compiled if this is the first run."""
-    from .lab.warm import first_run, unsaved, warm
+    from . import kernels
+    from .lab.warm import FIRST_TIME, first_run, unsaved, warm
 
     if not first_run():
         return
-    err.print("First run here: compiling the numba kernels, about fifteen seconds, once.")
+    width = f"vectors of {kernels.VECTOR_BYTES} bytes"
+    err.print(f"First run here: compiling the kernels for {width}, once; it takes {FIRST_TIME}.")
     for step in warm():
         if step.compiled:
             err.print(f"  {step.describe()}")
@@ -95,17 +97,20 @@ def prepare_kernels() -> None:
 def warm(
     float64: Annotated[
         bool,
-        typer.Option("--float64", help="Those of float64 layers too: about eight seconds more."),
+        typer.Option("--float64", help="Those of float64 layers too: about two thirds longer."),
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Compile the kernels ahead, about fifteen seconds, so that nothing waits for it later.
+    """Compile the kernels ahead, so that nothing waits for it later, and say which.
 
     Example: moe warm
     """
+    from . import kernels
     from .lab.warm import unsaved
     from .lab.warm import warm as warm_parts
 
+    if not json_output:
+        out.print(f"Kernels for vectors of {kernels.VECTOR_BYTES} bytes")
     for step in warm_parts(float64):
         if json_output:
             print(json.dumps(asdict(step)), flush=True)
@@ -326,6 +331,7 @@ def bench(json_output: Json = False) -> None:
         typer.echo(json.dumps(report))
         return
     out.print(machine.describe())
+    out.print(f"Kernels for vectors of {machine.vector_bytes} bytes")
     _print_speeds(speeds)
 
 

@@ -11,14 +11,26 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import concurrency, measure, memory, results
-from benchmarks.measure import BEST, BEST_TORCH, BOTH, DENSE, DENSE_NUMPY, FORWARD, ONE_THREAD, Plan
+from benchmarks import concurrency, invariance, measure, memory, results
+from benchmarks.measure import (
+    BEST,
+    BEST_LIBRARY,
+    BEST_TORCH,
+    BOTH,
+    DENSE,
+    DENSE_NUMPY,
+    FORWARD,
+    ONE_THREAD,
+    Plan,
+)
 from benchmarks.peers import NUMPY, OURS, Peer, candidates, check, checked, ours
-from benchmarks.targets import TARGETS, judged
+from benchmarks.targets import judged, targets
 from docs.generator import speed
+from moe import kernels
 from moe.experts import expert_flops
 from moe.lab.machine import SHAPES, SQUARES, Case, peak, peak_calls, read_calls, reading
 
+TARGETS = targets(kernels.VECTOR_BYTES)
 SMALL = (40, 8, 12, 4, 2)  # widths in fours, which PyTorch's grouped product asks for
 TINY_PLAN = Plan(
     {"mid": SMALL}, {"N = 40": SMALL}, blocks=1, block_seconds=0, pause=0, threads=2, calls=3
@@ -62,7 +74,7 @@ def made_up(**changed: float) -> dict:
     figures |= {f"memory MB/{OURS}": 130.0, "sweep/N = 1/ms/MoEscope": 1.0}
     figures |= {"sweep/N = 1/ms/plain numpy": 3.0, f"sweep/N = 1/times/{BEST}": 3.0}
     made = results.made([figures | changed], Plan(), ["one thing: a reason."], quick=False)
-    return made | {"targets": judged(made["figures"], complete=True)}
+    return made | {"targets": judged(made["figures"], True, kernels.VECTOR_BYTES)}
 
 
 # Figures ---------------------------------------------------------------------------------------
@@ -73,22 +85,23 @@ def test_forward_figures_are_ratios_within_the_same_blocks(timed):
     work = case.flops / 100e9  # seconds at the peak
     dense_work = SMALL[0] * expert_flops(SMALL[1], SMALL[2] * SMALL[3], "swiglu")
     timed.update(ROOF_SECONDS)
-    timed.update({OURS: 2 * work, NUMPY: 3 * work, "HF": 5 * work, ONE_THREAD: 3.8 * work})
+    timed.update({OURS: 2 * work, NUMPY: 3 * work, "HF a": 5 * work, ONE_THREAD: 3.8 * work})
     timed.update({DENSE: 3.6 * work, DENSE_NUMPY: 9 * work})
-    found = measure.forward_figures(Plan(), "mid", case, peers_of(case, NUMPY, "HF"))
+    found = measure.forward_figures(Plan(), "mid", case, peers_of(case, NUMPY, "HF a"))
     prefix = f"mid/{FORWARD}"
     assert found == pytest.approx(
         {
             f"{prefix}/ms/{OURS}": 2e3 * work,
             f"{prefix}/ms/{NUMPY}": 3e3 * work,
-            f"{prefix}/ms/HF": 5e3 * work,
+            f"{prefix}/ms/HF a": 5e3 * work,
             f"{prefix}/times/{NUMPY}": 1.5,
-            f"{prefix}/times/HF": 2.5,
+            f"{prefix}/times/HF a": 2.5,
             f"{prefix}/times/{BEST}": 1.5,
             f"{prefix}/times/{BEST_TORCH}": 2.5,
+            f"{prefix}/times/{BEST_LIBRARY}": 2.5,
             f"{prefix}/share/{OURS}": 1 / 2,
             f"{prefix}/share/{NUMPY}": 1 / 3,
-            f"{prefix}/share/HF": 1 / 5,
+            f"{prefix}/share/HF a": 1 / 5,
             f"{prefix}/roof": 100.0,
             f"{prefix}/threads": 1.9,
             f"{prefix}/speed-up over dense": 1.8,
@@ -216,6 +229,32 @@ def test_other_bits_are_counted(monkeypatch):
     assert concurrency.differences(n_threads=3, n_calls=5) == 15
 
 
+# The same bits in any batch ---------------------------------------------------------------------
+
+
+def test_no_token_of_ours_changes_with_the_batch():
+    found = invariance.invariance_figures(SMALL, (1, 5, 17))
+    ours_only = {name: share for name, share in found.items() if name.endswith(f"/{OURS}")}
+    assert ours_only == {f"batch/{what}/{n}/{OURS}": 0 for what in ("y", "dx") for n in (1, 5, 17)}
+    assert set(found) - set(ours_only) >= {f"batch/y/17/{NUMPY}", f"batch/dx/1/{NUMPY}"}
+
+
+def test_a_token_that_changes_is_counted(monkeypatch):
+    def drifting(case: Case) -> tuple[dict[str, Peer], list[str]]:
+        peer = ours(case)
+
+        def both() -> tuple:
+            y_ND, dx_ND, grads = case.both()
+            y_ND[0] += 1e-6 * len(y_ND)
+            return y_ND, dx_ND, grads
+
+        return {OURS: replace(peer, both=both)}, []
+
+    monkeypatch.setattr(invariance, "candidates", drifting)
+    found = invariance.invariance_figures(SMALL, (4,))
+    assert found == {f"batch/y/4/{OURS}": 0.25, f"batch/dx/4/{OURS}": 0}
+
+
 # Results ---------------------------------------------------------------------------------------
 
 
@@ -227,16 +266,21 @@ def test_runs_are_joined_by_the_median_of_their_medians():
     }
 
 
-def test_targets_say_yes_no_or_not_measured():
-    just = results.joined([{target.figure: target.bound for target in TARGETS}])
-    assert [row["met"] for row in judged(just, complete=True)] == [True] * len(TARGETS)
+@pytest.mark.parametrize("width", [32, 64])
+def test_targets_say_yes_no_or_not_measured(width):
+    promised = targets(width)
+    just = results.joined([{target.figure: target.bound for target in promised}])
+    assert [row["met"] for row in judged(just, True, width)] == [True] * len(promised)
     worse = {
-        target.figure: target.bound + (-0.01 if target.at_least else 0.01) for target in TARGETS
+        target.figure: target.bound + (-0.01 if target.at_least else 0.01) for target in promised
     }
-    assert not any(row["met"] for row in judged(results.joined([worse]), complete=True))
-    without = judged(just, complete=False)
-    assert {row["met"] for row in without if "best peer" in row["what"]} == {None}
-    assert {row["met"] for row in judged({}, complete=True)} == {None}
+    assert not any(row["met"] for row in judged(results.joined([worse]), True, width))
+    beside = ("best peer", "transformers' best")
+    without = [row for row in judged(just, False, width) if row["met"] is None]
+    assert without == [
+        row for row in judged(just, False, width) if any(word in row["what"] for word in beside)
+    ]
+    assert {row["met"] for row in judged({}, True, width)} == {None}
 
 
 def test_results_are_compared_figure_by_figure(tmp_path):
@@ -292,12 +336,28 @@ def test_the_page_says_what_was_measured(tmp_path):
     assert "## Memory" in text and "| N = 1 | 1 | 3 | plain numpy | 3.00 |" in text
 
 
+def test_the_page_says_whose_bits_change(tmp_path):
+    shares = {f"batch/{what}/3/{OURS}": 0.0 for what in ("y", "dx")}
+    shares |= {f"batch/y/3/{NUMPY}": 2 / 3, f"batch/dx/3/{NUMPY}": 1.0}
+    text = page_of(made_up(**shares), tmp_path / "results.json")
+    assert "| y | plain numpy | 67% |" in text.replace(" – |", "")
+    assert "| gradient at x | MoEscope | 0% |" in text.replace(" – |", "")
+
+
+def test_the_page_shows_the_run_without_avx512_too(tmp_path):
+    assert "## Without AVX-512" not in page_of(made_up(), tmp_path / "results.json")
+    results.write(made_up(), tmp_path / speed.NARROW)
+    text = page_of(made_up(), tmp_path / "results.json")
+    assert text.index("## Without AVX-512") > text.index("## Targets")
+
+
 def test_the_page_says_where_another_one_is_faster(tmp_path):
-    slow = {f"decode/{FORWARD}/times/{BEST}": 0.5}
+    slow = {f"small/{FORWARD}/times/{BEST}": 0.5}
     text = page_of(made_up(**slow), tmp_path / "results.json")
-    assert "Another one is faster at: decode, forward (0.50 times as fast)." in text
+    assert "Another one is faster at: small, forward (0.50 times as fast)." in text
     assert f"{len(TARGETS) - 1} of {len(TARGETS)} are met." in text
-    assert "| decode, forward: times the best peer's speed | 0.5 | ≥ 3 | no |" in text
+    (bound,) = [t.bound for t in TARGETS if t.figure == f"small/{FORWARD}/times/{BEST}"]
+    assert f"| small, forward: times the best peer's speed | 0.5 | ≥ {bound:g} | no |" in text
 
 
 def test_the_picture_says_the_best_other_one_at_each_shape(tmp_path):

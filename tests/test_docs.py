@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/check-gate.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/tutorial.md", "docs/check-gate.md", "docs/how-fast.md"]
+)
 def test_code_prints_what_the_page_shows(name: str) -> None:
     blocks = BLOCK.findall((ROOT / name).read_text("utf-8"))
     assert [kind for kind, _ in blocks].count("python") >= 1

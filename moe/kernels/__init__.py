@@ -22,6 +22,7 @@ _HOME = {
     "threads": ("num_threads", "prepare"),
     "traffic": ("count_copies",),
     "training": ("cross_entropy", "embed", "embed_backward"),
+    "width": ("VECTOR_BYTES",),
 }
 _OPERATIONS = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_OPERATIONS)

@@ -118,9 +118,16 @@ def _compile_once(kernel: Any) -> None:
     kernel.compile, kernel.get_call_template = compile_plain, call_plain
 
 
-def compiled() -> int:
-    """Kernels compiled so far in this process, rather than loaded from the disk cache."""
-    return sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)
+def compiled() -> list[str]:
+    """Kernels compiled so far in this process, rather than loaded from the disk cache.
+
+    A kernel is named once for each set of types that it was compiled for.
+    """
+    return [
+        kernel.py_func.__name__.removeprefix("_")
+        for kernel in KERNELS
+        for _ in range(sum(kernel.stats.cache_misses.values()))
+    ]
 
 
 def unsaved() -> list[str]:

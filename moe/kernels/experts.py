@@ -179,13 +179,13 @@ def _few_second(queue, n_items, h, item_I3, down, form, y_PSD, rows_I, shape, ac
 
 
 @njit
-def _add_blocks(y_PSD, y_SD):
-    """The sum of the blocks, one after another, as `_forward_tiles` adds them."""
-    y_SD[:] = y_PSD[0]
-    for p in range(1, len(y_PSD)):
-        for s in range(y_SD.shape[0]):
-            for d in range(y_SD.shape[1]):
-                y_SD[s, d] += y_PSD[p, s, d]
+def _add_blocks(y_P, n_blocks, y):
+    """The sum of flat blocks, one after another, as `_forward_tiles` adds them."""
+    for i in range(y.size):
+        y[i] = y_P[i]
+    for p in range(1, n_blocks):
+        for i in range(y.size):
+            y[i] += y_P[p * y.size + i]
 
 
 @njit
@@ -249,7 +249,7 @@ def _experts_forward_fast(
             rows_I, shape, across, threads=threads,
         )  # fmt: skip
         if blocks > 1:
-            _add_blocks(y_PSD, y_SD)
+            _add_blocks(y_PSD.reshape(-1), blocks, y)
     else:
         run_items(
             _forward_tiles, len(item_I3), work_ns, x, plan.token_S, item_I3, up, bias, down,

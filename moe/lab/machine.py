@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -27,11 +27,12 @@ READ_BYTES = 192_000_000  # several times what caches hold
 
 @dataclass(frozen=True)
 class Machine:
-    """Measured limits: float32 matrix products, and reading memory."""
+    """Measured limits: float32 matrix products, and reading memory; and the kernels' vectors."""
 
     cores: int
     flops_per_s: float
     bytes_per_s: float
+    vector_bytes: int = field(default_factory=lambda: kernels.VECTOR_BYTES)
 
     def describe(self) -> str:
         """One line for people."""

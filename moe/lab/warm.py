@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,19 +17,35 @@ from ..optim import Adam
 from ..routers import ROUTERS, Router, make_router
 from ..training import Trainer, TrainSettings
 
+FIRST_TIME = "15 to 35 seconds"  # measured: a fast and a slow machine, two cores each
+
 
 @dataclass(frozen=True)
 class WarmStep:
-    """One part made ready: its name, seconds, and kernels compiled (0: all came from the cache)."""
+    """One part made ready.
+
+    Attributes
+    ----------
+    part, seconds
+        Its name and how long it took.
+    compiled
+        The kernels that were compiled, each once per set of types; none came from the cache.
+    vector_bytes
+        The width that they were compiled for.
+    """
 
     part: str
     seconds: float
-    compiled: int
+    compiled: list[str]
+    vector_bytes: int
 
     def describe(self) -> str:
         """One line for people."""
-        what = f"{self.compiled} kernels compiled" if self.compiled else "ready"
-        return f"{self.part}: {what} in {self.seconds:.1f} s"
+        if not self.compiled:
+            return f"{self.part}: ready in {self.seconds:.1f} s"
+        counted = Counter(self.compiled)
+        names = ", ".join(f"{name} x{n}" if n > 1 else name for name, n in sorted(counted.items()))
+        return f"{self.part}: {len(self.compiled)} compiled in {self.seconds:.1f} s: {names}"
 
 
 def first_run() -> bool:
@@ -45,16 +62,18 @@ def unsaved() -> str:
 def warm(float64: bool = False) -> Iterator[WarmStep]:
     """Run every kernel once on small data, part by part; after that nothing compiles.
 
-    About a third of a second when the kernels are cached on disk, fifteen seconds the first time.
-    `float64` adds what layers of that dtype need, eight seconds; the app has none.
+    About a third of a second when the kernels are cached on disk; the first time `FIRST_TIME`.
+    `float64` adds what layers of that dtype need, about two thirds as long; the app has none.
     """
     parts = _parts()
     if float64:
         parts |= {f"{name}, float64": run for name, run in _layers("float64").items()}
     for name, run in parts.items():
-        before, start = kernels.compiled(), time.perf_counter()
+        before, start = Counter(kernels.compiled()), time.perf_counter()
         run()
-        yield WarmStep(name, time.perf_counter() - start, kernels.compiled() - before)
+        seconds = time.perf_counter() - start
+        new = sorted((Counter(kernels.compiled()) - before).elements())
+        yield WarmStep(name, seconds, new, kernels.VECTOR_BYTES)
 
 
 def _parts() -> dict[str, Callable[[], None]]:

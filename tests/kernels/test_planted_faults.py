@@ -31,7 +31,7 @@ FAULTS = {
     "a block not added, few rows": ("blocks", "if add or k0 > 0:", "if add:"),
     "a half not added": ("experts", "f > 0 or half > 0", "f > 0"),
     "a part not added": (
-        "experts", "for p in range(1, len(y_PSD)):", "for p in range(2, len(y_PSD)):",
+        "experts", "for p in range(1, n_blocks):", "for p in range(2, n_blocks):",
     ),
     "stale working memory": (
         "blocks", "sums[m * gap : m * gap + n + lanes - 1] = 0",
