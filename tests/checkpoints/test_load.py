@@ -14,7 +14,7 @@ import pytest
 import moe
 from moe.checkpoints.families import FAMILIES, NESTED
 from moe.checkpoints.files import open_checkpoint, write_checkpoint
-from moe.checkpoints.plan import moe_layers, plan_layer
+from moe.checkpoints.plan import layers_in, plan_layer
 
 CASES = Path(__file__).parent.parent / "parity"
 LAYER = 1
@@ -111,12 +111,12 @@ MOE_LAYERS = {
 def test_the_configuration_says_which_layers_are_moe(model_type):
     config, layers = MOE_LAYERS[model_type]
     config = {"model_type": model_type, "num_hidden_layers": 6} | config
-    assert list(moe_layers(config)) == layers
+    assert list(layers_in(config)) == layers
 
 
 def test_a_list_of_moe_layers_goes_before_the_step():
     config = {"model_type": "llama4_text", "num_hidden_layers": 4, "moe_layers": [0, 3]}
-    assert moe_layers({"model_type": "llama4", "text_config": config}) == (0, 3)
+    assert layers_in({"model_type": "llama4", "text_config": config}) == (0, 3)
 
 
 def test_lists_in_hunyuan_s_configuration_count_by_layer():
