@@ -46,6 +46,8 @@ class Contract:
         D, F and E, those that compute nothing included; the type that the layer computes in.
     widths
         Columns of the logits and of other projections, by the names that `project` gives them.
+    by
+        The router, for messages about what it returned.
     """
 
     owner: tuple[Any, ...]
@@ -59,6 +61,7 @@ class Contract:
     n_experts: int
     dtype: np.dtype[Any]
     widths: Mapping[str, int]
+    by: str
 
     def still_holds(self, layer: MoELayer) -> bool:
         """Whether nothing but numbers changed; the only thing that most calls have to ask."""
@@ -152,6 +155,7 @@ def contract_of(layer: MoELayer) -> Contract:
         n_experts=n_experts,
         dtype=down_EFD.dtype,
         widths=widths,
+        by=f"router {router.name!r}",
     )
 
 

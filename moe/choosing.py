@@ -39,7 +39,7 @@ def route(
                 f"token_ids: got {token_ids.dtype} of shape {token_ids.shape}, "
                 f"allowed are integers of shape ({n_tokens},)"
             )
-    by, x_gate_ND = f"router {router.name!r}", x_ND
+    by, x_gate_ND = contract.by, x_ND
     perturb_ND = router.perturb(x_ND, rng)
     if perturb_ND is not None:
         x_gate_ND = x_ND * check_array(f"{by}: perturb", perturb_ND, x_ND.shape, finite=False)

@@ -100,10 +100,7 @@ def check_array(
     array = value if type(value) is np.ndarray else _as_array(name, value)
     if array.dtype not in FLOAT_TYPES:
         raise ValueError(f"{name}: got dtype {array.dtype}, allowed are float32 and float64")
-    if array.shape != shape and (
-        array.ndim != len(shape)
-        or not all(n is None or n == m for n, m in zip(shape, array.shape, strict=True))
-    ):
+    if array.shape != shape and not _fits(array.shape, shape):
         want = ", ".join("any" if n is None else str(n) for n in shape)
         want = f"({want},)" if len(shape) == 1 else f"({want})"
         hint = ""
@@ -113,6 +110,12 @@ def check_array(
     if finite and not np.isfinite(array).all():
         raise ValueError(f"{name}: got NaN or infinity, allowed are finite numbers only")
     return array if array.flags.carray else np.require(array, requirements=["C", "A"])
+
+
+def _fits(given: tuple[int, ...], allowed: tuple[int | None, ...]) -> bool:
+    if len(given) != len(allowed):
+        return False
+    return False not in [m is None or n == m for n, m in zip(given, allowed, strict=True)]
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:

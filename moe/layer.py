@@ -367,7 +367,7 @@ class MoELayer:
         """
         contract = self._checked()
         check_context(ctx, LayerContext, contract.owner)
-        dtype, n_tokens, by = contract.dtype, len(ctx.x_ND), f"router {self.router.name!r}"
+        dtype, n_tokens, by = contract.dtype, len(ctx.x_ND), contract.by
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         dy_ND = dy_ND.astype(dtype, copy=False)
         # Its arrays are in the caller's hands since forward, and kernels follow them again.
@@ -422,7 +422,7 @@ class MoELayer:
         dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
         grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"], dweight_A)
         inputs = self.router.backward_inputs(routing, dmade["logits_NE"], self.params)
-        shapes = {known.name: known.shape for known in contract.params}
+        shapes = {name: shape for name, shape, _ in contract.params}
         return dx_ND, check_gradients(grads, shapes, dtype, by) | inputs
 
     def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:

@@ -46,16 +46,7 @@ def check_routing(
             f"{by}: got a routing of {routing.n_tokens} tokens to {routing.n_experts} experts, "
             f"allowed is {n_tokens} to {n_experts}"
         )
-    shape = getattr(routing.token_A, "shape", None)
-    if not (
-        _is(routing.token_A, INDEX, shape)
-        and _is(routing.expert_A, INDEX, shape)
-        and _is(routing.rank_A, INDEX, shape)
-        and _is(routing.weight_A, dtype, shape)
-        and _is(routing.kept_A, FLAG, shape)
-        and routing.asked_A is None
-        and len(shape or ()) == 1
-    ):
+    if not _is_straight(routing, dtype):
         routing = _straightened(routing, n_experts, dtype, by)
     fault, place = kernels.pair_fault(routing.token_A, routing.expert_A, n_tokens, n_experts)
     if fault:
@@ -64,12 +55,27 @@ def check_routing(
     return routing
 
 
-def _is(array: object, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> bool:
+def _is_straight(routing: Routing, dtype: np.dtype[Any]) -> bool:
+    """Whether all arrays are of just the right types, as those of this library's routers are."""
+    token_A, expert_A, rank_A = routing.token_A, routing.expert_A, routing.rank_A
+    weight_A, kept_A = routing.weight_A, routing.kept_A
     return (
-        type(array) is np.ndarray
-        and array.dtype == dtype
-        and array.shape == shape
-        and bool(array.flags.num & C_ORDER)
+        type(token_A) is type(expert_A) is type(rank_A) is np.ndarray
+        and type(weight_A) is type(kept_A) is np.ndarray
+        and routing.asked_A is None
+        and token_A.dtype == expert_A.dtype == rank_A.dtype == INDEX
+        and weight_A.dtype == dtype
+        and kept_A.dtype == FLAG
+        and token_A.shape == expert_A.shape == rank_A.shape == weight_A.shape == kept_A.shape
+        and len(token_A.shape) == 1
+        and bool(
+            token_A.flags.num
+            & expert_A.flags.num
+            & rank_A.flags.num
+            & weight_A.flags.num
+            & kept_A.flags.num
+            & C_ORDER
+        )
     )
 
 
