@@ -137,6 +137,12 @@ def test_other_types_and_layouts_of_the_same_routing_give_the_same_bits(
     assert context.routing.expert_A.flags.c_contiguous
 
 
+def test_rerouting_needs_the_logits() -> None:
+    layer = layer_with(of("logits_NE", lambda a: None), capacity=Capacity(0.5, "reroute"))
+    with pytest.raises(ValueError, match="drop: got 'reroute' with router 'mine', whose routing"):
+        layer(X)
+
+
 def test_assignments_may_come_in_any_order() -> None:
     order = np.random.default_rng(1).permutation(10)
     names = ("token_A", "expert_A", "weight_A", "rank_A", "kept_A")
