@@ -17,7 +17,7 @@ def pair_fault_oracle(
     Parameters
     ----------
     token_A, expert_A
-        int32 or int64, of one length; any values.
+        int32, of one length; any values.
 
     Returns
     -------
@@ -40,48 +40,76 @@ def pair_fault_oracle(
 
 
 @njit
-def _twice(group_A, other_A, order_A, n_other):
-    """First assignment whose pair came before, or -1; in `order_A` groups lie together.
-
-    An empty order is the order given. Memory is one number per member of the other side.
-    """
-    seen = np.full(n_other, -1, np.int64)
-    found = -1
-    for i in range(group_A.size):
-        a = order_A[i] if order_A.size else i
-        if seen[other_A[a]] == group_A[a]:
-            found = a if found < 0 else min(found, a)
-        seen[other_A[a]] = group_A[a]
-    return found
-
-
-@njit
-def _pair_fault(token_A, expert_A, n_tokens, n_experts):
-    by_token = by_expert = True
+def _out_of_range(token_A, expert_A, n_tokens, n_experts):
+    """Code of the first assignment that is out of range."""
     for a in range(token_A.size):
         if token_A[a] < 0 or token_A[a] >= n_tokens:
             return 4 * a + TOKEN
         if expert_A[a] < 0 or expert_A[a] >= n_experts:
             return 4 * a + EXPERT
-        if a > 0:
-            by_token &= token_A[a] >= token_A[a - 1]
-            by_expert &= expert_A[a] >= expert_A[a - 1]
-    order_A = np.empty(0, np.int64)
-    if by_expert and not by_token:
-        place = _twice(expert_A, token_A, order_A, n_tokens)
+    return GOOD
+
+
+@njit
+def _repeats(group_A, other_A, n_other):
+    """How many pairs came before; groups lie together. Memory is a number per other member."""
+    seen = np.full(n_other, -1, np.int32)
+    n = 0
+    for a in range(group_A.size):
+        other = np.uint32(other_A[a])  # an index without a sign needs no look at its end
+        n += seen[other] == group_A[a]
+        seen[other] = group_A[a]
+    return n
+
+
+@njit
+def _by_token(token_A, n_tokens):
+    """Assignments in order of their tokens: a counting sort."""
+    next_N = np.zeros(n_tokens + 1, np.int64)
+    for a in range(token_A.size):
+        next_N[token_A[a] + 1] += 1
+    for n in range(n_tokens):
+        next_N[n + 1] += next_N[n]
+    order_A = np.empty(token_A.size, np.int64)
+    for a in range(token_A.size):
+        order_A[next_N[token_A[a]]] = a
+        next_N[token_A[a]] += 1
+    return order_A
+
+
+@njit
+def _first_repeat(token_A, expert_A, n_tokens, n_experts):
+    """The first assignment whose pair came before, of those that have one."""
+    seen = np.full(n_experts, -1, np.int32)
+    first = token_A.size
+    for a in _by_token(token_A, n_tokens):
+        if seen[expert_A[a]] == token_A[a]:
+            first = min(first, a)
+        seen[expert_A[a]] = token_A[a]
+    return first
+
+
+@njit
+def _pair_fault(token_A, expert_A, n_tokens, n_experts):
+    """4 * place + fault; GOOD, which is 0, if nothing is wrong."""
+    # Loops without a way out run on whole vectors; where it is wrong is looked for afterwards.
+    wrong, falls, expert_falls = 0, 0, 0
+    for a in range(token_A.size):
+        wrong += (token_A[a] < 0) | (token_A[a] >= n_tokens)
+        wrong += (expert_A[a] < 0) | (expert_A[a] >= n_experts)
+    if wrong > 0:
+        return _out_of_range(token_A, expert_A, n_tokens, n_experts)
+    for a in range(1, token_A.size):
+        falls += token_A[a] < token_A[a - 1]
+        expert_falls += expert_A[a] < expert_A[a - 1]
+    if falls == 0:
+        n = _repeats(token_A, expert_A, n_experts)
+    elif expert_falls == 0:
+        n = _repeats(expert_A, token_A, n_tokens)
     else:
-        if not by_token:  # in no order at all: a counting sort by token
-            next_N = np.zeros(n_tokens + 1, np.int64)
-            for a in range(token_A.size):
-                next_N[token_A[a] + 1] += 1
-            for n in range(n_tokens):
-                next_N[n + 1] += next_N[n]
-            order_A = np.empty(token_A.size, np.int64)
-            for a in range(token_A.size):
-                order_A[next_N[token_A[a]]] = a
-                next_N[token_A[a]] += 1
-        place = _twice(token_A, expert_A, order_A, n_experts)
-    return GOOD if place < 0 else 4 * place + TWICE
+        order_A = _by_token(token_A, n_tokens)
+        n = _repeats(token_A[order_A], expert_A[order_A], n_experts)
+    return GOOD if n == 0 else 4 * _first_repeat(token_A, expert_A, n_tokens, n_experts) + TWICE
 
 
 def _pair_fault_fast(

@@ -18,17 +18,14 @@ N, E = 6, 5
     pairs=st.lists(st.tuples(st.integers(-1, N), st.integers(-1, E)), max_size=12),
     inside=st.booleans(),
     order=st.sampled_from(["given", "token", "expert"]),
-    dtype=st.sampled_from(["int32", "int64"]),
 )
 @settings(max_examples=300, deadline=None)
-def test_kernel_and_oracle_agree(
-    pairs: list[tuple[int, int]], inside: bool, order: str, dtype: str
-) -> None:
+def test_kernel_and_oracle_agree(pairs: list[tuple[int, int]], inside: bool, order: str) -> None:
     if inside:
         pairs = [(abs(n) % N, abs(e) % E) for n, e in pairs]
     if order != "given":
         pairs = sorted(pairs, key=lambda pair: pair[order == "expert"])
-    token_A, expert_A = np.array(pairs, dtype).reshape(-1, 2).T.copy()
+    token_A, expert_A = np.array(pairs, np.int32).reshape(-1, 2).T.copy()
     found = []
     for backend in BACKENDS:
         with kernels.using(backend):
