@@ -46,6 +46,8 @@ class Contract:
         D, F and E, those that compute nothing included; the type that the layer computes in.
     widths
         Columns of the logits and of other projections, by the names that `project` gives them.
+    shapes
+        Of the parameters, by name.
     by
         The router, for messages about what it returned.
     """
@@ -61,6 +63,7 @@ class Contract:
     n_experts: int
     dtype: np.dtype[Any]
     widths: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]]
     by: str
 
     def still_holds(self, layer: MoELayer) -> bool:
@@ -155,6 +158,7 @@ def contract_of(layer: MoELayer) -> Contract:
         n_experts=n_experts,
         dtype=down_EFD.dtype,
         widths=widths,
+        shapes={name: array.shape for name, array in params.items()},
         by=f"router {router.name!r}",
     )
 

@@ -26,7 +26,7 @@ from .experts import (
 from .fresh import fresh_params
 from .from_arrays import arrays_from
 from .identity import as_html, options_words, same_arrays, same_options, sizes_words
-from .router_check import check_added, check_gradients, check_routing
+from .router_check import check_added, check_gradients, check_pairs
 from .routers import Router, router_of
 from .routing import Routing
 from .shared import has_shared, shared_backward, shared_forward
@@ -370,8 +370,9 @@ class MoELayer:
         dtype, n_tokens, by = contract.dtype, len(ctx.x_ND), contract.by
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         dy_ND = dy_ND.astype(dtype, copy=False)
+        routing = ctx.routing
         # Its arrays are in the caller's hands since forward, and kernels follow them again.
-        routing = check_routing(ctx.routing, n_tokens, contract.n_experts, dtype, "ctx.routing")
+        check_pairs(routing, "ctx.routing")
         sizes = {name: (n_tokens, width) for name, width in contract.widths.items()}
         added = check_added(dlogits_NE, extra, sizes, routing, dtype)
         rows, run, weight_S = dy_ND, ctx.plan, ctx.weight_S
@@ -422,8 +423,7 @@ class MoELayer:
         dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
         grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"], dweight_A)
         inputs = self.router.backward_inputs(routing, dmade["logits_NE"], self.params)
-        shapes = {name: shape for name, shape, _ in contract.params}
-        return dx_ND, check_gradients(grads, shapes, dtype, by) | inputs
+        return dx_ND, check_gradients(grads, contract.shapes, dtype, by) | inputs
 
     def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:
         """Experts that ran for one token and their unweighted results, (K,) and (K, D)."""

@@ -48,11 +48,18 @@ def check_routing(
         )
     if not _is_straight(routing, dtype):
         routing = _straightened(routing, n_experts, dtype, by)
-    fault, place = kernels.pair_fault(routing.token_A, routing.expert_A, n_tokens, n_experts)
-    if fault:
-        _refuse(routing, fault, place, by)
+    check_pairs(routing, by)
     _check_tables(routing, dtype, by)
     return routing
+
+
+def check_pairs(routing: Routing, by: str) -> None:
+    """Raise ValueError if an index is out of range or a pair occurs twice; all else was checked."""
+    fault, place = kernels.pair_fault(
+        routing.token_A, routing.expert_A, routing.n_tokens, routing.n_experts
+    )
+    if fault:
+        _refuse(routing, fault, place, by)
 
 
 def _is_straight(routing: Routing, dtype: np.dtype[Any]) -> bool:
