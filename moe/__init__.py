@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from . import metrics as metrics
+    from . import optim as optim
     from .balance import BALANCERS as BALANCERS
     from .balance import Balancer as Balancer
     from .balance import make_balancer as make_balancer
     from .capacity import Capacity as Capacity
     from .checkpoints.load import load_layer as load_layer
+    from .checkpoints.load import moe_layers as moe_layers
     from .checkpoints.save import export_layer as export_layer
     from .checkpoints.save import save_layer as save_layer
     from .cluster.placement import rebalance_experts as rebalance_experts
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
     from .routers import ROUTERS as ROUTERS
     from .routers import Router as Router
     from .routers import make_router as make_router
+    from .routers import register_router as register_router
     from .routing import Routing as Routing
+    from .saved import load as load
     from .training import Trainer as Trainer
     from .training import TrainRecord as TrainRecord
     from .training import TrainSettings as TrainSettings
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
 _HOME = {
     "balance": ("BALANCERS", "Balancer", "make_balancer"),
     "capacity": ("Capacity",),
-    "checkpoints.load": ("load_layer",),
+    "checkpoints.load": ("load_layer", "moe_layers"),
     "checkpoints.save": ("export_layer", "save_layer"),
     "cluster.placement": ("rebalance_experts",),
     "cost": ("MODELS",),
@@ -47,16 +52,20 @@ _HOME = {
     "lab.gate_check": ("check_gate",),
     "lab.gate_report": ("GateReport",),
     "layer": ("MoELayer",),
-    "routers": ("ROUTERS", "Router", "make_router"),
+    "routers": ("ROUTERS", "Router", "make_router", "register_router"),
     "routing": ("Routing",),
+    "saved": ("load",),
     "training": ("TrainRecord", "TrainSettings", "Trainer", "train"),
     "upcycling": ("upcycle",),
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}
-__all__ = sorted([*_NAMES, "__version__"])
+_MODULES = ("metrics", "optim")
+__all__ = sorted([*_NAMES, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)

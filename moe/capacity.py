@@ -144,7 +144,11 @@ class Capacity:
             queue_A = queue_A // (routing.n_experts // self._n_queues(routing.n_experts))
         kept_A = _places(queue_A, *self._priority(routing, rng)) < limit
         if self.drop == "reroute" and router is not None:
-            assert routing.logits_NE is not None
+            if routing.logits_NE is None:
+                raise ValueError(
+                    f"drop: got 'reroute' with router {router.name!r}, whose routing has no "
+                    "logits; allowed is it with a router that keeps them"
+                )
             expert_A, kept_A = kernels.reroute(
                 routing.token_A, routing.rank_A, routing.expert_A, kept_A, routing.logits_NE, limit
             )

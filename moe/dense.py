@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from . import kernels
-from .errors import FLOATS, check_array, check_choice, check_int
-from .experts import check_activation, dense_name, expert_flops, init_experts
+from .arrays import check_dense
+from .context import check_context, sign
+from .errors import check_array, check_dtype, check_int
+from .experts import check_activation, dense_name, expert_flops, init_experts, up_name
+from .identity import as_html, same_arrays, sizes_words
 
 Arrays = dict[str, np.ndarray]
 
@@ -57,9 +61,10 @@ class DenseContext:
     h_NH: np.ndarray | None
     executed_rows: int
     executed_flops: int
+    owner: tuple[Any, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class DenseFFN:
     """An ordinary feed-forward layer, the yardstick: every token uses every weight.
 
@@ -71,7 +76,8 @@ class DenseFFN:
 
     activation: str
     params: Arrays
-    check_finite: bool = field(default=True, repr=False)
+    check_finite: bool = True
+    _mark: bytes = field(default_factory=lambda: os.urandom(8), init=False)
 
     @classmethod
     def init(
@@ -87,9 +93,21 @@ class DenseFFN:
         check_int("d_hidden", d_hidden, 1)
         check_int("seed", seed, 0)
         check_activation(activation)
-        check_choice("dtype", np.dtype(dtype).name, FLOATS)
+        dtype = check_dtype(dtype)
         made = init_experts(np.random.default_rng(seed), 1, d_model, d_hidden, activation, dtype)
         return cls(activation, {dense_name(name): array[0] for name, array in made.items()})
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it computes the same: equal activation, and arrays equal to the last bit."""
+        if not isinstance(other, DenseFFN):
+            return NotImplemented
+        return self.activation == other.activation and same_arrays(self.params, other.params)
+
+    def __repr__(self) -> str:
+        return f"DenseFFN({self.activation}: {sizes_words(self.params)})"
+
+    def _repr_html_(self) -> str:
+        return as_html("DenseFFN", repr(self), {"params": self.params})
 
     @property
     def d_model(self) -> int:
@@ -113,7 +131,7 @@ class DenseFFN:
 
     def astype(self, dtype: str) -> DenseFFN:
         """Return a copy that computes in another dtype."""
-        check_choice("dtype", np.dtype(dtype).name, FLOATS)
+        dtype = check_dtype(dtype)
         return replace(self, params={n: array.astype(dtype) for n, array in self.params.items()})
 
     def __call__(self, x_ND: np.ndarray) -> np.ndarray:
@@ -130,23 +148,45 @@ class DenseFFN:
         return self._forward(x_ND)
 
     def _forward(self, x_ND: np.ndarray, keep: bool = True) -> tuple[np.ndarray, DenseContext]:
-        x_ND = check_array("x_ND", x_ND, (None, self.d_model), finite=self.check_finite)
-        x_ND = x_ND.astype(self.dtype, copy=False)
-        y_ND, h_NH, rows = dense_forward(x_ND, *self._weights(), self.activation, keep)
-        flops = rows * expert_flops(self.d_model, self.d_hidden, self.activation)
-        return y_ND, DenseContext(x_ND, h_NH, rows, flops)
+        up_DH, down_FD = self._weights()
+        d_hidden, d_model = down_FD.shape
+        x_ND = check_array("x_ND", x_ND, (None, d_model), finite=self.check_finite)
+        x_ND = x_ND.astype(down_FD.dtype, copy=False)
+        y_ND, h_NH, rows = dense_forward(x_ND, up_DH, down_FD, self.activation, keep)
+        flops = rows * expert_flops(d_model, d_hidden, self.activation)
+        context = DenseContext(x_ND, h_NH, rows, flops)
+        sign(context, self._owner(down_FD))
+        return y_ND, context
 
     def backward(self, dy_ND: np.ndarray, ctx: DenseContext) -> tuple[np.ndarray, Arrays]:
-        """Return the gradient at x and at every parameter."""
+        """Return the gradient at x and at every parameter.
+
+        Raises
+        ------
+        ValueError
+            If `dy_ND` has another shape than y, or the context is another layer's.
+        """
+        up_DH, down_FD = self._weights()
+        check_context(ctx, DenseContext, self._owner(down_FD))
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         assert ctx.h_NH is not None
         dx_ND, dup_DH, ddown_FD, _ = dense_backward(
-            dy_ND.astype(self.dtype, copy=False), ctx.x_ND, ctx.h_NH, *self._weights(),
+            dy_ND.astype(down_FD.dtype, copy=False), ctx.x_ND, ctx.h_NH, up_DH, down_FD,
             self.activation,
         )  # fmt: skip
-        names = list(self.params)
-        return dx_ND, {names[0]: dup_DH, names[1]: ddown_FD}
+        grads = {dense_name(up_name(self.activation)): dup_DH, "w_down_FD": ddown_FD}
+        return dx_ND, {name: grads[name] for name in self.params}
 
     def _weights(self) -> tuple[np.ndarray, np.ndarray]:
-        up_DH, down_FD = self.params.values()
-        return up_DH, down_FD
+        """Both arrays, (D, H) and (F, D).
+
+        Raises
+        ------
+        ValueError
+            If one is missing or has a shape, type or layout that is not allowed.
+        """
+        return check_dense(self.params, self.activation)
+
+    def _owner(self, down_FD: np.ndarray) -> tuple[Any, ...]:
+        """Whose contexts are whose; see `moe.context`."""
+        return self._mark, self.activation, down_FD.shape, down_FD.dtype

@@ -65,10 +65,25 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
     return value
 
 
+def check_dtype(dtype: Any) -> str:
+    """Return 'float32' or 'float64' for what numpy takes as one of them.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, PyTorch's dtypes and None among them.
+    """
+    try:
+        name = str(dtype) if dtype is None else np.dtype(dtype).name
+    except (TypeError, ValueError):
+        name = str(dtype)
+    return check_choice("dtype", name, FLOATS)
+
+
 def check_array(
     name: str, value: Any, shape: tuple[int | None, ...], *, finite: bool = True
 ) -> np.ndarray:
-    """Return `value` as a C-contiguous float32 or float64 array of the given shape.
+    """Return `value` as a C-contiguous, aligned float32 or float64 array of the given shape.
 
     Parameters
     ----------
@@ -82,15 +97,43 @@ def check_array(
     ValueError
         If dtype, number of axes, a size or a value is not allowed.
     """
-    array = np.asarray(value)
+    array = value if type(value) is np.ndarray else _as_array(name, value)
     if array.dtype not in FLOAT_TYPES:
         raise ValueError(f"{name}: got dtype {array.dtype}, allowed are float32 and float64")
-    fits = array.ndim == len(shape) and all(
-        n is None or n == m for n, m in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
-        want = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-        raise ValueError(f"{name}: got shape {array.shape}, allowed is {want}")
+    if array.shape != shape and not _fits(array.shape, shape):
+        want = ", ".join("any" if n is None else str(n) for n in shape)
+        want = f"({want},)" if len(shape) == 1 else f"({want})"
+        hint = ""
+        if array.ndim == 3 and len(shape) == 2 and shape[1] == array.shape[2]:
+            hint = f": {name}.reshape(-1, {shape[1]}) puts the tokens of all sequences in one list"
+        raise ValueError(f"{name}: got shape {array.shape}, allowed is {want}{hint}")
     if finite and not np.isfinite(array).all():
         raise ValueError(f"{name}: got NaN or infinity, allowed are finite numbers only")
-    return np.ascontiguousarray(array)
+    return array if array.flags.carray else np.require(array, requirements=["C", "A"])
+
+
+def _fits(given: tuple[int, ...], allowed: tuple[int | None, ...]) -> bool:
+    if len(given) != len(allowed):
+        return False
+    return False not in [m is None or n == m for n, m in zip(given, allowed, strict=True)]
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    """What numpy makes of the value; of a tensor that it cannot read, what to do with it."""
+    if getattr(value, "requires_grad", False) is True:
+        raise ValueError(
+            f"{name}: got a tensor that needs a gradient, allowed is an array: pass "
+            f"{name}.detach(), since gradients come from backward, not from PyTorch"
+        )
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        raise ValueError(
+            f"{name}: got dtype torch.bfloat16, which numpy does not have, allowed are float32 "
+            f"and float64: pass {name}.float()"
+        )
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name}: got a {type(value).__name__} that numpy cannot read ({error}), allowed is "
+            "an array of float32 or float64"
+        ) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import kernels
-from .errors import check_array
+from .errors import check_choice
 from .kernels.activation_text import CODES, GATED, parse
 
 ACTIVATIONS = tuple(CODES)
@@ -15,7 +15,10 @@ ACTIVATIONS = tuple(CODES)
 
 def check_activation(activation: str) -> str:
     """Return the text if it names an activation (with options, if it takes any)."""
-    parse(activation)
+    try:
+        parse(activation)
+    except TypeError:  # not even a text, nor a key
+        check_choice("activation", activation, ACTIVATIONS)
     return activation
 
 
@@ -66,13 +69,6 @@ def row_plan(expert_start_E1: np.ndarray) -> kernels.Plan:
     return kernels.Plan(slots, slots, expert_start_E1, slots, np.arange(slots.size + 1))
 
 
-def _bias(params: Mapping[str, np.ndarray], name: str, shape: tuple[int, int]) -> np.ndarray | None:
-    """The array, whose shape kernels rely on; None if experts have no such biases."""
-    if name not in params:
-        return None
-    return check_array(name, params[name], shape, finite=False)
-
-
 def experts_forward(
     params: Mapping[str, np.ndarray],
     activation: str,
@@ -82,8 +78,7 @@ def experts_forward(
 ) -> tuple[np.ndarray, np.ndarray | None, int]:
     """Results (S, D) and first products (S, H, if kept) of all slots, and rows executed."""
     up_EDH, down_EFD = params[up_name(activation)], params["w_down_EFD"]
-    b_up_EH = _bias(params, up_bias_name(activation), (len(up_EDH), up_EDH.shape[2]))
-    b_down_ED = _bias(params, "b_down_ED", (len(down_EFD), down_EFD.shape[2]))
+    b_up_EH, b_down_ED = params.get(up_bias_name(activation)), params.get("b_down_ED")
     y_SD, h_SH, rows = kernels.experts_forward(
         rows_ND, plan, up_EDH, down_EFD, activation, keep, b_up_EH
     )

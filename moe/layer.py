@@ -2,68 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import kernels
+from .arrays import Contract, contract_of
 from .capacity import NO_LIMIT, Capacity
-from .dense import dense_backward, dense_forward
-from .errors import FLOATS, check_array, check_choice, check_float, check_int
+from .choosing import plan_of, route
+from .context import LayerContext, check_context, sign
+from .errors import check_array, check_dtype, check_float, check_int
 from .experts import (
     check_activation,
-    dense_name,
     expert_flops,
     experts_backward,
     experts_forward,
-    init_experts,
     row_plan,
-    up_name,
 )
-from .routers import Router, make_router
+from .fresh import fresh_params
+from .from_arrays import arrays_from
+from .identity import as_html, options_words, same_arrays, same_options, sizes_words
+from .router_check import check_added, check_gradients, check_pairs
+from .routers import Router, router_of
 from .routing import Routing
-from .specials import init_specials, specials_backward, specials_forward
+from .shared import has_shared, shared_backward, shared_forward
+from .specials import specials_backward, specials_forward
 
 Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class LayerContext:
-    """What one forward pass leaves for backward, for metrics and for the curious.
-
-    Attributes
-    ----------
-    routing
-        Who went where.
-    executed_rows, executed_flops
-        Expert rows multiplied, counted where it happened, and the floating-point operations
-        of the whole pass (gate, chosen experts, shared experts).
-    y_SD
-        Result of each kept assignment before weighting, sorted by expert (`plan`).
-    rows_ND
-        What experts take rows from: x; or Soft MoE's slots, or x times the weight, a row a slot.
-    shared_weight_N
-        What the shared experts' gate weighs their result with, if they have one.
-    """
-
-    routing: Routing
-    plan: kernels.Plan
-    executed_rows: int
-    executed_flops: int
-    x_ND: np.ndarray
-    x_gate_ND: np.ndarray
-    perturb_ND: np.ndarray | None
-    rows_ND: np.ndarray
-    weight_S: np.ndarray
-    h_SH: np.ndarray | None
-    y_SD: np.ndarray
-    shared_h_NH: np.ndarray | None
-    shared_weight_N: np.ndarray | None
-
-
-@dataclass
+@dataclass(eq=False, repr=False)
 class MoELayer:
     """A mixture-of-experts feed-forward layer: y = sum over chosen e of w_e f_e(x) + shared(x).
 
@@ -93,8 +65,10 @@ class MoELayer:
     params: Arrays
     buffers: Arrays
     capacity: Capacity = NO_LIMIT
-    check_finite: bool = field(default=True, repr=False)
-    origin: object | None = field(default=None, repr=False)
+    check_finite: bool = True
+    origin: object | None = None
+    _mark: bytes = field(default_factory=lambda: os.urandom(8), init=False)
+    _contract: Contract | None = field(default=None, init=False)
 
     @classmethod
     def init(
@@ -145,28 +119,99 @@ class MoELayer:
         check_int("seed", seed, 0)
         check_float("gate_scale", gate_scale, 0.0)
         check_activation(activation)
-        check_choice("dtype", np.dtype(dtype).name, FLOATS)
-        if isinstance(router, str):
-            probe = make_router(router)
-            router = make_router(router, k=k) if "k" in probe.options() else probe
-        if not isinstance(router, Router):
-            raise ValueError(f"router: got {router!r}, allowed is a registry name or a Router")
+        dtype = check_dtype(dtype)
+        router = router_of(router, k)
         router.check(n_experts)
         (capacity or NO_LIMIT).check(router, n_experts)
-        rng = np.random.default_rng(seed)
-        n_computing = n_experts - len(router.specials)
-        check_int("n_experts", n_experts, len(router.specials) + 1, None, "one must compute")
-        made = router.init_params(d_model, n_experts, rng)
-        if "gate_DE" in made:
-            made["gate_DE"] *= gate_scale
-        made |= init_specials(router.specials, d_model, rng)
-        params: Arrays = {name: array.astype(dtype) for name, array in made.items()}
-        params |= init_experts(rng, n_computing, d_model, d_expert, activation, dtype)
-        if n_shared:
-            shared = init_experts(rng, 1, d_model, d_expert * n_shared, activation, dtype)
-            params |= {_shared_name(name): array[0] for name, array in shared.items()}
+        params = fresh_params(
+            router, d_model, d_expert, n_experts, n_shared, activation, seed, dtype, gate_scale
+        )
         buffers = {name: np.zeros(n_experts, dtype) for name in router.buffers}
         return cls(router, activation, params, buffers, capacity or NO_LIMIT)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, Any],
+        order: str = "moe",
+        router: str | Router = "topk",
+        k: int = 2,
+        activation: str = "swiglu",
+        dtype: str | None = None,
+        capacity: Capacity | None = None,
+    ) -> MoELayer:
+        """Make a layer of weights that are there already; they are copied.
+
+        Parameters
+        ----------
+        arrays
+            Arrays or tensors by name; of bfloat16 and float16 too, and parameters that need a
+            gradient. In place of an array of all experts there may be a list, one per expert.
+
+            In order 'moe' these are the names of `params` and `buffers`. In all others `gate`
+            is (E, D), `gate_bias` and `select_bias` are (E,), `shared_gate_proj` and
+            `shared_up_proj` (F, D), `shared_down_proj` (D, F), `shared_gate` (1, D), and there may
+            be `down_proj_bias` and the like. What a router has beside keeps its own name.
+        order
+            How the experts lie. 'moe': `w_gate_up_ED2F`, `w_down_EFD`.
+            'torch': `gate_proj` and `up_proj` (E, F, D), `down_proj` (E, D, F), as nn.Linear does.
+            'transformers': `gate_up_proj` (E, 2F, D), gate half first, `down_proj` (E, D, F).
+            'llama4': (E, D, 2F) and (E, F, D). 'gpt_oss': the same, gate and up alternating.
+        router, k, activation, capacity
+            As in `init`.
+        dtype
+            'float32' or 'float64'; without it float64 if one of the arrays is, else float32.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing, unknown, or of another shape than the others say.
+        """
+        kind = router_of(router, k)
+        dtype = None if dtype is None else check_dtype(dtype)
+        params, buffers = arrays_from(arrays, order, kind, check_activation(activation), dtype)
+        layer = cls(kind, activation, params, buffers, capacity or NO_LIMIT)
+        layer.check()
+        return layer
+
+    def save(self, path: str | Path) -> None:
+        """Write router, activation, capacity, parameters and buffers to one safetensors file.
+
+        `moe.load` reads it back bit for bit. What is not kept: `check_finite` and `origin`.
+
+        Raises
+        ------
+        ValueError
+            If the path is none, the router is not registered (`moe.register_router`), or an
+            array or option is not allowed.
+        """
+        from .saved import save
+
+        save(self, path)
+
+    def check(self) -> None:
+        """Raise ValueError if an array or option does not fit; every call asks this first."""
+        self._checked()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it computes the same: equal options, and arrays equal to the last bit."""
+        if not isinstance(other, MoELayer):
+            return NotImplemented
+        return (
+            self.activation == other.activation
+            and same_options(self.router, other.router)
+            and same_options(self.capacity, other.capacity)
+            and same_arrays(self.params, other.params)
+            and same_arrays(self.buffers, other.buffers)
+        )
+
+    def __repr__(self) -> str:
+        router, sizes = options_words(self.router), sizes_words(self.params)
+        limit = "" if self.capacity == NO_LIMIT else f", {options_words(self.capacity)}"
+        return f"MoELayer({router}, {self.activation}{limit}: {sizes})"
+
+    def _repr_html_(self) -> str:
+        return as_html("MoELayer", repr(self), {"params": self.params, "buffers": self.buffers})
 
     @property
     def d_model(self) -> int:
@@ -190,7 +235,7 @@ class MoELayer:
 
     def astype(self, dtype: str) -> MoELayer:
         """Return a copy that computes in another dtype."""
-        check_choice("dtype", np.dtype(dtype).name, FLOATS)
+        dtype = check_dtype(dtype)
         return replace(
             self,
             params={name: array.astype(dtype) for name, array in self.params.items()},
@@ -208,7 +253,8 @@ class MoELayer:
         rng: np.random.Generator | None = None,
     ) -> Routing:
         """Return who would go where, without running any expert."""
-        return self._route(self._check_x(x_ND), token_ids, rng)[0]
+        contract = self._checked()
+        return route(self, contract, self._check_x(contract, x_ND), token_ids, rng)[0]
 
     def forward(
         self,
@@ -246,11 +292,13 @@ class MoELayer:
         keep: bool = True,
     ) -> tuple[np.ndarray, LayerContext]:
         """`forward`; without `keep` the context lacks what only backward needs."""
-        x_ND = self._check_x(x_ND)
-        routing, x_gate_ND, perturb_ND = self._route(x_ND, token_ids, rng, previous_NE)
-        flops = len(x_ND) * self.router.project_flops(self.d_model, self.n_experts)
+        contract = self._checked()
+        x_ND = self._check_x(contract, x_ND)
+        routing, x_gate_ND, perturb_ND = route(self, contract, x_ND, token_ids, rng, previous_NE)
+        d_model, n_experts = contract.d_model, contract.n_experts
+        flops = len(x_ND) * self.router.project_flops(d_model, n_experts)
         if routing.dispatch_NS is None or routing.combine_NS is None:
-            plan = run = self._plan(routing)
+            plan = run = plan_of(routing, len(self.params["w_down_EFD"]))
             rows_ND = x_ND
             weight_S = out_weight_S = routing.weight_A[plan.assignment_S]
             if self.router.weighs_input:
@@ -261,35 +309,28 @@ class MoELayer:
             y_ND = kernels.combine(y_SD, out_weight_S, plan)
         else:
             rows_ND = kernels.matmul_tn(routing.dispatch_NS, x_ND)
-            plan = row_plan(np.arange(self.n_experts + 1) * (len(rows_ND) // self.n_experts))
+            plan = row_plan(np.arange(n_experts + 1) * (len(rows_ND) // n_experts))
             y_SD, h_SH, rows = experts_forward(self.params, self.activation, rows_ND, plan, keep)
-            weight_S = np.ones(len(rows_ND), self.dtype)
+            weight_S = np.ones(len(rows_ND), contract.dtype)
             y_ND = kernels.matmul(routing.combine_NS, y_SD)
-            flops += 4 * routing.combine_NS.size * self.d_model
-        flops += rows * expert_flops(self.d_model, self.d_expert, self.activation)
-        if self.router.specials:
-            special_ND, special_flops = specials_forward(
-                x_ND, routing, self.router.specials, self.params
-            )
+            flops += 4 * routing.combine_NS.size * d_model
+        flops += rows * expert_flops(d_model, contract.d_expert, self.activation)
+        if kinds := self.router.specials:
+            special_ND, special_flops = specials_forward(x_ND, routing, kinds, self.params)
             y_ND += special_ND
             flops += special_flops
         shared_h_NH = shared_weight_N = None
-        if self._has_shared:
-            up_DH, down_FD = self._shared_weights(self.params)
-            shared_ND, shared_h_NH, rows_shared = dense_forward(
-                x_ND, up_DH, down_FD, self.activation, keep
+        if has_shared(self.params):
+            shared_ND, shared_h_NH, shared_weight_N, shared_flops = shared_forward(
+                self.params, self.activation, x_ND, keep
             )
-            if "shared_gate_D1" in self.params:
-                logits_N1 = kernels.matmul(x_ND, self.params["shared_gate_D1"])
-                shared_weight_N = np.asarray(kernels.sigmoid(logits_N1)).reshape(-1)
-                shared_ND = shared_weight_N[:, None] * shared_ND
-                flops += 2 * x_ND.size
             y_ND += shared_ND
-            flops += rows_shared * expert_flops(self.d_model, len(down_FD), self.activation)
+            flops += shared_flops
         context = LayerContext(
             routing, plan, rows, flops, x_ND, x_gate_ND, perturb_ND, rows_ND, weight_S, h_SH,
             y_SD, shared_h_NH, shared_weight_N,
         )  # fmt: skip
+        sign(context, contract.owner)
         return y_ND, context
 
     def backward(
@@ -317,10 +358,23 @@ class MoELayer:
         -------
         dx_ND, grads
             `grads` has the keys and shapes of `params`, and 'previous_NE' if forward got that.
+
+        Raises
+        ------
+        ValueError
+            If a gradient has another shape than what it is the gradient of, `extra` has an
+            unknown name, or the context is another layer's.
         """
+        contract = self._checked()
+        check_context(ctx, LayerContext, contract.owner)
+        dtype, n_tokens, by = contract.dtype, len(ctx.x_ND), contract.by
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
-        dy_ND = dy_ND.astype(self.dtype, copy=False)
+        dy_ND = dy_ND.astype(dtype, copy=False)
         routing = ctx.routing
+        # Its arrays are in the caller's hands since forward, and kernels follow them again.
+        check_pairs(routing, "ctx.routing")
+        sizes = {name: (n_tokens, width) for name, width in contract.widths.items()}
+        added = check_added(dlogits_NE, extra, sizes, routing, dtype)
         rows, run, weight_S = dy_ND, ctx.plan, ctx.weight_S
         if routing.combine_NS is not None:
             rows = kernels.matmul_tn(routing.combine_NS, dy_ND)
@@ -330,7 +384,7 @@ class MoELayer:
         dx_SD, dweight_S, grads = experts_backward(
             self.params, self.activation, rows, ctx.rows_ND, ctx.h_SH, weight_S, run
         )
-        dweight_A = np.zeros(routing.n_assignments, self.dtype)
+        dweight_A = np.zeros(routing.n_assignments, dtype)
         if routing.dispatch_NS is None:
             in_weight_S = np.ones_like(dweight_S)
             if self.router.weighs_input:
@@ -344,8 +398,8 @@ class MoELayer:
                 )
                 dx_ND += dspecial_ND
                 grads |= special_grads
-            if extra and "weight_A" in extra:
-                dweight_A += extra["weight_A"]
+            if "weight_A" in added:
+                dweight_A += added["weight_A"]
             drouted_NE = self.router.backward(routing, dweight_A)
         else:
             dx_ND = kernels.matmul(routing.dispatch_NS, dx_SD)
@@ -354,23 +408,26 @@ class MoELayer:
                 ddispatch_NS=kernels.matmul_nt(ctx.x_ND, dx_SD),
                 dcombine_NS=kernels.matmul_nt(dy_ND, ctx.y_SD),
             )
-        if self._has_shared:
-            dshared_ND, shared_grads = self._shared_backward(dy_ND, ctx)
+        if ctx.shared_h_NH is not None:
+            dshared_ND, shared_grads = shared_backward(
+                self.params, self.activation, dy_ND, ctx.x_ND, ctx.shared_h_NH,
+                ctx.shared_weight_N,
+            )  # fmt: skip
             dx_ND += dshared_ND
             grads |= shared_grads
-        dmade = self.router.backward_made(routing, drouted_NE)
-        if dlogits_NE is not None:
-            dmade["logits_NE"] = dmade["logits_NE"] + dlogits_NE
-        for name in dmade.keys() & (extra or {}).keys():
-            dmade[name] = dmade[name] + (extra or {})[name]
+        dmade = check_gradients(self.router.backward_made(routing, drouted_NE), sizes, dtype, by)
+        for name in sizes.keys() & added.keys():
+            dmade[name] = dmade[name] + added[name]
         dgate_ND, gate_grads = self.router.project_backward(ctx.x_gate_ND, self.params, dmade)
+        dgate_ND = check_array(f"{by}: gradient of x_ND", dgate_ND, ctx.x_ND.shape, finite=False)
         dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
         grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"], dweight_A)
         inputs = self.router.backward_inputs(routing, dmade["logits_NE"], self.params)
-        return dx_ND, {name: grads[name] for name in self.params} | inputs
+        return dx_ND, check_gradients(grads, contract.shapes, dtype, by) | inputs
 
     def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:
         """Experts that ran for one token and their unweighted results, (K,) and (K, D)."""
+        check_context(ctx, LayerContext, self._checked().owner)
         check_int("token", token, 0, ctx.routing.n_tokens - 1)
         start, end = ctx.plan.token_start_N1[token : token + 2]
         slots = ctx.plan.slot_S[start:end]
@@ -381,69 +438,13 @@ class MoELayer:
         """Numbers in all parameters."""
         return sum(array.size for array in self.params.values())
 
-    @property
-    def _has_shared(self) -> bool:
-        return _shared_name("w_down_EFD") in self.params
+    def _checked(self) -> Contract:
+        """What the layer holds; checked anew only where something but numbers changed."""
+        contract = self._contract
+        if contract is None or not contract.still_holds(self):
+            contract = self._contract = contract_of(self)
+        return contract
 
-    def _plan(self, routing: Routing) -> kernels.Plan:
-        n_computing = len(self.params["w_down_EFD"])
-        kept_A = routing.kept_A
-        if self.router.specials:
-            kept_A = kept_A & (routing.expert_A < n_computing)
-        return kernels.dispatch_plan(
-            routing.token_A, routing.expert_A, kept_A, routing.n_tokens, n_computing
-        )
-
-    def _shared_weights(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return params[_shared_name(up_name(self.activation))], params[_shared_name("w_down_EFD")]
-
-    def _shared_backward(self, dy_ND: np.ndarray, ctx: LayerContext) -> tuple[np.ndarray, Arrays]:
-        assert ctx.shared_h_NH is not None
-        up_DH, down_FD = self._shared_weights(self.params)
-        weight_N = ctx.shared_weight_N
-        dx_ND, dup_DH, ddown_FD, dweight_N = dense_backward(
-            dy_ND, ctx.x_ND, ctx.shared_h_NH, up_DH, down_FD, self.activation, weight_N
-        )
-        grads = {_shared_name(up_name(self.activation)): dup_DH, "shared_w_down_FD": ddown_FD}
-        if weight_N is not None:
-            dlogits_N1 = (dweight_N * weight_N * (1 - weight_N))[:, None]
-            grads["shared_gate_D1"] = kernels.matmul_tn(ctx.x_ND, dlogits_N1)
-            dx_ND += kernels.matmul_nt(dlogits_N1, self.params["shared_gate_D1"])
-        return dx_ND, grads
-
-    def _check_x(self, x_ND: np.ndarray) -> np.ndarray:
-        x_ND = check_array("x_ND", x_ND, (None, self.d_model), finite=self.check_finite)
-        return x_ND.astype(self.dtype, copy=False)
-
-    def _route(
-        self,
-        x_ND: np.ndarray,
-        token_ids: np.ndarray | None,
-        rng: np.random.Generator | None,
-        previous_NE: np.ndarray | None = None,
-    ) -> tuple[Routing, np.ndarray, np.ndarray | None]:
-        if token_ids is not None:
-            token_ids = np.asarray(token_ids)
-            if token_ids.shape != (len(x_ND),) or token_ids.dtype.kind not in "iu":
-                raise ValueError(
-                    f"token_ids: got {token_ids.dtype} of shape {token_ids.shape}, "
-                    f"allowed are integers of shape ({len(x_ND)},)"
-                )
-        perturb_ND = self.router.perturb(x_ND, rng)
-        x_gate_ND = x_ND if perturb_ND is None else x_ND * perturb_ND
-        made = self.router.project(x_gate_ND, self.params, self.n_experts)
-        logits_NE = made.pop("logits_NE")
-        state = made | self.buffers
-        for name in self.router.choice_params:
-            state[name] = self.params[name]
-        if previous_NE is not None:
-            state["previous_NE"] = check_array(
-                "previous_NE", previous_NE, (len(x_ND), self.n_experts), finite=False
-            )
-        routing = self.router.choose(logits_NE, rng=rng, token_ids=token_ids, **state)
-        return self.capacity.apply(routing, rng, self.router), x_gate_ND, perturb_ND
-
-
-def _shared_name(name: str) -> str:
-    """`w_down_EFD` to `shared_w_down_FD`."""
-    return f"shared_{dense_name(name)}"
+    def _check_x(self, contract: Contract, x_ND: np.ndarray) -> np.ndarray:
+        x_ND = check_array("x_ND", x_ND, (None, contract.d_model), finite=self.check_finite)
+        return x_ND.astype(contract.dtype, copy=False)

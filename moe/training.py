@@ -11,10 +11,11 @@ import numpy as np
 from . import kernels, metrics
 from .balance import Balancer, balancer_kinds, make_balancer, make_balancer_for_run
 from .capacity import DROP_POLICIES, NO_LIMIT, Capacity
+from .context import LayerContext
 from .data import TASKS, Task, make_task
 from .errors import check_choice, check_float, check_int
 from .experts import check_activation
-from .layer import LayerContext, MoELayer
+from .layer import MoELayer
 from .optim import Adam
 from .routers import ROUTERS, Router, make_router
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .arrays import check_dense
 from .capacity import NO_LIMIT, Capacity
 from .dense import DenseFFN
 from .errors import check_int
@@ -106,7 +107,7 @@ def upcycle(
 
 def _cut(dense: DenseFFN, slices: int) -> tuple[np.ndarray, np.ndarray]:
     """Both matrices of M networks that sum to the dense one, (M, D, H) and (M, F, D)."""
-    up_DH, down_FD = dense.params.values()
+    up_DH, down_FD = check_dense(dense.params, dense.activation)
     parts = n_matrices(dense.activation) - 1  # the gate half and the up half are cut alike
     up_DPMF = up_DH.reshape(dense.d_model, parts, slices, -1)
     up_MDH = up_DPMF.transpose(2, 0, 1, 3).reshape(slices, dense.d_model, -1)

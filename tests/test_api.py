@@ -17,6 +17,13 @@ def describe() -> str:
     lines = []
     for name in sorted(moe.__all__):
         value = getattr(moe, name)
+        if inspect.ismodule(value):
+            lines += [
+                f"{name}.{member}{_signature(what)}"
+                for member, what in sorted(vars(value).items())
+                if getattr(what, "__module__", "") == value.__name__ and member[0] != "_"
+            ]
+            continue
         if inspect.isclass(value):
             lines.append(f"class {name}{_signature(value)}")
             for member, what in sorted(vars(value).items()):

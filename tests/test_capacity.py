@@ -322,7 +322,9 @@ def test_a_rerouted_layer_runs_the_experts_that_tokens_went_to(rng: np.random.Ge
     assert ctx.routing.load.tolist() == [3, 3, 3, 3] and ctx.executed_rows == 12
     up_EDH, down_EFD = layer.params["w_gate_up_ED2F"], layer.params["w_down_EFD"]
     for n, expert in enumerate(ctx.routing.expert_A):
-        dense = moe.DenseFFN("swiglu", {"up": up_EDH[expert], "w_down_FD": down_EFD[expert]})
+        dense = moe.DenseFFN(
+            "swiglu", {"w_gate_up_D2F": up_EDH[expert], "w_down_FD": down_EFD[expert]}
+        )
         logit = x_ND[n].sum()
         p = np.exp(logit if expert == 0 else 0) / (np.exp(logit) + 3)
         assert np.allclose(y_ND[n], p * dense(x_ND[n : n + 1])[0])

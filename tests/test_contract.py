@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import moe
 from moe.balance import affinity, make_balancer_for_run
-from moe.layer import LayerContext
+from moe.context import LayerContext
 from moe.training import suits
 from tests.gradients import worst_error
 

@@ -12,13 +12,18 @@ from pathlib import Path
 
 import pytest
 
+import moe
+
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "docs/tutorial.md", "docs/check-gate.md", "docs/how-fast.md"]
-)
+PAGES = [
+    "README.md", "docs/tutorial.md", "docs/check-gate.md", "docs/own-weights.md", "docs/how-fast.md",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_code_prints_what_the_page_shows(name: str) -> None:
     blocks = BLOCK.findall((ROOT / name).read_text("utf-8"))
     assert [kind for kind, _ in blocks].count("python") >= 1
@@ -31,6 +36,18 @@ def test_code_prints_what_the_page_shows(name: str) -> None:
             printed = out.getvalue()
         else:
             assert printed.strip() == body.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("README.md", r"moe routers +# (\d+), with"),
+        ("CHANGELOG.md", r"\*\*Routers\*\*: (\d+), each"),
+    ],
+)
+def test_the_number_of_routers_is_right(name: str, words: str) -> None:
+    found = re.findall(words, (ROOT / name).read_text("utf-8"))
+    assert found == [str(len(moe.ROUTERS))]
 
 
 def test_command_lines_of_the_readme_are_understood() -> None:

@@ -25,6 +25,19 @@ FLOORS = {
     "moe.experts": 2,
     "moe.scores": 2,
     "moe.specials": 3,
+    # What knows bytes and names, and no layer.
+    **dict.fromkeys(
+        [f"moe.checkpoints.{n}" for n in ("dtypes", "files", "header", "layouts", "strict_json")], 1
+    ),
+    "moe.router_check": 3,
+    "moe.choosing": 3,
+    "moe.fresh": 3,
+    "moe.from_arrays": 3,
+    "moe.identity": 3,
+    "moe.saved": 3,
+    "moe.arrays": 3,
+    "moe.context": 3,
+    "moe.shared": 3,
     "moe.dense": 3,
     "moe.layer": 3,
     "moe.metrics": 3,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import moe
 from moe.capacity import Capacity
 from moe.cost import FeedForward
+from moe.experts import dense_name, up_name
 
 
 @given(
@@ -57,14 +58,13 @@ def test_the_layer_equals_its_definition(
     x_ND = np.random.default_rng(seed).standard_normal((n, d))
     y_ND, ctx = layer.forward(x_ND)
     up_EDH, down_EFD = list(layer.params.values())[1:3]
-    truth_ND = np.zeros((n, d))
+    truth_ND, up = np.zeros((n, d)), dense_name(up_name(activation))
     for expert in range(e):
-        dense = moe.DenseFFN(activation, {"up": up_EDH[expert], "down": down_EFD[expert]})
-        dense.params = {"w_up": up_EDH[expert], "w_down_FD": down_EFD[expert]}
+        dense = moe.DenseFFN(activation, {up: up_EDH[expert], "w_down_FD": down_EFD[expert]})
         truth_ND += ctx.routing.combine()[:, expert, None] * dense(x_ND)
     if shared:
         up_DH, down_FD = list(layer.params.values())[3:]
-        truth_ND += moe.DenseFFN(activation, {"up": up_DH, "w_down_FD": down_FD})(x_ND)
+        truth_ND += moe.DenseFFN(activation, {up: up_DH, "w_down_FD": down_FD})(x_ND)
     assert np.allclose(y_ND, truth_ND, atol=1e-10)
     assert ctx.executed_rows == ctx.routing.load.sum()
 

@@ -21,9 +21,12 @@ y_ND, ctx = layer.forward(x_ND)
 dx_ND, grads = layer.backward(dy_ND, ctx)
 ```
 
+- `moe.moe_layers(folder)` lists the numbers of the MoE layers.
 - `moe.export_layer(layer)` gives the weights under their published names and in their published
   shapes, `moe.export_layer(layer, grads)` gradients the same way.
-- `moe.save_layer(layer, folder)` writes a folder that `load_layer` reads back bit for bit.
+- `moe.save_layer(layer, folder)` writes a folder that `load_layer` reads back bit for bit; it
+  refuses a layer whose router, capacity or arrays its `config.json` cannot express any more.
+  `layer.save(file)` keeps [any layer](own-weights.md).
 - Only the tensors of the asked layer are read, also out of shards with an index.
 - What does not fit (a dense layer, a missing tensor, a wrong shape, an unknown `model_type`) is a
   `moe.CheckpointError` that says what, and which layers are MoE.\

@@ -161,14 +161,8 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     CheckpointError
         If something is missing, broken or points out of the folder.
     """
-    try:
-        root = Path(folder)
-        is_folder = root.is_dir()
-    except (TypeError, ValueError, OSError) as error:
-        raise CheckpointError(f"folder: got {quoted(folder)}, allowed is a path") from error
-    if not is_folder:
-        raise CheckpointError(f"folder: got {quoted(str(root))}, allowed is an existing folder")
-    config = _read_json(root, CONFIG, MAX_CONFIG)
+    root = _folder(folder)
+    config = read_config(root)
     try:
         single = SINGLE if (root / SINGLE).exists() else None
         if single is None and not (root / INDEX).exists():
@@ -182,6 +176,28 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     checkpoint = Checkpoint(root, config, dict.fromkeys(header.tensors, single), header.metadata)
     checkpoint._headers[single] = header
     return checkpoint
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """What a folder's config.json says; its values are unchecked, and no tensor need be there.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such folder or file, or it is not plain JSON.
+    """
+    return _read_json(_folder(folder), CONFIG, MAX_CONFIG)
+
+
+def _folder(folder: str | Path) -> Path:
+    try:
+        root = Path(folder)
+        is_folder = root.is_dir()
+    except (TypeError, ValueError, OSError) as error:
+        raise CheckpointError(f"folder: got {quoted(folder)}, allowed is a path") from error
+    if not is_folder:
+        raise CheckpointError(f"folder: got {quoted(str(root))}, allowed is an existing folder")
+    return root
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -230,8 +246,6 @@ def write_checkpoint(
     ValueError
         If an argument does not fit, or the folder holds a checkpoint already.
     """
-    from safetensors import TensorSpec, serialize_file
-
     check_int("max_shard_bytes", max_shard_bytes, 1)
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -241,30 +255,41 @@ def write_checkpoint(
         )
     text = json.dumps(config, indent=2)
     for name, (array, dtype) in tensors.items():
-        _check_writable(name, array, dtype)
+        _check_writable(name, array, dtype)  # all, before the first file is begun
     shards = _split(tensors, max_shard_bytes)
     weight_map: dict[str, str] = {}
     for place, names in enumerate(shards, 1):
         file = SINGLE
         if len(shards) > 1:
             file = f"model-{place:05d}-of-{len(shards):05d}.safetensors"
-        bodies = {name: _body(*tensors[name]) for name in names}  # alive until they are written
-        specs = {
-            name: TensorSpec(
-                dtype=DTYPES[tensors[name][1]].writer,
-                shape=tensors[name][0].shape,
-                data_ptr=body.ctypes.data,
-                data_len=body.nbytes,
-            )
-            for name, body in bodies.items()
-        }
-        serialize_file(specs, root / file, {"format": "pt"})
+        write_file(root / file, {name: tensors[name] for name in names}, {"format": "pt"})
         weight_map |= dict.fromkeys(names, file)
     if len(shards) > 1:
         total = sum(_n_bytes(*tensor) for tensor in tensors.values())
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         (root / INDEX).write_text(json.dumps(index, indent=2), "utf-8")
     (root / CONFIG).write_text(text, "utf-8")  # last: what was cut short cannot be opened
+
+
+def write_file(
+    path: Path, tensors: Mapping[str, tuple[np.ndarray, str]], metadata: Mapping[str, str]
+) -> None:
+    """Write one safetensors file; tensors as in `write_checkpoint`, which also says what raises."""
+    from safetensors import TensorSpec, serialize_file
+
+    for name, (array, dtype) in tensors.items():
+        _check_writable(name, array, dtype)
+    bodies = {name: _body(*tensor) for name, tensor in tensors.items()}  # alive until written
+    specs = {
+        name: TensorSpec(
+            dtype=DTYPES[tensors[name][1]].writer,
+            shape=tensors[name][0].shape,
+            data_ptr=body.ctypes.data,
+            data_len=body.nbytes,
+        )
+        for name, body in bodies.items()
+    }
+    serialize_file(specs, path, dict(metadata))
 
 
 def _read_json(root: Path, name: str, limit: int) -> dict[str, Any]:

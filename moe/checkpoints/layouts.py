@@ -110,10 +110,10 @@ def _fused(sizes: Sizes) -> Iterator[Slot]:
     yield Slot("experts.down_proj", (e, f, d), "w_down_EFD", whole)
 
 
-def _fused_rows(sizes: Sizes) -> Iterator[Slot]:
+def _fused_rows(names: tuple[str, str], sizes: Sizes) -> Iterator[Slot]:
     e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
-    yield Slot("input_linear.weight", (e, 2 * f, d), "w_gate_up_ED2F", transposed)
-    yield Slot("output_linear.weight", (e, d, f), "w_down_EFD", transposed)
+    yield Slot(names[0], (e, 2 * f, d), "w_gate_up_ED2F", transposed)
+    yield Slot(names[1], (e, d, f), "w_down_EFD", transposed)
 
 
 def _alternating(array: np.ndarray) -> np.ndarray:
@@ -140,9 +140,107 @@ W123 = Layout(
     "one (out, in) matrix each: w1 gate, w3 up, w2 down", partial(_per_expert, MIXTRAL_NAMES)
 )
 FUSED = Layout("all in one: (E, D, 2F), gate half first, and (E, F, D)", _fused)
-FUSED_ROWS = Layout("all in one: (E, 2F, D), gate half first, and (E, D, F)", _fused_rows)
+FUSED_ROWS = Layout(
+    "all in one: (E, 2F, D), gate half first, and (E, D, F)",
+    partial(_fused_rows, ("input_linear.weight", "output_linear.weight")),
+)
 INTERLEAVED = Layout(
     "all in one: (E, D, 2F), gate and up alternate, and (E, F, D); biases",
     _interleaved,
     biases=True,
 )
+
+
+@dataclass(frozen=True)
+class Order:
+    """How arrays that hold all experts at once lie, for `MoELayer.from_arrays`.
+
+    Attributes
+    ----------
+    title
+        In words, for messages.
+    down_axes
+        Axes of `down_proj`, which tell the sizes: 'EDF' or 'EFD'.
+    slots
+        Makes the slots from the sizes and from whether the experts are gated; slots of biases
+        need not be filled.
+    gated_only
+        Whether it has no form without a gate projection.
+    """
+
+    title: str
+    down_axes: str
+    slots: Callable[[Sizes, bool], Iterator[Slot]]
+    gated_only: bool = True
+
+
+def _linears(sizes: Sizes, gated: bool) -> Iterator[Slot]:
+    e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
+    up, up_bias = ("w_gate_up_ED2F", "b_gate_up_E2F") if gated else ("w_up_EDF", "b_up_EF")
+    for place, name in enumerate(USUAL_NAMES[:2] if gated else USUAL_NAMES[1:2]):
+        part = _columns(place * f, f)
+        yield Slot(name, (e, f, d), up, partial(_transposed_part, part))
+        yield Slot(f"{name}_bias", (e, f), up_bias, part)
+    yield Slot("down_proj", (e, d, f), "w_down_EFD", transposed)
+    yield Slot("down_proj_bias", (e, d), "b_down_ED", whole)
+
+
+def _columns(start: int, width: int) -> View:
+    return lambda array: array[..., start : start + width]
+
+
+def _transposed_part(part: View, array: np.ndarray) -> np.ndarray:
+    return transposed(part(array))
+
+
+def _all_in_one(layout: Callable[[Sizes], Iterator[Slot]], sizes: Sizes, _: bool) -> Iterator[Slot]:
+    """The slots of a layout without the word before their names, and biases if it has none."""
+    names = []
+    for slot in layout(sizes):
+        names.append(slot.name.removeprefix("experts."))
+        yield replace(slot, name=names[-1])
+    if "down_proj_bias" not in names:
+        e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
+        yield Slot("gate_up_proj_bias", (e, 2 * f), "b_gate_up_E2F", whole)
+        yield Slot("down_proj_bias", (e, d), "b_down_ED", whole)
+
+
+ORDERS = {
+    "torch": Order(
+        "gate_proj and up_proj (E, F, D), down_proj (E, D, F), as nn.Linear keeps them",
+        "EDF",
+        _linears,
+        gated_only=False,
+    ),
+    "transformers": Order(
+        "gate_up_proj (E, 2F, D), gate half first, and down_proj (E, D, F)",
+        "EDF",
+        partial(_all_in_one, partial(_fused_rows, ("gate_up_proj", "down_proj"))),
+    ),
+    "llama4": Order(
+        "gate_up_proj (E, D, 2F), gate half first, and down_proj (E, F, D)",
+        "EFD",
+        partial(_all_in_one, _fused),
+    ),
+    "gpt_oss": Order(
+        "gate_up_proj (E, D, 2F), gate and up alternate, and down_proj (E, F, D)",
+        "EFD",
+        partial(_all_in_one, _interleaved),
+    ),
+}
+
+
+def gate_slots(d_model: int, width: int) -> Iterator[Slot]:
+    """The gate in every order but the layer's own; the second and third may be missing."""
+    yield Slot("gate", (width, d_model), "gate_DE", transposed)
+    yield Slot("gate_bias", (width,), "gate_bias_E", whole)
+    yield Slot("select_bias", (width,), "select_bias_E", whole)
+
+
+def shared_slots(d_model: int, width: int, gated: bool) -> Iterator[Slot]:
+    """The same of shared experts, one network; its gate, the last, may be missing."""
+    for slot in _linears(Sizes(d_model, width, 1), gated):
+        if not slot.name.endswith("_bias"):
+            name = f"shared_{slot.array.replace('_ED', '_D').replace('_EF', '_F')}"
+            yield Slot(f"shared_{slot.name}", slot.shape[1:], name, slot.view)
+    yield Slot("shared_gate", (1, d_model), "shared_gate_D1", transposed)

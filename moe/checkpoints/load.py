@@ -13,9 +13,9 @@ from ..errors import CheckpointError
 from ..layer import MoELayer
 from .dequantise import MX_BLOCK, from_fp8_blocks, from_mxfp4
 from .families import PREFIXES
-from .files import Checkpoint, open_checkpoint
+from .files import Checkpoint, open_checkpoint, read_config
 from .layouts import Slot
-from .plan import Plan, plan_layer
+from .plan import Plan, layers_in, plan_layer
 from .strict_json import quoted
 
 FLOATS = ("F16", "BF16", "F32", "F64")
@@ -69,6 +69,17 @@ def load_layer(folder: str | Path, layer: int) -> MoELayer:
         return read_layer(checkpoint, layer)
 
 
+def moe_layers(folder: str | Path) -> list[int]:
+    """Numbers of a checkpoint's MoE layers, what `load_layer` takes; only config.json is read.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no readable config.json, or its `model_type` is not in the table.
+    """
+    return list(layers_in(read_config(folder)))
+
+
 def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
     """`load_layer` on an open checkpoint, an unpacked upload say."""
     plan = plan_layer(checkpoint.config, layer)
@@ -92,7 +103,7 @@ def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
         plan.activation,
         params,
         buffers,
-        origin=Origin(checkpoint.config, layer, prefix, dtypes),
+        origin=Origin(checkpoint.config, int(layer), prefix, dtypes),
     )
 
 

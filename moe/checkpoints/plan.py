@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..errors import CheckpointError
 from ..routers import Router, make_router
 from .families import FAMILIES, NESTED, Family, Key
@@ -87,7 +89,7 @@ def text_config(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return model_type, config
 
 
-def moe_layers(config: Mapping[str, Any]) -> tuple[int, ...]:
+def layers_in(config: Mapping[str, Any]) -> tuple[int, ...]:
     """Indices of the MoE layers of a model.
 
     Raises
@@ -112,11 +114,15 @@ def plan_layer(config: Mapping[str, Any], layer: int) -> Plan:
     """
     model_type, config = text_config(config)
     family = FAMILIES[model_type]
-    settings = _settings(family, config, layer if isinstance(layer, int) else 0)
+    settings = _settings(family, config, layer if _is_whole(layer) else 0)
     n_layers = _n_layers(settings)
-    inside = isinstance(layer, int) and not isinstance(layer, bool) and 0 <= layer < n_layers
+    inside = _is_whole(layer) and 0 <= layer < n_layers
     if not inside or not family.is_moe(settings, layer):
-        what = "which is a dense layer" if inside else f"allowed is a whole number < {n_layers}"
+        what = (
+            "which is a dense layer"
+            if inside
+            else f"allowed is a whole number in 0..{n_layers - 1}"
+        )
         spans = _spans(_moe_layers(family, settings, n_layers))
         raise CheckpointError(f"layer: got {quoted(layer)}, {what}; MoE layers are {spans}")
     for key, allowed in family.only.items():
@@ -133,6 +139,10 @@ def plan_layer(config: Mapping[str, Any], layer: int) -> Plan:
     return Plan(
         model_type, family, sizes, _router(family, settings, sizes), _activation(family, settings)
     )
+
+
+def _is_whole(layer: object) -> bool:
+    return isinstance(layer, (int, np.integer)) and not isinstance(layer, bool)
 
 
 def _settings(family: Family, config: Mapping[str, Any], layer: int = 0) -> Settings:

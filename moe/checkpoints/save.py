@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..capacity import NO_LIMIT
 from ..layer import MoELayer
 from .dtypes import from_bfloat16, to_bfloat16
 from .files import write_checkpoint
@@ -69,10 +70,14 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
     Raises
     ------
     ValueError
-        If the layer was not loaded, the folder holds a checkpoint already, or a selection bias
-        that the family cannot store is not zero.
+        If the layer was not loaded, the folder holds a checkpoint already, or the layer has become
+        one that its configuration cannot express: another router, activation or capacity, an
+        array that the family does not have, or a selection bias that it cannot store and that is
+        not zero. `layer.save` keeps any layer, in a form of its own.
     """
     origin, plan = _origin(layer)
+    layer.check()
+    _check_unchanged(layer, plan)
     stored = {slot.array for slot in plan.slots()}
     for name, values in layer.buffers.items():
         if name not in stored and values.any():
@@ -88,6 +93,25 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
         tensors[name] = _as_stored(array, dtype) or (array, natural)
     config = {key: value for key, value in origin.config.items() if key != "quantization_config"}
     write_checkpoint(out_dir, config, tensors)
+
+
+def _check_unchanged(layer: MoELayer, plan: Plan) -> None:
+    """Whatever config.json says instead of the layer has to be what the layer is."""
+    for name, given, said in (
+        ("router", layer.router, plan.router),
+        ("activation", layer.activation, plan.activation),
+        ("capacity", layer.capacity, NO_LIMIT),
+    ):
+        if given != said:
+            raise ValueError(
+                f"layer: got the {name} {given!r}, allowed is {said!r}, which the configuration "
+                "says; layer.save keeps others"
+            )
+    for name in layer.params:
+        if name not in plan.array_shapes():
+            raise ValueError(
+                f"layer: got {name}, which {plan.model_type} does not have; layer.save keeps it"
+            )
 
 
 def _origin(layer: MoELayer) -> tuple[Origin, Plan]:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import kernels
 from ..experts import up_name
 from ..layer import Arrays, MoELayer
+from ..router_check import check_routing
 from ..routers import Router
 from ..routers.hash import Hash
 from ..routers.soft import Soft
@@ -78,6 +79,7 @@ class SpreadLayer:
     def __init__(
         self, layer: MoELayer, device_E: np.ndarray, wire: Wire, ranks_per_node: int, copies: str
     ) -> None:
+        layer.check()
         self.wire, self.device_E, self.copies = wire, device_E, copies
         self.ranks_per_node = ranks_per_node
         self.here_L = np.flatnonzero(device_E == wire.rank)
@@ -149,7 +151,10 @@ class SpreadLayer:
         else:
             home_N = np.full(len(x_ND), wire.rank)
         rng = None if seed is None else np.random.default_rng(seed)
-        return layer.router.choose(made.pop("logits_NE"), rng=rng, **made, **layer.buffers), home_N
+        routing = layer.router.choose(made.pop("logits_NE"), rng=rng, **made, **layer.buffers)
+        by = f"router {layer.router.name!r}"
+        size = len(home_N), len(self.device_E)
+        return check_routing(routing, *size, layer.dtype, by), home_N
 
     def _router_backward(self, ctx: SpreadContext, dweight: np.ndarray) -> Arrays:
         """Gradients at what the router made of own tokens, given those at own weights."""

@@ -13,6 +13,7 @@ _HOME = {
     "assignment": ("balanced_assignment",),
     "backend": ("backend_name", "compiled", "must_compile", "unsaved", "using"),
     "bandwidth": ("read_all",),
+    "checking": ("pair_fault",),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "rerouting": ("reroute",),
     "scores": ("sigmoid", "softmax", "softmax_backward"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.files import open_checkpoint
-from ..checkpoints.plan import moe_layers, plan_layer
+from ..checkpoints.plan import layers_in, plan_layer
 
 
 def layer_rows(folder: str | Path) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def layer_rows(folder: str | Path) -> list[dict[str, Any]]:
     """
     with open_checkpoint(folder) as checkpoint:
         rows = []
-        for layer in moe_layers(checkpoint.config):
+        for layer in layers_in(checkpoint.config):
             plan = plan_layer(checkpoint.config, layer)
             rows.append(
                 {

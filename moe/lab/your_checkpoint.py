@@ -11,7 +11,7 @@ import numpy as np
 from .. import metrics
 from ..checkpoints.archives import Limits, open_archive
 from ..checkpoints.load import read_layer
-from ..checkpoints.plan import moe_layers
+from ..checkpoints.plan import layers_in
 from ..errors import CheckpointError
 from ..layer import MoELayer
 from .your_file import MAX_BYTES, MAX_MB
@@ -57,7 +57,7 @@ def look_into(raw: bytes) -> Contents:
     """
     with open_archive(raw, LIMITS) as checkpoint:
         if checkpoint.config:
-            every = moe_layers(checkpoint.config)
+            every = layers_in(checkpoint.config)
             kind = str(checkpoint.config["model_type"])
             found = {int(n) for name in checkpoint.names for n in LAYER.findall(name)}
             layers = tuple(layer for layer in every if layer in found)

@@ -16,6 +16,8 @@ from ..scores import SCORES
 
 Arrays = dict[str, np.ndarray]
 
+MAX_SPECIALS = 4096  # of a kind; a file's options are not believed before its arrays are
+
 
 @dataclass(frozen=True)
 class Router(ABC):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..errors import check_int
+from .base import MAX_SPECIALS
 from .grouped import GroupLimited
 
 
@@ -54,7 +55,7 @@ class LongCat(GroupLimited):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_int("n_identity", self.n_identity, 0)
+        check_int("n_identity", self.n_identity, 0, MAX_SPECIALS)
 
     @property
     def specials(self) -> tuple[str, ...]:

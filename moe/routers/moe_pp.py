@@ -12,7 +12,7 @@ from .. import kernels
 from ..errors import check_array, check_int
 from ..routing import Routing
 from ..scores import make_scores, scores_backward
-from .base import Arrays, Router, check_k
+from .base import MAX_SPECIALS, Arrays, Router, check_k
 from .choice import biased, choices, gather, normalize, normalize_backward, scatter
 
 
@@ -70,7 +70,7 @@ class MoEPlusPlus(Router):
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
         for name in ("n_constant", "n_copy", "n_zero"):
-            check_int(name, getattr(self, name), 0)
+            check_int(name, getattr(self, name), 0, MAX_SPECIALS)
 
     @property
     def specials(self) -> tuple[str, ...]:

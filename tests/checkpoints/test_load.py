@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import numpy as np
 import pytest
 
 import moe
+from moe.capacity import Capacity
 from moe.checkpoints.families import FAMILIES, NESTED
 from moe.checkpoints.files import open_checkpoint, write_checkpoint
-from moe.checkpoints.plan import moe_layers, plan_layer
+from moe.checkpoints.plan import layers_in, plan_layer
 
 CASES = Path(__file__).parent.parent / "parity"
 LAYER = 1
@@ -111,12 +114,31 @@ MOE_LAYERS = {
 def test_the_configuration_says_which_layers_are_moe(model_type):
     config, layers = MOE_LAYERS[model_type]
     config = {"model_type": model_type, "num_hidden_layers": 6} | config
-    assert list(moe_layers(config)) == layers
+    assert list(layers_in(config)) == layers
+
+
+def test_a_folder_s_moe_layers_can_be_looped_over_with_numpy_s_integers(tmp_path):
+    layers = moe.moe_layers(CASES / "deepseek_v3")
+    assert layers == [1]
+    loaded = [moe.load_layer(CASES / "deepseek_v3", layer) for layer in np.array(layers)]
+    assert loaded == [moe.load_layer(str(CASES / "deepseek_v3"), 1)]
+    moe.save_layer(loaded[0], tmp_path / "out")
+    assert moe.load_layer(tmp_path / "out", 1) == loaded[0]
+    assert type(loaded[0].origin.layer) is int
+
+
+def test_only_the_configuration_is_read_for_the_list(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "mixtral", "num_hidden_layers": 3}')
+    assert moe.moe_layers(str(tmp_path)) == [0, 1, 2]
+    with pytest.raises(moe.CheckpointError, match="allowed is an existing folder"):
+        moe.moe_layers(tmp_path / "none")
+    with pytest.raises(moe.CheckpointError, match="allowed is a path"):
+        moe.moe_layers(3)
 
 
 def test_a_list_of_moe_layers_goes_before_the_step():
     config = {"model_type": "llama4_text", "num_hidden_layers": 4, "moe_layers": [0, 3]}
-    assert moe_layers({"model_type": "llama4", "text_config": config}) == (0, 3)
+    assert layers_in({"model_type": "llama4", "text_config": config}) == (0, 3)
 
 
 def test_lists_in_hunyuan_s_configuration_count_by_layer():
@@ -207,6 +229,36 @@ def test_a_layer_without_an_origin_and_wrong_arrays_are_refused(tmp_path):
     layer.buffers["select_bias_E"] += 1
     with pytest.raises(ValueError, match="mixtral stores none"):
         moe.save_layer(layer, tmp_path)
+
+
+CHANGES = {
+    "the router TopK(k=1,": lambda layer: {"router": replace(layer.router, k=1)},
+    "the activation 'gelu'": lambda layer: {
+        "activation": "gelu",
+        "params": {
+            n.replace("w_gate_up_ED2F", "w_up_EDF"): a[:, :, :9].copy() if "gate_up" in n else a
+            for n, a in layer.params.items()
+        },
+    },
+    "the activation 'clamped_swiglu'": lambda layer: {"activation": "clamped_swiglu"},
+    "the capacity Capacity(factor=1.25": lambda layer: {"capacity": Capacity()},
+    "b_down_ED, which mixtral does not have": lambda layer: {
+        "params": layer.params | {"b_down_ED": np.ones((6, 16), np.float32)}
+    },
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_what_the_configuration_cannot_express_is_refused_and_kept_by_the_other_way(
+    tmp_path, message
+):
+    layer = moe.load_layer(CASES / "mixtral", LAYER)
+    changed = replace(layer, **CHANGES[message](layer))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        moe.save_layer(changed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    changed.save(tmp_path / "layer")
+    assert moe.load(tmp_path / "layer") == changed
 
 
 def test_exported_arrays_are_copies():

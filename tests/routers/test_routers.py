@@ -199,7 +199,7 @@ def test_soft_layer_by_its_definition(rng: np.random.Generator) -> None:
     mixed_SD = over_tokens.T @ x_ND
     made_SD = np.concatenate(
         [
-            moe.DenseFFN("swiglu", {"u": layer.params["w_gate_up_ED2F"][e],
+            moe.DenseFFN("swiglu", {"w_gate_up_D2F": layer.params["w_gate_up_ED2F"][e],
                                     "w_down_FD": layer.params["w_down_EFD"][e]})(
                 mixed_SD[3 * e : 3 * e + 3]
             )

@@ -1,0 +1,72 @@
+"""`LayerContext`: what one forward pass leaves, and whose it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import kernels
+from .routing import Routing
+
+
+@dataclass(frozen=True)
+class LayerContext:
+    """What one forward pass leaves for backward, for metrics and for the curious.
+
+    Attributes
+    ----------
+    routing
+        Who went where.
+    executed_rows, executed_flops
+        Expert rows multiplied, counted where it happened, and the floating-point operations
+        of the whole pass (gate, chosen experts, shared experts).
+    y_SD
+        Result of each kept assignment before weighting, sorted by expert (`plan`).
+    rows_ND
+        What experts take rows from: x; or Soft MoE's slots, or x times the weight, a row a slot.
+    shared_weight_N
+        What the shared experts' gate weighs their result with, if they have one.
+    owner
+        Whose forward pass it was, and with which shapes; a copy with other contents has none.
+    """
+
+    routing: Routing
+    plan: kernels.Plan
+    executed_rows: int
+    executed_flops: int
+    x_ND: np.ndarray
+    x_gate_ND: np.ndarray
+    perturb_ND: np.ndarray | None
+    rows_ND: np.ndarray
+    weight_S: np.ndarray
+    h_SH: np.ndarray | None
+    y_SD: np.ndarray
+    shared_h_NH: np.ndarray | None
+    shared_weight_N: np.ndarray | None
+    owner: tuple[Any, ...] | None = field(default=None, init=False, repr=False, compare=False)
+
+
+def sign(context: Any, owner: tuple[Any, ...]) -> None:
+    """Write into a fresh context whose it is."""
+    object.__setattr__(context, "owner", owner)
+
+
+def check_context(context: object, kind: type, owner: tuple[Any, ...]) -> None:
+    """Raise ValueError unless the context is from a forward pass of this layer as it is now."""
+    if not isinstance(context, kind):
+        raise ValueError(
+            f"ctx: got a {type(context).__name__}, allowed is the {kind.__name__} that forward "
+            "returned"
+        )
+    given = context.owner  # type: ignore[attr-defined]
+    if given is owner or given == owner:
+        return
+    if given is None:
+        what = "one that forward did not make"
+    elif given[0] != owner[0]:
+        what = "one from another layer"
+    else:
+        what = "one from before the layer's router, activation or shapes were changed"
+    raise ValueError(f"ctx: got {what}, allowed is what this layer's forward returned")

@@ -1,0 +1,127 @@
+"""Weights of one's own as a layer's arrays: copied, and turned from the order that they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .arrays import expert_shapes, shared_shapes
+from .checkpoints.layouts import ORDERS, Sizes, Slot, gate_slots, shared_slots
+from .errors import check_choice
+from .experts import n_matrices
+from .routers import Router
+
+Arrays = dict[str, np.ndarray]
+
+OWN = "moe"
+READ = ("float16", "float32", "float64")
+
+
+def arrays_from(
+    arrays: Mapping[str, Any], order: str, router: Router, activation: str, dtype: str | None
+) -> tuple[Arrays, Arrays]:
+    """Return params and buffers, copies; see `MoELayer.from_arrays`.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or unknown, cannot be read, or does not fit the sizes of the others.
+    """
+    check_choice("order", order, (OWN, *ORDERS))
+    if not isinstance(arrays, Mapping):
+        raise ValueError(f"arrays: got a {type(arrays).__name__}, allowed are arrays by name")
+    given = {name: _read(str(name), value) for name, value in arrays.items()}
+    if dtype is None:
+        wide = any(array.dtype == np.float64 for array in given.values())
+        dtype = "float64" if wide else "float32"
+    made = given if order == OWN else _turned(given, order, activation, dtype)
+    made = {name: np.array(array, dtype, order="C") for name, array in made.items()}
+    buffers = {name: made.pop(name) for name in router.buffers if name in made}
+    if "w_down_EFD" in made and made["w_down_EFD"].ndim == 3:
+        n_experts = len(made["w_down_EFD"]) + len(router.specials)
+        for name in router.buffers:
+            buffers.setdefault(name, np.zeros(n_experts, dtype))
+    return made, buffers
+
+
+def _turned(given: Arrays, order: str, activation: str, dtype: str) -> Arrays:
+    """The arrays under the layer's names; what is not of the order keeps its name."""
+    kind, gated = ORDERS[order], n_matrices(activation) == 3
+    if kind.gated_only and not gated:
+        raise ValueError(f"order: got {order!r} with {activation}, allowed are 'moe' and 'torch'")
+    down = given.get("down_proj")
+    if down is None or down.ndim != 3:
+        got = "no down_proj" if down is None else f"down_proj of shape {down.shape}"
+        raise ValueError(f"arrays: got {got}, allowed in order {order!r} are {kind.title}")
+    size = dict(zip(kind.down_axes, down.shape, strict=True))
+    d, f, e = size["D"], size["F"], size["E"]
+    slots = list(kind.slots(Sizes(d, f, e), gated))
+    shapes = expert_shapes(activation, d, f, e)
+    if "gate" in given:
+        width = len(np.atleast_1d(given["gate"]))
+        slots += gate_slots(d, width)
+        shapes |= {"gate_DE": (d, width), "gate_bias_E": (width,), "select_bias_E": (width,)}
+    if "shared_down_proj" in given:
+        width = np.atleast_1d(given["shared_down_proj"]).shape[-1]
+        slots += shared_slots(d, width, gated)
+        shapes |= shared_shapes(activation, d, width)
+    made = {
+        name: _filled(name, [slot for slot in slots if slot.array == name], given, shape, dtype)
+        for name, shape in shapes.items()
+        if any(slot.name in given for slot in slots if slot.array == name)
+    }
+    known = {slot.name for slot in slots}
+    for name, array in given.items():
+        if name in made:
+            raise ValueError(f"arrays: got {name!r} in two orders, allowed is one")
+        if name not in known:
+            made[name] = array
+    return made
+
+
+def _filled(
+    name: str, slots: list[Slot], given: Arrays, shape: tuple[int, ...], dtype: str
+) -> np.ndarray:
+    """One of the layer's arrays, put together from all of its parts."""
+    made = np.empty(shape, dtype)
+    for slot in slots:
+        if slot.name not in given:
+            others = " and ".join(one.name for one in slots if one is not slot)
+            raise ValueError(f"arrays: got {others} and no {slot.name}, allowed are both: {name}")
+        if given[slot.name].shape != slot.shape:
+            raise ValueError(
+                f"{slot.name}: got shape {given[slot.name].shape}, allowed is {slot.shape}, as "
+                "down_proj says"
+            )
+        slot.put(made, given[slot.name])
+    return made
+
+
+def _read(name: str, value: Any) -> np.ndarray:
+    """What numpy makes of an array, a tensor, or a list with one of them per expert."""
+    try:
+        if isinstance(value, (list, tuple)):
+            array = np.stack([_plain(one) for one in value])
+        else:
+            array = _plain(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name}: got a {type(value).__name__} that numpy cannot read ({error}), allowed are "
+            "arrays and tensors, or a list of them, one per expert and all of one shape"
+        ) from error
+    if array.dtype.name not in READ:
+        raise ValueError(
+            f"{name}: got dtype {array.dtype}, allowed are {', '.join(READ)}, bfloat16"
+        )
+    return array
+
+
+def _plain(value: Any) -> np.ndarray:
+    """An array of a tensor too: one that needs a gradient, lies elsewhere, or is bfloat16."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            value = value.float()
+    return np.asarray(value)

@@ -1,0 +1,45 @@
+"""Thousands of wrong arrays, routers and contexts: each is refused, in either backend."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import moe
+from moe.kernels.backend import BACKENDS
+from tests.wrong_arrays import KINDS, Broken, good_layer, good_x
+
+ROOT = Path(__file__).resolve().parent.parent
+CASES = 2000
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_ends_in_a_value_error_and_none_in_a_signal_or_a_number(backend: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.wrong_arrays", str(CASES), "0"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"MOE_BACKEND": backend},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert not found["numbers"] and not found["others"], found
+    assert found["tried"] == found["refused"] == CASES
+    assert set(found["by kind"]) == {kind.__name__ for kind in KINDS}
+
+
+@pytest.mark.parametrize("router", [*moe.ROUTERS, Broken(k=2)], ids=str)
+def test_the_same_layers_compute_when_nothing_is_wrong(router: object) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        layer, x_ND = good_layer(rng, router), good_x(rng)
+        y_ND, ctx = layer.forward(x_ND)
+        dx_ND, grads = layer.backward(y_ND, ctx)
+        assert np.isfinite(y_ND).all() and dx_ND.shape == y_ND.shape
+        assert list(grads) == list(layer.params)
+        assert layer.route(x_ND).n_tokens == len(layer(x_ND)) == len(x_ND)
