@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+
+os.environ.pop("COLUMNS", None)  # else every table is as wide as the terminal that exported it
+
+from moe.cli import main
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A fresh generator, the same in every test."""
     return np.random.default_rng(1234)
+
+
+@pytest.fixture
+def run_moe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `moe` as its entry point does, in this process: a new one imports for most of a second.
+
+    Keywords are variables of the environment, except for the exit code that is expected.
+    """
+
+    def run(*arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.setattr(sys, "argv", ["moe", *arguments])
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            main()
+        said = capsys.readouterr()
+        assert ended.value.code == code, said.err
+        return subprocess.CompletedProcess(sys.argv, code, said.out, said.err)
+
+    return run
