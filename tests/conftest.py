@@ -42,3 +42,21 @@ def run_moe(
         return subprocess.CompletedProcess(sys.argv, code, said.out, said.err)
 
     return run
+
+
+# Whole files go to whoever is free, so the long ones begin, or one process would end alone. Kernels
+# are compiled in the first and taken from there by all others; the second does without them.
+LONG = (
+    "kernels/test_startup.py", "checkpoints/test_hostile.py", "e2e/test_app.py",
+    "cluster/test_mpi.py", "e2e/", "lab/test_sweep_kills.py", "test_training.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+
+    def rank(item: pytest.Item) -> int:
+        name = item.nodeid.removeprefix("tests/")
+        return next((i for i, start in enumerate(LONG) if name.startswith(start)), len(LONG))
+
+    items.sort(key=rank)
