@@ -17,6 +17,7 @@ from benchmarks.peers import NUMPY, OURS, Peer, candidates, check, checked, ours
 from benchmarks.targets import TARGETS, judged
 from docs.generator import speed
 from moe.experts import expert_flops
+from moe.lab import machine
 from moe.lab.machine import SHAPES, SQUARES, Case, peak, peak_calls, read_calls, reading
 
 SMALL = (40, 8, 12, 4, 2)  # widths in fours, which PyTorch's grouped product asks for
@@ -258,6 +259,7 @@ def test_a_file_that_is_no_result_is_refused(tmp_path, text):
 
 def test_the_command_measures_prints_and_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measure, "QUICK", TINY_PLAN)
+    monkeypatch.setattr(machine, "SQUARES", (64, 128))
     monkeypatch.setattr(memory, "CLEAR", tmp_path / "absent")  # no processes of its own
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.delenv("OPENBLAS_L2_SIZE", raising=False)
