@@ -52,6 +52,18 @@ LONG = (
 )  # fmt: skip
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Divide the cores among the processes that will run the tests.
+
+    With a thread for every core in each of them they wait for one another, and spin meanwhile.
+    Tests of threads say how many they mean.
+    """
+    if processes := getattr(config.option, "numprocesses", None):
+        share = max(1, (os.cpu_count() or 1) // processes)
+        for name in ("MOE_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, str(share))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first."""
 

@@ -100,14 +100,14 @@ def test_a_killed_rank_ends_the_run_and_is_named(parent):
             victim, above = list(ranks.items())[2]
             os.kill(above if parent else victim, signal.SIGKILL)
             killed = time.monotonic()
-            _, errors = job.communicate(timeout=20)
+            _, errors = job.communicate(timeout=60)
         finally:
             job.kill()
-    assert time.monotonic() - killed < 10
+    assert time.monotonic() - killed < 30  # its million steps would take hours
     assert job.returncode != 0
     if not parent:
         assert f"(process {victim}) was ended by SIGKILL; all ranks end" in errors
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in ranks):
         assert time.monotonic() < deadline, "a rank outlived its run"
         time.sleep(0.1)
