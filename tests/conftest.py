@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ def run_moe(
             main()
         said = capsys.readouterr()
         assert ended.value.code == code, said.err
+        assert "Traceback" not in said.err
         return subprocess.CompletedProcess(sys.argv, code, said.out, said.err)
 
     return run
@@ -66,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first."""
+
+    here = Path(__file__).parent
+    assert all((here / name).exists() for name in LONG), "a file of the list is gone"
 
     def rank(item: pytest.Item) -> int:
         name = item.nodeid.removeprefix("tests/")

@@ -35,7 +35,8 @@ def started(log: Path, url: str, *command: str) -> subprocess.Popen[bytes] | Non
 
     The log has to name the address: whoever took the port in between would answer, too.
     """
-    process = subprocess.Popen(command, cwd=ROOT, stdout=log.open("w"), stderr=subprocess.STDOUT)
+    with log.open("w") as said:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
     end = time.monotonic() + 180
     while process.poll() is None and time.monotonic() < end:
         with contextlib.suppress(OSError):

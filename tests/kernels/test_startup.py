@@ -114,6 +114,7 @@ def test_warm_compiles_everything_once(warmed: tuple[Path, dict]) -> None:
     files = [path.name for path in folder.glob("*/*")]
     assert len(files) == sum(said["steps"]) > 30
     assert all(name.endswith(".nbc") for name in files)
+    assert set(files) <= {path.name for path in cache.FOLDERS[0].iterdir()}  # and nobody else does
 
 
 def test_float64_is_warmed_when_asked(
