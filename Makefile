@@ -4,7 +4,7 @@
 PYTHON ?= python3
 UV ?= $(shell command -v uv 2>/dev/null)
 ARGS ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 BIN := .venv/bin
 # The default python3 may be old where a newer one stands beside it; a PYTHON that was named is final.
@@ -67,8 +67,8 @@ pages: .venv/.core ## write the generated pages again (train again: make pages A
 	@$(BIN)/python -m docs.generator $(ARGS)
 
 soak: .venv/.test browser ## run the tests that take minutes
-	@echo "Running the soak tests (minutes)"
-	@CHROME="$(find_chrome)" $(BIN)/python -m pytest -q -m soak $(ARGS)
+	@echo "Running the soak tests, minutes (pytest $(PYTEST_ARGS))"
+	@CHROME="$(find_chrome)" $(BIN)/python -m pytest -q -m soak $(PYTEST_ARGS) $(ARGS)
 
 wheel-check: .venv/.core ## build the wheel and run moe from it
 	@echo "Building the wheel and running moe from it"

@@ -28,6 +28,7 @@ from benchmarks.targets import judged, targets
 from docs.generator import speed
 from moe import kernels
 from moe.experts import expert_flops
+from moe.lab import machine
 from moe.lab.machine import SHAPES, SQUARES, Case, peak, peak_calls, read_calls, reading
 
 TARGETS = targets(kernels.VECTOR_BYTES)
@@ -302,6 +303,7 @@ def test_a_file_that_is_no_result_is_refused(tmp_path, text):
 
 def test_the_command_measures_prints_and_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measure, "QUICK", TINY_PLAN)
+    monkeypatch.setattr(machine, "SQUARES", (64, 128))
     monkeypatch.setattr(memory, "CLEAR", tmp_path / "absent")  # no processes of its own
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.delenv("OPENBLAS_L2_SIZE", raising=False)

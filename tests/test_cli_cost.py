@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 import moe
 from moe.cli import cli
-from moe.cli_parts import out
 from moe.cost import GPUS, Range
 from moe.lab.cost import (
     decoding_rows,
@@ -28,8 +27,8 @@ COUNTS = Path(__file__).parent / "cost" / "counts.json"
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables as on a wide screen, whichever test made the console."""
-    monkeypatch.setattr(out, "width", 200)
+    """Tables as on a wide screen."""
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 def run(*arguments: str, code: int = 0) -> str:

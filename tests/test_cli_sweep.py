@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,18 +15,16 @@ PAGE = (ROOT / "docs" / "sweeps.md").read_text("utf-8")
 COUNTED = 'experiment = "savings"\ngrid = { k = [1, 2] }\n'
 
 
-def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "moe", "sweep", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == code, done.stderr
-    return done
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
+@pytest.fixture
+def run(run_moe: Run) -> Run:
+    """`moe sweep` with what follows it."""
+    return lambda *arguments, **options: run_moe("sweep", *arguments, **options)
+
+
+def test_the_example_of_the_page_runs(tmp_path: Path, run: Run) -> None:
     example, cases = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     commands = re.findall(r"^moe sweep (.*rates.*)$", PAGE, re.MULTILINE)
     dry, real, report, cluster = (
@@ -67,7 +65,7 @@ def test_the_page_lists_the_experiments_and_keys() -> None:
 
 
 @pytest.mark.parametrize("command", [(), ("run",), ("report",)])
-def test_help_has_an_example_and_json(command: tuple[str, ...]) -> None:
+def test_help_has_an_example_and_json(command: tuple[str, ...], run: Run) -> None:
     text = run(*command, "--help").stdout
     assert "Example: moe sweep" in text and "--json" in text
 
@@ -83,7 +81,7 @@ def test_help_has_an_example_and_json(command: tuple[str, ...]) -> None:
     ],
 )
 def test_a_bad_value_is_one_line_and_exit_code_2(
-    arguments: list[str], words: str, tmp_path: Path
+    arguments: list[str], words: str, tmp_path: Path, run: Run
 ) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(COUNTED)
@@ -93,7 +91,7 @@ def test_a_bad_value_is_one_line_and_exit_code_2(
     assert line.startswith("moe: ") and words in line
 
 
-def test_failed_runs_end_with_code_1_until_they_are_done_again(tmp_path: Path) -> None:
+def test_failed_runs_end_with_code_1_until_they_are_done_again(tmp_path: Path, run: Run) -> None:
     from moe.lab.sweep_plan import read_plan
     from moe.lab.sweep_store import FAILED, SweepStore, columns
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,16 @@ from moe.traces import load_trace
 BALANCED, EARLY = str(SAMPLES[0].path), str(SAMPLES[1].path)
 
 
-def run(*arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "moe", *arguments],
-        capture_output=True, text=True, env=os.environ | environment, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    return done
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_trace_of_the_tiny_model_is_written_and_analysed(tmp_path: Path) -> None:
+def test_trace_of_the_tiny_model_is_written_and_analysed(tmp_path: Path, run_moe: Run) -> None:
     texts = []
     for name in ("prose", "code"):
         (tmp_path / f"{name}.txt").write_text(f"some {name} " * 30)
         texts += ["--text", str(tmp_path / f"{name}.txt")]
     out = str(tmp_path / "out.parquet")
-    done = run("trace", "--model", "tiny", "--steps", "3", *texts, "--out", out, "--json")
+    done = run_moe("trace", "--model", "tiny", "--steps", "3", *texts, "--out", out, "--json")
     said, trace = json.loads(done.stdout), load_trace(out)
     assert said["n_tokens"] == trace.n_tokens == 330 + 300
     assert said["domains"] == ["prose", "code"] == list(trace.domains)
@@ -42,28 +35,28 @@ def test_trace_of_the_tiny_model_is_written_and_analysed(tmp_path: Path) -> None
     assert "some" in "".join(trace.tokens).replace("␣", " ")
 
 
-def test_analyze_prints_the_report_as_json() -> None:
-    done = run("analyze", EARLY, "--against", BALANCED, "--placement", "4", "--json")
+def test_analyze_prints_the_report_as_json(run_moe: Run) -> None:
+    done = run_moe("analyze", EARLY, "--against", BALANCED, "--placement", "4", "--json")
     said = json.loads(done.stdout)
     assert len(said["myths"]) == 2 and said["layers"][0]["saturation"] > 0.2
     trace = load_trace(BALANCED)
-    done = run("analyze", BALANCED, "--json")
+    done = run_moe("analyze", BALANCED, "--json")
     myths = [check.as_json() for check in check_myths(trace)]
     assert json.loads(done.stdout) == json.loads(
         json.dumps(analyse_trace(trace).as_json() | {"myths": myths})
     )
 
 
-def test_analyze_prints_a_table_and_plain_sentences() -> None:
-    text = run("analyze", str(CSV), "--k", "3", COLUMNS="160").stdout
+def test_analyze_prints_a_table_and_plain_sentences(run_moe: Run) -> None:
+    text = run_moe("analyze", str(CSV), "--k", "3", COLUMNS="160").stdout
     assert "3 of 16 experts per token" in text and "MaxVio" in text
     assert "Experts are topic specialists." in text and "The same experts stay hot." in text
-    assert "stay hot" not in run("analyze", BALANCED, "--no-myths").stdout
+    assert "stay hot" not in run_moe("analyze", BALANCED, "--no-myths").stdout
 
 
 @pytest.mark.parametrize("command", ["trace", "analyze"])
-def test_help_has_an_example_and_json(command: str) -> None:
-    text = run(command, "--help").stdout
+def test_help_has_an_example_and_json(command: str, run_moe: Run) -> None:
+    text = run_moe(command, "--help").stdout
     assert f"Example: moe {command}" in text and "--json" in text
 
 
@@ -82,16 +75,18 @@ def test_help_has_an_example_and_json(command: str) -> None:
         (["trace", "--out", "x.npz"], "--model"),
     ],
 )
-def test_a_bad_value_is_one_line_and_exit_code_2(arguments: list[str], words: str) -> None:
-    done = run(*arguments, code=2)
+def test_a_bad_value_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, run_moe: Run
+) -> None:
+    done = run_moe(*arguments, code=2)
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("moe: ") and words in line
 
 
-def test_analyze_lists_the_moe_layers_of_a_checkpoint() -> None:
+def test_analyze_lists_the_moe_layers_of_a_checkpoint(run_moe: Run) -> None:
     folder = Path(__file__).parent / "parity" / "deepseek_v3"
-    rows = json.loads(run("analyze", str(folder), "--json").stdout)
+    rows = json.loads(run_moe("analyze", str(folder), "--json").stdout)
     layer = moe.load_layer(folder, 1)
     assert [row["layer"] for row in rows] == [1]  # layer 0 is dense
     assert rows[0]["params"] == layer.n_params
@@ -99,5 +94,5 @@ def test_analyze_lists_the_moe_layers_of_a_checkpoint() -> None:
     assert rows[0]["router"] == "deepseek_v3" and rows[0]["k"] == layer.router.k
 
 
-def test_analyze_of_a_folder_without_a_checkpoint_is_one_line(tmp_path: Path) -> None:
-    assert "config.json" in run("analyze", str(tmp_path), code=2).stderr
+def test_analyze_of_a_folder_without_a_checkpoint_is_one_line(tmp_path: Path, run_moe: Run) -> None:
+    assert "config.json" in run_moe("analyze", str(tmp_path), code=2).stderr

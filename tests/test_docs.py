@@ -6,9 +6,9 @@ import contextlib
 import io
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,18 +50,15 @@ def test_the_number_of_routers_is_right(name: str, words: str) -> None:
     assert found == [str(len(moe.ROUTERS))]
 
 
-def test_command_lines_of_the_readme_are_understood() -> None:
+def test_command_lines_of_the_readme_are_understood(run_moe: Callable[..., Any]) -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     commands = re.findall(r"^(moe [^#\n]*)", text, re.MULTILINE)
     assert len(commands) == 11
     for command in commands:
         words = shlex.split(command)[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "moe", words[0], "--help"], capture_output=True, text=True
-        )
-        assert done.returncode == 0
+        said = run_moe(words[0], "--help", code=0).stdout
         for option in (word for word in words if word.startswith("--")):
-            assert option in done.stdout
+            assert option in said
 
 
 def test_links_lead_somewhere() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -65,15 +65,16 @@ def test_the_chips_can_be_changed() -> None:
     assert "times as long on H20" in words(page) and not page.exception
 
 
-def test_the_code_and_the_command_give_the_same_hours(capsys: pytest.CaptureFixture) -> None:
+def test_the_code_and_the_command_give_the_same_hours(
+    capsys: pytest.CaptureFixture, run_moe: Callable[..., Any]
+) -> None:
     cost = money.Assumed().cost()
     exec(snippets.money_code(cost), {})
     assert str(cost.result().gpu_hours) in capsys.readouterr().out
     command = snippets.cost_command(cost)
     assert command
-    arguments = [sys.executable, "-m", "moe", *command.split()[1:], "--json"]
-    run = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert json.loads(run.stdout)["gpu_hours"] == pytest.approx(cost.result().gpu_hours.mid)
+    said = run_moe(*command.split()[1:], "--json").stdout
+    assert json.loads(said)["gpu_hours"] == pytest.approx(cost.result().gpu_hours.mid)
 
 
 def test_the_poster_is_a_picture() -> None:

@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import moe
+from tests.conftest import LONG
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -61,6 +62,10 @@ def test_what_the_wheel_takes_from_outside_the_package_exists():
 def test_the_makefile_has_its_targets():
     defined = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
     assert set(TARGETS) <= defined
+
+
+def test_the_files_that_the_tests_begin_with_exist():
+    assert not [name for name in LONG if not (ROOT / "tests" / name).exists()]
 
 
 def test_the_readme_names_the_two_commands():

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,16 @@ OTHERS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[None]:
+    """Spare what was there before the 120 collections of `python_lines`."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("frozen")
 @pytest.mark.parametrize("change", OTHERS, ids=lambda change: "-".join(map(str, change.values())))
 def test_a_step_runs_no_python_per_token_or_expert(
     change: dict[str, object], monkeypatch: pytest.MonkeyPatch

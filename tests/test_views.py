@@ -16,7 +16,7 @@ from moe.charts import cure as cure_charts
 from moe.charts import routers as routers_charts
 from moe.charts import savings as savings_charts
 from moe.charts import start as start_charts
-from moe.lab import snippets
+from moe.lab import machine, savings, snippets
 from moe.lab.compare import compare, judge_guess, run
 from moe.lab.control import ControlSettings, judge, respond_all
 from moe.lab.export import balance_json, savings_json, start_json
@@ -24,6 +24,7 @@ from moe.lab.machine import Machine
 from moe.lab.playback import playback
 from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count, verdict
 from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
+from moe.lab.timing import time_in_turn
 from moe.lab.token import DEFAULT_SENTENCE, ready_model, route_sentence, sentence_windows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,18 @@ def spoken(page: AppTest) -> list[str]:
     """What screen readers are told above each chart."""
     bodies = [html.proto.body for html in page.get("html")]
     return [body.partition(SPOKEN)[2] for body in bodies if SPOKEN in body]
+
+
+@pytest.fixture(autouse=True)
+def one_call_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are measured with one call: the page is tested, not this computer."""
+
+    def brief(calls: dict, *given: object, **more: object) -> dict[str, float]:
+        return time_in_turn(calls, blocks=1, block_seconds=0, pause=0)
+
+    monkeypatch.setattr(machine, "time_in_turn", brief)
+    monkeypatch.setattr(savings, "time_in_turn", brief)
+    monkeypatch.setattr(machine, "SQUARES", (64, 128, 256))
 
 
 @pytest.mark.parametrize(

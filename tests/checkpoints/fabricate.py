@@ -69,7 +69,7 @@ def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> by
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", method) as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content, method)  # the same bytes at any hour
+            archive.writestr(zipfile.ZipInfo(name), content, method, 1)  # the same bytes always
     return stream.getvalue()
 
 

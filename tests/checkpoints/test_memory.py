@@ -21,10 +21,10 @@ import moe
 from tests.checkpoints.peak import peak_bytes
 
 moe.load_layer(sys.argv[1], 0)  # whatever has to be imported is there
-before, began = peak_bytes(), time.perf_counter()
+before, began = peak_bytes(), time.process_time()
 layer = moe.load_layer(sys.argv[2], int(sys.argv[3]))
 sizes = sum(array.nbytes for array in layer.params.values())
-print(json.dumps([peak_bytes() - before, sizes, time.perf_counter() - began]))
+print(json.dumps([peak_bytes() - before, sizes, time.process_time() - began]))
 """
 
 

@@ -100,14 +100,14 @@ def test_a_killed_rank_ends_the_run_and_is_named(parent):
             victim, above = list(ranks.items())[2]
             os.kill(above if parent else victim, signal.SIGKILL)
             killed = time.monotonic()
-            _, errors = job.communicate(timeout=20)
+            _, errors = job.communicate(timeout=60)
         finally:
             job.kill()
-    assert time.monotonic() - killed < 10
+    assert time.monotonic() - killed < 30  # its million steps would take hours
     assert job.returncode != 0
     if not parent:
         assert f"(process {victim}) was ended by SIGKILL; all ranks end" in errors
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in ranks):
         assert time.monotonic() < deadline, "a rank outlived its run"
         time.sleep(0.1)
@@ -119,12 +119,12 @@ def test_a_killed_rank_ends_the_run_and_is_named(parent):
         ("kill:2", "moe: rank 2 (process "),
         ("kill:0", "moe: rank 0 (process "),
         ("raise:2", "moe: rank 2 failed: RuntimeError: rank 2 was asked to fail"),
-        ("hang:1", "still waits after 4 s; ending the run"),
+        ("hang:1", "still waits after 2 s; ending the run"),
     ],
 )
 def test_a_rank_that_fails_ends_all(how, message):
     begun = time.monotonic()
-    with start("--fail", how, "--timeout", "4" if how[0] == "h" else "60") as job:
+    with start("--fail", how, "--timeout", "2" if how[0] == "h" else "60") as job:
         out, errors = job.communicate(timeout=60)
     assert time.monotonic() - begun < 45  # four interpreters start on a busy machine
     assert job.returncode != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+expect.set_options(timeout=30_000)  # on a busy machine; what is there at once costs nothing
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -22,27 +24,43 @@ FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (tmp_path_factory.mktemp("server") / "log").open("w+")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moe", "app", "--port", str(port), "--no-browser"],
-        cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
-    while True:
-        if process.poll() is not None or time.monotonic() > end:
-            log.seek(0)
-            process.kill()
-            pytest.fail(log.read())
-        try:
-            if urllib.request.urlopen(url + "/_stcore/health", timeout=1).status == 200:
-                break
-        except OSError:
-            time.sleep(0.05)
+        return int(probe.getsockname()[1])
+
+
+def started(log: Path, url: str, *command: str) -> subprocess.Popen[bytes] | None:
+    """A server once it says its address and answers; None if it ended, as on a port just taken.
+
+    The log has to name the address: whoever took the port in between would answer, too.
+    """
+    with log.open("w") as said:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+    end = time.monotonic() + 180
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            answer = urllib.request.urlopen(url + "/_stcore/health", timeout=5)
+            if answer.status == 200 and url in log.read_text():
+                return process
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    return None
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the app, served as `moe app` serves it."""
+    log = tmp_path_factory.mktemp("server") / "log"
+    for _ in range(5):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "moe", "app", "--port", str(port), "--no-browser"]
+        if process := started(log, url, *command):
+            break
+    else:
+        pytest.fail(log.read_text())
     yield url
     process.terminate()
     process.wait(10)
@@ -59,10 +77,17 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser, server: str) -> Iterator[Page]:
+@pytest.fixture(scope="session")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """Windows that share a cache: only the first loads and compiles Streamlit's scripts."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(visitor: BrowserContext, server: str) -> Iterator[Page]:
+    page = visitor.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on(
@@ -76,5 +101,7 @@ def page(browser: Browser, server: str) -> Iterator[Page]:
         lambda r: None if r.url.startswith(inside) else problems.append(f"outside: {r.url}"),
     )
     yield page
+    page.evaluate("localStorage.clear(), sessionStorage.clear()")  # the next visitor is a new one
+    page.close()
+    visitor.clear_cookies()
     assert not problems, problems
-    context.close()

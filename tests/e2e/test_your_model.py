@@ -36,7 +36,7 @@ def test_a_sample_and_an_upload_in_a_browser(page: Page, server: str) -> None:
     box.evaluate("e => e.scrollIntoView({block: 'center', behavior: 'instant'})")
     page.wait_for_timeout(300)  # a list closes when the page scrolls below it
     box.click()
-    page.get_by_role("option", name="3", exact=True).click(timeout=5000)
+    page.get_by_role("option", name="3", exact=True).click()
     expect(page.get_by_text("Expert 3 is among the choices")).to_be_visible()
     expect(page).to_have_url(re.compile("focus=3"))
     settled(page)

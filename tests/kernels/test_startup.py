@@ -33,7 +33,7 @@ def start(code: str, root: Path = ROOT, **environment: str) -> subprocess.Popen[
 
 
 def result(process: subprocess.Popen[str]) -> dict:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return json.loads(out)
 
@@ -84,11 +84,27 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_of_the_package(tmp_path_factory.mktemp("package"))
 
 
+def share(folder: Path) -> None:
+    """Lay kernels compiled here where all other tests look: who cloned just now compiles once.
+
+    Their names say all that decides them. They are renamed into place, since others may read.
+    """
+    ours = cache.FOLDERS[0]
+    ours.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*/*.nbc"):
+        if not (ours / file.name).exists():
+            new = ours / f".{os.getpid()}.new"
+            shutil.copy(file, new)
+            new.rename(ours / file.name)
+
+
 @pytest.fixture(scope="module")
 def warmed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """A folder in which a process has warmed up, and what it said."""
     folder = tmp_path_factory.mktemp("cache")
-    return folder, result(start(WARM, package, NUMBA_CACHE_DIR=str(folder)))
+    said = result(start(WARM, package, NUMBA_CACHE_DIR=str(folder)))
+    share(folder)
+    return folder, said
 
 
 def test_warm_compiles_everything_once(warmed: tuple[Path, dict]) -> None:
@@ -98,6 +114,30 @@ def test_warm_compiles_everything_once(warmed: tuple[Path, dict]) -> None:
     files = [path.name for path in folder.glob("*/*")]
     assert len(files) == sum(said["steps"]) > 30
     assert all(name.endswith(".nbc") for name in files)
+    assert set(files) <= {path.name for path in cache.FOLDERS[0].iterdir()}  # and nobody else does
+
+
+def test_float64_is_warmed_when_asked(
+    package: Path, warmed: tuple[Path, dict], tmp_path: Path
+) -> None:
+    shutil.copytree(warmed[0], tmp_path / "c")
+    code = """
+import json
+import numpy as np, moe
+from moe import kernels
+from moe.lab.warm import warm
+steps = list(warm(float64=True))
+more = sum(len(step.compiled) for step in steps if step.part.endswith("float64"))
+before, x_ND = len(kernels.compiled()), np.ones((900, 24))
+for router in moe.ROUTERS:
+    layer = moe.MoELayer.init(24, 20, 8, router=router, n_shared=1, dtype="float64")
+    y_ND, ctx = layer.forward(x_ND)
+    layer.backward(y_ND, ctx)
+print(json.dumps({"more": more > 9, "all": len(kernels.compiled()) == before == more}))
+"""
+    said = result(start(code, package, NUMBA_CACHE_DIR=str(tmp_path / "c")))
+    share(tmp_path / "c")
+    assert said == {"more": True, "all": True}
 
 
 def test_after_warm_a_new_process_compiles_nothing(
@@ -143,25 +183,6 @@ def test_the_command_says_what_it_did(package: Path, warmed: tuple[Path, dict]) 
             assert f"Kernels for vectors of {kernels.VECTOR_BYTES} bytes" in done.stdout
 
 
-def test_float64_is_warmed_when_asked(package: Path, warmed: tuple[Path, dict]) -> None:
-    code = """
-import json
-import numpy as np, moe
-from moe import kernels
-from moe.lab.warm import warm
-steps = list(warm(float64=True))
-more = sum(len(step.compiled) for step in steps if step.part.endswith("float64"))
-before, x_ND = len(kernels.compiled()), np.ones((900, 24))
-for router in moe.ROUTERS:
-    layer = moe.MoELayer.init(24, 20, 8, router=router, n_shared=1, dtype="float64")
-    y_ND, ctx = layer.forward(x_ND)
-    layer.backward(y_ND, ctx)
-print(json.dumps({"more": more > 9, "all": len(kernels.compiled()) == before == more}))
-"""
-    said = result(start(code, package, NUMBA_CACHE_DIR=str(warmed[0])))
-    assert said == {"more": True, "all": True}
-
-
 # Installations that cannot be written ----------------------------------------------------------
 
 SMALL = """
@@ -170,7 +191,7 @@ import numpy as np
 from moe import kernels
 from moe.lab.warm import unsaved
 a = np.arange(600, dtype=DTYPE).reshape(20, 30) / 50
-print(json.dumps({"sum": float(kernels.matmul(a, a.T.copy()).sum()),
+print(json.dumps({"sum": float((kernels.softmax(a) * a).sum()),
                   "top": kernels.topk(a, 2).tolist(), "compiled": len(kernels.compiled()),
                   "unsaved": unsaved()}))
 """
@@ -182,7 +203,9 @@ def test_a_package_that_nobody_may_write_to_compiles_for_itself(tmp_path: Path) 
     (copy / "moe" / "kernels" / "__pycache__").write_text("in the way")
     said = result(start(SMALL.replace("DTYPE", "'float32'"), copy))
     a = np.arange(600, dtype=np.float32).reshape(20, 30) / 50
-    assert said["sum"] == pytest.approx(float((a @ a.T).sum()), rel=1e-5)
+    exp = np.exp(a - a.max(axis=1, keepdims=True))
+    softmax = exp / exp.sum(axis=1, keepdims=True)
+    assert said["sum"] == pytest.approx(float((softmax * a).sum()), rel=1e-5)
     assert said["compiled"] > 0
     assert said["unsaved"].startswith("no folder for compiled kernels can be written; tried")
     assert CLOSED in said["unsaved"]
@@ -210,7 +233,7 @@ def test_processes_that_start_cold_at_once_work_and_leave_a_whole_cache(
     package: Path, tmp_path: Path
 ) -> None:
     codes = [SMALL.replace("DTYPE", name) for name in ("'float32'", "'float64'")]
-    cold = [start(codes[i % 2], package, NUMBA_CACHE_DIR=str(tmp_path)) for i in range(4)]
+    cold = [start(codes[i % 2], package, NUMBA_CACHE_DIR=str(tmp_path)) for i in range(3)]
     said = [result(process) for process in cold]
     assert said[0]["sum"] == said[2]["sum"] == pytest.approx(said[1]["sum"], rel=1e-5)
     assert all(one["top"] == said[0]["top"] and one["compiled"] for one in said)

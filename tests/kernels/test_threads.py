@@ -222,7 +222,8 @@ import os, threading
 import numpy as np, moe
 from moe import kernels
 layer, x = moe.MoELayer.init(32, 24, 8), np.ones((900, 32), np.float32)
-kernels.using(threads=4).__enter__()
+four = kernels.using(threads=4)
+four.__enter__()  # kept: it would end as soon as nobody held it
 truth = layer(x).tobytes()
 stop = threading.Event()
 def busy():
@@ -274,9 +275,10 @@ print("done")
 """
 
 
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("busy", [0, 2])
-def test_the_interpreter_ends_while_threads_wait_or_work(busy: int) -> None:
-    for _ in range(6):
+def test_the_interpreter_ends_while_threads_wait_or_work(busy: int, times: int) -> None:
+    for _ in range(times):
         done = run_python(END.replace("BUSY", str(busy)))
         assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 

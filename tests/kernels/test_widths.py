@@ -20,7 +20,7 @@ def at_width(width: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
-        env=os.environ | {"MOE_VECTOR_BYTES": width, "MOE_CHECK": "1"},
+        env=os.environ | {"MOE_VECTOR_BYTES": width, "MOE_CHECK": "1", "MOE_NUM_THREADS": "2"},
         capture_output=True,
         text=True,
         timeout=600,

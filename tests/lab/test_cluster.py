@@ -33,9 +33,9 @@ SMALL = ClusterSettings(
 )
 def test_a_million_tokens_of_deepseek_v3_take_seconds(settings):
     run(replace(settings, tokens=1))  # kernels loaded
-    start = time.perf_counter()
+    start = time.process_time()  # however busy the machine is
     result = run(settings)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     print(f"{settings.cluster().n_gpus} GPUs: {seconds:.1f} s; {result.summary()}")
     assert result.traffic.load_G.sum() == 8_000_000
     assert seconds < 30  # 4 s on the two cores it was written on

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -524,17 +524,13 @@ def test_hostile_archives_are_value_errors(tmp_path: Path) -> None:
 # Command line ----------------------------------------------------------------------------------
 
 
-def run(*arguments: str, code: int, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "moe", "check-gate", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-        env=os.environ | {"COLUMNS": "200", "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(run_moe: Run) -> Run:
+    """`moe check-gate` with what follows it, on a wide screen."""
+    return lambda *arguments, code: run_moe("check-gate", *arguments, code=code, COLUMNS="200")
 
 
 def assert_refused(done: subprocess.CompletedProcess[str]) -> None:
@@ -544,14 +540,14 @@ def assert_refused(done: subprocess.CompletedProcess[str]) -> None:
     assert done.stderr.count("moe: ") == 1
 
 
-def test_command_without_a_gate_shows_the_bugs() -> None:
+def test_command_without_a_gate_shows_the_bugs(run: Run) -> None:
     rows = json.loads(run("--json", code=0).stdout)
     assert [row["bug"] for row in rows] == list(GATE_BUGS) and all(r["detected"] for r in rows)
     text = run(code=0).stdout
     assert all(bug.title in text for bug in GATE_BUGS.values())
 
 
-def test_command_on_a_file(tmp_path: Path) -> None:
+def test_command_on_a_file(tmp_path: Path, run: Run) -> None:
     arrays = recorded(moe.make_router("deepseek_v3", **V3), "mask_zero")
     path = str(saved(tmp_path, arrays))
     like = ["--like", "deepseek_v3", "--n-group", "4", "--topk-group", "2"]
@@ -562,7 +558,9 @@ def test_command_on_a_file(tmp_path: Path) -> None:
     assert "of tokens the experts are not the 4" in run(path, code=1).stdout
 
 
-def test_command_on_a_function(tmp_path: Path) -> None:
+def test_command_on_a_function(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command adds the folder to it
     (tmp_path / "my_gate.py").write_text(
         "import numpy as np\n"
         "def gate(logits):\n"
@@ -573,21 +571,21 @@ def test_command_on_a_function(tmp_path: Path) -> None:
         "    return 1.0\n"
         "number = 3\n"
     )
-    run("my_gate:gate", "--like", "deepseek_moe", code=0, cwd=tmp_path)
-    run("my_gate:gate", "--like", "topk", code=1, cwd=tmp_path)
-    run("my_gate:gate", "--no-renormalize", code=0, cwd=tmp_path)
-    said = run("my_gate:gate", "--renormalize", "--json", code=1, cwd=tmp_path)
+    run("my_gate:gate", "--like", "deepseek_moe", code=0)
+    run("my_gate:gate", "--like", "topk", code=1)
+    run("my_gate:gate", "--no-renormalize", code=0)
+    said = run("my_gate:gate", "--renormalize", "--json", code=1)
     assert json.loads(said.stdout)["bugs"] == ["no_renormalize"]
-    said = run("my_gate:gate", "--aux-loss", "my_gate:loss", "--json", code=1, cwd=tmp_path)
+    said = run("my_gate:gate", "--aux-loss", "my_gate:loss", "--json", code=1)
     assert "balance loss" in json.loads(said.stdout)["notes"][0]
     for name in ("my_gate:number", "my_gate:nothing", "no_module:gate", "nothing", ":", "x.npz"):
-        assert_refused(run(name, code=2, cwd=tmp_path))
+        assert_refused(run(name, code=2))
 
 
-def test_command_refuses_a_hostile_file_in_one_line(tmp_path: Path) -> None:
+def test_command_refuses_a_hostile_file_in_one_line(tmp_path: Path, run: Run) -> None:
     assert_refused(run(str(zipped(tmp_path, HOSTILE["huge shape"])), code=2))
 
 
-def test_help_has_an_example() -> None:
+def test_help_has_an_example(run: Run) -> None:
     text = run("--help", code=0).stdout
     assert "Example: moe check-gate" in text and "--json" in text and "exit code" in text
