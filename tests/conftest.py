@@ -48,8 +48,8 @@ def run_moe(
 # Whole files go to whoever is free, so the long ones begin, or one process would end alone. Kernels
 # are compiled in the first and taken from there by all others; the second does without them.
 LONG = (
-    "kernels/test_startup.py", "kernels/test_widths.py", "checkpoints/test_hostile.py", "e2e/test_app.py",
-    "cluster/test_mpi.py", "e2e/", "lab/test_sweep_kills.py", "test_training.py",
+    "kernels/test_startup.py", "kernels/test_widths.py", "checkpoints/test_hostile.py",
+    "e2e/test_app.py", "cluster/test_mpi.py", "e2e/", "lab/test_sweep_kills.py", "test_training.py",
 )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
 
 
 PAGES = [
-    "README.md", "docs/tutorial.md", "docs/check-gate.md", "docs/own-weights.md", "docs/how-fast.md",
+    "README.md", "docs/tutorial.md", "docs/check-gate.md", "docs/own-weights.md",
+    "docs/how-fast.md",
 ]  # fmt: skip
 
 

@@ -91,6 +91,8 @@ def product_shapes(dtype: str) -> Iterator[tuple[int, int, int]]:
     for i, size in enumerate(depths):
         yield few[i % len(few)], (tiles - 1, tiles + 3)[i % 2], size
         yield blocks.FEW + 1 + i % tile.ROWS, tiles + i % 3, size
+    for rows in (products.SHORT, products.TALL + 1):
+        yield rows, 2 * tiles + 1, 0
 
 
 def check_products(tally: Tally, dtype: str) -> None:
