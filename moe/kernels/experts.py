@@ -19,9 +19,9 @@ from .threads import PRODUCT_NS, add_to, num_threads, peek, run_items, take_item
 from .tile import COLUMNS_32, ROWS
 from .workspace import empty
 
-# Which way a product goes, by measured crossovers; never by the number of threads.
-TALL, SHORT = 320 // ROWS * ROWS, 48  # most and least slots of an item, in whole tiles
-TURNS = 3  # items that each thread would still get at an item's size: small ones come last
+# Which way a product goes, by measured crossovers; no bit depends on it.
+TALL, SHORT = 320 // ROWS * ROWS, 96  # most and least slots of an item, in whole tiles
+TURNS = 1  # items that a thread still gets at an item's size; then they shrink
 BLOCK = 256  # hidden columns that stay in the cache between an item's products
 FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
 WIDE = 512  # columns of a weight gradient's item
