@@ -15,6 +15,7 @@ from .tile import (
     COLUMNS_64,
     ROWS,
     STREAMS,
+    VECTOR_BYTES,
     VECTORS,
     stream_row,
     stream_rows,
@@ -24,7 +25,8 @@ from .tile import (
 )
 
 DEPTH = 256  # steps of the inner dimension, and
-PANELS = 8  # panels of columns, that are packed at once: 256 kB of float32, for the second cache
+# panels of columns, that are packed at once: 256 kB of float32, for the second cache
+PANELS = 512 // VECTOR_BYTES
 FEW = ROWS  # up to so many rows, packing costs more than it saves: read B as it lies,
 RUN = 1024  # so many columns at a time
 STRETCH = 5 * DEPTH // 4  # a little more depth is cheaper than a small block at the end
