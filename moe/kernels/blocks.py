@@ -34,34 +34,46 @@ STRETCH = 5 * DEPTH // 4  # a little more depth is cheaper than a small block at
 
 @njit
 def scratch(like):
-    """Working memory of `multiply` for one thread: panels of B, and places of rows."""
+    """Working memory of `multiply` for one thread: panels of B, places of rows and columns."""
     columns = COLUMNS_32 if like.itemsize == 4 else COLUMNS_64
     return (
         room((STRETCH + 1) * columns * PANELS, like),
         np.empty(ROWS, np.int64),
+        np.empty(columns, np.int64),
     )
 
 
 @njit
-def _pack(b, b_at, b_row, b_column, depth, inside, packed, packed_at):
+def transpose(b, row_at, n_rows, width, out, out_at, out_row):
+    """Copy rows to columns: out[out_at + j * out_row + i] is b[row_at[i] + j], j below width."""
+    lanes, _ = _widths(b)
+    check_rows(out, out_at, width, out_row, n_rows)
+    squares = n_rows - n_rows % lanes
+    whole = width - width % lanes
+    for i in range(0, squares, lanes):
+        for j in range(0, whole, lanes):
+            transpose_square(b, row_at[i:], j, out, out_at + j * out_row + i, out_row)
+    for i in range(n_rows):
+        check_reach(b, row_at[i], width)
+        for j in range(whole if i < squares else 0, width):
+            out[out_at + j * out_row + i] = b[row_at[i] + j]
+
+
+@njit
+def _pack(b, b_at, b_row, b_column, depth, inside, packed, packed_at, column_at):
     """Copy B[:depth, :inside] into a panel, zeros in the columns that are missing."""
-    lanes, columns = _widths(b)
+    _, columns = _widths(b)
     check_rows(b, b_at, depth, b_row, 1)
     check_rows(b, b_at, inside, b_column, min(depth, 1))
     check_reach(packed, packed_at, depth * columns)
-    if b_row == 1 and inside == columns:
-        whole = depth - depth % lanes
-        for k in range(0, whole, lanes):
-            for j in range(0, columns, lanes):
-                transpose_square(
-                    b, b_at + k + j * b_column, b_column, packed, packed_at + k * columns + j,
-                    columns,
-                )  # fmt: skip
-    else:
-        whole = 0
     if inside < columns:
         packed[packed_at : packed_at + depth * columns] = 0
-    for k in range(whole, depth):
+    if b_row == 1:
+        for j in range(inside):
+            column_at[j] = b_at + j * b_column
+        transpose(b, column_at, inside, depth, packed, packed_at, columns)
+        return
+    for k in range(depth):
         place = packed_at + k * columns
         for j in range(inside):
             packed[place + j] = b[b_at + k * b_row + j * b_column]
@@ -78,7 +90,7 @@ def _widths(like):
 def _few_rows(a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, shape, add, deep, memory):
     """`multiply` for few rows of A and rows of B without gaps: B streams through once."""
     n_rows, n_columns, n_depth = shape
-    sums, places = memory
+    sums, places, _ = memory
     lanes, _ = _widths(a)
     gap = RUN + lanes  # rows of C itself may share cache sets
     check_reach(sums, 0, n_rows * gap)
@@ -143,7 +155,7 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
         From `scratch`; one per thread.
     """
     n_rows, n_columns, n_depth = shape
-    packed, places = memory
+    packed, places, column_at = memory
     n_deep = max(1, -(-n_depth // STRETCH))
     deep = -(-n_depth // n_deep)
     if n_rows <= FEW and b_column == 1 and n_depth > 0:
@@ -182,7 +194,7 @@ def multiply(a, row_at, a_step, b, b_at, b_row, b_column, c, c_at, c_row, shape,
                             depth, rows, adds,
                         )  # fmt: skip
                         continue
-                    _pack(b, from_b, b_row, b_column, depth, inside, packed, panel)
+                    _pack(b, from_b, b_row, b_column, depth, inside, packed, panel, column_at)
                 fetch = soon_at + min(m0 // ROWS * PANELS + p, wide - 1) * soon_step
                 tile_packed(
                     a, places, a_step, packed, panel, soon, fetch, c, place, c_row, depth, rows,

@@ -12,7 +12,7 @@ import numpy as np
 from .activation_text import parse
 from .activations import activate, activate_backward, activate_backward_oracle, activate_oracle
 from .backend import CHECK, choose, njit
-from .blocks import STRETCH, multiply, scratch
+from .blocks import STRETCH, multiply, scratch, transpose
 from .dispatch import Plan
 from .memory import room
 from .threads import PRODUCT_NS, add_to, num_threads, peek, run_items, take_item
@@ -330,10 +330,15 @@ def _backward_items(
     n_model, n_first, n_hidden = shape
     memory = scratch(x)
     block, halves = min(BLOCK, n_hidden), n_first // n_hidden
-    row_at, h_at = np.empty(TALL, np.int64), np.empty(TALL, np.int64)
+    row_at, h_at = np.empty(max(TALL, STRETCH), np.int64), np.empty(TALL, np.int64)
     da = room(TALL * block, x)
-    gap = n_model + 16  # rows that start in different cache sets
-    gathered, places = room(STRETCH * gap, x), np.arange(max(n_model, n_hidden))
+    deepest = 0
+    for e in range(expert_start_E1.size - 1):
+        deepest = max(deepest, expert_start_E1[e + 1] - expert_start_E1[e])
+    deepest = min(deepest, STRETCH)
+    gap, turned_row = n_model + 16, deepest + 16  # rows that start in different cache sets
+    gathered, turned = room(deepest * gap, x), room(max(n_model, n_hidden) * turned_row, x)
+    turned_at = np.arange(max(n_model, n_hidden)) * turned_row
     item = take_item(queue)
     while item < n_items:
         e, kind, start, end = item_I4[item]
@@ -375,18 +380,24 @@ def _backward_items(
         chunks = -(-count // STRETCH)
         for chunk in range(chunks):
             low, high = first + count * chunk // chunks, first + count * (chunk + 1) // chunks
+            depth = high - low
             if kind == DOWN:
                 _gather(dy, token_S, low, high, n_model, start, end - start, gathered, gap)
+                for i in range(depth):
+                    row_at[i] = (low + i) * n_hidden
+                transpose(wa, row_at, depth, n_hidden, turned, 0, turned_row)
                 multiply(
-                    wa[low * n_hidden :], places, n_hidden, gathered, 0, gap, 1, ddown,
-                    e * n_hidden * n_model + start, n_model, (n_hidden, end - start, high - low),
+                    turned, turned_at, 1, gathered, 0, gap, 1, ddown,
+                    e * n_hidden * n_model + start, n_model, (n_hidden, end - start, depth),
                     chunk > 0, (gathered, 0, 0), memory,
                 )  # fmt: skip
             else:
-                _gather(x, token_S, low, high, n_model, 0, n_model, gathered, gap)
+                for i in range(depth):
+                    row_at[i] = token_S[low + i] * n_model
+                transpose(x, row_at, depth, n_model, turned, 0, turned_row)
                 multiply(
-                    gathered, places, gap, dh, low * n_first + start, n_first, 1, dup,
-                    e * n_model * n_first + start, n_first, (n_model, end - start, high - low),
+                    turned, turned_at, 1, dh, low * n_first + start, n_first, 1, dup,
+                    e * n_model * n_first + start, n_first, (n_model, end - start, depth),
                     chunk > 0, (dh, 0, 0), memory,
                 )  # fmt: skip
         item = take_item(queue)

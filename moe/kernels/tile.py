@@ -340,20 +340,21 @@ if numba is not None:
 
     @intrinsic
     def transpose_square(
-        typingctx: Any, source: Any, source_at: Any, source_row: Any, target: Any,
-        target_at: Any, target_row: Any,
+        typingctx: Any, source: Any, row_at: Any, source_at: Any, target: Any, target_at: Any,
+        target_row: Any,
     ) -> Any:  # fmt: skip
-        """Copy a square of one vector by one vector of numbers, rows to columns."""
-        signature = types.void(source, INTEGER, INTEGER, target, INTEGER, INTEGER)
+        """Copy a square of one vector by one vector of numbers, rows to columns.
+
+        Row i of the square begins at source[row_at[i] + source_at].
+        """
+        signature = types.void(source, row_at, INTEGER, target, INTEGER, INTEGER)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             emit = Emitter(context, builder, signature, args)
-            source, source_at, source_row, target, target_at, target_row = emit.args
+            source, row_at, source_at, target, target_at, target_row = emit.args
             lanes = emit.lanes
-            rows = [
-                emit.load(source, builder.add(source_at, builder.mul(source_row, I64(i))))
-                for i in range(lanes)
-            ]
+            starts = [builder.load(builder.gep(row_at, [I64(i)])) for i in range(lanes)]
+            rows = [emit.load(source, builder.add(source_at, start)) for start in starts]
             # Swap the off-diagonal blocks of every 2h x 2h block, for h = lanes / 2, ..., 1.
             half = lanes // 2
             while half:
