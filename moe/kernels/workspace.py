@@ -16,7 +16,7 @@ import numpy as np
 
 from .backend import CHECK
 
-LEAST = 1 << 16  # bytes; smaller arrays are numpy's own
+LEAST = 1 << 17  # bytes; smaller arrays are numpy's own, and no system call
 MOST = 1 << 29  # bytes that the pool keeps at most
 ALIGN = 64
 
