@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+LONG = 0.4  # seconds; one block of such a call says enough
+
 
 def time_in_turn(
     calls: Mapping[str, Callable[[], object]],
@@ -25,7 +27,8 @@ def time_in_turn(
     calls
         Name to function without arguments.
     blocks
-        Blocks for each; a block counts as its mean call, and the median block is returned.
+        Blocks for each; a block counts as its mean call, and the median block is returned. A call
+        of more than `LONG` seconds gets one.
     block_seconds
         Length aimed at for one block.
     pause
@@ -33,16 +36,19 @@ def time_in_turn(
     on_pause
         Called before each silence; it may raise to give up.
     """
-    repeats = {}
+    repeats, turns = {}, {}
     for name, call in calls.items():
         call()
         start = time.perf_counter()
         call()
         once = max(time.perf_counter() - start, 1e-7)
         repeats[name] = int(np.clip(block_seconds / once, 1, 10_000))
+        turns[name] = 1 if once > LONG else blocks
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(blocks):
+    for block in range(blocks):
         for name, call in calls.items():
+            if block >= turns[name]:
+                continue
             if on_pause is not None:
                 on_pause()
             time.sleep(pause)
