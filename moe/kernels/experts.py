@@ -14,19 +14,16 @@ from .activations import activate, activate_backward, activate_backward_oracle, 
 from .backend import CHECK, choose, njit
 from .blocks import STRETCH, multiply, scratch, transpose
 from .dispatch import Plan
+from .items import DOWN, TALL, TILE, backward_queue, tiles
 from .memory import room
 from .threads import PRODUCT_NS, add_to, num_threads, peek, run_items, take_item
-from .tile import COLUMNS_32, ROWS
+from .tile import COLUMNS_32
 from .workspace import empty
 
 # Which way a product goes, by measured crossovers; no bit depends on it.
-TALL, SHORT = 320 // ROWS * ROWS, 96  # most and least slots of an item, in whole tiles
-TURNS = 1  # items that a thread still gets at an item's size; then they shrink
 BLOCK = 256  # hidden columns that stay in the cache between an item's products
 FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
-WIDE = 512  # columns of a weight gradient's item
 PATIENCE = 1 << 31  # looks before a thread that waits for another gives up
-TILE, UP, DOWN, LAG = 0, 1, 2, 2  # kinds of items of the backward pass, and their distance
 
 
 def experts_forward_oracle(
@@ -188,30 +185,6 @@ def _add_blocks(y_P, n_blocks, y):
             y[i] += y_P[p * y.size + i]
 
 
-@njit
-def _tiles(expert_start_E1, threads):
-    """Items (expert, first slot, end slot) in whole tiles, for experts that have any slots.
-
-    The fewer slots are left, the smaller the items, so that all threads end at about the same
-    time. A slot's numbers have the same bits in any item.
-    """
-    n_slots = expert_start_E1[-1]
-    n_most = expert_start_E1.size - 1 + n_slots // SHORT
-    item_I3 = np.empty((n_most, 3), np.int64)
-    item = 0
-    for e in range(expert_start_E1.size - 1):
-        low, end = expert_start_E1[e], expert_start_E1[e + 1]
-        while low < end:
-            tall = max(SHORT, min(TALL, (n_slots - low) // (TURNS * threads)))
-            n_tiles = -(-(end - low) // ROWS)
-            parts = -(-n_tiles // (tall // ROWS))
-            high = min(end, low + -(-n_tiles // parts) * ROWS)
-            item_I3[item, 0], item_I3[item, 1], item_I3[item, 2] = e, low, high
-            low = high
-            item += 1
-    return item_I3[:item]
-
-
 def _experts_forward_fast(
     x_ND: np.ndarray,
     plan: Plan,
@@ -227,7 +200,7 @@ def _experts_forward_fast(
     whole = keep or n_slots <= FEW_SLOTS  # few slots take two kernels, and the second reads h
     h_SH = empty((n_slots if whole else 0, n_first), x_ND.dtype)
     threads = num_threads()
-    item_I3 = _tiles(plan.expert_start_E1, threads)
+    item_I3 = tiles(plan.expert_start_E1, threads)
     rows_I = np.zeros(len(item_I3), np.int64)
     x, h, y = x_ND.reshape(-1), h_SH.reshape(-1), y_SD.reshape(-1)
     up, down = w_up_EDH.reshape(-1), w_down_EFD.reshape(-1)
@@ -403,44 +376,6 @@ def _backward_items(
         item = take_item(queue)
 
 
-@njit
-def _backward_plan(expert_start_E1, n_first, n_model, threads):
-    """Items of `_backward_items`, and how many tiles each expert has.
-
-    The matrices of an expert come soon after its tiles, while their results are in the cache, and
-    LAG experts later, so that hardly anybody waits.
-    """
-    n_experts = expert_start_E1.size - 1
-    tile_I3 = _tiles(expert_start_E1, threads)
-    tiles_E, first_E = np.zeros(n_experts, np.int64), np.zeros(n_experts, np.int64)
-    for item in range(len(tile_I3)):
-        tiles_E[tile_I3[item, 0]] += 1
-    n_busy = 0
-    for e in range(n_experts):
-        n_busy += tiles_E[e] > 0
-        if e > 0:
-            first_E[e] = first_E[e - 1] + tiles_E[e - 1]
-    n_matrices = 2 * (-(-n_first // WIDE) + -(-n_model // WIDE))
-    item_I4 = np.empty((len(tile_I3) + n_busy * n_matrices, 4), np.int64)
-    item = 0
-    for turn in range(n_experts + LAG):
-        if turn < n_experts:
-            for tile in range(first_E[turn], first_E[turn] + tiles_E[turn]):
-                item_I4[item, 0], item_I4[item, 1] = turn, TILE
-                item_I4[item, 2], item_I4[item, 3] = tile_I3[tile, 1], tile_I3[tile, 2]
-                item += 1
-        e = turn - LAG
-        if e < 0 or tiles_E[e] == 0:
-            continue
-        wide = WIDE // 2 if e + threads >= n_experts else WIDE  # small ones come last
-        for kind, width in ((UP, n_first), (DOWN, n_model)):
-            for left in range(0, width, wide):
-                item_I4[item, 0], item_I4[item, 1] = e, kind
-                item_I4[item, 2], item_I4[item, 3] = left, min(left + wide, width)
-                item += 1
-    return item_I4[:item], tiles_E
-
-
 def _experts_backward_fast(
     dy_ND: np.ndarray,
     x_ND: np.ndarray,
@@ -458,7 +393,7 @@ def _experts_backward_fast(
     dh, wa = empty(h_SH.size, x_ND.dtype), empty(n_slots * n_hidden, x_ND.dtype)
     dup_EDH = empty(w_up_EDH.shape, x_ND.dtype)
     ddown_EFD = empty(w_down_EFD.shape, x_ND.dtype)
-    item_I4, tiles_E = _backward_plan(plan.expert_start_E1, shape[1], n_model, threads)
+    item_I4, tiles_E = backward_queue(plan.expert_start_E1, shape[1], n_model, threads)
     dup_EDH[tiles_E == 0], ddown_EFD[tiles_E == 0] = 0, 0
     work_ns = 2 * PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     run_items(

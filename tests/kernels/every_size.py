@@ -17,7 +17,17 @@ import numpy as np
 
 from moe import kernels
 from moe.experts import row_plan
-from moe.kernels import activation_text, backend, blocks, dispatch, experts, products, tile, width
+from moe.kernels import (
+    activation_text,
+    backend,
+    blocks,
+    dispatch,
+    experts,
+    items,
+    products,
+    tile,
+    width,
+)  # fmt: skip
 
 DTYPES = ("float32", "float64")
 ROWS = range(71)  # all of the few, then around the thresholds
@@ -122,7 +132,7 @@ def expert_shapes(dtype: str) -> Iterator[tuple[list[int], int, int]]:
     """(rows of each expert, D, F)."""
     tiles = tile.VECTORS * lanes(dtype)
     small = (1, 2, 3, 5, 6, 9, tiles - 1, tiles, tiles + 1)
-    far = near(experts.FEW_SLOTS, experts.SHORT, experts.TALL, 8 * experts.TALL)
+    far = near(experts.FEW_SLOTS, items.SHORT, items.TALL, 8 * items.TALL)
     for i, rows in enumerate([*ROWS, *far]):
         for j, load in enumerate(loads(rows)):
             yield load, small[(i + j) % len(small)], small[(i // 2 + 2 * j) % len(small)]
@@ -133,7 +143,7 @@ def expert_shapes(dtype: str) -> Iterator[tuple[list[int], int, int]]:
             load = [rows[(i + j) % len(rows)], 0, rows[(i + j + 1) % len(rows)]]
             yield load, size, small[i % len(small)]
             yield load, small[(i + 1) % len(small)], size
-    for i, size in enumerate(near(experts.WIDE)):
+    for i, size in enumerate(near(items.WIDE)):
         yield [2, 40 + i], size, 3
         yield [40, 2 + i], 3, size
     for n_experts in (8, 64, 65):
@@ -229,7 +239,7 @@ def check_batches(tally: Tally, dtype: str) -> None:
         (1, 1), (3, 9), (tiles - 1, tiles + 1), (2 * tiles, blocks.STRETCH + 3),
         (blocks.STRETCH + 1, 2 * experts.BLOCK + 7), (blocks.RUN + 1, 5),
     ]  # fmt: skip
-    sizes = [1, 2, *near(blocks.FEW, 2 * tile.ROWS, experts.FEW_SLOTS), experts.SHORT + 1, 200]
+    sizes = [1, 2, *near(blocks.FEW, 2 * tile.ROWS, experts.FEW_SLOTS), items.SHORT + 1, 200]
     for seed, (d_model, d_expert) in enumerate(shapes):
         batch = Batch(seed, n_all, d_model, d_expert, dtype)
         whole = batch.outputs(np.arange(n_all))

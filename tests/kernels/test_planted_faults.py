@@ -38,7 +38,7 @@ FAULTS = {
         "sums[m * gap : m * gap + n - 1] = 0",
     ),
     "more rows than memory": ("blocks", "FEW = ROWS", "FEW = 3 * ROWS"),
-    "an item too tall": ("experts", "parts = -(-n_tiles // (tall // ROWS))", "parts = 1"),
+    "an item too tall": ("items", "parts = -(-n_tiles // (tall // ROWS))", "parts = 1"),
 }  # fmt: skip
 
 
