@@ -90,14 +90,24 @@ class LocalProcesses:
 def _submit(
     pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any
 ) -> Future[Any]:
-    """Submit with Ctrl-C put off, since a process that begins here inherits that."""
+    """Submit with Ctrl-C put off: a process that begins here inherits that.
+
+    It also has to get all that it is told, or it ends with a traceback of its own. The mask alone
+    does not do it, since a thread that has none may take the signal for the main one.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         return pool.submit(function, *arguments)
+    main, late = threading.current_thread() is threading.main_thread(), []
+    handler = signal.signal(signal.SIGINT, lambda *_: late.append(True)) if main else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return pool.submit(function, *arguments)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if main:
+            signal.signal(signal.SIGINT, handler)
+        if late:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _begin(ends: Connection) -> None:
