@@ -16,6 +16,12 @@ class CheckpointError(ValueError):
     """A checkpoint folder, trace or uploaded file that cannot be read as promised."""
 
 
+def shown(value: Any) -> str:
+    """A value for a message, cut if it is long: what is wrong has to be seen beside it."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:180]}...{text[-1]}"
+
+
 def check_int(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:
     """Return `value` as an int in [low, high].
 
@@ -27,7 +33,7 @@ def check_int(name: str, value: Any, low: int, high: int | None = None, why: str
     allowed = f"a whole number >= {low}" if high is None else f"a whole number in {low}..{high}"
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
-        raise ValueError(f"{name}: got {value!r}, allowed is {allowed}{why and f' ({why})'}")
+        raise ValueError(f"{name}: got {shown(value)}, allowed is {allowed}{why and f' ({why})'}")
     return int(value)
 
 
@@ -48,7 +54,7 @@ def check_float(
     if not ok or (open_low and value == low):
         bound = f"> {low:g}" if open_low else f">= {low:g}"
         upper = "" if math.isinf(high) else f" and <= {high:g}"
-        raise ValueError(f"{name}: got {value!r}, allowed is a number {bound}{upper}")
+        raise ValueError(f"{name}: got {shown(value)}, allowed is a number {bound}{upper}")
     return float(value)
 
 
@@ -61,7 +67,7 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
         If it is not; the message lists the allowed ones.
     """
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name}: got {value!r}, allowed is one of {', '.join(allowed)}")
+        raise ValueError(f"{name}: got {shown(value)}, allowed is one of {', '.join(allowed)}")
     return value
 
 

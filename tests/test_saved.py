@@ -279,3 +279,10 @@ def test_text_that_is_no_json(tmp_path: Path, draw: Callable[..., Any]) -> None:
     text += "".join(chr(draw(BYTES)) for _ in range(draw(st.integers(0, 3))))
     layer = attempt(lambda: moe.load(write(tmp_path / "layer", text)))
     assert layer is None or isinstance(layer, MoELayer)
+
+
+@pytest.mark.parametrize("value", ["a" * 5000, ["a" * 5000], list(range(3000))])
+def test_a_long_value_is_cut_in_the_message(tmp_path: Path, value: object) -> None:
+    with pytest.raises(moe.CheckpointError, match=r"activation: got .*\.\.\..*allowed") as caught:
+        moe.load(write(tmp_path / "layer", SAYS | {"activation": value}))
+    assert len(str(caught.value)) < 400

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..errors import check_choice, check_float
+from ..errors import check_choice, check_float, shown
 
 CODES = {"swiglu": 0, "gelu": 1, "relu": 2, "clamped_swiglu": 3}
 GATED = frozenset({"swiglu", "clamped_swiglu"})
@@ -48,6 +48,6 @@ def parse(activation: str) -> Activation:
         try:
             number = float(value)
         except ValueError:
-            raise ValueError(f"{option}: got {value!r}, allowed is a number > 0.0") from None
+            raise ValueError(f"{option}: got {shown(value)}, allowed is a number > 0.0") from None
         options[option] = check_float(option, number, 0.0, open_low=True)
     return Activation(name, CODES[name], options.get("alpha", 0.0), options.get("limit", 0.0))
