@@ -24,9 +24,9 @@ from .tile import (
     transpose_square,
 )
 
-DEPTH = 256  # steps of the inner dimension, and
-# panels of columns, that are packed at once: 256 kB of float32, for the second cache
-PANELS = 512 // VECTOR_BYTES
+# Steps of the inner dimension and panels of columns that are packed at once, at every width: 256 kB
+# of float32, for the second cache.
+DEPTH, PANELS = 256, 512 // VECTOR_BYTES
 FEW = ROWS  # up to so many rows, packing costs more than it saves: read B as it lies,
 RUN = 1024  # so many columns at a time
 STRETCH = 5 * DEPTH // 4  # a little more depth is cheaper than a small block at the end
