@@ -193,3 +193,44 @@ def test_a_mistake_is_named(case: str) -> None:
 def test_no_mapping_is_refused() -> None:
     with pytest.raises(ValueError, match="arrays: got a list, allowed are arrays by name"):
         MoELayer.from_arrays([np.zeros(3)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parity
+def test_a_live_block_of_the_reference_library_is_the_same_layer() -> None:
+    import torch
+    from transformers.models.mixtral.configuration_mixtral import MixtralConfig
+    from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
+
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=D, intermediate_size=F, num_local_experts=E, num_experts_per_tok=2)
+    block = MixtralSparseMoeBlock(MixtralConfig(**sizes, router_jitter_noise=0.0))
+    state = dict(block.named_parameters())
+    for parameter in state.values():
+        torch.nn.init.normal_(parameter)
+    given = {
+        "gate": state["gate.weight"],
+        "gate_up_proj": state["experts.gate_up_proj"],
+        "down_proj": state["experts.down_proj"],
+    }
+    layer = MoELayer.from_arrays(given, "transformers")
+    x = torch.randn(1, 9, D)
+    with torch.no_grad():
+        said = block(x)
+    truth_ND = (said[0] if isinstance(said, tuple) else said).numpy()[0]
+    assert np.allclose(layer(x[0].numpy()), truth_ND, rtol=1e-5, atol=1e-5 * abs(truth_ND).max())
+
+
+@pytest.mark.parity
+def test_live_linear_layers_in_bfloat16_are_taken_one_by_one() -> None:
+    import torch
+
+    def linears(wide: int, narrow: int) -> list[Any]:
+        made = [torch.nn.Linear(narrow, wide, bias=False) for _ in range(E)]
+        return [linear.weight.to(torch.bfloat16) for linear in made]
+
+    gate = torch.nn.Linear(D, E, bias=False).weight
+    given = {"gate": gate, "gate_proj": linears(F, D), "up_proj": linears(F, D)}
+    given["down_proj"] = linears(D, F)
+    layer = MoELayer.from_arrays(given, "torch")
+    down_FD = given["down_proj"][1].float().detach().numpy().T
+    assert layer.dtype == np.float32 and np.array_equal(layer.params["w_down_EFD"][1], down_FD)
