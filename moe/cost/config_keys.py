@@ -79,7 +79,7 @@ def not_counted(values: Mapping[str, Any], model_type: str, read: Iterable[str])
         )
     if parts := [key for key in OTHER_PARTS if values.get(key)]:
         notes.append(f"{', '.join(parts)}: only the part for text is counted.")
-    if values.get("mtp_transformer_layers", 1) != 1:
+    if values.get("use_mtp", True) and values.get("mtp_transformer_layers") not in (None, 1):
         notes.append("mtp_transformer_layers is not 1: a module is counted as one layer.")
     known = {*read, *assumed, *OTHER_PARTS, *WINDOWS, "mtp_transformer_layers"} | NEUTRAL
     if "kv_lora_rank" in values:
@@ -118,7 +118,7 @@ def _listed(keys: list[str]) -> str:
     """Names of keys as text, cut if they are many or long."""
     shown = [
         (key if key.isprintable() else ascii(key)[1:-1])[:SHOWN_LETTERS]
-        for key in keys[:SHOWN_KEYS]
+        for key in map(str, keys[:SHOWN_KEYS])
     ]
     more = len(keys) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

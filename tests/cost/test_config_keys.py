@@ -247,6 +247,20 @@ def test_what_is_off_or_reaches_over_the_whole_text_is_not(change):
     assert model_from_config(SMALL | change).notes == ()
 
 
+def test_parts_of_a_file_are_looked_through_too():
+    ffn = dict(ffn_hidden_size=40, moe_num_experts=4, moe_top_k=2, moe_loss_weight=0.05)
+    dbrx = dict(
+        model_type="dbrx", d_model=48, n_layers=2, n_heads=6, vocab_size=90, ffn_config=ffn,
+        attn_config=dict(kv_n_heads=2, clip_qkv=8),
+    )  # fmt: skip
+    assert model_from_config(dbrx).notes == ()
+    (note,) = model_from_config(dbrx | {"ffn_config": ffn | {"n_shared": 1}}).notes
+    assert note == "Not read: ffn_config.n_shared."
+    text = COUNTS["llama4_text"]["config"]
+    whole = {"model_type": "llama4", "text_config": text, "vision_config": {"hidden_size": 9}}
+    assert "vision_config: only the part for text" in model_from_config(whole).notes[1]
+
+
 def test_names_of_unknown_keys_are_cut_and_shown_as_text():
     many = {f"key_{number}": 1 for number in range(1000)} | {"a\x1b[31m" * 100: 1}
     (note,) = model_from_config(SMALL | many).notes
