@@ -91,4 +91,5 @@ def test_the_article_is_what_the_code_computes() -> None:
     assert f"${30.84 * 2:.4g}M" in page
     assert len(article.statements()) == 10
     for statement in article.statements():
-        assert statement.verdict and statement.command.startswith("moe ")
+        assert statement.verdict
+        assert all(command.startswith("moe ") for command in statement.commands)

@@ -152,12 +152,13 @@ def _experts_dispute() -> Statement:
         f"pre-training from ${short(result.dollars.low)} to ${short(result.dollars.high)}, a "
         f"factor of {wide}. A firm's estimate of the rest (SemiAnalysis, 31 January 2025) is $1.6B "
         "for servers, which serve much else. It is disputed: an outside check found that the "
-        "firm's table comes to $1.3B, as its total leaves out a column.",
+        "firm's table comes to $1.3B, as its total leaves out a column "
+        "(threadreaderapp 1885306497346752672).",
         "They speak of different things: the figure is the rent of one run, the estimate that of "
         "all machines. What the whole undertaking cost cannot be checked.",
         FIVE_MILLION,
         (f"moe cost {V3}",),
-        (wide, "31", "2025", "1.6", "1.3"),
+        (wide, "31", "2025", "1.6", "1.3", "1885306497346752672"),
     )
 
 

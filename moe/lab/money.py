@@ -135,8 +135,9 @@ def left_out_words() -> str:
     assert trials and servers
     return (
         f"The report itself says that trial runs and research are not in it. Outsiders guess "
-        f"{from_to(trials)} for those, and {dollars(servers.mid)} for buying all of the company's "
-        "servers, which also do other work. Nobody has published what people and data cost."
+        f"{from_to(trials)} for those; one firm estimates {dollars(servers.mid)} for buying all of "
+        "the company's servers, which also do other work, and that is disputed. Nobody has "
+        "published what people and data cost."
     )
 
 
