@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shown
 from .config_keys import OTHER_PARTS, not_counted
 from .family import FAMILIES
 from .model import ModelConfig
@@ -58,7 +58,7 @@ class _Reader:
             return default
         if not isinstance(value, bool):
             raise CheckpointError(
-                f"{self.where}: {name} is {value!r:.60}, allowed is true or false"
+                f"{self.where}: {name} is {shown(value)}, allowed is true or false"
             )
         return value
 
@@ -77,14 +77,14 @@ class _Reader:
             if isinstance(value, list):
                 if not value or any(item != value[0] for item in value):
                     raise CheckpointError(
-                        f"{self.where}: {name} differs between layers ({value!r:.60}), "
+                        f"{self.where}: {name} differs between layers ({shown(value)}), "
                         "allowed is one value for all"
                     )
                 value = value[0]
             whole = isinstance(value, int) and not isinstance(value, bool)
             if not whole or not low <= value <= LARGEST:
                 raise CheckpointError(
-                    f"{self.where}: {name} is {value!r:.60}, allowed is a whole number >= {low} "
+                    f"{self.where}: {name} is {shown(value)}, allowed is a whole number >= {low} "
                     f"and <= 10^12"
                 )
             return int(value)
@@ -124,7 +124,7 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
     said = values.get("model_type")
     if said not in READABLE:
         raise CheckpointError(
-            f"{where}: model_type is {said!r}, allowed is one of {', '.join(READABLE)}"
+            f"{where}: model_type is {shown(said)}, allowed is one of {', '.join(READABLE)}"
         )
     model_type = SAME_AS.get(str(said), str(said))
     reader = _Reader(values, where)

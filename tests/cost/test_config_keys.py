@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from moe.cost import MODELS, ModelConfig, decode, find_gpu, model_from_config
 from moe.cost.config_json import READABLE, SAME_AS
@@ -89,6 +92,10 @@ SMALL = dict(
     num_key_value_heads=2, vocab_size=90, intermediate_size=40, num_local_experts=7,
     num_experts_per_tok=3,
 )  # fmt: skip
+
+NUMBERS = st.integers(-2, 300) | st.sampled_from([10**6, 10**9, 10**30]) | st.floats()
+PLAIN_JSON = st.none() | st.booleans() | NUMBERS | st.text(max_size=5)
+JSON = PLAIN_JSON | st.lists(PLAIN_JSON, max_size=4) | st.dictionaries(st.text(), PLAIN_JSON)
 
 
 def figures(model: ModelConfig) -> tuple[float, ...]:
@@ -259,6 +266,22 @@ def test_parts_of_a_file_are_looked_through_too():
     text = COUNTS["llama4_text"]["config"]
     whole = {"model_type": "llama4", "text_config": text, "vision_config": {"hidden_size": 9}}
     assert "vision_config: only the part for text" in model_from_config(whole).notes[1]
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_whatever_stands_in_a_file_is_read_or_refused_by_name(data):
+    family = data.draw(st.sampled_from(sorted(COUNTS)))
+    config = dict(COUNTS[family]["config"])
+    keys = st.sampled_from([*config, "use_cla", "cla_share_factor", "use_mtp", "num_mtp_modules"])
+    config |= data.draw(st.dictionaries(keys, JSON, min_size=1, max_size=3))
+    try:
+        model = model_from_config(config)
+    except CheckpointError as error:
+        assert len(str(error)) < 600
+        return
+    assert all(isfinite(figure) and figure >= 0 for figure in figures(model))
+    assert all(note.isprintable() and len(note) < 600 for note in model.notes)
 
 
 def test_names_of_unknown_keys_are_cut_and_shown_as_text():
