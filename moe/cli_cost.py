@@ -95,7 +95,13 @@ def cost(
     Example: moe cost deepseek-v3 --tokens 14.8e12 --gpu h800 --price 2
     """
     from .cost import TrainingCost
-    from .lab.cost import find_model, parse_range, training_row
+    from .lab.cost import (
+        find_model,
+        parameter_words,
+        parse_range,
+        published_words,
+        training_row,
+    )
 
     ranges: dict[str, Any] = {}
     if mfu:
@@ -123,13 +129,22 @@ def cost(
         f"{row['model']} on {row['gpu']}: {row['tokens']:.3g} tokens, "
         f"{row['flops_per_token']:.4g} operations each, {row['train_flops']:.4g} in all"
     )
+    out.print(parameter_words(row))
     _print_ranges(row)
     if row["published_gpu_hours"]:
-        out.print(
-            f"published: {row['published_gpu_hours']:,.0f} GPU-hours in all, "
-            f"which means a utilisation of {row['mfu_of_published_hours']:.1%}"
-        )
+        out.print(published_words(row))
+    _print_notes([row])
     _print_assumptions(row["assumptions"])
+
+
+def _print_notes(rows: list[dict[str, Any]]) -> None:
+    """What the figures leave out, each sentence once, with the models that it is about."""
+    named: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row["notes"]:
+            named.setdefault(note, []).append(row.get("title") or row["model"])
+    for note, models in named.items():
+        out.print(f"{', '.join(models)}: {note}", markup=False)
 
 
 def _print_ranges(row: dict[str, Any]) -> None:
@@ -192,6 +207,7 @@ def decode(
         fits = "yes" if row["fits"] else "no"
         table.add_row(row["title"], fits, *(_cell(row[key]) for key in figures), row["limit"])
     out.print(table)
+    _print_notes(rows)
 
 
 def hardware(json_output: Json = False) -> None:

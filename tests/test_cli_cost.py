@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import moe
 from moe.cli import cli
 from moe.cost import GPUS, Range
+from moe.cost.checks import V3_HOURS
 from moe.lab.cost import (
     decoding_rows,
     find_model,
@@ -78,6 +79,76 @@ def test_cost_as_a_table_and_of_a_users_file(tmp_path):
     path.write_text(json.dumps(config), "utf-8")
     row = json.loads(run("cost", str(path), "--tokens", "1e12", "--mfu", "0.2:0.3:0.4", "--json"))
     assert row["gpu_hours_low"] < row["gpu_hours"] < row["gpu_hours_high"]
+
+
+def test_published_hours_are_those_of_pre_training():
+    """250.46 GFLOP x 14.8T tokens over 2,664,000 hours at 989 TFLOP/s: 39.08 %, printed 38.94."""
+    by_hand = 250.456e9 * 14.8e12 / (2_664_000 * 3600 * 989e12)
+    for more in ([], ["--extra-hours", "124000"]):
+        row = json.loads(run("cost", "deepseek-v3", "--json", *more))
+        assert row["published_gpu_hours"] == 2_788_000
+        assert row["published_pretraining_hours"] == 2_664_000
+        assert row["mfu_of_published_hours"] == pytest.approx(by_hand, rel=1e-4)
+        assert row["published_hours_dollars"] == 5_576_000
+    said = run("cost", "deepseek-v3")
+    assert "2,788,000 GPU-hours, $5.576M" in said
+    assert "2,664,000 of them of pre-training" in said and "utilisation of 39.1%" in said
+    assert round(by_hand, 3) == 0.391
+    llama = run("cost", "llama-3.1-405b", "--gpu", "h100")
+    assert "30,840,000 GPU-hours, $61.68M" in llama and "not told apart by stage" in llama
+    for other in (["--tokens", "1e12"], ["--gpu", "h100"]):  # they are of neither
+        assert "published:" not in run("cost", "deepseek-v3", *other)
+
+
+def test_the_published_parts_of_v3_are_one_set_of_figures():
+    v3 = moe.MODELS["deepseek-v3"]
+    assert sum(V3_HOURS) == v3.gpu_hours == 2_788_000
+    assert V3_HOURS[0] == v3.pretraining_hours and sum(V3_HOURS[1:]) == v3.other_gpu_hours
+
+
+def test_cost_says_total_and_active_parameters(tmp_path):
+    row = json.loads(run("cost", "deepseek-v3", "--json"))
+    v3 = moe.MODELS["deepseek-v3"]
+    assert row["total_params"] == v3.total_params == 671_026_419_200
+    assert row["active_head_only"] == v3.active("head_only")
+    text = run("cost", "deepseek-v3")
+    for figure in ("671B in all", "11.61B more", "36.63B", "37.55B", "35.7B"):
+        assert figure in text
+    counts = json.loads(COUNTS.read_text("utf-8"))["olmoe"]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(counts["config"]), "utf-8")
+    assert f"{counts['total']:,}" in run("cost", str(path), "--tokens", "1e9")
+    assert (
+        json.loads(run("cost", str(path), "--tokens", "1e9", "--json"))["total_params"]
+        == (counts["total"])
+    )
+
+
+def test_multi_token_prediction_counts_or_says_that_it_does_not():
+    for name, changes in (("minimax-m2", True), ("deepseek-v3", True), ("mixtral-8x7b", False)):
+        call = ("cost", name, "--tokens", "1e12")
+        without, with_it = (json.loads(run(*call, *f, "--json")) for f in ([], ["--mtp"]))
+        assert (with_it["train_flops"] > without["train_flops"]) == changes
+        assert bool(with_it["notes"]) != changes
+        sentence = "this model has no multi-token prediction: asking for it changes no figure."
+        assert (sentence in run(*call, "--mtp")) != changes
+        assert "multi-token prediction: asking" not in run(*call)
+    ruled = run("cost", "deepseek-v3", "--mtp", "--formula", "6ND")
+    assert "not counted by 6 x parameters: asking for it changes no figure" in ruled
+
+
+def test_what_is_not_counted_stands_in_the_output(tmp_path):
+    config = json.loads(COUNTS.read_text("utf-8"))["mixtral"]["config"]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config | {"sliding_window": 64, "memory": 3}), "utf-8")
+    call = (str(path), "--tokens", "1e12")
+    named = json.loads(run("cost", *call, "--json"))["notes"]
+    assert ["sliding_window" in named[0], "Not read: memory." in named[1]] == [True, True]
+    for command in (("cost", *call), ("decode", str(path)), ("cost", "gpt-oss-20b", *call[1:])):
+        assert "(sliding_window" in run(*command)
+    assert "gpt-oss-20b, gpt-oss-120b: Attention to a part" in run("decode")
+    rows = {row["name"]: row["notes"] for row in json.loads(run("models", "--json"))}
+    assert rows["llama-4-scout"] and not rows["deepseek-v3"]
 
 
 def test_decode_as_json_and_as_a_table():

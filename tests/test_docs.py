@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 import moe
+from moe.capacity import DROP_POLICIES
+from moe.checkpoints.families import FAMILIES
+from moe.lab.gate_bugs import GATE_BUGS
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
@@ -49,6 +52,38 @@ def test_code_prints_what_the_page_shows(name: str) -> None:
 def test_the_number_of_routers_is_right(name: str, words: str) -> None:
     found = re.findall(words, (ROOT / name).read_text("utf-8"))
     assert found == [str(len(moe.ROUTERS))]
+
+
+WORDS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "twenty",
+)  # fmt: skip
+COUNTS = {
+    "routers": len(moe.ROUTERS),
+    "balancers": len(moe.BALANCERS),
+    "families": len(FAMILIES),
+    "drop policies": len(DROP_POLICIES),
+    "bugs": len(GATE_BUGS),
+    "known bugs": len(GATE_BUGS),
+    "models of our table": len(moe.MODELS),
+}
+COUNTED = re.compile(rf"\b(\d+|{'|'.join(WORDS)}) ({'|'.join(COUNTS)})\b", re.IGNORECASE)
+A_FEW = 4  # 'two routers' are any two
+
+
+def test_every_number_of_things_that_a_text_gives_is_that_of_the_registry() -> None:
+    assert COUNTED.findall("With nineteen routers, 7 known bugs") == [
+        ("nineteen", "routers"), ("7", "known bugs"),
+    ]  # fmt: skip
+    found = []
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")]:
+        for said, things in COUNTED.findall(page.read_text("utf-8")):
+            number = int(said) if said.isdigit() else WORDS.index(said.lower())
+            if number > A_FEW:
+                found.append(things)
+                assert number == COUNTS[things.lower()], f"{page.name}: {said} {things}"
+    assert {"routers", "balancers", "families", "bugs"} <= set(found)
 
 
 def test_command_lines_of_the_readme_are_understood(run_moe: Callable[..., Any]) -> None:

@@ -8,55 +8,39 @@ from functools import cache
 from moe.cluster.schedule import overlap
 from moe.cluster.timing import NORMAL
 from moe.cost import GPUS, MODELS, TrainingCost, check_numbers, decode, find_gpu
-from moe.cost.checks import V3_HOURS
 from moe.lab.cost import short
-from moe.lab.moving import MovingSettings, before_after, experts_per_row, links, ways
+from moe.lab.money import V3
+from moe.lab.money_claim import CLAIM, LLAMA, on_record_words
+from moe.lab.moving import Moved, MovingSettings, before_after, experts_per_row, links, ways
 from moe.lab.myths import check_myths
 from moe.lab.samples import SAMPLES
 
 from .docstrings import to_cell
 from .methods import MADE, table
+from .scores import cited, leads
 
 PAGE = "article.md"
-APP = "http://localhost:8501/"
-FIVE_MILLION = f"[The $5M question]({APP}five-million)"
-REAL_MODELS = f"[Real models]({APP}real-models)"
-MOVING_DATA = f"[Moving data]({APP}moving-data)"
-YOUR_MODEL = f"[Your model]({APP}your-model)"
+FIVE_MILLION = "page *The $5M question* of the app"
+REAL_MODELS = "page *Real models* of the app"
+MOVING_DATA = "page *Moving data* of the app"
+YOUR_MODEL = "page *Your model* of the app"
 V3_REPORT = "arXiv 2412.19437"
 ISCA = "arXiv 2505.09343"
-R1_README = "[R1 README](https://github.com/deepseek-ai/DeepSeek-R1)"
 MACHINES = ("rtx-4090-laptop", "rtx-4090", "m3-ultra")
 MANY = 16  # H800s of two nodes
 UNEVEN = MovingSettings(skew=0.6)
+SIMULATE = "moe cluster simulate --tokens {tokens} --batch 512"
 
 INTRO = """\
 # The article, statement by statement
 
 The news of January 2025 about DeepSeek made technical claims. Here each one stands beside what
 this package computes, with the range that the assumptions leave, and a verdict. "Try it" names the
-command, and the page of the app (start it with `moe app`, then the links work) where every
+commands that print the row's figures, and the page of the app (`moe app` starts it) where every
 assumption can be changed. Figures in this table are computed when the page is made; what is only
 cited says so, with its source."""
 
-CITED = """\
-## Cited, not computed
-
-Scores of models are results of their publishers' own tests. This package runs none of these models,
-so it can neither confirm nor deny them. Pass rates at the first answer in per cent, and Codeforces
-ratings, from the {readme}:
-
-{scores}
-
-- Of these five tests R1 is ahead of o1-1217 in three by little (AIME 2024, MATH-500, LiveCodeBench)
-  and behind in two (GPQA Diamond, Codeforces). The publisher chose the tests.
-- *Reinforcement learning*: R1-Zero, trained by it alone, went from 15.6 to 71.0 per cent on AIME
-  2024 in the preprint of January 2025 (arXiv 2501.12948v1); the later version of the same paper
-  prints 77.9. Rewards were rules, right or wrong and the format, with no learned judge.
-- *Distillation*: Qwen and Llama models were trained further on about 800,000 answers, most of them
-  R1's own. The 32B Qwen model then reached 72.6 on AIME 2024; the same model with reinforcement
-  learning instead reached 47.0 (arXiv 2501.12948v2, table 16, quoted by others).
-
+READING = """\
 ## How to read a verdict
 
 *True with this reading*: the figure follows from published numbers, if the words mean what the row
@@ -65,45 +49,49 @@ holds the claim, and so much else that it proves little. *Not by this*: the clai
 not for the reason computed here. *Cannot be checked*: no formula and no published figure decides
 it."""
 
-SCORES = [
-    ["DeepSeek-R1", "79.8", "97.3", "71.5", "65.9", "2029"],
-    ["OpenAI o1-1217", "79.2", "96.4", "75.7", "63.4", "2061"],
-    ["OpenAI o1-mini", "63.6", "90.0", "60.0", "53.8", "1820"],
-    ["R1-Distill-Qwen-32B", "72.6", "94.3", "62.1", "57.2", "1691"],
-    ["R1-Distill-Qwen-1.5B", "28.9", "83.9", "33.8", "16.9", "954"],
-    ["GPT-4o", "9.3", "74.6", "49.9", "32.9", "759"],
-]
-
 
 @dataclass(frozen=True)
 class Statement:
-    """A row: what was said, what is computed, the verdict, and where to try it."""
+    """A row: what was said, what is computed, the verdict, and where to try it.
+
+    Attributes
+    ----------
+    said, computed, verdict
+        The three columns of words.
+    page
+        Where in the app, or ''.
+    commands
+        Commands that print the figures of `computed`.
+    apart
+        Those figures of `computed` that no command prints: cited ones, and quotients of others.
+    """
 
     said: str
     computed: str
     verdict: str
     page: str
-    command: str
+    commands: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
     def cells(self) -> list[str]:
         """Markdown of the row."""
-        tried = f"{self.page}<br>`{self.command}`" if self.page else f"`{self.command}`"
-        return [to_cell(self.said), to_cell(self.computed), to_cell(self.verdict), tried]
+        tried = [self.page] if self.page else []
+        tried += [f"`{command}`" for command in self.commands]
+        return [to_cell(self.said), to_cell(self.computed), to_cell(self.verdict),
+                "<br>".join(tried) or "–"]  # fmt: skip
 
 
 def page() -> str:
     """Return the page."""
-    scores = table(
-        ["Model", "AIME 2024", "MATH-500", "GPQA Diamond", "LiveCodeBench", "Codeforces"], SCORES
-    )
     parts = [
-        MADE.format(source="docs/generator/article.py"),
+        MADE.format(source="docs/generator/article.py, docs/generator/scores.py"),
         INTRO,
         table(
             ["Statement", "What we compute", "Verdict", "Try it"],
             [statement.cells() for statement in statements()],
         ),
-        CITED.format(readme=R1_README, scores=scores),
+        cited(),
+        READING,
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -125,124 +113,197 @@ def statements() -> tuple[Statement, ...]:
     )
 
 
-def _dollars(value: float) -> str:
-    return f"${value / 1e6:.3g}M"
+def _four(value: float) -> str:
+    """A figure as the commands print it."""
+    return f"{value:,.4g}"
 
 
 def _five_million() -> Statement:
-    hours, price = sum(V3_HOURS), 2.0
-    result = TrainingCost("deepseek-v3", extra_hours=sum(V3_HOURS[1:])).result()
+    model, price = MODELS[V3], 2.0
+    result = TrainingCost(V3, extra_hours=model.other_gpu_hours).result()
     exact = {check.what: check for check in check_numbers()}
     rate = exact["DeepSeek-V3: H800 hours from 272.8B tokens a day on 2,048 GPUs"]
+    published = model.gpu_hours * price
+    low, mid, high = map(short, (result.dollars.low, result.dollars.mid, result.dollars.high))
+    holds = result.dollars.holds(published)
     return Statement(
         "Training cost about $5M.",
-        f"Published hours ({V3_REPORT}, table 1): {hours / 1e6:.3f}M on H800s at an assumed "
-        f"${price:.0f} an hour = ${hours * price / 1e6:.3f}M. Computed from the model's shape and "
-        f"tokens: {_dollars(result.dollars.low)} to {_dollars(result.dollars.high)}, middle "
-        f"{_dollars(result.dollars.mid)}. Hours from the published speed: "
-        f"{rate.computed / 1e6:.3f}M for pre-training, {rate.comparison} off.",
-        "True with this reading: rent of the GPUs for the final run. Research, trial runs, people, "
-        "data and the machines themselves are not in it, as the report itself says.",
+        f"Published hours ({V3_REPORT}, table 1): {model.gpu_hours:,.0f} on H800s at an assumed "
+        f"${price:.0f} an hour = ${short(published)}. Computed from the model's shape and tokens, "
+        f"with {model.other_gpu_hours:,.0f} published hours after pre-training: ${low} to ${high}, "
+        f"middle ${mid}. Hours from the published speed: {short(rate.computed)} for pre-training, "
+        f"{rate.comparison} off.",
+        f"{'True with this reading' if holds else 'Not by this'}: rent of the GPUs for the final "
+        "run. Research, trial runs, people, data and the machines themselves are not in it, as the "
+        "report itself says.",
         FIVE_MILLION,
-        "moe cost deepseek-v3",
+        (f"moe cost {V3} --extra-hours {model.other_gpu_hours:.0f}", "moe check-numbers"),
     )
 
 
 def _experts_dispute() -> Statement:
-    result = TrainingCost("deepseek-v3").result()
-    wide = result.dollars.high / result.dollars.low
+    cost = TrainingCost(V3)
+    result = cost.result()
+    wide = f"{result.dollars.high / result.dollars.low:.1f}"
     return Statement(
         "Experts dispute the figure.",
-        f"Utilisation of 25 to 43 % and a rent of $1.5 to $4 alone spread the final run by a "
-        f"factor of {wide:.1f}. A published estimate of the rest (SemiAnalysis, 31 January 2025) "
-        "is $1.6B for servers, which serve much else.",
-        "Both are right about different things: the run fits its published hours, and the whole "
-        "undertaking costs more. How much more cannot be checked.",
+        f"A utilisation of {cost.mfu.low} to {cost.mfu.high} and a rent of "
+        f"${cost.dollars_per_hour.low} to ${cost.dollars_per_hour.high:.0f} alone spread "
+        f"pre-training from ${short(result.dollars.low)} to ${short(result.dollars.high)}, a "
+        f"factor of {wide}. A firm's estimate of the rest (SemiAnalysis, 31 January 2025) is $1.6B "
+        "for servers, which serve much else. It is disputed: an outside check found that the "
+        "firm's table comes to $1.3B, as its total leaves out a column "
+        "(threadreaderapp 1885306497346752672).",
+        "They speak of different things: the figure is the rent of one run, the estimate that of "
+        "all machines. What the whole undertaking cost cannot be checked.",
         FIVE_MILLION,
-        "moe cost deepseek-v3 --json",
+        (f"moe cost {V3}",),
+        (wide, "31", "2025", "1.6", "1.3", "1885306497346752672"),
     )
 
 
 def _fifty_to_hundred() -> Statement:
-    llama = MODELS["llama-3.1-405b"]
-    ours, dense = TrainingCost("deepseek-v3"), TrainingCost("llama-3.1-405b")
+    llama = MODELS[LLAMA]
+    ours, dense = TrainingCost(V3), TrainingCost(LLAMA, gpu="h100")
     result = dense.result()
-    price = 2.0
-    ratio = dense.train_flops / ours.train_flops
-    return Statement(
-        "The other figure: closer to $50–100M.",
-        f"Llama-3.1-405B, dense, with its published {llama.gpu_hours / 1e6:.2f}M H100 hours at "
-        f"${price:.0f}: {_dollars(llama.gpu_hours * price)}; computed "
-        f"{_dollars(result.dollars.low)} to {_dollars(result.dollars.high)}. It takes {ratio:.1f} "
-        "times DeepSeek-V3's operations.",
-        "Within reach: a dense model of that size lands there. No source was found for the sum, "
-        "nor what it covers. The difference to V3 is almost all operations, hardly better use of "
-        "the hardware.",
-        FIVE_MILLION,
-        "moe cost llama-3.1-405b",
+    price = dense.dollars_per_hour.mid
+    work = dense.train_flops / ours.train_flops
+    hours = llama.pretraining_hours / MODELS[V3].pretraining_hours
+    others = sorted(
+        (model for name, model in MODELS.items() if model.gpu_hours and name not in (LLAMA, V3)),
+        key=lambda model: model.gpu_hours,
     )
+    ends = [f"{short(price * one.gpu_hours)} ({one.name})" for one in (others[0], others[-1])]
+    published = llama.gpu_hours * price
+    reached = CLAIM.holds(published)
+    below = [one for one in others if price * one.gpu_hours < CLAIM.low]
+    return Statement(
+        "The other figure: closer to $50–100M, even for specialised models.",
+        f"Llama-3.1-405B, dense and not specialised, with its published {llama.gpu_hours:,.0f} "
+        f"H100 hours at ${price:.0f}: ${short(published)}; computed ${short(result.dollars.low)} "
+        f"to ${short(result.dollars.high)}. It takes {dense.train_flops:.4g} operations, V3 "
+        f"{ours.train_flops:.4g}: {work:.1f} times as many in {hours:.1f} times the hours. The "
+        f"{len(others)} other models of our table with published hours come to ${ends[0]} up to "
+        f"${ends[1]}.",
+        f"{'Within reach' if reached else 'Not by this'}: a dense model of that size "
+        f"{'lands' if reached else 'does not land'} there; {len(below)} of the {len(others)} "
+        "others lie below. "
+        "What “specialised” meant is not said. No source was found for the sum. "
+        f"{on_record_words()}",
+        FIVE_MILLION,
+        (f"moe cost {LLAMA} --gpu h100", f"moe cost {V3}"),
+        (f"{work:.1f}", f"{hours:.1f}", str(len(others)),
+         *(short(price * one.gpu_hours).rstrip("MB") for one in (others[0], others[-1]))),
+    )  # fmt: skip
+
+
+def _simulated(tokens: int, *options: str) -> str:
+    return " ".join([SIMULATE.format(tokens=tokens), *options])
+
+
+def _exchange(moved: Moved) -> str:
+    """'342.2 + 633.6', dispatch and combine in microseconds."""
+    return f"{_four(moved.dispatch.us)} + {_four(moved.combine.us)}"
 
 
 def _h800() -> Statement:
     h800, h100 = find_gpu("h800"), find_gpu("h100")
     even = MovingSettings(skew=0.0)
-    asked = (even, UNEVEN, replace(even, nodes=1))
-    cost = [pair[0].ms / pair[1].ms for pair in map(links, asked)]
+    pairs = [links(asked) for asked in (even, UNEVEN, replace(even, nodes=1))]
+    cost = [f"{pair[0].ms / pair[1].ms:.2f}" for pair in pairs]
+    times = [" and ".join(map(_exchange, pair)) for pair in pairs]
+    wide, one = 64 * even.tokens, 8 * even.tokens
+    faster = f"--nvlink-gb-s {h100.nvlink_gb_s:.0f}"
+    inside = "--n-nodes 1 --n-group 1 --topk-group 1"
+    weaker = h100.nvlink_gb_s / h800.nvlink_gb_s
+    same = (h800.bf16_tflops, h800.memory_gb_s) == (h100.bf16_tflops, h100.memory_gb_s)
     return Statement(
         "It ran on H800s, far weaker than H100s.",
         f"BF16 peak {h800.bf16_tflops:.0f} and {h100.bf16_tflops:.0f} TFLOP/s, memory "
         f"{h800.memory_gb_s:,.0f} and {h100.memory_gb_s:,.0f} GB/s, NVLink {h800.nvlink_gb_s:.0f} "
         f"and {h100.nvlink_gb_s:.0f} GB/s each way, network {h800.network_gb_s:.0f} and "
-        f"{h100.network_gb_s:.0f}. One layer's exchange takes {cost[0]:.2f} times as long on "
-        f"H800s over eight nodes if experts are even, {cost[1]:.2f} if uneven, and {cost[2]:.2f} "
-        "inside one node.",
-        "Partly true: equal for matrix products and memory, and equal on the network. Weaker by "
-        f"{h100.nvlink_gb_s / h800.nvlink_gb_s:.2f} times between GPUs of a node (and in FP64, "
-        f"which language models do not use; {ISCA}, section 4.1).",
+        f"{h100.network_gb_s:.0f}. One layer's exchange, dispatch + combine in µs on H800s and on "
+        f"H100s: over eight nodes {times[0]} if experts are even ({cost[0]} times as long), "
+        f"{times[1]} if uneven ({cost[1]}), and inside one node {times[2]} ({cost[2]}).",
+        f"{'Partly true: equal for matrix products and memory' if same else 'True'}, and equal on "
+        f"the network. Weaker by {weaker:.2f} times between GPUs of a node (and in FP64, which "
+        f"language models do not use; {ISCA}, section 4.1).",
         MOVING_DATA,
-        "moe hardware",
+        (
+            "moe hardware",
+            _simulated(wide),
+            _simulated(wide, faster),
+            _simulated(wide, f"--skew {UNEVEN.skew}"),
+            _simulated(wide, f"--skew {UNEVEN.skew}", faster),
+            _simulated(one, inside),
+            _simulated(one, inside, faster),
+        ),
+        tuple(cost),
     )
 
 
 def _moving_data() -> Statement:
     settings = MovingSettings()
-    made = ways(settings)
-    even = ways(MovingSettings(skew=0.0))
+    made, even = ways(settings), ways(MovingSettings(skew=0.0))
+    first, last = made[0].moved, made[-1].moved
     faster = [one[0].moved.ms / one[-1].moved.ms for one in (even, made)]
-    chance = ", ".join(f"{way.by_chance:.2f}" for way in made)
+    copies = [one.sent.copies_per_token for one in (first, last)]
+    fewer = copies[0] / copies[1]
+    slowest = [_four(one.dispatch.us_G.max() / one.dispatch.us_G.mean()) for one in (first, last)]
     before, after = before_after(UNEVEN)
     hidden = overlap(1.0, 1.0)
+    wide, skew = 64 * settings.tokens, f"--skew {settings.skew}"
+    spread = "--copies expert --n-group 1 --topk-group 1"
+    said = [
+        f"{value:.1f}" for value in (*faster, fewer, experts_per_row(settings), hidden.speed_up)
+    ]
     return Statement(
         "It got far by reducing the time spent moving data around.",
-        f"One layer's exchange, 64 GPUs: {made[0].moved.ms:.2f} ms with a copy per expert, "
-        f"{made[-1].moved.ms:.2f} ms once per node and four nodes at most "
-        f"({faster[0]:.1f} times less with even experts, {faster[1]:.1f} with uneven ones). "
-        f"Copies per token by formula {chance}. NVLink passes on "
-        f"{experts_per_row(settings):.1f} rows while the network brings one (the report: 3.2). "
-        f"Placing very uneven experts (EPLB): {before.ms:.2f} to {after.ms:.2f} ms. If computing "
-        f"and moving take as long as each other ({V3_REPORT}, section 3.2.1), two overlapping "
-        f"batches make a layer {hidden.speed_up:.1f} times as fast.",
-        f"True, {min(faster):.1f} to {max(faster):.1f} times less time by fewer copies alone, by a "
-        f"model that reaches {NORMAL.network_share:.0%} of the network's line rate, calibrated on "
-        "DeepEP's published tables.",
+        f"One layer's exchange of 64 GPUs with {settings.tokens} tokens each and uneven experts, "
+        f"dispatch + combine: {_exchange(first)} µs with a copy per expert, {_exchange(last)} µs "
+        f"with one per node and four nodes at most: {said[1]} times less. With even experts "
+        f"{_exchange(even[0].moved)} µs and {_exchange(even[-1].moved)} µs: {said[0]} times less. "
+        f"Copies per token: {_four(copies[0])} and, as DeepSeek-V3's gate chooses nodes, "
+        f"{_four(copies[1])}, {said[2]} times fewer (by formula for four nodes drawn at random "
+        f"{made[-1].by_chance:.2f}). The slowest GPU dispatches {slowest[0]} and {slowest[1]} "
+        f"times as long as the mean one. NVLink passes on {said[3]} rows while the network brings "
+        f"one (the report: 3.2). Placing very uneven experts (EPLB): {_exchange(before)} µs become "
+        f"{_exchange(after)} µs. If computing and moving take as long as each other ({V3_REPORT}, "
+        f"section 3.2.1), two overlapping batches make a layer {said[4]} times as fast.",
+        f"True in this model, {min(faster):.1f} to {max(faster):.1f} times less time for "
+        f"{said[2]} times fewer copies. With uneven experts not by copies alone: a copy for a node "
+        "goes to the GPU there with the sender's index, so that no GPU gets all of a popular "
+        f"expert's tokens over the network. The model reaches {NORMAL.network_share:.0%} of the "
+        "network's line rate, calibrated on DeepEP's published tables.",
         MOVING_DATA,
-        "moe cluster simulate --skew 0.3",
+        (
+            _simulated(wide, skew),
+            _simulated(wide, skew, spread),
+            _simulated(wide),
+            _simulated(wide, spread),
+            _simulated(wide, f"--skew {UNEVEN.skew}"),
+            _simulated(wide, f"--skew {UNEVEN.skew} --placement balanced --redundant 64"),
+        ),
+        (*said, f"{made[-1].by_chance:.2f}", str(settings.tokens), "3.2"),
     )
 
 
 def _mixture() -> Statement:
-    v3 = MODELS["deepseek-v3"]
+    v3 = MODELS[V3]
     share = v3.active_params / v3.total_params
-    flops = TrainingCost("deepseek-v3").flops_per_token / 1e9
-    dense = TrainingCost("llama-3.1-405b").flops_per_token / 1e9
+    exact = {check.what: check for check in check_numbers()}
+    what = "training operations per token, context 4096, causal"
+    ours, dense = (exact[f"{name}: {what}"] for name in ("DeepSeek-V3", "Llama-3.1-405B"))
     return Statement(
         "Mixture of experts spreads the work across sub-networks.",
         f"{v3.top_k} of {v3.experts} experts a token: {short(v3.active_params)} of "
-        f"{short(v3.total_params)} parameters ({share:.1%}) at work. {flops:.0f} GFLOP per "
-        f"training token ({ISCA} prints 250) against {dense:,.0f} for Llama-3.1-405B.",
-        "True: about a twentieth of the weights per token, and all of them in memory.",
-        f"{REAL_MODELS}, [Savings]({APP}savings)",
-        "moe models",
+        f"{short(v3.total_params)} parameters ({share:.1%}) at work. {_four(ours.computed)} GFLOP "
+        f"per training token ({ISCA} prints {ours.published:.0f}) against {_four(dense.computed)} "
+        "for Llama-3.1-405B.",
+        f"True: one parameter in {1 / share:.0f} is used per token, and all of them are in memory.",
+        f"{REAL_MODELS}, page *Savings*",
+        ("moe models", "moe check-numbers"),
+        (str(v3.top_k), str(v3.experts), f"{100 * share:.1f}"),
     )
 
 
@@ -254,17 +315,17 @@ def _specialised() -> Statement:
         "Not by this, if it means topics: there the tokens decide. For DeepSeek-V3 itself no trace "
         "is here to check.",
         f"{YOUR_MODEL}, [Traces](traces.md)",
-        "moe analyze trace.npz",
+        ("moe analyze trace.npz",),
     )
 
 
 def _open_weights() -> Statement:
-    v3 = MODELS["deepseek-v3"]
+    v3 = MODELS[V3]
     fits = {key: decode(v3, find_gpu(key), precision="4-bit") for key in MACHINES}
     needed = fits[MACHINES[0]].needed_bytes / 1e9
     said = "; ".join(
         f"{GPUS[key].name}: "
-        + (f"fits, at most {one.tokens_per_s:.0f} tokens/s" if one.fits else "does not fit")
+        + (f"fits, at most {_four(one.tokens_per_s)} tokens/s" if one.fits else "does not fit")
         for key, one in fits.items()
     )
     servers = decode(v3, find_gpu("h800"), precision="fp8", n_gpus=MANY)
@@ -273,26 +334,38 @@ def _open_weights() -> Statement:
         for name in MODELS
         if decode(MODELS[name], find_gpu("rtx-4090"), precision="4-bit").fits
     ]
+    running = [GPUS[key].name for key, one in fits.items() if one.fits]
     return Statement(
         "Open weights: anyone can run it locally.",
-        f"Weights at 4 bits and a cache of 4,096 tokens: {needed:.0f} GB. {said}. As published, in "
-        f"FP8, {servers.needed_bytes / 1e9:.0f} GB: {MANY} H800s "
-        f"{'hold' if servers.fits else 'do not hold'} it. {len(small)} of {len(MODELS)} models of "
-        "our table fit on the desktop card at 4 bits.",
-        "True for the licence, not for most machines. A workstation with 512 GB runs it at 4 bits; "
-        "the distilled small ones are other models.",
+        f"Weights at 4 bits and a cache of 4,096 tokens: {_four(needed)} GB. {said}. In FP8, as "
+        f"published, the main model takes {_four(servers.needed_bytes / 1e9)} GB: {MANY} H800s "
+        f"{'hold' if servers.fits else 'do not hold'} it. The published files hold 685B "
+        "parameters, 671B of it and 14B of its module for multi-token prediction (V3 README). "
+        f"{len(small)} of {len(MODELS)} models of our table fit on the desktop card at 4 bits.",
+        "The licence allows it: R1's code and weights are under MIT (R1 README, section 7); V3's "
+        "weights came in December 2024 with a licence of DeepSeek's own, which restricts some "
+        f"uses. Of these {len(fits)} machines {len(running)} runs it at 4 bits"
+        f"{': ' + ', '.join(running) if running else ''}. The distilled small ones are other "
+        "models.",
         REAL_MODELS,
-        "moe decode --gpu m3-ultra",
-    )
+        (
+            "moe decode --gpu m3-ultra",
+            "moe decode --gpu rtx-4090",
+            f"moe decode {V3} --gpu h800 --precision fp8 --n-gpus {MANY}",
+        ),
+        ("4", "4,096", "4090", "140", "80", "512", str(MANY), "685", "671", "14",
+         str(len(small)), str(len(MODELS))),
+    )  # fmt: skip
 
 
 def _rivals() -> Statement:
+    r1, o1 = leads()
     return Statement(
         "It rivals the best.",
         "Nothing: scores are cited below, from the publisher's own tests.",
-        "Cannot be checked here. By the cited figures R1 and o1-1217 lead in some tests each.",
+        f"Cannot be checked here. Of the {len(r1) + len(o1)} cited tests with results of both, R1 "
+        f"leads in {len(r1)} and o1-1217 in {len(o1)}.",
         "",
-        "moe check-numbers",
     )
 
 
@@ -301,8 +374,8 @@ def _learning() -> Statement:
     return Statement(
         "It learned by distillation and reinforcement learning.",
         f"Only the money: R1's steps on top of V3, 147K H800 hours at $2 = "
-        f"${r1.computed / 1e3:.0f}K (quoted by others). Scores are cited below.",
+        f"${short(r1.computed)} (quoted by others). Stages and scores are cited below.",
         "Published, and cited with the version. Nothing of it is computed here.",
         FIVE_MILLION,
-        "moe check-numbers",
+        ("moe check-numbers",),
     )

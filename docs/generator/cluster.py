@@ -39,13 +39,14 @@ COUNTED = """\
   multiprocessors lost to communication. Bubbles of the pipeline schedules: `moe cluster bubbles`.\
 """
 COPIES = """\
-256 experts on 8 nodes, 8 experts a token; the own node counts, as in the published figures. KB are
-dispatch and combine together; milliseconds those of 4,096 tokens at 50 GB/s.\
+256 experts on 8 nodes, 8 experts a token; the own node counts. The formula is this package's own
+(`moe.cluster.sampling.expected_copies`): the expected number of nodes that k experts drawn at
+random lie on. KB are dispatch and combine together; milliseconds those of 4,096 tokens at 50 GB/s.\
 """
 GATE = """\
-The published 3.63 takes the four nodes as drawn at random. DeepSeek-V3's gate draws the nodes whose
-two best experts score highest, and these experts are then mostly among the eight: on random logits
-a token reaches nearly all of its four nodes.\
+The {formula:.2f} by formula takes the four nodes as drawn at random. DeepSeek-V3's gate draws the
+nodes whose two best experts score highest, and these experts are then mostly among the eight: on
+random logits a token goes to {gate:.2f} of its four nodes.\
 """
 FIT = """\
 Five numbers are fitted to the rows marked *calibrate*: the time of a call, and for either family of
@@ -58,8 +59,8 @@ The low-latency rows for 128 and 256 GPUs stand unchanged since before the kerne
 """
 OTHERS = """\
 Other versions, kernels and hardware, with the figures fitted above and the line rates of that
-hardware. UCCL's kernels on EFA take up to five times what the model says between nodes: neither
-they nor that network are what was fitted.\
+hardware. UCCL's kernels on EFA take up to {longer:.1f} times what the model says: neither they nor
+that network are what was fitted.\
 """
 SOURCES = """\
 Sources: [DeepEP](https://github.com/deepseek-ai/DeepEP), docs/legacy.md and README, the latter also
@@ -79,6 +80,7 @@ LEFT_OUT = """\
 def page() -> str:
     """Return the page."""
     found = calibration()
+    rows = list(copies_rows(tokens=65_536))
     copies = [
         [
             row.rule,
@@ -87,7 +89,7 @@ def page() -> str:
             f"{row.kb_per_token:.1f}",
             f"{row.ms:.1f}",
         ]
-        for row in copies_rows(tokens=65_536)
+        for row in rows
     ]
     shares = [
         [name, f"{k.call_us:.1f}", f"{k.nvlink_share:.3f}", f"{k.network_share:.3f}"]
@@ -102,20 +104,25 @@ def page() -> str:
         "## Copies of a token",
         COPIES,
         table(["A copy", "formula", "simulated", "KB per token", "ms"], copies),
-        GATE,
+        GATE.format(formula=rows[-2].formula, gate=rows[-1].simulated),
         "## Against DeepEP's measurements",
         FIT,
         table(["kernels", "call, µs", "share of NVLink", "share of network"], shares),
         f"Median error on the rows held out: **{found.median_error(HELD_OUT):.1%}**. "
         "`moe cluster calibrate` fits again.",
         _errors(found, reference=False),
-        OTHERS,
+        OTHERS.format(longer=_longest(found, "EFA")),
         _errors(found, reference=True),
         SOURCES,
         "## What is left out",
         LEFT_OUT,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _longest(found: Calibration, words: str) -> float:
+    """Most that a row whose note has these words takes longer than the model says."""
+    return max(row.published_us / row.us for row in found.rows if words in row.measured.note)
 
 
 def _errors(found: Calibration, reference: bool) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from moe.cost import CONVENTIONS, GPUS, MODELS, Check, Gpu, ModelConfig, TrainingCost, check_numbers
 from moe.cost.hardware import FIGURES
 from moe.lab.cost import short
+from moe.lab.models import contradiction_words
+from moe.lab.money import V3
 
 from .docstrings import to_cell
 from .methods import MADE, table
@@ -28,7 +30,8 @@ INTRO = """\
 
 `moe.cost` computes parameters, operations, memory, decoding speed and training cost from a model's
 shape. `moe cost deepseek-v3` prints a range with every assumption; each is an option. A model of
-your own: `moe cost path/to/config.json --tokens 1e12`. In Python:
+your own, with its total and active parameters: `moe cost path/to/config.json --tokens 1e12`. In
+Python:
 
 ```python
 import moe
@@ -45,7 +48,8 @@ decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
 - **Operations per token**: 2 per multiply-add. Every matrix a token meets, the output matrix
   included, the look-up of the input table not; attention's scores and values, 2 · heads ·
   (query + value size) · tokens seen, half the context on average if causal. Training is three times
-  forward. Multi-token prediction only with `--mtp`, as published figures leave it out.
+  forward. Multi-token prediction only with `--mtp`, as published figures leave it out; for a model
+  that has none the output says so.
 - **GPU-hours**: operations over (utilisation · peak · 3600). Utilisation is of the BF16 peak, even
   where matrices are FP8, because that is how it is printed.
 - **Memory**: weights at 2 bytes, 1 byte or 4.5 bits; cache of keys and values, which latent
@@ -54,19 +58,23 @@ decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
   touches (E · (1 − (1 − k/E)^batch) a layer), and the cache. Tokens per second are bounds: full
   bandwidth, full peak, free links. `moe decode --gpu m3-ultra` prints them for every model.
 - **Not in it**: failed runs, research, data, salaries, buildings, and time lost to faults unless
-  the utilisation has it. Attention to a window only (gpt-oss, Llama 4) is counted as if it saw
-  everything, so their cache and attention are upper bounds.
+  the utilisation has it. Attention to a window only is counted as if it saw everything, so cache
+  and attention are upper bounds ({windows}).
+- **Of a config.json** every key is read, known to change no figure (`moe.cost.config_keys`), or
+  named in the output as not counted. Keys and values that neighbouring layers share (`use_cla`) are
+  stored once and read by each.
+- **Published hours** mean a utilisation by those of pre-training alone, where the stages are told
+  apart: for DeepSeek-V3 {pretraining:,.0f} of {hours:,.0f}.
 
 "Active" is printed in three conventions: with the input table, with the output matrix only, with
-neither. Few publishers say which is theirs; * marks the one that fits, and is stated only for
-gpt-oss."""
+neither. * marks the one that fits the published figure. {conventions}"""
 
 
 def page() -> str:
     """Return the page."""
     parts = [
         MADE.format(source="docs/generator/cost.py, moe/cost/*.csv"),
-        INTRO,
+        _intro(),
         "## Published figures",
         "Computed beside published, as `moe check-numbers` prints them. " + MARKED,
         table(
@@ -94,6 +102,19 @@ def page() -> str:
         table(["Name", "Low, middle, high", "Unit", "From"], _assumptions()),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _intro() -> str:
+    v3 = MODELS[V3]
+    models = MODELS.values()
+    stated = [model.name for model in models if model.convention_basis == "stated"]
+    other = [contradiction_words(m) for m in models if m.convention_basis == "contradicted"]
+    return INTRO.format(
+        windows=", ".join(model.name for model in models if model.notes),
+        pretraining=v3.pretraining_hours,
+        hours=v3.gpu_hours,
+        conventions=" ".join([f"The makers of {' and '.join(stated)} say so themselves.", *other]),
+    )
 
 
 def _check_row(check: Check) -> list[str]:

@@ -72,11 +72,11 @@ SCALES: dict[str, Scale] = {
 class AuxLoss(Balancer):
     """coefficient * E * sum_i f_i P_i: f counts choices, P averages the affinities.
 
-    Five publications, three values: `switch` and `deepspeed` count first choices and are worth
-    the coefficient at uniform load; `megatron` and `deepseek` share f out over all k choices
-    and are worth the coefficient too; `flaxformer` (and Hugging Face) counts all choices per
-    token and is worth k times the coefficient. Uniform load is not a lower bound: f and P may be
-    anti-correlated. See `SCALES`.
+    Publications differ in f: `switch` and `deepspeed` count first choices, `megatron` and
+    `deepseek` share f out over all k choices; all four are worth the coefficient at uniform load.
+    `flaxformer` (and Hugging Face) counts all choices per token and is worth k times that. So there
+    are two values at uniform load and three where it is uneven, as in the example. Uniform load is
+    not a lower bound: f and P may be anti-correlated. See `SCALES`.
 
     Where a bias steers the selection, f counts the k best unbiased scores instead (DeepSeek-V3,
     equation 18; Megatron's compute_routing_scores_for_aux_loss).

@@ -123,7 +123,8 @@ def decode(
     cache = kv_cache_bytes(config, context, batch, kv_bytes_per_value)
     needed = weight_bytes(config, precision) + cache
     memory = n_gpus * gpu.memory_bytes
-    step = weight_bytes_read(config, batch, precision) + cache
+    # A cache that layers share is stored once and read by each of them.
+    step = weight_bytes_read(config, batch, precision) + cache * config.layers / config.cache_layers
     peak = n_gpus * gpu.peak_flops(ARITHMETIC[precision])
     return Decoding(
         fits=needed <= usable * memory,

@@ -16,7 +16,6 @@ from .params import CONVENTIONS, Params, count_params, mtp_params
 
 ATTENTIONS = ("mha", "gqa", "mla")
 CHECKS = ("verified", "second-hand", "unverified", "")
-BASES = ("stated", "fitted", "")
 LATENT = ("kv_lora", "qk_rope", "qk_nope", "v_head")
 
 
@@ -44,19 +43,25 @@ class ModelConfig:
         Entries of the vocabulary; whether the output matrix is the input table.
     mtp_layers
         Multi-token-prediction modules; no total counts them.
+    kv_share
+        Neighbouring layers that share one pair of keys and values (cross-layer attention): the
+        first computes and keeps them, the others have queries only.
     published_total, published_active
         Parameters as published, 0 if unknown.
-    active_convention, convention_basis
-        The convention of the published active figure, and whether its publisher says so
-        ('stated') or it is the one that fits ('fitted').
-    training_tokens, gpu_hours, gpu
-        The published training, 0 or '' if unknown.
+    active_convention, stated_convention
+        The convention that fits the published active figure, and the one that its publisher's
+        words say, '' where there are none.
+    training_tokens, gpu_hours, other_gpu_hours, gpu
+        The published training, 0 or '' if unknown; `other_gpu_hours` are those among the hours
+        that came after pre-training.
     source, published_source, published_check
         Where the shape and the training are from; where the published parameters are; whether
         these were read at their source ('verified'), quoted by others ('second-hand') or neither
         ('unverified').
     exception
         Why a computed figure is further off than 1 % (total) or 3 % (active), or ''.
+    notes
+        What the model has and no figure counts, a sentence each.
     """
 
     name: str
@@ -85,23 +90,26 @@ class ModelConfig:
     v_head: int = 0
     tied: bool = False
     mtp_layers: int = 0
+    kv_share: int = 1
     published_total: float = 0.0
     published_active: float = 0.0
     active_convention: str = "with_input"
-    convention_basis: str = ""
+    stated_convention: str = ""
     training_tokens: float = 0.0
     gpu_hours: float = 0.0
+    other_gpu_hours: float = 0.0
     gpu: str = ""
     source: str = ""
     published_source: str = ""
     published_check: str = ""
     exception: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("model_type", self.model_type, FAMILIES)
         check_choice("attention", self.attention, ATTENTIONS)
         check_choice("active_convention", self.active_convention, CONVENTIONS)
-        check_choice("convention_basis", self.convention_basis, BASES)
+        check_choice("stated_convention", self.stated_convention, (*CONVENTIONS, ""))
         check_choice("published_check", self.published_check, CHECKS)
         check_int("layers", self.layers, 1)
         check_int("dense_layers", self.dense_layers, 0, self.layers, f"layers is {self.layers}")
@@ -121,8 +129,10 @@ class ModelConfig:
         check_int("shared_experts", self.shared_experts, 0)
         check_int("d_ff_shared", self.d_ff_shared, 1 if self.shared_experts else 0)
         check_int("mtp_layers", self.mtp_layers, 0)
+        check_int("kv_share", self.kv_share, 1, 1 if self.attention == "mla" else None)
         for name in ("published_total", "published_active", "training_tokens", "gpu_hours"):
             check_float(name, getattr(self, name), 0.0)
+        check_float("other_gpu_hours", self.other_gpu_hours, 0.0, self.gpu_hours)
 
     @property
     def moe_layers(self) -> int:
@@ -138,6 +148,29 @@ class ModelConfig:
     def v_dim(self) -> int:
         """Size of a head's values."""
         return self.v_head if self.attention == "mla" else self.head_dim
+
+    @property
+    def cache_layers(self) -> int:
+        """Layers that compute keys and values and keep them."""
+        return -(-self.layers // self.kv_share)
+
+    @property
+    def convention_basis(self) -> str:
+        """Whether the publisher's words say the convention that fits.
+
+        'stated', 'contradicted' (they say another one), 'fitted' (there are none), or '' without
+        a published figure.
+        """
+        if not self.published_active:
+            return ""
+        if not self.stated_convention:
+            return "fitted"
+        return "stated" if self.stated_convention == self.active_convention else "contradicted"
+
+    @property
+    def pretraining_hours(self) -> float:
+        """Published GPU-hours of pre-training: all of them where the rest is not told apart."""
+        return self.gpu_hours - self.other_gpu_hours
 
     @cached_property
     def params(self) -> Params:
@@ -167,7 +200,7 @@ class ModelConfig:
         """Numbers that the cache keeps per token; latent attention keeps one short vector."""
         if self.attention == "mla":
             return self.layers * (self.kv_lora + self.qk_rope)
-        return self.layers * 2 * self.kv_heads * self.head_dim
+        return self.cache_layers * 2 * self.kv_heads * self.head_dim
 
     def kv_bytes_per_token(self, bytes_per_value: float = 2) -> float:
         """Bytes of key and value cache per token of context, all layers."""
@@ -190,9 +223,10 @@ SCALED = {
     "published_active_b": ("published_active", 1e9),
     "training_tokens_t": ("training_tokens", 1e12),
     "gpu_hours_m": ("gpu_hours", 1e6),
+    "other_hours_m": ("other_gpu_hours", 1e6),
 }
 WORDS = (
-    "name", "model_type", "scoring", "attention", "active_convention", "convention_basis",
+    "name", "model_type", "scoring", "attention", "active_convention", "stated_convention",
     "gpu", "source", "published_source", "published_check", "exception",
 )  # fmt: skip
 
@@ -207,6 +241,8 @@ def _from_row(row: Mapping[str, str]) -> ModelConfig:
             values[column] = text
         elif column == "tied":
             values[column] = text == "1"
+        elif column == "notes":
+            values[column] = (text,) if text else ()
         else:
             values[column] = int(text or 0)
     values["attention"] = values["attention"] or "gqa"

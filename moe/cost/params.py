@@ -106,6 +106,12 @@ def attention_params(config: ModelConfig) -> int:
     return count
 
 
+def kv_params(config: ModelConfig) -> int:
+    """Weights and biases of plain attention's keys and values, which layers that share lack."""
+    size = 2 * config.kv_heads * config.head_dim
+    return size * (config.d_model + FAMILIES[config.model_type].qkv_bias)
+
+
 def expert_params(config: ModelConfig) -> int:
     """Weights of one routed expert: gate, up and down."""
     bias = FAMILIES[config.model_type].expert_bias
@@ -135,7 +141,8 @@ def count_params(config: ModelConfig) -> Params:
     layers, moe = config.layers, config.moe_layers
     table = config.vocab * config.d_model
     return Params(
-        attention=layers * attention_params(config),
+        attention=layers * attention_params(config)
+        - (layers - config.cache_layers) * kv_params(config),
         dense=config.dense_layers * 3 * config.d_model * config.d_ff_dense,
         experts=moe * config.experts * expert_params(config),
         active_experts=moe * config.top_k * expert_params(config),

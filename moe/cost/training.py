@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isclose
 
 from ..errors import check_choice, check_float, check_int
 from .flops import flops_per_token
@@ -236,8 +237,30 @@ class TrainingCost:
     def _how_counted(self) -> str:
         if self.active_params:
             return f"6 x {self.active_params:.4g} active parameters"
+        if self.formula == "6ND":
+            return "6 x active parameters with the input table; no attention, no context"
         seen = "causal" if self.causal else "all tokens seen"
-        return f"formula {self.formula}, context {self.context}, {seen}"
+        counted = f"formula {self.formula}, context {self.context}, {seen}"
+        return f"{counted}; {self.mtp_words}" if self.mtp else counted
+
+    @property
+    def mtp_words(self) -> str:
+        """What becomes of multi-token prediction if it is asked for, and why."""
+        modules = self.config.mtp_layers
+        if self.active_params or self.formula == "6ND":
+            return "multi-token prediction is not counted by 6 x parameters"
+        if not modules:
+            return "this model has no multi-token prediction"
+        plural = "s" if modules > 1 else ""
+        return f"{modules} module{plural} of multi-token prediction counted"
+
+    @property
+    def published_hours(self) -> float:
+        """Published GPU-hours of pre-training, 0 if none are for these tokens and this GPU."""
+        model = self.config
+        same = bool(model.gpu_hours) and find_gpu(model.gpu) is self.hardware
+        of_these = not self.active_params and isclose(self.n_tokens, model.training_tokens)
+        return model.pretraining_hours if same and of_these else 0.0
 
     def with_model(self, model: str | ModelConfig) -> TrainingCost:
         """Return the same assumptions for another model, at its own number of tokens."""

@@ -20,7 +20,6 @@ from ..cost import (
     check_models,
     check_numbers,
     decode,
-    find_gpu,
     flops_per_token,
     model_from_config,
     weight_bytes,
@@ -75,7 +74,6 @@ def model_rows() -> list[dict[str, Any]]:
 
 def model_row(model: ModelConfig) -> dict[str, Any]:
     """Parameters of one model in the three conventions, beside the published ones."""
-    conventions = {f"active_{name}": model.active(name) for name in CONVENTIONS}
     return {
         "name": model.name.lower(),
         "title": model.name,
@@ -85,7 +83,7 @@ def model_row(model: ModelConfig) -> dict[str, Any]:
         "published_active": model.published_active or None,
         "published_convention": model.active_convention,
         "convention_basis": model.convention_basis,
-        **conventions,
+        **_active(model),
         "mtp_params": model.mtp_params,
         "layers": model.layers,
         "experts": model.experts,
@@ -95,12 +93,19 @@ def model_row(model: ModelConfig) -> dict[str, Any]:
         "kv_bytes_per_token": model.kv_bytes_per_token(),
         "training_tokens": model.training_tokens or None,
         "gpu_hours": model.gpu_hours or None,
+        "pretraining_hours": model.pretraining_hours or None,
         "gpu": model.gpu or None,
         "source": model.source,
         "published_source": model.published_source,
         "published_check": model.published_check,
         "exception": model.exception,
+        "notes": list(model.notes),
     }
+
+
+def _active(model: ModelConfig) -> dict[str, int]:
+    """Active parameters in every convention."""
+    return {f"active_{name}": model.active(name) for name in CONVENTIONS}
 
 
 def hardware_rows() -> list[dict[str, Any]]:
@@ -129,6 +134,9 @@ def training_row(cost: TrainingCost) -> dict[str, Any]:
     model = cost.config
     row: dict[str, Any] = {
         "model": model.name.lower(),
+        "total_params": model.total_params,
+        **_active(model),
+        "mtp_params": model.mtp_params,
         "gpu": cost.hardware.key,
         "tokens": cost.n_tokens,
         "flops_per_token": result.flops_per_token,
@@ -144,16 +152,58 @@ def training_row(cost: TrainingCost) -> dict[str, Any]:
         ranges["days"] = result.days
     for name, span in ranges.items():
         row |= {name: span.mid, f"{name}_low": span.low, f"{name}_high": span.high}
-    same_gpu = bool(model.gpu_hours) and find_gpu(model.gpu) is cost.hardware
-    published = model.gpu_hours if same_gpu else 0.0
+    published = cost.published_hours
     return row | {
-        "published_gpu_hours": published or None,
+        "published_gpu_hours": model.gpu_hours if published else None,
+        "published_pretraining_hours": published or None,
+        "published_hours_dollars": (
+            model.gpu_hours * cost.dollars_per_hour.mid if published else None
+        ),
         "mfu_of_published_hours": cost.mfu_of_hours(published) if published else None,
         "flops_by_part": asdict(flops_per_token(model, cost.context, cost.causal, True, cost.mtp)),
         "weight_bytes": {name: weight_bytes(model, name) for name in WEIGHT_BYTES},
         "kv_bytes_per_token": model.kv_bytes_per_token(),
         "assumptions": [asdict(assumption) for assumption in result.assumptions],
+        "notes": cost_notes(cost),
     }
+
+
+def cost_notes(cost: TrainingCost) -> list[str]:
+    """What the model has, or what was asked for, and the figures do not count."""
+    counted = cost.config.mtp_layers and cost.formula == "counted"
+    if counted or not cost.mtp:
+        return list(cost.config.notes)
+    return [*cost.config.notes, f"{cost.mtp_words}: asking for it changes no figure."]
+
+
+def published_words(row: dict[str, Any]) -> str:
+    """The published hours of a record of `training_row`, and the utilisation that they mean."""
+    before, all_hours = row["published_pretraining_hours"], row["published_gpu_hours"]
+    rent = f"${short(row['published_hours_dollars'])} at the middle rent"
+    of_these = (
+        f"{before:,.0f} of them of pre-training, which mean"
+        if before < all_hours
+        else "not told apart by stage; if all are of pre-training they mean"
+    )
+    return (
+        f"published: {all_hours:,.0f} GPU-hours, {rent}; {of_these} a utilisation of "
+        f"{row['mfu_of_published_hours']:.1%}"
+    )
+
+
+def parameter_words(row: dict[str, Any]) -> str:
+    """Total and active parameters of a record, the latter in every convention."""
+    total, both, head, neither = (
+        short(row[key])
+        for key in ("total_params", "active_with_input", "active_head_only", "active_neither")
+    )
+    module = (
+        f"; multi-token prediction {short(row['mtp_params'])} more" if row["mtp_params"] else ""
+    )
+    return (
+        f"parameters: {total} in all{module}; a token uses {head} with the output matrix, {both} "
+        f"with the input table too, {neither} with neither"
+    )
 
 
 def decoding_rows(
@@ -167,7 +217,7 @@ def decoding_rows(
 ) -> list[dict[str, Any]]:
     """One record a model, all published ones by default: does it fit, how fast can it write.
 
-    Fields are those of `Decoding`, with name, tokens_per_s and limit.
+    Fields are those of `Decoding`, with name, notes, tokens_per_s and limit.
     """
     rows = []
     for model in MODELS.values() if models is None else models:
@@ -175,7 +225,8 @@ def decoding_rows(
             model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus
         )
         said = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
-        rows.append({"name": model.name.lower(), "title": model.name, **asdict(bounds), **said})
+        named = {"name": model.name.lower(), "title": model.name, "notes": list(model.notes)}
+        rows.append(named | asdict(bounds) | said)
     return rows
 
 

@@ -234,11 +234,28 @@ def convention_words() -> str:
     v3 = MODELS["deepseek-v3"]
     each = ", ".join(f"{size(v3.active(name))} ({words})" for name, words in SHORT.items())
     stated = [model.name for model in MODELS.values() if model.convention_basis == "stated"]
+    other = [
+        contradiction_words(model)
+        for model in MODELS.values()
+        if model.convention_basis == "contradicted"
+    ]
     return (
         f"There are three ways to count: the tables that turn words into numbers and back may be "
         f"in or out. For {v3.name} they give {each}; it is published as "
         f"{size(v3.published_active)}. Of {len(used)} models, the published figure fits {counted}. "
-        f"Only the makers of {' and '.join(stated)} say which they use."
+        f"The makers of {' and '.join(stated)} say which they use, and it fits."
+        f"{''.join(' ' + words for words in other)}"
+    )
+
+
+def contradiction_words(model: ModelConfig) -> str:
+    """How a published active figure and its publisher's words on it differ."""
+    words, fits = SHORT[model.stated_convention], SHORT[model.active_convention]
+    stated = model.active(model.stated_convention)
+    return (
+        f"The makers of {model.name} say {size(model.published_active)} “{words}”, which would be "
+        f"{size(stated)}; “{fits}” is {size(model.active_params)}: "
+        f"{size(abs(stated - model.active_params))} lie between, one table."
     )
 
 
@@ -272,7 +289,10 @@ def _or_none(value: float) -> float | None:
 
 
 def _basis(model: ModelConfig) -> str:
-    how = {"stated": "says so", "fitted": "fits best", "": ""}[model.convention_basis]
+    how = {
+        "stated": "says so", "fitted": "fits best", "contradicted": "fits best; says another",
+        "": "",
+    }[model.convention_basis]  # fmt: skip
     return f"{SHORT[model.active_convention]} ({how})"
 
 

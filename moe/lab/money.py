@@ -135,8 +135,9 @@ def left_out_words() -> str:
     assert trials and servers
     return (
         f"The report itself says that trial runs and research are not in it. Outsiders guess "
-        f"{from_to(trials)} for those, and {dollars(servers.mid)} for buying all of the company's "
-        "servers, which also do other work. Nobody has published what people and data cost."
+        f"{from_to(trials)} for those; one firm estimates {dollars(servers.mid)} for buying all of "
+        "the company's servers, which also do other work, and that is disputed. Nobody has "
+        "published what people and data cost."
     )
 
 
@@ -174,7 +175,7 @@ class Assumed:
     causal: bool = True
     formula: str = "counted"
     mtp: bool = False
-    extra_hours_thousands: float = (V3_HOURS[1] + V3_HOURS[2]) / 1e3
+    extra_hours_thousands: float = MODELS[V3].other_gpu_hours / 1e3
     n_gpus: int = V3_GPUS
     power_percent: tuple[float, float] = (
         100 * DEFAULT_POWER_SHARE.low, 100 * DEFAULT_POWER_SHARE.high,
@@ -221,7 +222,7 @@ def usual_gpu(model: str) -> str:
 
 def usual_extra_hours(model: str) -> float:
     """Published GPU-hours beside pre-training, in thousands; 0 where none are published."""
-    return Assumed().extra_hours_thousands if model == MODELS[V3].name else 0.0
+    return 0.0 if model == OWN_SIZE else MODELS[MODEL_CHOICES[model]].other_gpu_hours / 1e3
 
 
 def figures(cost: TrainingCost) -> list[tuple[str, str, str]]:
@@ -240,13 +241,14 @@ def figures(cost: TrainingCost) -> list[tuple[str, str, str]]:
 def published_words(cost: TrainingCost) -> str:
     """How the result compares with published hours, if these exist for the same GPU."""
     model, result = cost.config, cost.result()
-    if cost.active_params or not model.gpu_hours or find_gpu(model.gpu) is not cost.hardware:
-        return "No hours are published for this model on this chip."
-    mfu = cost.mfu_of_hours(max(model.gpu_hours - cost.extra_hours, 1.0))
+    if not cost.published_hours:
+        return "No hours are published for this model on this chip with this much text."
+    mfu = cost.mfu_of_hours(cost.published_hours)
     said = "inside" if result.gpu_hours.holds(model.gpu_hours) else "outside"
+    stage = " of pre-training" if model.other_gpu_hours else ""
     return (
-        f"Published for {model.name}: {count(model.gpu_hours, 4)} hours, {said} the range. They "
-        f"mean that the chips did {mfu:.1%} of the most they can, under these assumptions."
+        f"Published for {model.name}: {count(model.gpu_hours, 4)} hours, {said} the range. Those"
+        f"{stage} mean that the chips did {mfu:.1%} of the most they can, under these assumptions."
     )
 
 

@@ -14,6 +14,56 @@ CLAIM = Range(50e6, 75e6, 100e6)  # as the news had it; no source was found for 
 
 
 @dataclass(frozen=True)
+class OnRecord:
+    """What somebody who knows has said on the cost of a training.
+
+    Attributes
+    ----------
+    who, when
+        Who said it and when.
+    said
+        What, as a clause after "said that".
+    source, check
+        Where it stands; 'second-hand' if it was read in another's report only.
+    """
+
+    who: str
+    when: str
+    said: str
+    source: str
+    check: str
+
+
+ON_RECORD = (
+    OnRecord(
+        "Sam Altman of OpenAI",
+        "April 2023",
+        "training GPT-4 had cost more than $100 million",
+        "Wired, 17 April 2023, on an event at MIT",
+        "second-hand",
+    ),
+    OnRecord(
+        "Dario Amodei of Anthropic",
+        "29 January 2025",
+        "training Claude 3.5 Sonnet had cost “a few $10M's”, and that DeepSeek's saving is “not "
+        "anywhere near the ratios people have suggested”",
+        "his essay On DeepSeek and Export Controls, as quoted by the-decoder.com",
+        "second-hand",
+    ),
+)
+
+
+def on_record_words() -> str:
+    """What is on record beside the claim, who said it, when and where."""
+    return " ".join(
+        f"{one.who} said in {one.when} that {one.said} ({one.source})."
+        if one.when[0].isalpha()
+        else f"{one.who} said on {one.when} that {one.said} ({one.source})."
+        for one in ON_RECORD
+    )
+
+
+@dataclass(frozen=True)
 class Compared:
     """A model's computed cost beside its published hours, both at the same rent.
 
@@ -47,8 +97,12 @@ def compared(cost: TrainingCost) -> list[Compared]:
     rows = []
     for key, model in MODELS.items():
         if model.gpu_hours and model.training_tokens:
-            extra = sum(V3_HOURS[1:]) if key == V3 else 0.0
-            own = replace(cost.with_model(key), gpu=model.gpu, precision="bf16", extra_hours=extra)
+            own = replace(
+                cost.with_model(key),
+                gpu=model.gpu,
+                precision="bf16",
+                extra_hours=model.other_gpu_hours,
+            )
             hours = own.result().gpu_hours
             rows.append(
                 Compared(
@@ -58,7 +112,7 @@ def compared(cost: TrainingCost) -> list[Compared]:
                     dollars=hours.map(lambda value: value * rent),
                     published_hours=model.gpu_hours,
                     published=model.gpu_hours * rent,
-                    mfu=own.mfu_of_hours(model.gpu_hours - extra),
+                    mfu=own.mfu_of_hours(model.pretraining_hours),
                 )
             )
     return sorted(rows, key=lambda row: row.published)
@@ -147,14 +201,18 @@ def ways_words(found: list[Way]) -> str:
         llama.flops_per_token(**of) * llama.training_tokens
         / (v3.flops_per_token(**of) * v3.training_tokens)
     )  # fmt: skip
-    hours = llama.gpu_hours / V3_HOURS[0]
+    hours = llama.pretraining_hours / v3.pretraining_hours
     landing = " and ".join(f"“{way.name}”" for way in found if way.lands)
     reached = f"It can be reached: see {landing}."
     if not landing:
         reached = "At these rents none of these ways reaches it."
+    each = hours / work
+    faster = f"{max(each, 1 / each):.2f} times as much"
+    whose = f"an hour of V3's chips did {faster} of it as one of {llama.name}'s"
+    if each < 1:
+        whose = f"an hour of {llama.name}'s chips did {faster} of it as one of V3's"
     return (
         f"No source was found for the claim that others spend {from_to(CLAIM)}. {reached} "
         f"{llama.name} took {hours:.1f} times the chip-hours of V3's long run and did "
-        f"{work:.1f} times the arithmetic: V3 is cheaper as it calculates less for each token, "
-        "not because its chips worked harder."
+        f"{work:.1f} times the arithmetic: {whose}. {on_record_words()}"
     )

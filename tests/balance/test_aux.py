@@ -38,6 +38,16 @@ def test_auxiliary_loss_at_uniform_load(scale: str, k: int) -> None:
     assert value == pytest.approx(expected) == pytest.approx(SCALES[scale].at_uniform(k))
 
 
+def test_scales_have_two_values_at_uniform_load_and_three_where_it_is_uneven(
+    rng: np.random.Generator,
+) -> None:
+    """As the class says of the publications."""
+    uneven = moe.make_router("topk", k=2).choose(rng.standard_normal((50, 8)))
+    for routing, different in ((uniform_routing(2), 2), (uneven, 3)):
+        balancers = (moe.make_balancer("aux", coefficient=1.0, scale=scale) for scale in SCALES)
+        assert len({round(one.loss(routing).value, 9) for one in balancers}) == different
+
+
 def test_scales_differ_as_their_sources_do(rng: np.random.Generator) -> None:
     """Each scale against its source's own expression, on a batch that is not uniform."""
     n, e, k = 50, 8, 3

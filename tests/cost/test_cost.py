@@ -279,6 +279,22 @@ def test_the_machines_that_the_story_needs():
     assert h800.nvlink_gb_s < h100.nvlink_gb_s
 
 
+def test_a_source_holds_the_figure_that_it_is_named_for():
+    """The core package 0.12.0 has no file for H800 and H20; the DGX B200 has 400 Gbit/s a GPU."""
+    in_core = {"a100-sxm", "h100-sxm", "h100-pcie", "h200-sxm", "b200-sxm"}
+    for gpu in GPUS.values():
+        for figure, source in gpu.sources.items():
+            assert "(core 0.12.0)" not in source or gpu.key in in_core
+            if "pull request" in source:
+                assert gpu.checks[figure] != "verified"
+    assert all("pull request" in GPUS["h800-sxm"].sources[f] for f in ("bf16_tflops", "power_w"))
+    assert (
+        "350" in GPUS["h20-sxm"].sources["power_w"] and "700" in GPUS["h20-sxm"].sources["power_w"]
+    )
+    assert GPUS["b200-sxm"].network_gb_s == 400 / 8
+    assert "DGX B200 user guide" in GPUS["b200-sxm"].sources["network_gb_s"]
+
+
 def test_a_precision_without_units_runs_at_the_next_wider_one():
     assert GPUS["a100-sxm"].peak_flops("fp4") == 312e12
     assert GPUS["h100-sxm"].peak_flops("fp4") == 1978e12

@@ -52,8 +52,22 @@ def test_the_table_has_three_conventions_and_marks_the_published_one() -> None:
         assert three == [model.active(name) / 1e9 for name in models.SHORT]
         assert row[marked[at]] == model.active_params / 1e9
     v3 = next(row for row in table if row["Model"] == "DeepSeek-V3")
-    assert v3["Counted as published"] == "no input table (fits best)"
+    assert v3["Counted as published"] == "no input table (fits best; says another)"
     assert "gpt-oss-20b and gpt-oss-120b say which" in models.convention_words()
+
+
+def test_deepseek_v3s_own_words_on_active_parameters_contradict_its_figure() -> None:
+    """README_WEIGHTS.md: 36.7B "including 0.9B for Embedding and 0.9B for the output Head"."""
+    v3 = MODELS["deepseek-v3"]
+    assert v3.published_active == 36.7e9 and v3.convention_basis == "contradicted"
+    table = 129_280 * 7_168  # one embedding
+    assert v3.active("with_input") - v3.active("head_only") == table
+    assert (
+        abs(v3.active("head_only") / 36.7e9 - 1) < 0.003 < abs(v3.active("with_input") / 36.7e9 - 1)
+    )
+    said = models.convention_words()
+    assert "36.7 billion “with both tables”, which would be 37.6 billion" in said
+    assert "“no input table” is 36.6 billion: 927 million lie between, one table" in said
 
 
 def test_arithmetic_takes_over_in_large_batches() -> None:

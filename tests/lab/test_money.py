@@ -106,7 +106,38 @@ def test_the_other_claim_is_reached_by_a_dense_model_only() -> None:
     )
 
 
-def test_copies_of_a_token_are_the_published_ones_and_those_of_a_simulation() -> None:
+def test_what_is_on_record_beside_the_claim_has_its_source_and_date() -> None:
+    said = money_claim.on_record_words()
+    for one in money_claim.ON_RECORD:
+        assert one.who in said and one.said in said and one.source in said
+        assert one.when[-4:] in {"2023", "2025"} and one.check == "second-hand"
+    assert "said in April 2023 that training GPT-4 had cost more than $100 million" in said
+    assert "said on 29 January 2025" in said and "a few $10M's" in said
+    assert said in money_claim.ways_words(money_claim.ways(money.Assumed().cost()))
+
+
+def test_hours_and_arithmetic_of_the_405b_model_are_compared_by_what_they_are() -> None:
+    """30.84M over 2.664M hours, 2,472.9 x 15.6T over 250.46 x 14.8T operations."""
+    said = money_claim.ways_words(money_claim.ways(money.Assumed().cost()))
+    hours, work = 30.84 / 2.664, 2472.9 * 15.6 / (250.456 * 14.8)
+    assert (
+        f"took {hours:.1f} times the chip-hours" in said and f"{work:.1f} times the arith" in said
+    )
+    assert f"an hour of V3's chips did {hours / work:.2f} times as much of it" in said
+
+
+def test_published_hours_mean_the_same_whatever_comes_after_pre_training() -> None:
+    usual = money.Assumed()
+    for extra in (0.0, 124.0, 5_000.0):
+        words = money.published_words(replace(usual, extra_hours_thousands=extra).cost())
+        assert "2.788 million hours" in words and "of pre-training mean" in words
+        assert "39.1%" in words
+    assert "with this much text" in money.published_words(replace(usual, tokens_trillions=1).cost())
+    assert money.usual_extra_hours("DeepSeek-V3") == 124.0
+    assert money.usual_extra_hours("Llama-3.1-70B") == money.usual_extra_hours(money.OWN_SIZE) == 0
+
+
+def test_copies_of_a_token_by_formula_are_those_of_a_simulation() -> None:
     assert gpu_limits.expected_places(128, 8, 4) == pytest.approx(3.63, abs=0.005)
     assert gpu_limits.expected_places(256, 8, 8) == pytest.approx(5.29, abs=0.005)
     assert gpu_limits.expected_places(12, 2, 3) == 3 * (1 - comb(8, 2) / comb(12, 2))

@@ -1,0 +1,124 @@
+"""Keys of a config.json that no figure counts: the harmless ones, and what is said of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .family import FAMILIES
+
+# Positions, dropout, starting values, token numbers, losses, how the gate scores and scales, and
+# how the file was made: none changes a parameter, an operation or a byte of the cache.
+NEUTRAL = frozenset((
+    "_name_or_path", "architectures", "auto_map", "dtype", "ep_size", "model_type",
+    "pretraining_tp", "quantization_config", "torch_dtype", "transformers_version", "use_cache",
+    "bos_token_id", "eod_token_id", "eos_token_id", "im_end_id", "im_start_id", "pad_id",
+    "pad_token_id", "sep_token_id",
+    "attention_dropout", "attn_pdrop", "clip_qkv", "emb_pdrop", "embd_pdrop", "hidden_act",
+    "hidden_dropout", "initializer_range", "layer_norm_eps", "resid_pdrop", "rms_norm_eps",
+    "swiglu_alpha", "swiglu_limit",
+    "attn_scale", "attn_temperature_tuning", "floor_scale", "initial_context_length",
+    "max_position_embeddings", "max_seq_len", "max_window_layers", "no_rope_layer_interval",
+    "no_rope_layers", "partial_rotary_factor", "rope_interleave", "rope_parameters",
+    "rope_scaling", "rope_theta", "rotary_dim", "use_sliding_window",
+    "aux_loss_alpha", "ffn_act_fn", "input_jitter_noise", "moe_capacity", "moe_jitter_eps",
+    "moe_loss_weight", "moe_norm_min", "moe_normalize_expert_weights", "n_group", "norm_topk_prob",
+    "output_router_logits", "routed_scaling_factor", "router_aux_loss_coef", "router_jitter_noise",
+    "scoring_func", "seq_aux", "topk_group", "topk_method", "uniform_expert_assignment",
+    "attention_multiplier", "embedding_multiplier", "logits_scaling", "qk_norm_type",
+    "residual_multiplier",
+))  # fmt: skip
+# In latent attention these follow from the sizes that are read.
+NEUTRAL_IF_LATENT = frozenset({"head_dim", "qk_head_dim"})
+# Qwen's files carry a window that is not used unless this is said.
+WINDOW_UNLESS_SAID = ("qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
+WINDOWS = ("attention_chunk_size", "attn_type_list", "layer_types", "sliding_window")
+OTHER_PARTS = ("audio_config", "vision_config")
+SHOWN_KEYS, SHOWN_LETTERS = 8, 30
+
+
+def not_counted(values: Mapping[str, Any], model_type: str, read: Iterable[str]) -> tuple[str, ...]:
+    """Sentences on the keys of a file that could change a figure and that no figure counts.
+
+    Parameters
+    ----------
+    values
+        The file, or the part of it that was read.
+    model_type
+        Its family.
+    read
+        Keys that were read.
+    """
+    family = FAMILIES[model_type]
+    assumed = {
+        "attention_bias": family.qkv_bias,
+        "lm_head_bias": False,
+        "mlp_bias": False,
+        "moe_use_aux_free": family.correction_bias,
+        "qkv_bias": family.qkv_bias,
+        "use_bias": False,
+        "use_mixed_mlp_moe": True,
+        "use_qk_norm": bool(family.qk_norm),
+        "use_routing_bias": family.correction_bias,
+    }
+    if model_type == "llama4_text":
+        assumed["use_qk_norm"] = bool(values.get("use_qk_norm"))  # its norms have no weights
+    notes = []
+    if windows := _windows(values, model_type):
+        notes.append(
+            f"Attention to a part of the text ({', '.join(windows)}) is counted as attention to "
+            "all of it: cache and attention are upper bounds."
+        )
+    other = [k for k, usual in assumed.items() if isinstance(values.get(k, usual), bool)
+             and values.get(k, usual) != usual]  # fmt: skip
+    if other:
+        said = ", ".join(f"{key} {str(values[key]).lower()}" for key in other)
+        notes.append(
+            f"{said}: not counted as this family's models have it otherwise; less than 0.1 % of a "
+            "model."
+        )
+    if parts := [key for key in OTHER_PARTS if values.get(key)]:
+        notes.append(f"{', '.join(parts)}: only the part for text is counted.")
+    if values.get("use_mtp", True) and values.get("mtp_transformer_layers") not in (None, 1):
+        notes.append("mtp_transformer_layers is not 1: a module is counted as one layer.")
+    known = {*read, *assumed, *OTHER_PARTS, *WINDOWS, "mtp_transformer_layers"} | NEUTRAL
+    if "kv_lora_rank" in values:
+        known |= NEUTRAL_IF_LATENT
+    unknown = [key for key, value in values.items() if key not in known and value]
+    for part, inner in values.items():
+        if isinstance(inner, Mapping) and any(key.startswith(f"{part}.") for key in known):
+            unknown += [
+                f"{part}.{key}"
+                for key, value in inner.items()
+                if value and key not in NEUTRAL and f"{part}.{key}" not in known
+            ]
+    if unknown:
+        notes.append(f"Not read: {_listed(unknown)}.")
+    return tuple(notes)
+
+
+def _windows(values: Mapping[str, Any], model_type: str) -> list[str]:
+    """Keys that say that some layer does not attend to all of the text."""
+    found = []
+    used = values.get("use_sliding_window", model_type not in WINDOW_UNLESS_SAID)
+    longest = values.get("max_position_embeddings")
+    for key, on in (("sliding_window", used), ("attention_chunk_size", True)):
+        width = values.get(key)
+        whole = isinstance(longest, int) and isinstance(width, int) and width >= longest
+        if on and width and not whole:
+            found.append(key)
+    for key, plain in (("layer_types", "full_attention"), ("attn_type_list", 1)):
+        kinds = values.get(key)
+        if isinstance(kinds, list) and any(kind != plain for kind in kinds):
+            found.append(key)
+    return found
+
+
+def _listed(keys: list[str]) -> str:
+    """Names of keys as text, cut if they are many or long."""
+    shown = [
+        (key if key.isprintable() else ascii(key)[1:-1])[:SHOWN_LETTERS]
+        for key in map(str, keys[:SHOWN_KEYS])
+    ]
+    more = len(keys) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
