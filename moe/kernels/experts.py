@@ -16,6 +16,7 @@ from .blocks import STRETCH, multiply, scratch, transpose
 from .dispatch import Plan
 from .items import DOWN, TALL, TILE, backward_queue, tiles
 from .memory import room
+from .tally import counted
 from .threads import PRODUCT_NS, add_to, num_threads, peek, run_items, take_item
 from .tile import COLUMNS_32
 from .workspace import empty
@@ -231,7 +232,19 @@ def _experts_forward_fast(
     return y_SD, h_SH if keep else None, int(rows_I.sum())
 
 
-experts_forward = choose(experts_forward_oracle, _experts_forward_fast)
+def _flops(
+    result: tuple[np.ndarray, np.ndarray | None, int],
+    x_ND: np.ndarray,
+    plan: Plan,
+    w_up_EDH: np.ndarray,
+    w_down_EFD: np.ndarray,
+    *options: object,
+) -> int:
+    """Operations of the rows that were executed, each through both products of one expert."""
+    return 2 * result[2] * (w_up_EDH[0].size + w_down_EFD[0].size) if result[2] else 0
+
+
+experts_forward = counted(choose(experts_forward_oracle, _experts_forward_fast), _flops)
 
 
 def experts_backward_oracle(
