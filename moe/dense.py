@@ -135,7 +135,7 @@ class DenseFFN:
         return replace(self, params={n: array.astype(dtype) for n, array in self.params.items()})
 
     def __call__(self, x_ND: np.ndarray, token_ids: np.ndarray | None = None) -> np.ndarray:
-        """Return y, (N, D), for x, (N, D); quicker than `forward`, which keeps more."""
+        """Return y, (N, D), as `forward` does, and quicker, since nothing is kept for backward."""
         return self._forward(x_ND, keep=False)[0]
 
     def forward(

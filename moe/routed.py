@@ -53,6 +53,6 @@ def routed_forward(
     y_ND = kernels.combine(y_SD, out_weight_S, plan)
     if kinds := router.specials:
         y_ND += specials_forward(x_ND, routing, kinds, params)
-    if np.isnan(routing.weight_A.sum()):
-        y_ND[routing.broken_tokens] = np.nan  # also where the weight met no result
+    if len(plan.token_S) < routing.n_assignments or router.weighs_input:
+        y_ND[routing.broken_tokens] = np.nan  # since some weights multiplied no result
     return Routed(y_ND, plan, rows, rows_ND, weight_S, h_SH, y_SD)

@@ -16,7 +16,6 @@ from .blocks import STRETCH, multiply, scratch, transpose
 from .dispatch import Plan
 from .items import DOWN, TALL, TILE, backward_queue, tiles
 from .memory import room
-from .tally import counted
 from .threads import PRODUCT_NS, add_to, num_threads, peek, run_items, take_item
 from .tile import COLUMNS_32
 from .workspace import empty
@@ -241,10 +240,11 @@ def _flops(
     *options: object,
 ) -> int:
     """Operations of the rows that were executed, each through both products of one expert."""
-    return 2 * result[2] * (w_up_EDH[0].size + w_down_EFD[0].size) if result[2] else 0
+    (_, n_model, n_first), n_hidden = w_up_EDH.shape, w_down_EFD.shape[1]
+    return 2 * result[2] * n_model * (n_first + n_hidden)
 
 
-experts_forward = counted(choose(experts_forward_oracle, _experts_forward_fast), _flops)
+experts_forward = choose(experts_forward_oracle, _experts_forward_fast, _flops)
 
 
 def experts_backward_oracle(

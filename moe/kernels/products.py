@@ -6,7 +6,6 @@ import numpy as np
 
 from .backend import choose, njit
 from .blocks import multiply, scratch
-from .tally import counted
 from .threads import MIN_PARALLEL_NS, PRODUCT_NS, run_items, take_item
 from .tile import COLUMNS_32
 from .workspace import empty
@@ -70,7 +69,7 @@ def _matmul_fast(a_NM: np.ndarray, b_MP: np.ndarray) -> np.ndarray:
     return _run(a_NM, (n_depth, 1), b_MP, (n_columns, 1), (len(a_NM), n_columns, n_depth))
 
 
-matmul = counted(choose(matmul_oracle, _matmul_fast), _flops)
+matmul = choose(matmul_oracle, _matmul_fast, _flops)
 
 
 def matmul_nt_oracle(a_NM: np.ndarray, b_PM: np.ndarray) -> np.ndarray:
@@ -83,7 +82,7 @@ def _matmul_nt_fast(a_NM: np.ndarray, b_PM: np.ndarray) -> np.ndarray:
     return _run(a_NM, (n_depth, 1), b_PM, (1, n_depth), (len(a_NM), n_columns, n_depth))
 
 
-matmul_nt = counted(choose(matmul_nt_oracle, _matmul_nt_fast), _flops)
+matmul_nt = choose(matmul_nt_oracle, _matmul_nt_fast, _flops)
 
 
 def matmul_tn_oracle(a_NM: np.ndarray, b_NP: np.ndarray) -> np.ndarray:
@@ -97,4 +96,4 @@ def _matmul_tn_fast(a_NM: np.ndarray, b_NP: np.ndarray) -> np.ndarray:
     return _run(a_NM, (1, n_rows), b_NP, (n_columns, 1), (n_rows, n_columns, n_depth))
 
 
-matmul_tn = counted(choose(matmul_tn_oracle, _matmul_tn_fast), _flops)
+matmul_tn = choose(matmul_tn_oracle, _matmul_tn_fast, _flops)

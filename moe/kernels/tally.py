@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import ContextVar, Token
-from functools import wraps
-from typing import Any
+from contextvars import ContextVar
 
-_listening: ContextVar[counting | None] = ContextVar("moe_counting", default=None)
+listening: ContextVar[counting | None] = ContextVar("moe_counting", default=None)
 
 
 class counting:
@@ -30,34 +27,18 @@ class counting:
 
     def __init__(self) -> None:
         self.flops = 0
-        self._outer: Token[counting | None] | None = None
 
     def __enter__(self) -> counting:
-        self._outer = _listening.set(self)
+        self._token = listening.set(self)
         return self
 
     def __exit__(self, *failure: object) -> None:
-        assert self._outer is not None
-        _listening.reset(self._outer)
+        listening.reset(self._token)
         count_flops(self.flops)  # whoever counts outside counts this too
 
 
 def count_flops(flops: int) -> None:
     """Say that so many operations were done."""
-    count = _listening.get()
+    count = listening.get()
     if count is not None:
         count.flops += flops
-
-
-def counted(operation: Callable[..., Any], flops: Callable[..., int]) -> Callable[..., Any]:
-    """The operation, counted: `flops(result, *arguments)` says what it did."""
-
-    @wraps(operation)
-    def counted_operation(*args: Any, **kwargs: Any) -> Any:
-        result = operation(*args, **kwargs)
-        count = _listening.get()
-        if count is not None:
-            count.flops += flops(result, *args, **kwargs)
-        return result
-
-    return counted_operation
