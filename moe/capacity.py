@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
 from . import kernels
-from .errors import check_choice, check_float, check_int
+from .errors import check_choice, check_float, check_int, exactly
 from .routers import ROUTERS, Router
 from .routing import Routing
 
@@ -22,7 +23,9 @@ CAUSAL_POLICIES = ("none", "order")
 class Capacity:
     """Limit of max(min_capacity, ceil(A / E * factor)) assignments per expert.
 
-    Weights stay as the router made them: what is dropped is missing from the token's sum.
+    The product is exact, by the factor as it is written: 50 * 1.1 is 55, where floating point makes
+    55.00000000000001 of it, and other implementations, which round that up, 56. Weights stay as the
+    router made them: what is dropped is missing from the token's sum.
 
     Parameters
     ----------
@@ -109,8 +112,8 @@ class Capacity:
 
     def limit(self, routing: Routing) -> int:
         """Assignments that each expert, or with 'sequence' each device, accepts."""
-        fair = routing.n_assignments / self._n_queues(routing.n_experts)
-        return max(self.min_capacity, math.ceil(fair * self.factor))
+        share = Fraction(routing.n_assignments, self._n_queues(routing.n_experts))
+        return max(self.min_capacity, math.ceil(share * exactly(self.factor)))
 
     def apply(
         self,
@@ -153,7 +156,10 @@ class Capacity:
                 routing.token_A, routing.rank_A, routing.expert_A, kept_A, routing.logits_NE, limit
             )
             sent = replace(routing, expert_A=expert_A, asked_A=routing.expert_A)
-            routing = replace(sent, weight_A=router.weigh(sent))
+            weight_A = router.weigh(sent)
+            # Sent away from a broken score, a token would look whole.
+            weight_A[np.isin(routing.token_A, routing.broken_tokens)] = np.nan
+            routing = replace(sent, weight_A=weight_A)
         elif self.drop == "sequence":
             kept_A |= self._protected(routing)
         return routing.with_kept(kept_A & routing.kept_A)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from typing import Annotated, Any, get_type_hints
@@ -156,12 +157,19 @@ def train(settings: Any, json_output: bool) -> None:
 
     Example: moe train --task text --router topk --balance bias --steps 300
     """
+    from .errors import GateWarning
     from .lab.compare import Run, run_steps
+    from .router_check import gate_words
 
+    if words := gate_words(settings.make_router()):
+        err.print(f"moe: {words}", markup=False, soft_wrap=True)
     prepare_kernels()
     steps = run_steps(settings)
     columns = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=err, transient=True) as progress:
+    with (
+        warnings.catch_warnings(action="ignore", category=GateWarning),  # it is said already
+        Progress(*columns, console=err, transient=True) as progress,
+    ):
         bar = progress.add_task("training", total=settings.steps)
         for record in steps:
             if isinstance(record, Run):

@@ -20,8 +20,9 @@ class LayerContext:
     routing
         Who went where.
     executed_rows, executed_flops
-        Expert rows multiplied, counted where it happened, and the floating-point operations
-        of the whole pass (gate, chosen experts, shared experts).
+        Expert rows multiplied, and the floating-point operations of all matrix products of the
+        pass, whoever made them: gate and router, Soft MoE's mixing, chosen, constant and shared
+        experts. Both are counted where they happen, operations as 2 per multiply-add.
     y_SD
         Result of each kept assignment before weighting, sorted by expert (`plan`).
     rows_ND

@@ -12,7 +12,7 @@ from . import kernels
 from .arrays import check_dense
 from .context import check_context, sign
 from .errors import check_array, check_dtype, check_int
-from .experts import check_activation, dense_name, expert_flops, init_experts, up_name
+from .experts import check_activation, dense_name, init_experts, up_name
 from .identity import as_html, same_arrays, sizes_words
 
 Arrays = dict[str, np.ndarray]
@@ -134,8 +134,8 @@ class DenseFFN:
         dtype = check_dtype(dtype)
         return replace(self, params={n: array.astype(dtype) for n, array in self.params.items()})
 
-    def __call__(self, x_ND: np.ndarray) -> np.ndarray:
-        """Return y, (N, D), for x, (N, D); quicker than `forward`, which keeps more."""
+    def __call__(self, x_ND: np.ndarray, token_ids: np.ndarray | None = None) -> np.ndarray:
+        """Return y, (N, D), as `forward` does, and quicker, since nothing is kept for backward."""
         return self._forward(x_ND, keep=False)[0]
 
     def forward(
@@ -149,12 +149,11 @@ class DenseFFN:
 
     def _forward(self, x_ND: np.ndarray, keep: bool = True) -> tuple[np.ndarray, DenseContext]:
         up_DH, down_FD = self._weights()
-        d_hidden, d_model = down_FD.shape
-        x_ND = check_array("x_ND", x_ND, (None, d_model), finite=self.check_finite)
+        x_ND = check_array("x_ND", x_ND, (None, down_FD.shape[1]), finite=self.check_finite)
         x_ND = x_ND.astype(down_FD.dtype, copy=False)
-        y_ND, h_NH, rows = dense_forward(x_ND, up_DH, down_FD, self.activation, keep)
-        flops = rows * expert_flops(d_model, d_hidden, self.activation)
-        context = DenseContext(x_ND, h_NH, rows, flops)
+        with kernels.counting() as count:
+            y_ND, h_NH, rows = dense_forward(x_ND, up_DH, down_FD, self.activation, keep)
+        context = DenseContext(x_ND, h_NH, rows, count.flops)
         sign(context, self._owner(down_FD))
         return y_ND, context
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 FLOATS = ("float32", "float64")
 FLOAT_TYPES = tuple(np.dtype(name) for name in FLOATS)
+
+
+class GateWarning(UserWarning):
+    """Training in which the task's loss does not reach the gate."""
 
 
 class CheckpointError(ValueError):
@@ -56,6 +61,14 @@ def check_float(
         upper = "" if math.isinf(high) else f" and <= {high:g}"
         raise ValueError(f"{name}: got {shown(value)}, allowed is a number {bound}{upper}")
     return float(value)
+
+
+def exactly(number: float) -> Fraction:
+    """The decimal that is written for a number, 11/10 for 1.1, and not its binary neighbour.
+
+    Numbers that are rounded up after a product need it, since 1.1 in binary is a little more.
+    """
+    return Fraction(str(number))
 
 
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
@@ -116,6 +129,45 @@ def check_array(
     if finite and not np.isfinite(array).all():
         raise ValueError(f"{name}: got NaN or infinity, allowed are finite numbers only")
     return array if array.flags.carray else np.require(array, requirements=["C", "A"])
+
+
+def check_mask(mask_N: Any, n_tokens: int) -> np.ndarray:
+    """Return a mask of tokens, (N,) bool: True for those that count.
+
+    Raises
+    ------
+    ValueError
+        If type or length is another one.
+    """
+    mask_N = _as_array("mask_N", mask_N)
+    if mask_N.dtype != np.bool_ or mask_N.shape != (n_tokens,):
+        raise ValueError(
+            f"mask_N: got {mask_N.dtype} of shape {mask_N.shape}, allowed is bool of shape "
+            f"({n_tokens},), True for the tokens that count"
+        )
+    return mask_N
+
+
+def check_lengths(length_S: Any, n_tokens: int) -> np.ndarray:
+    """Return the sequences' lengths, (S,) int64; they hold all tokens of the batch, in order.
+
+    Raises
+    ------
+    ValueError
+        If they are not whole numbers >= 0 with the right sum.
+    """
+    length_S = _as_array("length_S", length_S)
+    length_S = length_S.astype(np.int64) if not length_S.size else length_S
+    if length_S.ndim != 1 or length_S.dtype.kind not in "iu" or (length_S < 0).any():
+        raise ValueError(
+            f"length_S: got {shown(length_S)}, allowed are whole numbers >= 0, one per sequence"
+        )
+    if (total := int(length_S.sum())) != n_tokens:
+        raise ValueError(
+            f"length_S: got sequences of {total} tokens together, allowed are all {n_tokens} of "
+            "the batch"
+        )
+    return length_S.astype(np.int64)
 
 
 def _fits(given: tuple[int, ...], allowed: tuple[int | None, ...]) -> bool:

@@ -13,24 +13,19 @@ import numpy as np
 from . import kernels
 from .arrays import Contract, contract_of
 from .capacity import NO_LIMIT, Capacity
-from .choosing import plan_of, route
+from .choosing import route
 from .context import LayerContext, check_context, sign
 from .errors import check_array, check_dtype, check_float, check_int
-from .experts import (
-    check_activation,
-    expert_flops,
-    experts_backward,
-    experts_forward,
-    row_plan,
-)
+from .experts import check_activation, experts_backward, row_plan
 from .fresh import fresh_params
 from .from_arrays import arrays_from
 from .identity import as_html, options_words, same_arrays, same_options, sizes_words
-from .router_check import check_added, check_gradients, check_pairs
+from .routed import routed_forward
+from .router_check import check_added, check_gradients, check_pairs, warn_of_gate
 from .routers import Router, router_of
 from .routing import Routing
 from .shared import has_shared, shared_backward, shared_forward
-from .specials import specials_backward, specials_forward
+from .specials import specials_backward
 
 Arrays = dict[str, np.ndarray]
 
@@ -242,19 +237,26 @@ class MoELayer:
             buffers={name: array.astype(dtype) for name, array in self.buffers.items()},
         )
 
-    def __call__(self, x_ND: np.ndarray) -> np.ndarray:
-        """Return y, (N, D), for x, (N, D); quicker than `forward`, which keeps more."""
-        return self._forward(x_ND, keep=False)[0]
+    def __call__(
+        self,
+        x_ND: np.ndarray,
+        token_ids: np.ndarray | None = None,
+        previous_NE: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return y, (N, D), as `forward` does, and quicker, since nothing is kept for backward."""
+        return self._forward(x_ND, None, token_ids, previous_NE, keep=False)[0]
 
     def route(
         self,
         x_ND: np.ndarray,
         token_ids: np.ndarray | None = None,
         rng: np.random.Generator | None = None,
+        previous_NE: np.ndarray | None = None,
     ) -> Routing:
-        """Return who would go where, without running any expert."""
+        """Return who would go where, without running any expert; arguments as in `forward`."""
         contract = self._checked()
-        return route(self, contract, self._check_x(contract, x_ND), token_ids, rng)[0]
+        x_ND = self._check_x(contract, x_ND)
+        return route(self, contract, x_ND, token_ids, rng, previous_NE)[0]
 
     def forward(
         self,
@@ -272,7 +274,8 @@ class MoELayer:
         rng
             Source of router noise while training; without it there is none.
         token_ids
-            (N,) integers, for routers that use them.
+            (N,) integers, for routers that look experts up in a table (hash, deepseek_v4 with
+            `by_token`); without them a token's position stands for its id.
         previous_NE
             Logits of the layer before, (N, E), for routers with a gating residual.
 
@@ -294,40 +297,20 @@ class MoELayer:
         """`forward`; without `keep` the context lacks what only backward needs."""
         contract = self._checked()
         x_ND = self._check_x(contract, x_ND)
-        routing, x_gate_ND, perturb_ND = route(self, contract, x_ND, token_ids, rng, previous_NE)
-        d_model, n_experts = contract.d_model, contract.n_experts
-        flops = len(x_ND) * self.router.project_flops(d_model, n_experts)
-        if routing.dispatch_NS is None or routing.combine_NS is None:
-            plan = run = plan_of(routing, len(self.params["w_down_EFD"]))
-            rows_ND = x_ND
-            weight_S = out_weight_S = routing.weight_A[plan.assignment_S]
-            if self.router.weighs_input:
-                rows_ND = weight_S[:, None] * x_ND[plan.token_S]
-                run = row_plan(plan.expert_start_E1)
-                out_weight_S = np.ones_like(weight_S)
-            y_SD, h_SH, rows = experts_forward(self.params, self.activation, rows_ND, run, keep)
-            y_ND = kernels.combine(y_SD, out_weight_S, plan)
-        else:
-            rows_ND = kernels.matmul_tn(routing.dispatch_NS, x_ND)
-            plan = row_plan(np.arange(n_experts + 1) * (len(rows_ND) // n_experts))
-            y_SD, h_SH, rows = experts_forward(self.params, self.activation, rows_ND, plan, keep)
-            weight_S = np.ones(len(rows_ND), contract.dtype)
-            y_ND = kernels.matmul(routing.combine_NS, y_SD)
-            flops += 4 * routing.combine_NS.size * d_model
-        flops += rows * expert_flops(d_model, contract.d_expert, self.activation)
-        if kinds := self.router.specials:
-            special_ND, special_flops = specials_forward(x_ND, routing, kinds, self.params)
-            y_ND += special_ND
-            flops += special_flops
-        shared_h_NH = shared_weight_N = None
-        if has_shared(self.params):
-            shared_ND, shared_h_NH, shared_weight_N, shared_flops = shared_forward(
-                self.params, self.activation, x_ND, keep
+        with kernels.counting() as count:
+            chosen = route(self, contract, x_ND, token_ids, rng, previous_NE)
+            routing, x_gate_ND, perturb_ND = chosen
+            y_ND, plan, rows, rows_ND, weight_S, h_SH, y_SD = routed_forward(
+                self.router, self.activation, self.params, x_ND, routing, keep
             )
-            y_ND += shared_ND
-            flops += shared_flops
+            shared_h_NH = shared_weight_N = None
+            if has_shared(self.params):
+                shared_ND, shared_h_NH, shared_weight_N = shared_forward(
+                    self.params, self.activation, x_ND, keep
+                )
+                y_ND += shared_ND
         context = LayerContext(
-            routing, plan, rows, flops, x_ND, x_gate_ND, perturb_ND, rows_ND, weight_S, h_SH,
+            routing, plan, rows, count.flops, x_ND, x_gate_ND, perturb_ND, rows_ND, weight_S, h_SH,
             y_SD, shared_h_NH, shared_weight_N,
         )  # fmt: skip
         sign(context, contract.owner)
@@ -367,6 +350,8 @@ class MoELayer:
         """
         contract = self._checked()
         check_context(ctx, LayerContext, contract.owner)
+        if not self.router.gate_learns:
+            warn_of_gate(self.router)
         dtype, n_tokens, by = contract.dtype, len(ctx.x_ND), contract.by
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         dy_ND = dy_ND.astype(dtype, copy=False)

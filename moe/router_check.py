@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .errors import FLOAT_TYPES, check_array
+from .errors import FLOAT_TYPES, GateWarning, check_array
+from .routers import Router
 from .routing import Routing
 
 INDEX, FLAG = np.dtype(np.int32), np.dtype(bool)
@@ -163,6 +165,32 @@ def _check_tables(routing: Routing, dtype: np.dtype[Any], by: str) -> None:
                 f"{by}: got {name} of shape {shape}, allowed is {dtype} of ({routing.n_tokens}, "
                 f"S) for both matrices, S a multiple of {routing.n_experts}"
             )
+
+
+_WARNED: set[str] = set()
+
+
+def gate_words(router: Router) -> str:
+    """What to know of a gate that the task's loss does not reach; '' if it does, or there is none.
+
+    Derived from the router's `gate_learns`.
+    """
+    if router.gate_learns or "gate" not in router.projections:
+        return ""
+    return (
+        f"router {router.name!r}: every weight is a constant, as a single choice's is that is "
+        "renormalised, so that the gate gets no gradient from the task; it learns with k >= 2, or "
+        "with a weight that is not renormalised, as in 'switch'"
+    )
+
+
+def warn_of_gate(router: Router) -> None:
+    """Say so to who trains, once per router and process."""
+    words = gate_words(router)
+    key = repr(router) if words else ""
+    if key not in _WARNED and words:
+        _WARNED.add(key)
+        warnings.warn(words, GateWarning, stacklevel=3)
 
 
 def check_made(made: Any, n_tokens: int, width: int, by: str) -> dict[str, np.ndarray]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
+
+from .errors import check_mask
 
 
 @lru_cache(maxsize=8)
@@ -40,7 +42,7 @@ class Routing:
     score
         Name of the score function, 'softmax' or 'sigmoid' ('' without scores).
     saved
-        What the router's backward needs beside these.
+        What the router's backward needs beside these, each array with its shape in its name.
     n_special
         How many of the pool's last experts compute (nearly) nothing; see `moe.specials`.
     asked_A
@@ -107,6 +109,76 @@ class Routing:
             n_special=n_special,
         )
 
+    @classmethod
+    def join(cls, routings: Sequence[Routing]) -> Routing:
+        """One routing of several batches' tokens, one batch after another.
+
+        A balancer's `update` on it is the step of a batch that was cut into these micro-batches;
+        a step after each of them would be another one.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or they are not of the same router and experts.
+
+        Examples
+        --------
+        >>> import numpy as np, moe
+        >>> router = moe.make_router("topk", k=1)
+        >>> parts = [router.choose(np.eye(2)[choice]) for choice in ([0, 0], [1, 0])]
+        >>> moe.Routing.join(parts).load.tolist()
+        [3, 1]
+        """
+        if not routings or len({(r.n_experts, r.score, r.n_special) for r in routings}) > 1:
+            sizes = [r.n_experts for r in routings]
+            raise ValueError(
+                f"routings: got {len(sizes)} of {sizes} experts, allowed are routings of one "
+                "router, at least one"
+            )
+        first = np.cumsum([0, *(r.n_tokens for r in routings)])
+        tables = [_tables(r, any(r.asked_A is not None for r in routings)) for r in routings]
+        joined = {
+            name: np.concatenate([t[name] for t in tables]) if _axis(name) else tables[0][name]
+            for name in tables[0]
+            if all(name in t for t in tables)
+        }
+        joined["token_A"] = np.concatenate(
+            [r.token_A + start for r, start in zip(routings, first, strict=False)]
+        ).astype(np.int32)
+        return _with_tables(routings[0], int(first[-1]), joined)
+
+    def only(self, mask_N: np.ndarray) -> Routing:
+        """The routing of some tokens, numbered anew: without the padding of a batch, say.
+
+        Whatever counts then counts these alone: `load`, metrics, a balancer's `update`. (For a
+        balance loss, whose gradient is that of the whole batch, `Balancer.loss` takes the mask.)
+
+        Parameters
+        ----------
+        mask_N
+            True for the tokens that stay, (N,) bool.
+
+        Raises
+        ------
+        ValueError
+            If it is something else.
+
+        Examples
+        --------
+        >>> import numpy as np, moe
+        >>> routing = moe.make_router("topk", k=1).choose(np.eye(2)[[0, 1, 1]])
+        >>> routing.only(np.array([True, True, False])).load.tolist()
+        [1, 1]
+        """
+        mask_N = check_mask(mask_N, self.n_tokens)
+        chosen = {"N": mask_N, "A": mask_N[self.token_A]}
+        tables = {
+            name: table[chosen[_axis(name)]] if _axis(name) else table
+            for name, table in _tables(self, self.asked_A is not None).items()
+        }
+        tables["token_A"] = (np.cumsum(mask_N) - 1)[tables["token_A"]].astype(np.int32)
+        return _with_tables(self, int(mask_N.sum()), tables)
+
     @property
     def n_assignments(self) -> int:
         """Assignments asked for, A."""
@@ -133,6 +205,11 @@ class Routing:
         """Number of assignments that went to another expert than the one they asked for."""
         return 0 if self.asked_A is None else int((self.expert_A != self.asked_A).sum())
 
+    @property
+    def broken_tokens(self) -> np.ndarray:
+        """Tokens with a weight that is NaN, kept or not; their results have to be NaN."""
+        return np.asarray(np.unique(self.token_A[np.isnan(self.weight_A)]))
+
     def combine(self) -> np.ndarray:
         """Dense weights of the kept assignments, (N, E): y = combine() @ experts(x)."""
         dense_NE = np.zeros((self.n_tokens, self.n_experts), self.weight_A.dtype)
@@ -143,3 +220,37 @@ class Routing:
     def with_kept(self, kept_A: np.ndarray) -> Routing:
         """Return the same routing with another set of kept assignments, (A,) bool."""
         return replace(self, kept_A=kept_A)
+
+
+FIELDS = (
+    "token_A", "expert_A", "weight_A", "rank_A", "kept_A", "asked_A", "logits_NE", "scores_NE",
+    "dispatch_NS", "combine_NS",
+)  # fmt: skip
+
+
+def _axis(name: str) -> str:
+    """'N' or 'A' if an array has a row per token or assignment, as its name says; else ''."""
+    axis = name.rpartition("_")[2][:1]
+    return axis if axis in ("N", "A") else ""
+
+
+def _tables(routing: Routing, with_asked: bool) -> dict[str, np.ndarray]:
+    """All arrays of a routing by name, what is saved for backward too."""
+    tables = {f"saved.{name}": array for name, array in routing.saved.items()}
+    for name in FIELDS:
+        if (array := getattr(routing, name)) is not None:
+            tables[name] = array
+    if with_asked:
+        tables.setdefault("asked_A", routing.expert_A)
+    return tables
+
+
+def _with_tables(routing: Routing, n_tokens: int, tables: Mapping[str, np.ndarray]) -> Routing:
+    """The routing with other tokens, and these arrays."""
+    saved = {
+        name.removeprefix("saved."): array
+        for name, array in tables.items()
+        if name.startswith("saved.")
+    }
+    arrays = {name: tables.get(name) for name in FIELDS}
+    return replace(routing, n_tokens=n_tokens, saved=saved, **arrays)  # type: ignore[arg-type]

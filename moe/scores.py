@@ -11,8 +11,9 @@ from .errors import check_choice
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
-    """log(1 + exp(x)) without overflow."""
-    return np.logaddexp(x, x.dtype.type(0))
+    """log(1 + exp(x)) without overflow; NaN stays NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.logaddexp(x, x.dtype.type(0))
 
 
 def _sqrt_softplus_slope(logits_NE: np.ndarray, scores_NE: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import kernels
 from .dense import dense_backward, dense_forward
-from .experts import dense_name, expert_flops, up_name
+from .experts import dense_name, up_name
 
 Arrays = dict[str, np.ndarray]
 GATE = "shared_gate_D1"
@@ -26,15 +26,14 @@ def has_shared(params: Mapping[str, np.ndarray]) -> bool:
 
 def shared_forward(
     params: Mapping[str, np.ndarray], activation: str, x_ND: np.ndarray, keep: bool
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, int]:
-    """Result (N, D), first product (N, H, if kept), the gate's weights (N,), operations."""
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Result (N, D), first product (N, H, if kept), and the gate's weights (N,)."""
     up_DH, down_FD = _weights(params, activation)
-    y_ND, h_NH, rows = dense_forward(x_ND, up_DH, down_FD, activation, keep)
-    flops = rows * expert_flops(x_ND.shape[1], len(down_FD), activation)
+    y_ND, h_NH, _ = dense_forward(x_ND, up_DH, down_FD, activation, keep)
     if GATE not in params:
-        return y_ND, h_NH, None, flops
+        return y_ND, h_NH, None
     weight_N = np.asarray(kernels.sigmoid(kernels.matmul(x_ND, params[GATE]))).reshape(-1)
-    return weight_N[:, None] * y_ND, h_NH, weight_N, flops + 2 * x_ND.size
+    return weight_N[:, None] * y_ND, h_NH, weight_N
 
 
 def shared_backward(

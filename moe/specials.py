@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .kernels import matmul, matmul_nt, matmul_tn, softmax, softmax_backward
+from .kernels import count_flops, matmul, matmul_nt, matmul_tn, softmax, softmax_backward
 from .routing import Routing
 
 KINDS = ("zero", "copy", "constant")
@@ -38,12 +38,12 @@ def _rows(routing: Routing, expert: int) -> np.ndarray:
 
 def specials_forward(
     x_ND: np.ndarray, routing: Routing, kinds: Sequence[str], params: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, int]:
-    """Weighted sum of what these experts give each token, (N, D), and the operations it took.
+) -> np.ndarray:
+    """Weighted sum of what these experts give each token, (N, D).
 
     zero gives 0, copy gives x, constant gives a_1 x + a_2 v with a = softmax(W x).
     """
-    y_ND, flops, z = np.zeros_like(x_ND), 0, 0
+    y_ND, z = np.zeros_like(x_ND), 0
     for place, kind in enumerate(kinds):
         rows = _rows(routing, routing.n_experts - len(kinds) + place)
         token, weight_T1 = routing.token_A[rows], routing.weight_A[rows, None]
@@ -53,9 +53,9 @@ def specials_forward(
             mix_T2 = softmax(matmul(x_ND[token], params["constant_mix_ZD2"][z]))
             made_TD = mix_T2[:, :1] * x_ND[token] + mix_T2[:, 1:] * params["constant_ZD"][z]
             y_ND[token] += weight_T1 * made_TD
-            flops += 7 * rows.size * x_ND.shape[1]  # the map (4 D), and 3 D to mix
+            count_flops(3 * made_TD.size)  # two products and a sum, beside the map's
             z += 1
-    return y_ND, flops
+    return y_ND
 
 
 def specials_backward(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,7 +155,7 @@ def test_a_policy_keeps_whom_plain_loops_keep(
 ) -> None:
     _, free = made(n, e, k, router, seed)
     capacity = Capacity(factor, drop, least, sequence_length=4, protected=0.5)
-    limit = max(least, int(np.ceil(free.n_assignments / e * factor)))
+    limit = max(least, math.ceil(Fraction(free.n_assignments, e) * Fraction(str(factor))))
     assert capacity.limit(free) == limit
     capped = capacity.apply(free, np.random.default_rng(5))
     check_routing(capped, n, e)
@@ -183,6 +186,35 @@ def test_rerouting_sends_where_plain_loops_send(
     assert capped.kept_A[by_order.kept_A].all() and capped.dropped <= by_order.dropped
     if free.n_assignments == n and factor >= 1:
         assert capped.dropped == 0  # one expert a token: E places of N / E suffice
+
+
+# The decimal that is written, as a fraction: what floating point comes near to.
+FACTORS = {
+    0.1: (1, 10), 0.7: (7, 10), 1.0: (1, 1), 1.1: (11, 10), 1.15: (23, 20), 1.25: (5, 4),
+    1.3: (13, 10), 2.2: (11, 5), 2: (2, 1), np.float32(1.1): (11, 10), np.float64(0.3): (3, 10),
+    1e-3: (1, 1000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_room_is_rounded_up_from_the_exact_product(factor: float) -> None:
+    """At every small size, for experts that are chosen and for experts that choose."""
+    exact, capacity = Fraction(*FACTORS[factor]), Capacity(factor)
+    router = moe.make_router("expert_choice", factor=factor)
+    rounded_otherwise = 0
+    for n_experts in range(1, 17):
+        for n in range(120):
+            limit = math.ceil(Fraction(n, n_experts) * exact)
+            routing = SimpleNamespace(n_assignments=n, n_experts=n_experts)
+            assert capacity.limit(routing) == limit, (n, n_experts)  # type: ignore[arg-type]
+            assert router.capacity(n, n_experts) == min(n, limit)  # type: ignore[attr-defined]
+            rounded_otherwise += math.ceil(n / n_experts * float(factor)) != limit
+    assert rounded_otherwise or factor != 1.1  # floating point does get some of these wrong
+
+
+def test_fifty_times_eleven_tenths_is_fifty_five() -> None:
+    routing = moe.make_router("topk").choose(np.zeros((200, 8)))
+    assert Capacity(1.1).limit(routing) == 55
 
 
 @pytest.mark.parametrize("drop", DROP_POLICIES)

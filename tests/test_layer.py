@@ -13,6 +13,7 @@ import moe
 from moe.capacity import Capacity
 from moe.cost import FeedForward
 from moe.experts import dense_name, up_name
+from tests.gradients import worst_error
 
 
 @given(
@@ -235,3 +236,37 @@ def test_dense_gradients_equal_finite_differences(rng: np.random.Generator) -> N
             grads | {"x": dx_ND},
         )
         assert error <= 1e-6
+
+
+TABLES = [("hash", {}), ("hash", {"k": 2}), ("deepseek_v4", {"by_token": True})]
+
+
+@pytest.mark.parametrize(("name", "options"), TABLES)
+def test_token_ids_reach_a_table_from_every_call(
+    name: str, options: dict[str, object], rng: np.random.Generator
+) -> None:
+    """Call, route and forward take them alike; without ids positions stand for them."""
+    layer = moe.MoELayer.init(6, 5, 8, router=moe.make_router(name, **options), dtype="float64")
+    x_ND, ids_N = rng.standard_normal((12, 6)), rng.integers(0, 256, 12)
+    y_ND, ctx = layer.forward(x_ND, token_ids=ids_N)
+    assert layer(x_ND, token_ids=ids_N).tobytes() == y_ND.tobytes() != layer(x_ND).tobytes()
+    assert np.array_equal(layer.route(x_ND, token_ids=ids_N).expert_A, ctx.routing.expert_A)
+    assert layer(x_ND).tobytes() == layer(x_ND, token_ids=np.arange(12)).tobytes()
+    dx_ND, _ = layer.backward(np.ones_like(y_ND), ctx)  # the context knows who went where
+    error = worst_error(
+        lambda: float(layer(x_ND, token_ids=ids_N).sum()), {"x": x_ND}, {"x": dx_ND}
+    )
+    assert error <= 1e-6
+    for call in (layer, layer.route, layer.forward):
+        with pytest.raises(ValueError, match=r"token_ids: got float64 of shape \(12,\)"):
+            call(x_ND, token_ids=np.ones(12))
+
+
+def test_the_gating_residual_reaches_every_call(rng: np.random.Generator) -> None:
+    layer = moe.MoELayer.init(6, 5, 8, router="moe_pp", dtype="float64")
+    layer.params["residual_EE"][:] = rng.standard_normal((8, 8))
+    x_ND, previous_NE = rng.standard_normal((9, 6)), rng.standard_normal((9, 8))
+    y_ND, ctx = layer.forward(x_ND, previous_NE=previous_NE)
+    assert layer(x_ND, previous_NE=previous_NE).tobytes() == y_ND.tobytes()
+    routing = layer.route(x_ND, previous_NE=previous_NE)
+    assert np.array_equal(routing.logits_NE, ctx.routing.logits_NE)

@@ -28,15 +28,20 @@ dx_ND, grads = layer.backward(dy_ND, ctx)
   refuses a layer whose router, capacity or arrays its `config.json` cannot express any more.
   `layer.save(file)` keeps [any layer](own-weights.md).
 - Only the tensors of the asked layer are read, also out of shards with an index.
-- What does not fit (a dense layer, a missing tensor, a wrong shape, an unknown `model_type`) is a
-  `moe.CheckpointError` that says what, and which layers are MoE.\
+- What does not fit (a dense layer, a missing tensor, a wrong shape, NaN or infinity, an unknown
+  `model_type`) is a `moe.CheckpointError` that says what, and which layers are MoE.\
 """
 EXACT = """\
 The committed cases in `tests/parity/` are tiny random models of every family, made with settings
 that matter: groups, scaling, correction bias, a shared gate, biases, dense layers. Outputs agree to
 1e-5 and gradients, in float64, to 1e-6 of each array's largest value. `make parity` makes the
 cases again and compares with the live library. It computes routing in float32 even in float64
-models, which is what is left of the difference.\
+models, which is what is left of the difference.
+
+**Ties.** Where scores are equal to the last bit, the layer chooses the lower expert. The reference
+library asks torch.topk, whose order among equals is nobody's promise and differs by size and
+device. So with a gate of zeros, or with experts whose gate columns are copies (a fresh gate, an
+upcycled model), it may choose others, and outputs then differ wholly.\
 """
 TYPES = """\
 | In the file | In the layer | Saved as |
@@ -76,7 +81,8 @@ def page() -> str:
             "## Layers, keys and traps",
             table(["`model_type`", "MoE layers", "Keys of E, k, F", "Mind"], _keys()),
             "A missing key means what it means to the reference library: its configuration "
-            "class's default.",
+            "class's default. `null` is not a missing key. It is refused, but for a list of "
+            f"layers, which it leaves out, and for {_nulls()}.",
             "## How exact",
             EXACT,
             "## Element types",
@@ -84,6 +90,15 @@ def page() -> str:
             "## Limits",
             LIMITS + "\n",
         ]
+    )
+
+
+def _nulls() -> str:
+    """Where null has a meaning, in words."""
+    return "; ".join(
+        f"`{key}` of `{name}`, where it means {str(value).lower()}"
+        for name, family in FAMILIES.items()
+        for key, value in family.nulls.items()
     )
 
 

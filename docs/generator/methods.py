@@ -107,7 +107,7 @@ def balancer_facts(balancer: type[moe.Balancer]) -> Iterator[tuple[str, str]]:
 def acts_by(balancer: type[moe.Balancer]) -> list[str]:
     """Means that a balancer has, in words."""
     means = []
-    if balancer.loss is not moe.Balancer.loss:
+    if balancer._loss is not moe.Balancer._loss:
         means.append("a loss with a gradient at the logits")
     if balancer.update is not moe.Balancer.update:
         means.append("a step after each batch, without gradient")

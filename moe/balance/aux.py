@@ -12,8 +12,8 @@ from .. import kernels
 from ..errors import check_choice, check_float, check_int
 from ..routers.choice import steers
 from ..routing import Routing
-from .base import Arrays, BalanceLoss, Balancer, choices_per_token
-from .scope import count_per_sequence, product_loss, sequence_sizes, sequence_starts
+from .base import Arrays, BalanceLoss, Balancer, choices_per_token, equal_lengths
+from .scope import count_per_sequence, product_loss
 
 SCOPES = ("batch", "sequence", "global")
 
@@ -92,7 +92,8 @@ class AuxLoss(Balancer):
         from the last `window` batches, P from this one, as Megatron's global_aux_loss and Qiu
         et al. (arXiv 2501.11873) do across the micro-batches of one step.
     sequence_length
-        Tokens of a sequence; consecutive tokens of the batch.
+        Tokens of a sequence; consecutive tokens of the batch. `loss` takes `length_S` where they
+        are not equally long.
     window
         Batches that f is counted over, this one included.
 
@@ -137,6 +138,11 @@ class AuxLoss(Balancer):
         check_int("sequence_length", self.sequence_length, 1)
         check_int("window", self.window, 1)
 
+    @property
+    def sequence_tokens(self) -> int | None:
+        """`sequence_length`, with scope 'sequence'."""
+        return self.sequence_length if self.scope == "sequence" else None
+
     def init_state(self, n_experts: int) -> Arrays:
         """Counts and tokens of the batches before this one, newest first (scope 'global')."""
         if self.scope != "global":
@@ -144,19 +150,18 @@ class AuxLoss(Balancer):
         before = self.window - 1
         return {"aux_count_WE": np.zeros((before, n_experts)), "aux_tokens_W": np.zeros(before)}
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
         """Loss and gradient; f is a count and has none."""
-        n_tokens, n_experts = routing.n_tokens, routing.n_experts
-        length = self.sequence_length if self.scope == "sequence" else 0
-        start_S = sequence_starts(n_tokens, length)
-        count_SE = self._count(routing, state, start_S).astype(np.float64)
-        tokens_S = sequence_sizes(start_S, n_tokens).astype(np.float64)
+        count_SE = self._count(routing, state, length_S).astype(np.float64)
+        tokens_S = length_S.astype(np.float64)
         if self.scope == "global" and state is not None and "aux_count_WE" in state:
             count_SE = count_SE + state["aux_count_WE"].sum(axis=0)
             tokens_S = tokens_S + state["aux_tokens_W"].sum()
         per_S = count_SE.sum(axis=1) if SCALES[self.scale].per_choice else tokens_S
         f_SE = count_SE / np.maximum(per_S, 1)[:, None]
-        return product_loss(routing, self.coefficient * n_experts * f_SE, start_S)
+        return product_loss(routing, self.coefficient * routing.n_experts * f_SE, length_S)
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
         """Remember this batch's counts (scope 'global')."""
@@ -165,11 +170,11 @@ class AuxLoss(Balancer):
         count_WE = self._kept("aux_count_WE", buffers, routing.n_experts)
         tokens_W = self._kept("aux_tokens_W", buffers, routing.n_experts)
         count_WE[1:], tokens_W[1:] = count_WE[:-1].copy(), tokens_W[:-1].copy()
-        count_WE[0] = self._count(routing, buffers, sequence_starts(routing.n_tokens)).sum(axis=0)
+        count_WE[0] = self._count(routing, buffers, equal_lengths(routing.n_tokens)).sum(axis=0)
         tokens_W[0] = routing.n_tokens
 
     def _count(
-        self, routing: Routing, state: Mapping[str, np.ndarray] | None, start_S: np.ndarray
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
     ) -> np.ndarray:
         token_A, expert_A, rank_A = routing.token_A, routing.expert_A, routing.rank_A
         if is_steered(state):
@@ -180,7 +185,7 @@ class AuxLoss(Balancer):
             token_A = np.repeat(np.arange(routing.n_tokens), expert_NK.shape[1])
         if SCALES[self.scale].first_only:
             token_A, expert_A = token_A[rank_A == 0], expert_A[rank_A == 0]
-        return count_per_sequence(token_A, expert_A, routing.n_experts, start_S)
+        return count_per_sequence(token_A, expert_A, routing.n_experts, length_S)
 
 
 def is_steered(state: Mapping[str, np.ndarray] | None) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..errors import check_lengths, check_mask
 from ..routing import Routing
 from ..scores import scores_backward, shares, shares_backward
 
@@ -35,6 +36,23 @@ class BalanceLoss:
     value: float
     dlogits_NE: np.ndarray | None = None
     extra: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def spread(self, routing: Routing, mask_N: np.ndarray) -> BalanceLoss:
+        """The loss of `routing.only(mask_N)` with gradients of the whole routing's shapes."""
+        places = {"A": mask_N[routing.token_A], "N": mask_N}
+
+        def put(name: str, part: np.ndarray) -> np.ndarray:
+            chosen = places[name.rpartition("_")[2][0]]
+            whole = np.zeros((len(chosen), *part.shape[1:]), part.dtype)
+            whole[chosen] = part
+            return whole
+
+        dlogits_NE = self.dlogits_NE
+        return BalanceLoss(
+            self.value,
+            None if dlogits_NE is None else put("logits_NE", dlogits_NE),
+            {name: put(name, part) for name, part in self.extra.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -80,12 +98,57 @@ class Balancer:
         """Named arrays that this method keeps between steps; they join the layer's buffers."""
         return {}
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    @property
+    def sequence_tokens(self) -> int | None:
+        """Tokens of a sequence, 0 if the batch is one; None if it looks at no sequences."""
+        return None
+
+    def loss(
+        self,
+        routing: Routing,
+        state: Mapping[str, np.ndarray] | None = None,
+        *,
+        mask_N: np.ndarray | None = None,
+        length_S: np.ndarray | None = None,
+    ) -> BalanceLoss:
         """Loss to add to the training loss, with its gradients.
 
-        `state` holds what `init_state` made and `update` stepped, and the layer's buffers;
-        without it, their first values.
+        Parameters
+        ----------
+        routing
+            Of this batch.
+        state
+            What `init_state` made and `update` stepped, and the layer's buffers; without it,
+            their first values.
+        mask_N
+            True for the tokens that count, (N,) bool: padding counts nowhere, and gets no
+            gradient.
+        length_S
+            Tokens of each sequence, padding included, (S,) integers, in place of the option
+            `sequence_length`; for methods that look at sequences.
+
+        Raises
+        ------
+        ValueError
+            If mask or lengths are not of this batch, or the routing lacks what the method needs.
         """
+        if length_S is not None:
+            length_S = check_lengths(length_S, routing.n_tokens)
+        per = self.sequence_tokens
+        if length_S is None or per is None:
+            length_S = equal_lengths(routing.n_tokens, per or 0)
+        if mask_N is None:
+            return self._loss(routing, state, length_S[length_S > 0])
+        mask_N = check_mask(mask_N, routing.n_tokens)
+        ends_S1 = np.cumsum([0, *length_S])
+        length_S = np.diff(np.cumsum([0, *mask_N])[ends_S1])
+        part = self._loss(routing.only(mask_N), state, length_S[length_S > 0])
+        return part.spread(routing, mask_N)
+
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
+        """`loss` of tokens that all count, in sequences of these lengths, none of them empty."""
         return BalanceLoss(0.0)
 
     def param_loss(self, params: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:
@@ -93,7 +156,11 @@ class Balancer:
         return 0.0, {}
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
-        """Step the layer's buffers in place, once per training step."""
+        """Step the layer's buffers in place, once per training step.
+
+        Of a step in several micro-batches that is `Routing.join` of their routings; where there
+        is padding, `routing.only(mask_N)`.
+        """
 
     def options(self) -> dict[str, Any]:
         """Option names and values."""
@@ -108,6 +175,15 @@ class Balancer:
         if name not in state:
             state[name] = self.init_state(n_experts)[name]
         return state[name]
+
+
+def equal_lengths(n_tokens: int, length: int = 0) -> np.ndarray:
+    """Tokens of each sequence of `length` tokens, (S,); 0: the batch is one sequence.
+
+    The last sequence may be shorter.
+    """
+    start_S = np.arange(0, n_tokens, length or max(n_tokens, 1))
+    return np.diff(np.append(start_S, n_tokens))
 
 
 def affinity(routing: Routing) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..errors import check_float, check_int
 from ..routing import Routing
 from .base import BalanceLoss, Balancer
 from .devices import device_of_experts, tokens_sent
-from .scope import product_loss, sequence_sizes, sequence_starts
+from .scope import product_loss
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class CommunicationLoss(Balancer):
         DeepSeek-V2. That limit itself is the router's (`deepseek_v2`).
     sequence_length
         Tokens of a sequence; the loss is the mean over sequences (DeepSeek-V2). 0: the batch.
+        `loss` takes `length_S` where they are not equally long.
 
     Examples
     --------
@@ -68,12 +69,17 @@ class CommunicationLoss(Balancer):
         check_int("reach", self.reach, 1, self.n_devices, f"n_devices is {self.n_devices}")
         check_int("sequence_length", self.sequence_length, 0)
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    @property
+    def sequence_tokens(self) -> int | None:
+        """`sequence_length`; 0 is the whole batch."""
+        return self.sequence_length
+
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
         """Loss and gradient; f'' is a count and has none."""
-        start_S = sequence_starts(routing.n_tokens, self.sequence_length)
         device_E = device_of_experts(routing.n_experts, self.n_devices)
         n_devices = int(device_E[-1]) + 1
-        size_S1 = sequence_sizes(start_S, routing.n_tokens)[:, None]
         reach = min(self.reach, n_devices)
-        f_SD = n_devices / (reach * size_S1) * tokens_sent(routing, device_E, start_S)
-        return product_loss(routing, self.coefficient * f_SD[:, device_E], start_S)
+        f_SD = n_devices / (reach * length_S[:, None]) * tokens_sent(routing, device_E, length_S)
+        return product_loss(routing, self.coefficient * f_SD[:, device_E], length_S)

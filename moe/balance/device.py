@@ -12,7 +12,7 @@ from ..errors import check_float, check_int
 from ..routing import Routing
 from .base import BalanceLoss, Balancer
 from .devices import device_of_experts
-from .scope import count_per_sequence, product_loss, sequence_starts
+from .scope import count_per_sequence, product_loss
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class DeviceLoss(Balancer):
         D, at most one per expert: 4 in DeepSeekMoE 145B, 8 in DeepSeek-V2.
     sequence_length
         Tokens of a sequence; the loss is the mean over sequences (DeepSeek-V2). 0: the batch.
+        `loss` takes `length_S` where they are not equally long.
 
     Examples
     --------
@@ -66,12 +67,20 @@ class DeviceLoss(Balancer):
         check_int("n_devices", self.n_devices, 1)
         check_int("sequence_length", self.sequence_length, 0)
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    @property
+    def sequence_tokens(self) -> int | None:
+        """`sequence_length`; 0 is the whole batch."""
+        return self.sequence_length
+
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
         """Loss and gradient; f' is a count and has none."""
-        start_S = sequence_starts(routing.n_tokens, self.sequence_length)
-        count_SE = count_per_sequence(routing.token_A, routing.expert_A, routing.n_experts, start_S)
+        count_SE = count_per_sequence(
+            routing.token_A, routing.expert_A, routing.n_experts, length_S
+        )
         f_SE = routing.n_experts * count_SE / np.maximum(count_SE.sum(axis=1, keepdims=True), 1)
         device_E = device_of_experts(routing.n_experts, self.n_devices)
         mean_ED = (device_E[:, None] == np.arange(device_E[-1] + 1)).astype(np.float64)
         mean_ED /= mean_ED.sum(axis=0)
-        return product_loss(routing, self.coefficient * (f_SE @ mean_ED)[:, device_E], start_S)
+        return product_loss(routing, self.coefficient * (f_SE @ mean_ED)[:, device_E], length_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..routing import Routing
+from .scope import starts
 
 
 def device_of_experts(n_experts: int, n_devices: int) -> np.ndarray:
@@ -15,9 +16,9 @@ def device_of_experts(n_experts: int, n_devices: int) -> np.ndarray:
     return np.arange(n_experts) * min(n_devices, n_experts) // n_experts
 
 
-def tokens_sent(routing: Routing, device_E: np.ndarray, start_S: np.ndarray) -> np.ndarray:
+def tokens_sent(routing: Routing, device_E: np.ndarray, length_S: np.ndarray) -> np.ndarray:
     """Tokens of each sequence that each device receives, (S, D); a token counts once a device."""
     n_devices = int(device_E[-1]) + 1
     reached_ND = np.zeros((routing.n_tokens, n_devices))
     reached_ND[routing.token_A, device_E[routing.expert_A]] = 1
-    return np.add.reduceat(reached_ND, start_S, axis=0)
+    return np.add.reduceat(reached_ND, starts(length_S), axis=0)

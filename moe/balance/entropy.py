@@ -48,7 +48,9 @@ class EntropyLoss(Balancer):
     def __post_init__(self) -> None:
         check_float("coefficient", self.coefficient, 0.0)
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
         """Loss and gradient."""
         p_NE = affinity(routing)
         if not routing.n_tokens:

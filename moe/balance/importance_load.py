@@ -79,7 +79,9 @@ class ImportanceLoad(Balancer):
         """Say whether the router has scores, and weights with a gradient."""
         return super().fits(router) and not router.straight_through
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
         """Loss, with gradients at the weights and, if there was noise, at gate and noise."""
         affinity(routing)  # says so if there are no scores
         weight_E = np.bincount(

@@ -53,11 +53,18 @@ class Sum(Balancer):
         """The parts' state."""
         return {k: v for part in self.parts for k, v in part.init_state(n_experts).items()}
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    def loss(
+        self,
+        routing: Routing,
+        state: Mapping[str, np.ndarray] | None = None,
+        *,
+        mask_N: np.ndarray | None = None,
+        length_S: np.ndarray | None = None,
+    ) -> BalanceLoss:
         """Sum of values and gradients."""
         value, gradient = 0.0, Gradients()
         for part in self.parts:
-            loss = part.loss(routing, state)
+            loss = part.loss(routing, state, mask_N=mask_N, length_S=length_S)
             value += loss.value
             gradient.add(loss.extra)
             if loss.dlogits_NE is not None:

@@ -82,7 +82,9 @@ class AdaptiveL1(Balancer):
         """Lambda."""
         return {"l1_strength_1": np.array([self.strength])}
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
         """Loss and gradient; f is a count and has none."""
         affinity(routing)  # says so if there are no scores
         assert routing.logits_NE is not None and routing.scores_NE is not None

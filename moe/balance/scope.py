@@ -8,29 +8,21 @@ from ..routing import Routing
 from .base import BalanceLoss, affinity, affinity_backward
 
 
-def sequence_starts(n_tokens: int, length: int = 0) -> np.ndarray:
-    """First token of each sequence of `length` tokens, (S,); 0: the batch is one sequence.
-
-    The last sequence may be shorter.
-    """
-    return np.arange(0, n_tokens, length or max(n_tokens, 1))
-
-
-def sequence_sizes(start_S: np.ndarray, n_tokens: int) -> np.ndarray:
-    """Tokens of each sequence, (S,)."""
-    return np.diff(np.append(start_S, n_tokens))
+def starts(length_S: np.ndarray) -> np.ndarray:
+    """First token of each sequence, (S,)."""
+    return np.asarray(np.cumsum(length_S) - length_S)
 
 
 def count_per_sequence(
-    token_A: np.ndarray, expert_A: np.ndarray, n_experts: int, start_S: np.ndarray
+    token_A: np.ndarray, expert_A: np.ndarray, n_experts: int, length_S: np.ndarray
 ) -> np.ndarray:
     """Assignments of each expert in each sequence, (S, E) int64."""
-    sequence_A = np.searchsorted(start_S, token_A, side="right") - 1
-    count = np.bincount(sequence_A * n_experts + expert_A, minlength=len(start_S) * n_experts)
-    return count.reshape(len(start_S), n_experts)
+    sequence_A = np.searchsorted(starts(length_S), token_A, side="right") - 1
+    count = np.bincount(sequence_A * n_experts + expert_A, minlength=len(length_S) * n_experts)
+    return count.reshape(len(length_S), n_experts)
 
 
-def product_loss(routing: Routing, f_SE: np.ndarray, start_S: np.ndarray) -> BalanceLoss:
+def product_loss(routing: Routing, f_SE: np.ndarray, length_S: np.ndarray) -> BalanceLoss:
     """Mean over sequences of sum_i f_i P_i, with P the sequence's mean affinities.
 
     f is a count and has no gradient. The form that all auxiliary losses share.
@@ -38,8 +30,7 @@ def product_loss(routing: Routing, f_SE: np.ndarray, start_S: np.ndarray) -> Bal
     p_NE = affinity(routing)
     if not routing.n_tokens:
         return BalanceLoss(0.0)
-    size_S = sequence_sizes(start_S, routing.n_tokens)
-    factor_SE = f_SE / (len(start_S) * size_S[:, None])
-    p_SE = np.add.reduceat(p_NE, start_S, axis=0, dtype=np.float64)
-    dp_NE = np.repeat(factor_SE.astype(p_NE.dtype), size_S, axis=0)
+    factor_SE = f_SE / (len(length_S) * length_S[:, None])
+    p_SE = np.add.reduceat(p_NE, starts(length_S), axis=0, dtype=np.float64)
+    dp_NE = np.repeat(factor_SE.astype(p_NE.dtype), length_S, axis=0)
     return BalanceLoss(float((factor_SE * p_SE).sum()), affinity_backward(routing, dp_NE))

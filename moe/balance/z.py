@@ -47,7 +47,9 @@ class ZLoss(Balancer):
     def __post_init__(self) -> None:
         check_float("coefficient", self.coefficient, 0.0)
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
         """Loss and gradient: 2 * logsumexp * softmax / N."""
         if routing.logits_NE is None:
             raise ValueError("routing: got one without logits, allowed is a router with a gate")

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import check_float
 from ..routing import Routing
 from .base import BalanceLoss, Balancer
-from .scope import product_loss, sequence_starts
+from .scope import product_loss
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,12 @@ class ZeroWeightedLoss(Balancer):
         check_float("coefficient", self.coefficient, 0.0)
         check_float("tau", self.tau, 0.0)
 
-    def loss(self, routing: Routing, state: Mapping[str, np.ndarray] | None = None) -> BalanceLoss:
+    def _loss(
+        self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
+    ) -> BalanceLoss:
         """Loss and gradient; f is a count and has none."""
         eta_E = np.ones(routing.n_experts)
         eta_E[routing.n_experts - routing.n_special :] = self.tau
         f_E = routing.proposed_load / max(routing.n_tokens, 1)
         f_1E = (self.coefficient * eta_E * f_E)[None]
-        return product_loss(routing, f_1E, sequence_starts(routing.n_tokens))
+        return product_loss(routing, f_1E, length_S)

@@ -45,6 +45,9 @@ class Family:
         Defaults of the configuration class for all keys; a type means that the key is required.
     spellings
         Other names of keys.
+    nulls
+        What null means, by key: what the reference library makes of it where its configuration
+        class allows it. Every other null is refused.
     only
         Keys for which just these values are supported; the first one is the default.
     groups_if
@@ -75,6 +78,7 @@ class Family:
     is_moe: Rule = lambda settings, layer: True
     moe_rule: str = "all"
     spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    nulls: Mapping[str, Any] = field(default_factory=dict)
     only: Mapping[str, tuple[Any, ...]] = field(
         default_factory=lambda: {"hidden_act": ("silu", "swish")}
     )
@@ -127,7 +131,12 @@ def _sizes(layers: int, d: int, f: int, e: Any, k: Any, **more: Any) -> dict[str
     } | more  # fmt: skip
 
 
-def _deepseek(shared_default: Any, trap: str, **defaults: Any) -> Family:
+NO_NORM = {"norm_topk_prob": False}  # a null is falsy there
+
+
+def _deepseek(
+    shared_default: Any, trap: str, nulls: Mapping[str, Any] | None = None, **defaults: Any
+) -> Family:
     """DeepSeek-V3's block, which GLM-4.5 and dots.llm1 took over."""
     return Family(
         block="mlp",
@@ -143,6 +152,7 @@ def _deepseek(shared_default: Any, trap: str, **defaults: Any) -> Family:
         is_moe=_after_dense,
         moe_rule=AFTER_DENSE,
         spellings=N_ROUTED,
+        nulls=nulls or {},
         trap=trap,
     )
 
@@ -230,7 +240,7 @@ FAMILIES: dict[str, Family] = {
         "is not used by the reference library",
     ),
     "deepseek_v3": _deepseek(
-        1, "the bias selects and never weighs; FP8 blocks with `weight_scale_inv`",
+        1, "the bias selects and never weighs; FP8 blocks with `weight_scale_inv`", NO_NORM,
         layers=61, d=7168, f=18432, e=256, k=8, moe_intermediate_size=2048, n_group=8,
         topk_group=4, norm_topk_prob=True, routed_scaling_factor=2.5, first_k_dense_replace=3,
     ),
@@ -263,7 +273,7 @@ FAMILIES: dict[str, Family] = {
         topk_group=1, norm_topk_prob=True, routed_scaling_factor=1.0, first_k_dense_replace=1,
     ),
     "dots1": _deepseek(
-        int, "as DeepSeek-V3; `norm_topk_prob` is false by default",
+        int, "as DeepSeek-V3; `norm_topk_prob` is false by default", NO_NORM,
         layers=62, d=4608, f=10944, e=int, k=int, moe_intermediate_size=1408, n_group=1,
         topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0, first_k_dense_replace=0,
     ),
@@ -296,6 +306,7 @@ FAMILIES: dict[str, Family] = {
         moe_rule="every `moe_layer_interval`-th from `moe_layer_start_index` "
         "to `moe_layer_end_index`",
         spellings={"moe_num_experts": ("num_experts",), "moe_k": ("num_experts_per_tok",)},
+        nulls={"use_bias": False},
         only={"hidden_act": ("silu", "swish"), "use_bias": (False,)},
         trap="softmax scores with a selection bias of shape (1, E); a floor under the sum",
     ),

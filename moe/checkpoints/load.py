@@ -63,7 +63,7 @@ def load_layer(folder: str | Path, layer: int) -> MoELayer:
     ------
     CheckpointError
         If the `model_type` is not in the table, the layer is dense or out of range, a tensor is
-        missing or has another shape, or a file is broken.
+        missing, has another shape or holds NaN or infinity, or a file is broken.
     """
     with open_checkpoint(folder) as checkpoint:
         return read_layer(checkpoint, layer)
@@ -98,6 +98,7 @@ def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
     arrays = params | buffers
     for slot in slots:
         _fill(checkpoint, prefix + slot.name, slot, arrays[slot.array], block)
+        _check_finite(prefix + slot.name, slot.view(arrays[slot.array]))
     return MoELayer(
         plan.router,
         plan.activation,
@@ -168,15 +169,27 @@ def _check_stored(
 
 
 def _check_no_others(checkpoint: Checkpoint, prefix: str, known: Mapping[str, str]) -> None:
-    """A tensor that nobody asked for means that the table and this model disagree."""
+    """A tensor that nobody asked for means that the table and this model disagree.
+
+    One without numbers means nothing: the reference library writes such shared experts of width 0.
+    """
     for name in checkpoint.names:
         if name.startswith(prefix):
             tail = name.removeprefix(prefix)
             stem = tail.removesuffix(BLOCKS).removesuffix(SCALES).removesuffix(SCALE)
-            if stem not in known:
+            if stem not in known and 0 not in checkpoint.shape(name):
                 raise CheckpointError(
                     f"tensor {quoted(name)}: got a tensor that config.json does not account for"
                 )
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    """A damaged gate or expert would be seen in some tokens only, or in none."""
+    for part in values if values.ndim > 2 else (values,):  # an expert at a time
+        if not np.isfinite(part).all():
+            raise CheckpointError(
+                f"tensor {quoted(name)}: got NaN or infinity, allowed are finite numbers only"
+            )
 
 
 def _fill(

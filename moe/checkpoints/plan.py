@@ -147,7 +147,7 @@ def _is_whole(layer: object) -> bool:
 
 def _settings(family: Family, config: Mapping[str, Any], layer: int = 0) -> Settings:
     firsts = {key: allowed[0] for key, allowed in family.only.items()}
-    return Settings(config, firsts | dict(family.defaults), family.spellings, layer)
+    return Settings(config, firsts | dict(family.defaults), family.spellings, layer, family.nulls)
 
 
 def _n_layers(settings: Settings) -> int:
@@ -176,14 +176,15 @@ def _spans(layers: tuple[int, ...]) -> str:
 
 
 def _router(family: Family, settings: Settings, sizes: Sizes) -> Router:
-    options = {
-        name: settings.option(value.name) if isinstance(value, Key) else value
-        for name, value in family.options.items()
-    }
+    named = dict(family.options)
     if family.groups_if is not None:
         key, wanted = family.groups_if
         if settings.choice(key, family.only[key]) != wanted:
-            options = {k: v for k, v in options.items() if k not in ("n_group", "topk_group")}
+            named = {k: v for k, v in named.items() if k not in ("n_group", "topk_group")}
+    options = {
+        name: settings.option(value.name) if isinstance(value, Key) else value
+        for name, value in named.items()
+    }
     if family.takes_k:
         options["k"] = settings.whole(family.k, per_layer=family.per_layer)
     try:

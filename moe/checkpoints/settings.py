@@ -26,6 +26,9 @@ class Settings:
         Other names of a key, by key; published files use either.
     layer
         Which entry of a list counts, where a family may give one value per layer.
+    nulls
+        What null means, by key, where the reference library lets it stand; elsewhere null is a
+        wrong value, and never the same as a missing key.
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class Settings:
         defaults: Mapping[str, Any],
         spellings: Mapping[str, tuple[str, ...]],
         layer: int = 0,
+        nulls: Mapping[str, Any] | None = None,
     ) -> None:
         self._config = config
         self._defaults = defaults
         self._spellings = spellings
         self._layer = layer
+        self._nulls = nulls or {}
         self._sets: dict[str, frozenset[int]] = {}
 
     def whole(self, key: str, low: int = 1, per_layer: bool = False) -> int:
@@ -57,7 +62,7 @@ class Settings:
         return int(value)
 
     def wholes(self, key: str) -> frozenset[int] | None:
-        """A list of whole numbers, or None if the key is missing."""
+        """A list of whole numbers, or None if the key is missing or null."""
         value = self._config.get(key)
         if value is None:
             return None
@@ -91,14 +96,14 @@ class Settings:
 
     def _get(self, key: str) -> Any:
         names = (key, *self._spellings.get(key, ()))
-        found = {name: self._config[name] for name in names if self._config.get(name) is not None}
+        found = {name: self._config[name] for name in names if name in self._config}
         values = list(found.values())
         if any(value != values[0] for value in values):
             raise CheckpointError(
                 f"config.json: {' and '.join(found)} say {quoted(values)}, allowed is one value"
             )
         if values:
-            return values[0]
+            return self._nulls.get(key) if values[0] is None else values[0]
         default = self._defaults[key]
         if isinstance(default, type):
             raise CheckpointError(f"config.json: got no {' or '.join(names)}")

@@ -20,6 +20,7 @@ _HOME = {
     "selection": ("mask_groups", "softmax_topk", "softmax_topk_backward", "topk"),
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_backward", "experts_forward"),
+    "tally": ("count_flops", "counting"),
     "threads": ("num_threads", "prepare"),
     "traffic": ("count_copies",),
     "training": ("cross_entropy", "embed", "embed_backward"),

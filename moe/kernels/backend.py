@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from ..errors import check_choice, check_int
+from .tally import listening
 
 BACKENDS = ("numba", "numpy")
 
@@ -156,12 +157,22 @@ def must_compile(run: Callable[[], object]) -> bool:
     return False
 
 
-def choose(oracle: Callable[..., Any], fast: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the public function of an operation: `fast` under numba, else its numpy `oracle`."""
+def choose(
+    oracle: Callable[..., Any],
+    fast: Callable[..., Any],
+    flops: Callable[..., int] | None = None,
+) -> Callable[..., Any]:
+    """Make the public function of an operation: `fast` under numba, else its numpy `oracle`.
+
+    `flops(result, *arguments)` says what a call did to whoever counts (`tally.py`).
+    """
 
     def operation(*args: Any, **kwargs: Any) -> Any:
         plain = numba is None or (_override.get() or _from_environment()) == "numpy"
-        return (oracle if plain else fast)(*args, **kwargs)
+        result = (oracle if plain else fast)(*args, **kwargs)
+        if flops is not None and (count := listening.get()) is not None:
+            count.flops += flops(result, *args, **kwargs)
+        return result
 
     operation.__doc__ = oracle.__doc__
     operation.__name__ = fast.__name__.removesuffix("_fast")

@@ -231,7 +231,20 @@ def _experts_forward_fast(
     return y_SD, h_SH if keep else None, int(rows_I.sum())
 
 
-experts_forward = choose(experts_forward_oracle, _experts_forward_fast)
+def _flops(
+    result: tuple[np.ndarray, np.ndarray | None, int],
+    x_ND: np.ndarray,
+    plan: Plan,
+    w_up_EDH: np.ndarray,
+    w_down_EFD: np.ndarray,
+    *options: object,
+) -> int:
+    """Operations of the rows that were executed, each through both products of one expert."""
+    (_, n_model, n_first), n_hidden = w_up_EDH.shape, w_down_EFD.shape[1]
+    return 2 * result[2] * n_model * (n_first + n_hidden)
+
+
+experts_forward = choose(experts_forward_oracle, _experts_forward_fast, _flops)
 
 
 def experts_backward_oracle(

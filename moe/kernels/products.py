@@ -54,6 +54,11 @@ def _run(
     return out
 
 
+def _flops(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> int:
+    """Operations of a product: each of its rows meets every number of the right matrix."""
+    return 2 * len(out) * b.size
+
+
 def matmul_oracle(a_NM: np.ndarray, b_MP: np.ndarray) -> np.ndarray:
     """Product a @ b, shapes (N, M) and (M, P) to (N, P)."""
     return np.asarray(a_NM @ b_MP)
@@ -64,7 +69,7 @@ def _matmul_fast(a_NM: np.ndarray, b_MP: np.ndarray) -> np.ndarray:
     return _run(a_NM, (n_depth, 1), b_MP, (n_columns, 1), (len(a_NM), n_columns, n_depth))
 
 
-matmul = choose(matmul_oracle, _matmul_fast)
+matmul = choose(matmul_oracle, _matmul_fast, _flops)
 
 
 def matmul_nt_oracle(a_NM: np.ndarray, b_PM: np.ndarray) -> np.ndarray:
@@ -77,7 +82,7 @@ def _matmul_nt_fast(a_NM: np.ndarray, b_PM: np.ndarray) -> np.ndarray:
     return _run(a_NM, (n_depth, 1), b_PM, (1, n_depth), (len(a_NM), n_columns, n_depth))
 
 
-matmul_nt = choose(matmul_nt_oracle, _matmul_nt_fast)
+matmul_nt = choose(matmul_nt_oracle, _matmul_nt_fast, _flops)
 
 
 def matmul_tn_oracle(a_NM: np.ndarray, b_NP: np.ndarray) -> np.ndarray:
@@ -91,4 +96,4 @@ def _matmul_tn_fast(a_NM: np.ndarray, b_NP: np.ndarray) -> np.ndarray:
     return _run(a_NM, (1, n_rows), b_NP, (n_columns, 1), (n_rows, n_columns, n_depth))
 
 
-matmul_tn = choose(matmul_tn_oracle, _matmul_tn_fast)
+matmul_tn = choose(matmul_tn_oracle, _matmul_tn_fast, _flops)

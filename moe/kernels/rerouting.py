@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import choose, njit
-from .selection import topk
+from .selection import topk, topk_oracle
 
 
 def _in_turn(
@@ -44,7 +44,9 @@ def reroute_oracle(
     asked_NE = np.zeros((n_tokens, n_experts), bool)
     asked_NE[token_A, expert_A] = True
     asked_TE = asked_NE[token_T]
-    next_TE = np.lexsort((-logits_NE[token_T], asked_TE), axis=1)  # what was asked for comes last
+    best_TE = topk_oracle(logits_NE[token_T], n_experts)
+    last_TE = np.take_along_axis(asked_TE, best_TE, axis=1)  # what was asked for comes last
+    next_TE = np.take_along_axis(best_TE, np.argsort(last_TE, axis=1, kind="stable"), axis=1)
     n_free_T, tried_T = n_experts - asked_TE.sum(axis=1), np.zeros(token_T.size, np.int64)
     while waiting.size and load_E.min() < limit:  # at most one round per expert
         # Several lost choices of one token try different experts, the better choice the better.

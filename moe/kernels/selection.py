@@ -2,6 +2,8 @@
 
 Ties break toward the lower expert index, and a masked group is -inf, never 0: with a negative
 selection bias an allowed score may lie below 0, and a 0 mask would let a forbidden expert win.
+NaN ranks above every number, as in torch.topk: a broken score is chosen and makes the token's
+result NaN, where ranked last it would go unseen.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ KEYS_FROM = 8  # experts from which vectors of keys beat insertion, on data not 
 
 def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
     """Indices of the k largest entries of each row, largest first; (N, E) to (N, k) int32."""
-    order_NE = np.argsort(-select_NE, axis=1, kind="stable")
-    return order_NE[:, :k].astype(np.int32)
+    # An ascending sort puts NaN last. Read from its end, NaN is first; and of equal ones, whose
+    # columns were turned round too, the lower index.
+    order_NE = np.argsort(select_NE[:, ::-1], axis=1, kind="stable")[:, ::-1]
+    return (select_NE.shape[1] - 1 - order_NE[:, :k]).astype(np.int32)
 
 
 @njit
@@ -32,10 +36,10 @@ def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
     lowest = np.int64(-(2**63))
     for e in range(n_experts):
         value, bits = select_NE[n, e], np.int64(bits_NE[n, e])
-        # Negative numbers sort backwards by their bits; -0 equals 0; NaN comes last.
+        # Negative numbers sort backwards by their bits; -0 equals 0; NaN comes first.
         ordered = bits if bits >= 0 else -(2**31) - bits - (1 if value != 0 else 0)
         if value != value:
-            ordered = np.int64(-(2**31))
+            ordered = np.int64(2**31 - 1)
         key_E[e] = ordered * 2**32 + (n_experts - 1 - e)
     last = np.int64(2**63 - 1)
     for j in range(k):
@@ -48,19 +52,27 @@ def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
 
 
 @njit
+def above(value, other):
+    """Whether a score ranks before another one: NaN does before every number."""
+    return value > other or (value != value and other == other)
+
+
+@njit
 def _best_by_insertion(select_NE, n, k, best_K, out_NK):
     """Keep the best so far in order; quick for few experts."""
     filled = 0
     for e in range(select_NE.shape[1]):
         value = select_NE[n, e]
         if filled == k and not value > best_K[k - 1]:
-            continue
+            if value == value or best_K[k - 1] != best_K[k - 1]:
+                continue
         # Insert behind every equal value: the lower index keeps its place.
         place = filled if filled < k else k - 1
-        while place > 0 and value > best_K[place - 1]:
-            if place < k:
-                best_K[place] = best_K[place - 1]
-                out_NK[n, place] = out_NK[n, place - 1]
+        while place > 0 and not value <= best_K[place - 1]:
+            if best_K[place - 1] != best_K[place - 1]:
+                break
+            best_K[place] = best_K[place - 1]
+            out_NK[n, place] = out_NK[n, place - 1]
             place -= 1
         best_K[place] = value
         out_NK[n, place] = e
@@ -205,7 +217,7 @@ def mask_groups_oracle(
     """
     n_tokens, n_experts = select_NE.shape
     groups_NGM = select_NE.reshape(n_tokens, n_group, n_experts // n_group)
-    largest_NGB = -np.sort(-groups_NGM, axis=2)[:, :, :best_of]
+    largest_NGB = np.sort(groups_NGM, axis=2)[:, :, ::-1][:, :, :best_of]
     chosen_NK = topk_oracle(largest_NGB.sum(axis=2), topk_group)
     allowed_NG = np.zeros((n_tokens, n_group), bool)
     np.put_along_axis(allowed_NG, chosen_NK.astype(np.intp), True, axis=1)
@@ -222,6 +234,9 @@ def _mask_groups(queue, n_items, select_NE, n_group, topk_group, best_of, out_NE
     allowed_G = np.empty(n_group, np.bool_)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, select_NE.shape[0])):
+            with_nan = False  # most rows need no more than a comparison
+            for e in range(select_NE.shape[1]):
+                with_nan |= select_NE[n, e] != select_NE[n, e]
             for g in range(n_group):
                 taken_M[:] = False
                 score_G[g] = 0
@@ -229,7 +244,12 @@ def _mask_groups(queue, n_items, select_NE, n_group, topk_group, best_of, out_NE
                     top = -1
                     for m in range(size):
                         if not taken_M[m] and (
-                            top < 0 or select_NE[n, g * size + m] > select_NE[n, g * size + top]
+                            top < 0
+                            or select_NE[n, g * size + m] > select_NE[n, g * size + top]
+                            or (
+                                with_nan
+                                and above(select_NE[n, g * size + m], select_NE[n, g * size + top])
+                            )
                         ):
                             top = m
                     taken_M[top] = True
@@ -238,7 +258,7 @@ def _mask_groups(queue, n_items, select_NE, n_group, topk_group, best_of, out_NE
             for _ in range(topk_group):
                 top = -1
                 for g in range(n_group):
-                    if not allowed_G[g] and (top < 0 or score_G[g] > score_G[top]):
+                    if not allowed_G[g] and (top < 0 or above(score_G[g], score_G[top])):
                         top = g
                 allowed_G[top] = True
             for g in range(n_group):

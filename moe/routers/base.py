@@ -71,6 +71,14 @@ class Router(ABC):
         return False
 
     @property
+    def gate_learns(self) -> bool:
+        """Whether the task's loss reaches the gate: not if no weight depends on the logits.
+
+        A single choice divided by itself always weighs 1.
+        """
+        return True
+
+    @property
     def weighs_input(self) -> bool:
         """Whether weights multiply what experts get, f(w x), rather than their results, w f(x)."""
         return False
@@ -111,10 +119,6 @@ class Router(ABC):
         if self.has_gate_bias:
             grads["gate_bias_E"] = dmade["logits_NE"].sum(axis=0)
         return np.zeros_like(x_ND) if dx_ND is None else dx_ND, grads
-
-    def project_flops(self, d_model: int, n_experts: int) -> int:
-        """Operations per token of `project`."""
-        return 2 * d_model * n_experts * len(self.projections)
 
     def perturb(self, x_ND: np.ndarray, rng: np.random.Generator | None) -> np.ndarray | None:
         """Factors (N, D) on the gate's input, or None; only with an rng."""

@@ -11,7 +11,7 @@ from .. import kernels
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Router
-from .choice import choices, gather, scatter
+from .choice import broken_rows, choices, gather, scatter
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,11 @@ class BaseLayers(Router):
         else:
             expert_N1 = kernels.topk(logits_NE, 1)
         scores_NE = make_scores(logits_NE, "sigmoid")
+        weight_N1 = gather(scores_NE, expert_N1)
+        weight_N1[broken_rows(logits_NE)] = np.nan
         return Routing.from_choices(
             expert_N1,
-            gather(scores_NE, expert_N1),
+            weight_N1,
             logits_NE.shape[1],
             logits_NE=logits_NE,
             scores_NE=scores_NE,

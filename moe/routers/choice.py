@@ -34,6 +34,11 @@ def biased(
     return np.asarray(scores_NE + bias_E.astype(scores_NE.dtype))
 
 
+def broken_rows(logits_NE: np.ndarray) -> np.ndarray:
+    """Tokens with a logit that is NaN, (N,) bool: their weights have to be NaN too."""
+    return np.asarray(np.isnan(logits_NE).any(axis=1))
+
+
 def gather(table_NE: np.ndarray, expert_NK: np.ndarray) -> np.ndarray:
     """Entries of each row at the chosen experts, (N, K)."""
     return np.take_along_axis(table_NE, expert_NK.astype(np.intp), axis=1)

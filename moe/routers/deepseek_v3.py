@@ -22,7 +22,8 @@ class DeepSeekV3(GroupLimited):
     n_group, topk_group
         Groups of experts, and how many of them a token may reach (DeepSeek-V3: 8 and 4).
     renormalize
-        Divide the chosen affinities by their sum.
+        Divide the chosen affinities by their sum. With k = 1 the weight is then always `scale` and
+        the gate gets no gradient from the task.
     scale
         Factor on the weights (`routed_scaling_factor`; DeepSeek-V3: 2.5).
 

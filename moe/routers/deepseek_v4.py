@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import check_int
+from .choice import broken_rows
 from .grouped import GroupLimited
-from .hash import token_table
+from .hash import look_up, token_table
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,11 @@ class DeepSeekV4(GroupLimited):
     n_group, topk_group
         No limit by default.
     renormalize, scale
-        Weights are divided by their sum and multiplied by 1.5.
+        Weights are divided by their sum and multiplied by 1.5. With k = 1 the renormalised weight
+        is always `scale` and the gate gets no gradient from the task.
     by_token
         Select by a table of the token id, as the first three layers do; the weights still come
-        from the learned gate. Needs `token_ids`; without them the scores select.
+        from the learned gate. Without `token_ids`, a token's position stands for its id.
     n_vocab, table_seed
         Size and seed of that table.
 
@@ -63,8 +65,15 @@ class DeepSeekV4(GroupLimited):
         check_int("table_seed", self.table_seed, 0)
 
     def select(self, selection_NE: np.ndarray, token_ids: np.ndarray | None) -> np.ndarray:
-        """Experts of the token table, if asked for and ids are given; else the best scores."""
-        if not self.by_token or token_ids is None:
+        """Experts of the token table, if asked for; else the best scores."""
+        if not self.by_token:
             return super().select(selection_NE, token_ids)
-        table_VK = token_table(self.n_vocab, selection_NE.shape[1], self.k, self.table_seed)
-        return table_VK[np.asarray(token_ids, np.int64) % self.n_vocab]
+        n_tokens, n_experts = selection_NE.shape
+        table_VK = token_table(self.n_vocab, n_experts, self.k, self.table_seed)
+        return look_up(table_VK, token_ids, n_tokens)
+
+    def _weights(self, scores_NE: np.ndarray, expert_NK: np.ndarray) -> np.ndarray:
+        weight_NK = super()._weights(scores_NE, expert_NK)
+        if self.by_token:  # a table does not see a broken score
+            weight_NK[broken_rows(scores_NE)] = np.nan
+        return weight_NK

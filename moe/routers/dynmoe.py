@@ -13,7 +13,7 @@ from ..errors import check_array
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Arrays, Router
-from .choice import gather, scatter_list
+from .choice import broken_rows, gather, scatter_list
 from .unit import unit, unit_backward
 
 
@@ -93,8 +93,11 @@ class DynMoE(Router):
         listed_NE = passed_NE.copy()
         if self.fallback and n_experts:
             listed_NE[:, 0] |= ~passed_NE.any(axis=1)
+        broken_N = broken_rows(logits_NE)
+        listed_NE[broken_N, 0] = True
         count_N1 = np.maximum(listed_NE.sum(axis=1, keepdims=True), 1)
         weight_NE = np.broadcast_to(1 / count_N1, expert_NE.shape).astype(logits_NE.dtype)
+        weight_NE[broken_N] = np.nan
         return Routing.from_choices(
             expert_NE,
             weight_NE,

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float
+from ..errors import check_float, exactly
 from ..routing import Routing
 from ..scores import make_scores, scores_backward
 from .base import Router
@@ -57,7 +57,7 @@ class ExpertChoice(Router):
 
     def capacity(self, n_tokens: int, n_experts: int) -> int:
         """Tokens that each expert takes, rounded up and at most all."""
-        return min(n_tokens, math.ceil(n_tokens * self.factor / n_experts))
+        return min(n_tokens, math.ceil(n_tokens * exactly(self.factor) / n_experts))
 
     def choose(
         self,
@@ -72,10 +72,14 @@ class ExpertChoice(Router):
         n_tokens, n_experts = logits_NE.shape
         scores_NE = make_scores(logits_NE, "softmax")
         room = self.capacity(n_tokens, n_experts)
-        token_EC = kernels.topk(np.ascontiguousarray(scores_NE.T), room) if room else None
+        # Whose scores are NaN takes nobody's place, and is listed once, for its result to be NaN.
+        broken_N = np.isnan(scores_NE[:, 0])
+        wanted_NE = np.where(broken_N[:, None], -1, scores_NE) if broken_N.any() else scores_NE
+        token_EC = kernels.topk(np.ascontiguousarray(wanted_NE.T), room) if room else None
         picked_NE = np.zeros((n_tokens, n_experts), bool)
         if token_EC is not None:
             picked_NE[token_EC, np.arange(n_experts)[:, None]] = True
+        picked_NE[broken_N] = np.arange(n_experts) == 0
         token_A, expert_A = np.nonzero(picked_NE)
         # A token's experts are ranked by score, so that rank 0 is its best here too.
         order_A = np.lexsort((-scores_NE[token_A, expert_A], token_A))

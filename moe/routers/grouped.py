@@ -55,6 +55,11 @@ class GroupLimited(Router):
         reach = self.topk_group * (n_experts // self.n_group)
         check_int("k", self.k, 1, reach, f"{self.topk_group} groups reach {reach} experts")
 
+    @property
+    def gate_learns(self) -> bool:
+        """Not with one renormalised choice."""
+        return not (self.k == 1 and self.renormalize)
+
     def choose(
         self,
         logits_NE: np.ndarray,

@@ -38,6 +38,15 @@ def balanced_table(counts: tuple[int, ...], n_experts: int) -> np.ndarray:
     return table_V1
 
 
+def look_up(table_VK: np.ndarray, token_ids: np.ndarray | None, n_tokens: int) -> np.ndarray:
+    """Experts of each token, (N, K): by its id, or without ids by its position.
+
+    Ids beyond the table wrap around.
+    """
+    ids_N = np.arange(n_tokens) if token_ids is None else np.asarray(token_ids, np.int64)
+    return np.asarray(table_VK[ids_N % len(table_VK)])
+
+
 @dataclass(frozen=True)
 class Hash(Router):
     """A fixed table sends each token id to its expert, with weight 1 / k; no gradient.
@@ -95,6 +104,11 @@ class Hash(Router):
         """Return the router whose table is balanced by how often each id occurs in a corpus."""
         return cls(counts=tuple(np.bincount(token_ids, minlength=n_vocab).tolist()))
 
+    @property
+    def gate_learns(self) -> bool:
+        """There is no gate."""
+        return False
+
     def check(self, n_experts: int) -> None:
         """Raise ValueError unless 1 <= k <= n_experts."""
         super().check(n_experts)
@@ -115,8 +129,7 @@ class Hash(Router):
             table_VK = balanced_table(self.counts, n_experts)
         else:
             table_VK = token_table(self.n_vocab, n_experts, self.k, self.table_seed)
-        ids_N = np.arange(n_tokens) if token_ids is None else np.asarray(token_ids, np.int64)
-        expert_NK = table_VK[ids_N % len(table_VK)]
+        expert_NK = look_up(table_VK, token_ids, n_tokens)
         weight_NK = np.full(expert_NK.shape, 1 / self.k, logits_NE.dtype)
         return Routing.from_choices(expert_NK, weight_NK, n_experts)
 

@@ -73,6 +73,11 @@ class MoEPlusPlus(Router):
             check_int(name, getattr(self, name), 0, MAX_SPECIALS)
 
     @property
+    def gate_learns(self) -> bool:
+        """Not with one renormalised choice."""
+        return not (self.k == 1 and self.renormalize)
+
+    @property
     def specials(self) -> tuple[str, ...]:
         """Constant, copy and zero experts, in this order, at the end of the pool."""
         return ("constant",) * self.n_constant + ("copy",) * self.n_copy + ("zero",) * self.n_zero

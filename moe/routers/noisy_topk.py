@@ -27,6 +27,7 @@ class NoisyTopK(Router):
     ----------
     k
         Experts per token (published: 4; 2 at each level of a hierarchy, which is not built here).
+        With k = 1 the weight is always 1 and the gate gets no gradient from the task.
     noise_floor
         Added to the noise's standard deviation: 0 in the paper, 1e-2 in the authors' code.
     zero_init
@@ -65,6 +66,11 @@ class NoisyTopK(Router):
         super().check(n_experts)
         check_k(self.k, n_experts)
 
+    @property
+    def gate_learns(self) -> bool:
+        """Not with one choice, whose softmax is 1."""
+        return self.k > 1
+
     def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
         """Gate and noise maps; the latter is zero, the former too with `zero_init`."""
         params = super().init_params(d_model, n_experts, rng)
@@ -88,7 +94,7 @@ class NoisyTopK(Router):
         if rng is not None:
             if noise_NE is None:
                 noise_NE = np.zeros_like(logits_NE)
-            noise_NE = check_array("noise_NE", noise_NE, logits_NE.shape)
+            noise_NE = check_array("noise_NE", noise_NE, logits_NE.shape, finite=False)
             draw_NE = rng.standard_normal(logits_NE.shape).astype(logits_NE.dtype)
             floor = logits_NE.dtype.type(self.noise_floor)
             scale_NE = softplus(noise_NE) + floor

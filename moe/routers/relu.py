@@ -58,7 +58,7 @@ class ReLU(Router):
             logits_NE=logits_NE,
             scores_NE=scores_NE,
             score="relu",
-            listed_NK=weight_NE > 0,
+            listed_NK=~(weight_NE <= 0),  # NaN too
         )
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:

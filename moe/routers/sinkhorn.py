@@ -12,7 +12,7 @@ from ..errors import check_float, check_int
 from ..routing import Routing
 from ..scores import make_scores, scores_backward
 from .base import Router, check_k
-from .choice import choices, gather, scatter
+from .choice import broken_rows, choices, gather, scatter
 
 
 def sinkhorn(logits_NE: np.ndarray, tolerance: float, max_steps: int) -> np.ndarray:
@@ -21,13 +21,16 @@ def sinkhorn(logits_NE: np.ndarray, tolerance: float, max_steps: int) -> np.ndar
     The plan is exp(logits) scaled until every token gives 1 / N and every expert gets 1 / E. It
     stops once the experts' factors d1 change by no more than `tolerance` on average, as in
     Megatron-Core. Each token's largest logit is subtracted, which leaves d1 the same; Megatron's
-    exp overflows for large logits, and its 1e-8 in both denominators has no use here.
+    exp overflows for large logits, and its 1e-8 in both denominators has no use here. Tokens whose
+    logits are not numbers have no part in the plan.
     """
-    n_tokens, n_experts = logits_NE.shape
     cost_NE = logits_NE.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        cost_NE = np.exp(cost_NE - cost_NE.max(axis=1, keepdims=True, initial=-np.inf))
+    cost_NE = cost_NE[~broken_rows(cost_NE)]
+    n_tokens, n_experts = cost_NE.shape
     d1_E = np.ones(n_experts)
     if n_tokens:
-        cost_NE = np.exp(cost_NE - cost_NE.max(axis=1, keepdims=True))
         cost_NE = np.maximum(cost_NE, 1e-300)
         for _ in range(max_steps):
             before_E = d1_E

@@ -76,7 +76,8 @@ class SparseMixer(Router):
     ) -> Routing:
         """Select one expert, mask it, and select another; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
-        open_NE, experts, weights, saved = logits_NE, [], [], {}
+        open_NE, weights, saved = logits_NE, [], {}
+        experts: list[np.ndarray] = []
         for turn in ("first_NE", "second_NE"):
             best_N1 = open_NE.max(axis=1, keepdims=True)
             size_NE = np.maximum(np.abs(logits_NE), best_N1)
@@ -84,12 +85,12 @@ class SparseMixer(Router):
                 far_NE = (best_N1 - logits_NE) / size_NE > 2 * self.jitter_eps
             close_NE = np.where(far_NE, open_NE.dtype.type(-np.inf), open_NE)
             share_NE = saved[turn] = np.asarray(kernels.softmax(close_NE))
-            expert_N1 = open_NE.argmax(axis=1)[:, None]
+            expert_N1 = _best_but(open_NE, experts)
             weight_N1 = gather(share_NE, expert_N1)
             if rng is not None:
                 best_N1, draw_NE = expert_N1, rng.gumbel(size=logits_NE.shape)
                 noisy_NE = close_NE + draw_NE.astype(logits_NE.dtype)
-                expert_N1 = noisy_NE.argmax(axis=1)[:, None]
+                expert_N1 = _best_but(noisy_NE, experts)
                 whole_N1 = (expert_N1 == best_N1) | (rng.random(expert_N1.shape) > FULL)
                 weight_N1 = gather(share_NE, expert_N1)
                 weight_N1 = np.where(whole_N1, weight_N1, weight_N1 * weight_N1.dtype.type(THIRD))
@@ -118,3 +119,11 @@ class SparseMixer(Router):
             np.put_along_axis(dshare_NE, expert_N1, dweight_NK[:, turn : turn + 1], axis=1)
             dlogits_NE += kernels.softmax_backward(routing.saved[name], dshare_NE)
         return dlogits_NE
+
+
+def _best_but(open_NE: np.ndarray, taken: list[np.ndarray]) -> np.ndarray:
+    """Best expert of each token, (N, 1), and not the taken one, even if all scores are -inf."""
+    best_N2 = kernels.topk(open_NE, 2)
+    if not taken:
+        return best_N2[:, :1]
+    return np.where(best_N2[:, :1] == taken[0], best_N2[:, 1:], best_N2[:, :1])

@@ -35,7 +35,7 @@ class TopK(Router):
         'softmax' over experts, or 'sigmoid' of each logit.
     renormalize
         Divide the chosen scores by their sum (Mixtral, Qwen3: yes; OLMoE, DeepSeekMoE: no).
-        With k = 1 the weight is then always 1 and the gate gets no gradient.
+        With k = 1 the weight is then always 1 and the gate gets no gradient: see `gate_learns`.
     softmax_order
         'before' selection, over all experts; or 'after', over the chosen logits (gpt-oss). With
         `renormalize` both are the same algebra.
@@ -95,6 +95,11 @@ class TopK(Router):
     def has_gate_bias(self) -> bool:
         """Whether the gate has a learned bias."""
         return self.bias
+
+    @property
+    def gate_learns(self) -> bool:
+        """Not with one renormalised choice; `norm_min` leaves a score below it as it is."""
+        return not (self.k == 1 and self.renormalize and self.norm_min == 0)
 
     @property
     def weighs_input(self) -> bool:

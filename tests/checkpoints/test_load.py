@@ -202,6 +202,92 @@ def test_tensors_that_do_not_fit_are_refused_in_plain_words(tmp_path, change, wo
     assert words in refused(copy("mixtral", tmp_path, change=change))
 
 
+def test_a_tensor_that_is_not_finite_is_refused_by_its_name(tmp_path):
+    """Whichever of the layer's it is; what other layers hold is not read."""
+    with open_checkpoint(CASES / "minimax_m2") as checkpoint:
+        names = list(checkpoint.names)
+    for place, name in enumerate(names):
+        bad = (np.nan, np.inf, -np.inf)[place % 3]
+
+        def spoil(tensors, name=name, bad=bad):
+            array = tensors[name][0].astype(np.float32)
+            array.reshape(-1)[-1] = bad
+            return tensors | {name: (array, "F32")}
+
+        message = refused(copy("minimax_m2", tmp_path / str(place), change=spoil))
+        assert message == f"tensor '{name}': got NaN or infinity, allowed are finite numbers only"
+    other = copy(
+        "mixtral", tmp_path / "x", change=with_tensor("lm_head", np.array([np.nan], "f4"), "F32")
+    )
+    moe.load_layer(other, LAYER)
+
+
+def test_a_scale_that_is_not_finite_is_refused_too(tmp_path):
+    scale = W1 + "_scale_inv"
+
+    def quantised(tensors):
+        return tensors | {
+            W1: (np.full((9, 16), 0x38, np.uint8), "F8_E4M3"),
+            scale: (np.array([[np.inf]], np.float32), "F32"),
+        }
+
+    message = refused(copy("mixtral", tmp_path, change=quantised))
+    assert message.startswith(f"tensor '{W1}': got NaN or infinity")
+
+
+# What null means in the reference library where its configuration class allows it.
+NULLS = {
+    ("deepseek_v3", "norm_topk_prob"): False,
+    ("dots1", "norm_topk_prob"): False,
+    ("ernie4_5_moe", "use_bias"): False,
+    ("qwen3_moe", "mlp_only_layers"): [],
+}
+
+
+@pytest.mark.parametrize(("case", "key"), NULLS)
+def test_null_means_what_it_means_to_the_reference_library(tmp_path, case, key):
+    same = {key: NULLS[case, key]}
+    null = moe.load_layer(copy(case, tmp_path / "null", {key: None}), LAYER)
+    assert null.router == moe.load_layer(copy(case, tmp_path / "said", same), LAYER).router
+
+
+def test_groups_that_a_greedy_choice_does_not_use_may_be_null(tmp_path):
+    config = {"topk_method": "greedy", "n_group": None, "topk_group": None}
+    router = moe.load_layer(copy("deepseek_v2", tmp_path, config), LAYER).router
+    assert (router.n_group, router.topk_group) == (1, 1)
+
+
+REFUSED_NULLS = [
+    ("deepseek_v2", "n_group"),
+    ("glm4_moe", "norm_topk_prob"), ("qwen3_moe", "norm_topk_prob"), ("deepseek_v3", "n_group"),
+    ("deepseek_v3", "topk_group"), ("deepseek_v3", "n_shared_experts"), ("dots1", "n_group"),
+    ("deepseek_v3", "first_k_dense_replace"), ("mixtral", "num_local_experts"),
+    ("mixtral", "hidden_act"), ("deepseek_v2", "topk_method"), ("ernie4_5_moe", "moe_norm_min"),
+    ("gpt_oss", "swiglu_limit"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "key"), REFUSED_NULLS)
+def test_null_is_not_a_missing_key(tmp_path, case, key):
+    assert f"{key}: got None, allowed is" in refused(copy(case, tmp_path, {key: None}))
+
+
+def test_a_shared_expert_of_width_zero_is_none(tmp_path):
+    """The reference library writes its matrices, without a number in them."""
+
+    def sized(tensors):
+        shapes = {"gate_proj": (0, 16), "up_proj": (0, 16), "down_proj": (16, 0)}
+        for name in tensors:
+            for part, shape in shapes.items():
+                if "shared_experts" in name and part in name:
+                    tensors = tensors | {name: (np.zeros(shape, np.float32), "F32")}
+        return tensors
+
+    folder = copy("deepseek_v3", tmp_path, {"n_shared_experts": 0}, sized)
+    layer = moe.load_layer(folder, LAYER)
+    assert not any("shared" in name for name in layer.params)
+
+
 @pytest.mark.parametrize("size", [128, [128], [0, 128], [128.0, 1], [True, 1]])
 def test_a_block_size_that_is_none_is_refused(tmp_path, size):
     config = {"quantization_config": {"weight_block_size": size}}
