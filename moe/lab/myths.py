@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..counting import cells_information, tally
+from ..counting import CHUNK, cells_information, tally
 from ..errors import check_int
 from ..routing import Routing
 from ..traces import Trace
@@ -189,7 +189,8 @@ def same_experts_stay_hot(trace: Trace, seed: int = 0, length: int = STRETCH) ->
     name, claim = "same_experts_stay_hot", "The same experts stay hot."
     stretch_N = stretches(trace, length)
     n_stretches = int(stretch_N.max(initial=-1)) + 1
-    most = max(MAX_HOT_CELLS // (trace.n_layers * trace.n_experts), MIN_STRETCHES)
+    most = MAX_HOT_CELLS // max(trace.n_layers * trace.n_experts, N_DRAWS)
+    most = max(most, MIN_STRETCHES)
     if n_stretches > most:
         chosen = np.unique(np.linspace(0, n_stretches - 1, most).astype(np.int64))
         number = np.full(n_stretches, -1)
@@ -309,12 +310,17 @@ def _domain_information(
     """What experts tell of the domain; domains are shuffled among the stretches."""
     tables = [_cells(trace.routing(i), stretch_N) for i in range(trace.n_layers)]
 
+    step = max(CHUNK // max(len(label_S), *(len(count_C) for *_, count_C in tables)), 1)
+
     def told(n_shuffles: int) -> np.ndarray:
-        labels_RS = _shuffled(label_S, n_shuffles, rng)
-        return np.stack([
-            cells_information(labels_RS[:, stretch_C], expert_C, count_C)
-            for stretch_C, expert_C, count_C in tables
-        ])  # fmt: skip
+        parts = []
+        for low in range(0, max(n_shuffles, 1), step):
+            labels_RS = _shuffled(label_S, min(step, n_shuffles - low), rng)
+            parts.append([
+                cells_information(labels_RS[:, stretch_C], expert_C, count_C)
+                for stretch_C, expert_C, count_C in tables
+            ])  # fmt: skip
+        return np.concatenate(parts, axis=1)
 
     return _compared(trace, told, N_DRAWS)
 

@@ -147,6 +147,10 @@ CROWDS: dict[str, Callable[[], Trace]] = {
         n_tokens=4000, domain_N=np.arange(4000) % 2000, domains=list(map(str, range(2000)))
     ),
     "sequences": lambda: many(n_tokens=4000, sequence_N=np.arange(4000) // 2),
+    "sequences of one token": lambda: many(
+        n_tokens=100_000, sequence_N=np.arange(100_000), domain_N=np.arange(100_000) % 3,
+        domains="abc",
+    ),
     "domains of many experts": lambda: many(
         n_tokens=4000, n_experts=1000, domain_N=np.arange(4000) // 2,
         domains=list(map(str, range(2000))), sequence_N=np.arange(4000) // 8,
