@@ -2,8 +2,9 @@
 
 Where choices depend on nothing, what is measured and what stands beside it as chance are two
 estimates of one number. Their difference is measured anew for each of many seeds, so that its
-standard error needs no theory. Over thousands of seeds expert choice shows that its tokens are not quite
-independent: each expert takes a fixed number, so neighbours share one less often by 0.2 points.
+standard error needs no theory. Over thousands of seeds expert choice shows that its tokens are not
+quite independent: each expert takes a fixed number, so neighbours share one less often, by 0.2
+points.
 """
 
 from __future__ import annotations
