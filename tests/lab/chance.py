@@ -21,7 +21,7 @@ from moe.lab.myths import same_experts_stay_hot, topic_specialists
 from moe.lab.trace_report import analyse_trace
 from moe.traces import Trace, trace_of_routings
 
-N_TOKENS, N_EXPERTS, N_LABELS = 512, 8, 4
+N_TOKENS, N_EXPERTS, N_LABELS, N_IDS = 512, 8, 4, 4096
 PAIRS = {
     "first": ("repeat_first", "chance_repeat_first"),
     "first, same load": ("repeat_first", "same_load_repeat_first"),
@@ -40,7 +40,7 @@ def random_trace(router: moe.routers.Router, rng: np.random.Generator) -> Trace:
     It sees ids of its own, all different, for those that choose by ids; the trace has others.
     """
     logits_NE = rng.standard_normal((N_TOKENS, N_EXPERTS)).astype(np.float32)
-    routing = router.choose(logits_NE, token_ids=rng.choice(1 << 20, N_TOKENS, replace=False))
+    routing = router.choose(logits_NE, token_ids=rng.choice(N_IDS, N_TOKENS, replace=False))
     place_N = np.arange(N_TOKENS)
     return trace_of_routings(
         [routing],
@@ -72,9 +72,13 @@ def figures(router: moe.routers.Router, seed: int, sayings: bool) -> Iterator[tu
 
 
 def seeded(name: str, seed: int) -> moe.routers.Router:
-    """A router; one of a random table has another each time, since any single one is uneven."""
+    """A router; one of a random table has another each time, since any single one is uneven.
+
+    With a row for each id: two ids of one row would choose alike.
+    """
     router = moe.make_router(name)
-    return replace(router, table_seed=seed) if "table_seed" in router.options() else router
+    tabled = "table_seed" in router.options()
+    return replace(router, n_vocab=N_IDS, table_seed=seed) if tabled else router
 
 
 def distances(n_seeds: int, sayings: bool) -> dict[tuple[str, str], float]:
