@@ -12,7 +12,7 @@ from moe.lab.cost import short
 from moe.lab.money import V3
 from moe.lab.money_claim import CLAIM, LLAMA, on_record_words
 from moe.lab.moving import Moved, MovingSettings, before_after, experts_per_row, links, ways
-from moe.lab.myths import check_myths
+from moe.lab.myths import PUBLISHED, topic_specialists
 from moe.lab.samples import SAMPLES
 
 from .docstrings import to_cell
@@ -45,8 +45,8 @@ READING = """\
 
 *True with this reading*: the figure follows from published numbers, if the words mean what the row
 says. *Partly true*: it holds for the parts that the row names. *Within reach*: the computed range
-holds the claim, and so much else that it proves little. *Not by this*: the claim may be true, but
-not for the reason computed here. *Cannot be checked*: no formula and no published figure decides
+holds the claim, and so much else that it proves little. *Depends on the model*: several
+measured it, with different answers. *Cannot be checked*: no formula and no published figure decides
 it."""
 
 
@@ -308,12 +308,14 @@ def _mixture() -> Statement:
 
 
 def _specialised() -> Statement:
-    check = check_myths(SAMPLES[0].load())[0]
+    sample = SAMPLES[0]
+    check = topic_specialists(sample.load())
     return Statement(
         "The sub-networks are specialised.",
-        f"In this package's own small text model: {check.answer}",
-        "Not by this, if it means topics: there the tokens decide. For DeepSeek-V3 itself no trace "
-        "is here to check.",
+        "In this package's own small text model, whose router sees "
+        f"{sample.settings.context} bytes at a time and can know no topic beyond them: "
+        f"{check.answer}",
+        f"Depends on the model: {PUBLISHED} No trace of DeepSeek-V3 itself is here.",
         f"{YOUR_MODEL}, [Traces](traces.md)",
         ("moe analyze trace.npz",),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
@@ -64,7 +63,7 @@ def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
     CheckpointError
         If it has no token, or too many choices for each.
     """
-    per_token = trace.n_layers * trace.k
+    per_token = trace.n_layers * max(trace.k, 1)
     tokens = most // per_token
     if not trace.n_tokens or not tokens:
         raise CheckpointError(
@@ -76,14 +75,4 @@ def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
     length_S = np.diff([*trace.start_S, trace.n_tokens])
     place_N = np.arange(trace.n_tokens) - np.repeat(trace.start_S, length_S)
     kept_N = place_N * trace.n_tokens < np.repeat(length_S, length_S) * tokens
-    at_N = np.flatnonzero(kept_N)[:tokens]
-    return replace(
-        trace,
-        expert_LNK=trace.expert_LNK[:, at_N],
-        weight_LNK=trace.weight_LNK[:, at_N],
-        logits_LNE=None if trace.logits_LNE is None else trace.logits_LNE[:, at_N],
-        token_ids_N=trace.token_ids_N[at_N],
-        tokens=tuple(trace.tokens[n] for n in at_N.tolist()),
-        sequence_N=trace.sequence_N[at_N],
-        domain_N=None if trace.domain_N is None else trace.domain_N[at_N],
-    )
+    return trace.part(np.flatnonzero(kept_N)[:tokens])

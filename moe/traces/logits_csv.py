@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import CheckpointError
 from ..routers import Router
 from .files import MAX_BYTES, read_bytes
-from .trace import Trace, trace_of_routings
+from .trace import Trace, check_layers, trace_of_routings
 
-DESCRIBING = ("layer", "token_id", "token", "sequence", "domain")
+DESCRIBING = ("layer", "token_id", "token", "sequence", "domain", "context")
 LOGIT = re.compile(r"logit_(\d{1,6})")
 WHOLE = re.compile(r"-?\d{1,18}")
 
@@ -28,8 +30,9 @@ def read_logits_csv(
     ----------
     source
         A UTF-8 CSV file, or its bytes. Columns: `logit_0` ... `logit_{E-1}`, and optionally
-        `layer` (whole number, 0), `token_id` (its row), `token` (text), `sequence` (0) and
-        `domain` (text). With several layers, each has the same tokens in the same order.
+        `layer` (whole number, 0), `token_id` (whole number), `token` (text), `sequence` (0),
+        `domain` (text) and `context` (whole number, the same in all rows).
+        With several layers, each has the same tokens in the same order.
     router
         What chooses, such as `moe.make_router("topk", k=2)`.
     max_bytes
@@ -46,11 +49,13 @@ def read_logits_csv(
     n_experts = len(header) - len(set(header) & set(DESCRIBING))
     place = {name: column for column, name in enumerate(header)}
     router.check(n_experts)
-    logit_RE = _logits(rows, [place[f"logit_{expert}"] for expert in range(n_experts)])
-    layer_R = _whole(rows, place, "layer", np.zeros(len(rows), np.int64))
+    none_R = np.zeros(len(rows), np.int64)
+    layer_R = _whole(rows, place, "layer", none_R)
     layers, n_of = np.unique(layer_R, return_counts=True)
+    check_layers(layers.tolist())
     if len(set(n_of.tolist())) != 1:
         raise CheckpointError("layer: got different numbers of rows, allowed is one per token each")
+    logit_RE = _logits(rows, [place[f"logit_{expert}"] for expert in range(n_experts)])
     order = np.argsort(layer_R, kind="stable")
     n_tokens = int(n_of[0])
     first = order[:n_tokens]
@@ -62,10 +67,15 @@ def read_logits_csv(
             raise CheckpointError(f"{name}: got different ones by layer, allowed is the same")
         return np.asarray(value_LN[0])
 
-    own = np.empty(len(rows), np.int64)
-    own[order] = np.tile(np.arange(n_tokens), len(layers))
-    ids_N = same("token_id", _whole(rows, place, "token_id", own))
-    sequence_N = same("sequence", _whole(rows, place, "sequence", np.zeros_like(own)))
+    ids_N = None
+    if "token_id" in place:
+        ids_N = same("token_id", _whole(rows, place, "token_id", none_R))
+    sequence_N = same("sequence", _whole(rows, place, "sequence", none_R))
+    context_C = np.unique(_whole(rows, place, "context", none_R))
+    if len(context_C) > 1:
+        raise CheckpointError(
+            f"context: got {len(context_C)} values, allowed is the same in every row"
+        )
     tokens, domain_N = None, None
     domains: tuple[str, ...] = ()
     if "token" in place:
@@ -81,6 +91,7 @@ def read_logits_csv(
     return trace_of_routings(
         routings, ids_N, model=model, layers=layers.tolist(), logits_LNE=logits_LNE,
         tokens=tokens, sequence_N=sequence_N, domain_N=domain_N, domains=domains,
+        context=int(context_C[0]) if "context" in place else None,
     )  # fmt: skip
 
 
@@ -96,19 +107,24 @@ def write_logits_csv(trace: Trace, path: str | Path) -> None:
         raise ValueError("trace: got one without logits, allowed is one with them")
     with Path(path).open("w", newline="", encoding="utf-8") as stream:
         out = csv.writer(stream, lineterminator="\n")
-        named = DESCRIBING if trace.domain_N is not None else DESCRIBING[:-1]
-        out.writerow([*named, *(f"logit_{expert}" for expert in range(trace.n_experts))])
+        columns: dict[str, Sequence[Any] | np.ndarray | None] = {
+            "token_id": trace.token_ids_N,
+            "token": trace.tokens,
+            "sequence": trace.sequence_N,
+            "domain": (
+                None
+                if trace.domain_N is None
+                else [trace.domains[label] for label in trace.domain_N]
+            ),
+            "context": None if trace.context is None else [trace.context] * trace.n_tokens,
+        }
+        named = {name: values for name, values in columns.items() if values is not None}
+        logits = (f"logit_{expert}" for expert in range(trace.n_experts))
+        out.writerow(["layer", *named, *logits])
         for layer, logits_NE in zip(trace.layers, trace.logits_LNE, strict=True):
             for place, logits_E in enumerate(logits_NE):
-                row = [
-                    layer,
-                    trace.token_ids_N[place],
-                    trace.tokens[place],
-                    trace.sequence_N[place],
-                ]
-                if trace.domain_N is not None:
-                    row.append(trace.domains[trace.domain_N[place]])
-                out.writerow([*row, *(str(logit) for logit in logits_E)])
+                told = (values[place] for values in named.values())
+                out.writerow([layer, *told, *(str(logit) for logit in logits_E)])
 
 
 def _rows(raw: bytes) -> tuple[list[str], list[list[str]]]:
@@ -147,18 +163,20 @@ def _rows(raw: bytes) -> tuple[list[str], list[list[str]]]:
 
 def _logits(rows: list[list[str]], columns: list[int]) -> np.ndarray:
     logit_RE = np.empty((len(rows), len(columns)), np.float32)
-    for line, row in enumerate(rows):
-        try:
-            with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # what overflows float32 is refused as infinite
+        for line, row in enumerate(rows):
+            try:
                 logit_RE[line] = [float(row[column]) for column in columns]
-        except ValueError as error:
-            raise CheckpointError(
-                f"line {line + 2}: got a logit that is no number, allowed are numbers"
-            ) from error
-        if not np.isfinite(logit_RE[line]).all():
-            raise CheckpointError(
-                f"line {line + 2}: got NaN or infinity, allowed are finite numbers only"
-            )
+            except ValueError as error:
+                raise CheckpointError(
+                    f"line {line + 2}: got a logit that is no number, allowed are numbers"
+                ) from error
+    finite_R = np.isfinite(logit_RE).all(axis=1)
+    if not finite_R.all():
+        raise CheckpointError(
+            f"line {int(finite_R.argmin()) + 2}: got NaN or infinity, allowed are finite numbers "
+            "only"
+        )
     return logit_RE
 
 

@@ -13,8 +13,10 @@ from ..errors import CheckpointError
 from .trace import MAX_TOKEN_TEXT, Trace, make_trace
 
 FORMAT = "moescope-trace-1"
-REQUIRED = ("format", "n_experts", "experts", "weights", "token_ids")
-OPTIONAL = ("model", "layers", "logits", "tokens", "sequences", "domain", "domains")
+REQUIRED = ("format", "n_experts", "experts", "weights")
+OPTIONAL = (
+    "token_ids", "model", "layers", "logits", "tokens", "sequences", "domain", "domains", "context",
+)  # fmt: skip
 MAX_RATIO = 100  # of unpacked to packed bytes; choices of a collapsed router shrink a lot
 
 
@@ -33,10 +35,13 @@ def arrays_of(trace: Trace) -> dict[str, Any]:
         "n_experts": np.array(trace.n_experts, np.int32),
         "experts": trace.expert_LNK,
         "weights": trace.weight_LNK,
-        "token_ids": trace.token_ids_N,
         "tokens": np.array(trace.tokens, np.str_),
         "sequences": trace.sequence_N,
     }
+    if trace.token_ids_N is not None:
+        arrays["token_ids"] = trace.token_ids_N
+    if trace.context is not None:
+        arrays["context"] = np.array(trace.context, np.int64)
     if trace.logits_LNE is not None:
         arrays["logits"] = trace.logits_LNE
     if trace.domain_N is not None:
@@ -79,7 +84,7 @@ def _trace(arrays: dict[str, np.ndarray]) -> Trace:
         arrays["experts"],
         arrays["weights"],
         _scalar("n_experts", arrays["n_experts"], "iu"),
-        arrays["token_ids"],
+        arrays.get("token_ids"),
         model=_scalar("model", arrays["model"], "U") if "model" in arrays else "",
         layers=None if layers is None else layers.tolist(),
         logits_LNE=arrays.get("logits"),
@@ -87,6 +92,7 @@ def _trace(arrays: dict[str, np.ndarray]) -> Trace:
         sequence_N=arrays.get("sequences"),
         domain_N=arrays.get("domain"),
         domains=texts.get("domains", ()),
+        context=_scalar("context", arrays["context"], "iu") if "context" in arrays else None,
     )
 
 
