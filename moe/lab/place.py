@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..checkpoints.archives import Limits
+from ..checkpoints.header import read_limited
+from ..checkpoints.npz import read_npy
+from ..checkpoints.strict_json import parse_json, quoted
 from ..cluster.placement import check_loads, check_sizes, placement_balance, plain_placement
 from ..cluster.placement import rebalance_experts as rebalance
-from ..errors import CheckpointError, check_int
+from ..errors import CheckpointError, check_int, shown
 from ..traces import load_trace
 
 TABLES = (".csv", ".json", ".npy")
-LARGEST_FILE = 256 * 2**20
+LARGEST_FILE = 16 * 2**20
+MOST_LOADS = 2**18  # numbers in it; DeepSeek-V3 has 58 layers of 256 experts
 
 
 @dataclass(frozen=True)
@@ -128,29 +136,44 @@ def place_experts(
 
 def read_loads(path: Path) -> tuple[np.ndarray, tuple[int, ...]]:
     """Loads (L, E) of a trace's experts, or of a table, and the layers' names."""
-    if not path.is_file():
-        raise ValueError(f"file: got {str(path)!r}, allowed is a file that exists")
+    if not os.path.isfile(path):  # which no name can make fail
+        raise ValueError(f"file: got {shown(str(path))}, allowed is a file that exists")
     if path.suffix.lower() not in TABLES:
         trace = load_trace(path)
         loads = [trace.routing(i).load for i in range(trace.n_layers)]
         return np.stack(loads).astype(float), trace.layers
-    if path.stat().st_size > LARGEST_FILE:
-        raise CheckpointError(f"file: got {path.stat().st_size} bytes, allowed are {LARGEST_FILE}")
     table = check_loads(_table(path))
     if table.min() < 0:
         raise ValueError(f"file: got a load of {table.min():g}, allowed are numbers >= 0")
     return table, tuple(range(len(table)))
 
 
-def _table(path: Path) -> Any:
+def _table(path: Path) -> np.ndarray:
     try:
-        if path.suffix.lower() == ".npy":
-            return np.atleast_2d(np.load(path, allow_pickle=False))
-        if path.suffix.lower() == ".json":
-            return np.atleast_2d(np.asarray(json.loads(path.read_text("utf-8")), float))
-        return np.loadtxt(path, delimiter=",", ndmin=2)
-    except (ValueError, TypeError, UnicodeDecodeError, OSError, EOFError) as error:
+        table = _numbers(path)
+        if table.dtype.kind not in "fiu":
+            raise CheckpointError(f"got dtype {table.dtype}")
+        if table.size > MOST_LOADS:
+            raise CheckpointError(f"got {table.size} loads of at most {MOST_LOADS}")
+    except Exception as error:  # a stranger's file can fail in a dozen ways
+        reason = error if isinstance(error, CheckpointError) else quoted(str(error))
         raise CheckpointError(
-            f"file: {path.name} is no table of loads ({error}); allowed are rows of numbers, one "
-            "row per layer, one number per expert"
+            f"file: {quoted(path.name)} is no table of loads ({reason}); allowed are rows of "
+            "numbers, one row per layer, one number per expert"
         ) from None
+    return np.atleast_2d(table)
+
+
+def _numbers(path: Path) -> np.ndarray:
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        return read_npy(path, Limits(packed_bytes=LARGEST_FILE))
+    raw = read_limited(path, "file", LARGEST_FILE)
+    if ending == ".json":
+        return np.asarray(parse_json(raw, "file"))
+    text = raw.decode("utf-8-sig")
+    if text.count(",") + text.count("\n") > MOST_LOADS:  # one of them follows each number
+        raise CheckpointError(f"got more than {MOST_LOADS} loads")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are no rows is said later
+        return np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)
