@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checkpoints.header import read_limited
 from ..checkpoints.strict_json import parse_json, quoted
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shown
 from .family import FAMILIES
 from .model import ModelConfig
 
@@ -93,7 +93,7 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
     said = values.get("model_type")
     if said not in READABLE:
         raise CheckpointError(
-            f"{where}: model_type is {quoted(said)}, allowed is one of {', '.join(READABLE)}"
+            f"{where}: model_type is {shown(said)}, allowed is one of {', '.join(READABLE)}"
         )
     model_type = SAME_AS.get(str(said), str(said))
     reader = _Reader(values, where)
