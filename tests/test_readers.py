@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -205,25 +206,25 @@ class Reader:
 @cache
 def made(ending: str) -> bytes:
     """A small trace, layer or table in a file of that kind."""
-    import tempfile
-
     rng = np.random.default_rng(0)
-    path = Path(tempfile.mkdtemp()) / f"made{ending}"
-    if ending == ".layer":
-        moe.MoELayer.init(4, 3, 2, router="topk", k=1, seed=0).save(path)
-    elif ending == ".npy":
-        np.save(path, rng.random((2, 8)))
-    elif ending == ".gate":
-        with path.open("wb") as file:
-            np.savez(
-                file, logits=rng.normal(size=(6, 4)), experts=np.tile([0, 1], (6, 1)),
-                weights=np.full((6, 2), 0.5), score="softmax", renormalize=True, n_group=1,
-            )  # fmt: skip
-    else:
-        expert_LNK = np.tile(np.array([[0, 1]], np.int16), (2, 6, 1))
-        weight_LNK = np.full(expert_LNK.shape, 0.5, np.float32)
-        save_trace(make_trace(expert_LNK, weight_LNK, 4, np.arange(6), tokens=["a"] * 6), path)
-    return path.read_bytes()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"made{ending}"
+        if ending == ".layer":
+            moe.MoELayer.init(4, 3, 2, router="topk", k=1, seed=0).save(path)
+        elif ending == ".npy":
+            np.save(path, rng.random((2, 8)))
+        elif ending == ".gate":
+            with path.open("wb") as file:
+                np.savez(
+                    file, logits=rng.normal(size=(6, 4)), experts=np.tile([0, 1], (6, 1)),
+                    weights=np.full((6, 2), 0.5), score="softmax", renormalize=True, n_group=1,
+                )  # fmt: skip
+        else:
+            expert_LNK = np.tile(np.array([[0, 1]], np.int16), (2, 6, 1))
+            weight_LNK = np.full(expert_LNK.shape, 0.5, np.float32)
+            trace = make_trace(expert_LNK, weight_LNK, 4, np.arange(6), tokens=["a"] * 6)
+            save_trace(trace, path)
+        return path.read_bytes()
 
 
 def some_trace() -> Any:
@@ -317,7 +318,17 @@ def attempt(reader: Reader, path: Path) -> bool:
     return accepted
 
 
+@cache
+def warm(reader: Reader) -> None:
+    """Read a good file once, since the first use of a router compiles kernels."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / reader.name
+        path.write_bytes(reader.good())
+        reader.read(path)
+
+
 def written(folder: Path, reader: Reader, content: bytes) -> Path:
+    warm(reader)
     folder.mkdir(exist_ok=True, parents=True)
     path = folder / reader.name
     path.write_bytes(content)

@@ -206,10 +206,10 @@ def loss_residuals(
     Legitimate variants: mean or sum over layers; f from all choices or from the first one only.
     """
     n_layers, _, n_experts = logits_LNE.shape
-    chosen_LNE = np.zeros(logits_LNE.shape)
-    np.put_along_axis(chosen_LNE, expert_LNK, 1.0, axis=2)
-    first_LNE = np.zeros(logits_LNE.shape)
-    np.put_along_axis(first_LNE, expert_LNK[:, :, :1], 1.0, axis=2)
+    chosen_LNE = np.zeros(logits_LNE.shape, bool)
+    np.put_along_axis(chosen_LNE, expert_LNK, True, axis=2)
+    first_LNE = np.zeros(logits_LNE.shape, bool)
+    np.put_along_axis(first_LNE, expert_LNK[:, :, :1], True, axis=2)
     loads = {"all": chosen_LNE.mean(axis=1) / convention.k, "first": first_LNE.mean(axis=1)}
     found: Residuals = {}
     for scored in ((), ("double_softmax",)):

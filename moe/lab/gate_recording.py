@@ -13,7 +13,8 @@ from ..checkpoints.npz import read_npz
 from ..checkpoints.strict_json import quoted
 from ..errors import CheckpointError
 
-MAX_BYTES = 64 * 2**20  # of a file, unpacked and as float64; 32,000 tokens of 256 experts
+MAX_BYTES = 64 * 2**20  # of a file, and unpacked
+MAX_NUMBERS = 2**22  # of an array: 16,000 tokens of 256 experts
 MAX_RATIO = 100  # of unpacked to packed bytes; experts of a collapsed gate shrink a lot
 MAX_ERROR = 300  # characters of what a stranger's code says when it fails
 ARRAYS = ("logits", "experts", "weights")
@@ -245,8 +246,8 @@ def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if name not in KNOWN:
             raise ValueError(f"{where}: got array {quoted(name)}, allowed are {', '.join(KNOWN)}")
-        if array.size > MAX_BYTES // 8:
+        if array.size > MAX_NUMBERS:
             raise CheckpointError(
-                f"{where}: {name}: got {array.size} numbers, allowed are {MAX_BYTES // 8}"
+                f"{where}: {name}: got {array.size} numbers, allowed are {MAX_NUMBERS}"
             )
     return arrays
