@@ -279,7 +279,7 @@ def check_gate(
     ] = 1e-3,
     json_output: Json = False,
 ) -> None:
-    """Say which of seven known bugs a gate has; without a gate, show them in the library's own.
+    """Say which known bugs a gate has; without a gate, show them in the library's own.
 
     Ends with exit code 0 if the gate is clean, 1 if it is not, 2 if it cannot be checked.
 
@@ -313,7 +313,7 @@ def check_gate(
     else:
         out.print(report.summary(), markup=False)
         _print_registry(report.rows(), False)
-        for note in report.notes:
+        for note in (*report.notes, *report.unchecked):
             out.print(note, markup=False)
     raise typer.Exit(0 if report.clean else 1)
 

@@ -39,6 +39,10 @@ def place(
     search: Annotated[
         bool, typer.Option("--search", help="Improve the published placement by local search.")
     ] = False,
+    restarts: Annotated[
+        int, typer.Option(help="Random starts of the search; the best is kept.", min=0)
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the random starts.", min=0)] = 0,
     out_file: Annotated[
         Path | None, typer.Option("--out", help="Write the placement to this JSON file.")
     ] = None,
@@ -50,7 +54,7 @@ def place(
     """
     from .lab.place import place_experts
 
-    made = place_experts(file, replicas, groups, nodes, gpus, search)
+    made = place_experts(file, replicas, groups, nodes, gpus, search, restarts, seed)
     if out_file is not None:
         made.save(out_file)
     if json_output:
@@ -61,9 +65,14 @@ def place(
 
 def _print_placement(made: Placement) -> None:
     rows = made.rows()
-    table = Table(title=f"load of the fullest GPU, mean = 1 ({made.policy} policy)")
+    table = Table(
+        title=f"load of the fullest GPU, mean = 1 ({made.policy} policy)",
+        caption="twice: experts with more than one copy on a GPU",
+    )
     for name in rows[0]:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*(c if isinstance(c, str) else f"{c:.3f}" for c in row.values()))
     out.print(table)
+    for note in made.notes:
+        out.print(note)

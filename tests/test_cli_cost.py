@@ -182,7 +182,7 @@ def test_a_differing_figure_is_exit_code_1(monkeypatch):
     ("arguments", "message"),
     [
         (["nonsense"], "model: got 'nonsense'"),
-        (["none/config.json", "--tokens", "1"], "cannot be read"),
+        (["none/config.json", "--tokens", "1"], "no such file"),
         (["deepseek-v3", "--gpu", "h900"], "gpu: got 'h900'"),
         (["deepseek-v3", "--mfu", "often"], "mfu: got 'often', allowed is VALUE"),
         (["deepseek-v3", "--mfu", "0.1:0.2"], "mfu: got '0.1:0.2'"),

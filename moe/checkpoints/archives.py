@@ -212,11 +212,13 @@ def _check_entry(entry: zipfile.ZipInfo, what: str) -> None:
 
 
 def _check_apart(entries: list[zipfile.ZipInfo], end: int, what: str) -> None:
-    """No byte of the file may serve two entries: that is how bombs multiply."""
+    """No byte of the file may serve two entries, as in bombs, and none may stand in front."""
     for entry in sorted(entries, key=lambda entry: entry.header_offset, reverse=True):
         if entry.header_offset + LOCAL_HEADER + entry.compress_size > end:
             raise CheckpointError(f"{what}: entry {quoted(entry.filename)} overlaps another one")
         end = entry.header_offset
+    if end:
+        raise CheckpointError(f"{what}: got {end} bytes in front of the first entry")
 
 
 def _unpack(file: BinaryIO, size: int, limits: Limits, root: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import CheckpointError, check_choice, check_int
 from .dtypes import DTYPES, from_bfloat16, to_bfloat16
-from .header import Header, TensorInfo, check_name, read_header, regular_size
+from .header import Header, TensorInfo, check_name, read_header, read_limited
 from .strict_json import parse_object, quoted
 
 CONFIG = "config.json"
@@ -293,16 +293,7 @@ def write_file(
 
 
 def _read_json(root: Path, name: str, limit: int) -> dict[str, Any]:
-    path = inside(root, name)
-    size = regular_size(path, name)
-    if size > limit:
-        raise CheckpointError(f"{name}: got {size} bytes, allowed are {limit}")
-    try:
-        with path.open("rb") as file:
-            raw = file.read(limit)
-    except OSError as error:
-        raise CheckpointError(f"{name}: cannot be read ({error.strerror})") from error
-    return parse_object(raw, name)
+    return parse_object(read_limited(inside(root, name), name, limit), name)
 
 
 def _only_file(root: Path) -> str:

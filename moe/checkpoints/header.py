@@ -51,6 +51,27 @@ def regular_size(path: Path, what: str) -> int:
     return status.st_size
 
 
+def read_limited(path: Path, what: str, limit: int) -> bytes:
+    """Content of a plain file; its size is checked before reading.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, it is larger than `limit` bytes, or it cannot be read.
+    """
+    size = regular_size(path, what)
+    try:
+        if size <= limit:
+            with path.open("rb") as file:
+                raw = file.read(limit + 1)  # the file may have grown since
+            size = len(raw)
+    except OSError as error:
+        raise CheckpointError(f"{what}: cannot be read ({error.strerror})") from error
+    if size > limit:
+        raise CheckpointError(f"{what}: got {size} bytes, allowed are {limit}")
+    return raw
+
+
 def read_header(path: Path, what: str) -> Header:
     """Read and check the header of a safetensors file.
 

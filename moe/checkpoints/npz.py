@@ -1,17 +1,18 @@
-"""numpy's .npz archives of strangers: no pickles, no evaluation, no memory before the facts."""
+"""numpy's .npz and .npy files of strangers: no pickle, no evaluation, no memory before facts."""
 
 from __future__ import annotations
 
 import math
 import re
-import zipfile
+from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import CheckpointError
-from .archives import Limits, open_source, open_zip, pieces, plain_errors
+from .archives import CHUNK, Limits, open_source, open_zip, pieces, plain_errors
 from .header import MAX_AXES, MAX_BYTES
 from .strict_json import quoted
 
@@ -54,12 +55,25 @@ def read_npz(source: bytes | str | Path, limits: Limits = NPZ_LIMITS) -> dict[st
             name = entry.filename.removesuffix(".npy")
             if name == entry.filename:
                 raise CheckpointError(f"{what}: got {quoted(name)}, allowed are .npy arrays")
-            arrays[name] = _read_array(archive, entry, f"{what}: array {quoted(name)}")
+            where = f"{what}: array {quoted(name)}"
+            arrays[name] = _read_array(pieces(archive, entry, where), entry.file_size, where)
         return arrays
 
 
-def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> np.ndarray:
-    content = pieces(archive, entry, where)
+def read_npy(source: bytes | str | Path, limits: Limits = NPZ_LIMITS) -> np.ndarray:
+    """The array of a .npy file, as `numpy.save` writes it, of numbers, truth values or text.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is broken, larger than `limits.packed_bytes`, or holds something else.
+    """
+    what = "npy file"
+    with plain_errors(what), open_source(source, limits, what) as (file, size):
+        return _read_array(iter(partial(file.read, CHUNK), b""), size, what)
+
+
+def _read_array(content: Iterator[bytes], size: int, where: str) -> np.ndarray:
     piece = next(content, b"")
     if len(piece) < 12 or piece[:6] != b"\x93NUMPY" or piece[6:8] not in _VERSIONS:
         raise CheckpointError(f"{where}: got something that is not in numpy's format")
@@ -69,9 +83,9 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) ->
         raise CheckpointError(f"{where}: got a header of {length} bytes, allowed are {MAX_HEADER}")
     dtype, in_c_order, shape = _parse(piece[begin : begin + length], where)
     n_bytes = math.prod(shape) * dtype.itemsize
-    if begin + length + n_bytes != entry.file_size:
+    if begin + length + n_bytes != size:
         raise CheckpointError(
-            f"{where}: got {entry.file_size} bytes, which do not fit {dtype} of {quoted(shape)}"
+            f"{where}: got {size} bytes, which do not fit {dtype} of {quoted(shape)}"
         )
     body = np.empty(n_bytes, np.uint8)
     filled = 0

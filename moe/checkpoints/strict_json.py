@@ -18,7 +18,21 @@ _NO_BRACKETS = re.compile(r"[^\[\]{}]+")
 
 
 def parse_object(raw: bytes | memoryview, what: str) -> dict[str, Any]:
-    """Read a JSON object; the caller has limited its size.
+    """Read a JSON object: `parse_json` of what has to be one.
+
+    Raises
+    ------
+    CheckpointError
+        If it is something else, or as `parse_json`.
+    """
+    value = parse_json(raw, what)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{what}: got a {type(value).__name__}, allowed is a JSON object")
+    return value
+
+
+def parse_json(raw: bytes | memoryview, what: str) -> Any:
+    """Read any JSON value; the caller has limited its size.
 
     Parameters
     ----------
@@ -30,8 +44,9 @@ def parse_object(raw: bytes | memoryview, what: str) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If it is no JSON object, a key comes twice, a whole number needs more than 64 bits, or it is
-        nested deeper than 32 or holds more than some 150,000 values.
+        If it is no JSON, a key comes twice, a whole number needs more than 64 bits, or it is
+        nested deeper than 32 or holds more than some 150,000 values of objects, or 600,000 of
+        lists.
     """
     try:
         text = str(raw, "utf-8")
@@ -49,8 +64,6 @@ def parse_object(raw: bytes | memoryview, what: str) -> dict[str, Any]:
         raise CheckpointError(f"{what}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{what}: got text that is no JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{what}: got a {type(value).__name__}, allowed is a JSON object")
     return value
 
 

@@ -21,6 +21,8 @@ def rebalance_experts(
     num_nodes: int,
     num_gpus: int,
     method: str = "eplb",
+    restarts: int = 0,
+    seed: int = 0,
 ) -> Maps:
     """Place experts and their redundant copies on GPUs by their loads.
 
@@ -39,6 +41,8 @@ def rebalance_experts(
         Groups of experts (consecutive, equal), nodes, and GPUs in all nodes together.
     method
         'eplb' as published; 'search' improves that with `improve_placement`.
+    restarts, seed
+        Further random starts of the search, of which the best is kept, and their seed.
 
     Returns
     -------
@@ -73,7 +77,10 @@ def rebalance_experts(
     if method == "search":
         from .search import improve_placement
 
-        return maps(improve_placement(weight_LE, phy2log, blocks, num_gpus), weight_LE.shape[1])
+        better = improve_placement(
+            weight_LE, phy2log, blocks, num_gpus, restarts=restarts, seed=seed
+        )
+        return maps(better, weight_LE.shape[1])
     return phy2log, _slots(phy2log, rank_LR, logcnt), logcnt
 
 
@@ -117,6 +124,22 @@ def placement_balance(weight_LE: Any, phy2log: np.ndarray, num_gpus: int) -> Bal
     count_LE = np.stack([np.bincount(row, minlength=weight_LE.shape[1]) for row in phy2log])
     share_LR = np.take_along_axis(weight_LE / np.maximum(count_LE, 1), phy2log, axis=1)
     return Balance(share_LR.reshape(n_layers, num_gpus, n_slots // num_gpus).sum(axis=2))
+
+
+def least_max_over_mean(
+    weight_LE: Any, num_replicas: int, num_nodes: int, num_gpus: int
+) -> np.ndarray:
+    """What no placement's `max_over_mean_L` can be below, (L,): 1, or the hottest expert's share.
+
+    Its load is on at most as many GPUs as its node has, and as it has copies when each other expert
+    of the node has one; `num_nodes` counts the parts that experts may not leave.
+    """
+    weight_LE = np.asarray(weight_LE, np.float64)
+    most_copies = (num_replicas - weight_LE.shape[1]) // num_nodes + 1
+    mean_L = weight_LE.sum(axis=1) / num_gpus
+    share_L = weight_LE.max(axis=1) / min(most_copies, num_gpus // num_nodes)
+    least_L = np.divide(share_L, mean_L, out=np.ones_like(mean_L), where=mean_L > 0)
+    return np.maximum(least_L, 1.0)
 
 
 def plain_placement(n_layers: int, n_experts: int) -> np.ndarray:

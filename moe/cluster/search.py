@@ -12,7 +12,13 @@ LEAST_GAIN = 1e-9  # of the largest load: rounding must not look like progress
 
 
 def improve_placement(
-    weight_LE: Any, phy2log: np.ndarray, num_nodes: int, num_gpus: int, max_moves: int = 1000
+    weight_LE: Any,
+    phy2log: np.ndarray,
+    num_nodes: int,
+    num_gpus: int,
+    max_moves: int = 1000,
+    restarts: int = 0,
+    seed: int = 0,
 ) -> np.ndarray:
     """Lower each layer's largest GPU load, move by move, until no single move helps.
 
@@ -31,13 +37,20 @@ def improve_placement(
     num_gpus
         GPUs in all nodes together.
     max_moves
-        Limit per layer and node.
+        Limit per layer, node and start.
+    restarts
+        Further starts: every expert once, the other copies drawn by load, all in random slots.
+        The best is kept; of equal ones, that with fewer experts twice on one GPU.
+    seed
+        Of the draws; the same seed gives the same placement.
 
     Returns
     -------
     (L, R), whose largest GPU load is never above the start's.
     """
     check_int("max_moves", max_moves, 0)
+    check_int("restarts", restarts, 0)
+    check_int("seed", seed, 0)
     weight_LE = np.asarray(weight_LE, np.float64)
     better = np.array(phy2log, np.int64)
     n_layers, n_slots = better.shape
@@ -48,7 +61,54 @@ def improve_placement(
         for node in range(num_nodes):
             part = better[layer, node * slots : (node + 1) * slots].reshape(gpus, -1)
             _improve(weight_LE[layer], part, max_moves)
+            for start in range(restarts):
+                if _at_mean(weight_LE[layer], part) and not doubled(part).any():
+                    break
+                rng = np.random.default_rng((seed, layer, node, start))
+                other = _random_start(weight_LE[layer], part, rng)
+                _improve(weight_LE[layer], other, max_moves)
+                if _is_better(weight_LE[layer], other, part):
+                    part[:] = other
     return better
+
+
+def _random_start(
+    weight_E: np.ndarray, expert_GS: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """The node's experts in other slots, and with other numbers of copies."""
+    ids = np.unique(expert_GS)
+    load = np.maximum(weight_E[ids], 0)
+    chance = load / load.sum() if load.sum() > 0 else None
+    extra = rng.choice(ids, expert_GS.size - len(ids), p=chance)
+    return rng.permutation(np.concatenate([ids, extra])).reshape(expert_GS.shape)
+
+
+def _loads(weight_E: np.ndarray, expert_GS: np.ndarray) -> np.ndarray:
+    """Load of each GPU of a node, (G,)."""
+    count_E = np.maximum(np.bincount(expert_GS.ravel(), minlength=len(weight_E)), 1)
+    return np.asarray((weight_E / count_E)[expert_GS].sum(axis=1))
+
+
+def _at_mean(weight_E: np.ndarray, expert_GS: np.ndarray) -> bool:
+    """Whether all GPUs have the same load, so that nothing is left to gain."""
+    load_G = _loads(weight_E, expert_GS)
+    return bool(load_G.max() <= load_G.mean() + LEAST_GAIN * abs(load_G.mean()))
+
+
+def _is_better(weight_E: np.ndarray, one_GS: np.ndarray, other_GS: np.ndarray) -> bool:
+    one, other = (float(_loads(weight_E, expert_GS).max()) for expert_GS in (one_GS, other_GS))
+    if abs(one - other) > LEAST_GAIN * abs(other):
+        return one < other
+    return int(doubled(one_GS).sum()) < int(doubled(other_GS).sum())
+
+
+def doubled(expert_GS: np.ndarray) -> np.ndarray:
+    """Experts of which a GPU has two copies or more, per GPU, (..., G)."""
+    sorted_GS = np.sort(expert_GS, axis=-1)
+    again = sorted_GS[..., 1:] == sorted_GS[..., :-1]
+    # An expert with three copies is there twice, too, but is one expert.
+    first = again & ~np.concatenate([np.zeros_like(again[..., :1]), again[..., :-1]], axis=-1)
+    return np.asarray(first.sum(axis=-1))
 
 
 def _improve(weight_E: np.ndarray, expert_GS: np.ndarray, max_moves: int) -> None:

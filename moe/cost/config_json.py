@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.header import read_limited
+from ..checkpoints.strict_json import parse_json, quoted
 from ..errors import CheckpointError, shown
 from .config_keys import OTHER_PARTS, not_counted
 from .family import FAMILIES
 from .model import ModelConfig
 
+MAX_BYTES = 2**20  # of a config.json; published ones have a few thousand
 SAME_AS = {"kimi_k2": "deepseek_v3", "llama4": "llama4_text", "hunyuan": "hunyuan_v1_moe"}
 DENSE = {"llama", "mistral", "qwen2", "qwen3"}
 # Their config.json calls the expert's width intermediate_size and has no dense layers.
@@ -146,13 +149,9 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
 
 
 def _load(path: Path) -> tuple[Any, str]:
-    path = path / "config.json" if path.is_dir() else path
-    try:
-        return json.loads(path.read_text("utf-8")), str(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:  # not JSON, not text, or nested without end
-        raise CheckpointError(f"{path}: is not JSON ({error})") from error
+    path = path / "config.json" if os.path.isdir(path) else path
+    where = str(path) if str(path).isprintable() and len(str(path)) < 300 else quoted(str(path))
+    return parse_json(read_limited(path, where, MAX_BYTES), where), where
 
 
 def _fields(reader: _Reader, model_type: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import check_int
+from ..errors import check_int, shown
 
 MAX_DOMAIN_BYTES = 400_000
 MAX_FILE_BYTES = 8_000_000
@@ -277,25 +277,23 @@ def from_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> Corpus:
     """
     check_int("max_bytes", max_bytes, MIN_FILE_BYTES)
     path = Path(path)
+    named = f"text: got {shown(str(path))}"
     try:
         regular, size = path.is_file(), path.stat().st_size
     except FileNotFoundError as error:
-        raise ValueError(
-            f"text: got {str(path)!r}, which does not exist, allowed is a readable file"
-        ) from error
+        raise ValueError(f"{named}, which does not exist, allowed is a readable file") from error
     except (OSError, ValueError) as error:
-        raise ValueError(f"text: got {str(path)!r}, allowed is a readable file") from error
+        raise ValueError(f"{named}, allowed is a readable file") from error
     if not regular:
         kind = "a directory" if path.is_dir() else "not a regular file"
-        raise ValueError(f"text: got {str(path)!r}, which is {kind}, allowed is a regular file")
+        raise ValueError(f"{named}, which is {kind}, allowed is a regular file")
     if not MIN_FILE_BYTES <= size <= max_bytes:
         raise ValueError(
-            f"text: got {str(path)!r} of {size:,} bytes, "
-            f"allowed are {MIN_FILE_BYTES:,} to {max_bytes:,}"
+            f"{named} of {size:,} bytes, allowed are {MIN_FILE_BYTES:,} to {max_bytes:,}"
         )
     try:
         with path.open("rb") as file:
             raw = file.read(max_bytes + 1)  # the file may have grown since
     except OSError as error:
-        raise ValueError(f"text: got {str(path)!r}, allowed is a readable file") from error
+        raise ValueError(f"{named}, allowed is a readable file") from error
     return from_bytes(raw, path.name, max_bytes)

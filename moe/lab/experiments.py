@@ -284,7 +284,8 @@ def _cluster(settings: ClusterSettings) -> ClusterFigures:
 def _cluster_data(settings: ClusterSettings) -> str:
     if not settings.trace or not Path(settings.trace).is_file():
         return NO_DATA  # a trace that is not there is said better by the run
-    return hashlib.sha256(Path(settings.trace).read_bytes()).hexdigest()[:12]
+    with Path(settings.trace).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 # ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Seven bugs that public gates shipped with, and the library's own gate with any one turned on."""
+"""Bugs that public gates shipped with, and the library's own gate with any one turned on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..routers import Router
 from ..routers.choice import biased, choices, gather, normalize, scatter
 from ..routing import Routing
 from ..scores import make_scores
-from .gate_convention import convention_of
+from .gate_convention import GROUP_SCORES, convention_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class GateBug:
     fix
         What to do about it.
     needs
-        What a gate or recording must have for the bug to show.
+        What a gate or recording must have for the bug to show: pairs of what the check knows to be
+        there or not (a key of its conditions, '' for what it cannot know) and the words for it.
     sources
         Where it was found.
     """
@@ -42,11 +43,13 @@ class GateBug:
     wrong: str
     metric: str
     fix: str
-    needs: str
+    needs: tuple[tuple[str, str], ...]
     sources: tuple[str, ...]
 
 
 GITHUB = "https://github.com"
+GROUPS_NEEDED = ("groups", "groups out of reach (n_group > topk_group)")
+LOSS_NEEDED = ("loss", "aux_loss")
 GATE_BUGS: dict[str, GateBug] = {
     bug.name: bug
     for bug in (
@@ -56,7 +59,10 @@ GATE_BUGS: dict[str, GateBug] = {
             "The bias that only steers who is selected also changes how much an expert counts.",
             "largest difference from weights in which the bias only selects",
             "Select with score + bias, but take the weights from the scores alone.",
-            "a selection bias (bias_E) that is not zero, and weights that it would change",
+            (
+                ("bias", "a selection bias (bias_E) that is not zero"),
+                ("", "weights that the bias would change"),
+            ),
             (
                 f"{GITHUB}/vllm-project/vllm/pull/12002",
                 f"{GITHUB}/huggingface/transformers/pull/41647",
@@ -69,7 +75,11 @@ GATE_BUGS: dict[str, GateBug] = {
             "changes from token to token.",
             "largest difference from weights whose sum is the scale",
             "Divide the chosen scores by their sum (norm_topk_prob), then multiply by the scale.",
-            "a model that is known to renormalise; say which with like= or renormalize=",
+            (
+                ("renormalizes", "a model that renormalises"),
+                ("states_renormalize", "like= or renormalize= to say that it should"),
+                ("", "weights of two experts or more"),
+            ),
             (
                 f"{GITHUB}/pytorch/torchtitan/issues/1448",
                 f"{GITHUB}/pytorch/torchtitan/pull/1419",
@@ -82,11 +92,29 @@ GATE_BUGS: dict[str, GateBug] = {
             "with their bias are negative.",
             "share of tokens whose experts are not the best of the groups in reach",
             "Fill masked groups with -inf.",
-            "groups out of reach (n_group > topk_group), and a bias that makes scores negative",
+            (GROUPS_NEEDED, ("", "a bias that makes scores negative")),
             (
                 f"{GITHUB}/huggingface/transformers/issues/45440",
                 f"{GITHUB}/vllm-project/vllm/pull/13474",
                 f"{GITHUB}/sgl-project/sglang/pull/3705",
+            ),
+        ),
+        GateBug(
+            "group_score",
+            "Wrong group score",
+            "A group of experts scores by its best expert and not by the sum of its two best, or "
+            "the other way round, so tokens reach other groups than the model was trained with.",
+            "share of tokens whose experts are not the best of the groups that should be in reach",
+            "Score a group as the model does: DeepSeek-V3 and V4 by the sum of its two best "
+            "experts, DeepSeek-V2 by its best one.",
+            (
+                GROUPS_NEEDED,
+                ("states_group_score", "like= to say how a group should score"),
+                ("", "groups that the two rules rank differently"),
+            ),
+            (
+                f"{GITHUB}/vllm-project/vllm/pull/13474",
+                f"{GITHUB}/NVIDIA/Megatron-LM/issues/1378",
             ),
         ),
         GateBug(
@@ -96,7 +124,7 @@ GATE_BUGS: dict[str, GateBug] = {
             "towards uniform.",
             "largest difference from weights, or a loss, whose scores are made once",
             "Hand on logits, and make scores of them in one place only.",
-            "weights or a loss that depend on the scores",
+            (("", "weights or a loss that depend on the scores"),),
             (
                 f"{GITHUB}/huggingface/transformers/issues/45120",
                 f"{GITHUB}/huggingface/transformers/pull/45132",
@@ -110,7 +138,7 @@ GATE_BUGS: dict[str, GateBug] = {
             "nobody chooses have P = 0 and get no pull.",
             "difference from a loss with P over all experts, relative to it",
             "Average the probabilities of all experts; only f counts choices.",
-            "aux_loss",
+            (LOSS_NEEDED, ("", "experts that are not chosen")),
             (
                 f"{GITHUB}/paiml/aprender/pull/2162",
                 f"{GITHUB}/AI-Hypercomputer/maxtext/issues/1432",
@@ -123,7 +151,7 @@ GATE_BUGS: dict[str, GateBug] = {
             "strong, and k at uniform load instead of 1.",
             "difference from a loss in which f sums to 1, relative to it",
             "Divide f by k; or, if your coefficient allows for it, pass coefficient times k here.",
-            "aux_loss, and k of 2 or more",
+            (LOSS_NEEDED, ("", "k of 2 or more")),
             (f"{GITHUB}/huggingface/transformers/pull/43775",),
         ),
         GateBug(
@@ -133,7 +161,7 @@ GATE_BUGS: dict[str, GateBug] = {
             "different experts look even together.",
             "difference from the mean or sum of the layers' own losses, relative to it",
             "Compute the loss of each layer, then take the mean or the sum.",
-            "aux_loss of two or more layers",
+            (LOSS_NEEDED, ("", "two or more layers")),
             (
                 f"{GITHUB}/huggingface/transformers/issues/28255",
                 f"{GITHUB}/huggingface/transformers/issues/29503",
@@ -188,10 +216,15 @@ class OwnGate:
         expert_NK, scores_NE = choices(routing), routing.scores_NE
         assert scores_NE is not None
         biased_NE = biased(scores_NE, bias_E)
-        if self.bug == "mask_zero" and convention.masks:
-            groups = convention.n_group, convention.topk_group, convention.best_of[0]
+        if self.bug in ("mask_zero", "group_score") and convention.masks:
+            best_of = convention.best_of[0]
+            if self.bug == "group_score":
+                best_of = next(number for number in GROUP_SCORES if number != best_of)
+            groups = convention.n_group, convention.topk_group, best_of
             masked_NE = kernels.mask_groups(biased_NE, *groups)
-            expert_NK = kernels.topk(np.where(np.isneginf(masked_NE), 0, masked_NE), convention.k)
+            if self.bug == "mask_zero":
+                masked_NE = np.where(np.isneginf(masked_NE), 0, masked_NE)
+            expert_NK = kernels.topk(masked_NE, convention.k)
         elif self.bug not in ("bias_in_weights", "no_renormalize"):
             return expert_NK, routing.weight_A.reshape(expert_NK.shape)
         weight_NK = gather(biased_NE if self.bug == "bias_in_weights" else scores_NE, expert_NK)

@@ -5,6 +5,8 @@ Written in plain numpy, apart from the routers, so that one can be checked again
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,9 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..routers import Router
+from ..routers.choice import choices
 from ..scores import make_scores
 
 GUESSED_SCORES = ("softmax", "sigmoid", "sqrt_softplus")
+GROUP_SCORES = (1, 2)  # a group scores by the sum of so many of its best: DeepSeek-V2's and V3's
 WEIGHT_BUGS = ("bias_in_weights", "no_renormalize", "double_softmax")
 
 
@@ -44,8 +48,9 @@ class Convention:
         Groups of experts, and how many of them a token may reach.
     best_of
         A group scores by the sum of this many of its best experts; several if not known.
-    selects
-        Whether the experts are the k best scores (BASE and Sinkhorn choose otherwise).
+    chooser
+        The router itself if the experts are not the k best scores: BASE and Sinkhorn look at the
+        whole batch.
     takes_bias
         Whether a selection bias exists.
     states_renormalize
@@ -59,8 +64,8 @@ class Convention:
     scale: float
     n_group: int = 1
     topk_group: int = 1
-    best_of: tuple[int, ...] = (1, 2)
-    selects: bool = True
+    best_of: tuple[int, ...] = GROUP_SCORES
+    chooser: Router | None = None
     takes_bias: bool = True
     states_renormalize: bool = True
 
@@ -106,7 +111,12 @@ def weights(
 def distance(value: np.ndarray, expected: np.ndarray) -> float:
     """Largest difference over the largest expected size."""
     size = max(float(np.abs(expected).max(initial=0)), 1e-30)
-    return float(np.abs(value - expected).max(initial=0)) / size
+    return _finite(float(np.abs(value - expected).max(initial=0)) / size)
+
+
+def _finite(off: float) -> float:
+    """The distance, or the largest number for one that floats cannot hold: JSON has no infinity."""
+    return min(off, sys.float_info.max) if off == off else sys.float_info.max
 
 
 def weight_residuals(
@@ -133,13 +143,15 @@ def choice_residuals(
     bias_NE: np.ndarray | None,
     tolerance: float,
 ) -> Residuals:
-    """Share of tokens whose experts are not the k best, with masked groups at -inf or at 0.
+    """Share of tokens whose experts are not the k best, with groups scored and masked either way.
 
     Tokens whose choice of groups is a near tie are left out.
     """
     found: Residuals = {}
     masks = ((), ("mask_zero",)) if convention.masks else ((),)
-    for scored, best_of in product(((), ("double_softmax",)), convention.best_of):
+    group_scores = GROUP_SCORES if convention.masks else convention.best_of[:1]
+    for scored, best_of in product(((), ("double_softmax",)), group_scores):
+        misjudged = () if best_of in convention.best_of else ("group_score",)
         select_NE = score_table(logits_NE, convention.score, scored)
         near = tolerance * float(select_NE.std())
         if bias_NE is not None:
@@ -148,7 +160,8 @@ def choice_residuals(
         for mask in masks:
             masked_NE = np.where(allowed_NE, select_NE, 0.0 if mask else -np.inf)
             wrong_N = _not_the_best(masked_NE, expert_NK, near) & clear_N
-            form = Form(frozenset(mask), frozenset((*scored, f"best of {best_of}")))
+            bugs = frozenset((*misjudged, *mask))
+            form = Form(bugs, frozenset((*scored, f"best of {best_of}")))
             found[form] = float(wrong_N.sum() / max(int(clear_N.sum()), 1))
     return found
 
@@ -176,6 +189,15 @@ def _not_the_best(select_NE: np.ndarray, expert_NK: np.ndarray, near: float) -> 
     return np.asarray((worst_N < rest_NE.max(axis=1) - near) | np.isneginf(worst_N))
 
 
+def choice_differs(chooser: Router, logits_LNE: np.ndarray, expert_LNK: np.ndarray) -> float:
+    """Share of tokens whose experts are not those that a router chooses for the same batches."""
+    differs = [
+        (np.sort(choices(chooser.choose(logits_NE)), axis=1) != np.sort(expert_NK, axis=1)).any(1)
+        for logits_NE, expert_NK in zip(logits_LNE, expert_LNK, strict=True)
+    ]
+    return float(np.mean(differs))
+
+
 def loss_residuals(
     convention: Convention, logits_LNE: np.ndarray, expert_LNK: np.ndarray, loss: float
 ) -> Residuals:
@@ -184,10 +206,10 @@ def loss_residuals(
     Legitimate variants: mean or sum over layers; f from all choices or from the first one only.
     """
     n_layers, _, n_experts = logits_LNE.shape
-    chosen_LNE = np.zeros(logits_LNE.shape)
-    np.put_along_axis(chosen_LNE, expert_LNK, 1.0, axis=2)
-    first_LNE = np.zeros(logits_LNE.shape)
-    np.put_along_axis(first_LNE, expert_LNK[:, :, :1], 1.0, axis=2)
+    chosen_LNE = np.zeros(logits_LNE.shape, bool)
+    np.put_along_axis(chosen_LNE, expert_LNK, True, axis=2)
+    first_LNE = np.zeros(logits_LNE.shape, bool)
+    np.put_along_axis(first_LNE, expert_LNK[:, :, :1], True, axis=2)
     loads = {"all": chosen_LNE.mean(axis=1) / convention.k, "first": first_LNE.mean(axis=1)}
     found: Residuals = {}
     for scored in ((), ("double_softmax",)):
@@ -209,7 +231,7 @@ def loss_residuals(
                 bugs = frozenset((*scored, *p_bug, *l_bug, *f_bug))
                 form = Form(bugs, frozenset((p_form, f_form, l_form)))
                 expected = value * (convention.k if f_bug else 1)
-                found[form] = abs(loss - expected) / max(abs(expected), 1e-30)
+                found[form] = _finite(abs(loss - expected) / max(abs(expected), 1e-30))
     return found
 
 
@@ -236,9 +258,10 @@ def fit_convention(
     for score, renormalize in product(scores, (True, False)):
         plain = Convention("", expert_NK.shape[1], score, renormalize, 1.0)
         for bugs in ((), ("double_softmax",), ("bias_in_weights",)):
-            shape_NK = weights(plain, logits_NE, expert_NK, bias_NE, bugs)
-            scale = float((weight_NK * shape_NK).sum() / max(float((shape_NK**2).sum()), 1e-30))
-            if scale <= 0:
+            with np.errstate(over="ignore", invalid="ignore"):  # a file may hold any numbers
+                shape_NK = weights(plain, logits_NE, expert_NK, bias_NE, bugs)
+                scale = float((weight_NK * shape_NK).sum() / max(float((shape_NK**2).sum()), 1e-30))
+            if not 0 < scale < math.inf:
                 continue
             residual = distance(weight_NK, scale * shape_NK)
             rank = len(bugs), residual
@@ -281,9 +304,10 @@ def convention_of(router: Router, n_experts: int) -> Convention:
         name=router.name,
         n_group=getattr(router, "n_group", 1),
         topk_group=getattr(router, "topk_group", 1),
-        best_of=(getattr(router, "group_score_of", 1),),
+        best_of=(router.group_score_of,) if hasattr(router, "group_score_of") else GROUP_SCORES,
         takes_bias="select_bias_E" in router.buffers,
         states_renormalize=True,
     )
     wrong = choice_residuals(found, logits_NE, expert_NK, None, 1e-9)
-    return replace(found, selects=min(wrong.values()) == 0)
+    by_score = min(off for form, off in wrong.items() if not form.bugs) == 0
+    return replace(found, chooser=None if by_score else router)

@@ -7,14 +7,16 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..errors import shown
 from .gate_convention import Convention
-from .gate_recording import Recording, make_recording
+from .gate_recording import Recording, as_array, make_recording, said_by
 
 Call = Callable[..., Any]
 TAKES = ("bias_E", "k", "n_group", "topk_group", "scale", "experts", "n_experts")
@@ -30,7 +32,7 @@ def named_gate(name: str) -> Call | Path:
     ValueError
         If it is neither.
     """
-    if Path(name).is_file() or name.endswith(".npz"):
+    if os.path.isfile(name) or name.endswith(".npz"):  # which no name can make fail
         return Path(name)
     return named_callable("gate", name)
 
@@ -48,30 +50,45 @@ def named_callable(argument: str, name: str) -> Call:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # the user's module may fail in any way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's module may fail in any way, and even exit
         raise ValueError(
-            f"{argument}: got {name!r} ({type(error).__name__}: {error}), "
+            f"{argument}: got {shown(name)} ({said_by(error)}), "
             "allowed is package.module:function or the path of a .npz file"
         ) from error
     if not callable(found):
         raise ValueError(
-            f"{argument}: got {name!r}, a {type(found).__name__}, allowed is a function"
+            f"{argument}: got {shown(name)}, a {type(found).__name__}, allowed is a function"
         )
     return found
 
 
 def taken_by(call: Call) -> frozenset[str]:
-    """Names out of `TAKES` that a callable takes as arguments."""
-    try:
-        parameters = inspect.signature(call).parameters.values()
-    except (TypeError, ValueError):  # some compiled functions don't say
-        return frozenset()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    """Names out of `TAKES` that a callable takes as arguments.
+
+    A PyTorch module takes anything and hands it on, so its `forward` says what it takes.
+    """
+    parameters = _parameters(call)
+    if _takes_anything(parameters) and callable(forward := getattr(call, "forward", None)):
+        parameters = _parameters(forward)
+    if _takes_anything(parameters):
         return frozenset(TAKES)
     return frozenset(p.name for p in parameters) & set(TAKES)
 
 
-def ask(gate: Call, logits_NE: np.ndarray, **wanted: Any) -> tuple[Any, Any]:
+def _parameters(call: Call) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(call).parameters.values())
+    except Exception:  # some compiled functions don't say
+        return []
+
+
+def _takes_anything(parameters: list[inspect.Parameter]) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def ask(gate: Call, logits_NE: np.ndarray, **wanted: Any) -> tuple[np.ndarray, np.ndarray]:
     """Call a gate with those of the wanted arguments that it takes; None stands for its default.
 
     Raises
@@ -81,18 +98,29 @@ def ask(gate: Call, logits_NE: np.ndarray, **wanted: Any) -> tuple[Any, Any]:
     """
     answer = _call("gate", gate, logits_NE, wanted)
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise ValueError(f"gate: returned {type(answer).__name__}, allowed is (experts, weights)")
-    return answer[0], answer[1]
+        kind = type(answer).__name__
+        kind += f" of {len(answer)}" if isinstance(answer, (tuple, list)) else ""
+        raise ValueError(f"gate: returned a {kind}, allowed is (experts, weights)")
+    experts, weights = as_array("experts", answer[0]), as_array("weights", answer[1])
+    if experts.dtype.kind == "f" and weights.dtype.kind in "iu":
+        raise ValueError(
+            f"gate: returned {experts.dtype} and then {weights.dtype}, allowed is "
+            "(experts, weights): did you return (weights, experts)?"
+        )
+    return experts, weights
 
 
 def _call(name: str, call: Call, first: Any, wanted: dict[str, Any]) -> Any:
     takes = taken_by(call)
     given = {n: value for n, value in wanted.items() if n in takes and value is not None}
     try:
-        return call(first, **given)
-    except Exception as error:  # the user's code may fail in any way
+        # Copies: a gate may compute in place.
+        return call(deepcopy(first), **deepcopy(given))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's code may fail in any way, and even exit
         raise ValueError(
-            f"{name}: failed ({type(error).__name__}: {error}) when called with logits"
+            f"{name}: failed ({said_by(error)}) when called with logits"
             + "".join(f", {n}" for n in given)
         ) from error
 
@@ -141,7 +169,7 @@ def bias_recordings(
 
 
 def _fits_groups(convention: Convention, n_experts: int) -> bool:
-    return n_experts % 4 == 0 and convention.k <= n_experts // 2 and convention.selects
+    return n_experts % 4 == 0 and convention.k <= n_experts // 2 and convention.chooser is None
 
 
 def loss_recordings(
@@ -152,12 +180,20 @@ def loss_recordings(
     for n_layers in (1, N_LAYERS):
         layers = list(probe_logits(settings["n_experts"], n_layers))
         answers = [ask(gate, logits_NE, **settings) for logits_NE in layers]
-        experts = [np.asarray(expert_NK) for expert_NK, _ in answers]
+        experts, weights = [expert_NK for expert_NK, _ in answers], [w_NK for _, w_NK in answers]
         wanted = settings | {"experts": experts}
-        value = np.asarray(_call("aux_loss", aux_loss, layers, wanted))
+        value = as_array("aux_loss", _call("aux_loss", aux_loss, layers, wanted))
         if value.size != 1 or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
-            raise ValueError(f"aux_loss: returned {value!r}, allowed is one finite number")
-        weights = [np.asarray(weight_NK) for _, weight_NK in answers]
+            raise ValueError(
+                f"aux_loss: returned {value.dtype} of shape {value.shape}, "
+                "allowed is one finite number"
+            )
+        for parts in (experts, weights):
+            if len({part.shape for part in parts}) > 1:
+                raise ValueError(
+                    f"gate: returned shapes {[part.shape for part in parts]} for layers of one "
+                    "shape, allowed is the same"
+                )
         plain = make_recording(np.stack(layers), np.stack(experts), np.stack(weights))
         found.append(replace(plain, aux_loss=float(value.reshape(-1)[0])))
     return found

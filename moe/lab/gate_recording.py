@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-MAX_BYTES = 64 * 2**20  # of a file, unpacked and as float64; 32,000 tokens of 256 experts
-MAX_ARRAYS = 32
-MAX_HEADER = 4096
-MAX_TEXT = 256
+from ..checkpoints.archives import Limits
+from ..checkpoints.npz import read_npz
+from ..checkpoints.strict_json import quoted
+from ..errors import CheckpointError
+
+MAX_BYTES = 64 * 2**20  # of a file, and unpacked
+MAX_NUMBERS = 2**22  # of an array: 16,000 tokens of 256 experts
+MAX_RATIO = 100  # of unpacked to packed bytes; experts of a collapsed gate shrink a lot
+MAX_ERROR = 300  # characters of what a stranger's code says when it fails
 ARRAYS = ("logits", "experts", "weights")
 NUMBERS = ("n_group", "topk_group", "scale", "coefficient", "renormalize")
 KNOWN = (*ARRAYS, "bias", "aux_loss", "score", *NUMBERS)
@@ -33,6 +36,8 @@ class Recording:
         Balance loss of all L layers together, or None.
     groups
         (n_group, topk_group) that the gate was asked to use here, or None.
+    whole_batch
+        Whether each layer's tokens are all that the gate saw at once.
     """
 
     logits_LNE: np.ndarray
@@ -41,6 +46,7 @@ class Recording:
     bias_LE: np.ndarray | None = None
     aux_loss: float | None = None
     groups: tuple[int, int] | None = None
+    whole_batch: bool = True
 
     @property
     def logits_NE(self) -> np.ndarray:
@@ -77,6 +83,40 @@ class Recording:
         )
 
 
+def as_array(name: str, value: Any) -> np.ndarray:
+    """What a stranger's code returned as an array: a tensor leaves its gradient and its device.
+
+    Raises
+    ------
+    ValueError
+        If no array can be made of it.
+    """
+    try:
+        for method in ("detach", "cpu"):
+            if callable(change := getattr(value, method, None)):
+                value = change()
+        if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which numpy does not have
+            value = value.float()
+        if not hasattr(value, "__array__") and callable(numbers := getattr(value, "numpy", None)):
+            value = numbers()
+        return np.array(value)  # a copy: the next call may write into the same memory
+    except Exception as error:  # it may be anything
+        raise ValueError(
+            f"{name}: got a {type(value).__name__} that numpy cannot read ({said_by(error)}), "
+            "allowed is an array"
+        ) from error
+
+
+def said_by(error: BaseException) -> str:
+    """What a stranger's exception says, in one line that is not too long."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # its own text may fail, too
+        text = type(error).__name__
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split()).rstrip(": ")
+    return text if len(text) <= MAX_ERROR else f"{text[:MAX_ERROR]}..."
+
+
 def make_recording(
     logits: Any,
     experts: Any,
@@ -94,7 +134,7 @@ def make_recording(
     """
     logits_LNE = _layers("logits", _floats("logits", logits))
     weight_LNK = _layers("weights", _floats("weights", weights))
-    raw = np.asarray(experts)
+    raw = as_array("experts", experts)
     if raw.dtype.kind not in "iu":
         raise ValueError(f"experts: got dtype {raw.dtype}, allowed are whole numbers")
     expert_LNK = _layers("experts", raw)
@@ -129,7 +169,7 @@ def make_recording(
 
 
 def _floats(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind != "f":
         raise ValueError(f"{name}: got dtype {array.dtype}, allowed are real floating numbers")
     array = array.astype(np.float64)
@@ -153,19 +193,22 @@ def read_recordings(path: str | Path) -> tuple[list[Recording], dict[str, Any]]:
 
     Raises
     ------
+    CheckpointError
+        If the file is not such an archive, or is too large.
     ValueError
-        If the file is not such an archive, is too large, or its arrays don't fit together.
+        If its arrays don't fit together.
     """
-    arrays = _read_arrays(Path(path))
+    arrays = _read_arrays(path)
     missing = [name for name in ARRAYS if name not in arrays]
     if missing:
         raise ValueError(f"{path}: got no array {missing[0]!r}, allowed is a file with {ARRAYS}")
     says: dict[str, Any] = {name: _number(name, arrays[name]) for name in NUMBERS if name in arrays}
     if "score" in arrays:
-        says["score"] = str(arrays["score"].reshape(-1)[0]) if arrays["score"].size == 1 else ""
+        says["score"] = _text("score", arrays["score"])
     whole = make_recording(
         arrays["logits"], arrays["experts"], arrays["weights"], arrays.get("bias")
     )
+    whole = replace(whole, whole_batch=False)
     if "aux_loss" not in arrays:
         return [whole], says
     loss, n_layers = _floats("aux_loss", arrays["aux_loss"]).reshape(-1), len(whole.logits_LNE)
@@ -180,55 +223,31 @@ def _number(name: str, array: np.ndarray) -> Any:
     if array.size != 1 or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
         raise ValueError(f"{name}: got {array.dtype} of shape {array.shape}, allowed is one number")
     value = array.reshape(-1)[0].item()
-    return bool(value) if name == "renormalize" else value
+    if name != "renormalize":
+        return value
+    if value not in (0, 1):
+        raise ValueError(f"{name}: got {value}, allowed is a truth value, or 0 or 1")
+    return bool(value)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise ValueError(f"file: got {str(path)!r}, allowed is the path of a .npz file")
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: got a file of more than {MAX_BYTES} bytes, allowed are fewer")
+def _text(name: str, array: np.ndarray) -> str:
+    if array.size != 1 or array.dtype.kind != "U":
+        raise ValueError(f"{name}: got {array.dtype} of shape {array.shape}, allowed is one text")
+    return str(array.reshape(-1)[0])
+
+
+def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    limits = Limits(MAX_BYTES, MAX_BYTES, len(KNOWN), MAX_RATIO)
+    where = quoted(Path(path).name)
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _unpack(path, archive)
-    except ValueError:
-        raise
-    except Exception as error:  # a broken archive can fail in a dozen ways
-        raise ValueError(
-            f"{path}: got a file that cannot be read ({type(error).__name__}: {error}), "
-            "allowed is what numpy.savez writes"
-        ) from error
-
-
-def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
-    entries = archive.infolist()
-    if len(entries) > MAX_ARRAYS:
-        raise ValueError(f"{path}: got {len(entries)} arrays, allowed are {MAX_ARRAYS}")
-    if sum(entry.file_size for entry in entries) > MAX_BYTES:
-        raise ValueError(f"{path}: got more than {MAX_BYTES} bytes unpacked, allowed are fewer")
-    arrays = {}
-    for entry in entries:
-        name = entry.filename.removesuffix(".npy")
+        arrays = read_npz(Path(path), limits)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    for name, array in arrays.items():
         if name not in KNOWN:
-            raise ValueError(f"{path}: got array {name[:40]!r}, allowed are {', '.join(KNOWN)}")
-        with archive.open(entry) as stream:
-            arrays[name] = _read_array(name, stream)
+            raise ValueError(f"{where}: got array {quoted(name)}, allowed are {', '.join(KNOWN)}")
+        if array.size > MAX_NUMBERS:
+            raise CheckpointError(
+                f"{where}: {name}: got {array.size} numbers, allowed are {MAX_NUMBERS}"
+            )
     return arrays
-
-
-def _read_array(name: str, stream: IO[bytes]) -> np.ndarray:
-    """One .npy stream; its header is checked before any memory is taken for it."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"{name}: got .npy version {version}, allowed are 1.0 and 2.0")
-    read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-    shape, column_major, dtype = read(stream, max_header_size=MAX_HEADER)
-    if dtype.kind not in "fiubU" or (dtype.kind == "U" and dtype.itemsize > MAX_TEXT):
-        raise ValueError(f"{name}: got dtype {dtype}, allowed are numbers and text")
-    count = math.prod(shape)
-    if min(shape, default=0) < 0 or count * max(dtype.itemsize, 8) > MAX_BYTES:
-        raise ValueError(f"{name}: got shape {shape}, allowed is at most {MAX_BYTES} bytes")
-    data = stream.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize or stream.read(1):
-        raise ValueError(f"{name}: got {len(data)} bytes, allowed is what its header says: {shape}")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if column_major else "C")

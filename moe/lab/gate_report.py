@@ -49,6 +49,8 @@ class GateReport:
         One per bug.
     notes
         What none of the bugs explains.
+    unchecked
+        What cannot be checked of what was given.
     """
 
     gate: str
@@ -56,6 +58,7 @@ class GateReport:
     guessed: bool
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    unchecked: tuple[str, ...] = ()
 
     @property
     def bugs(self) -> tuple[str, ...]:
@@ -105,4 +108,4 @@ class GateReport:
         for f in self.findings:
             number = "" if f.value is None else f" ({f.value:.2g}, allowed {f.threshold:.2g})"
             lines.append(f"- {f.title}: {f.verdict}{number}. {f.advice}".rstrip())
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *self.notes, *self.unchecked])

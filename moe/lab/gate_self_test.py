@@ -46,7 +46,7 @@ class BugShown:
 
 def demo_router(bug: str) -> Router:
     """A router of the library in which a bug can show."""
-    if bug in ("bias_in_weights", "no_renormalize", "mask_zero"):
+    if bug in ("bias_in_weights", "no_renormalize", "mask_zero", "group_score"):
         return make_router("deepseek_v3", k=4, n_group=4, topk_group=2)
     return make_router("topk", k=2)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..data import TextTask, token_text, windows
-from ..errors import check_int
+from ..errors import check_int, shown
 from ..layer import MoELayer
 from ..traces import Trace, trace_of_routings
 from ..training import Trainer, TrainSettings
@@ -141,7 +141,7 @@ def read_documents(paths: Sequence[str | Path]) -> list[Document]:
             found = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
         except OSError as error:
             raise ValueError(
-                f"text: got {str(path)!r} ({error.strerror}), allowed: files"
+                f"text: got {shown(str(path))} ({error.strerror}), allowed: files"
             ) from error
         if not found:
             raise ValueError(f"text: got {str(path)!r}, allowed is a folder with files in it")
@@ -157,11 +157,13 @@ def read_documents(paths: Sequence[str | Path]) -> list[Document]:
 def _read(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise ValueError(f"text: got {str(path)!r}, allowed is a file or folder that exists")
+            raise ValueError(
+                f"text: got {shown(str(path))}, allowed is a file or folder that exists"
+            )
         size = path.stat().st_size
         check_int(f"bytes of {path.name}", size, 1, MAX_TEXT_BYTES, "a text to record")
         return path.read_bytes()
     except OSError as error:
         raise ValueError(
-            f"text: got {str(path)!r} ({error.strerror}), allowed is a readable file"
+            f"text: got {shown(str(path))} ({error.strerror}), allowed is a readable file"
         ) from error

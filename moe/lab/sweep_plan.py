@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -13,13 +14,17 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from ..errors import check_choice, check_int
+from ..checkpoints.header import read_limited
+from ..errors import check_choice, check_int, shown
 from ..version import __version__
 from .experiments import EXPERIMENTS, Experiment
 
 KEYS = ("experiment", "settings", "grid", "cases", "seeds", "repeat", "skip_invalid")
 SEED = "seed"
 MAX_RUNS = 100_000
+MAX_BYTES = 2**18  # of the file
+MAX_DOTS = 1000  # a key a.b.c... takes memory that grows with the square of its parts
+REAL = re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])")
 WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -92,12 +97,18 @@ def read_plan(path: Path) -> SweepPlan:
     ValueError
         If it cannot be read, or a key or value is not allowed.
     """
+    named = f"file: got {shown(str(path))}, allowed"
     try:
-        table = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"file: got {str(path)!r}, allowed is a TOML file ({reason})") from error
-    return make_plan(table)
+        text = read_limited(Path(path), "file", MAX_BYTES).decode("utf-8")
+        if REAL.sub("", text).count(".") > MAX_DOTS:
+            raise ValueError(f"more than {MAX_DOTS} dots that are no decimal point")
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{named} is a TOML file ({error})") from error
+    try:
+        return make_plan(table)
+    except RecursionError as error:
+        raise ValueError(f"{named} are tables of plain values") from error
 
 
 def make_plan(table: Mapping[str, Any]) -> SweepPlan:
@@ -127,7 +138,7 @@ def make_plan(table: Mapping[str, Any]) -> SweepPlan:
     repeat = check_int("repeat", table.get("repeat", 1), 1, MAX_RUNS)
     skip = table.get("skip_invalid", False)
     if not isinstance(skip, bool):
-        raise ValueError(f"skip_invalid: got {skip!r}, allowed is true or false")
+        raise ValueError(f"skip_invalid: got {shown(skip)}, allowed is true or false")
     count = len(cases) * repeat
     for values in grid.values():
         count *= len(values)
@@ -144,7 +155,7 @@ def make_plan(table: Mapping[str, Any]) -> SweepPlan:
             if skip:
                 skipped += 1
                 continue
-            where = ", ".join(f"{key} = {value!r}" for key, value in chosen.items())
+            where = ", ".join(f"{key} = {shown(value)}" for key, value in chosen.items())
             raise ValueError(f"{error}{where and f' (in the run with {where})'}") from error
         runs |= {run.id: run for run in found}
     varied = tuple(dict.fromkeys([*_keys(cases), *grid]))
@@ -182,13 +193,13 @@ def _check_apart(places: Mapping[str, Iterable[str]]) -> None:
 
 def _list(name: str, value: Any, of: str) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f"{name}: got {value!r}, allowed is a list of {of}, not empty")
+        raise ValueError(f"{name}: got {shown(value)}, allowed is a list of {of}, not empty")
     return value
 
 
 def _table(name: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name}: got {value!r}, allowed is a table [{name}]")
+        raise ValueError(f"{name}: got {shown(value)}, allowed is a table [{name}]")
     return value
 
 
@@ -209,9 +220,12 @@ def _value(name: str, value: Any, hint: Any) -> Any:
         return None
     for kind in kinds:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                break
         if type(value) is kind:
             return value
     words = [WORDS[kind] for kind in kinds if kind in WORDS]
     words += ["'none'"] if NoneType in kinds and str not in kinds else []
-    raise ValueError(f"{name}: got {value!r}, allowed is {' or '.join(words)}")
+    raise ValueError(f"{name}: got {shown(value)}, allowed is {' or '.join(words)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..checkpoints.header import read_limited
+from ..checkpoints.strict_json import parse_json
 from ..counting import pair_counts
 from ..errors import CheckpointError, check_int
 from ..routing import Routing
@@ -285,18 +286,12 @@ def read_placement(text: str, trace: Trace) -> np.ndarray:
             raise ValueError(f"placement: got {n_devices}, allowed is a divisor of {n_experts}")
         device_E = np.arange(n_experts) // (n_experts // n_devices)
         return np.tile(device_E, (n_layers, 1))
-    path = Path(text)
+    what = "placement"
+    value = parse_json(read_limited(Path(text), what, MAX_PLACEMENT_BYTES), what)
     try:
-        if path.stat().st_size > MAX_PLACEMENT_BYTES:
-            raise CheckpointError(f"placement: got {text!r}, allowed is a file below 16 MiB")
-        table = np.array(json.loads(path.read_text("utf-8")))
-    except CheckpointError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"placement: got {text[:200]!r} ({type(error).__name__}), allowed is a number of "
-            "devices or a JSON file of device numbers"
-        ) from error
+        table = np.array(value)
+    except ValueError as error:
+        raise CheckpointError(f"{what}: got lists of different lengths") from error
     fits = table.dtype.kind in "iu" and table.shape in ((n_experts,), (n_layers, n_experts))
     if not fits or table.min() < 0 or table.max() >= n_experts:
         raise CheckpointError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shown
 from .apart import read_parquet_trace
 from .npz import read_npz_trace, write_npz
 from .parquet import write_parquet
@@ -81,14 +81,17 @@ def read_bytes(source: str | Path | bytes, max_bytes: int) -> bytes:
         try:
             path = Path(source)
             if not path.is_file():
-                raise CheckpointError(f"file: got {str(source)!r}, allowed is an existing file")
+                raise CheckpointError(
+                    f"file: got {shown(str(source))}, allowed is an existing file"
+                )
             size = path.stat().st_size
             raw = path.read_bytes() if size <= max_bytes else b""
         except CheckpointError:
             raise
         except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise CheckpointError(
-                f"file: got {str(source)[:200]!r} ({error}), allowed is a readable file"
+                f"file: got {shown(str(source))} ({reason}), allowed is a readable file"
             ) from error
     else:
         raw, size = source, len(source)

@@ -27,7 +27,7 @@ from moe.checkpoints.archives import open_archive
 from moe.checkpoints.dtypes import DTYPES
 from moe.checkpoints.files import Checkpoint, open_checkpoint
 from moe.checkpoints.load import load_layer
-from moe.checkpoints.npz import read_npz
+from moe.checkpoints.npz import read_npy, read_npz
 from moe.errors import CheckpointError
 from tests.checkpoints.fabricate import (
     ARRAYS,
@@ -393,6 +393,17 @@ def test_nothing_may_stand_in_front_of_a_zip_file(front):
         check_npz(front + raw)
 
 
+@cases(50)
+def test_npy_files_with_changed_bytes(tmp_path, draw):
+    stream = io.BytesIO()
+    np.save(stream, ARRAYS[draw(st.sampled_from([name for name in ARRAYS if name != "flag"]))])
+    content = scarred(draw, stream.getvalue())
+    got = attempt(lambda: read_npy(content))
+    if got is not None:
+        theirs = np.load(io.BytesIO(content), allow_pickle=False)
+        assert got.shape == theirs.shape and got.tobytes() == theirs.astype(got.dtype).tobytes()
+
+
 @cases(75)
 def test_array_headers_with_changed_text(tmp_path, draw):
     check_npz(zipped({"a.npy": scarred(draw, npy("(2, 3)", bytes(24)))}))
@@ -433,7 +444,7 @@ import json, sys, time
 from pathlib import Path
 from moe.checkpoints.archives import open_archive
 from moe.checkpoints.files import open_checkpoint
-from moe.checkpoints.npz import read_npz
+from moe.checkpoints.npz import read_npy, read_npz
 from moe.errors import CheckpointError
 from tests.checkpoints.peak import allow_more, peak_bytes
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import time
+from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +16,12 @@ from typer.testing import CliRunner
 
 import moe
 from moe.cli import cli, main
+from moe.cli_place import place
 from moe.cluster import packing
 from moe.cluster.packing import SMALL, descending_order, lane_sum, std_sort
-from moe.cluster.placement import placement_balance
-from moe.cluster.search import improve_placement
+from moe.cluster.placement import least_max_over_mean, placement_balance
+from moe.cluster.search import doubled, improve_placement
+from moe.lab.place import RESTARTS
 
 HERE = Path(__file__).parent
 spec = importlib.util.spec_from_file_location("eplb_cases", HERE / "eplb_cases.py")
@@ -165,6 +170,91 @@ def test_search_leaves_an_even_placement_and_its_input_alone():
     assert improve_placement(skewed, start, 1, 2, max_moves=0).tolist() == start.tolist()
 
 
+EXAMPLE = [[600, 560, 120, 120, 20, 10, 10, 10]]  # vllm-ascend's pull request 3042; 8 GPUs of 2
+
+
+def best_of_pairs(weights: list[float], n_slots: int) -> float:
+    """Smallest largest load with two slots a GPU: all numbers of copies; heaviest with lightest."""
+    n, best = len(weights), np.inf
+    for bars in combinations(range(n_slots - 1), n - 1):  # stars and bars: copies of each expert
+        copies = np.diff([-1, *bars, n_slots - 1])
+        shares = np.sort(np.repeat(np.array(weights) / copies, copies))
+        best = min(best, (shares + shares[::-1]).max())
+    return float(best)
+
+
+def test_restarts_find_the_best_placement_of_a_public_example():
+    def fullest(**options) -> float:
+        phy2log, _, _ = moe.rebalance_experts(EXAMPLE, 16, 1, 1, 8, **options)
+        return placement_balance(EXAMPLE, phy2log, 8).load_LG.max()
+
+    assert fullest() == 232  # as the pull request says; its own method finds 205
+    assert fullest(method="search") == 210
+    best = best_of_pairs(EXAMPLE[0], 16)
+    assert best == pytest.approx(560 / 3 + 10)
+    assert fullest(method="search", restarts=RESTARTS) == pytest.approx(best)
+
+
+def test_restarts_keep_the_rules_are_never_worse_and_the_same_each_time():
+    weight = np.random.default_rng(3).gamma(0.7, size=(3, 24)) * 100
+    sizes = (32, 4, 2, 8)
+    before, _, _ = moe.rebalance_experts(weight, *sizes)
+    found, last = [], np.full(3, np.inf)
+    for restarts in (0, 1, 5, 5):
+        phy2log, _, logcnt = moe.rebalance_experts(
+            weight, *sizes, method="search", restarts=restarts, seed=7
+        )
+        found.append(phy2log)
+        uneven = placement_balance(weight, phy2log, 8).max_over_mean_L
+        assert (uneven <= last + 1e-12).all() and (logcnt >= 1).all()
+        last = uneven
+        for old, new in zip(before.reshape(6, -1), phy2log.reshape(6, -1)):
+            assert set(old) == set(new), "an expert left its node"
+    assert (found[2] == found[3]).all() and (found[0] != found[2]).any()
+    other, _, _ = moe.rebalance_experts(weight, *sizes, method="search", restarts=5, seed=8)
+    assert (other != found[3]).any()
+    one = improve_placement(np.zeros((1, 4)), np.array([[0, 1, 2, 3, 3, 3]]), 1, 3, restarts=2)
+    assert set(one[0]) == {0, 1, 2, 3}
+
+
+def test_of_equal_placements_the_one_with_fewer_experts_twice_on_a_gpu_is_kept():
+    start = np.array([[0, 0, 1, 1]])
+    better = improve_placement(np.array([[1.0, 1.0]]), start, 1, 2, restarts=20)
+    assert doubled(start.reshape(1, 2, 2)).tolist() == [[1, 1]]
+    assert doubled(better.reshape(1, 2, 2)).tolist() == [[0, 0]]
+
+
+def test_experts_twice_on_a_gpu_are_counted_once_each(rng):
+    expert_LGS = rng.integers(0, 4, (5, 6, 4))
+    expected = [
+        [sum(count > 1 for count in Counter(gpu).values()) for gpu in layer]
+        for layer in expert_LGS.tolist()
+    ]
+    assert doubled(expert_LGS).tolist() == expected
+    assert doubled(np.zeros((1, 2, 1), int)).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "groups", "nodes", "most"),
+    [(8, 1, 1, 1), (12, 1, 1, 4), (12, 4, 2, 2), (8, 4, 2, 1)],
+)
+def test_no_placement_is_below_the_bound_and_one_hot_expert_reaches_it(
+    replicas, groups, nodes, most, rng
+):
+    weight = rng.gamma(0.2, size=(40, 8)) * 100
+    sizes = (replicas, groups, nodes, 4)
+    least = least_max_over_mean(weight, replicas, nodes, 4)
+    for options in ({}, {"method": "search", "restarts": 3}):
+        phy2log, _, _ = moe.rebalance_experts(weight, *sizes, **options)
+        assert (placement_balance(weight, phy2log, 4).max_over_mean_L >= least - 1e-6).all()
+    assert (least.max() > 1.2) == (most < 4)
+    hot = np.array([[80.0, 0, 0, 0, 0, 0, 0, 0]])  # 20 a GPU
+    phy2log, _, _ = moe.rebalance_experts(hot, *sizes, method="search", restarts=20)
+    assert least_max_over_mean(hot, replicas, nodes, 4).tolist() == [80 / most / 20]
+    assert placement_balance(hot, phy2log, 4).max_over_mean_L[0] == pytest.approx(80 / most / 20)
+    assert least_max_over_mean(np.zeros((1, 8)), replicas, nodes, 4).tolist() == [1.0]
+
+
 def test_58_layers_of_256_experts_take_seconds():
     weight = np.random.default_rng(0).gamma(0.7, size=(58, 256))
     start = time.process_time()
@@ -176,6 +266,37 @@ def test_58_layers_of_256_experts_take_seconds():
 def test_no_load_at_all_is_even():
     phy2log, _, _ = moe.rebalance_experts(np.zeros((1, 8)), 8, 1, 1, 4)
     assert placement_balance(np.zeros((1, 8)), phy2log, 4).max_over_mean_L.tolist() == [1.0]
+
+
+def test_the_command_searches_counts_and_says_what_it_ignores(tmp_path, run_moe):
+    path = tmp_path / "loads.csv"
+    path.write_text(",".join(map(str, EXAMPLE[0])))
+    flags = ["place", str(path), "--replicas", "16"]
+    answer = json.loads(run_moe(*flags, "--search", "--json").stdout)
+    assert answer["after_L"][0] * 1450 / 8 == pytest.approx(560 / 3 + 10)
+    for name in ("eplb_doubled_L", "doubled_L"):
+        phy2log = answer["phy2log"] if name == "doubled_L" else (
+            moe.rebalance_experts(EXAMPLE, 16, 1, 1, 8)[0].tolist()
+        )  # fmt: skip
+        gpus = np.reshape(phy2log[0], (8, 2))
+        assert answer[name] == [sum(a == b for a, b in gpus)]
+    assert answer["max_over_mean_least"] == 1.0 and answer["notes"] == []
+    again = json.loads(run_moe(*flags, "--search", "--json", "--seed", "0").stdout)
+    assert again == answer
+    fewer = json.loads(run_moe(*flags, "--search", "--restarts", "0", "--json").stdout)
+    assert fewer["after_L"][0] * 1450 / 8 == pytest.approx(210)
+    text = run_moe(*flags).stdout
+    assert "twice" in text and "at least" in text and "nodes" not in text
+    text = run_moe(*flags, "--nodes", "3").stdout
+    said = "3 nodes do not divide 1 group: groups and nodes are ignored, as EPLB does."
+    assert said in text and "(global" in text
+    noted = json.loads(run_moe(*flags, "--nodes", "3", "--json").stdout)
+    assert noted["notes"] == [said]
+    assert noted["phy2log"] == moe.rebalance_experts(EXAMPLE, 16, 1, 1, 8)[0].tolist()
+    assert (
+        "restarts: got 99999" in run_moe(*flags, "--search", "--restarts", "99999", code=2).stderr
+    )
+    assert inspect.signature(place).parameters["restarts"].default == RESTARTS
 
 
 @pytest.mark.parametrize("ending", [".csv", ".json", ".npy"])
