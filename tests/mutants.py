@@ -262,7 +262,7 @@ class Map:
 
 def tree(where: Path) -> Path:
     """A copy of the tree to change."""
-    skip = shutil.ignore_patterns(".git", ".venv", "site", "__pycache__", ".*_cache", "results*")
+    skip = shutil.ignore_patterns(".git", ".venv", "site", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, where, ignore=skip)
     return where
 
@@ -327,7 +327,7 @@ def survivors(n: int, seed: int, work: Path, say: bool = False) -> list[Mutant]:
     roots = [tree(work / f"copy{i}") for i in range(N_WORKERS)]
     tests = _map(roots)
     waiting = drawn(n, seed)[::-1]
-    running: dict[int, tuple[Path, Mutant, float]] = {}
+    running: dict[int, tuple[Path, str, Mutant, float]] = {}
     free, lived = list(roots), []
     while waiting or running:
         while waiting and free:
@@ -337,15 +337,17 @@ def survivors(n: int, seed: int, work: Path, say: bool = False) -> list[Mutant]:
                 lived.append(mutant)
                 free.append(root)
                 continue
-            (root / mutant.file).write_text(mutant.source, "utf-8")
+            path = root / mutant.file
+            before = path.read_text("utf-8")
+            path.write_text(mutant.source, "utf-8")
             pid = os.fork()
             if pid == 0:
                 code = 1
                 with contextlib.suppress(BaseException):
                     code = _notices(root, names)
                 os._exit(code)
-            running[pid] = (root, mutant, time.monotonic())
-        for pid, (root, mutant, since) in list(running.items()):
+            running[pid] = (root, before, mutant, time.monotonic())
+        for pid, (root, before, mutant, since) in list(running.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
             late = time.monotonic() - since > LONGEST
             if not ended and not late:
@@ -353,7 +355,7 @@ def survivors(n: int, seed: int, work: Path, say: bool = False) -> list[Mutant]:
             if not ended:
                 os.killpg(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-            shutil.copy(ROOT / mutant.file, root / mutant.file)
+            (root / mutant.file).write_text(before, "utf-8")
             del running[pid]
             free.append(root)
             if ended and status == 0:
