@@ -16,6 +16,7 @@ from .figure import (
     Figure,
     draw,
     drawn_once,
+    legible,
     percent_axis,
     with_room,
 )
@@ -46,11 +47,11 @@ def load_bars(routing: SentenceRouting, top: float = 0.0, ink: str = PAPER_INK) 
         }
         for e, (share, n) in enumerate(zip(share_E, routing.load_E, strict=True))
     ]
-    fair_row = {"fair": routing.fair_share, "label": f"fair {routing.fair_share:.1%}"}
+    fair_row = {"fair": routing.fair_share, "label": f"dashed: fair {routing.fair_share:.1%}"}
     spoken = ", ".join(f"expert {e} {share:.0%}" for e, share in enumerate(share_E))
     return Figure(
         "Share of the work that each expert gets",
-        _load_bars(1.12 * max(top, routing.hottest_share), ink),
+        _load_bars(1.25 * max(top, routing.hottest_share), ink),
         f"Bars of {len(share_E)} experts against a dashed line at the fair share of "
         f"{routing.fair_share:.1%}. {routing.words()} {spoken}.",
         {"bars": bar_rows, "fair": [fair_row]},
@@ -79,10 +80,13 @@ def _load_bars(top: float, ink: str) -> Chart:
     )
     fair = draw("fair").encode(y=alt.Y("fair:Q", scale=scale))
     rule = fair.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
-    note = fair.mark_text(align="right", dx=-3, dy=-8, fontSize=12, color=ink).encode(
-        text="label:N", x=alt.value("width")
+    note = (
+        draw("fair")
+        .mark_text(align="right", baseline="top", dx=-3, fontSize=12, color=ink)
+        .encode(text="label:N", x=alt.value("width"), y=alt.value(0))
     )
-    return alt.LayerChart(layer=[bars, rule, labels, note]).properties(height=250)
+    layers = [bars, rule, *legible(labels, ink), note]
+    return alt.LayerChart(layer=layers).properties(height=250)
 
 
 def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_INK) -> Figure:
