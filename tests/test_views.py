@@ -221,7 +221,7 @@ def test_balance_compares_two_runs_and_can_hide_them_until_a_guess() -> None:
     assert not page.exception and not page.error
     assert specs(page) and page.metric[0].value == "10%"
     took = float(page.metric[1].value.rstrip("%"))
-    assert page.metric[1].delta == f"{took - 10:+.1f} points from your guess"
+    assert page.metric[1].delta == f"{took - 10:+.1f} points"
     assert "a few experts" in page.title[0].value and "What you should see" in words(page)
 
 

@@ -85,14 +85,25 @@ class Figure:
     def themed(self, ink: str) -> dict[str, Any]:
         """Return the specification without data for a page, in colours that suit its ink.
 
-        Where rows have a fixed height, only the width is fitted to the page.
+        Where each row has its height, that of the chart is worked out here: Vega would warn that
+        it can fit the width only.
         """
         spec: dict[str, Any] = json.loads(self.drawing.text)
         muted = {"labelColor": MUTED[ink], "titleColor": MUTED[ink]}
         spec["config"] = {"axis": muted, "legend": muted}
         if isinstance(spec.get("height"), dict):
+            spec["height"] = spec["height"]["step"] * self._n_rows(spec)
             spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         return spec
+
+    def _n_rows(self, spec: dict[str, Any]) -> int:
+        """Rows of a chart that has one for each category."""
+        data, y = next(
+            (one.get("data") or spec["data"], one["encoding"]["y"])
+            for one in spec["layer"]
+            if one["encoding"].get("y", {}).get("type") in ("nominal", "ordinal")
+        )
+        return len({row[y["field"]] for row in self.data[data["name"]]})
 
     def image(self, kind: str, width: int = 720) -> bytes:
         """Return the figure as 'png' or 'svg' on white, with its title; needs no browser."""
@@ -121,12 +132,15 @@ def draw(name: str) -> alt.Chart:
     return alt.Chart(alt.NamedData(name))
 
 
-def legible(texts: alt.Chart, ink: str) -> list[alt.Chart]:
-    """Letters in front of a rim of the paper's colour, so that no line runs through them."""
-    rim = texts.copy(deep=True)
-    rim.mark.color = rim.mark.stroke = PAPER[ink]
-    rim.mark.strokeWidth, rim.mark.strokeJoin, rim.mark.aria = HALO, "round", False
-    return [rim, texts]
+def legible(ink: str, *texts: alt.Chart) -> list[alt.Chart]:
+    """Letters in front of rims of the paper's colour, so that no line runs through them."""
+    rims = []
+    for text in texts:
+        rim = text.copy(deep=True)
+        rim.mark.color = rim.mark.stroke = PAPER[ink]
+        rim.mark.strokeWidth, rim.mark.strokeJoin, rim.mark.aria = HALO, "round", False
+        rims.append(rim)
+    return [*rims, *texts]
 
 
 def percent_axis() -> alt.Axis:

@@ -150,7 +150,7 @@ def _memory(ink: str) -> alt.LayerChart:
         x=x, text="label:N"
     )
     rule = draw("usable").mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink, opacity=0.6)
-    words = [*legible(names, ink), *legible(labels, ink)]
+    words = legible(ink, names, labels)
     limit = rule.encode(x=alt.X("at:Q", scale=scale, axis=axis))
     return alt.LayerChart(layer=[limit, stems, points, *words]).properties(height=alt.Step(30))
 

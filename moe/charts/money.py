@@ -164,7 +164,7 @@ def _swings(ink: str) -> alt.LayerChart:
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
     labels = _label(base, ink, "high").encode(x=_same(x, "high"))
     rule = draw("middle").mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=ink)
-    words = [*legible(names, ink), *legible(labels, ink)]
+    words = legible(ink, names, labels)
     return _stack([rule.encode(x=_same(x, "middle")), bars, *words])
 
 
@@ -239,7 +239,7 @@ def _ways(ink: str) -> alt.LayerChart:
     )
     labels = _label(base, ink, "high").encode(x=_same(x, "high"))
     rules = draw("claim").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=OTHER)
-    words = [*legible(names, ink), *legible(labels, ink)]
+    words = legible(ink, names, labels)
     return _stack([rules.encode(x=_same(x, "at")), bars, ticks, *words])
 
 

@@ -89,18 +89,22 @@ def _log_lines(value: str, unit: str, spread: bool = False) -> Chart:
         color=colour,
     )
     y = alt.Y(f"{value}:Q", scale=y_scale, axis=y_axis)
-    # The dash has no key of its own: that of the shapes, drawn over it, could not be read.
-    dash = alt.StrokeDash("layer:N", scale=alt.Scale(domain=LAYERS, range=DASHES), legend=None)
     shape = alt.Shape("layer:N", scale=alt.Scale(domain=LAYERS, range=SHAPES), legend=legend)
     tooltip = [
         alt.Tooltip("layer:N"),
         alt.Tooltip("n_tokens:Q", title="tokens", format=","),
         alt.Tooltip(f"{value}:Q", title=unit, format=".3~g"),
     ]
+    # Dashes by layer and not as a channel, whose key Vega would draw over that of the shapes.
     layers = [
-        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
-        base.mark_point(size=70, filled=True, opacity=1).encode(y=y, shape=shape, tooltip=tooltip),
+        base.transform_filter(f"datum.layer == '{layer}'")
+        .mark_line(strokeWidth=2, strokeDash=dash)
+        .encode(y=y)
+        for layer, dash in zip(LAYERS, DASHES, strict=True)
     ]
+    layers.append(
+        base.mark_point(size=70, filled=True, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)
+    )
     if spread:
         runs = base.mark_rule(strokeWidth=5, opacity=0.35)
         layers.append(runs.encode(y=alt.Y("low:Q", scale=y_scale, axis=y_axis), y2="high:Q"))

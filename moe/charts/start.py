@@ -85,7 +85,7 @@ def _load_bars(top: float, ink: str) -> Chart:
         .mark_text(align="right", baseline="top", dx=-3, fontSize=12, color=ink)
         .encode(text="label:N", x=alt.value("width"), y=alt.value(0))
     )
-    layers = [bars, rule, *legible(labels, ink), note]
+    layers = [bars, rule, *legible(ink, labels), note]
     return alt.LayerChart(layer=layers).properties(height=250)
 
 

@@ -276,7 +276,7 @@ def devices(drawn: Drawn, ink: str = PAPER_INK) -> Figure:
     return Figure(
         "The load of each device",
         Drawing(
-            alt.LayerChart(layer=[bars, rule, *legible(texts, ink)]).properties(height=alt.Step(24))
+            alt.LayerChart(layer=[bars, rule, *legible(ink, texts)]).properties(height=alt.Step(24))
         ),
         f"Bars of {len(rows)} devices against a dashed line at the fair share. {drawn.words}",
         {"devices": rows, "fair": [{"fair": 1.0}]},
@@ -291,7 +291,7 @@ def poster(layer: str, drawn: Sequence[Drawn]) -> Figure:
     ]
     sheet = alt.vconcat(
         *(figure.chart.properties(title=figure.title, width=760) for figure in figures)
-    ).resolve_scale(x="independent", color="shared")
+    ).resolve_scale(x="independent", color="independent")
     return Figure(
         f"Routing of {layer}",
         Drawing(sheet),

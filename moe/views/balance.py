@@ -27,10 +27,10 @@ WHY = "in A a few experts win early, are trained more, and win again, while othe
 # Beside the player while they are open, where there is room: what a control changes is in sight.
 STYLE = """<style>
 @media (min-width: 1000px) {
-  .st-key-stage:has(> .st-key-controls [data-testid="stExpander"] > details[open]) {
+  .st-key-stage:has(.st-key-controls details[open]) {
     display: grid; grid-template-columns: 21rem minmax(0, 1fr); align-items: start; }
-  .st-key-stage:has(> .st-key-controls [data-testid="stExpander"] > details[open])
-    > .st-key-film { position: sticky; top: 4rem; }
+  .st-key-stage:has(.st-key-controls details[open]) > :has(> .st-key-film) {
+    position: sticky; top: 4rem; }
   .st-key-controls details[open] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   .st-key-controls details[open] [data-testid="stColumn"] { flex: 1 1 8rem; min-width: 8rem; }
 }
@@ -185,9 +185,6 @@ def _revealed(run: Run) -> bool:
     judged = judge_guess(st.session_state["guessed"], run.summary())
     left, right = st.columns(2)
     left.metric("Your guess", f"{judged.guess:.0%}")
-    right.metric(
-        "It took", f"{judged.truth:.1%}", f"{judged.gap:+.1f} points from your guess",
-        delta_color="off",
-    )  # fmt: skip
+    right.metric("It took", f"{judged.truth:.1%}", f"{judged.gap:+.1f} points", delta_color="off")
     st.markdown(f"**{judged.verdict}**")
     return True

@@ -23,17 +23,17 @@ FORMULA_STYLE = """<style>
 FIGURE_STYLE = """<style>
 .stHtml h5.moe-title { margin: 0; padding: 0.375rem 0 0; font-size: 1.25rem; font-weight: 600;
   line-height: 1.2; }
-.moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child) {
+.moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
   clip-path: inset(50%); }
 [data-testid="stExpandSidebarButton"]::after { content: "Menu"; padding-left: 0.25rem; }
 </style>"""
 
 # A phone's menu covers the page, and Streamlit leaves it open when another page was chosen.
-CLOSE_MENU = """<span class="moe-spoken"></span><script>
+CLOSE_MENU = """<span class="moe-unseen"></span><script>
 /* a script runs anew when it differs: %s */
 if (matchMedia("(max-width: 768px)").matches) document.querySelector(
-  '[data-testid="stSidebar"][aria-expanded="true"] [data-testid="stSidebarCollapseButton"] button'
+  '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
 )?.click();
 </script>"""
 

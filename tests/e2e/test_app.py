@@ -84,8 +84,7 @@ def test_start_follows_the_character_that_is_clicked(page: Page, server: str) ->
     expect(page.get_by_text("“Hello” and now “␣”")).to_be_visible()
     settled(page)
     picture = page.get_by_test_id("stVegaLiteChart").nth(1)
-    picture.locator("path.foreground, .mark-rect path").last.wait_for()
-    picture.locator(".mark-text text").first.click(force=True)
+    picture.locator(".view_1_marks path").first.click()
     expect(page.get_by_text("“” and now “H”")).to_be_visible()
     settled(page)
 
@@ -208,6 +207,7 @@ def test_savings_counts_and_measures(page: Page, server: str) -> None:
     settled(page)
     chart = page.get_by_test_id("stVegaLiteChart").filter(has_text="milliseconds")
     assert chart.locator(".role-legend-symbol path").count() == 3
+    assert chart.locator(".role-legend-symbol path[stroke-dasharray]").count() == 0
     accessible(page)
 
 

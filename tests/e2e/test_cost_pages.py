@@ -73,5 +73,5 @@ def test_every_page_is_reachable_from_a_phone(page: Page, server: str) -> None:
         page.get_by_role("link", name=name).click()
         expect(page).to_have_url(re.compile(f"{address}$"))
         expect(page.get_by_text(sign).first).to_be_visible(timeout=30_000)
-        expect(page.get_by_test_id("stSidebar")).to_have_attribute("aria-expanded", "false")
+        expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
         settled(page)
