@@ -12,11 +12,6 @@ from altair.utils import schemapi
 from streamlit.testing.v1 import AppTest
 
 import moe
-from moe.charts import balance as balance_charts
-from moe.charts import cure as cure_charts
-from moe.charts import routers as routers_charts
-from moe.charts import savings as savings_charts
-from moe.charts import start as start_charts
 from moe.lab import machine, savings, snippets
 from moe.lab.compare import compare, judge_guess, run
 from moe.lab.control import ControlSettings, judge, respond_all
@@ -396,35 +391,6 @@ def test_playback_holds_every_step(two_runs: list) -> None:
         json.dumps(packed)
         and packed["id"] == playback(two_runs[0].records, two_runs[1].records)["id"]
     )
-
-
-def test_every_figure_has_words_and_pictures(two_runs: list) -> None:
-    model = ready_model()
-    routing, story = model.route(DEFAULT_SENTENCE, 0), model.explain(DEFAULT_SENTENCE, 3)
-    costs = count(SavingsSettings())
-    both = put_side_by_side(model, DEFAULT_SENTENCE, SideSettings(room=1.0))
-    responses = respond_all(settings=ControlSettings(n_tokens=256, batches=50))
-    figures = [
-        start_charts.load_bars(routing),
-        start_charts.sentence_picture(routing, 3),
-        start_charts.selection(story),
-        start_charts.contributions(story),
-        balance_charts.over_steps(*two_runs, "loss"),
-        balance_charts.poster(*two_runs),
-        routers_charts.differences(both),
-        routers_charts.weights("A", both.tokens, both.a),
-        routers_charts.poster(both),
-        cure_charts.step_response(responses),
-        cure_charts.end_loads(responses[0]),
-        savings_charts.counted(costs, "params"),
-        savings_charts.measured(measured()),
-    ]
-    for figure in figures:
-        assert len(figure.alt) > 40 and figure.title
-        assert sum(len(rows) for rows in figure.data.values()) <= 4000
-    assert figures[0].image("png").startswith(b"\x89PNG")
-    for poster in (figures[5], figures[8], figures[9]):
-        assert b"<svg" in poster.image("svg")
 
 
 def test_exports_are_json_with_settings_and_versions(two_runs: list) -> None:
