@@ -55,7 +55,7 @@ def test_what_one_should_see_is_what_is_shown(nodes: str, gpu: str) -> None:
     settings = MovingSettings(nodes=int(nodes), tokens=128, gpu=gpu)
     said = words(page).partition("What you should see:")[2].partition("\n")[0]
     made = moving.ways(settings)
-    assert f"with {made[-1].title} the exchange takes {made[-1].moved.ms:.2f} ms" in said
+    assert f"with “{made[-1].title}” the exchange takes {made[-1].moved.ms:.2f} ms" in said
     for name, one in zip(moving.GPUS, moving.links(settings), strict=True):
         assert f"{one.ms:.2f} ms on the {name}" in said.replace(
             ", the GPU sold to China with a slower NVLink", ""

@@ -276,7 +276,7 @@ def story_words(made: list[Way], both: list[Moved]) -> str:
     first, last = made[0], made[-1]
     h800, h100 = both
     return (
-        f"with {last.title} the exchange takes {last.moved.ms:.2f} ms, with {first.title} "
+        f"with “{last.title}” the exchange takes {last.moved.ms:.2f} ms, with “{first.title}” "
         f"{first.moved.ms:.2f} ms. As set below, it takes {h800.ms:.2f} ms on the H800, the GPU "
         f"sold to China with a slower NVLink, and {h100.ms:.2f} ms on the H100."
     )

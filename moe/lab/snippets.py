@@ -76,7 +76,7 @@ settings = {_call("SavingsSettings", settings)}
 for cost in count(settings):
     print(cost)
 
-measured = measure(settings)  # five runs that take turns: half a minute
+measured = measure(settings)  # five runs that take turns: up to a minute
 print(verdict(settings, measured, measure_machine()).text)
 """
 

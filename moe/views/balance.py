@@ -24,7 +24,8 @@ DEFAULTS = {"a": "none", "b": "bias"}
 QUESTION = "Why do a few experts take everything, and what mends it?"
 TO_GUESS = "How will the experts share the work?"  # which does not tell the answer
 WHY = "in A a few experts win early, are trained more, and win again, while others fall idle. "
-# Beside the player while they are open, where there is room: what a control changes is in sight.
+# Open controls stand beside the player where there is room, so that what they change is in sight;
+# on a phone the progress of training is, at the lower edge.
 STYLE = """<style>
 @media (min-width: 1000px) {
   .st-key-stage:has(.st-key-controls details[open]) {
@@ -34,7 +35,11 @@ STYLE = """<style>
   .st-key-controls details[open] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   .st-key-controls details[open] [data-testid="stColumn"] { flex: 1 1 8rem; min-width: 8rem; }
 }
-.st-key-film [data-testid="stProgress"] { position: sticky; bottom: 0; }
+@media (max-width: 999px) {
+  .st-key-film [data-testid="stProgress"] {
+    position: fixed; left: 0; right: 0; bottom: 0; z-index: 9; padding: 0.5rem 1rem;
+    backdrop-filter: blur(1rem); }
+}
 </style>"""
 
 

@@ -63,7 +63,7 @@ def _measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
         st.info(problem)
         return []
     st.markdown(
-        "Operations are not time. A measurement takes half a minute, in which nothing else is "
+        "Operations are not time. A measurement takes up to a minute, in which nothing else is "
         "trained or measured here."
     )
     if st.button("Measure these layers", key="measure"):

@@ -921,20 +921,22 @@ def shares_of_the_work() -> Shown:
     routing = records.sentence()
     load_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8)
     share_E = load_E / load_E.sum()
+    label = 1.25 * share_E.max() / 10  # of a tenth of the axis: none may meet the line at 1/8
     rows = [
-        {"expert": e, "share": share, "ratio": 8 * share,
+        {"expert": e, "share": share, "ratio": 8 * share, "at": share if (
+            share <= 1 / 8 - label or share >= 1 / 8) else 1 / 8,
          "label": f"{share:.0%}" if share else "idle", "assignments": load_E[e]}
         for e, share in enumerate(share_E)
     ]  # fmt: skip
-    place = {"x": "expert|expert", "y": "share||%"}
-    label = ("text", "bars", place | {"text": "label"})
+    assert all(not row["at"] < 1 / 8 < row["at"] + label for row in rows)
+    place = {"x": "expert|expert"}
     return Shown(
         start.load_bars(routing),
         {"bars": rows, "fair": [{"fair": 1 / 8, "label": "dashed: fair 12.5%"}]},
         [
-            ("bar", "bars", place | {"color": ("ratio", BUSY)}),
+            ("bar", "bars", place | {"y": "share||%", "color": ("ratio", BUSY)}),
             ("rule", "fair", {"y": "fair"}),
-            label, label,
+            ("text", "bars", place | {"y": "at", "text": "label"}),
             ("text", "fair", {"x": "=width", "y": "=0", "text": "label"}),
         ],
         tuple(f"expert {e} {share:.0%}" for e, share in enumerate(share_E)),
