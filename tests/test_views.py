@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import moe
 from moe.lab import machine, savings, snippets
-from moe.lab.compare import compare, judge_guess, run
+from moe.lab.compare import RunSlot, compare, judge_guess, run, setup_words
 from moe.lab.control import ControlSettings, judge, respond_all
 from moe.lab.export import balance_json, savings_json, start_json
 from moe.lab.machine import Machine
@@ -220,6 +220,17 @@ def test_balance_compares_two_runs_and_can_hide_them_until_a_guess() -> None:
     assert "a few experts" in page.title[0].value and "What you should see" in words(page)
 
 
+def test_the_setup_is_told_as_it_is() -> None:
+    a, b = moe.TrainSettings(), moe.TrainSettings(balance="pi", router="switch")
+    told = setup_words(a, b)
+    assert "guess the next character, from" in told
+    assert f"A: {moe.BALANCERS['none'].title}. " in told
+    assert f"B: {moe.BALANCERS['pi'].title}, {moe.ROUTERS['switch'].title}." in told
+    assert "next character of your own text, from" in setup_words(a, b, own_text=True)
+    moons = moe.TrainSettings(task="moons")
+    assert "points of the plane (the task 'moons')" in setup_words(moons, moons)
+
+
 def test_balance_says_what_came_out_and_not_what_should(monkeypatch: pytest.MonkeyPatch) -> None:
     from moe.views import balance as view
 
@@ -251,6 +262,8 @@ def test_balance_shows_an_impossible_choice_beside_the_control() -> None:
     page = open_page("balance", steps="50", router_a="noisy_topk", balance_a="bias")
     assert not page.exception
     assert "balance: got 'bias' with router 'noisy_topk'" in page.error[0].value
+    inside = [error.value for expander in page.expander for error in expander.error]
+    assert not inside  # where nobody would see it who came by a link
 
 
 def test_routers_shows_who_changes_its_mind_without_a_click() -> None:
@@ -384,8 +397,12 @@ def test_playback_holds_every_step(two_runs: list) -> None:
     import base64
 
     packed = playback(two_runs[0].records, two_runs[1].records)
+    assert packed["steps"] == list(range(1, 61))  # as people count
     share = np.frombuffer(base64.b64decode(packed["runs"][0]["series"]["share"]), "<f4")
     load = two_runs[0].records[-1].load
+    said = packed["runs"][0]["sentences"][-1]
+    assert said.startswith("Step 60: ") and f"takes {load.max() / load.sum():.1%} (" in said
+    assert "fair share 12.5%" in said
     assert np.allclose(share.reshape(60, 8)[-1], load / load.sum(), atol=1e-6)
     assert (
         json.dumps(packed)
@@ -425,3 +442,11 @@ def test_the_code_that_a_page_shows_runs_and_gives_its_numbers(
     assert "CountedCost(layer='MoE'" in capsys.readouterr().out
     command = snippets.train_command(b)
     assert command.startswith("moe train") and "--balance bias" in command
+
+
+def test_progress_counts_steps_from_one_to_all() -> None:
+    slot = RunSlot(moe.TrainSettings(steps=50, batch=64, d_model=16, d_expert=8))
+    said = [at.words for at in slot.progress()]
+    assert [words.partition(",")[0] for words in said if words.startswith("step")] == [
+        f"step {step} of 50" for step in (10, 20, 30, 40, 50)
+    ]

@@ -86,13 +86,13 @@ def method_words(settings: TrainSettings) -> str:
     return f"{balancer_title(settings.balance)}{router}{capacity}"
 
 
-def setup_words(a: TrainSettings, b: TrainSettings) -> str:
+def setup_words(a: TrainSettings, b: TrainSettings, own_text: bool = False) -> str:
     """What both runs learn, and by what they differ, before either has begun."""
-    learn = (
-        "guess the next character"
-        if a.task == TextTask.name
-        else f"tell points of the plane apart (the task {a.task!r})"
-    )
+    learn = "guess the next character"
+    if own_text:
+        learn += " of your own text"
+    elif a.task != TextTask.name:
+        learn = f"place points of the plane (the task {a.task!r})"
     return (
         f"Two small models learn to {learn}, from the same seed and the same data. "
         f"A: {method_words(a)}. B: {method_words(b)}."

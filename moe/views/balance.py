@@ -67,8 +67,9 @@ def show() -> None:
         about, see = st.empty(), st.empty()
     st.html(STYLE)
     stage = st.container(key="stage")
-    with stage.container(key="controls"), st.expander("Change the runs"):
-        try:
+    controls, film = stage.container(key="controls"), stage.container(key="film")
+    try:
+        with controls, st.expander("Change the runs"):
             settings = _settings()
             uploaded = st.file_uploader(
                 "Learn from your own text instead (2 MB at most; nothing is kept)", key="own",
@@ -77,11 +78,11 @@ def show() -> None:
             own_text = uploaded.getvalue() if uploaded else None
             if own_text is not None:
                 from_bytes(own_text)
-        except ValueError as error:
-            st.error(str(error))
-            return
-    about.markdown(setup_words(*settings))
-    with stage.container(key="film"):
+    except ValueError as error:
+        film.error(str(error))  # a closed expander would hide it
+        return
+    about.markdown(setup_words(*settings, own_text=own_text is not None))
+    with film:
         runs = [_run(name, one, own_text) for name, one in zip("AB", settings, strict=True)]
         run_a, run_b = runs
         if predict and not _revealed(run_a):
@@ -180,11 +181,9 @@ def _revealed(run: Run) -> bool:
         given = st.form_submit_button("Reveal")
     if given and guess is None:
         st.error("Type a number first.")
-    elif given and "guessed" not in st.session_state:
-        st.session_state["guessed"] = guess
-        st.rerun()  # the title above may tell it now
     elif given:
         st.session_state["guessed"] = guess
+        st.rerun()  # the title above may tell it now
     if "guessed" not in st.session_state:
         return False
     judged = judge_guess(st.session_state["guessed"], run.summary())

@@ -203,7 +203,7 @@ def test_savings_counts_and_measures(page: Page, server: str) -> None:
     page.get_by_text("Every token passes 2 of 17 experts").wait_for(timeout=60_000)
     assert bars(page) != before
     page.get_by_role("button", name="Measure these layers").click()
-    page.get_by_text("Break-even").first.wait_for(timeout=90_000)
+    page.get_by_text("Break-even").first.wait_for(timeout=180_000)
     settled(page)
     chart = page.get_by_test_id("stVegaLiteChart").filter(has_text="milliseconds")
     assert chart.locator(".role-legend-symbol path").count() == 3
