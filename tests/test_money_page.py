@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from moe.charts import money as charts
 from moe.lab import money, snippets
 
 
@@ -75,10 +74,6 @@ def test_the_code_and_the_command_give_the_same_hours(
     assert command
     said = run_moe(*command.split()[1:], "--json").stdout
     assert json.loads(said)["gpu_hours"] == pytest.approx(cost.result().gpu_hours.mid)
-
-
-def test_the_poster_is_a_picture() -> None:
-    assert charts.poster().image("svg").startswith(b"<svg")
 
 
 def test_real_models_tell_what_fits_without_a_click() -> None:

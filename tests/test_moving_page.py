@@ -48,6 +48,38 @@ def test_the_first_view_tells_the_story() -> None:
     assert escape(moved.words()) in told[1]
 
 
+@pytest.mark.parametrize("gpu", ["H800", "H100"])
+@pytest.mark.parametrize("nodes", ["1", "8"])
+def test_what_one_should_see_is_what_is_shown(nodes: str, gpu: str) -> None:
+    page = open_page(nodes=nodes, tokens="128", gpu=gpu)
+    settings = MovingSettings(nodes=int(nodes), tokens=128, gpu=gpu)
+    said = words(page).partition("What you should see:")[2].partition("\n")[0]
+    made = moving.ways(settings)
+    assert f"with “{made[-1].title}” the exchange takes {made[-1].moved.ms:.2f} ms" in said
+    for name, one in zip(moving.GPUS, moving.links(settings), strict=True):
+        assert f"{one.ms:.2f} ms on the {name}" in said.replace(
+            ", the GPU sold to China with a slower NVLink", ""
+        )
+    slower = {"H800": 200 / 50, "H100": 450 / 50}[gpu]  # GB/s in each direction
+    assert f"a network, {slower:.0f} times slower on an {gpu}" in words(page)
+    first, last = made[0].moved.ms, made[-1].moved.ms
+    assert ("times less" in words(page)) == (first / last >= 1.05)
+
+
+def test_words_of_a_change_follow_its_direction() -> None:
+    assert moving._change_words(2.0) == "2.0 times less"
+    assert moving._change_words(0.5) == "2.0 times more"
+    assert moving._change_words(1.01) == "which is next to no change"
+
+
+def test_a_placement_that_does_not_help_is_said_to_be_none() -> None:
+    before, after = moving.before_after(MovingSettings(tokens=128, nodes=2))
+    assert after.load_G.max() < before.load_G.max()
+    assert "does not even out" not in moving.placement_words(before, after)
+    said = moving.placement_words(after, before)
+    assert "Here it does not even out the work." in said and "waits less" not in said
+
+
 def test_controls_come_from_the_address_and_change_the_picture() -> None:
     page = open_page(nodes="2", limit="1", tokens="128", gpu="H100", wire="BF16", skew="0.0")
     settings = MovingSettings(nodes=2, limit=1, tokens=128, gpu="H100", wire="BF16", skew=0.0)

@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import moe
+from moe.charts.figure import INK, MUTED, PAPER
 from tests.conftest import LONG
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,6 +196,13 @@ def test_theme_colours_pass_contrast(scheme, ground):
     # and captions in 60 % of the text colour.
     assert contrast(channels(primary), mixed(primary, back, 0.1)) >= AA
     assert contrast(mixed(text, back, 0.6), channels(back)) >= AA
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_letters_of_charts_pass_contrast(scheme):
+    theme, ink = CONFIG["theme"][scheme], INK[scheme]
+    assert (ink, PAPER[ink]) == (theme["textColor"], theme["backgroundColor"])
+    assert contrast(channels(MUTED[ink]), channels(theme["backgroundColor"])) >= AA
 
 
 def test_white_passes_on_filled_buttons_in_the_light_theme():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,25 @@ from altair.utils import schemapi
 from streamlit.testing.v1 import AppTest
 
 import moe
-from moe.charts import balance as balance_charts
-from moe.charts import cure as cure_charts
-from moe.charts import routers as routers_charts
-from moe.charts import savings as savings_charts
-from moe.charts import start as start_charts
 from moe.lab import machine, savings, snippets
-from moe.lab.compare import compare, judge_guess, run
+from moe.lab.compare import RunSlot, compare, judge_guess, run, setup_words
 from moe.lab.control import ControlSettings, judge, respond_all
 from moe.lab.export import balance_json, savings_json, start_json
 from moe.lab.machine import Machine
 from moe.lab.playback import playback
-from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count, verdict
+from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
 from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
-from moe.lab.timing import time_in_turn
-from moe.lab.token import DEFAULT_SENTENCE, ready_model, route_sentence, sentence_windows
+from moe.lab.timing import blocks_in_turn, time_in_turn
+from moe.lab.token import (
+    DEFAULT_SENTENCE,
+    FULL,
+    MAX_SENTENCE,
+    TENTH,
+    ready_model,
+    route_sentence,
+    sentence_windows,
+    shown_sentence,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SPOKEN = '<p class="moe-spoken">'
@@ -56,12 +61,13 @@ def spoken(page: AppTest) -> list[str]:
 @pytest.fixture(autouse=True)
 def one_call_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are measured with one call: the page is tested, not this computer."""
-
-    def brief(calls: dict, *given: object, **more: object) -> dict[str, float]:
-        return time_in_turn(calls, blocks=1, block_seconds=0, pause=0)
-
-    monkeypatch.setattr(machine, "time_in_turn", brief)
-    monkeypatch.setattr(savings, "time_in_turn", brief)
+    brief = dict(blocks=1, block_seconds=0, pause=0)
+    monkeypatch.setattr(
+        machine, "time_in_turn", lambda calls, *_, **__: time_in_turn(calls, **brief)
+    )
+    monkeypatch.setattr(
+        savings, "blocks_in_turn", lambda calls, *_, **__: blocks_in_turn(calls, **brief)
+    )
     monkeypatch.setattr(machine, "SQUARES", (64, 128, 256))
 
 
@@ -110,8 +116,31 @@ def test_start_tells_its_story_without_a_click_and_the_slider_mends_it() -> None
     top_two = np.sort(load_E)[-2:].sum() / load_E.sum()
     assert top_two > 0.5 and (load_E == 0).any()
     assert f"do {top_two:.0%} of the work" in words(page)
-    page.slider(key="balance").set_value(60).run()
+    page.slider(key="balance").set_value(FULL).run()
     assert "none is idle" in words(page) and not page.exception
+
+
+def test_each_step_of_the_balancing_slider_spreads_the_work() -> None:
+    model = ready_model()
+    shares, held_back = [], []
+    for percent in range(0, FULL + 1, TENTH):
+        routing = model.route(DEFAULT_SENTENCE, percent)
+        chosen = routing.expert_NK.reshape(-1)
+        load_E = np.bincount(chosen, minlength=8)  # counted another way
+        shares.append(np.sort(load_E)[-2:].sum())
+        held_back.append(model.bias_E[chosen].sum(dtype=float))
+    assert all(np.diff(shares) < 0) and shares[-1] < 0.5 * shares[0]
+    assert all(np.diff(held_back) >= -1e-6)
+
+
+@pytest.mark.parametrize("sentence", ["Hello world", "aaaa", "日本語", "import numpy as np"])
+def test_more_bonus_never_means_more_work_for_those_it_holds_back(sentence: str) -> None:
+    model = ready_model()
+    weighted = [
+        model.bias_E[model.route(sentence, percent).expert_NK].sum(dtype=float)
+        for percent in range(FULL + 1)
+    ]
+    assert all(np.diff(weighted) >= -1e-6)
 
 
 def test_start_numbers_are_the_layers_own() -> None:
@@ -133,15 +162,26 @@ def test_start_numbers_are_the_layers_own() -> None:
 
 @pytest.mark.parametrize(
     "sentence",
-    ["", "<script>alert(1)</script>", "\\", "日本語のテキスト", "$x^2$ **bold**", "a" * 400],
+    ["", "<script>alert(1)</script>", "\\", "日本語" * 100, "$x^2$ **bold**", "a" * 400],
 )
-def test_start_survives_any_sentence(sentence: str) -> None:
-    page = open_page("start")
+@pytest.mark.parametrize("name", ["start", "routers"])
+def test_a_page_survives_any_sentence(name: str, sentence: str) -> None:
+    page = open_page(name)
+    n_charts = len(specs(page))
     page.text_input(key="text").set_value(sentence).run()
-    assert not page.exception
-    assert bool(page.error) == (not sentence)
-    if page.error:
-        assert "sentence: got 0 bytes" in page.error[0].value
+    assert not page.exception and not page.error and len(specs(page)) == n_charts
+    fits = 0 < len(sentence.encode()) <= MAX_SENTENCE
+    assert [warning.value for warning in page.warning] == (
+        [] if fits else [shown_sentence(sentence)[1]]
+    )
+
+
+def test_a_sentence_that_cannot_be_shown_is_replaced_in_a_visitors_words() -> None:
+    assert shown_sentence("Hello") == ("Hello", "")
+    shown, said = shown_sentence("")
+    assert shown == DEFAULT_SENTENCE and said.startswith("Type at least one letter.")
+    shown, said = shown_sentence("語" * 150)
+    assert shown == "語" * 133 and "first 133 of its 150 characters" in said
 
 
 @pytest.mark.parametrize("query", [{"balance": "9999"}, {"character": "x"}, {"balance": "-1"}])
@@ -152,8 +192,8 @@ def test_a_bad_link_falls_back_to_what_is_allowed(query: dict[str, str]) -> None
 
 
 def test_a_link_carries_the_controls() -> None:
-    page = open_page("start", balance="25", text="Hello")
-    assert page.slider(key="balance").value == 25
+    page = open_page("start", balance="30", text="Hello")
+    assert page.slider(key="balance").value == 30
     assert page.text_input(key="text").value == "Hello"
 
 
@@ -161,17 +201,69 @@ def test_balance_compares_two_runs_and_can_hide_them_until_a_guess() -> None:
     page = open_page("balance", steps="50")
     assert not page.exception and "spread the work more evenly" in words(page)
     assert len(specs(page)) == 5
+    shown = page.title[0].value + words(page)
+    assert "a few experts" in shown and "predicts better" in shown
     page = open_page("balance", steps="50", predict="true")
-    assert not specs(page)
+    for _ in range(2):
+        assert not specs(page) and "metric" not in page
+        told = page.title[0].value + words(page)
+        for answer in ("few experts", "fall idle", "evenly", "predict", "win"):
+            assert answer not in told
+        page.button[0].click().run()  # without a guess, which is no guess of zero
+        assert page.error[0].value == "Type a number first."
     page.number_input(key="guess").set_value(10.0)
     page.button[0].click().run()
+    assert not page.exception and not page.error
     assert specs(page) and page.metric[0].value == "10%"
+    took = float(page.metric[1].value.rstrip("%"))
+    assert page.metric[1].delta == f"{took - 10:+.1f} points"
+    assert "a few experts" in page.title[0].value and "What you should see" in words(page)
+
+
+def test_the_setup_is_told_as_it_is() -> None:
+    a, b = moe.TrainSettings(), moe.TrainSettings(balance="pi", router="switch")
+    told = setup_words(a, b)
+    assert "guess the next character, from" in told
+    assert f"A: {moe.BALANCERS['none'].title}. " in told
+    assert f"B: {moe.BALANCERS['pi'].title}, {moe.ROUTERS['switch'].title}." in told
+    assert "next character of your own text, from" in setup_words(a, b, own_text=True)
+    moons = moe.TrainSettings(task="moons")
+    assert "points of the plane (the task 'moons')" in setup_words(moons, moons)
+
+
+def test_balance_says_what_came_out_and_not_what_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    from moe.views import balance as view
+
+    page = open_page("balance", steps="50")
+    assert view.WHY in words(page)
+    page.selectbox(key="balance_a").set_value("aux").run()
+    said = words(page)
+    a, b = (moe.TrainSettings(steps=50, balance=name) for name in ("aux", "bias"))
+    (run_a,), (run_b,) = (
+        [at.run for at in view.slot(one, None).progress() if at.run] for one in (a, b)
+    )
+    assert f"**What you should see:** {compare(run_a, run_b).words}" in said
+    assert view.WHY not in said and "does nothing" not in said
+    assert f"A: {moe.BALANCERS['aux'].title}. B: {moe.BALANCERS['bias'].title}." in said
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "winner"), [(2.0, 1.9, "B predicts better"), (1.9, 2.0, "A predicts better"),
+                           (2.0, 2.001, "They predict about equally well")],
+)  # fmt: skip
+def test_who_predicts_better_is_read_from_the_runs(
+    two_runs: list, a: float, b: float, winner: str
+) -> None:
+    runs = [replace(one, held_out_loss=loss) for one, loss in zip(two_runs, (a, b), strict=True)]
+    assert f"{winner} (held-out loss: A {a:.3f}, B {b:.3f}" in compare(*runs).words
 
 
 def test_balance_shows_an_impossible_choice_beside_the_control() -> None:
     page = open_page("balance", steps="50", router_a="noisy_topk", balance_a="bias")
     assert not page.exception
     assert "balance: got 'bias' with router 'noisy_topk'" in page.error[0].value
+    inside = [error.value for expander in page.expander for error in expander.error]
+    assert not inside  # where nobody would see it who came by a link
 
 
 def test_routers_shows_who_changes_its_mind_without_a_click() -> None:
@@ -223,8 +315,6 @@ def test_routers_takes_a_good_link_and_shows_what_is_dropped() -> None:
     settings = SideSettings(Choice("topk", (("k", 3),)), Choice("switch"), room=1.0)
     both = put_side_by_side(ready_model(), "Hello", settings)
     assert both.a.dropped and f"A drops {both.a.dropped} choices." in words(page)
-    page.text_input(key="text").set_value("").run()
-    assert "sentence: got 0 bytes" in page.error[0].value and not page.exception
 
 
 def test_cure_shows_slow_best_and_swinging_without_a_click() -> None:
@@ -246,9 +336,17 @@ def test_cure_asks_before_it_shows() -> None:
     assert "You were right. Ten times the step comes within 50%" in words(page) and specs(page)
 
 
-def test_cure_names_what_cannot_be_and_ignores_a_bad_link() -> None:
-    page = open_page("cure", experts="4", k="8")
-    assert "k: got 8, allowed is a whole number in 1..4" in page.error[0].value
+@pytest.mark.parametrize("name", ["balance", "cure", "savings"])
+def test_more_experts_per_token_than_there_are_means_all_of_them(name: str) -> None:
+    small = {"steps": "50"} if name == "balance" else {"model": "64", "width": "64"}
+    page = open_page(name, experts="4", k="8", **(small if name != "cure" else {}))
+    assert not page.exception and not page.error and specs(page)
+    said = "There are only 4 experts, so a token uses at most 4."
+    assert said in [caption.value for caption in page.caption]
+    assert "k=4" in page.code[0].value
+
+
+def test_cure_ignores_a_bad_link() -> None:
     page = open_page("cure", rate="5", skew="x", experts="9999")
     assert not page.exception and not page.error
     assert page.select_slider(key="rate").value == 0.001
@@ -262,40 +360,14 @@ def test_cure_trains_with_every_controller(monkeypatch: pytest.MonkeyPatch) -> N
     page = open_page("cure", live="true", rate="0.01")
     assert not page.exception and len(specs(page)) == 8
     assert "Most even at the end: " in words(page)
+    assert "With none at all" in words(page) or "Each controller predicts better" in words(page)
     drawn = spoken(page)[-1]
     assert "Lines of 7 runs over 20 steps" in drawn and "Nothing ends at" in drawn
 
 
-def test_savings_counts_by_formula() -> None:
-    page = open_page("savings", model="64", width="64", experts="8")
-    assert not page.exception and not page.error
-    rows = {cost.layer: cost for cost in count(SavingsSettings(64, 64, 8, 2))}
-    expert = 3 * 64 * 64
-    assert rows[MOE].params == 8 * expert + 64 * 8
-    assert rows[MOE].flops_per_token == 2 * (2 * expert + 64 * 8)
-    assert rows[TOTAL].flops_per_token == 2 * 8 * expert
-    assert rows[ACTIVE].flops_per_token == 2 * 2 * expert
-    assert f"{rows[MOE].params / 1e6:.3g} M" in spoken(page)[0]
-
-
-def test_savings_refuses_k_above_e() -> None:
-    page = open_page("savings", experts="4", k="9")
-    assert "k: got 9, allowed is a whole number in 1..4" in page.error[0].value
-
-
-def measured(moe_ms: float, total_ms: float, active_ms: float) -> list[MeasuredCost]:
-    times = {MOE: moe_ms, TOTAL: total_ms, ACTIVE: active_ms}
-    return [MeasuredCost(name, 64, ms, 1.0, ms / moe_ms) for name, ms in times.items()]
-
-
-def test_the_verdict_says_when_the_moe_is_slower() -> None:
-    machine = Machine(2, 1e11, 1e10)
-    settings = SavingsSettings()
-    quick = verdict(settings, measured(1.0, 4.0, 0.5), machine)
-    assert "4.0 times as fast" in quick.text and "2.0 times slower" in quick.text
-    assert quick.total_words() == "64 tokens" and quick.active_words() == "no batch tried"
-    slow = verdict(settings, measured(1.0, 0.5, 0.2), machine)
-    assert "slower even than the large dense layer" in slow.text
+def measured() -> list[MeasuredCost]:
+    runs = {MOE: [1e-3, 1e-3], TOTAL: [2e-3, 3e-3], ACTIVE: [4e-3, 3e-3]}
+    return [MeasuredCost.of(name, 64, own, runs[MOE], 1.0) for name, own in runs.items()]
 
 
 @pytest.fixture(scope="module")
@@ -325,42 +397,17 @@ def test_playback_holds_every_step(two_runs: list) -> None:
     import base64
 
     packed = playback(two_runs[0].records, two_runs[1].records)
+    assert packed["steps"] == list(range(1, 61))  # as people count
     share = np.frombuffer(base64.b64decode(packed["runs"][0]["series"]["share"]), "<f4")
     load = two_runs[0].records[-1].load
+    said = packed["runs"][0]["sentences"][-1]
+    assert said.startswith("Step 60: ") and f"takes {load.max() / load.sum():.1%} (" in said
+    assert "fair share 12.5%" in said
     assert np.allclose(share.reshape(60, 8)[-1], load / load.sum(), atol=1e-6)
     assert (
         json.dumps(packed)
         and packed["id"] == playback(two_runs[0].records, two_runs[1].records)["id"]
     )
-
-
-def test_every_figure_has_words_and_pictures(two_runs: list) -> None:
-    model = ready_model()
-    routing, story = model.route(DEFAULT_SENTENCE, 0), model.explain(DEFAULT_SENTENCE, 3)
-    costs = count(SavingsSettings())
-    both = put_side_by_side(model, DEFAULT_SENTENCE, SideSettings(room=1.0))
-    responses = respond_all(settings=ControlSettings(n_tokens=256, batches=50))
-    figures = [
-        start_charts.load_bars(routing),
-        start_charts.sentence_picture(routing, 3),
-        start_charts.selection(story),
-        start_charts.contributions(story),
-        balance_charts.over_steps(*two_runs, "loss"),
-        balance_charts.poster(*two_runs),
-        routers_charts.differences(both),
-        routers_charts.weights("A", both.tokens, both.a),
-        routers_charts.poster(both),
-        cure_charts.step_response(responses),
-        cure_charts.end_loads(responses[0]),
-        savings_charts.counted(costs, "params"),
-        savings_charts.measured(measured(1, 2, 3)),
-    ]
-    for figure in figures:
-        assert len(figure.alt) > 40 and figure.title
-        assert sum(len(rows) for rows in figure.data.values()) <= 4000
-    assert figures[0].image("png").startswith(b"\x89PNG")
-    for poster in (figures[5], figures[8], figures[9]):
-        assert b"<svg" in poster.image("svg")
 
 
 def test_exports_are_json_with_settings_and_versions(two_runs: list) -> None:
@@ -369,7 +416,7 @@ def test_exports_are_json_with_settings_and_versions(two_runs: list) -> None:
     for raw in (
         start_json(ready_model(), "Hello", 2, 0),
         balance_json(*two_runs),
-        savings_json(settings, count(settings), measured(1, 2, 3), machine),
+        savings_json(settings, count(settings), measured(), machine),
     ):
         document = json.loads(raw)
         assert document["moescope"] == moe.__version__ and "numpy" in document["versions"]
@@ -395,3 +442,11 @@ def test_the_code_that_a_page_shows_runs_and_gives_its_numbers(
     assert "CountedCost(layer='MoE'" in capsys.readouterr().out
     command = snippets.train_command(b)
     assert command.startswith("moe train") and "--balance bias" in command
+
+
+def test_progress_counts_steps_from_one_to_all() -> None:
+    slot = RunSlot(moe.TrainSettings(steps=50, batch=64, d_model=16, d_expert=8))
+    said = [at.words for at in slot.progress()]
+    assert [words.partition(",")[0] for words in said if words.startswith("step")] == [
+        f"step {step} of 50" for step in (10, 20, 30, 40, 50)
+    ]

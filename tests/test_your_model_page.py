@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import moe
-from moe.lab import samples, snippets
+from moe.lab import samples, snippets, your_file
 from moe.lab.export import your_model_json
 from moe.lab.your_model import YourModel
 from moe.views.your_model import KEPT, SECTIONS
@@ -146,6 +146,39 @@ def test_the_export_and_the_code_give_the_pages_figures(capsys: pytest.CaptureFi
     model = YourModel(sample.load())
     document = json.loads(your_model_json(model))
     assert document["report"]["layers"][0]["max_vio"] == model.report.layers[0].max_vio
-    exec(snippets.your_model_code(sample.title, 0), {})
+    exec(snippets.sample_code(sample.title, 0), {})
     out = capsys.readouterr().out
     assert str(model.report.layers[0].load) in out and model.myths[1].answer in out
+
+
+def as_parquet(folder: Path) -> bytes:
+    moe.traces.save_trace(made(), folder / "made.parquet")
+    return (folder / "made.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("name", ['my "ratings".csv', "mine.npz", "mine.parquet"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_code_shown_for_a_visitors_file_runs_on_that_file(
+    name: str, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    if not whole:  # as if the file were larger than what a page analyses
+        monkeypatch.setattr(your_file.shortened, "__defaults__", (240,))
+    raw = {".csv": samples.CSV.read_bytes, ".npz": TRACE.read_bytes}.get(
+        Path(name).suffix, lambda: as_parquet(tmp_path)
+    )()
+    page = upload(open_page(), name, raw)
+    if name.endswith(".csv"):
+        page.slider(key="k_own").set_value(3).run()
+    assert not page.exception and not page.error
+    (tmp_path / name).write_bytes(raw)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    exec(page.code[0].value, {})
+    out = capsys.readouterr().out
+    model = page.session_state[KEPT]["own"][1]
+    assert (model.trace is model.whole) == whole
+    at = model.first_shown if model.trace.n_layers > 1 else 0
+    assert str(model.report.layers[at].load) in out
+    assert all(check.answer in out for check in model.myths)
+    assert "shortened" in page.code[0].value or whole

@@ -125,14 +125,14 @@ def end_loads(response: Response, ink: str = PAPER_INK) -> Figure:
         f"{response.method.title}: loads of {len(rows)} experts in the last batch, from "
         f"{min(last_E):.2f} to {max(last_E):.2f} fair shares; in the batch before from "
         f"{min(before_E):.2f} to {max(before_E):.2f}.",
-        {"loads": rows, "fair": [{"fair": 1}]},
+        {"loads": rows, "fair": [{"fair": 1, "room": ROOM}]},
         f"{response.method.title.partition(',')[0]}: loads in the end",  # without its step
     )
 
 
 @drawn_once
 def _end_loads(ink: str) -> Chart:
-    scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0, ROOM]), nice=False)
+    scale = alt.Scale(nice=False)
     axis = alt.Axis(title=None, tickCount=3, format="~g", labelExpr="datum.label + '×'")
     base = draw("loads").encode(
         x=alt.X("expert:O", axis=alt.Axis(title=None, labels=False, ticks=False))
@@ -149,12 +149,10 @@ def _end_loads(ink: str) -> Chart:
     ticks = base.mark_tick(color=ink, thickness=1.5).encode(
         y=alt.Y("before:Q", scale=scale, axis=axis)
     )
-    fair = (
-        draw("fair")
-        .mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
-        .encode(y=alt.Y("fair:Q", scale=scale, axis=axis))
-    )
-    return alt.LayerChart(layer=[bars, fair, ticks]).properties(height=130)
+    fair = draw("fair").encode(y=alt.Y("fair:Q", scale=scale, axis=axis))
+    rule = fair.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
+    room = fair.mark_point(opacity=0, aria=False).encode(y=alt.Y("room:Q", scale=scale, axis=axis))
+    return alt.LayerChart(layer=[bars, rule, ticks, room]).properties(height=130)
 
 
 def live(
@@ -241,5 +239,5 @@ def _style(channel: str, style: int, lines: list[str] | list[int]) -> Any:
         labelExpr="data('goal')[0]['line_' + datum.value]" if numbered else alt.Undefined,
     )  # fmt: skip
     scale = alt.Scale(domain=lines, range=[one[style] for one in STYLES[: len(lines)]])
-    field = "line:N" if numbered else "method:N"
+    field = "line:O" if numbered else "method:O"
     return getattr(alt, channel)(field, scale=scale, legend=legend)

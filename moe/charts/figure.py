@@ -17,6 +17,9 @@ BUSY = alt.Scale(domain=[0, 1, 2, 4], range=[IDLE, FAIR, TWICE, CROWDED], clamp=
 CHOSEN, OTHER = "#12906C", FAIR
 INK = {"light": "#0E1621", "dark": "#E6EBF2"}  # the theme's text colours
 PAPER_INK = INK["light"]  # exported pictures are on white
+MUTED = {INK["light"]: "#4D5866", INK["dark"]: "#B4BECB"}  # axes and legends, by ink
+PAPER = {INK["light"]: "#FFFFFF", INK["dark"]: "#10161F"}  # what charts are drawn on, by ink
+HALO = 4  # pixels around letters that hide a line below them
 
 
 Rows = list[dict[str, Any]]
@@ -79,6 +82,29 @@ class Figure:
         """Return the chart with its data as a Vega-Lite specification."""
         return {**json.loads(self.drawing.text), "datasets": self.data}
 
+    def themed(self, ink: str) -> dict[str, Any]:
+        """Return the specification without data for a page, in colours that suit its ink.
+
+        Where each row has its height, that of the chart is worked out here: Vega would warn that
+        it can fit the width only.
+        """
+        spec: dict[str, Any] = json.loads(self.drawing.text)
+        muted = {"labelColor": MUTED[ink], "titleColor": MUTED[ink]}
+        spec["config"] = {"axis": muted, "legend": muted}
+        if isinstance(spec.get("height"), dict):
+            spec["height"] = spec["height"]["step"] * self._n_rows(spec)
+            spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+        return spec
+
+    def _n_rows(self, spec: dict[str, Any]) -> int:
+        """Rows of a chart that has one for each category."""
+        data, y = next(
+            (one.get("data") or spec["data"], one["encoding"]["y"])
+            for one in spec["layer"]
+            if one["encoding"].get("y", {}).get("type") in ("nominal", "ordinal")
+        )
+        return len({row[y["field"]] for row in self.data[data["name"]]})
+
     def image(self, kind: str, width: int = 720) -> bytes:
         """Return the figure as 'png' or 'svg' on white, with its title; needs no browser."""
         import vl_convert
@@ -104,6 +130,17 @@ class Figure:
 def draw(name: str) -> alt.Chart:
     """Begin a chart of the data of that name."""
     return alt.Chart(alt.NamedData(name))
+
+
+def legible(ink: str, *texts: alt.Chart) -> list[alt.Chart]:
+    """Letters in front of rims of the paper's colour, so that no line runs through them."""
+    rims = []
+    for text in texts:
+        rim = text.copy(deep=True)
+        rim.mark.color = rim.mark.stroke = PAPER[ink]
+        rim.mark.strokeWidth, rim.mark.strokeJoin, rim.mark.aria = HALO, "round", False
+        rims.append(rim)
+    return [*rims, *texts]
 
 
 def percent_axis() -> alt.Axis:

@@ -128,7 +128,7 @@ def _marks(n_tokens: int, names: list[str]) -> alt.LayerChart:
             y2="high:Q",
             color=alt.Color("ratio:Q", scale=BUSY, legend=None),
             stroke=alt.Stroke("ratio:Q", scale=BUSY, legend=None),
-            fillOpacity=alt.FillOpacity("fate:N", scale=fates, legend=None),
+            fillOpacity=alt.FillOpacity("fate:O", scale=fates, legend=None),
             tooltip=[
                 alt.Tooltip("token:Q"),
                 alt.Tooltip("expert:N"),

@@ -7,7 +7,7 @@ from typing import Literal
 import altair as alt
 
 from ..lab import models
-from .figure import FAIR, PAPER_INK, Figure, Rows, draw, drawn_once
+from .figure import FAIR, PAPER_INK, Figure, Rows, draw, drawn_once, legible
 
 FITS, TOO_LARGE = "fits", "does not fit"
 KINDS = [FITS, TOO_LARGE]
@@ -150,9 +150,9 @@ def _memory(ink: str) -> alt.LayerChart:
         x=x, text="label:N"
     )
     rule = draw("usable").mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink, opacity=0.6)
-    return alt.LayerChart(
-        layer=[rule.encode(x=alt.X("at:Q", scale=scale, axis=axis)), stems, points, names, labels]
-    ).properties(height=alt.Step(30))
+    words = legible(ink, names, labels)
+    limit = rule.encode(x=alt.X("at:Q", scale=scale, axis=axis))
+    return alt.LayerChart(layer=[limit, stems, points, *words]).properties(height=alt.Step(30))
 
 
 def by_batch(answers: models.Answers, name: str, ink: str = PAPER_INK) -> Figure:

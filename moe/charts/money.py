@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from ..lab import gpu_limits, money, money_claim
-from .figure import PAPER_INK, Drawing, Figure, Rows, draw, drawn_once
+from .figure import PAPER_INK, Drawing, Figure, Rows, draw, drawn_once, legible
 
 # Okabe-Ito; shapes, hollow marks and words say the same as colour.
 MAIN, OTHER, PUBLISHED = "#0072B2", "#D55E00", "#D55E00"
@@ -164,7 +164,8 @@ def _swings(ink: str) -> alt.LayerChart:
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
     labels = _label(base, ink, "high").encode(x=_same(x, "high"))
     rule = draw("middle").mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=ink)
-    return _stack([rule.encode(x=_same(x, "middle")), bars, names, labels])
+    words = legible(ink, names, labels)
+    return _stack([rule.encode(x=_same(x, "middle")), bars, *words])
 
 
 def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:
@@ -238,7 +239,8 @@ def _ways(ink: str) -> alt.LayerChart:
     )
     labels = _label(base, ink, "high").encode(x=_same(x, "high"))
     rules = draw("claim").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=OTHER)
-    return _stack([rules.encode(x=_same(x, "at")), bars, ticks, names, labels])
+    words = legible(ink, names, labels)
+    return _stack([rules.encode(x=_same(x, "at")), bars, ticks, *words])
 
 
 def limits(sides: dict[str, list[gpu_limits.Limit]], ink: str = PAPER_INK) -> Figure:

@@ -17,7 +17,7 @@ STROKES = [RUN_COLOURS["A"], RUN_COLOURS["B"], FAIR]
 
 def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
     """Characters by experts: chosen by A only, by B only, or by both."""
-    staff = Staff(len(both.tokens), both.a.routing.n_experts)
+    staff = Staff(len(both.tokens), both.a.routing.n_experts, padding=0.18)
     rows = [
         {
             "column": staff.column(n),
@@ -53,7 +53,7 @@ def _differences(staff: Staff, ink: str) -> Chart:
         draw("differences")
         .mark_rect(strokeWidth=1.5, aria=False)  # a label for each would say nothing, slowly
         .encode(
-            x=staff.x(padding=0.18),
+            x=staff.x(),
             y=staff.y("low"),
             y2=alt.Y2("high:Q"),
             fill=alt.Fill("whose:N", scale=alt.Scale(domain=WHOSE, range=FILLS), legend=legend),

@@ -67,44 +67,48 @@ def _counted(ink: str) -> Chart:
 
 
 @drawn_once
-def _log_lines(value: str, unit: str) -> Chart:
-    """Lines over the batch size, both axes logarithmic, one a layer."""
-    legend = alt.Legend(title=None, orient="bottom", direction="vertical", labelLimit=260)
+def _log_lines(value: str, unit: str, spread: bool = False) -> Chart:
+    """Lines over the batch size, both axes logarithmic, one a layer; as rules what runs span."""
+    legend = alt.Legend(
+        title=None, orient="bottom", direction="vertical", labelLimit=260, symbolSize=90
+    )
+    y_scale = alt.Scale(type="log")
+    y_axis = alt.Axis(title=unit, tickCount=5, format="~g")
+    colour = alt.Color("layer:N", scale=alt.Scale(domain=LAYERS, range=COLOURS), legend=legend)
+    base = draw("costs").encode(
+        x=alt.X(
+            "n_tokens:Q",
+            scale=alt.Scale(type="log", base=4),
+            axis=alt.Axis(
+                title="tokens in a batch",
+                values=[1, 4, 16, 64, 256, 1024, 4096],
+                grid=False,
+                format=",d",
+            ),
+        ),
+        color=colour,
+    )
+    y = alt.Y(f"{value}:Q", scale=y_scale, axis=y_axis)
+    shape = alt.Shape("layer:N", scale=alt.Scale(domain=LAYERS, range=SHAPES), legend=legend)
     tooltip = [
         alt.Tooltip("layer:N"),
         alt.Tooltip("n_tokens:Q", title="tokens", format=","),
         alt.Tooltip(f"{value}:Q", title=unit, format=".3~g"),
     ]
-    return (
-        draw("costs")
-        .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=70, filled=True))
-        .encode(
-            x=alt.X(
-                "n_tokens:Q",
-                scale=alt.Scale(type="log", base=4),
-                axis=alt.Axis(
-                    title="tokens in a batch",
-                    values=[1, 4, 16, 64, 256, 1024, 4096],
-                    grid=False,
-                    format=",d",
-                ),
-            ),
-            y=alt.Y(
-                f"{value}:Q",
-                scale=alt.Scale(type="log"),
-                axis=alt.Axis(title=unit, tickCount=5, format="~g"),
-            ),
-            color=alt.Color(
-                "layer:N", scale=alt.Scale(domain=LAYERS, range=COLOURS), legend=legend
-            ),
-            strokeDash=alt.StrokeDash(
-                "layer:N", scale=alt.Scale(domain=LAYERS, range=DASHES), legend=legend
-            ),
-            shape=alt.Shape("layer:N", scale=alt.Scale(domain=LAYERS, range=SHAPES), legend=legend),
-            tooltip=tooltip,
-        )
-        .properties(height=300)
+    # Dashes by layer and not as a channel, whose key Vega would draw over that of the shapes.
+    layers = [
+        base.transform_filter(f"datum.layer == '{layer}'")
+        .mark_line(strokeWidth=2, strokeDash=dash)
+        .encode(y=y)
+        for layer, dash in zip(LAYERS, DASHES, strict=True)
+    ]
+    layers.append(
+        base.mark_point(size=70, filled=True, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)
     )
+    if spread:
+        runs = base.mark_rule(strokeWidth=5, opacity=0.35)
+        layers.append(runs.encode(y=alt.Y("low:Q", scale=y_scale, axis=y_axis), y2="high:Q"))
+    return alt.LayerChart(layer=layers).properties(height=300)
 
 
 def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
@@ -118,13 +122,20 @@ def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
 
 
 def measured(records: list[MeasuredCost]) -> Figure:
-    """Milliseconds of a forward pass over the batch size."""
+    """Milliseconds of a forward pass over the batch size, from the fastest run to the slowest."""
     data = [
-        {"layer": r.layer, "n_tokens": r.n_tokens, "milliseconds": r.milliseconds} for r in records
+        {
+            "layer": r.layer,
+            "n_tokens": r.n_tokens,
+            "milliseconds": r.milliseconds,
+            "low": r.low,
+            "high": r.high,
+        }
+        for r in records
     ]
     return Figure(
         "Measured: time for one batch",
-        _log_lines("milliseconds", "milliseconds"),
+        _log_lines("milliseconds", "milliseconds", spread=True),
         _spoken(records, "milliseconds", "milliseconds"),
         {"costs": data},
     )

@@ -15,10 +15,14 @@ ROW = 13  # pixels for one expert
 
 @dataclass(frozen=True)
 class Staff:
-    """Where characters and their experts stand: columns, and rows counted from the top."""
+    """Where characters and their experts stand: columns, and rows counted from the top.
+
+    `padding` is the part of a column that stays free between two.
+    """
 
     n_tokens: int
     n_experts: int
+    padding: float = 0.0
 
     @property
     def pitch(self) -> int:
@@ -61,10 +65,11 @@ class Staff:
             )
         return rows
 
-    def x(self, padding: float = 0.0) -> alt.X:
+    def x(self) -> alt.X:
         """Columns."""
         columns = list(range(min(LINE, self.n_tokens)))
-        return alt.X("column:O", axis=None, scale=alt.Scale(domain=columns, paddingInner=padding))
+        scale = alt.Scale(domain=columns, paddingInner=self.padding)
+        return alt.X("column:O", axis=None, scale=scale)
 
     def y(self, field: str) -> alt.Y:
         """Rows, numbered by expert in every line."""

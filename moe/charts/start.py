@@ -22,6 +22,7 @@ from .figure import (
 from .staff import Staff
 
 BY_PLACE = alt.EncodingSortField("place", op="min")  # not by when a name was first in the data
+LABEL = 0.1  # part of the axis that a label above a bar takes
 SELECTION, FIELD = "character", "position"  # what a click on the picture reports
 
 
@@ -36,21 +37,24 @@ def load_bars(routing: SentenceRouting, top: float = 0.0, ink: str = PAPER_INK) 
         Colour of texts and lines.
     """
     share_E = routing.share_E.tolist()
+    axis = 1.25 * max(top, routing.hottest_share)
+    crossed = routing.fair_share - LABEL * axis  # from here on a label would meet the dashed line
     bar_rows = [
         {
             "expert": e,
             "share": share,
+            "at": max(share, routing.fair_share) if share > crossed else share,
             "ratio": share / routing.fair_share,
             "label": f"{share:.0%}" if share else "idle",
             "assignments": int(n),
         }
         for e, (share, n) in enumerate(zip(share_E, routing.load_E, strict=True))
     ]
-    fair_row = {"fair": routing.fair_share, "label": f"fair {routing.fair_share:.1%}"}
+    fair_row = {"fair": routing.fair_share, "label": f"dashed: fair {routing.fair_share:.1%}"}
     spoken = ", ".join(f"expert {e} {share:.0%}" for e, share in enumerate(share_E))
     return Figure(
         "Share of the work that each expert gets",
-        _load_bars(1.12 * max(top, routing.hottest_share), ink),
+        _load_bars(axis, ink),
         f"Bars of {len(share_E)} experts against a dashed line at the fair share of "
         f"{routing.fair_share:.1%}. {routing.words()} {spoken}.",
         {"bars": bar_rows, "fair": [fair_row]},
@@ -75,12 +79,14 @@ def _load_bars(top: float, ink: str) -> Chart:
     labels = (
         draw("bars")
         .mark_text(dy=-9, fontSize=13, fontWeight="bold", color=ink)
-        .encode(x=x, y=y, text="label:N")
+        .encode(x=x, y=alt.Y("at:Q", scale=scale), text="label:N")
     )
     fair = draw("fair").encode(y=alt.Y("fair:Q", scale=scale))
     rule = fair.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
-    note = fair.mark_text(align="right", dx=-3, dy=-8, fontSize=12, color=ink).encode(
-        text="label:N", x=alt.value("width")
+    note = (
+        draw("fair")
+        .mark_text(align="right", baseline="top", dx=-3, fontSize=12, color=ink)
+        .encode(text="label:N", x=alt.value("width"), y=alt.value(0))
     )
     return alt.LayerChart(layer=[bars, rule, labels, note]).properties(height=250)
 

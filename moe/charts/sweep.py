@@ -80,7 +80,7 @@ def _curves(groups: list[Group], name: str, axis: str) -> tuple[Chart, Rows]:
     values = sorted({row["at"] for row in rows})
     # Settings tried at 0.001, 0.01, 0.1 stand evenly on a logarithmic axis.
     wide = values[0] > 0 and values[-1] / values[0] >= 8
-    scale = alt.Scale(type="log" if wide else "linear", zero=False, nice=False)
+    scale = alt.Scale(type="log", nice=False) if wide else alt.Scale(zero=False, nice=False)
     x = alt.X(
         "at:Q", title=axis, scale=scale, axis=alt.Axis(values=values, format="~g", grid=False)
     )

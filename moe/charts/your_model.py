@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from ..lab.your_model import Drawn, Line
-from .figure import BUSY, PAPER_INK, Drawing, Figure, draw, percent_axis
+from .figure import BUSY, PAPER_INK, Drawing, Figure, draw, legible, percent_axis
 
 LINE_COLOURS = ["#1F7DC3", "#DE6210"]  # solid round, dashed square: colour is not needed
 SEQUENCE: Final = "cividis"  # its lightness alone says how much
@@ -275,7 +275,9 @@ def devices(drawn: Drawn, ink: str = PAPER_INK) -> Figure:
     rule = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink).encode(x="fair:Q")
     return Figure(
         "The load of each device",
-        Drawing(alt.LayerChart(layer=[bars, rule, texts]).properties(height=alt.Step(24))),
+        Drawing(
+            alt.LayerChart(layer=[bars, rule, *legible(ink, texts)]).properties(height=alt.Step(24))
+        ),
         f"Bars of {len(rows)} devices against a dashed line at the fair share. {drawn.words}",
         {"devices": rows, "fair": [{"fair": 1.0}]},
     )
@@ -289,7 +291,7 @@ def poster(layer: str, drawn: Sequence[Drawn]) -> Figure:
     ]
     sheet = alt.vconcat(
         *(figure.chart.properties(title=figure.title, width=760) for figure in figures)
-    ).resolve_scale(x="independent", color="shared")
+    ).resolve_scale(x="independent", color="independent")
     return Figure(
         f"Routing of {layer}",
         Drawing(sheet),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..balance import balancer_title
+from ..balance.none import NoBalance
 from ..data import TextTask, from_bytes
 from ..routers import ROUTERS
 from ..training import Trainer, TrainRecord, TrainSettings
@@ -43,12 +44,7 @@ class Run:
 
     def name(self) -> str:
         """The run's method in a few words."""
-        settings = self.settings
-        router = "" if settings.router == "topk" else f", {ROUTERS[settings.router].title}"
-        capacity = (
-            "" if settings.capacity_factor is None else f", room {settings.capacity_factor:g}"
-        )
-        return f"{balancer_title(settings.balance)}{router}{capacity}"
+        return method_words(self.settings)
 
     def series(self, measure: str, points: int = 100) -> list[tuple[float, float]]:
         """Step and value of a record's number, averaged over stretches to at most `points`."""
@@ -57,6 +53,10 @@ class Run:
             min(points, len(self.records)),
         )
         return [(float(step), float(value)) for step, value in (s.mean(axis=0) for s in stretches)]
+
+    def collapsed(self) -> bool:
+        """Whether nothing kept it even, and a few experts took over: one has twice its share."""
+        return self.settings.balance == NoBalance.name and self.summary().max_vio >= 1
 
     def end_load(self) -> np.ndarray:
         """Assignments asked for per expert over the last steps, (E,)."""
@@ -79,6 +79,26 @@ class Run:
         )
 
 
+def method_words(settings: TrainSettings) -> str:
+    """What a run does for balance, with its router and capacity if these are not the usual."""
+    router = "" if settings.router == "topk" else f", {ROUTERS[settings.router].title}"
+    capacity = "" if settings.capacity_factor is None else f", room {settings.capacity_factor:g}"
+    return f"{balancer_title(settings.balance)}{router}{capacity}"
+
+
+def setup_words(a: TrainSettings, b: TrainSettings, own_text: bool = False) -> str:
+    """What both runs learn, and by what they differ, before either has begun."""
+    learn = "guess the next character"
+    if own_text:
+        learn += " of your own text"
+    elif a.task != TextTask.name:
+        learn = f"place points of the plane (the task {a.task!r})"
+    return (
+        f"Two small models learn to {learn}, from the same seed and the same data. "
+        f"A: {method_words(a)}. B: {method_words(b)}."
+    )
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """The end of a run: means over its last steps; `dead` counts the last step's idle experts."""
@@ -96,7 +116,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Guess:
-    """A guess against the truth, both shares: `gap` in percentage points, signed."""
+    """A guess against the truth, both shares: `gap` in percentage points, above zero if more."""
 
     guess: float
     truth: float
@@ -147,10 +167,10 @@ class RunSlot:
         for item in run_steps(self.settings, self._own_text):
             if isinstance(item, Run):
                 self._run = item
-            elif item.step % REPORT_EVERY == 0:
+            elif (done := item.step + 1) % REPORT_EVERY == 0:
                 yield Progress(
-                    item.step / self.settings.steps,
-                    f"step {item.step} of {self.settings.steps}, loss {item.loss:.2f}, "
+                    done / self.settings.steps,
+                    f"step {done} of {self.settings.steps}, loss {item.loss:.2f}, "
                     f"MaxVio {item.max_vio:.2f}",
                 )
 
@@ -191,10 +211,10 @@ def run(settings: TrainSettings) -> Run:
 
 def judge_guess(guess_percent: float, summary: RunSummary) -> Guess:
     """Compare a guess of the hottest expert's share, in percent, with what happened."""
-    gap = guess_percent - 100 * summary.hottest_share
+    gap = 100 * summary.hottest_share - guess_percent
     if abs(gap) <= 3:
         verdict = "Spot on."
-    elif gap < 0:
+    elif gap > 0:
         verdict = "It took more than you expected: the rich get richer."
     else:
         verdict = "It took less than you expected."

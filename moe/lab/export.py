@@ -27,17 +27,17 @@ def _document(kind: str, content: dict[str, Any]) -> bytes:
     return json.dumps(head | content, indent=1).encode()
 
 
-def start_json(model: FirstModel, sentence: str, position: int, bias_steps: int) -> bytes:
+def start_json(model: FirstModel, sentence: str, position: int, percent: int) -> bytes:
     """Routing of the sentence and the story of one of its characters."""
-    routing = model.route(sentence, bias_steps)
-    story = model.explain(sentence, position, bias_steps)
+    routing = model.route(sentence, percent)
+    story = model.explain(sentence, position, percent)
     return _document(
         "start",
         {
             "settings": asdict(model.trainer.settings),
             "data": model.trainer.task.sha256,
             "sentence": sentence,
-            "bias_steps": bias_steps,
+            "balancing_percent": percent,
             "load": routing.load_E.tolist(),
             "experts": routing.expert_NK.tolist(),
             "weights": routing.weight_NK.tolist(),
@@ -128,14 +128,14 @@ def savings_json(
     settings: SavingsSettings,
     counted: list[CountedCost],
     measured: list[MeasuredCost],
-    machine: Machine,
+    machine: Machine | None,
 ) -> bytes:
-    """Counted and measured costs."""
+    """Counted costs, and measured ones with the machine if there are any."""
     return _document(
         "savings",
         {
             "settings": asdict(settings),
-            "machine": asdict(machine),
+            "machine": asdict(machine) if machine else None,
             "counted": as_rows(counted),
             "measured": as_rows(measured),
         },

@@ -62,5 +62,24 @@ def live_words(runs: dict[Method, Run]) -> str:
     return (
         f"Most even at the end: {even.title}, its busiest expert {ends[even].max_vio:.0%} above "
         f"the fair share; least even: {worst.title}, {ends[worst].max_vio:.0%} above. "
-        f"Their losses lie between {losses[0]:.3f} and {losses[-1]:.3f}."
+        f"Losses on held-out data lie between {losses[0]:.3f} and {losses[-1]:.3f}. "
+        f"{_against_nothing({method: end.held_out_loss for method, end in ends.items()})}"
+    )
+
+
+def _against_nothing(loss: dict[Method, float]) -> str:
+    """Whether steering helped the predictions: how many controllers do better than none."""
+    alone = loss[NOTHING]
+    steered = [value for method, value in loss.items() if method != NOTHING]
+    better = sum(value < alone for value in steered)
+    if better == len(steered):
+        return f"Each controller predicts better than none at all ({alone:.3f})."
+    behind = (
+        f"none of the {len(steered)} controllers does"
+        if not better
+        else (f"only {better} of the {len(steered)} controllers {'does' if better == 1 else 'do'}")
+    )
+    return (
+        f"With none at all the loss is {alone:.3f}, and {behind} better: in so short a run an even "
+        "load need not mean better guesses."
     )

@@ -265,6 +265,23 @@ def _chance(settings: MovingSettings) -> float:
     return expected_copies(N_EXPERTS, K, settings.nodes, settings.reach)
 
 
+def speeds_words(settings: MovingSettings) -> str:
+    """How much slower the network is than NVLink."""
+    cluster = settings.simulated().cluster()
+    return f"{cluster.nvlink_gb_s / cluster.network_gb_s:.0f} times slower on an {settings.gpu}"
+
+
+def story_words(made: list[Way], both: list[Moved]) -> str:
+    """What to see: the last way of sending against the first, and the H800 against the H100."""
+    first, last = made[0], made[-1]
+    h800, h100 = both
+    return (
+        f"with “{last.title}” the exchange takes {last.moved.ms:.2f} ms, with “{first.title}” "
+        f"{first.moved.ms:.2f} ms. As set below, it takes {h800.ms:.2f} ms on the H800, the GPU "
+        f"sold to China with a slower NVLink, and {h100.ms:.2f} ms on the H100."
+    )
+
+
 def ways_words(made: list[Way]) -> str:
     """What the ways cost, beside the formula."""
     first, last = made[0].moved, made[-1].moved
@@ -279,9 +296,16 @@ def ways_words(made: list[Way]) -> str:
     return (
         f"A token's {K} experts often share a node, and one copy to that node is enough: it is "
         f"passed on inside. **{first.ms:.2f} ms become {last.ms:.2f} ms**, "
-        f"{first.ms / last.ms:.1f} times less. Experts chosen evenly by chance would make "
+        f"{_change_words(first.ms / last.ms)}. Experts chosen evenly by chance would make "
         f"{chances} copies.{limited}"
     )
+
+
+def _change_words(less: float) -> str:
+    """A time over the one after it, in words."""
+    if abs(less - 1) < 0.05:
+        return "which is next to no change"
+    return f"{less:.1f} times less" if less > 1 else f"{1 / less:.1f} times more"
 
 
 def links(settings: MovingSettings) -> list[Moved]:
@@ -323,13 +347,18 @@ def links_words(both: list[Moved], uneven: list[Moved]) -> str:
     )
     if h800.settings.nodes == 1:
         return said + " With one node there is nothing but NVLink. Add nodes to see the network."
-    return said + (
+    said += (
         f" While the network brings one row, NVLink can pass on {free[0]:.1f} on an H800 and "
-        f"{free[1]:.1f} on an H100. So about three of a token's experts on a node cost the H800 "
-        "no more than one. Four nodes at most, with some experts on each, use that well. It "
-        "takes even experts, though: with popularity more uneven by 0.3, the exchange on H800s "
-        f"would be {worse:.2f} times as long as on H100s."
+        f"{free[1]:.1f} on an H100. So {free[0]:.0f} of a token's experts on a node cost the H800 "
+        "no more than one."
     )
+    uneven_words = (
+        f"With popularity more uneven by {uneven[0].settings.skew - h800.settings.skew:.1f}, the "
+        f"exchange on H800s would be {worse:.2f} times as long as on H100s"
+    )
+    if worse > cost + 0.01:
+        return f"{said} That holds for experts as even as these. {uneven_words}."
+    return f"{said} {uneven_words}: no worse than now."
 
 
 def before_after(settings: MovingSettings) -> tuple[Moved, Moved]:
@@ -338,19 +367,27 @@ def before_after(settings: MovingSettings) -> tuple[Moved, Moved]:
     return move(replace(settings, placed=IN_ORDER)), move(replace(settings, placed=after))
 
 
+def _evener_words(before: Moved, after: Moved) -> str:
+    """Say so if the placement did not help."""
+    return (
+        "" if after.load_G.max() < before.load_G.max() else " Here it does not even out the work."
+    )
+
+
 def placement_words(before: Moved, after: Moved) -> str:
     """What the placement changes for the busiest GPU and for the exchange."""
     settings = after.settings
     exchange = (
         f"the exchange takes {after.ms:.2f} ms instead of {before.ms:.2f} ms"
         if abs(after.ms / before.ms - 1) > 0.01
-        else f"the exchange still takes {after.ms:.2f} ms, for {after.bound_by} decides, but "
-        "computing waits less"
+        else f"the exchange still takes {after.ms:.2f} ms, for {after.bound_by} decides"
     )
+    if after.load_G.max() < before.load_G.max() and abs(after.ms / before.ms - 1) <= 0.01:
+        exchange += ", but computing waits less"
     said = (
         f"The busiest GPU had {before.load_G.max():.2f} fair shares of the computing and now has "
-        f"{after.load_G.max():.2f}; {exchange}. The placement was learnt from other tokens of the "
-        "same popularity."
+        f"{after.load_G.max():.2f}; {exchange}.{_evener_words(before, after)} The placement was "
+        "learnt from other tokens of the same popularity."
     )
     if settings.reach < settings.nodes:
         said += (

@@ -39,7 +39,8 @@ def playback(
     -------
     dict
         - `id`: hash of all the rest, the same for the same runs
-        - `steps`: the S step numbers; `step_ticks`: [index, text] under the step axis
+        - `steps`: the S step numbers, the first being 1
+        - `step_ticks`: [index, text] under the step axis
         - `share_axis`, `loss_axis`: each `min, max` and `ticks`, pairs of [value, text]
         - `heat_max`: load at the top of the heat map's colours, in fair shares; the colours
           follow log(1 + load), in which one fair share stands at `heat_fair` (0 to 1)
@@ -55,8 +56,8 @@ def playback(
         If a run is empty, a load changes its shape within a run, or the steps differ.
     """
     shares = [_shares("records_a", records_a), _shares("records_b", records_b)]
-    steps = [int(record.step) for record in records_a]
-    if steps != [int(record.step) for record in records_b]:
+    steps = [_counted(record) for record in records_a]
+    if steps != [_counted(record) for record in records_b]:
         raise ValueError(
             f"records_b: got {len(records_b)} steps, allowed are the same "
             f"{len(steps)} step numbers as in records_a"
@@ -78,7 +79,7 @@ def playback(
         "share_axis": {
             "min": 0.0,
             "max": top_share or 1.0,
-            "ticks": [[t, f"{100 * t:g}{NBSP}%"] for t in nice_ticks(0, top_share or 1.0, 4)],
+            "ticks": [[t, f"{100 * t:g}%"] for t in nice_ticks(0, top_share or 1.0, 4)],
         },
         "loss_axis": _loss_axis(losses),
         "heat_max": heat_max,
@@ -99,6 +100,11 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     gap = power * min((m for m in (1, 2, 2.5, 5, 10) if m * power >= 0.999 * rough), default=10)
     first, last = math.ceil(low / gap - 1e-9), math.floor(high / gap + 1e-9)
     return [round(i * gap, 10) for i in range(first, last + 1)]
+
+
+def _counted(record: TrainRecord) -> int:
+    """Number of a step as people count; records begin at 0."""
+    return int(record.step) + 1
 
 
 def _shares(name: str, records: Sequence[TrainRecord]) -> np.ndarray:
@@ -123,7 +129,8 @@ def _run(title: str, records: Sequence[TrainRecord], share_SE: np.ndarray) -> di
         "n_experts": n_experts,
         "fair": 1 / n_experts,
         "fair_text": _fair(n_experts),
-        "heat_text": f"Load of {n_experts} experts, steps {records[0].step} to {records[-1].step}.",
+        "heat_text": f"Load of {n_experts} experts, steps "
+        f"{_counted(records[0])} to {_counted(records[-1])}.",
         "expert_ticks": [[e, str(e)] for e in range(0, n_experts, math.ceil(n_experts / 16))],
         "row_ticks": [[e, str(e)] for e in range(0, n_experts, math.ceil(n_experts / 8))],
         "sentences": [
@@ -145,20 +152,20 @@ def _sentence(record: TrainRecord, share_E: np.ndarray) -> str:
         takes = "no expert takes anything"
     dropped = f", {_percent(record.dropped)} dropped" if record.dropped > 0 else ""
     return (
-        f"Step {record.step}: {takes} ({_fair(len(share_E))}), {record.dead} of {len(share_E)} "
-        f"idle, MaxVio{NBSP}{record.max_vio:.2f}{dropped}, loss{NBSP}{record.loss:.3f}."
+        f"Step {_counted(record)}: {takes} ({_fair(len(share_E))}), {record.dead} of "
+        f"{len(share_E)} idle, MaxVio{NBSP}{record.max_vio:.2f}{dropped}, "
+        f"loss{NBSP}{record.loss:.3f}."
     )
 
 
 def _fair(n_experts: int) -> str:
     """Return the fair share in words."""
-    return f"fair share {100 / n_experts:.3g}{NBSP}%"
+    return f"fair share {_percent(1 / n_experts)}"
 
 
 def _percent(share: float) -> str:
-    """Return a share as a percentage, with one decimal below ten."""
-    digits = 1 if 0 < share < 0.0995 else 0
-    return f"{100 * share:.{digits}f}{NBSP}%"
+    """Return a share as a percentage, as in the table below the player."""
+    return f"{share:.1%}"
 
 
 def _running_mean(value_S: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,12 +12,13 @@ from ..dense import DenseFFN
 from ..errors import check_int
 from ..layer import MoELayer
 from .machine import Machine
-from .timing import time_in_turn
+from .timing import blocks_in_turn
 from .turns import TURNS
 
 MOE, TOTAL, ACTIVE = "MoE", "Dense, equal total", "Dense, equal active"
 BATCHES = (1, 4, 16, 64, 256, 1024)
-MAX_MEASURED_WEIGHTS = 13_000_000  # keeps a visitor's measurement below half a minute
+RUNS = 5  # times that each layer is timed, in turn
+MAX_MEASURED_WEIGHTS = 13_000_000  # keeps a visitor's measurement below a minute
 
 
 @dataclass(frozen=True)
@@ -80,22 +81,60 @@ class CountedCost:
 
 @dataclass(frozen=True)
 class MeasuredCost:
-    """Milliseconds of one forward pass on this machine.
+    """Milliseconds of one forward pass on this machine, timed in several runs that take turns.
 
-    `executed_gflops` is the work that the layer counted; `speed_up` the dense layer's time over
-    the MoE's, below 1 where the MoE is slower.
+    Attributes
+    ----------
+    milliseconds, low, high
+        Median, least and most of all runs.
+    executed_gflops
+        The work that the layer counted.
+    speed_up, least, most
+        The dense layer's time over the MoE's, below 1 where the MoE is slower: of the medians,
+        and the least and the most of single runs.
     """
 
     layer: str
     n_tokens: int
     milliseconds: float
+    low: float
+    high: float
     executed_gflops: float
     speed_up: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(
+        cls,
+        layer: str,
+        n_tokens: int,
+        seconds: Sequence[float],
+        moe_seconds: Sequence[float],
+        executed_gflops: float,
+    ) -> MeasuredCost:
+        """Make one of a layer's runs and the MoE's, in the order in which they took turns."""
+        n = min(len(seconds), len(moe_seconds))
+        ratio_R = np.asarray(seconds[:n]) / np.asarray(moe_seconds[:n])
+        return cls(
+            layer=layer,
+            n_tokens=n_tokens,
+            milliseconds=1e3 * float(np.median(seconds)),
+            low=1e3 * min(seconds),
+            high=1e3 * max(seconds),
+            executed_gflops=executed_gflops,
+            speed_up=float(np.median(seconds) / np.median(moe_seconds)),
+            least=float(ratio_R.min()),
+            most=float(ratio_R.max()),
+        )
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the measurement says, in words, with the batch sizes behind them (None: never)."""
+    """What the measurement says, in words, with the batch sizes behind them (None: never).
+
+    A layer counts as faster at a batch size if it was so in every run.
+    """
 
     faster_than_total_from: int | None
     faster_than_active_from: int | None
@@ -103,17 +142,37 @@ class Verdict:
     break_even_batch: int
     text: str
 
-    def total_words(self) -> str:
-        """From which batch on it beat the dense layer of equal total."""
-        return _batch_words(self.faster_than_total_from)
-
-    def active_words(self) -> str:
-        """From which batch on it beat the dense layer of equal active."""
-        return _batch_words(self.faster_than_active_from)
+    def figures(self) -> list[tuple[str, str, str]]:
+        """Label, value and explanation of the batch sizes."""
+        return [
+            (
+                "Beats equal total from",
+                _batch_words(self.faster_than_total_from),
+                "From here on the MoE was faster than the dense layer of equal total size, in "
+                "every run.",
+            ),
+            (
+                "Beats equal active from",
+                _batch_words(self.faster_than_active_from),
+                "From here on the MoE was faster than the dense layer of equal active size, in "
+                "every run.",
+            ),
+            (
+                "Experts read from",
+                f"{self.all_read_batch:,} tokens",
+                "A batch of so many tokens reads nine in ten experts, if choices are even.",
+            ),
+            (
+                "Break-even from",
+                f"{self.break_even_batch:,} tokens",
+                "From here on arithmetic takes longer than reading the weights, by what this "
+                "computer can do.",
+            ),
+        ]
 
 
 def _batch_words(n_tokens: int | None) -> str:
-    return "no batch tried" if n_tokens is None else f"{n_tokens:,} tokens"
+    return "no size tried" if n_tokens is None else f"{n_tokens:,} tokens"
 
 
 def count(settings: SavingsSettings) -> list[CountedCost]:
@@ -159,13 +218,24 @@ def count_words(settings: SavingsSettings) -> str:
     )
 
 
+def too_large(settings: SavingsSettings) -> str:
+    """Say in words that the layers are too large to be measured; nothing if they are not."""
+    weights = settings.shape().total_params
+    if weights <= MAX_MEASURED_WEIGHTS:
+        return ""
+    return (
+        f"This layer has {weights / 1e6:,.0f} million weights; here, where others measure too, "
+        f"up to {MAX_MEASURED_WEIGHTS / 1e6:,.0f} million can be. Choose fewer or narrower experts."
+    )
+
+
 def measure(
     settings: SavingsSettings,
     batches: tuple[int, ...] = BATCHES,
-    blocks: int = 3,
+    runs: int = RUNS,
     on_pause: Callable[[str], object] | None = None,
 ) -> list[MeasuredCost]:
-    """Time forward passes of all three layers at several batch sizes.
+    """Time forward passes of all three layers at several batch sizes, `runs` times in turn.
 
     A dense layer counts as the faster of this library's own and plain numpy's matrix products,
     so that the yardstick is not held back. Nothing else that trains or measures runs meanwhile.
@@ -180,10 +250,9 @@ def measure(
     ValueError
         If the layers would be too large for a machine that others use too.
     """
-    weights = settings.shape().total_params
-    if weights > MAX_MEASURED_WEIGHTS:
+    if too_large(settings):
         raise ValueError(
-            f"n_experts * d_expert * d_model: got {weights:,} weights, "
+            f"n_experts * d_expert * d_model: got {settings.shape().total_params:,} weights, "
             f"allowed for measuring are {MAX_MEASURED_WEIGHTS:,}"
         )
     shapes = settings.layers()
@@ -197,14 +266,14 @@ def measure(
     }
     say = on_pause or (lambda words: None)
     with TURNS.measuring(lambda: say("waiting until nothing else runs here")):
-        return [row for n in batches for row in _measure_batch(layer, dense, n, blocks, say)]
+        return [row for n in batches for row in _measure_batch(layer, dense, n, runs, say)]
 
 
 def _measure_batch(
     layer: MoELayer,
     dense: dict[str, DenseFFN],
     n_tokens: int,
-    blocks: int,
+    runs: int,
     say: Callable[[str], object],
 ) -> list[MeasuredCost]:
     x_ND = np.random.default_rng(n_tokens).standard_normal((n_tokens, layer.d_model))
@@ -217,17 +286,16 @@ def _measure_batch(
         calls[name + " (numpy)"] = _numpy_caller(network, x_ND)
         flops[name] = network.forward(x_ND)[1].executed_flops
     words = f"timing batches of {n_tokens:,} tokens"
-    seconds = time_in_turn(
-        calls, blocks=blocks, block_seconds=0.02, pause=0.02, on_pause=lambda: say(words)
+    seconds = blocks_in_turn(
+        calls, blocks=runs, block_seconds=0.02, pause=0.02, on_pause=lambda: say(words)
     )
-    best = {name: min(seconds[name], seconds.get(name + " (numpy)", np.inf)) for name in flops}
     return [
-        MeasuredCost(
-            layer=name,
-            n_tokens=n_tokens,
-            milliseconds=1e3 * best[name],
-            executed_gflops=flops[name] / 1e9,
-            speed_up=best[name] / best[MOE],
+        MeasuredCost.of(
+            name,
+            n_tokens,
+            min(seconds[name], seconds.get(name + " (numpy)", seconds[name]), key=np.median),
+            seconds[MOE],
+            flops[name] / 1e9,
         )
         for name in flops
     ]
@@ -248,43 +316,74 @@ def _numpy_caller(layer: DenseFFN, x_ND: np.ndarray) -> Callable[[], object]:
 
 
 def verdict(settings: SavingsSettings, measured: list[MeasuredCost], machine: Machine) -> Verdict:
-    """Say from which batch size on the MoE was faster, and why not before."""
-
-    def first_faster(name: str) -> int | None:
-        rows = [row for row in measured if row.layer == name]
-        faster = [row.n_tokens for row in rows if row.speed_up > 1]
-        slower = [row.n_tokens for row in rows if row.speed_up <= 1]
-        later = [n for n in faster if n > max(slower, default=0)]
-        return min(later, default=None)
-
-    total, active = first_faster(TOTAL), first_faster(ACTIVE)
+    """Say at which batch sizes the MoE was faster or slower, and at which its runs disagree."""
+    rows = {name: [row for row in measured if row.layer == name] for name in (TOTAL, ACTIVE)}
     shape = settings.shape()
-    largest = max(measured, key=lambda row: row.n_tokens).n_tokens
-    at_end = {row.layer: row for row in measured if row.n_tokens == largest}
     fewer = shape.dense("total").flops_per_token / shape.flops_per_token
-    text = (
-        f"At {largest:,} tokens the MoE was {at_end[TOTAL].speed_up:.1f} times as fast as the "
-        f"dense layer of equal total size, with {fewer:.1f} times fewer operations."
+    end = rows[TOTAL][-1]
+    rest = (
+        ""
+        if end.most >= fewer
+        else " Choosing experts, gathering their rows and smaller matrix products took the rest."
     )
-    if at_end[TOTAL].speed_up < fewer:
+    text = (
+        f"{_against(rows[TOTAL], 'equal total size')} By its operations it would be {fewer:.1f} "
+        f"times as fast.{rest} {_against(rows[ACTIVE], 'equal active size')}"
+    )
+    if rows[ACTIVE][-1].most < 1:
         text += (
-            " The rest of the saving went into routing, gathering rows and smaller matrix products."
+            " Against that one it does the same arithmetic and, on top, chooses, sorts, gathers "
+            "and reads more weights."
         )
-    if at_end[ACTIVE].speed_up < 1:
-        text += (
-            f" Against the dense layer of equal active size it was "
-            f"{1 / at_end[ACTIVE].speed_up:.1f} times slower: it does the same arithmetic and, on "
-            "top, chooses, sorts, gathers and reads more weights."
-        )
-    if total is None or total > measured[0].n_tokens:
-        text += " In small batches it was slower even than the large dense layer."
     return Verdict(
-        faster_than_total_from=total,
-        faster_than_active_from=active,
+        faster_than_total_from=_first_faster(rows[TOTAL]),
+        faster_than_active_from=_first_faster(rows[ACTIVE]),
         all_read_batch=shape.all_read_batch(),
         break_even_batch=shape.break_even_batch(machine.flops_per_s, machine.bytes_per_s),
         text=text,
     )
+
+
+def _first_faster(rows: list[MeasuredCost]) -> int | None:
+    """Least batch size from which on the MoE was faster in every run."""
+    slower = [row.n_tokens for row in rows if row.least <= 1]
+    later = [row.n_tokens for row in rows if row.n_tokens > max(slower, default=0)]
+    return min(later, default=None)
+
+
+def _against(rows: list[MeasuredCost], of: str) -> str:
+    """How the MoE did against one dense layer: at the largest batch, and at every size."""
+    end = rows[-1]
+    spans = {
+        "faster": [row.n_tokens for row in rows if row.least > 1],
+        "slower": [row.n_tokens for row in rows if row.most < 1],
+    }
+    apart = [row.n_tokens for row in rows if row.least <= 1 <= row.most]
+    told = [f"{word} at {_sizes(sizes)}" for word, sizes in spans.items() if sizes]
+    if apart:
+        told.append(f"the runs disagree at {_sizes(apart)}")
+    times = (
+        f"{_span(end.least, end.most)} times as fast"
+        if end.most >= 1
+        else f"{_span(1 / end.most, 1 / end.least)} times slower"
+    )
+    return (
+        f"MoE against the dense layer of {of}: {'; '.join(told)}. With {end.n_tokens:,} tokens it "
+        f"was {times}."
+    )
+
+
+def _span(low: float, high: float) -> str:
+    """Least and most of the runs, once if they look the same."""
+    first, last = f"{low:.1f}", f"{high:.1f}"
+    return first if first == last else f"{first} to {last}"
+
+
+def _sizes(sizes: list[int]) -> str:
+    """Batch sizes in words."""
+    *first, last = (f"{n:,}" for n in sizes)
+    unit = "token" if sizes == [1] else "tokens"
+    return f"{', '.join(first)} and {last} {unit}" if first else f"{last} {unit}"
 
 
 def as_rows(records: list[CountedCost] | list[MeasuredCost]) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +15,7 @@ from .moving import MovingSettings
 from .samples import SAMPLES
 from .savings import SavingsSettings
 from .side_by_side import SideSettings
+from .your_file import is_ratings
 
 
 def _changed(settings: Any) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def _call(name: str, settings: Any) -> str:
     return f"{name}({arguments})"
 
 
-def start_code(sentence: str, bias_steps: int, position: int) -> str:
+def start_code(sentence: str, percent: int, position: int) -> str:
     """Code of the first page: route a sentence, follow one of its characters."""
     return f"""\
 from moe.lab.token import explain_token, first_model, route_sentence
@@ -39,11 +41,11 @@ from moe.lab.token import explain_token, first_model, route_sentence
 trainer = first_model()  # trains the tiny model
 sentence = {sentence!r}
 
-routing = route_sentence(trainer, sentence, bias_steps={bias_steps})
+routing = route_sentence(trainer, sentence, percent={percent})  # of the balancing bonus
 print(routing.load_E)  # characters per expert
 print(routing.words())
 
-story = explain_token(trainer, sentence, position={position}, bias_steps={bias_steps})
+story = explain_token(trainer, sentence, position={position}, percent={percent})
 print(story.scores_E, story.expert_K, story.weight_K)
 print(story.cost_words())
 """
@@ -74,7 +76,7 @@ settings = {_call("SavingsSettings", settings)}
 for cost in count(settings):
     print(cost)
 
-measured = measure(settings)  # takes some seconds
+measured = measure(settings)  # five runs that take turns: up to a minute
 print(verdict(settings, measured, measure_machine()).text)
 """
 
@@ -137,22 +139,47 @@ print(judge(responses).words)
 """
 
 
-def your_model_code(sample: str | None, at: int) -> str:
-    """Code of the page on your own model: figures of a trace, and both beliefs.
+def sample_code(title: str, at: int) -> str:
+    """Code of the page on your own model for a sample, by its title."""
+    path = f"SAMPLES[{[one.title for one in SAMPLES].index(title)}].path"
+    loading = "from moe.lab.samples import SAMPLES", "from moe.traces import load_trace"
+    return _trace_code(loading, f"load_trace({path})", at)
+
+
+def own_file_code(file: str, k: int, at: int, whole: bool = True) -> str:
+    """Code of the page on your own model for a visitor's file.
 
     Parameters
     ----------
-    sample
-        Title of the sample that is shown; None: a file of the visitor's.
+    file
+        Its name.
+    k
+        Experts per token, where the file holds ratings only.
+    whole
+        Whether the page shows all of it.
     """
-    path = f"SAMPLES[{[one.title for one in SAMPLES].index(sample)}].path" if sample else None
-    imported = "from moe.lab.samples import SAMPLES\n" if path else ""
-    return f"""\
-from moe.lab.myths import check_myths
-{imported}from moe.lab.trace_report import analyse_trace
-from moe.traces import load_trace
+    loading = ["from moe.traces import load_trace"]
+    trace = f"load_trace({file!r})"
+    if is_ratings(file):
+        loading = ["from moe.routers import make_router", "from moe.traces import read_logits_csv"]
+        trace = f'read_logits_csv({file!r}, make_router("topk", k={k}))'
+    if not whole:
+        loading.insert(0, "from moe.lab.your_file import shortened")
+        trace = f"shortened({trace})"
+    return _trace_code(loading, trace, at)
 
-trace = load_trace({path or '"trace.npz"'})
+
+def _trace_code(loading: Sequence[str], trace: str, at: int) -> str:
+    """Figures of a trace, and both beliefs."""
+    asking = (
+        "from moe.lab.myths import check_myths",
+        "from moe.lab.trace_report import analyse_trace",
+    )
+    imports = "\n".join(sorted([*loading, *asking], key=lambda line: line.split()[1]))
+    return f"""\
+{imports}
+
+trace = {trace}
 layer = analyse_trace(trace).layers[{at}]
 print(layer.load)  # tokens per expert
 print(layer.max_vio, layer.dead_share, layer.repeat_first, layer.chance_repeat_first)

@@ -17,7 +17,19 @@ def time_in_turn(
     pause: float = 0.15,
     on_pause: Callable[[], object] | None = None,
 ) -> dict[str, float]:
-    """Median seconds per call of each, measured in alternating blocks.
+    """Median seconds per call of each, measured in alternating blocks; see `blocks_in_turn`."""
+    seconds = blocks_in_turn(calls, blocks, block_seconds, pause, on_pause)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def blocks_in_turn(
+    calls: Mapping[str, Callable[[], object]],
+    blocks: int = 5,
+    block_seconds: float = 0.05,
+    pause: float = 0.15,
+    on_pause: Callable[[], object] | None = None,
+) -> dict[str, list[float]]:
+    """Seconds per call of each in every block; blocks of all take turns.
 
     Idle BLAS threads spin for a while and steal the cores from whoever runs next, so call-by-call
     interleaving misleads; hence blocks with pauses.
@@ -27,8 +39,8 @@ def time_in_turn(
     calls
         Name to function without arguments.
     blocks
-        Blocks for each; a block counts as its mean call, and the median block is returned. A call
-        of more than `LONG` seconds gets one.
+        Blocks for each; a block counts as its mean call. A call of more than `LONG` seconds gets
+        one.
     block_seconds
         Length aimed at for one block.
     pause
@@ -57,4 +69,4 @@ def time_in_turn(
             for _ in range(repeats[name]):
                 call()
             seconds[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: float(np.median(values)) for name, values in seconds.items()}
+    return seconds

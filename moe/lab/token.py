@@ -16,13 +16,14 @@ from ..errors import check_int
 from ..training import Trainer, TrainSettings
 
 MAX_SENTENCE = 400
-MAX_BIAS_STEPS = 60
+FULL, TENTH = 100, 10  # percent of the balancing bonus, and a step of the slider
 DEFAULT_SENTENCE = (
     "The quick brown fox jumps over the lazy dog, while a router quietly sends "
     "every letter to just two of eight little experts."
 )
 _one_at_a_time = threading.Lock()
-FIRST_RATE, HALVED_EVERY = 0.03, 10  # of the balancing bias: large steps first, then fine ones
+# Of the balancing bonus: how often it is stepped, large steps first, then fine ones.
+STEPS, FIRST_RATE, HALVED_EVERY = 60, 0.03, 10
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class TokenStory:
             f"character instead of {self.all_flops:,}, "
             f"{self.all_flops / self.executed_flops:.1f} times fewer."
         )
+
+    def selection_words(self) -> str:
+        """How the experts were chosen; of the bonus only if there is one."""
+        ticks = "; a tick marks the score without the bonus" if self.bias_E.any() else ""
+        return f"The highest win{ticks}."
 
     def expert_rows(self) -> list[dict[str, str]]:
         """Every expert's numbers, formatted, for a table."""
@@ -133,7 +139,7 @@ class SentenceRouting:
 
 @dataclass(frozen=True, eq=False)
 class FirstModel:
-    """The model of the first page, with the path of its balancing bias worked out.
+    """The model of the first page, with its balancing bonus worked out.
 
     Attributes
     ----------
@@ -141,21 +147,21 @@ class FirstModel:
         The trained model.
     seconds
         What training took.
-    bias_SE
-        From `settle_bias`, for 0..`MAX_BIAS_STEPS` steps.
+    bias_E
+        From `settle_bias`.
     """
 
     trainer: Trainer
     seconds: float
-    bias_SE: np.ndarray
+    bias_E: np.ndarray
 
-    def route(self, sentence: str, bias_steps: int = 0) -> SentenceRouting:
-        """Same as `route_sentence`, without stepping the bias anew."""
-        return _route(self.trainer, sentence, self.bias_SE[bias_steps])
+    def route(self, sentence: str, percent: int = 0) -> SentenceRouting:
+        """Same as `route_sentence`, without stepping the bonus anew."""
+        return _route(self.trainer, sentence, _part(self.bias_E, percent))
 
-    def explain(self, sentence: str, position: int, bias_steps: int = 0) -> TokenStory:
-        """Same as `explain_token`, without stepping the bias anew."""
-        return _explain(self.trainer, sentence, position, self.bias_SE[bias_steps])
+    def explain(self, sentence: str, position: int, percent: int = 0) -> TokenStory:
+        """Same as `explain_token`, without stepping the bonus anew."""
+        return _explain(self.trainer, sentence, position, _part(self.bias_E, percent))
 
     def position(self, sentence: str, character: int) -> int:
         """Index of the character that people count from 1, the last one if it is too large."""
@@ -185,7 +191,7 @@ def prepare_first_model() -> FirstModel:
     start = time.perf_counter()
     trainer = first_model()
     seconds = time.perf_counter() - start
-    return FirstModel(trainer, seconds, settle_bias(trainer, MAX_BIAS_STEPS))
+    return FirstModel(trainer, seconds, settle_bias(trainer))
 
 
 def first_model(
@@ -199,6 +205,17 @@ def first_model(
     return trainer
 
 
+def shown_sentence(typed: str) -> tuple[str, str]:
+    """What is shown of a sentence that somebody typed, and why it is another one, if it is."""
+    raw = typed.encode("utf-8", "replace")
+    if not raw:
+        return DEFAULT_SENTENCE, "Type at least one letter. Meanwhile you see the first sentence."
+    if len(raw) <= MAX_SENTENCE:
+        return typed, ""
+    cut = raw[:MAX_SENTENCE].decode("utf-8", "ignore")  # a letter that is cut apart goes whole
+    return cut, f"That is too long. You see the first {len(cut)} of its {len(typed)} characters."
+
+
 def sentence_windows(trainer: Trainer, sentence: str) -> tuple[list[str], np.ndarray]:
     """Printable characters and token windows (N, C) of a sentence.
 
@@ -209,19 +226,24 @@ def sentence_windows(trainer: Trainer, sentence: str) -> tuple[list[str], np.nda
     """
     raw = sentence.encode("utf-8", "replace")
     if not 0 < len(raw) <= MAX_SENTENCE:
-        raise ValueError(
-            f"sentence: got {len(raw)} bytes, allowed is 1..{MAX_SENTENCE}; shorten it a little"
-        )
+        raise ValueError(f"sentence: got {len(raw)} bytes, allowed is 1..{MAX_SENTENCE}")
     return [token_text(byte) for byte in raw], windows(raw, trainer.settings.context)
 
 
-def route_sentence(trainer: Trainer, sentence: str, bias_steps: int = 0) -> SentenceRouting:
-    """Route each character, after `bias_steps` steps of the balancing bias.
+def route_sentence(trainer: Trainer, sentence: str, percent: int = 0) -> SentenceRouting:
+    """Route each character, with so many percent of the balancing bonus.
 
-    The bias is stepped on a fixed sample of English (see `settle_bias`), not on the sentence, as
-    a real model's would be.
+    The bonus was found on a fixed sample of English (see `settle_bias`), not on the sentence, as
+    a real model's would be. More of it never means more work for those whom it holds back: the
+    best k of s + t b add up to a convex function of t, for any tokens, and its slope is the sum
+    of the bonuses b of all who are chosen. Steps of the rule that finds the bonus do swing.
     """
-    return _route(trainer, sentence, settle_bias(trainer, bias_steps)[-1])
+    return _route(trainer, sentence, _part(settle_bias(trainer), percent))
+
+
+def _part(bias_E: np.ndarray, percent: int) -> np.ndarray:
+    check_int("percent", percent, 0, FULL)
+    return np.asarray(bias_E * np.float32(percent / FULL), bias_E.dtype)
 
 
 def _route(trainer: Trainer, sentence: str, bias_E: np.ndarray) -> SentenceRouting:
@@ -244,15 +266,14 @@ def _route(trainer: Trainer, sentence: str, bias_E: np.ndarray) -> SentenceRouti
     )
 
 
-def settle_bias(trainer: Trainer, steps: int, sample: int = 2048) -> np.ndarray:
-    """Biases after 0..steps steps of sign control on frozen scores, (steps + 1, E).
+def settle_bias(trainer: Trainer, sample: int = 2048) -> np.ndarray:
+    """Balancing bonus of each expert after `STEPS` steps of sign control on frozen scores, (E,).
 
     Loss-Free Balancing's rule (arXiv 2408.15664, algorithm 1) with the gate held fixed: only
     who is selected changes. The step is halved every `HALVED_EVERY` steps, since a fixed one
     ends in a swing between two uneven states. The sample is held-out text of the corpus's first
     domain, English.
     """
-    check_int("bias_steps", steps, 0, 1000)
     layer, task = trainer.layer, trainer.task
     assert isinstance(task, TextTask)
     share = task.corpus.domains[0].data.size / task.corpus.n_bytes
@@ -260,33 +281,30 @@ def settle_bias(trainer: Trainer, steps: int, sample: int = 2048) -> np.ndarray:
     inputs, _, domain_N = task.held_out(np.random.default_rng(0), drawn, with_domain=True)
     window_NC = inputs[domain_N == 0][:sample]
     logits_NE = kernels.matmul(trainer.embed(window_NC), layer.params["gate_DE"])
-    bias_SE = np.zeros((steps + 1, layer.n_experts), layer.dtype)
-    for step in range(steps):
-        bias_SE[step + 1] = bias_SE[step]
-        routing = layer.router.choose(logits_NE, select_bias_E=bias_SE[step])
+    bias_E = np.zeros(layer.n_experts, layer.dtype)
+    for step in range(STEPS):
+        routing = layer.router.choose(logits_NE, select_bias_E=bias_E)
         control = make_balancer("bias", rate=FIRST_RATE * 0.5 ** (step / HALVED_EVERY))
-        control.update({"select_bias_E": bias_SE[step + 1]}, routing)
-    return bias_SE
+        control.update({"select_bias_E": bias_E}, routing)
+    return bias_E
 
 
-def explain_token(
-    trainer: Trainer, sentence: str, position: int, bias_steps: int = 0
-) -> TokenStory:
+def explain_token(trainer: Trainer, sentence: str, position: int, percent: int = 0) -> TokenStory:
     """Follow one character of a sentence through the layer.
 
     Parameters
     ----------
     position
         Index of the byte in the sentence, from 0.
-    bias_steps
-        Steps of the balancing bias before, as in `route_sentence`.
+    percent
+        Part of the balancing bonus, as in `route_sentence`.
 
     Raises
     ------
     ValueError
         If the sentence or the position is not allowed.
     """
-    return _explain(trainer, sentence, position, settle_bias(trainer, bias_steps)[-1])
+    return _explain(trainer, sentence, position, _part(settle_bias(trainer), percent))
 
 
 def _explain(trainer: Trainer, sentence: str, position: int, bias_E: np.ndarray) -> TokenStory:

@@ -31,6 +31,11 @@ def is_checkpoint(name: str) -> bool:
     return PurePath(name).suffix.lower() in CHECKPOINT_KINDS
 
 
+def is_ratings(name: str) -> bool:
+    """Say whether a file of that name would hold ratings, by which a router has to choose."""
+    return PurePath(name).suffix.lower() == ".csv"
+
+
 def read_trace(name: str, raw: bytes, k: int) -> Trace:
     """Read an uploaded trace, or ratings as CSV, by the ending of its name.
 
@@ -49,7 +54,7 @@ def read_trace(name: str, raw: bytes, k: int) -> Trace:
         raise CheckpointError(
             f"file: got {name[-60:]!r}, allowed is a name that ends in {', '.join(TRACE_KINDS)}"
         )
-    if ending == ".csv":
+    if is_ratings(name):
         router = make_router("topk", k=k)
         return read_logits_csv(raw, router, PurePath(name).stem[:80], MAX_BYTES)
     return load_trace(raw, MAX_BYTES)

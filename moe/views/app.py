@@ -49,4 +49,5 @@ def main() -> None:
         position="top",
     )
     st.html(parts.FIGURE_STYLE)
+    parts.close_menu(page.url_path)
     page.run()

@@ -1,4 +1,4 @@
-"""The page Balance: why a few experts take everything, and what mends it."""
+"""The page Balance: two training runs side by side, of which one may keep its experts even."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..capacity import DROP_POLICIES
 from ..charts import balance as charts
 from ..data import TASKS, from_bytes
 from ..lab import snippets
-from ..lab.compare import Run, RunSlot, compare, judge_guess
+from ..lab.compare import Run, RunSlot, compare, judge_guess, setup_words
 from ..lab.export import balance_json
 from ..lab.playback import playback
 from ..routers import ROUTERS
@@ -21,6 +21,26 @@ from . import parts
 from .player import run_player
 
 DEFAULTS = {"a": "none", "b": "bias"}
+QUESTION = "Why do a few experts take everything, and what mends it?"
+TO_GUESS = "How will the experts share the work?"  # which does not tell the answer
+WHY = "in A a few experts win early, are trained more, and win again, while others fall idle. "
+# Open controls stand beside the player where there is room, so that what they change is in sight;
+# on a phone the progress of training is, at the lower edge.
+STYLE = """<style>
+@media (min-width: 1000px) {
+  .st-key-stage:has(.st-key-controls details[open]) {
+    display: grid; grid-template-columns: 21rem minmax(0, 1fr); align-items: start; }
+  .st-key-stage:has(.st-key-controls details[open]) > :has(> .st-key-film) {
+    position: sticky; top: 4rem; }
+  .st-key-controls details[open] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  .st-key-controls details[open] [data-testid="stColumn"] { flex: 1 1 8rem; min-width: 8rem; }
+}
+@media (max-width: 999px) {
+  .st-key-film [data-testid="stProgress"] {
+    position: fixed; left: 0; right: 0; bottom: 0; z-index: 9; padding: 0.5rem 1rem;
+    backdrop-filter: blur(1rem); }
+}
+</style>"""
 
 
 @st.cache_resource(max_entries=40, show_spinner=False)
@@ -37,41 +57,40 @@ def payload(key: str, _a: Run, _b: Run) -> dict[str, Any]:
 
 def show() -> None:
     """Show the page."""
-    parts.heading(
-        "Why do a few experts take everything, and what mends it?",
-        "Two small models learn to guess the next character, from the same start and the same "
-        "text. A does nothing for balance; B does.",
-        "in A a few experts win early, are trained more, and win again, while others fall idle. "
-        "In B every expert keeps its share, and the model predicts a little better.",
-    )
+    top = st.container()
     predict = st.toggle(
         "Predict first: guess before you see the runs", key="predict", bind="query-params"
     )
-    with st.expander("Change the runs"):
-        try:
+    with top:
+        hidden = predict and "guessed" not in st.session_state
+        st.title(TO_GUESS if hidden else QUESTION)
+        about, see = st.empty(), st.empty()
+    st.html(STYLE)
+    stage = st.container(key="stage")
+    controls, film = stage.container(key="controls"), stage.container(key="film")
+    try:
+        with controls, st.expander("Change the runs"):
             settings = _settings()
-        except ValueError as error:
-            st.error(str(error))
-            return
-        uploaded = st.file_uploader(
-            "Learn from your own text instead (2 MB at most; nothing is kept)", key="own",
-            max_upload_size=2,
-        )  # fmt: skip
-        own_text = uploaded.getvalue() if uploaded else None
-        if own_text is not None:
-            try:
+            uploaded = st.file_uploader(
+                "Learn from your own text instead (2 MB at most; nothing is kept)", key="own",
+                max_upload_size=2,
+            )  # fmt: skip
+            own_text = uploaded.getvalue() if uploaded else None
+            if own_text is not None:
                 from_bytes(own_text)
-            except ValueError as error:
-                st.error(str(error))
-                return
-    runs = [_run(name, one, own_text) for name, one in zip("AB", settings, strict=True)]
-    run_a, run_b = runs
-    if predict and not _revealed(run_a):
+    except ValueError as error:
+        film.error(str(error))  # a closed expander would hide it
         return
-    key = repr((run_a.settings, run_b.settings, hash(own_text)))
-    run_player(payload(key, run_a, run_b), key="player")
+    about.markdown(setup_words(*settings, own_text=own_text is not None))
+    with film:
+        runs = [_run(name, one, own_text) for name, one in zip("AB", settings, strict=True)]
+        run_a, run_b = runs
+        if predict and not _revealed(run_a):
+            return
+        key = repr((run_a.settings, run_b.settings, hash(own_text)))
+        run_player(payload(key, run_a, run_b), key="player")
     comparison = compare(run_a, run_b)
-    st.markdown(f"**{comparison.words}**")
+    see.markdown(parts.to_see(f"{WHY if run_a.collapsed() else ''}{comparison.words}"))
     columns = [*st.columns(2), *st.columns(2), *st.columns(2)]
     for column, measure in zip(columns, charts.MEASURES, strict=False):
         with column:
@@ -98,9 +117,9 @@ def _settings() -> tuple[TrainSettings, TrainSettings]:
     experts = experts_box.slider("Experts", 4, 64, 16, key="experts", **bound)
     k = k_box.slider("Experts per token", 1, 8, 2, key="k", **bound)
     seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **bound)
-    common = TrainSettings(
-        task=task, steps=steps, n_experts=experts, k=min(k, experts), seed=int(seed)
-    )
+    with k_box:
+        k = parts.at_most(k, experts)
+    common = TrainSettings(task=task, steps=steps, n_experts=experts, k=k, seed=int(seed))
     sides = st.columns(2)
     made = [_side(column, name, common) for column, name in zip(sides, "ab", strict=True)]
     return made[0], made[1]
@@ -157,11 +176,14 @@ def _revealed(run: Run) -> bool:
         guess = st.number_input(
             "Which share of the work will run A's busiest expert take, in percent? "
             f"The fair share is {run.summary().fair_share:.1%}.",
-            0.0, 100.0, step=1.0, key="guess",
+            0.0, 100.0, None, 1.0, key="guess", placeholder="a number from 0 to 100",
         )  # fmt: skip
         given = st.form_submit_button("Reveal")
-    if given:
+    if given and guess is None:
+        st.error("Type a number first.")
+    elif given:
         st.session_state["guessed"] = guess
+        st.rerun()  # the title above may tell it now
     if "guessed" not in st.session_state:
         return False
     judged = judge_guess(st.session_state["guessed"], run.summary())

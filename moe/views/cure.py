@@ -18,10 +18,6 @@ from . import parts
 from .balance import slot
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
-TO_SEE = (
-    "small steps take hundreds of batches. Steps ten times as large are quick, but never come to "
-    "rest: work swings back and forth. Rules that ask *how much* is missing are quick and calm."
-)
 TO_GUESS = "whether larger steps mend it faster. Guess first."
 
 
@@ -39,30 +35,28 @@ def show() -> None:
         parts.heading(
             "How hard should you push back?",
             "A few experts are everybody's favourites. After each batch of work a *controller* "
-            "looks who had too much and who too little, and nudges the next choice.",
-            TO_GUESS if predict and "guessed_step" not in st.session_state else TO_SEE,
+            "looks at who had too much and who too little, and nudges the next choice.",
         )
+        see = st.empty()
+    hidden = predict and "guessed_step" not in st.session_state
     rate = st.select_slider(
         "Step of the sign rule", control.RATES, control.RATES[1], key="rate", **BOUND,
         help="How much is added to the score of an expert with too little work after each batch, "
         "and taken away from one with too much. A tenth and ten times this step are shown too.",
     )  # fmt: skip
-    if predict and "guessed_step" not in st.session_state:
+    if hidden:
+        see.markdown(parts.to_see(TO_GUESS))
         _ask()
         return
     picture = st.container()
     with st.expander("Change the crowd"):
-        try:
-            settings = _settings()
-        except ValueError as error:
-            st.error(str(error))
-            return
+        settings = _settings()
     with st.spinner("Steering a thousand batches …", show_time=False):
         responses = [response(method, settings) for method in control.methods(rate)]
     verdict = control.judge(responses)
     guess = st.session_state.get("guessed_step") if predict else None
+    see.markdown(parts.to_see(verdict.reply(guess)))
     with picture:
-        st.markdown(f"**{verdict.reply(guess)}**")
         chart = st.container()
         log = not st.toggle("Plain axes instead of logarithmic ones", key="linear", **BOUND)
         with chart:
@@ -89,6 +83,8 @@ def _settings() -> ControlSettings:
     k = k_box.slider("Experts per token", 1, 8, 2, key="k", **BOUND)
     skew = skew_box.slider("How uneven the ratings are", 0.0, 4.0, 2.0, 0.5, key="skew", **BOUND)
     seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
+    with k_box:
+        k = parts.at_most(k, experts)
     return ControlSettings(n_experts=experts, k=k, skew=skew, seed=int(seed))
 
 

@@ -31,17 +31,18 @@ def computed(
 
 def show() -> None:
     """Show the page."""
-    parts.heading(
-        "Why does it matter how data moves?",
-        "A large mixture of experts does not fit on one GPU. In DeepSeek-V3 every token needs 8 "
-        "of 256 experts, and they live on many GPUs: its numbers travel there and back, in every "
-        "layer. Inside a *node* (a server with eight GPUs) there is fast NVLink; between nodes "
-        "only a network, four times slower.",
-        "sending a token once per node, and to four nodes at most, takes a fraction of the time. "
-        "It also suits the H800, the GPU sold to China, whose NVLink was cut to less than half.",
-    )
+    top = st.container()
     settings = _settings()
     moved, ways, links, uneven, placed = computed(settings)
+    with top:
+        parts.heading(
+            "Why does it matter how data moves?",
+            "A large mixture of experts does not fit on one GPU. In DeepSeek-V3 every token needs "
+            "8 of 256 experts, and they live on many GPUs: its numbers travel there and back, in "
+            "every layer. Inside a *node* (a server with eight GPUs) there is fast NVLink; between "
+            f"nodes only a network, {moving.speeds_words(settings)}.",
+            moving.story_words(ways, links),
+        )
     st.subheader("Fewer copies")
     parts.show(charts.ways_bars(ways, parts.ink()), "ways")
     st.markdown(moving.ways_words(ways))

@@ -10,6 +10,7 @@ import pyarrow as pa
 import streamlit as st
 
 from ..charts.figure import INK, PAPER_INK, Figure, Rows
+from ..lab.token import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 
 # Room for slanted letters, and a smaller size on a phone: what scrolls could not be reached by key.
 FORMULA_STYLE = """<style>
@@ -18,14 +19,28 @@ FORMULA_STYLE = """<style>
 </style>"""
 
 # A title like those of Markdown, which take the browser longer; words for screen readers only,
-# which leave no gap where they stand alone.
+# which leave no gap where they stand alone; a word beside the sign that opens a phone's menu.
 FIGURE_STYLE = """<style>
 .stHtml h5.moe-title { margin: 0; padding: 0.375rem 0 0; font-size: 1.25rem; font-weight: 600;
   line-height: 1.2; }
-.moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child) {
+.moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
   clip-path: inset(50%); }
+[data-testid="stExpandSidebarButton"]::after { content: "Menu"; padding-left: 0.25rem; }
 </style>"""
+
+# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen.
+CLOSE_MENU = """<span class="moe-unseen"></span><script>
+/* a script runs anew when it differs: %s */
+if (matchMedia("(max-width: 768px)").matches) document.querySelector(
+  '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
+)?.click();
+</script>"""
+
+
+def close_menu(page: str) -> None:
+    """Close the menu of a phone if another page was chosen in it."""
+    st.html(CLOSE_MENU.replace("%s", page), unsafe_allow_javascript=True)
 
 
 def ink() -> str:
@@ -33,11 +48,35 @@ def ink() -> str:
     return INK.get(st.context.theme.type or "light", PAPER_INK)
 
 
-def heading(question: str, sentence: str, see: str) -> None:
-    """Show a page's question, one sentence about it, and what to look for."""
+def heading(question: str, sentence: str, see: str = "") -> None:
+    """Show a page's question, one sentence about it, and what to look for if it is known yet."""
     st.title(question)
     st.markdown(sentence)
-    st.markdown(f"**What you should see:** {see}")
+    if see:
+        st.markdown(to_see(see))
+
+
+def to_see(words: str) -> str:
+    """What to look for on a page."""
+    return f"**What you should see:** {words}"
+
+
+def sentence() -> str:
+    """Ask for a sentence; what cannot be shown is replaced, and the visitor is told."""
+    typed = st.text_input(
+        "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", bind="query-params"
+    )
+    shown, words = shown_sentence(typed)
+    if words:
+        st.warning(words)
+    return shown
+
+
+def at_most(k: int, n_experts: int) -> int:
+    """Experts per token, of those that there are; say so if more were wished for."""
+    if k > n_experts:
+        st.caption(f"There are only {n_experts} experts, so a token uses at most {n_experts}.")
+    return min(k, n_experts)
 
 
 def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
@@ -48,7 +87,10 @@ def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
     """
     title = f'<h5 class="moe-title">{escape(figure.title)}</h5>' if titled else ""
     st.html(f'{title}<p class="moe-spoken">{escape(figure.alt)}</p>')
-    spec = {**figure.spec(), "datasets": {name: _table(rows) for name, rows in figure.data.items()}}
+    spec = {
+        **figure.themed(ink()),
+        "datasets": {name: _table(rows) for name, rows in figure.data.items()},
+    }
     name = figure.name or figure.title
     return st.vega_lite_chart(
         spec, width="stretch", key=key, alt=f"{name}; described in words above", **options

@@ -19,7 +19,7 @@ from ..lab.side_by_side import (
     put_side_by_side,
     router_titles,
 )
-from ..lab.token import DEFAULT_SENTENCE, MAX_SENTENCE, ready_model, sentence_windows
+from ..lab.token import ready_model
 from . import parts
 
 DEFAULTS = {"a": SideSettings.a.router, "b": SideSettings.b.router}
@@ -32,9 +32,8 @@ def show() -> None:
         "What if another router had chosen?",
         "The same sentence, the same ratings of every expert, and two rules that turn ratings "
         "into a choice. Pick any two.",
-        "at first, characters pick their experts in A, and experts pick their characters in B. "
-        "B's work is even, yet nearly every character goes elsewhere, and some get no expert.",
     )
+    see = st.empty()
     with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
         model = ready_model()
     controls = st.columns(2)
@@ -49,14 +48,7 @@ def show() -> None:
                 problems.append(error)
                 st.error(str(error))
     picture = st.container()
-    sentence = st.text_input(
-        "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", **BOUND
-    )
-    try:
-        sentence_windows(model.trainer, sentence)
-    except ValueError as error:
-        problems.append(error)
-        st.error(str(error))
+    sentence = parts.sentence()
     with st.expander("Full experts, dice and seed"):
         shared = _shared()
     problem = st.container()  # outside, so that a closed expander does not hide it
@@ -68,8 +60,8 @@ def show() -> None:
     except ValueError as error:
         problem.error(str(error))
         return
+    see.markdown(parts.to_see(both.words()))
     with picture:
-        st.markdown(f"**{both.words()}**")
         parts.show(charts.differences(both, parts.ink()), "differences")
     left, right = st.columns([3, 2])
     with left:

@@ -12,6 +12,8 @@ from ..lab.export import savings_json
 from ..lab.machine import Machine, measure_machine
 from . import parts
 
+ASKED = "measured_for"  # in the visitor's session: the shape whose measurement was asked for
+
 
 @st.cache_resource(show_spinner="Measuring what this computer can do …")
 def machine() -> Machine:
@@ -19,7 +21,7 @@ def machine() -> Machine:
     return measure_machine()
 
 
-@st.cache_data(max_entries=30, show_spinner="Measuring all three layers on this computer …")
+@st.cache_data(max_entries=30, show_spinner="Measuring all three layers, in turn, five times …")
 def measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
     """Time the layers once for all visitors."""
     return savings.measure(settings)
@@ -32,28 +34,43 @@ def show() -> None:
         "A mixture of experts stores many weights and uses few of them at a time. Fair "
         "comparisons are two: with an ordinary (dense) layer that *stores* as much, and with one "
         "that *uses* as much.",
-        "against the first it saves most of the arithmetic, against the second nothing. Time "
-        "follows the arithmetic only in large batches.",
     )
-    controls = st.container()
-    try:
-        with controls:
-            settings = _settings()
-        costs = savings.count(settings)
-    except ValueError as error:
-        st.error(str(error))
-        return
+    see = st.empty()
+    settings = _settings()
+    costs = savings.count(settings)
+    see.markdown(parts.to_see(savings.count_words(settings)))
     st.subheader("Counted")
     for column, quantity in zip([*st.columns(2), *st.columns(2)], charts.QUANTITIES, strict=True):
         with column:
             parts.show(charts.counted(costs, quantity, parts.ink()), f"counted_{quantity}")
-    st.markdown(savings.count_words(settings))
+    by_batch = charts.bytes_by_batch(savings.bytes_by_batch(settings))
+    parts.show(by_batch, "bytes")
+    times = _measured(settings)
+    parts.code_and_exports(
+        "savings",
+        snippets.savings_code(settings),
+        "moe bench",
+        lambda: savings_json(settings, costs, times, machine() if times else None),
+        lambda: charts.measured(times) if times else by_batch,
+    )
+
+
+def _measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
+    """Time the layers when asked to, and show it; empty if nothing was measured of this shape."""
     st.subheader("Measured on this computer")
-    try:
-        times = measured(settings)
-    except ValueError as error:
-        st.error(str(error))
-        return
+    problem = savings.too_large(settings)
+    if problem:
+        st.info(problem)
+        return []
+    st.markdown(
+        "Operations are not time. A measurement takes up to a minute, in which nothing else is "
+        "trained or measured here."
+    )
+    if st.button("Measure these layers", key="measure"):
+        st.session_state[ASKED] = settings
+    if st.session_state.get(ASKED) != settings:
+        return []
+    times = measured(settings)
     said = savings.verdict(settings, times, machine())
     st.markdown(f"**{said.text}**")
     left, right = st.columns(2)
@@ -62,32 +79,27 @@ def show() -> None:
     with right:
         parts.show(charts.executed(times), "executed")
     st.subheader("From which batch size on?")
-    figures = (
-        ("Faster than the dense layer of equal total from", said.total_words()),
-        ("Faster than the dense layer of equal active from", said.active_words()),
-        ("Nine in ten experts are read from", f"{said.all_read_batch:,} tokens"),
-        ("Break-even: arithmetic hides the reading from", f"{said.break_even_batch:,} tokens"),
+    for column, (label, value, about) in zip(st.columns(4), said.figures(), strict=True):
+        column.metric(label, value, help=about)
+    st.caption(
+        f"This computer: {machine().describe()}. A dense layer counts as the faster of two. "
+        "Measurements of a busy computer differ: lines through the points go from the fastest run "
+        "to the slowest."
     )
-    for column, (label, value) in zip(st.columns(4), figures, strict=True):
-        column.metric(label, value)
-    parts.show(charts.bytes_by_batch(savings.bytes_by_batch(settings)), "bytes")
-    st.caption(f"This computer: {machine().describe()}. A dense layer counts as the faster of two.")
-    parts.code_and_exports(
-        "savings",
-        snippets.savings_code(settings),
-        "moe bench",
-        lambda: savings_json(settings, costs, times, machine()),
-        lambda: charts.measured(times),
-    )
+    return times
 
 
 def _settings() -> savings.SavingsSettings:
     bound: dict[str, Any] = {"bind": "query-params"}
     experts, k, shared, width, model = st.columns(5)
     n_experts = experts.slider("Experts", 2, 64, 16, key="experts", **bound)
+    with k:
+        per_token = parts.at_most(
+            st.slider("Experts per token", 1, 16, 2, key="k", **bound), n_experts
+        )
     return savings.SavingsSettings(
         n_experts=n_experts,
-        k=k.slider("Experts per token", 1, 16, 2, key="k", **bound),
+        k=per_token,
         n_shared=shared.slider("Shared experts", 0, 4, 0, key="shared", **bound),
         d_expert=width.select_slider(
             "Width of an expert", [64, 128, 256, 512], 256, key="width", **bound

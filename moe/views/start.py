@@ -9,13 +9,7 @@ import streamlit as st
 from ..charts import start as charts
 from ..lab import snippets
 from ..lab.export import start_json
-from ..lab.token import (
-    DEFAULT_SENTENCE,
-    MAX_BIAS_STEPS,
-    MAX_SENTENCE,
-    FirstModel,
-    ready_model,
-)
+from ..lab.token import FULL, TENTH, FirstModel, ready_model
 from . import parts
 
 
@@ -30,37 +24,26 @@ def show() -> None:
     )
     with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
         model = ready_model()
-    steps = st.slider(
-        "Balancing",
-        0,
-        MAX_BIAS_STEPS,
-        0,
-        key="balance",
-        bind="query-params",
-        help="Steps of a simple rule: experts with too little work get a small bonus when the "
-        "router chooses, experts with too much a small malus.",
-    )
+    percent = st.slider(
+        "Balancing", 0, FULL, 0, TENTH, format="%d%%", key="balance", bind="query-params",
+        help="How much of a small bonus counts when the router chooses. It was found once, by a "
+        "simple rule: experts with too little work get more of it, experts with too much less.",
+    )  # fmt: skip
     sentence_box = st.container()
     with sentence_box:
         chart_place = st.container()
-    sentence = st.text_input(
-        "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", bind="query-params"
-    )
-    try:
-        routing = model.route(sentence, steps)
-    except ValueError as error:
-        st.error(str(error))
-        return
+    sentence = parts.sentence()
+    routing = model.route(sentence, percent)
     with chart_place:
         bars = charts.load_bars(routing, model.route(sentence, 0).hottest_share, parts.ink())
         parts.show(bars, "load")
         st.markdown(routing.words())
-    _one_character(model, sentence, steps)
+    at = _one_character(model, sentence, percent)
     parts.code_and_exports(
         "start",
-        snippets.start_code(sentence, steps, st.session_state["at"]),
+        snippets.start_code(sentence, percent, at),
         None,
-        lambda: start_json(model, sentence, st.session_state["at"], steps),
+        lambda: start_json(model, sentence, at, percent),
         lambda: charts.load_bars(routing),
     )
     st.caption(model.describe())
@@ -76,8 +59,9 @@ def _clicked(n_tokens: int) -> None:
             st.session_state["character"] = position
 
 
-def _one_character(model: FirstModel, sentence: str, steps: int) -> None:
-    routing = model.route(sentence, steps)
+def _one_character(model: FirstModel, sentence: str, percent: int) -> int:
+    """Follow the chosen character; return its position."""
+    routing = model.route(sentence, percent)
     n_tokens = len(routing.tokens)
     st.subheader("Follow one character")
     st.markdown("Click a character, or choose its number.")
@@ -89,7 +73,6 @@ def _one_character(model: FirstModel, sentence: str, steps: int) -> None:
         bind="query-params",
     )  # fmt: skip
     at = model.position(sentence, st.session_state["character"])
-    st.session_state["at"] = at
     with picture_place:
         parts.show(
             charts.sentence_picture(routing, at, parts.ink()),
@@ -98,7 +81,7 @@ def _one_character(model: FirstModel, sentence: str, steps: int) -> None:
             on_select=lambda: _clicked(n_tokens),
             selection_mode=charts.SELECTION,
         )
-    story = model.explain(sentence, at, steps)
+    story = model.explain(sentence, at, percent)
     st.markdown(f"The model has read “{story.context}” and now “{story.token}”.")
     figures = (
         (charts.logits, "One number per expert: the character's vector times the router's."),
@@ -106,7 +89,7 @@ def _one_character(model: FirstModel, sentence: str, steps: int) -> None:
             charts.scores,
             "Softmax: each exponential over the sum of all; they add up to 1.",
         ),
-        (charts.selection, "The highest win; a tick marks the score without the bonus."),
+        (charts.selection, story.selection_words()),
         (charts.weights, "The winners' shares, divided by their sum."),
         (charts.contributions, "Only the winners compute; their answers are added by weight."),
         (charts.guesses, "The sum goes on to guess the next character."),
@@ -120,3 +103,4 @@ def _one_character(model: FirstModel, sentence: str, steps: int) -> None:
     st.markdown(f"**{story.cost_words()}**")
     with st.expander("All the numbers of this character"):
         st.table(story.expert_rows())
+    return at

@@ -30,9 +30,8 @@ def show() -> None:
         "How does your own model share its work?",
         "Open a file in which your model's router wrote down its choices, and see which experts "
         "work, how much, and on what. At first you see a small model that was trained for this.",
-        "below each character the number of the expert that got it. In the sample, experts have "
-        "favourite characters rather than favourite topics. Two boxes hold common beliefs against "
-        "what was measured.",
+        "below each token the number of the expert that got it. Two boxes hold common beliefs "
+        "about experts against what was measured in this file.",
     )
     name = st.selectbox("Look at", list(your_file.TITLES), key="sample", **BOUND)
     uploaded = st.file_uploader(
@@ -51,7 +50,7 @@ def show() -> None:
         _forget("own")
     model = _opened(uploaded, "own") if uploaded else sample(name)
     if model:
-        _show_trace(model, name, bool(uploaded))
+        _show_trace(model, name, uploaded.name if uploaded else None)
 
 
 def _what_can_be_opened(name: str) -> None:
@@ -80,7 +79,7 @@ def _what_can_be_opened(name: str) -> None:
 def _opened(uploaded: Any, place: str) -> YourModel | None:
     """Read a file once per visitor; None after saying what is wrong with it."""
     k = 2
-    if uploaded.name.lower().endswith(".csv"):
+    if your_file.is_ratings(uploaded.name):
         k = st.slider("Experts per token", 1, 16, 2, key=f"k_{place}", **BOUND)
     kept = st.session_state.setdefault(KEPT, {})
     key = (uploaded.file_id, k)
@@ -102,7 +101,8 @@ def _forget(place: str) -> None:
     st.session_state.get(KEPT, {}).pop(place, None)
 
 
-def _show_trace(model: YourModel, name: str, own: bool) -> None:
+def _show_trace(model: YourModel, name: str, file: str | None) -> None:
+    """Show what a trace holds: a sample's by its title, or that of a visitor's file."""
     trace = model.trace
     at = 0
     if trace.n_layers > 1:
@@ -123,12 +123,14 @@ def _show_trace(model: YourModel, name: str, own: bool) -> None:
         "Look closer", list(SECTIONS), default=next(iter(SECTIONS)), required=True, key="closer",
         label_visibility="collapsed", **BOUND,
     )  # fmt: skip
-    SECTIONS[section](model, at, name, own)
+    SECTIONS[section](model, at, name, bool(file))
     with st.expander("All layers in numbers"):
         st.dataframe(model.report.rows(), hide_index=True)
     parts.code_and_exports(
         "your-model",
-        snippets.your_model_code(None if own else name, at),
+        snippets.own_file_code(file, model.trace.k, at, model.trace is model.whole)
+        if file
+        else snippets.sample_code(name, at),
         None,
         lambda: your_model_json(model),
         lambda: charts.poster(model.layer_name(at), [model.loads(at), model.all_loads()]),

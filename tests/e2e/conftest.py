@@ -64,6 +64,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield url
     process.terminate()
     process.wait(10)
+    said = log.read_text()
+    assert "Traceback" not in said and "was created with a default value" not in said, said
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +95,13 @@ def page(visitor: BrowserContext, server: str) -> Iterator[Page]:
     page.on(
         "console",
         # Streamlit asks for its health below a page's own address first; that 404 is its own.
-        lambda m: problems.append(m.text) if m.type == "error" and "404" not in m.text else None,
+        # What Vega has to say of a chart it says as a warning.
+        lambda m: (
+            problems.append(m.text)
+            if (m.type == "error" and "404" not in m.text)
+            or (m.type == "warning" and m.text.startswith("WARN"))
+            else None
+        ),
     )
     inside = (server, server.replace("http", "ws"), "data:", "blob:")
     page.on(

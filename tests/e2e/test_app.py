@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+
+from tests.test_project import AA, contrast
 
 pytestmark = pytest.mark.e2e
 RULES = {
@@ -34,6 +37,22 @@ def accessible(page: Page) -> None:
     assert not violations, [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations]
 
 
+def legible(page: Page) -> None:
+    """Letters of axes have a contrast of 4.5 on the page."""
+    texts = page.locator(".role-axis-label text, .role-axis-title text, .role-legend-label text")
+    colours = texts.evaluate_all("all => all.map(text => getComputedStyle(text).fill)")
+    assert len(colours) > 10
+    paper = page.locator("body").evaluate(
+        "() => getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    )
+    for colour in set(colours):
+        one, other = (
+            tuple(int(part) / 255 for part in re.findall(r"\d+", text)[:3])
+            for text in (colour, paper)
+        )
+        assert contrast(one, other) >= AA, (colour, paper)
+
+
 def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -> None:
     page.goto(server)
     expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
@@ -44,12 +63,15 @@ def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -
     settled(page)
     slider = page.get_by_role("slider", name="Balancing")
     slider.focus()
-    for _ in range(40):
-        slider.press("ArrowRight")
+    slider.press("End")
     expect(said.get_by_text("none is idle")).to_be_visible()
     settled(page)
     assert bars(page) != before
-    expect(page).to_have_url(re.compile("balance=40"))
+    expect(page).to_have_url(re.compile("balance=100"))
+    legible(page)
+    with page.expect_download() as given:
+        page.get_by_role("button", name="Run as JSON").click()
+    assert json.loads(given.value.path().read_bytes())["balancing_percent"] == 100
     accessible(page)
 
 
@@ -61,6 +83,10 @@ def test_start_follows_the_character_that_is_clicked(page: Page, server: str) ->
     page.get_by_role("slider", name="Character").press("ArrowRight")
     expect(page.get_by_text("“Hello” and now “␣”")).to_be_visible()
     settled(page)
+    picture = page.get_by_test_id("stVegaLiteChart").nth(1)
+    picture.locator(".view_1_marks path").first.click()
+    expect(page.get_by_text("“” and now “H”")).to_be_visible()
+    settled(page)
 
 
 def test_balance_plays_two_runs(page: Page, server: str) -> None:
@@ -70,9 +96,15 @@ def test_balance_plays_two_runs(page: Page, server: str) -> None:
     expect(player).to_have_attribute("data-state", "ended", timeout=30_000)
     assert int(player.get_attribute("data-frames") or 0) > 60
     player.get_by_role("slider", name="Step").fill("10")
-    expect(player).to_have_attribute("data-step", "10")
+    expect(player).to_have_attribute("data-step", "11")  # the first step is the first position
     settled(page)
     expect(page.get_by_text("B spread the work more evenly")).to_be_visible()
+    expect(player.locator(".step")).to_have_text(re.compile("Step 11 of 100"))
+    page.get_by_text("Change the runs").click()
+    page.get_by_role("combobox", name="Task").wait_for()
+    for control in ("Task", "When an expert is full, drop by"):  # the first and one of the last
+        page.get_by_role("combobox", name=re.compile(control)).first.scroll_into_view_if_needed()
+        expect(player.locator(".bars").first).to_be_in_viewport()
     accessible(page)
 
 
@@ -163,7 +195,6 @@ def test_savings_counts_and_measures(page: Page, server: str) -> None:
     page.goto(server + "/savings?model=64&width=64")
     before = bars(page)
     assert len(before) == 3
-    page.get_by_text("Break-even").first.wait_for(timeout=90_000)
     settled(page)
     slider = page.get_by_role("slider", name="Experts").first
     slider.focus()
@@ -171,8 +202,12 @@ def test_savings_counts_and_measures(page: Page, server: str) -> None:
     expect(page).to_have_url(re.compile("experts=17"))
     page.get_by_text("Every token passes 2 of 17 experts").wait_for(timeout=60_000)
     assert bars(page) != before
-    page.get_by_text("Break-even").first.wait_for(timeout=90_000)
+    page.get_by_role("button", name="Measure these layers").click()
+    page.get_by_text("Break-even").first.wait_for(timeout=180_000)
     settled(page)
+    chart = page.get_by_test_id("stVegaLiteChart").filter(has_text="milliseconds")
+    assert chart.locator(".role-legend-symbol path").count() == 3
+    assert chart.locator(".role-legend-symbol path[stroke-dasharray]").count() == 0
     accessible(page)
 
 

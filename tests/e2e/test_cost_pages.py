@@ -62,8 +62,16 @@ def test_every_page_is_reachable_from_a_phone(page: Page, server: str) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(server + "/five-million")
     page.get_by_role("button", name="Figure as SVG").wait_for(timeout=60_000)
-    page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_role("link", name="Real models").click()
-    expect(page).to_have_url(re.compile("/real-models"))
-    expect(page.get_by_text("models fit in").first).to_be_visible(timeout=30_000)
-    settled(page)
+    menu = page.get_by_test_id("stExpandSidebarButton")
+    beside = menu.evaluate("e => getComputedStyle(e, '::after').content")
+    assert beside == '"Menu"'
+    for name, address, sign in (
+        ("Real models", "/real-models", "models fit in"),
+        ("Start", "/", "Follow one character"),
+    ):
+        menu.click()
+        page.get_by_role("link", name=name).click()
+        expect(page).to_have_url(re.compile(f"{address}$"))
+        expect(page.get_by_text(sign).first).to_be_visible(timeout=30_000)
+        expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
+        settled(page)

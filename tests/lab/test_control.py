@@ -190,6 +190,11 @@ def test_live_words_name_the_most_even_run():
     ends = {method.title: one.summary() for method, one in runs.items()}
     assert ends["Quantile"].max_vio < ends["Nothing"].max_vio
     assert "Most even at the end: Quantile" in live_words(runs)
+    nothing = next(method for method in runs if method.balance == "none")
+    told = {**runs, nothing: replace(runs[nothing], held_out_loss=1.0)}
+    assert "With none at all the loss is 1.000, and none of the 1 " in live_words(told)
+    told = {**runs, nothing: replace(runs[nothing], held_out_loss=9.0)}
+    assert "Each controller predicts better than none at all (9.000)." in live_words(told)
     assert live_rows(runs)[0]["Loss on held-out data"] == f"{ends['Quantile'].held_out_loss:.3f}"
     figure = charts.live(runs, live_settings(0.01))
     assert f"Nothing ends at {ends['Nothing'].max_vio:+.0%}" in figure.alt

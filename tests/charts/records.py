@@ -1,0 +1,136 @@
+"""Records for the charts, each made once by the cheapest true path."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+import moe
+from moe.lab import money, moving, samples
+from moe.lab.compare import Run, run
+from moe.lab.control import ControlSettings, Method, Response, respond_all
+from moe.lab.live import NOTHING, live_settings
+from moe.lab.models import Answers, Question
+from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost
+from moe.lab.side_by_side import Choice, SideBySide, SideSettings, put_side_by_side
+from moe.lab.sweep_report import Group, Spread, SweepReport
+from moe.lab.token import SentenceRouting, TokenStory, ready_model
+from moe.lab.your_model import YourModel
+from moe.routing import Routing
+from tests.lab.test_your_model import made
+
+SENTENCE = "Every letter goes to two of eight experts, here."  # more than one line of a staff
+SMALL = dict(steps=25, batch=64, d_model=16, d_expert=8, n_experts=8)
+
+
+@cache
+def two_runs() -> tuple[Run, Run]:
+    """Two short runs that differ in their balancing."""
+    a, b = (run(moe.TrainSettings(balance=name, **SMALL)) for name in ("none", "bias"))
+    return a, b
+
+
+@cache
+def zero_computation() -> tuple[Run, Run]:
+    """Two runs whose experts that compute vary in number."""
+    small = SMALL | dict(router="longcat")
+    a, b = (run(moe.TrainSettings(balance=name, **small)) for name in ("none", "zero_computation"))
+    return a, b
+
+
+@cache
+def responses() -> list[Response]:
+    """Six controllers on few tokens."""
+    return respond_all(0.01, ControlSettings(n_tokens=256, n_experts=8, batches=40))
+
+
+@cache
+def live() -> tuple[dict[Method, Run], dict[Method, moe.TrainSettings]]:
+    """Two of seven live runs."""
+    settings = live_settings(0.01)
+    first = next(iter(settings))
+    return dict(zip((first, NOTHING), two_runs(), strict=True)), settings
+
+
+@cache
+def routing() -> Routing:
+    """Twelve tokens of three kinds and two of six experts for each; some find theirs full."""
+    rng = np.random.default_rng(5)
+    chosen = moe.make_router("topk", k=2).choose(rng.standard_normal((12, 6)).astype(np.float32))
+    kept_A = np.ones(chosen.n_assignments, bool)
+    kept_A[[3, 10]] = False
+    return chosen.with_kept(kept_A)
+
+
+@cache
+def answers() -> Answers:
+    """Real models on a machine that some do not fit."""
+    return Answers(Question(machine="GeForce RTX 4090", batch=4))
+
+
+@cache
+def cost() -> moe.cost.TrainingCost:
+    """The page's first assumptions."""
+    return money.Assumed().cost()
+
+
+@cache
+def moved(gpu: str = "H800") -> moving.MovingSettings:
+    """Two nodes, few tokens."""
+    return moving.MovingSettings(nodes=2, limit=1, tokens=128, gpu=gpu)
+
+
+@cache
+def sides() -> SideBySide:
+    """Two routers of which one drops."""
+    return put_side_by_side(
+        ready_model(), SENTENCE, SideSettings(Choice("topk"), Choice("switch"), room=1.0)
+    )
+
+
+def measured() -> list[MeasuredCost]:
+    """Two batch sizes, three layers, two runs each."""
+    seconds = {MOE: [1e-3, 2e-3], TOTAL: [4e-3, 3e-3], ACTIVE: [5e-4, 6e-4]}
+    return [
+        MeasuredCost.of(name, n, [n * s for s in own], [n * s for s in seconds[MOE]], n * gflops)
+        for n in (1, 16)
+        for (name, own), gflops in zip(seconds.items(), (1.0, 8.0, 0.9), strict=True)
+    ]
+
+
+def sentence() -> SentenceRouting:
+    """The first page's model at work, half balanced."""
+    return ready_model().route(SENTENCE, 50)
+
+
+def story() -> TokenStory:
+    """One of its characters."""
+    return ready_model().explain(SENTENCE, 7, 50)
+
+
+def sweep(*axes: str) -> SweepReport:
+    """A report in which the second group is the best; with 'lr', of curves over a number."""
+    if axes:
+        varied = [
+            {"lr": lr, "router": name} for name in ("topk", "hash") for lr in (0.01, 0.1, 1.0)
+        ]
+    else:
+        varied = [{"router": "topk"}, {"router": "hash"}, {"router": "sinkhorn"}]
+    groups = tuple(
+        Group(one, 2, {"loss": Spread(2.0 - at % 2, 0.1 * (at + 1), 2)}, best=at == 1)
+        for at, one in enumerate(varied)
+    )
+    return SweepReport("train", groups, 0, (), "lower")
+
+
+@cache
+def several_layers() -> YourModel:
+    """A trace of several layers."""
+    return YourModel(made())
+
+
+@cache
+def one_layer() -> YourModel:
+    """A sample."""
+    return YourModel(samples.SAMPLES[0].load())

@@ -1,0 +1,1390 @@
+"""The table of all figures: a row for each chart function, made from a record.
+
+A row is a figure and, beside it, what stands in its data (worked out anew from the record), which
+mark shows which field on which channel with which colour for which series, and what screen readers
+are told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moe import metrics
+from moe.charts import (
+    balance,
+    bench,
+    cure,
+    methods,
+    models,
+    money,
+    moving,
+    routers,
+    savings,
+    start,
+    sweep,
+    your_model,
+)
+from moe.charts.figure import Figure, Rows
+from moe.lab import gpu_limits as lab_limits
+from moe.lab import models as lab_models
+from moe.lab import money as lab_money
+from moe.lab import money_claim as lab_claim
+from moe.lab import moving as lab_moving
+from moe.lab import placement
+from moe.lab import savings as lab_savings
+from moe.lab.live import chance
+from tests.charts import records
+
+Drawn = list[tuple[str, str, dict[str, Any]]]
+# Colours as the pages explain them.
+BUSY = {0: "#1F7DC3", 1: "#868E99", 2: "#B27655", 4: "#DE6210"}
+RUNS = {"A": "#B0509A", "B": "#12906C"}
+RUN_DASHES = {"A": (1, 0), "B": (7, 4)}
+LAYERS = {"MoE": "#0072B2", "Dense, equal total": "#D55E00", "Dense, equal active": "#009E73"}
+LAYER_SHAPES = {"MoE": "circle", "Dense, equal total": "square",
+                "Dense, equal active": "triangle-up"}  # fmt: skip
+LAYER_DASHES = {"MoE": (1, 0), "Dense, equal total": (7, 4), "Dense, equal active": (2, 3)}
+LINK = {"network": "#B0539B", "NVLink": "#12906C"}
+FITS = {"fits": "#009E73", "does not fit": "#868E99"}
+FIT_SHAPES = {"fits": "circle", "does not fit": "square"}
+KINDS = {"published": "#0072B2", "left out": "#D55E00"}
+KIND_SHAPES = {"published": "circle", "left out": "diamond"}
+DOLLARS = (
+    "|||(datum.value >= 1e9 ? '$' + datum.value / 1e9 + 'B' : datum.value >= 1e6 ? '$' + "
+    "datum.value / 1e6 + 'M' : '$' + datum.value / 1e3 + 'K')"
+)
+TIMES = "||~g|datum.label + '×'"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure, and what has to be in it."""
+
+    figure: Figure
+    data: dict[str, Rows]
+    drawn: Drawn
+    told: tuple[str, ...] = ()
+    said: tuple[tuple[str, str], ...] = ()  # fields that the browser calculates
+
+
+TABLE: dict[str, list[Callable[[], Shown]]] = {}
+
+
+def of(chart: Callable[..., Any]) -> Callable[[Callable[[], Shown]], Callable[[], Shown]]:
+    """Enter a row for a chart function."""
+
+    def enter(make: Callable[[], Shown]) -> Callable[[], Shown]:
+        TABLE.setdefault(f"{chart.__module__}.{chart.__name__}", []).append(make)
+        return make
+
+    return enter
+
+
+def poster(figure: Figure, parts: list[Shown]) -> Shown:
+    """A sheet of figures: their data and marks, one after the other."""
+    data = {name: rows for part in parts for name, rows in part.data.items()}
+    drawn = [mark for part in parts for mark in part.drawn]
+    return Shown(figure, data, drawn, tuple(part.figure.alt for part in parts))
+
+
+# Balance ---------------------------------------------------------------------------------------
+
+
+@of(balance.over_steps)
+def one_measure(name: str = "cv", form: str = "") -> Shown:
+    runs = records.two_runs()
+    table = f"over_steps_{name}"
+    rows = [
+        {"run": letter, "step": float(record.step), "value": float(getattr(record, name))}
+        for letter, run in zip("AB", runs, strict=True)
+        for record in run.records  # fewer than a hundred, so that each is a point
+    ]
+    ends = [getattr(run.records[-1], name) for run in runs]
+    spec = {"max_vio": ".2f", "loss": ".2f", "cv": ".2f", "dropped": ".0%", "dead": ".0f"}[name]
+    return Shown(
+        balance.over_steps(*runs, name),
+        {table: rows},
+        [("line", table, {
+            "x": "step|step", "y": f"value{form}", "color": ("run", RUNS),
+            "strokeDash": ("run", RUN_DASHES),
+        })],
+        tuple(f"{letter} ({run.name()}) ends at {end:{spec}}"
+              for letter, run, end in zip("AB", runs, ends, strict=True)),
+    )  # fmt: skip
+
+
+@of(balance.over_steps)
+def a_share_over_steps() -> Shown:
+    return one_measure("dropped", "||.0%")
+
+
+@of(balance.over_steps)
+def idle_experts_over_steps() -> Shown:
+    return one_measure("dead")
+
+
+@of(balance.final_load)
+def loads_at_the_end(at: int = 1) -> Shown:
+    letter, run = "AB"[at], records.two_runs()[at]
+    load_E = sum(record.proposed.astype(float) for record in run.records[-20:])
+    share_E = load_E / load_E.sum()
+    return Shown(
+        balance.final_load(letter, run),
+        {
+            f"load_{letter}": [
+                {"expert": e, "share": share, "ratio": 8 * share} for e, share in enumerate(share_E)
+            ],
+            f"fair_{letter}": [{"fair": 1 / 8}],
+        },
+        [
+            ("bar", f"load_{letter}", {
+                "x": "expert|expert", "y": "share||%", "color": ("ratio", BUSY)}),
+            ("rule", f"fair_{letter}", {"y": "fair"}),
+        ],
+        (f"run {letter}: the busiest has {share_E.max():.1%}, the fair share is 12.5%",),
+    )  # fmt: skip
+
+
+@of(balance.poster)
+def both_runs_on_a_sheet() -> Shown:
+    parts = [loads_at_the_end(0), loads_at_the_end(1), one_measure("max_vio"), one_measure("loss")]
+    return poster(balance.poster(*records.two_runs()), parts)
+
+
+# The benchmark ---------------------------------------------------------------------------------
+
+
+@of(bench.used)
+def shares_of_the_machine() -> Shown:
+    shares = {
+        "Forward": [{"shape": "s", "name": "moe", "share": 0.5},
+                    {"shape": "s", "name": "x", "share": 0.25},
+                    {"shape": "s", "name": "y", "share": 0.75}],
+        "Both": [{"shape": "t", "name": "moe", "share": 0.4},
+                 {"shape": "t", "name": "x", "share": 0.1}],
+    }  # fmt: skip
+    colours = {"moe": "#D55E00", "x": "#56606B", "y": "#0072B2"}
+    shapes = {"moe": "circle", "x": "cross", "y": "square"}
+    channels = {"x": "share||%", "y": "shape", "color": ("name", colours),
+                "shape": ("name", shapes)}  # fmt: skip
+    return Shown(
+        bench.used(shares), shares, [("point", name, channels) for name in shares],
+        ("Forward: s moe 50%, y 75%. Both: t moe 40%, x 10%.",),
+    )  # fmt: skip
+
+
+# Cure ------------------------------------------------------------------------------------------
+
+SIX = ["#1F7DC3", "#1F7DC3", "#1F7DC3", "#B0509A", "#DE6210", "#12906C"]
+DASHES = [(2, 2), (1, 0), (7, 3), (10, 3, 2, 3), (3, 5), (1, 0), (1, 0)]
+WIDTHS = [2.0, 2.0, 2.0, 2.0, 3.0, 3.5, 1.5]
+
+
+@of(cure.step_response)
+def lines_of_controllers() -> Shown:
+    responses = records.responses()
+    titles = [one.method.title for one in responses]
+    rows = []
+    for line, one in enumerate(responses):
+        cuts = np.unique(np.geomspace(1, 41, 120).astype(int))  # stretches end there
+        for low, high in zip([0, *cuts[:-1]], cuts, strict=True):
+            part = one.load_SE[low:high].max(axis=1) * 8 / one.load_SE[low:high].sum(axis=1) - 1
+            at = 1.0 if low == 0 else 41.0 if high == 41 else math.sqrt((low + 1) * high)
+            rows.append({
+                "method": titles[line], "line": line, "batch": at, "mean": max(part.mean(), 0.01),
+                "low": max(part.min(), 0.01), "high": max(part.max(), 0.01), "exact": part.mean(),
+            })  # fmt: skip
+    keys = "line|||data('goal')[0]['line_' + datum.value]"
+    x = {"x": "batch|batches seen|,d"}
+    goal = {"goal": 0.1, "at": 1, "label": "even: below +10%"}
+    return Shown(
+        cure.step_response(responses),
+        {"response": rows, "goal": [goal | {f"line_{at}": t for at, t in enumerate(titles)}]},
+        [
+            ("area", "response", x | {
+                "y": "low||+.0%", "y2": "high", "fill": (keys, dict(enumerate(SIX)))}),
+            ("line", "response", x | {
+                "y": "mean||+.0%", "stroke": (keys, dict(enumerate(SIX))),
+                "strokeDash": (keys, dict(enumerate(DASHES[:6]))),
+                "strokeWidth": (keys, dict(enumerate(WIDTHS[:6])))}),
+            ("rule", "goal", {"y": "goal||+.0%"}),
+            ("text", "goal", {"y": "goal||+.0%", "x": "at", "text": "label"}),
+        ],
+        tuple(f"{one.method.title} ends at {one.max_vio_S[-8:].mean():+.1%}" for one in responses),
+    )  # fmt: skip
+
+
+@of(cure.end_loads)
+def loads_of_two_batches() -> Shown:
+    response = records.responses()[2]
+    before_E, last_E = response.load_SE[-2:] * 8 / response.load_SE[-2:].sum(axis=1, keepdims=True)
+    rows = [{"expert": e, "load": last_E[e], "before": before_E[e]} for e in range(8)]
+    return Shown(
+        cure.end_loads(response),
+        {"loads": rows, "fair": [{"fair": 1, "room": 1.5}]},
+        [
+            ("bar", "loads", {"x": "expert", "y": "load" + TIMES, "color": ("load", BUSY)}),
+            ("rule", "fair", {"y": "fair" + TIMES}),
+            ("tick", "loads", {"x": "expert", "y": "before" + TIMES}),
+            ("point", "fair", {"y": "room" + TIMES}),
+        ],
+        (f"in the last batch, from {last_E.min():.2f} to {last_E.max():.2f} fair shares",
+         f"in the batch before from {before_E.min():.2f} to {before_E.max():.2f}"),
+    )  # fmt: skip
+
+
+@of(cure.live)
+def lines_of_live_runs() -> Shown:
+    runs, settings = records.live()
+    titles = [method.title for method in settings]
+    level = chance(next(iter(settings.values())))
+    rows = [
+        {"method": method.title, "step": float(one.step), "value": max(one.max_vio, 0.01)}
+        for method, run in runs.items()
+        for one in run.records
+    ]
+    colours, dashes, widths = (
+        dict(zip(titles, values, strict=True)) for values in ([*SIX, "#868E99"], DASHES, WIDTHS)
+    )
+    return Shown(
+        cure.live(runs, settings),
+        {"live": rows, "chance": [
+            {"chance": level, "at": 0, "label": f"chance alone: {level:+.0%}"}]},
+        [
+            ("line", "live", {
+                "x": "step|step of training", "y": "value||+.0%", "stroke": ("method", colours),
+                "strokeDash": ("method", dashes), "strokeWidth": ("method", widths)}),
+            ("rule", "chance", {"y": "chance"}),
+            ("text", "chance", {"y": "chance", "x": "at", "text": "label"}),
+        ],
+        tuple(
+            f"{method.title} ends at {np.mean([one.max_vio for one in run.records[-20:]]):+.0%}"
+            for method, run in runs.items()
+        ),
+    )  # fmt: skip
+
+
+# Methods ---------------------------------------------------------------------------------------
+
+
+@of(methods.assignment)
+def tokens_by_experts() -> Shown:
+    routing = records.routing()
+    asked_E = np.bincount(routing.expert_A, minlength=6)
+    load_E = np.bincount(routing.expert_A[routing.kept_A], minlength=6)
+    half_A = 0.45 * np.maximum(routing.weight_A / routing.weight_A.max(), 0.06)
+    rows = [
+        {
+            "token": token, "from": token + 0.08, "to": token + 0.92,
+            "low": expert + 0.5 - half, "high": expert + 0.5 + half, "ratio": asked_E[expert] / 4,
+            "expert": str(expert), "weight": weight, "fate": "kept" if kept else "dropped",
+        }
+        for token, expert, weight, half, kept in zip(
+            routing.token_A, routing.expert_A, routing.weight_A, half_A, routing.kept_A, strict=True
+        )
+    ]  # fmt: skip
+    loads = [
+        {
+            "expert": str(e), "middle": e + 0.5, "low": e + 0.18, "high": e + 0.82,
+            "load": load_E[e], "ratio": asked_E[e] / 4,
+            "label": f"{load_E[e]}" + (f" of {asked_E[e]}" if load_E[e] < asked_E[e] else ""),
+        }
+        for e in range(6)
+    ]  # fmt: skip
+    names = "||['0','1','2','3','4','5'][floor(datum.value)]"
+    busy = {"color": ("ratio", BUSY)}
+    lost = [(routing.expert_A[a], routing.token_A[a]) for a in (3, 10)]
+    assert (load_E < asked_E).any()
+    return Shown(
+        methods.assignment("title", routing, np.repeat([0, 1, 2], 4)),
+        {"marks": rows, "loads": loads, "fair": [{"fair": 4.0}], "kinds": [{"at": 4}, {"at": 8}]},
+        [
+            ("rule", "kinds", {"x": "at"}),
+            ("rect", "marks", busy | {
+                "x": "from|token, in order of kind|d", "x2": "to", "y": f"low|expert{names}",
+                "y2": "high", "stroke": ("ratio", BUSY),
+                "fillOpacity": ("fate", {"kept": 1.0, "dropped": 0.0})}),
+            ("rect", "loads", busy | {
+                "x": "load|load", "x2": "=0", "y": f"low|{names}", "y2": "high"}),
+            ("rule", "fair", {"x": "fair"}),
+            ("text", "loads", {"x": "=150", "y": "middle", "text": "label"}),
+        ],
+        tuple(f"of expert {expert} tokens {token}" for expert, token in lost),
+    )  # fmt: skip
+
+
+@of(methods.cure)
+def with_and_without() -> Shown:
+    runs = dict(zip(("without", "with"), records.zero_computation(), strict=True))
+    n = 8 - len(runs["with"].settings.make_router().specials)
+    channels = {
+        "x": "step|step", "color": ("run", {"without": "#B0509A", "with": "#12906C"}),
+        "strokeDash": ("run", {"without": (7, 4), "with": (1, 0)}),
+    }  # fmt: skip
+    panels = {
+        "panel_0": lambda record: record.max_vio,
+        "panel_1": lambda record: record.load[:n].sum() / 64,
+    }
+    return Shown(
+        methods.cure("title", *runs.values()),
+        {
+            panel: [
+                {"run": name, "step": float(record.step), "value": float(value(record))}
+                for name, run in runs.items()
+                for record in run.records
+            ]
+            for panel, value in panels.items()
+        },
+        [("line", "panel_0", channels | {"y": "value|MaxVio"}),
+         ("line", "panel_1", channels | {"y": "value|Experts that compute per token"})],
+        ("25 training steps without and with the balancer",),
+    )  # fmt: skip
+
+
+# Real models -----------------------------------------------------------------------------------
+
+
+@of(models.total_and_active)
+def models_stored_and_used() -> Shown:
+    answers = records.answers()
+    rows = [
+        {
+            "model": one.model.name, "total": one.model.total_params / 1e9,
+            "active": one.active / 1e9,
+            "published_total": one.model.published_total / 1e9 or None,
+            "published_active": one.model.published_active / 1e9 or None,
+            "kind": "fits" if one.needed_gb <= 0.9 * 24 else "does not fit",
+            "side": lab_models.NAMED.get(one.model.name),
+        }
+        for one in answers.rows
+    ]  # fmt: skip
+    total, active = "|stored (total)", "|used by one token (active)"
+    place = {"x": "total" + total, "y": "active" + active}
+    most = max(rows, key=lambda row: row["total"] / row["active"])
+    return Shown(
+        models.total_and_active(answers),
+        {"models": rows, "dense": [{"at": 1.0}, {"at": 1000.0}]},
+        [
+            ("line", "dense", {"x": "at" + total, "y": "at" + active, "dash": (6, 4)}),
+            ("point", "models", place | {"color": ("kind", FITS), "shape": ("kind", FIT_SHAPES)}),
+            ("point", "models", {
+                "x": "published_total" + total, "y": "published_active" + active,
+                "where": "datum.published_active != null && datum.published_total != null"}),
+            *(("text", "models", place | {"text": "model", "where": f"datum.side == '{side}'"})
+              for side in ("left", "right", "below")),
+        ],
+        (f"{most['model']} lies furthest below it",),
+    )  # fmt: skip
+
+
+@of(models.memory)
+def memory_of_models() -> Shown:
+    answers = records.answers()
+    rows = [
+        {
+            "model": one.model.name, "needed": one.decoding.needed_bytes / 1e9,
+            "kind": "fits" if one.needed_gb <= 0.9 * 24 else "does not fit",
+            "label": f"{lab_models.gigabytes(one.needed_gb)}, "
+            + (f"{lab_models.rate(one.decoding.tokens_per_s)} tokens/s at most"
+               if one.needed_gb <= 0.9 * 24 else "does not fit"),
+            "start": 0.4,
+        }
+        for one in answers.rows
+    ]  # fmt: skip
+    assert [row["needed"] for row in rows] == sorted(row["needed"] for row in rows)
+    gb = "|GB, in powers of ten|,d"
+    y = {"y": "model"}
+    names = ("text", "memory", y | {"x": "=2", "text": "model"})
+    labels = ("text", "memory", y | {"x": "needed" + gb, "text": "label"})
+    kind = y | {"color": ("kind", FITS)}
+    return Shown(
+        models.memory(answers),
+        {"memory": rows, "usable": [{"at": 0.9 * 24}]},
+        [
+            ("rule", "usable", {"x": "at" + gb}),
+            ("rule", "memory", kind | {"x": "start" + gb, "x2": "needed"}),
+            ("point", "memory", kind | {"x": "needed" + gb, "shape": ("kind", FIT_SHAPES)}),
+            names, labels, names, labels,
+        ],
+        (f"{sum(row['kind'] == 'fits' for row in rows)} fit", "a dashed line at 22 GB"),
+    )  # fmt: skip
+
+
+@of(models.by_batch)
+def bounds_by_batch() -> Shown:
+    answers = records.answers()
+    steps = answers.by_batch("DeepSeek-V3")
+    colours = {"memory: reading weights": "#0072B2", "arithmetic": "#D55E00"}
+    rows = []
+    for batch, bound in steps:
+        fits = "fits" if bound.fits else "does not fit"
+        for limit, speed in zip(colours, (bound.by_bandwidth, bound.by_compute), strict=True):
+            rows.append({"batch": batch, "limit": limit, "speed": speed, "fits": fits})
+    x = {"x": "batch|conversations at once|,d"}
+    by = "limit|limit by"
+    dashes = {"memory: reading weights": (1, 0), "arithmetic": (6, 4)}
+    at = dict(steps)[4]
+    return Shown(
+        models.by_batch(answers, "DeepSeek-V3"),
+        {"by_batch": rows, "chosen": [{"batch": 4}]},
+        [
+            ("rule", "chosen", x),
+            ("line", "by_batch", x | {
+                "y": "speed|tokens/s|~s", "color": (by, colours), "strokeDash": (by, dashes)}),
+        ],
+        (f"At the chosen 4: memory: reading weights {lab_models.rate(at.by_bandwidth)}; "
+         f"arithmetic {lab_models.rate(at.by_compute)}",),
+    )  # fmt: skip
+
+
+# The $5M question ------------------------------------------------------------------------------
+
+NAME_TEXT = {"x": "=0", "y": "name", "text": "name"}
+
+
+@of(money.parts)
+def parts_of_the_published_cost() -> Shown:
+    hours = {"2,664,000": 5.328, "119,000": 0.238, "5,000": 0.01}  # V3 report, table 1
+    labels = ["$5.328M = 2,664,000 hours × $2", "$238K = 119,000 hours × $2",
+              "$10K = 5,000 hours × $2"]  # fmt: skip
+    rows = [
+        {"name": part.name, "dollars": 1e6 * millions, "label": label}
+        for part, millions, label in zip(
+            lab_money.published_parts(), hours.values(), labels, strict=True
+        )
+    ]
+    return Shown(
+        money.parts(lab_money.published_parts()),
+        {"parts": rows},
+        [
+            ("bar", "parts", {"x": "dollars", "y": "name"}),
+            ("text", "parts", NAME_TEXT),
+            ("text", "parts", {"x": "dollars", "y": "name", "text": "label"}),
+        ],
+        tuple(labels),
+    )
+
+
+@of(money.left_out)
+def what_is_left_out() -> Shown:
+    found = lab_money.beside()
+    rows = [
+        {
+            "name": one.what, "low": one.dollars.low if one.dollars else None,
+            "high": one.dollars.high if one.dollars else None,
+            "kind": "published" if at == 0 else "left out",
+            "label": "no figure" if one.dollars is None
+            else lab_money.from_to(one.dollars) + ("²" if one.check == "second-hand" else ""),
+        }
+        for at, one in enumerate(found)
+    ]  # fmt: skip
+    assert rows[0]["low"] == rows[0]["high"] == pytest.approx(5.576e6)
+    known = {"y": "name", "where": "datum.low != null"}
+    colour = {"color": ("kind", KINDS)}
+    ends = colour | {"shape": ("kind", KIND_SHAPES)}
+    return Shown(
+        money.left_out(found),
+        {"left_out": rows},
+        [
+            ("rule", "left_out", known | colour | {"x": "low" + DOLLARS, "x2": "high"}),
+            ("point", "left_out", known | ends | {"x": "low" + DOLLARS}),
+            ("point", "left_out", known | ends | {"x": "high" + DOLLARS}),
+            ("text", "left_out", NAME_TEXT),
+            ("text", "left_out", known | {"x": "high" + DOLLARS, "text": "label"}),
+            ("text", "left_out", {
+                "x": "=0", "y": "name", "text": "label", "where": "datum.low == null"}),
+        ],
+        tuple(f"{row['name']}: {row['label']}" for row in rows),
+    )  # fmt: skip
+
+
+@of(money.swings)
+def one_assumption_at_a_time() -> Shown:
+    cost = records.cost()
+    found = lab_money.swings(cost)
+    middle = cost.result().dollars.mid
+    rows = [
+        {
+            "name": f"{one.name}: {one.setting}", "low": one.low, "high": one.high,
+            "label": f"{lab_money.dollars(one.low)} to {lab_money.dollars(one.high)}",
+        }
+        for one in found
+    ]  # fmt: skip
+    widths = [abs(row["high"] - row["low"]) for row in rows]
+    assert widths == sorted(widths, reverse=True)  # the strongest first
+    assert all(row["low"] <= middle * 1.000001 for row in rows)
+    labels = ("text", "swings", {"x": "high", "y": "name", "text": "label"})
+    names = ("text", "swings", NAME_TEXT)
+    return Shown(
+        money.swings(found, middle),
+        {"swings": rows, "middle": [{"middle": middle}]},
+        [
+            ("rule", "middle", {"x": "middle"}),
+            ("bar", "swings", {"x": "low", "x2": "high", "y": "name"}),
+            names, labels, names, labels,
+        ],
+        tuple(f"{row['name']}: {row['label']}" for row in rows),
+    )  # fmt: skip
+
+
+@of(money.compared)
+def computed_beside_published() -> Shown:
+    found = lab_claim.compared(records.cost())
+    rows = [
+        {
+            "name": f"{one.model} ({one.gpu})" + (
+                "" if one.gpu_hours.low <= one.published_hours <= one.gpu_hours.high
+                else ": outside"),
+            "low": 2 * one.gpu_hours.low, "high": 2 * one.gpu_hours.high,
+            "published": 2 * one.published_hours,
+            "label": lab_money.dollars(2 * one.published_hours, 3),
+            "edge": 2 * max(one.published_hours, one.gpu_hours.high),
+        }
+        for one in found
+    ]  # fmt: skip
+    return Shown(
+        money.compared(found),
+        {"compared": rows},
+        [
+            ("bar", "compared", {"x": "low" + DOLLARS, "x2": "high", "y": "name"}),
+            ("point", "compared", {"x": "published" + DOLLARS, "y": "name"}),
+            ("text", "compared", NAME_TEXT),
+            ("text", "compared", {"x": "edge" + DOLLARS, "y": "name", "text": "label"}),
+        ],
+        tuple(f"published hours {row['label']}" for row in rows),
+    )
+
+
+@of(money.ways)
+def ways_of_counting() -> Shown:
+    found = lab_claim.ways(records.cost())
+    rows = [
+        {
+            "name": f"{one.name} ({one.how})", "low": one.dollars.low, "mid": one.dollars.mid,
+            "high": one.dollars.high,
+            "label": " to ".join(map(lab_money.dollars, (one.dollars.low, one.dollars.high))),
+        }
+        for one in found
+    ]  # fmt: skip
+    names = ("text", "ways", NAME_TEXT)
+    labels = ("text", "ways", {"x": "high", "y": "name", "text": "label"})
+    return Shown(
+        money.ways(found),
+        {"ways": rows, "claim": [{"at": 50e6}, {"at": 100e6}]},
+        [
+            ("rule", "claim", {"x": "at"}),
+            ("bar", "ways", {"x": "low", "x2": "high", "y": "name"}),
+            ("tick", "ways", {"x": "mid", "y": "name"}),
+            names, labels, names, labels,
+        ],
+        tuple(f"{row['name']}: {row['label']}" for row in rows),
+    )  # fmt: skip
+
+
+@of(money.limits)
+def limits_of_two_chips() -> Shown:
+    chips = [lab_limits.CHOICES[name] for name in lab_limits.USUAL]
+    sides = {chip.name: lab_limits.limits(chip) for chip in chips}
+    rows = []
+    for at, part in enumerate(lab_limits.PARTS):
+        for chip, found in sides.items():
+            slowest = max(found, key=lambda one: one.microseconds).name == part
+            pace = ", sets the pace" if slowest else ""
+            us = found[at].microseconds
+            rows.append({"part": part, "gpu": chip, "name": f"{part}: {chip}", "microseconds": us,
+                         "label": f"{us:.0f} µs{pace}"})  # fmt: skip
+    return Shown(
+        money.limits(sides),
+        {"limits": rows},
+        [
+            ("bar", "limits", {
+                "x": "microseconds", "y": "name",
+                "color": ("gpu", dict(zip(sides, ("#0072B2", "#D55E00"), strict=True)))}),
+            ("text", "limits", NAME_TEXT),
+            ("text", "limits", {"x": "microseconds", "y": "name", "text": "label"}),
+        ],
+        tuple(f"{row['name']} {row['label']}" for row in rows),
+    )  # fmt: skip
+
+
+@of(money.poster)
+def both_money_charts_on_a_sheet() -> Shown:
+    return poster(money.poster(), [parts_of_the_published_cost(), what_is_left_out()])
+
+
+# Moving data -----------------------------------------------------------------------------------
+
+
+def megabytes(moved: lab_moving.Moved) -> np.ndarray:
+    """From node to node, counted one GPU at a time."""
+    both_GG = moved.sent.dispatch_bytes_GG + moved.sent.combine_bytes_GG
+    mb_MM = np.zeros((2, 2))
+    for a, b in np.ndindex(both_GG.shape):
+        mb_MM[a // 8, b // 8] += both_GG[a, b] / 1e6
+    return mb_MM
+
+
+@of(moving.cluster_picture)
+def the_cluster() -> Shown:
+    moved = lab_moving.move(records.moved())
+    mb_MM = megabytes(moved)
+    ratio_G = moved.sent.load_G / moved.sent.load_G.mean()
+    links, numbers = [], []
+    for node in range(2):
+        nvlink, network = mb_MM[node, node], mb_MM[node].sum() - mb_MM[node, node]
+        at = {"node": f"node {node}", "x": node + 0.14}
+        links += [at | {"link": "NVLink", "top": 1.1, "bottom": 8.9, "mb": nvlink},
+                  at | {"link": "network", "top": 9.0, "bottom": 10, "mb": network}]  # fmt: skip
+        numbers += [{"x": node + 0.5, "y": 0.5, "label": f"{nvlink:,.0f}"},
+                    {"x": node + 0.6, "y": 9.5, "label": f"{network:,.0f}"}]  # fmt: skip
+    gpus = []
+    for g, ratio in enumerate(ratio_G):
+        half = 0.05 + 0.07 * min(ratio, 4)
+        gpus.append({
+            "node": f"node {g // 8}", "gpu": f"GPU {g % 8}", "ratio": ratio,
+            "left": g // 8 + 0.6 - half, "right": g // 8 + 0.6 + half,
+            "top": g % 8 + 1.14, "bottom": g % 8 + 1.86,
+        })  # fmt: skip
+    hot = int(ratio_G.argmax())
+    label = {"x": hot // 8 + 0.6, "y": hot % 8 + 1.5, "label": f"{ratio_G.max():.1f}×"}
+    names = ",".join(f"'{name}'" for name in
+                     ["NVLink, MB", *(f"GPU {i}" for i in range(8)), "network, MB"])  # fmt: skip
+    x, y = "|node||floor(datum.value)", f"|||[{names}][floor(datum.value)]"
+    figure = moving.cluster_picture(moved)
+    widest = max(row["mb"] for row in figure.data["links"])
+    return Shown(
+        figure,
+        {"links": links, "gpus": gpus, "numbers": numbers, "hot": [label],
+         "switch": [{"left": 0.0, "right": 2.0, "y": 10}]},
+        [
+            ("rule", "links", {
+                "x": "x" + x, "y": "top" + y, "y2": "bottom", "color": ("link", LINK),
+                "strokeWidth": ("mb", {0: 0, widest: 11})}),
+            ("rect", "gpus", {
+                "x": "left" + x, "x2": "right", "y": "top" + y, "y2": "bottom",
+                "color": ("ratio", BUSY)}),
+            ("text", "numbers", {"x": "x" + x, "y": "y" + y, "text": "label"}),
+            ("text", "hot", {"x": "x" + x, "y": "y" + y, "text": "label"}),
+            ("rule", "switch", {"x": "left" + x, "x2": "right", "y": "y" + y}),
+        ],
+        (f"GPU {hot % 8} of node {hot // 8} has most to do: {ratio_G.max():.2f} fair shares",),
+    )  # fmt: skip
+
+
+@of(moving.node_to_node)
+def from_node_to_node() -> Shown:
+    moved = lab_moving.move(records.moved())
+    mb_MM = megabytes(moved)
+    rows = [
+        {"from": f"node {i}", "to": str(j), "mb": mb_MM[i, j], "label": f"{mb_MM[i, j]:,.0f}",
+         "link": "NVLink" if i == j else "network"}
+        for i, j in np.ndindex(2, 2)
+    ]  # fmt: skip
+    place = {"x": "to|to node", "y": "from"}
+    figure = moving.node_to_node(moved)
+    half = max(row["mb"] for row in figure.data["pairs"]) / 2
+    test = f"?datum.mb > {half}: #000000, else #FFFFFF"
+    outside = (mb_MM[0, 1] + mb_MM[1, 0]) / mb_MM.sum()
+    return Shown(
+        figure,
+        {"pairs": rows},
+        [("rect", "pairs", place | {"color": "mb"}),
+         ("text", "pairs", place | {"text": "label", "color": test})],
+        (f"{outside:.0%} of all bytes cross the network",),
+    )  # fmt: skip
+
+
+@of(moving.ways_bars)
+def ways_of_sending() -> Shown:
+    made = lab_moving.ways(records.moved())
+    rows = [
+        {
+            "way": one.title, "ms": (one.moved.dispatch.us + one.moved.combine.us) / 1e3,
+            "label": f"{one.moved.ms:.2f} ms, {one.moved.sent.copies_per_token:.2f} copies",
+        }
+        for one in made
+    ]  # fmt: skip
+    return Shown(
+        moving.ways_bars(made),
+        {"ways": rows},
+        [("bar", "ways", {"x": "ms", "y": "way"}),
+         ("text", "ways", {"x": "=0", "y": "way", "text": "said"})],
+        tuple(f"{row['way']}: {row['label']}" for row in rows),
+        (("said", "datum.way + ': ' + datum.label"),),
+    )  # fmt: skip
+
+
+@of(moving.links_bars)
+def links_of_two_gpus() -> Shown:
+    both = lab_moving.links(records.moved())
+    rows = []
+    for gpu, one in zip(("H800", "H100"), both, strict=True):
+        for link, phases in (
+            ("network", (one.dispatch.network_us, one.combine.network_us)),
+            ("NVLink", (one.dispatch.nvlink_us, one.combine.nvlink_us)),
+        ):
+            ms = sum(phases) / 1e3
+            rows.append({"of": f"{gpu}, {link}", "link": link, "ms": ms, "label": f"{ms:.2f} ms"})
+    return Shown(
+        moving.links_bars(both),
+        {"links": rows},
+        [("bar", "links", {"x": "ms", "y": "of", "color": ("link", LINK)}),
+         ("text", "links", {"x": "=0", "y": "of", "text": "said"})],
+        tuple(f"{row['of']} {row['label']}" for row in rows),
+        (("said", "datum.of + ': ' + datum.label"),),
+    )  # fmt: skip
+
+
+@of(moving.placements)
+def work_before_and_after() -> Shown:
+    before, after = lab_moving.before_after(records.moved())
+    names = "in order", "EPLB, a spare copy per GPU"
+    rows = [
+        {"placed": name, "gpu": g, "ratio": ratio}
+        for name, one in zip(names, (before, after), strict=True)
+        for g, ratio in enumerate(one.sent.load_G / one.sent.load_G.mean())
+    ]
+    colours, shapes = (
+        dict(zip(names, values, strict=True))
+        for values in (("#DE6210", "#1F7DC3"), ("circle", "square"))
+    )
+    return Shown(
+        moving.placements(before, after),
+        {"placements": rows, "fair": [{"fair": 1.0}]},
+        [
+            ("rule", "fair", {"y": "fair"}),
+            ("point", "placements", {
+                "x": "gpu|GPU", "y": "ratio|fair shares", "color": ("placed", colours),
+                "shape": ("placed", shapes)}),
+        ],
+        tuple(f"{name} {one.load_G.min():.2f} to {one.load_G.max():.2f}"
+              for name, one in zip(names, (before, after), strict=True)),
+    )  # fmt: skip
+
+
+# Routers and Start: sentences --------------------------------------------------------------------
+
+
+def row_of(token: int, expert: int) -> int:
+    """Row of one of eight experts below a character, in lines of 40."""
+    return token // 40 * 10 + 2 + expert
+
+
+def places(**more: list[str]) -> Rows:
+    """Every character of the sentence, its place, and what else is known of it."""
+    return [
+        {
+            "position": i + 1, "column": i % 40, "token": character.replace(" ", "␣"),
+            "text": i // 40 * 10 + 0.8, "top": i // 40 * 10 + 0.1,
+            "bottom": i // 40 * 10 + 9.6, "character": character.replace(" ", "␣"),
+            **{name: values[i] for name, values in more.items()},
+        }
+        for i, character in enumerate(records.SENTENCE)
+    ]  # fmt: skip
+
+
+CHARACTERS = ("text", "characters", {"x": "column", "y": "text|expert", "text": "token"})
+
+
+def staff(kind: str, data: str, low: str, high: str, **channels: Any) -> tuple[str, str, dict]:
+    names = {"x": "column", "y": f"{low}|expert|", "y2": high} | channels
+    names["y"] = names["y"].rstrip("|")
+    return kind, data, names
+
+
+LABELS = "datum.value % 10 - 2"
+
+
+def numbered(drawn: Drawn) -> Drawn:
+    """The same, with rows numbered by expert in every line."""
+    return [
+        (kind, data, channels | {"y": channels["y"].replace("|expert", f"|expert||{LABELS}")})
+        for kind, data, channels in drawn
+    ]
+
+
+def told_of(side: Any) -> list[str]:
+    """Each character's experts with their weights, best first."""
+    words: list[list[str]] = [[] for _ in records.SENTENCE]
+    for n, e, weight, kept in zip(
+        side.routing.token_A, side.routing.expert_A, side.routing.weight_A, side.routing.kept_A,
+        strict=True,
+    ):  # fmt: skip
+        words[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
+    return [", ".join(one) or "none" for one in words]
+
+
+@of(routers.differences)
+def who_changes_its_mind() -> Shown:
+    both = records.sides()
+    got = {
+        name: {(n, e) for n, e, kept in zip(side.routing.token_A, side.routing.expert_A,
+                                            side.routing.kept_A, strict=True) if kept}
+        for name, side in (("A", both.a), ("B", both.b))
+    }  # fmt: skip
+    rows = []
+    for n, e in sorted(got["A"] | got["B"]):
+        mine, others = (n, e) in got["A"], (n, e) in got["B"]
+        whose = "both" if mine and others else "only A" if mine else "only B"
+        half = {"only A": 0.42, "only B": 0.36, "both": 0.1}[whose]
+        rows.append({"column": n % 40, "low": row_of(n, e) - half, "high": row_of(n, e) + half,
+                     "whose": whose})  # fmt: skip
+    fills = {"only A": "#B0509A", "only B": "transparent", "both": "#868E99"}
+    strokes = fills | {"only B": "#12906C"}
+    count = {name: sum(row["whose"] == name for row in rows) for name in fills}
+    return Shown(
+        routers.differences(both),
+        {"differences": rows, "characters": places(),
+         "spots": places(A=told_of(both.a), B=told_of(both.b))},
+        numbered([
+            staff("rect", "differences", "low", "high", fill=("whose", fills),
+                  stroke=("whose", strokes)),
+            CHARACTERS,
+            staff("rect", "spots", "top", "bottom"),
+        ]),
+        (f"{count['only A']} choices are only A's (filled), {count['only B']} only B's (hollow), "
+         f"{count['both']} both's (thin)",),
+    )  # fmt: skip
+
+
+@of(routers.loads)
+def loads_of_two_routers() -> Shown:
+    both = records.sides()
+    rows = []
+    for name, side in (("A", both.a), ("B", both.b)):
+        routing = side.routing
+        asked_E = np.bincount(routing.expert_A, minlength=8)
+        load_E = np.bincount(routing.expert_A[routing.kept_A], minlength=8)
+        rows += [{"run": name, "expert": e, "share": load_E[e] / len(routing.expert_A),
+                  "asked": asked_E[e] / len(routing.expert_A)} for e in range(8)]  # fmt: skip
+    assert any(row["asked"] > row["share"] for row in rows)
+    place = {"x": "expert|expert", "xOffset": "run"}
+    return Shown(
+        routers.loads(both),
+        {"loads": rows, "fair": [{"fair": 1 / 8}]},
+        [
+            ("bar", "loads", place | {
+                "y": "share||%", "fill": ("run", {"A": "#B0509A", "B": "transparent"}),
+                "stroke": ("run", RUNS)}),
+            ("tick", "loads", place | {"y": "asked"}),
+            ("rule", "fair", {"y": "fair"}),
+        ],
+        ("a dashed line at the fair share of 12.5%", ", ".join(
+            f"{row['expert']} {row['share']:.0%}" for row in rows if row["run"] == "B")),
+    )  # fmt: skip
+
+
+@of(routers.weights)
+def choices_of_one_router() -> Shown:
+    both = records.sides()
+    routing = both.b.routing
+    top = routing.weight_A.max()
+    kept, lost = [], []
+    for n, e, weight, got_in in zip(
+        routing.token_A, routing.expert_A, routing.weight_A, routing.kept_A, strict=True
+    ):
+        half = 0.46 * weight / top
+        at = {"column": n % 40}
+        if got_in:
+            kept.append(at | {"low": row_of(n, e) - half, "high": row_of(n, e) + half})
+        else:
+            lost.append(at | {"row": row_of(n, e)})
+    assert kept and lost
+    return Shown(
+        routers.weights("B", both.tokens, both.b),
+        {"kept": kept, "lost": lost, "characters": places(),
+         "spots": places(experts=told_of(both.b))},
+        numbered([
+            staff("rect", "kept", "low", "high"),
+            CHARACTERS,
+            ("point", "lost", {"x": "column", "y": "row|expert"}),
+            staff("rect", "spots", "top", "bottom"),
+        ]),
+        (f"{len(kept)} choices, taller for larger weights", f"{len(lost)} choices were dropped"),
+    )  # fmt: skip
+
+
+@of(routers.poster)
+def routers_on_a_sheet() -> Shown:
+    parts = [who_changes_its_mind(), loads_of_two_routers()]
+    return poster(routers.poster(records.sides()), parts)
+
+
+@of(start.load_bars)
+def shares_of_the_work() -> Shown:
+    routing = records.sentence()
+    load_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8)
+    share_E = load_E / load_E.sum()
+    label = 1.25 * share_E.max() / 10  # of a tenth of the axis: none may meet the line at 1/8
+    rows = [
+        {"expert": e, "share": share, "ratio": 8 * share, "at": share if (
+            share <= 1 / 8 - label or share >= 1 / 8) else 1 / 8,
+         "label": f"{share:.0%}" if share else "idle", "assignments": load_E[e]}
+        for e, share in enumerate(share_E)
+    ]  # fmt: skip
+    assert all(not row["at"] < 1 / 8 < row["at"] + label for row in rows)
+    place = {"x": "expert|expert"}
+    return Shown(
+        start.load_bars(routing),
+        {"bars": rows, "fair": [{"fair": 1 / 8, "label": "dashed: fair 12.5%"}]},
+        [
+            ("bar", "bars", place | {"y": "share||%", "color": ("ratio", BUSY)}),
+            ("rule", "fair", {"y": "fair"}),
+            ("text", "bars", place | {"y": "at", "text": "label"}),
+            ("text", "fair", {"x": "=width", "y": "=0", "text": "label"}),
+        ],
+        tuple(f"expert {e} {share:.0%}" for e, share in enumerate(share_E)),
+    )  # fmt: skip
+
+
+@of(start.sentence_picture)
+def where_each_character_goes() -> Shown:
+    routing = records.sentence()
+    ratio_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8) * 8 / routing.expert_NK.size
+    experts, choices = [], []
+    for n, (experts_K, weights_K) in enumerate(
+        zip(routing.expert_NK, routing.weight_NK, strict=True)
+    ):
+        both = list(zip(experts_K, weights_K, strict=True))
+        experts.append(", ".join(f"{e} ({w:.0%})" for e, w in both))
+        choices += [{"column": n % 40, "low": row_of(n, e) - 0.46 * w,
+                     "high": row_of(n, e) + 0.46 * w, "ratio": ratio_E[e]}
+                    for e, w in both]  # fmt: skip
+    spots = places(experts=experts)
+    return Shown(
+        start.sentence_picture(routing, 3),
+        {"choices": choices, "characters": places(), "spots": spots, "marked": [spots[3]]},
+        numbered([
+            staff("rect", "choices", "low", "high", color=("ratio", BUSY)),
+            CHARACTERS,
+            staff("rect", "marked", "top", "bottom"),
+            staff("rect", "spots", "top", "bottom"),
+        ]),
+        (f"Marked: character 4, r, to experts {experts[3]}",),
+    )  # fmt: skip
+
+
+# Start: one character -----------------------------------------------------------------------------
+
+
+def expert_bars(
+    figure: Figure, value_E: np.ndarray, form: str, chosen: dict[int, int] | None = None,
+    tick_E: np.ndarray | None = None,
+) -> Shown:  # fmt: skip
+    ranks = chosen or {}
+    rows = [
+        {
+            "expert": e, "value": value, "end": max(value, 0.0),
+            "label": f"{value:{form}}" + (f" · {ranks[e]}." if e in ranks else ""),
+            "chosen": "yes" if e in ranks else "no",
+            "tick": value if tick_E is None else tick_E[e],
+        }
+        for e, value in enumerate(value_E)
+    ]  # fmt: skip
+    y = {"y": "expert|expert"}
+    colours = {"yes": "#12906C", "no": "#868E99"}
+    ticks: Drawn = [("tick", "bars", y | {"x": "tick"})] if tick_E is not None else []
+    return Shown(
+        figure,
+        {"bars": rows},
+        [("bar", "bars", y | {"x": "value", "color": ("chosen", colours)}),
+         ("text", "bars", y | {"x": "end", "text": "label"}), *ticks],
+        tuple(f"expert {e} {value:{form}}" for e, value in enumerate(value_E)),
+    )  # fmt: skip
+
+
+@of(start.logits)
+def step_one() -> Shown:
+    story = records.story()
+    assert (story.logits_E < 0).any()
+    return expert_bars(start.logits(story), story.logits_E, "+.2f")
+
+
+@of(start.scores)
+def step_two() -> Shown:
+    story = records.story()
+    exp_E = np.exp(story.logits_E.astype(float))
+    return expert_bars(start.scores(story), exp_E / exp_E.sum(), ".1%")
+
+
+@of(start.selection)
+def step_three() -> Shown:
+    story = records.story()
+    sum_E = story.scores_E + story.bias_E
+    best = {int(e): rank + 1 for rank, e in enumerate(np.argsort(-sum_E)[:2])}
+    return expert_bars(start.selection(story), sum_E, ".1%", best, story.scores_E)
+
+
+def part_bars(figure: Figure, part_K: np.ndarray) -> Shown:
+    rows = [
+        {"place": at, "expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
+        for at, (e, part) in enumerate(zip(records.story().expert_K, part_K, strict=True))
+    ]
+    return Shown(
+        figure,
+        {"bars": rows},
+        [("bar", "bars", {"x": "part", "y": "expert"}),
+         ("text", "bars", {"x": "part", "y": "expert", "text": "label"})],
+        tuple(f"{row['expert']} {row['label']}" for row in rows),
+    )  # fmt: skip
+
+
+@of(start.weights)
+def step_four() -> Shown:
+    story = records.story()
+    score_K = story.scores_E[story.expert_K]
+    return part_bars(start.weights(story), score_K / score_K.sum())
+
+
+@of(start.contributions)
+def step_five() -> Shown:
+    story = records.story()
+    length_K = np.linalg.norm(story.weight_K[:, None] * story.output_KD, axis=1)
+    return part_bars(start.contributions(story), length_K / length_K.sum())
+
+
+@of(start.guesses)
+def step_six() -> Shown:
+    story = records.story()
+    rows = [
+        {"place": at, "token": token, "probability": p, "label": f"{p:.0%}"}
+        for at, (token, p) in enumerate(story.guesses)
+    ]
+    assert [row["probability"] for row in rows] == sorted(
+        (row["probability"] for row in rows), reverse=True
+    )
+    return Shown(
+        start.guesses(story),
+        {"bars": rows},
+        [("bar", "bars", {"x": "probability", "y": "token"}),
+         ("text", "bars", {"x": "probability", "y": "token", "text": "label"})],
+        tuple(f"{row['token']} {row['label']}" for row in rows),
+    )  # fmt: skip
+
+
+# Savings ------------------------------------------------------------------------------------------
+
+
+def counted_costs(quantity: str, unit: str, values: tuple[float, float, float]) -> Shown:
+    """One quantity of the MoE layer and both dense ones, in the unit that is shown."""
+    costs = lab_savings.count(lab_savings.SavingsSettings(64, 32, 8, 2, 1, 16))
+    short = ["MoE", "dense, same total", "dense, same active"]
+    rows = [
+        {"layer": name, "kind": kind, "value": value, "label": f"{value:.3g} {unit}"}
+        for name, kind, value in zip(short, LAYERS, values, strict=True)
+    ]
+    return Shown(
+        savings.counted(costs, quantity),
+        {"costs": rows},
+        [("bar", "costs", {"x": "value", "y": "layer", "color": ("kind", LAYERS)}),
+         ("text", "costs", {"x": "value", "y": "layer", "text": "label"})],
+        tuple(f"{row['kind']} {row['label']}" for row in rows),
+    )  # fmt: skip
+
+
+# Weights of an expert and of the gate: eight experts and a shared one; a token uses three.
+EXPERT, GATE = 3 * 64 * 32 / 1e6, 64 * 8 / 1e6
+
+
+@of(savings.counted)
+def weights_stored() -> Shown:
+    return counted_costs("params", "M", (9 * EXPERT + GATE, 9 * EXPERT, 3 * EXPERT))
+
+
+@of(savings.counted)
+def weights_used() -> Shown:
+    return counted_costs("active_params", "M", (3 * EXPERT + GATE, 9 * EXPERT, 3 * EXPERT))
+
+
+@of(savings.counted)
+def operations_of_a_token() -> Shown:
+    work = 2 * (3 * EXPERT + GATE), 18 * EXPERT, 6 * EXPERT
+    return counted_costs("flops_per_token", "M", work)
+
+
+@of(savings.counted)
+def bytes_of_a_batch() -> Shown:
+    read = 8 * (1 - (6 / 8) ** 16) + 1  # experts that sixteen tokens touch, and the shared one
+    return counted_costs(
+        "weight_bytes", "MB", (4 * (read * EXPERT + GATE), 36 * EXPERT, 12 * EXPERT)
+    )
+
+
+def layer_lines(figure: Figure, rows: Rows, value: str, unit: str, spread: bool = False) -> Shown:
+    y = f"|{unit}|~g"
+    base = {"x": "n_tokens|tokens in a batch|,d", "color": ("layer", LAYERS)}
+    drawn: Drawn = [
+        (
+            "line",
+            "costs",
+            base | {"y": value + y, "dash": dash, "where": f"datum.layer == '{name}'"},
+        )
+        for name, dash in LAYER_DASHES.items()
+    ]
+    drawn.append(("point", "costs", base | {"y": value + y, "shape": ("layer", LAYER_SHAPES)}))
+    if spread:
+        drawn.append(("rule", "costs", base | {"y": "low" + y, "y2": "high"}))
+    return Shown(figure, {"costs": rows}, drawn, (f"{unit}",))
+
+
+@of(savings.measured)
+def measured_times() -> Shown:
+    runs = {"MoE": (1, 2), "Dense, equal total": (3, 4), "Dense, equal active": (0.5, 0.6)}
+    rows = [
+        {"layer": name, "n_tokens": n, "milliseconds": n * (low + high) / 2, "low": n * low,
+         "high": n * high}
+        for n in (1, 16) for name, (low, high) in runs.items()
+    ]  # fmt: skip
+    figure = savings.measured(records.measured())
+    assert "Dense, equal total 3.5 to 56 milliseconds" in figure.alt
+    return layer_lines(figure, rows, "milliseconds", "milliseconds", True)
+
+
+@of(savings.executed)
+def executed_operations() -> Shown:
+    work = {"MoE": 1.0, "Dense, equal total": 8.0, "Dense, equal active": 0.9}
+    rows = [
+        {"layer": name, "n_tokens": n, "gflops": n * one}
+        for n in (1, 16) for name, one in work.items()
+    ]  # fmt: skip
+    figure = savings.executed(records.measured())
+    assert "MoE 1 to 16 billion operations" in figure.alt
+    return layer_lines(figure, rows, "gflops", "billion operations")
+
+
+@of(savings.bytes_by_batch)
+def bytes_of_weights() -> Shown:
+    settings = lab_savings.SavingsSettings(64, 32, 8, 2)
+    expert, gate = 4 * 3 * 64 * 32 / 1e6, 4 * 64 * 8 / 1e6
+    rows = []
+    for name in LAYERS:
+        for n in (2**i for i in range(13)):
+            touched = {"MoE": 8 * (1 - (6 / 8) ** n), "Dense, equal total": 8.0,
+                       "Dense, equal active": 2.0}[name]  # fmt: skip
+            read = expert * touched + (gate if name == "MoE" else 0.0)
+            rows.append({"layer": name, "n_tokens": n, "megabytes": read})
+    return layer_lines(
+        savings.bytes_by_batch(lab_savings.bytes_by_batch(settings)), rows, "megabytes", "megabytes"
+    )
+
+
+# Sweeps -------------------------------------------------------------------------------------------
+
+
+@of(sweep.sweep_figure)
+def groups_in_rows() -> Shown:
+    names = ["router topk", "router hash", "router sinkhorn"]
+    rows = [
+        {"mean": mean, "low": mean - reach, "high": mean + reach, "best": best, "group": name}
+        for name, mean, reach, best in zip(
+            names, (2.0, 1.0, 2.0), (0.1, 0.2, 0.3), (False, True, False), strict=True
+        )
+    ]
+    colour = {"color": "?datum.best: #12906C, else #868E99", "y": "group"}
+    return Shown(
+        sweep.sweep_figure(records.sweep()),
+        {"sweep": rows},
+        [
+            ("rule", "sweep", colour | {"x": "low|loss", "x2": "high"}),
+            ("point", "sweep", colour | {"x": "mean|loss"}),
+            ("text", "sweep", {
+                "x": "mean|loss", "y": "group", "text": "=best", "where": "datum.best"}),
+        ],
+        ("router topk: 2 ± 0.1; router hash: 1 ± 0.2; router sinkhorn: 2 ± 0.3",),
+    )  # fmt: skip
+
+
+@of(sweep.sweep_figure)
+def groups_as_curves() -> Shown:
+    rows = [
+        {"mean": 2.0 - at % 2, "low": 2.0 - at % 2 - 0.1 * (at + 1),
+         "high": 2.0 - at % 2 + 0.1 * (at + 1), "best": at == 1, "at": (0.01, 0.1, 1.0)[at % 3],
+         "group": "router topk" if at < 3 else "router hash"}
+        for at in range(6)
+    ]  # fmt: skip
+    base = {
+        "x": "at|lr|~g",
+        "color": ("group", {"router topk": "#0072B2", "router hash": "#D55E00"}),
+    }
+    dashes = {"router topk": (1, 0), "router hash": (7, 4)}
+    return Shown(
+        sweep.sweep_figure(records.sweep("lr")),
+        {"sweep": rows},
+        [
+            ("rule", "sweep", base | {"y": "low|loss", "y2": "high"}),
+            ("line", "sweep", base | {"y": "mean|loss", "strokeDash": ("group", dashes)}),
+            ("point", "sweep", base | {"y": "mean|loss"}),
+        ],
+        ("lr 0.1, router topk: 1 ± 0.2",),
+    )
+
+
+# Your model ---------------------------------------------------------------------------------------
+
+
+def ratios(at: int) -> np.ndarray:
+    """Loads of a layer of the trace in fair shares, counted from its choices."""
+    load_E = np.bincount(records.several_layers().trace.expert_LNK[at].reshape(-1), minlength=8)
+    return np.asarray(load_E / load_E.mean())
+
+
+@of(your_model.load_bars)
+def how_busy_each_expert_is() -> Shown:
+    rows = [{"expert": e, "ratio": ratio} for e, ratio in enumerate(ratios(0))]
+    return Shown(
+        your_model.load_bars("layer 1", records.several_layers().loads(0)),
+        {"load": rows, "fair": [{"fair": 1.0}]},
+        [
+            ("bar", "load", {
+                "x": "expert|expert", "y": "ratio|fair shares", "color": ("ratio", BUSY)}),
+            ("rule", "fair", {"y": "fair"}),
+        ],
+        (f"Expert {ratios(0).argmax()} is the busiest, with {ratios(0).max():.2f} times",),
+    )  # fmt: skip
+
+
+@of(your_model.cells)
+def layers_by_experts(of_what: str = "experts, busiest first") -> Shown:
+    rows = []
+    for r in range(3):
+        for c, ratio in enumerate(sorted(ratios(r), reverse=True)):
+            half = 0.06 + 0.4 * min(ratio / 4, 1)
+            rows.append({
+                "row": str(r + 1), "column": c, "expert": f"place {c + 1}", "ratio": ratio,
+                "low": r + 0.5 - half, "high": r + 0.5 + half,
+            })  # fmt: skip
+    return Shown(
+        your_model.cells("layers", "title", records.several_layers().all_loads(), of_what),
+        {"layers": rows},
+        [("rect", "layers", {
+            "x": f"column|{of_what}", "y": "low|||['1','2','3'][floor(datum.value)]", "y2": "high",
+            "color": ("ratio|fair shares", BUSY)})],
+        (f"The most uneven is layer {max(range(3), key=lambda r: ratios(r).max()) + 1}",),
+    )  # fmt: skip
+
+
+@of(your_model.over_layers)
+def lines_over_layers() -> Shown:
+    model = records.several_layers()
+    lines = model.repetition()
+    kept = [
+        [metrics.repetition(model.trace.routing(i), 0, model.trace.sequence_N) for i in range(3)],
+        [one.repeat_any for one in model.report.layers],
+    ]
+    by_chance = [
+        [one.chance_repeat_first for one in model.report.layers],
+        [one.chance_repeat_any for one in model.report.layers],
+    ]
+    titles = "Same first choice", "Any choice in common"
+
+    def rows(values: list[list[float]]) -> Rows:
+        return [
+            {"line": title, "layer": layer + 1, "value": value}
+            for title, value_L in zip(titles, values, strict=True)
+            for layer, value in enumerate(value_L)
+        ]
+
+    colours, shapes = (
+        dict(zip(titles, values, strict=True))
+        for values in (("#1F7DC3", "#DE6210"), ("circle", "square"))
+    )
+    base = {"x": "layer|layer", "y": "value||%", "color": ("line", colours)}
+    return Shown(
+        your_model.over_layers("repetition", "title", lines),
+        {"repetition": rows(kept), "repetition_chance": rows(by_chance)},
+        [
+            ("line", "repetition", base),
+            ("point", "repetition", base | {"shape": ("line", shapes)}),
+            ("line", "repetition_chance", base | {"dash": (5, 4)}),
+            ("tick", "repetition_chance", base),
+        ],
+        tuple(f"{title}: {np.mean(value_L):.1%} on average"
+              for title, value_L in zip(titles, kept, strict=True)),
+    )  # fmt: skip
+
+
+@of(your_model.over_layers)
+def bars_of_one_layer() -> Shown:
+    model = records.one_layer()
+    layer = model.report.layers[0]
+    values = {
+        "Same first choice": (layer.repeat_first, layer.chance_repeat_first),
+        "Any choice in common": (layer.repeat_any, layer.chance_repeat_any),
+    }
+    rows = [
+        {"line": title, "value": value, "chance": by_chance, "label": f"{value:.1%}"}
+        for title, (value, by_chance) in values.items()
+    ]
+    return Shown(
+        your_model.over_layers("repetition", "title", model.repetition()),
+        {"repetition": rows},
+        [
+            ("bar", "repetition", {"x": "value", "y": "line"}),
+            ("text", "repetition", {"x": "value", "y": "line", "text": "label"}),
+            ("tick", "repetition", {"x": "chance", "y": "line"}),
+        ],
+        tuple(f"{row['line']}: {row['label']}, by chance {row['chance']:.1%}" for row in rows),
+    )
+
+
+@of(your_model.pairs)
+def experts_that_work_together() -> Shown:
+    model = records.several_layers()
+    chosen = [set(experts) for experts in model.trace.expert_LNK[0].tolist()]
+    rows = []
+    for first in range(8):
+        own = [experts for experts in chosen if first in experts]
+        rows += [
+            {"first": str(first), "expert": e,
+             "share": sum(e in experts for experts in own) / max(len(own), 1)}
+            for e in range(8) if e != first
+        ]  # fmt: skip
+    best = max(rows, key=lambda row: row["share"])
+    return Shown(
+        your_model.pairs("title", model.pairs(0, False)),
+        {"pairs": rows},
+        [("rect", "pairs", {
+            "x": "expert|also go to expert", "y": "first|tokens of expert",
+            "color": "share||.0%"})],
+        (f"{best['share']:.0%} of the tokens of expert {best['first']} also go to expert "
+         f"{best['expert']}",),
+    )  # fmt: skip
+
+
+@of(your_model.devices)
+def loads_of_devices() -> Shown:
+    model = records.several_layers()
+    drawn = model.devices(0, placement.OWN, 2, "0 1 1 1 1 1 1 1")
+    stretch = max(1, min(placement.STRETCH, 200))
+    second = np.arange(400) // stretch % 2 == 1
+    load_E = np.bincount(model.trace.expert_LNK[0][second].reshape(-1), minlength=8)
+    load_D = np.array([load_E[0], load_E[1:].sum()])
+    rows = [
+        {"device": f"device {d}", "ratio": ratio, "label": f"{ratio:.2f}"}
+        for d, ratio in enumerate(load_D / load_D.mean())
+    ]
+    text = ("text", "devices", {"x": "ratio|fair shares", "y": "device", "text": "label"})
+    return Shown(
+        your_model.devices(drawn),
+        {"devices": rows, "fair": [{"fair": 1.0}]},
+        [
+            ("bar", "devices", {
+                "x": "ratio|fair shares", "y": "device", "color": ("ratio", BUSY)}),
+            ("rule", "fair", {"x": "fair"}),
+            text, text,
+        ],
+        ("number 1, has",),
+    )  # fmt: skip
+
+
+@of(your_model.poster)
+def your_model_on_a_sheet() -> Shown:
+    model = records.several_layers()
+    figure = your_model.poster("layer 1", [model.loads(0), model.all_loads()])
+    return poster(figure, [how_busy_each_expert_is(), layers_by_experts()])
