@@ -12,7 +12,8 @@ import moe
 from moe.lab import samples, snippets
 from moe.lab.export import your_model_json
 from moe.lab.your_model import YourModel
-from moe.views.your_model import KEPT, SECTIONS
+from moe.views.outside import OPENED
+from moe.views.your_model import SECTIONS
 from tests.lab.test_your_model import PARITY, made, zipped
 
 TRACE = samples.SAMPLES[2].path
@@ -69,10 +70,10 @@ def test_an_uploaded_trace_is_shown_and_forgotten_when_it_is_removed() -> None:
     page = upload(open_page(), "mine.npz", TRACE.read_bytes())
     assert not page.exception and not page.error
     assert YourModel(samples.SAMPLES[2].load()).load_words(0) in words(page)
-    assert "own" in page.session_state[KEPT]
+    assert "own" in page.session_state[OPENED]
     page.file_uploader[0].set_value(None)
     page.run()
-    assert "own" not in page.session_state[KEPT]
+    assert "own" not in page.session_state[OPENED]
     assert YourModel(samples.SAMPLES[0].load()).load_words(0) in words(page)
 
 

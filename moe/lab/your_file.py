@@ -14,7 +14,13 @@ from .samples import SAMPLES
 
 MAX_MB = 20  # of an uploaded file
 MAX_BYTES = 120 * 2**20  # of what it unpacks to
-MAX_CHOICES = 1_000_000  # layers times tokens times k that are analysed: some seconds
+MAX_VALUES = 2_500_000  # rows times columns of ratings
+# What is analysed of a larger one takes a second or two.
+MAX_CHOICES = 250_000  # layers times tokens times k
+MAX_TOKENS = 50_000
+MAX_CELLS = 1 << 22  # tokens times experts: a table of one layer
+MAX_FIGURES = 1_000_000  # layers times experts, each once and once more for every kind of text
+MOST = {"experts": 1024, "layers": 512, "domains": 100, "sequences": 500}
 TRACE_KINDS = (".npz", ".parquet", ".csv")
 CHECKPOINT_KINDS = (".zip", ".safetensors")
 TITLES = {sample.title: sample for sample in SAMPLES}
@@ -51,9 +57,32 @@ def read_trace(name: str, raw: bytes, k: int) -> Trace:
             f"file: got {name[-60:]!r}, allowed is a name that ends in {', '.join(TRACE_KINDS)}"
         )
     if ending == ".csv":
-        router = make_router("topk", k=k)
-        return read_logits_csv(raw, router, PurePath(name).stem[:80], MAX_BYTES)
-    return load_trace(raw, MAX_BYTES)
+        router, model = make_router("topk", k=k), PurePath(name).stem[:80]
+        trace = read_logits_csv(raw, router, model, MAX_BYTES, MAX_VALUES, MOST["experts"])
+    else:
+        trace = load_trace(raw, MAX_BYTES)
+    _check_sizes(trace)
+    return trace
+
+
+def _check_sizes(trace: Trace) -> None:
+    """Refuse what would take too long to look at, before any of it is looked at."""
+    n_domains = len(trace.domains)
+    found = {
+        "experts": trace.n_experts,
+        "layers": trace.n_layers,
+        "domains": n_domains,
+        "sequences": len(trace.start_S),
+    }
+    for what, most in MOST.items():
+        if found[what] > most:
+            raise CheckpointError(f"file: got {found[what]:,} {what}, allowed are {most:,}")
+    figures = trace.n_layers * trace.n_experts * (1 + n_domains)
+    if figures > MAX_FIGURES:
+        raise CheckpointError(
+            f"file: got {trace.n_layers} layers of {trace.n_experts} experts and {n_domains} "
+            f"domains, allowed are {MAX_FIGURES:,} figures of them, which would be {figures:,}"
+        )
 
 
 def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
@@ -65,7 +94,7 @@ def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
         If it has no token, or too many choices for each.
     """
     per_token = trace.n_layers * trace.k
-    tokens = most // per_token
+    tokens = min(most // per_token, MAX_CELLS // trace.n_experts, MAX_TOKENS)
     if not trace.n_tokens or not tokens:
         raise CheckpointError(
             f"file: got {trace.n_tokens} tokens with {per_token} choices each, allowed are one or "

@@ -73,6 +73,15 @@ def load_words(load_E: np.ndarray) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class Known:
+    """What was found out of a trace already, and how the whole of it is described."""
+
+    report: TraceReport
+    myths: tuple[MythCheck, ...]
+    about: str
+
+
+@dataclass(frozen=True, eq=False)
 class YourModel:
     """A trace and what the page asks of it; layers are counted among those recorded, from 0.
 
@@ -80,9 +89,12 @@ class YourModel:
     ----------
     whole
         The trace as it was read; figures are of `trace`, which may be a part of it.
+    known
+        What need not be computed any more.
     """
 
     whole: Trace
+    known: Known | None = None
 
     @cached_property
     def trace(self) -> Trace:
@@ -92,12 +104,12 @@ class YourModel:
     @cached_property
     def report(self) -> TraceReport:
         """All figures of all layers."""
-        return analyse_trace(self.trace)
+        return self.known.report if self.known else analyse_trace(self.trace)
 
     @cached_property
-    def myths(self) -> list[MythCheck]:
+    def myths(self) -> tuple[MythCheck, ...]:
         """Two common beliefs, measured."""
-        return check_myths(self.trace)
+        return self.known.myths if self.known else tuple(check_myths(self.trace))
 
     def ready(self) -> YourModel:
         """Do now what takes long, and return this.
@@ -112,6 +124,8 @@ class YourModel:
 
     def describe(self) -> str:
         """Describe the trace, and what part of it the figures are of."""
+        if self.known:
+            return self.known.about
         if self.trace is self.whole:
             return self.whole.describe()
         return (
@@ -196,7 +210,7 @@ class YourModel:
 
     def information(self) -> list[Line]:
         """Mutual information of token and expert by the router's ratings; empty without them."""
-        if self.trace.logits_LNE is None:
+        if self.report.layers[0].router_information is None:
             return []
         return [self._line("Mutual information", lambda layer: layer.router_information or 0.0)]
 

@@ -171,7 +171,8 @@ def _trace(columns: dict[str, Any], max_bytes: int) -> Trace:
     if "domain" in per_token:
         names = per_token["domain"].tolist()
         domains = tuple(dict.fromkeys(names))
-        domain_N = np.array([domains.index(name) for name in names], np.int32)
+        number = {name: label for label, name in enumerate(domains)}
+        domain_N = np.array([number[name] for name in names], np.int32)
     logits_LNE = None
     if "logits" in columns:
         if (_lengths(columns["logits"]) != n_experts).any():

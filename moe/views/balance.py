@@ -12,27 +12,17 @@ from ..capacity import DROP_POLICIES
 from ..charts import balance as charts
 from ..data import TASKS, from_bytes
 from ..lab import snippets
-from ..lab.compare import Run, RunSlot, compare, judge_guess
+from ..lab.compare import Run, compare, judge_guess, run_slot
 from ..lab.export import balance_json
+from ..lab.kept import KEPT
 from ..lab.playback import playback
 from ..routers import ROUTERS
 from ..training import TrainSettings
 from . import parts
+from .outside import show_problem
 from .player import run_player
 
 DEFAULTS = {"a": "none", "b": "bias"}
-
-
-@st.cache_resource(max_entries=40, show_spinner=False)
-def slot(settings: TrainSettings, own_text: bytes | None) -> RunSlot:
-    """Return the place where these settings are trained once for all visitors."""
-    return RunSlot(settings, own_text)
-
-
-@st.cache_data(max_entries=20, show_spinner=False)
-def payload(key: str, _a: Run, _b: Run) -> dict[str, Any]:
-    """Pack two runs for the player, once."""
-    return playback(_a.records, _b.records, titles=(f"A · {_a.name()}", f"B · {_b.name()}"))
 
 
 def show() -> None:
@@ -51,7 +41,7 @@ def show() -> None:
         try:
             settings = _settings()
         except ValueError as error:
-            st.error(str(error))
+            show_problem(error)
             return
         uploaded = st.file_uploader(
             "Learn from your own text instead (2 MB at most; nothing is kept)", key="own",
@@ -62,14 +52,16 @@ def show() -> None:
             try:
                 from_bytes(own_text)
             except ValueError as error:
-                st.error(str(error))
+                show_problem(error)
                 return
     runs = [_run(name, one, own_text) for name, one in zip("AB", settings, strict=True)]
     run_a, run_b = runs
     if predict and not _revealed(run_a):
         return
     key = repr((run_a.settings, run_b.settings, hash(own_text)))
-    run_player(payload(key, run_a, run_b), key="player")
+    titles = (f"A · {run_a.name()}", f"B · {run_b.name()}")
+    packed = KEPT.of(("player", key), lambda: playback(run_a.records, run_b.records, titles=titles))
+    run_player(packed, key="player")
     comparison = compare(run_a, run_b)
     st.markdown(f"**{comparison.words}**")
     columns = [*st.columns(2), *st.columns(2), *st.columns(2)]
@@ -142,7 +134,7 @@ def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
 def _run(name: str, settings: TrainSettings, own_text: bytes | None) -> Run:
     place = st.empty()
     run = None
-    for progress in slot(settings, own_text).progress():
+    for progress in run_slot(settings, own_text).progress():
         run = progress.run
         if run is None:
             place.progress(progress.done, f"Run {name}: {progress.words}")

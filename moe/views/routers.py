@@ -21,6 +21,7 @@ from ..lab.side_by_side import (
 )
 from ..lab.token import DEFAULT_SENTENCE, MAX_SENTENCE, ready_model, sentence_windows
 from . import parts
+from .outside import show_problem
 
 DEFAULTS = {"a": SideSettings.a.router, "b": SideSettings.b.router}
 BOUND: dict[str, Any] = {"bind": "query-params"}
@@ -47,7 +48,7 @@ def show() -> None:
                 choice.make().check(model.trainer.layer.n_experts)
             except ValueError as error:
                 problems.append(error)
-                st.error(str(error))
+                show_problem(error)
     picture = st.container()
     sentence = st.text_input(
         "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", **BOUND
@@ -56,7 +57,7 @@ def show() -> None:
         sentence_windows(model.trainer, sentence)
     except ValueError as error:
         problems.append(error)
-        st.error(str(error))
+        show_problem(error)
     with st.expander("Full experts, dice and seed"):
         shared = _shared()
     problem = st.container()  # outside, so that a closed expander does not hide it
@@ -66,7 +67,8 @@ def show() -> None:
     try:
         both = put_side_by_side(model, sentence, settings)
     except ValueError as error:
-        problem.error(str(error))
+        with problem:
+            show_problem(error)
         return
     with picture:
         st.markdown(f"**{both.words()}**")

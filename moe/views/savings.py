@@ -9,20 +9,22 @@ import streamlit as st
 from ..charts import savings as charts
 from ..lab import savings, snippets
 from ..lab.export import savings_json
+from ..lab.kept import KEPT
 from ..lab.machine import Machine, measure_machine
 from . import parts
+from .outside import show_problem
 
 
-@st.cache_resource(show_spinner="Measuring what this computer can do …")
 def machine() -> Machine:
     """Measure this computer once for all visitors."""
-    return measure_machine()
+    with st.spinner("Measuring what this computer can do …", show_time=False):
+        return KEPT.of("machine", measure_machine)
 
 
-@st.cache_data(max_entries=30, show_spinner="Measuring all three layers on this computer …")
 def measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
     """Time the layers once for all visitors."""
-    return savings.measure(settings)
+    with st.spinner("Measuring all three layers on this computer …", show_time=False):
+        return KEPT.of(("savings", settings), lambda: savings.measure(settings))
 
 
 def show() -> None:
@@ -41,7 +43,7 @@ def show() -> None:
             settings = _settings()
         costs = savings.count(settings)
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
         return
     st.subheader("Counted")
     for column, quantity in zip([*st.columns(2), *st.columns(2)], charts.QUANTITIES, strict=True):
@@ -52,7 +54,7 @@ def show() -> None:
     try:
         times = measured(settings)
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
         return
     said = savings.verdict(settings, times, machine())
     st.markdown(f"**{said.text}**")

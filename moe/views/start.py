@@ -17,6 +17,7 @@ from ..lab.token import (
     ready_model,
 )
 from . import parts
+from .outside import plain, show_problem
 
 
 def show() -> None:
@@ -49,7 +50,7 @@ def show() -> None:
     try:
         routing = model.route(sentence, steps)
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
         return
     with chart_place:
         bars = charts.load_bars(routing, model.route(sentence, 0).hottest_share, parts.ink())
@@ -99,7 +100,7 @@ def _one_character(model: FirstModel, sentence: str, steps: int) -> None:
             selection_mode=charts.SELECTION,
         )
     story = model.explain(sentence, at, steps)
-    st.markdown(f"The model has read “{story.context}” and now “{story.token}”.")
+    st.markdown(f"The model has read “{plain(story.context)}” and now “{plain(story.token)}”.")
     figures = (
         (charts.logits, "One number per expert: the character's vector times the router's."),
         (
