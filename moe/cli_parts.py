@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 
-MAX_WIDTH = 10_000  # columns: wider than any table
+CUT = "…"  # what rich puts where it leaves out the rest
 
 
 class Screen(Console):
@@ -21,11 +23,23 @@ class Screen(Console):
         super().print(*map(self._readable, objects), **options)
 
     def _readable(self, thing: Any) -> Any:
-        if not isinstance(thing, Table):
+        if not isinstance(thing, Table) or self._fits(thing):
             return thing
-        wide = self.options.update_width(MAX_WIDTH)
-        fits = Measurement.get(self, wide, thing).minimum <= self.width
-        return thing if fits else Group(*_lines(thing))
+        thing.box, thing.padding, thing.show_edge = SIMPLE_HEAD, 0, False
+        return thing if self._fits(thing) else Group(*_lines(thing))
+
+    def _fits(self, table: Table) -> bool:
+        """Whether all letters and digits of its cells are seen."""
+        lines = list(Segment.split_lines(self.render(table)))
+        shown = "".join(segment.text for line in lines for segment in line)
+        cells = [str(cell) for one in table.columns for cell in (one.header, *one.cells)]
+        written = "".join(self.render_str(cell).plain for cell in cells)
+        whole = _letters(written) <= _letters(shown) and shown.count(CUT) <= written.count(CUT)
+        return whole and max(map(Segment.get_line_length, lines)) <= self.width
+
+
+def _letters(text: str) -> Counter[str]:
+    return Counter(filter(str.isalnum, text))
 
 
 def _lines(table: Table) -> Iterator[Any]:
