@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 _LINE_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # What Markdown would take for a sign; within a word it leaves _ alone.
-_SIGNS = re.compile(r"[\\`*\[\]<>$~#|&!]|(?<!\w)_|_(?!\w)|:(?=\S)|^\s*[-+=]|(?<=^)\s*\d+(?=[.)])")
+_SIGNS = re.compile(r"[\\`*\[\]<>$~#|&!]|(?<!\w)_|_(?!\w)|:(?=\S)")
+_LIST = re.compile(r"^(\s*\d*)([-+=.)])")
 # Arrows, icons and addresses are looked for once Markdown has taken the backslashes away: only
 # another letter in between keeps their signs apart, and this one takes no room.
 _APART = "\u2060"
@@ -48,7 +49,7 @@ def _is_endless(text: str) -> bool:
 def plain(text: str) -> str:
     """Text from outside, such as a name in a file, as Markdown that shows just this text."""
     shown = _SIGNS.sub(lambda sign: f"\\{sign[0]}", _LINE_ENDS.sub(" ", text))
-    return _PAIRS.sub(lambda sign: f"{sign[0]}{_APART}", shown)
+    return _PAIRS.sub(lambda sign: f"{sign[0]}{_APART}", _LIST.sub(r"\1\\\2", shown))
 
 
 def plain_rows(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
