@@ -152,6 +152,8 @@ def analyze(
     out.print(LEGEND, markup=False, style="dim")
     for check in checks:
         out.print(f"“{check.claim}” {check.answer}", markup=False)
+        if check.note:
+            out.print(check.note, markup=False, style="dim")
 
 
 def _read(file: str, router: str, k: int | None) -> Trace:

@@ -5,10 +5,9 @@ c_i is the number of assignments of expert i, c_mean their mean, N tokens, K cho
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from .counting import cells_information, pair_counts, tally
 from .errors import check_array, check_int
 from .routing import Routing
 
@@ -134,21 +133,51 @@ def mutual_information(scores_NE: np.ndarray) -> float:
 def saturation(expert_NK: np.ndarray, final_NK: np.ndarray) -> float:
     """Mean share of a token's final experts that it had chosen before.
 
-    Source: OLMoE, arXiv 2409.02060, section 5.1. Both (N, K), the same tokens.
+    Source: OLMoE, arXiv 2409.02060, section 5.1. Both (N, K), the same tokens; -1 is no expert, and
+    the K may differ. Tokens without a final expert are left out; 0 if all are.
     """
-    expert_NK, final_NK = np.asarray(expert_NK), np.asarray(final_NK)
-    if expert_NK.shape != final_NK.shape or expert_NK.ndim != 2:
-        raise ValueError(
-            f"final_NK: got shape {final_NK.shape}, allowed is that of expert_NK, (N, K)"
-        )
-    common_NK = (expert_NK[:, :, None] == final_NK[:, None, :]).any(axis=1)
-    return float(common_NK.mean()) if common_NK.size else 0.0
+    expert_NK, final_NK = _same_tokens(expert_NK, final_NK, "final_NK")
+    width = 1 + max(int(expert_NK.max(initial=0)), int(final_NK.max(initial=0)))
+    before, final = (
+        token * width + array_NK[token, rank].astype(np.int64)
+        for array_NK in (expert_NK, final_NK)
+        for token, rank in (np.nonzero(array_NK >= 0),)
+    )
+    had_N = np.bincount(np.intersect1d(before, final) // width, minlength=len(final_NK))
+    count_N = (final_NK >= 0).sum(axis=1)
+    served_N = count_N > 0
+    return float((had_N[served_N] / count_N[served_N]).mean()) if served_N.any() else 0.0
+
+
+def random_saturation(expert_NK: np.ndarray, final_NK: np.ndarray, n_experts: int) -> float:
+    """Saturation of random choices, as many for each token as it has: k / E for a fixed k."""
+    expert_NK, final_NK = _same_tokens(expert_NK, final_NK, "final_NK")
+    served_N = (final_NK >= 0).any(axis=1)
+    count_N = (expert_NK >= 0).sum(axis=1)
+    return float(count_N[served_N].mean() / n_experts) if served_N.any() else 0.0
 
 
 def fluctuation(expert_NK: np.ndarray, later_NK: np.ndarray) -> float:
     """Share of tokens whose set of experts changed: StableMoE, arXiv 2204.08396."""
-    before, after = np.sort(expert_NK, axis=1), np.sort(later_NK, axis=1)
+    expert_NK, later_NK = _same_tokens(expert_NK, later_NK, "later_NK")
+    width = max(expert_NK.shape[1], later_NK.shape[1])
+    before, after = (
+        np.sort(np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=-1), axis=1)
+        for array in (expert_NK, later_NK)
+    )
     return float((before != after).any(axis=1).mean()) if len(before) else 0.0
+
+
+def _same_tokens(
+    expert_NK: np.ndarray, other_NK: np.ndarray, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    expert_NK, other_NK = np.asarray(expert_NK), np.asarray(other_NK)
+    if expert_NK.ndim != 2 or other_NK.ndim != 2 or len(expert_NK) != len(other_NK):
+        raise ValueError(
+            f"{name}: got shape {other_NK.shape}, allowed is (N, K) with the tokens of the other "
+            f"array, which is {expert_NK.shape}"
+        )
+    return expert_NK, other_NK
 
 
 def coactivation(routing: Routing) -> np.ndarray:
@@ -156,10 +185,9 @@ def coactivation(routing: Routing) -> np.ndarray:
 
     Source: OLMoE, arXiv 2409.02060, section 5.2, over all pairs of a token's choices.
     """
-    chosen_NE = np.zeros((routing.n_tokens, routing.n_experts))
-    chosen_NE[routing.token_A, routing.expert_A] = 1
-    pairs_EE = chosen_NE.T @ chosen_NE
-    return np.asarray(pairs_EE / np.maximum(np.diag(pairs_EE)[:, None], 1))
+    share_EE = _pair_shares(routing, adjacent=False)
+    np.fill_diagonal(share_EE, np.bincount(routing.expert_A, minlength=routing.n_experts) > 0)
+    return share_EE
 
 
 def adjacent_coactivation(routing: Routing) -> np.ndarray:
@@ -168,13 +196,28 @@ def adjacent_coactivation(routing: Routing) -> np.ndarray:
     What OLMoE's published script counts (`pairwise` in its run_moe_analysis.py), where the paper's
     text means all pairs; the same for K = 2 but for the diagonal, which is 0 here.
     """
-    order_A = np.lexsort((routing.rank_A, routing.token_A))
-    token_A, expert_A = routing.token_A[order_A], routing.expert_A[order_A]
-    together = token_A[1:] == token_A[:-1]
-    pairs_EE = np.zeros((routing.n_experts, routing.n_experts))
-    np.add.at(pairs_EE, (expert_A[:-1][together], expert_A[1:][together]), 1)
-    count_E = np.bincount(expert_A, minlength=routing.n_experts)
-    return np.asarray((pairs_EE + pairs_EE.T) / np.maximum(count_E[:, None], 1))
+    return _pair_shares(routing, adjacent=True)
+
+
+def _pair_shares(routing: Routing, adjacent: bool) -> np.ndarray:
+    expert_P, other_P, count_P = pair_counts(routing, adjacent)
+    load_E = np.bincount(routing.expert_A, minlength=routing.n_experts)
+    share_EE = np.zeros((routing.n_experts, routing.n_experts))
+    share_EE[expert_P, other_P] = count_P / load_E[expert_P]
+    share_EE[other_P, expert_P] = count_P / load_E[other_P]
+    return share_EE
+
+
+def random_coactivation(routing: Routing, adjacent: bool = False) -> float:
+    """Mean co-activation of two experts for random choices, as many for each token as it has.
+
+    Of the a experts of a token each meets a - 1 others, and 2 (a - 1) / a of them in the ranking:
+    (k - 1) / (E - 1) and 2 (k - 1) / (k (E - 1)) for a fixed k. 0 without assignments.
+    """
+    count_N = np.bincount(routing.token_A, minlength=routing.n_tokens)
+    count_N = count_N[count_N > 0]
+    met_N = 2 * (count_N - 1) if adjacent else count_N * (count_N - 1)
+    return float(met_N.sum() / max(count_N.sum(), 1) / max(routing.n_experts - 1, 1))
 
 
 def specialisation(routing: Routing, label_N: np.ndarray, n_labels: int) -> np.ndarray:
@@ -206,23 +249,8 @@ def label_information(routing: Routing, label_N: np.ndarray) -> float:
         raise ValueError(
             f"label_N: got shape {label_N.shape}, allowed is ({routing.n_tokens},), one per token"
         )
-    label_A = np.unique(label_N, return_inverse=True)[1][routing.token_A].astype(np.int64)
-    cell, count_C = np.unique(label_A * routing.n_experts + routing.expert_A, return_counts=True)
-    return _cells_information(count_C, cell // routing.n_experts, cell % routing.n_experts)
-
-
-def table_information(count_LE: np.ndarray) -> float:
-    """Mutual information of row and column in a table of counts, in nats; 0 for an empty one."""
-    rows, columns = np.nonzero(count_LE)
-    return _cells_information(np.asarray(count_LE)[rows, columns], rows, columns)
-
-
-def _cells_information(count_C: np.ndarray, row_C: np.ndarray, column_C: np.ndarray) -> float:
-    if not len(count_C):
-        return 0.0
-    p_C = count_C / count_C.sum()
-    apart_C = np.bincount(row_C, p_C)[row_C] * np.bincount(column_C, p_C)[column_C]
-    return max(float((p_C * np.log(p_C / apart_C)).sum()), 0.0)
+    label_A = np.unique(label_N, return_inverse=True)[1][routing.token_A]
+    return float(cells_information(label_A[None], routing.expert_A)[0])
 
 
 def vocabulary_specialisation(
@@ -237,7 +265,7 @@ def vocabulary_specialisation(
     -------
     tuple
         Ids seen `min_count` times or more, (V,); the expert each prefers; and the share of its
-        tokens that go there.
+        tokens that go there. Tokens without an expert do not count.
     """
     check_int("min_count", min_count, 1)
     first_N = first_choices(routing)
@@ -248,12 +276,12 @@ def vocabulary_specialisation(
     often = count >= min_count
     row = np.cumsum(often) - 1
     listed_N = often[id_N]
-    share_VE = np.zeros((int(often.sum()), routing.n_experts))
-    np.add.at(share_VE, (row[id_N[listed_N]], first_N[served_N][listed_N]), 1)
-    if not len(share_VE):
-        return ids[:0], np.zeros(0, np.int64), np.zeros(0)
-    best_V = share_VE.argmax(axis=1)
-    return ids[often], best_V, share_VE.max(axis=1) / count[often]
+    key_N = row[id_N[listed_N]] * routing.n_experts + first_N[served_N][listed_N]
+    cell, seen = tally(key_N, int(often.sum()) * routing.n_experts)
+    # Of each id the most frequent, and of those the lower expert.
+    best = np.lexsort((cell, -seen, cell // routing.n_experts))
+    best = best[np.flatnonzero(np.diff(cell[best] // routing.n_experts, prepend=-1))]
+    return ids[often], cell[best] % routing.n_experts, seen[best] / count[often]
 
 
 def first_choices(routing: Routing, rank: int = 0) -> np.ndarray:
@@ -264,20 +292,51 @@ def first_choices(routing: Routing, rank: int = 0) -> np.ndarray:
     return first_N
 
 
-def random_repetition(n_experts: int, k: int) -> float:
-    """Chance that two random choices of k among E share an expert: 1 - C(E-k, k) / C(E, k).
+def random_repetition(n_experts: int, k: int, next_k: int | None = None) -> float:
+    """Chance that random choices of k and of `next_k` among E share an expert.
 
-    The baseline of `repetition`: 46.4 % for 2 of 8 in Mixtral's table 5, 12.5 % for 1 of 8.
+    1 - C(E-k, k) / C(E, k), the baseline of `repetition`: 46.4 % for 2 of 8 in Mixtral's table 5,
+    12.5 % for 1 of 8. `next_k` is k by default.
     """
     check_int("n_experts", n_experts, 1)
     check_int("k", k, 1, n_experts)
-    return 1 - math.comb(n_experts - k, k) / math.comb(n_experts, k)
+    other = k if next_k is None else check_int("next_k", next_k, 1, n_experts)
+    few = np.arange(min(k, other))
+    return float(1 - np.prod((n_experts - max(k, other) - few) / (n_experts - few)))
+
+
+def repeats(
+    routing: Routing, rank: int | None = 0, sequence_N: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of neighbouring tokens that both have an expert, and which of them repeat one.
+
+    Returns
+    -------
+    tuple
+        The first token of each pair, (P,), and whether the next repeats its expert; parameters are
+        those of `repetition`.
+    """
+    first_N = first_choices(routing, rank or 0)
+    served_N = first_N >= 0
+    if rank is None:
+        served_N = np.bincount(routing.token_A, minlength=routing.n_tokens) > 0
+    near = served_N[1:] & served_N[:-1]
+    if sequence_N is not None:
+        near &= np.asarray(sequence_N)[1:] == np.asarray(sequence_N)[:-1]
+    token_P = np.flatnonzero(near)
+    if rank is not None:
+        return token_P, first_N[token_P + 1] == first_N[token_P]
+    key_A = routing.token_A.astype(np.int64) * routing.n_experts + routing.expert_A
+    shared = np.intersect1d(key_A, key_A + routing.n_experts, assume_unique=True)
+    again_N = np.zeros(routing.n_tokens + 1, bool)
+    again_N[shared // routing.n_experts - 1] = True
+    return token_P, again_N[token_P]
 
 
 def repetition(
     routing: Routing, rank: int | None = 0, sequence_N: np.ndarray | None = None
 ) -> float:
-    """Share of neighbouring tokens that repeat an expert.
+    """Share of neighbouring tokens that repeat an expert; 0 if no neighbours have any.
 
     Parameters
     ----------
@@ -286,20 +345,27 @@ def repetition(
     rank
         0: first choice repeats (random: 1 / E). None: any of a token's experts is among the
         next token's (random, k of E: 1 - C(E-k, k) / C(E, k)). Mixtral, arXiv 2401.04088,
-        table 5.
+        table 5. Pairs in which a token has no such expert are left out.
     """
-    near = np.ones(max(routing.n_tokens - 1, 0), bool)
-    if sequence_N is not None:
-        near = np.asarray(sequence_N)[1:] == np.asarray(sequence_N)[:-1]
-    if not near.any():
+    again_P = repeats(routing, rank, sequence_N)[1]
+    return float(again_P.mean()) if len(again_P) else 0.0
+
+
+def chance_repetition(routing: Routing, sequence_N: np.ndarray | None = None) -> float:
+    """`repetition` of any expert for random choices, as many for each token as it has.
+
+    The mean over the same pairs of 1 - C(E-a, b) / C(E, b), where the tokens have a and b experts.
+    """
+    token_P = repeats(routing, None, sequence_N)[0]
+    if not len(token_P):
         return 0.0
-    if rank is None:
-        chosen_NE = np.zeros((routing.n_tokens, routing.n_experts), bool)
-        chosen_NE[routing.token_A, routing.expert_A] = True
-        return float((chosen_NE[1:] & chosen_NE[:-1])[near].any(axis=1).mean())
-    first_N = first_choices(routing, rank)
-    both = near & (first_N[1:] >= 0) & (first_N[:-1] >= 0)
-    return float((first_N[1:] == first_N[:-1])[both].mean()) if both.any() else 0.0
+    count_N = np.bincount(routing.token_A, minlength=routing.n_tokens).astype(np.int64)
+    width = int(count_N.max()) + 1
+    low_P = np.minimum(count_N[token_P], count_N[token_P + 1])
+    high_P = np.maximum(count_N[token_P], count_N[token_P + 1])
+    key, times = tally(low_P * width + high_P, width**2)
+    chance = [random_repetition(routing.n_experts, *divmod(one, width)) for one in key.tolist()]
+    return float(np.average(chance, weights=times))
 
 
 def _shares(scores_NE: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ FLOORS = {
     "moe.experts": 2,
     "moe.scores": 2,
     "moe.specials": 3,
+    "moe.counting": 2,
     # What knows bytes and names, and no layer.
     **dict.fromkeys(
         [f"moe.checkpoints.{n}" for n in ("dtypes", "files", "header", "layouts", "strict_json")], 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import moe
-from moe import metrics
+from moe import counting, metrics
 
 loads = st.lists(st.integers(0, 1000), min_size=1, max_size=40).map(np.array)
 
@@ -89,6 +91,144 @@ def test_saturation_and_fluctuation() -> None:
     assert metrics.fluctuation(early, late) == pytest.approx(1 / 2)
     with pytest.raises(ValueError, match="final_NK"):
         metrics.saturation(early, late[:1])
+    with pytest.raises(ValueError, match="later_NK"):
+        metrics.fluctuation(early, late[:1])
+
+
+def test_no_expert_is_none_in_common() -> None:
+    early, late = np.array([[0, -1, -1]]), np.array([[1, -1, -1]])
+    assert metrics.saturation(early, late) == 0
+    assert metrics.saturation(late, late) == 1
+    # Shares of 1/2 and 1/1; the token without a final expert is left out.
+    early, late = (
+        np.array([[0, 1, 2], [3, -1, -1], [0, 1, 2]]),
+        np.array([[2, 4], [3, -1], [-1, -1]]),
+    )
+    assert metrics.saturation(early, late) == pytest.approx(3 / 4)
+    assert metrics.random_saturation(early, late, 8) == pytest.approx((3 / 8 + 1 / 8) / 2)
+    assert metrics.fluctuation(early, late) == pytest.approx(2 / 3)
+    nobody = np.full((2, 1), -1)
+    assert metrics.saturation(nobody, nobody) == metrics.random_saturation(nobody, nobody, 4) == 0
+
+
+def ragged(rng: np.random.Generator, n_tokens: int, n_experts: int, most: int) -> moe.Routing:
+    """Each token has 0 to `most` experts."""
+    expert_NK = np.argsort(rng.random((n_tokens, n_experts)), axis=1)[:, :most]
+    listed_NK = np.arange(most) < rng.integers(0, most + 1, n_tokens)[:, None]
+    return moe.Routing.from_choices(
+        expert_NK, np.ones(expert_NK.shape), n_experts, listed_NK=listed_NK
+    )
+
+
+def chosen(routing: moe.Routing) -> list[list[int]]:
+    rows: list[list[int]] = [[] for _ in range(routing.n_tokens)]
+    for token, expert in zip(routing.token_A.tolist(), routing.expert_A.tolist()):
+        rows[token].append(expert)
+    return rows
+
+
+def test_figures_of_tokens_with_few_or_no_experts_in_plain_loops(rng: np.random.Generator) -> None:
+    routing = ragged(rng, 60, 5, 3)
+    rows, sequence_N = chosen(routing), np.arange(60) // 20
+    near = [
+        (a, b)
+        for n, (a, b) in enumerate(itertools.pairwise(rows))
+        if a and b and sequence_N[n] == sequence_N[n + 1]
+    ]
+    assert 20 < len(near) < 50
+    again = [bool(set(a) & set(b)) for a, b in near]
+    assert metrics.repetition(routing, None, sequence_N) == pytest.approx(np.mean(again))
+    # Chance: all sets of as many experts, one by one.
+    overlap = {
+        (a, b): np.mean(
+            [bool({*range(a)} & set(other)) for other in itertools.combinations(range(5), b)]
+        )
+        for a in range(1, 4)
+        for b in range(1, 4)
+    }
+    chance = np.mean([overlap[len(a), len(b)] for a, b in near])
+    assert metrics.chance_repetition(routing, sequence_N) == pytest.approx(chance)
+    firsts = [a[0] == b[0] for a, b in near]
+    assert metrics.repetition(routing, 0, sequence_N) == pytest.approx(np.mean(firsts))
+    seconds = [a[1] == b[1] for a, b in near if len(a) > 1 < len(b)]
+    assert metrics.repetition(routing, 1, sequence_N) == pytest.approx(np.mean(seconds))
+    pairs = [(a, b) for row in rows for a in row for b in row if a != b]
+    n_chosen = sum(map(len, rows))
+    # Dealt at random, all 4 others are as likely.
+    assert metrics.random_coactivation(routing) == pytest.approx(len(pairs) / n_chosen / 4)
+    steps = sum(2 * (len(row) - 1) for row in rows if row)
+    assert metrics.random_coactivation(routing, adjacent=True) == pytest.approx(
+        steps / n_chosen / 4
+    )
+
+
+def test_nobody_has_neighbours() -> None:
+    routing = ragged(np.random.default_rng(0), 5, 4, 2)
+    alone_N = np.arange(5)
+    assert metrics.repetition(routing, None, alone_N) == 0
+    assert metrics.chance_repetition(routing, alone_N) == 0
+
+
+def test_chances_of_two_numbers_of_choices() -> None:
+    assert metrics.random_repetition(8, 2) == pytest.approx(1 - math.comb(6, 2) / math.comb(8, 2))
+    for a, b in ((3, 1), (1, 3), (2, 5), (5, 4), (8, 1)):
+        want = 1 - math.comb(8 - a, b) / math.comb(8, b)
+        assert metrics.random_repetition(8, a, b) == pytest.approx(want)
+    with pytest.raises(ValueError, match="next_k"):
+        metrics.random_repetition(8, 2, 9)
+
+
+@pytest.mark.parametrize(
+    ("n_experts", "most", "chunk"),
+    [(6, 3, 1 << 20), (40, 4, 64), (3000, 5, 1 << 20), (3000, 40, 50), (12, 12, 1 << 20)],
+    ids=["table", "merged table", "sorted", "merged", "matrix"],
+)
+def test_pairs_are_counted_alike_whichever_way(
+    n_experts: int, most: int, chunk: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(counting, "CHUNK", chunk)
+    routing = ragged(rng, 50, n_experts, most)
+    rows = chosen(routing)
+    every = Counter(tuple(sorted(p)) for row in rows for p in itertools.combinations(row, 2))
+    near = Counter(tuple(sorted(p)) for row in rows for p in itertools.pairwise(row))
+    for adjacent, want in ((False, every), (True, near)):
+        expert_P, other_P, count_P = counting.pair_counts(routing, adjacent)
+        found = zip(expert_P.tolist(), other_P.tolist())
+        assert dict(zip(found, count_P.tolist())) == dict(want)
+        assert (expert_P < other_P).all()
+
+
+def test_more_pairs_than_can_be_counted_are_refused() -> None:
+    one = np.arange(20_000)[None]
+    routing = moe.Routing.from_choices(one, np.ones(one.shape), 20_000)
+    with pytest.raises(ValueError, match=r"routing: got 199990000 pairs .* allowed are 134217728"):
+        counting.pair_counts(routing)
+
+
+def test_information_of_tables() -> None:
+    def told(table: np.ndarray) -> float:
+        rows, columns = np.nonzero(np.ones(table.shape))
+        return float(counting.cells_information(rows[None], columns, table.reshape(-1))[0])
+
+    assert told(np.eye(4)) == pytest.approx(math.log(4))
+    assert told(np.ones((3, 5))) == pytest.approx(0)
+    assert told(np.zeros((3, 5))) == 0
+    table = np.array([[3, 0, 1], [2, 2, 5]])
+    p = table / table.sum()
+    apart = p.sum(axis=1, keepdims=True) * p.sum(axis=0)
+    want = (p[p > 0] * np.log(p[p > 0] / apart[p > 0])).sum()
+    assert told(table) == pytest.approx(want)
+
+
+def test_information_of_several_labels_and_of_rare_ones(rng: np.random.Generator) -> None:
+    label_RN = rng.integers(0, 3, (4, 30))
+    routing = ragged(rng, 30, 5, 2)
+    own = counting.cells_information(label_RN[:, routing.token_A], routing.expert_A)
+    assert own == pytest.approx([metrics.label_information(routing, row) for row in label_RN])
+    rare_RN = label_RN * 1000  # the same labels, in a table too large to be filled
+    assert counting.cells_information(rare_RN[:, routing.token_A], routing.expert_A) == (
+        pytest.approx(own)
+    )
 
 
 def routing_of(expert_NK: list[list[int]], n_experts: int) -> moe.Routing:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -47,6 +49,8 @@ def test_a_sample_shows_text_loads_and_two_beliefs_without_a_click() -> None:
     model = YourModel(samples.SAMPLES[0].load())
     for check in model.myths:
         assert f"“{check.claim}”" in words(page) and check.answer in words(page)
+        assert check.note in words(page)
+    assert f"sees {samples.SAMPLES[0].settings.context} tokens at a time" in words(page)
     assert model.load_words(0) in words(page)
     assert page.metric[0].value == f"{model.report.layers[0].max_vio:.2f}"
     assert texts(page).count("<bdi>") == 240
@@ -84,6 +88,14 @@ def test_layers_of_a_trace_can_be_chosen(tmp_path: Path) -> None:
     page.select_slider(key="layer").set_value(3).run()
     assert not page.exception and YourModel(trace).load_words(2) in words(page)
     assert "Load in every layer" in texts(page)
+
+
+def test_a_file_without_ids_or_neighbours_says_what_it_cannot_tell(tmp_path: Path) -> None:
+    lone = replace(made(n_layers=1), token_ids_N=None, sequence_N=np.arange(400, dtype=np.int32))
+    moe.traces.save_trace(lone, tmp_path / "t.npz")
+    for section, said in (("Words", "cannot tell"), ("Neighbours", "nothing to repeat")):
+        page = upload(open_page(closer=section), "t.npz", (tmp_path / "t.npz").read_bytes())
+        assert not page.exception and said in words(page)
 
 
 def test_ratings_ask_for_the_number_of_experts() -> None:

@@ -11,7 +11,7 @@ from moe.cost import GPUS, MODELS, TrainingCost, check_numbers, decode, find_gpu
 from moe.cost.checks import V3_HOURS
 from moe.lab.cost import short
 from moe.lab.moving import MovingSettings, before_after, experts_per_row, links, ways
-from moe.lab.myths import check_myths
+from moe.lab.myths import PUBLISHED, topic_specialists
 from moe.lab.samples import SAMPLES
 
 from .docstrings import to_cell
@@ -247,12 +247,14 @@ def _mixture() -> Statement:
 
 
 def _specialised() -> Statement:
-    check = check_myths(SAMPLES[0].load())[0]
+    sample = SAMPLES[0]
+    check = topic_specialists(sample.load())
     return Statement(
         "The sub-networks are specialised.",
-        f"In this package's own small text model: {check.answer}",
-        "Not by this, if it means topics: there the tokens decide. For DeepSeek-V3 itself no trace "
-        "is here to check.",
+        "In this package's own small text model, whose router sees "
+        f"{sample.settings.context} bytes at a time and can know no topic beyond them: "
+        f"{check.answer}",
+        f"Depends on the model. {PUBLISHED} No trace of DeepSeek-V3 itself is here.",
         f"{YOUR_MODEL}, [Traces](traces.md)",
         "moe analyze trace.npz",
     )

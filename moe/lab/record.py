@@ -43,7 +43,7 @@ def record_layer(
     Parameters
     ----------
     x_ND, token_ids_N
-        As for `MoELayer.forward`; without ids, tokens are numbered.
+        As for `MoELayer.forward`.
     described
         Keywords of `moe.traces.make_trace`, such as `tokens` and `sequence_N`.
 
@@ -53,8 +53,7 @@ def record_layer(
         If x has another shape or dtype, or holds NaN or infinity.
     """
     routing = layer.route(x_ND, token_ids=token_ids_N)
-    ids_N = np.arange(len(x_ND)) if token_ids_N is None else token_ids_N
-    return trace_of_routings([routing], ids_N, **described)
+    return trace_of_routings([routing], token_ids_N, **described)
 
 
 def record_trainer(trainer: Trainer, documents: Sequence[Document], model: str = TINY) -> Trace:
@@ -85,6 +84,7 @@ def record_trainer(trainer: Trainer, documents: Sequence[Document], model: str =
         sequence_N=np.repeat(np.arange(len(texts)), length_S),
         domain_N=np.repeat(label_S, length_S) if several else None,
         domains=domains if several else (),
+        context=trainer.settings.context,
     )
 
 

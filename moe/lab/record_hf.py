@@ -155,6 +155,7 @@ def record_module(
         sequence_N=np.repeat(np.arange(len(sequences)), length_S),
         domain_N=np.repeat(np.arange(len(sequences)), length_S) if domains else None,
         domains=tuple(domains),
+        context=context,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,16 +67,7 @@ def thinned(trace: Trace, n_tokens: int) -> Trace:
     """Return the trace of some whole sequences, evenly apart: about `n_tokens`."""
     step = max(trace.n_tokens // max(n_tokens, 1), 1)
     kept_N = np.isin(trace.sequence_N, np.unique(trace.sequence_N)[::step])
-    return replace(
-        trace,
-        expert_LNK=trace.expert_LNK[:, kept_N],
-        weight_LNK=trace.weight_LNK[:, kept_N],
-        logits_LNE=None if trace.logits_LNE is None else trace.logits_LNE[:, kept_N],
-        token_ids_N=trace.token_ids_N[kept_N],
-        tokens=tuple(np.array(trace.tokens, object)[kept_N].tolist()),
-        sequence_N=trace.sequence_N[kept_N],
-        domain_N=None if trace.domain_N is None else trace.domain_N[kept_N],
-    )
+    return trace.part(np.flatnonzero(kept_N))
 
 
 def write_samples() -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,22 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..counting import pair_counts
 from ..errors import CheckpointError, check_int
 from ..routing import Routing
 from ..traces import Trace
+from .chance import by_chance, strongest_domain
 
 MIN_SEEN = 10  # of a token id, to count in the vocabulary: as in OLMoE's script
 N_PAIRS = 5
-N_SHUFFLES = 20
+MAX_SHARES = 1 << 20  # of domains and experts in all layers, beyond which they are not listed
 MAX_PLACEMENT_BYTES = 1 << 24
 LEGEND = (
     "In brackets: by chance. MaxVio: busiest expert over the mean, less 1. pair: of the first "
     "one's tokens, those that also chose the second. domain: nats that experts tell of it. "
     "vocab.: share of a token's favourite expert. first, any: neighbours with the same first "
-    "choice, with any in common. sat.: experts that the later trace kept. dev.: load of the "
-    "busiest device over the mean."
+    "choice, with any in common. sat.: share of the later trace's experts that a token had "
+    "already. dev.: load of the busiest device over the mean."
 )
 
 
@@ -53,21 +54,29 @@ class LayerReport:
         `metrics.mutual_information` of the softmax of the logits, in nats.
     top_pairs, top_adjacent_pairs, chance_pair, chance_adjacent_pair
         Strongest co-activations, over all pairs of a token's choices and over neighbours in rank
-        only; and their means for random choices.
+        only; and what random choices give a pair on average, `metrics.random_coactivation`.
     domain_share
-        Share of each domain's assignments per expert, (domains, E), or None.
+        Share of each domain's assignments per expert, (domains, E), or None: without domains, and
+        where all layers together would list more than a million.
     domain_information, chance_domain_information
         `metrics.label_information` of the domains in nats, and with the tokens' experts shuffled.
+    strongest_domain, chance_strongest_domain
+        Highest share of a domain's assignments at one expert, times E; and with the tokens' experts
+        shuffled.
     vocabulary, chance_vocabulary, vocabulary_ids
         Mean over token ids seen ten times or more of the share of their favourite first choice;
         with the experts shuffled among the tokens; and the number of such ids.
     repeat_first, chance_repeat_first, same_load_repeat_first
-        Share of neighbours with the same first choice; 1 / E; and for random choices with this
-        layer's load.
+        Share of neighbours with the same first choice; 1 / E; and for this layer's first choices in
+        random order. None if no neighbours have experts.
     repeat_any, chance_repeat_any
-        Share of neighbours with any expert in common; 1 - C(E-k, k) / C(E, k).
+        Share of neighbours with any expert in common; and for random choices, as many for each
+        token as it has, `metrics.chance_repetition`.
     saturation, saturation_first
         Against the other trace: share of its experts that this one had already; of first choices.
+        None if it gives no token an expert.
+    chance_saturation, chance_saturation_first
+        The same for random choices, `metrics.random_saturation`.
     overload
         Load of the busiest device over the mean, with the given placement.
     """
@@ -85,27 +94,32 @@ class LayerReport:
     domain_share: list[list[float]] | None
     domain_information: float | None
     chance_domain_information: float | None
+    strongest_domain: float | None
+    chance_strongest_domain: float | None
     vocabulary: float | None
     chance_vocabulary: float | None
     vocabulary_ids: int
-    repeat_first: float
-    chance_repeat_first: float
-    same_load_repeat_first: float
-    repeat_any: float
-    chance_repeat_any: float
+    repeat_first: float | None
+    chance_repeat_first: float | None
+    same_load_repeat_first: float | None
+    repeat_any: float | None
+    chance_repeat_any: float | None
     saturation: float | None
     saturation_first: float | None
+    chance_saturation: float | None
+    chance_saturation_first: float | None
     overload: float | None
 
 
 @dataclass(frozen=True)
 class TraceReport:
-    """Figures of a trace; `k` is the most experts that a token has."""
+    """Figures of a trace; `k` is the most experts that a token has, `mean_k` their mean."""
 
     model: str
     n_tokens: int
     n_experts: int
     k: int
+    mean_k: float
     domains: tuple[str, ...]
     layers: tuple[LayerReport, ...]
 
@@ -127,7 +141,7 @@ class TraceReport:
                 "vocab.": _beside(layer.vocabulary, layer.chance_vocabulary, ".0%"),
                 "first": _beside(layer.repeat_first, layer.chance_repeat_first, ".0%"),
                 "any": _beside(layer.repeat_any, layer.chance_repeat_any, ".0%"),
-                "sat.": None if layer.saturation is None else f"{layer.saturation:.0%}",
+                "sat.": _beside(layer.saturation, layer.chance_saturation, ".0%"),
                 "dev.": layer.overload,
             }
             rows.append(cells)
@@ -155,8 +169,8 @@ def analyse_trace(
     Raises
     ------
     ValueError
-        If the other trace is not of the same tokens, layers, k and experts, or the placement has
-        another shape.
+        If the other trace is not of the same tokens, layers and experts, the placement has another
+        shape, or tokens have too many experts to count their pairs.
     """
     if against is not None:
         check_same_text(trace, against)
@@ -171,8 +185,9 @@ def analyse_trace(
         device_E = None if device_LE is None else device_LE[index]
         layers.append(_layer(trace, index, against, device_E, rng))
     return TraceReport(
-        trace.model, trace.n_tokens, trace.n_experts, trace.k, trace.domains, tuple(layers)
-    )
+        trace.model, trace.n_tokens, trace.n_experts, trace.k, trace.mean_k, trace.domains,
+        tuple(layers),
+    )  # fmt: skip
 
 
 def _layer(
@@ -183,24 +198,25 @@ def _layer(
     rng: np.random.Generator,
 ) -> LayerReport:
     routing = trace.routing(index)
-    shuffled = [_shuffled(trace, index, rng) for _ in range(N_SHUFFLES)]
-    k, n_experts = trace.k, trace.n_experts
-    per_expert = max(n_experts - 1, 1)
-    first_E = np.bincount(routing.expert_A[routing.rank_A == 0], minlength=n_experts)
-    first_share_E = first_E / max(first_E.sum(), 1)
-    vocabulary, chance_vocabulary, n_ids = _vocabulary(routing, shuffled, trace.token_ids_N)
-    domain_share = domain_information = chance_domain = None
-    if trace.domain_N is not None and trace.domains:
-        domain_share = metrics.specialisation(routing, trace.domain_N, len(trace.domains)).tolist()
-        domain_information = metrics.label_information(routing, trace.domain_N)
-        chance_domain = float(
-            np.mean([metrics.label_information(other, trace.domain_N) for other in shuffled])
-        )
-    saturation = saturation_first = None
+    n_experts, domain_N, ids_N = trace.n_experts, trace.domain_N, trace.token_ids_N
+    vocabulary, n_ids = _vocabulary(routing, ids_N)
+    chance = by_chance(routing, domain_N, ids_N, MIN_SEEN, rng)
+    domain_share = domain_information = strongest = None
+    if domain_N is not None and routing.n_assignments:
+        if trace.n_layers * len(trace.domains) * n_experts <= MAX_SHARES:
+            domain_share = metrics.specialisation(routing, domain_N, len(trace.domains)).tolist()
+        domain_information = metrics.label_information(routing, domain_N)
+        strongest = strongest_domain(routing, domain_N)[2]
+    repeat_first, repeat_any = (
+        _mean(metrics.repeats(routing, rank, trace.sequence_N)[1]) for rank in (0, None)
+    )
+    said = repeat_first is not None
+    saturation: tuple[float | None, float | None] = None, None
+    saturation_first = saturation
     if against is not None:
         mine, final = trace.expert_LNK[index], against.expert_LNK[index]
-        saturation = metrics.saturation(mine, final)
-        saturation_first = metrics.saturation(mine[:, :1], final[:, :1])
+        saturation = _saturation(mine, final, n_experts)
+        saturation_first = _saturation(mine[:, :1], final[:, :1], n_experts)
     return LayerReport(
         layer=trace.layers[index],
         load=routing.load.tolist(),
@@ -208,37 +224,42 @@ def _layer(
         dead_share=metrics.dead_experts(routing.load) / n_experts,
         effective_experts=metrics.effective_experts(routing.load),
         router_information=_router_information(routing),
-        top_pairs=top_pairs(metrics.coactivation(routing)),
-        top_adjacent_pairs=top_pairs(metrics.adjacent_coactivation(routing)),
-        chance_pair=(k - 1) / per_expert,
-        chance_adjacent_pair=2 * (k - 1) / (k * per_expert),
+        top_pairs=top_pairs(routing),
+        top_adjacent_pairs=top_pairs(routing, adjacent=True),
+        chance_pair=metrics.random_coactivation(routing),
+        chance_adjacent_pair=metrics.random_coactivation(routing, adjacent=True),
         domain_share=domain_share,
         domain_information=domain_information,
-        chance_domain_information=chance_domain,
+        chance_domain_information=chance.information,
+        strongest_domain=strongest,
+        chance_strongest_domain=chance.strongest,
         vocabulary=vocabulary,
-        chance_vocabulary=chance_vocabulary,
+        chance_vocabulary=chance.vocabulary,
         vocabulary_ids=n_ids,
-        repeat_first=metrics.repetition(routing, 0, trace.sequence_N),
-        chance_repeat_first=metrics.random_repetition(n_experts, 1),
-        same_load_repeat_first=float((first_share_E**2).sum()),
-        repeat_any=metrics.repetition(routing, None, trace.sequence_N),
-        chance_repeat_any=metrics.random_repetition(n_experts, k),
-        saturation=saturation,
-        saturation_first=saturation_first,
+        repeat_first=repeat_first,
+        chance_repeat_first=metrics.random_repetition(n_experts, 1) if said else None,
+        same_load_repeat_first=_same_load(routing) if said else None,
+        repeat_any=repeat_any,
+        chance_repeat_any=metrics.chance_repetition(routing, trace.sequence_N) if said else None,
+        saturation=saturation[0],
+        saturation_first=saturation_first[0],
+        chance_saturation=saturation[1],
+        chance_saturation_first=saturation_first[1],
         overload=None if device_E is None else metrics.overload_factor(routing.load, device_E),
     )
 
 
-def top_pairs(share_EE: np.ndarray, n_pairs: int = N_PAIRS) -> list[Pair]:
-    """Return the strongest pairs of different experts of a co-activation table, best first."""
-    apart_EE = np.array(share_EE)
-    np.fill_diagonal(apart_EE, 0)
-    order = np.argsort(-apart_EE, axis=None, kind="stable")[:n_pairs]
-    experts, others = np.unravel_index(order, apart_EE.shape)
-    pairs = [
-        Pair(int(e), int(o), float(apart_EE[e, o])) for e, o in zip(experts, others, strict=True)
-    ]
-    return [pair for pair in pairs if pair.share > 0]
+def top_pairs(routing: Routing, adjacent: bool = False, n_pairs: int = N_PAIRS) -> list[Pair]:
+    """Return the pairs of different experts with the strongest co-activation, best first."""
+    one_P, other_P, count_P = pair_counts(routing, adjacent)
+    load_E = np.bincount(routing.expert_A, minlength=routing.n_experts)
+    expert_P, partner_P = np.concatenate([one_P, other_P]), np.concatenate([other_P, one_P])
+    share_P = np.tile(count_P, 2) / load_E[expert_P]
+    if len(share_P) > n_pairs:
+        kept = share_P >= np.partition(share_P, -n_pairs)[-n_pairs]
+        expert_P, partner_P, share_P = expert_P[kept], partner_P[kept], share_P[kept]
+    best = np.lexsort((partner_P, expert_P, -share_P))[:n_pairs].tolist()
+    return [Pair(int(expert_P[p]), int(partner_P[p]), float(share_P[p])) for p in best]
 
 
 def read_placement(text: str, trace: Trace) -> np.ndarray:
@@ -285,24 +306,33 @@ def read_placement(text: str, trace: Trace) -> np.ndarray:
     return np.broadcast_to(table, (n_layers, n_experts)).astype(np.int64)
 
 
-def _shuffled(trace: Trace, index: int, rng: np.random.Generator) -> Routing:
-    """The same choices at other tokens: the load stays, what it depends on is gone."""
-    order_N = rng.permutation(trace.n_tokens)
-    expert_NK = trace.expert_LNK[index][order_N]
-    return Routing.from_choices(
-        expert_NK, trace.weight_LNK[index][order_N], trace.n_experts, listed_NK=expert_NK >= 0
+def _same_load(routing: Routing) -> float:
+    """Chance that two of the layer's tokens have the same first choice."""
+    first_E = np.bincount(routing.expert_A[routing.rank_A == 0], minlength=routing.n_experts)
+    n_first = int(first_E.sum())
+    return float((first_E * (first_E - 1)).sum() / (n_first * (n_first - 1)))
+
+
+def _saturation(
+    mine_NK: np.ndarray, final_NK: np.ndarray, n_experts: int
+) -> tuple[float | None, float | None]:
+    if not (final_NK >= 0).any():
+        return None, None
+    return (
+        metrics.saturation(mine_NK, final_NK),
+        metrics.random_saturation(mine_NK, final_NK, n_experts),
     )
 
 
-def _vocabulary(
-    routing: Routing, shuffled: Sequence[Routing], ids_N: np.ndarray
-) -> tuple[float | None, float | None, int]:
-    _, _, share_V = metrics.vocabulary_specialisation(routing, ids_N, MIN_SEEN)
-    if not len(share_V):
-        return None, None, 0
-    chance = [metrics.vocabulary_specialisation(other, ids_N, MIN_SEEN)[2] for other in shuffled]
-    means = [float(share.mean()) for share in chance if len(share)]
-    return float(share_V.mean()), float(np.mean(means)) if means else None, len(share_V)
+def _vocabulary(routing: Routing, ids_N: np.ndarray | None) -> tuple[float | None, int]:
+    if ids_N is None:
+        return None, 0
+    share_V = metrics.vocabulary_specialisation(routing, ids_N, MIN_SEEN)[2]
+    return _mean(share_V), len(share_V)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _router_information(routing: Routing) -> float | None:
@@ -314,14 +344,15 @@ def _router_information(routing: Routing) -> float | None:
 
 
 def check_same_text(trace: Trace, against: Trace) -> None:
-    """Raise a ValueError unless both traces are of the same tokens, layers, k and experts."""
-    for name, mine, other in (
-        ("shape", trace.expert_LNK.shape, against.expert_LNK.shape),
-        ("layers", trace.layers, against.layers),
-        ("n_experts", trace.n_experts, against.n_experts),
-        ("token_ids", trace.token_ids_N.tolist(), against.token_ids_N.tolist()),
+    """Raise a ValueError unless both traces are of the same tokens, layers and experts."""
+    mine_N, other_N = trace.token_ids_N, against.token_ids_N
+    for name, same in (
+        ("n_tokens", trace.n_tokens == against.n_tokens),
+        ("layers", trace.layers == against.layers),
+        ("n_experts", trace.n_experts == against.n_experts),
+        ("token_ids", mine_N is None or other_N is None or np.array_equal(mine_N, other_N)),
     ):
-        if mine != other:
+        if not same:
             raise ValueError(
                 f"against: got a trace with other {name}, allowed is one of the same text, "
                 "layers and experts"

@@ -10,17 +10,18 @@ import numpy as np
 from ..errors import CheckpointError
 from ..routers import make_router
 from ..traces import Trace, load_trace, read_logits_csv
+from .myths import MythCheck, check_myths
 from .samples import SAMPLES
 
 MAX_MB = 20  # of an uploaded file
 MAX_BYTES = 120 * 2**20  # of what it unpacks to
 MAX_VALUES = 2_500_000  # rows times columns of ratings
-# What is analysed of a larger one takes a second or two.
-MAX_CHOICES = 250_000  # layers times tokens times k
-MAX_TOKENS = 50_000
+MOST = {"experts": 1024, "layers": 200, "domains": 1000, "sequences": 50_000}
+# What is analysed of a larger file takes less than two seconds.
+MAX_CHOICES = 300_000  # tokens times (layers times k, and what a token costs apart from them)
+MYTH_CHOICES, MYTH_LAYERS = 80_000, 8  # for the beliefs, which are measured some hundred times
+TOKEN_COST = 8
 MAX_CELLS = 1 << 22  # tokens times experts: a table of one layer
-MAX_FIGURES = 1_000_000  # layers times experts, each once and once more for every kind of text
-MOST = {"experts": 1024, "layers": 512, "domains": 100, "sequences": 500}
 TRACE_KINDS = (".npz", ".parquet", ".csv")
 CHECKPOINT_KINDS = (".zip", ".safetensors")
 TITLES = {sample.title: sample for sample in SAMPLES}
@@ -67,22 +68,15 @@ def read_trace(name: str, raw: bytes, k: int) -> Trace:
 
 def _check_sizes(trace: Trace) -> None:
     """Refuse what would take too long to look at, before any of it is looked at."""
-    n_domains = len(trace.domains)
     found = {
         "experts": trace.n_experts,
         "layers": trace.n_layers,
-        "domains": n_domains,
+        "domains": len(trace.domains),
         "sequences": len(trace.start_S),
     }
     for what, most in MOST.items():
         if found[what] > most:
             raise CheckpointError(f"file: got {found[what]:,} {what}, allowed are {most:,}")
-    figures = trace.n_layers * trace.n_experts * (1 + n_domains)
-    if figures > MAX_FIGURES:
-        raise CheckpointError(
-            f"file: got {trace.n_layers} layers of {trace.n_experts} experts and {n_domains} "
-            f"domains, allowed are {MAX_FIGURES:,} figures of them, which would be {figures:,}"
-        )
 
 
 def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
@@ -94,7 +88,7 @@ def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
         If it has no token, or too many choices for each.
     """
     per_token = trace.n_layers * trace.k
-    tokens = min(most // per_token, MAX_CELLS // trace.n_experts, MAX_TOKENS)
+    tokens = min(most // (per_token + TOKEN_COST), MAX_CELLS // trace.n_experts)
     if not trace.n_tokens or not tokens:
         raise CheckpointError(
             f"file: got {trace.n_tokens} tokens with {per_token} choices each, allowed are one or "
@@ -105,14 +99,31 @@ def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
     length_S = np.diff([*trace.start_S, trace.n_tokens])
     place_N = np.arange(trace.n_tokens) - np.repeat(trace.start_S, length_S)
     kept_N = place_N * trace.n_tokens < np.repeat(length_S, length_S) * tokens
-    at_N = np.flatnonzero(kept_N)[:tokens]
-    return replace(
+    return trace.part(np.flatnonzero(kept_N)[:tokens])
+
+
+def beliefs(trace: Trace) -> tuple[MythCheck, ...]:
+    """Hold both beliefs against the trace, or as much of it as does not take too long."""
+    part = for_beliefs(trace)
+    checks = check_myths(part)
+    if part is trace:
+        return tuple(checks)
+    of = f"Measured on {part.n_tokens:,} tokens in {part.n_layers} of the layers."
+    return tuple(replace(check, note=f"{check.note} {of}".strip()) for check in checks)
+
+
+def for_beliefs(trace: Trace) -> Trace:
+    """Return the trace of some layers, evenly apart, if all of them would take too long."""
+    per_layer = max(trace.n_tokens * (trace.k + TOKEN_COST), 1)
+    n_layers = max(1, min(trace.n_layers, MYTH_LAYERS, MYTH_CHOICES // per_layer))
+    if n_layers == trace.n_layers:
+        return shortened(trace, MYTH_CHOICES)
+    at_l = np.linspace(0, trace.n_layers - 1, n_layers + 2)[1:-1].round().astype(int)
+    some = replace(
         trace,
-        expert_LNK=trace.expert_LNK[:, at_N],
-        weight_LNK=trace.weight_LNK[:, at_N],
-        logits_LNE=None if trace.logits_LNE is None else trace.logits_LNE[:, at_N],
-        token_ids_N=trace.token_ids_N[at_N],
-        tokens=tuple(trace.tokens[n] for n in at_N.tolist()),
-        sequence_N=trace.sequence_N[at_N],
-        domain_N=None if trace.domain_N is None else trace.domain_N[at_N],
+        layers=tuple(trace.layers[at] for at in at_l.tolist()),
+        expert_LNK=trace.expert_LNK[at_l],
+        weight_LNK=trace.weight_LNK[at_l],
+        logits_LNE=None,
     )
+    return shortened(some, MYTH_CHOICES)

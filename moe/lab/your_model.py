@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..counting import pair_counts
+from ..routing import Routing
 from ..traces import Trace
 from . import placement
-from .myths import MythCheck, check_myths
+from .chance import strongest_domain
+from .myths import MythCheck
 from .trace_report import LayerReport, TraceReport, analyse_trace, check_same_text
-from .your_file import shortened
+from .your_file import beliefs, shortened
 
 MAX_MARKS = 3400  # of a heat map; a browser paints 4,000 smoothly, and some stand beside it
 MAX_COLUMNS = 100
 MAX_BARS = 512
 MAX_PAIRED = 48  # experts in the picture of pairs
+MAX_ROWS = 100  # kinds of text in a table
 MIN_SEEN, LISTED = 10, 12  # of a token in the table of the vocabulary, and its rows
 
 
@@ -109,7 +113,7 @@ class YourModel:
     @cached_property
     def myths(self) -> tuple[MythCheck, ...]:
         """Two common beliefs, measured."""
-        return self.known.myths if self.known else tuple(check_myths(self.trace))
+        return self.known.myths if self.known else beliefs(self.trace)
 
     def ready(self) -> YourModel:
         """Do now what takes long, and return this.
@@ -223,19 +227,19 @@ class YourModel:
 
     def domains(self, at: int) -> Drawn | None:
         """Fair shares of every expert in each kind of text; None if the trace names no kinds."""
-        domains, share_DE = self.trace.domains, self.report.layers[at].domain_share
-        if share_DE is None:
+        trace, layer = self.trace, self.report.layers[at]
+        if trace.domain_N is None or layer.strongest_domain is None:
             return None
-        ratio_DE = np.asarray(share_DE) * self.trace.n_experts
+        routing, domains = trace.routing(at), trace.domains[:MAX_MARKS]
         shown = self._busiest(at, min(MAX_COLUMNS, MAX_MARKS // len(domains)))
-        d, e = np.unravel_index(int(ratio_DE.argmax()), ratio_DE.shape)
-        layer = self.report.layers[at]
+        d, e, strongest = strongest_domain(routing, trace.domain_N)
         return Drawn(
-            domains[:MAX_MARKS],
+            domains,
             tuple(shown.tolist()),
-            ratio_DE[:MAX_MARKS, shown],
-            f"Strongest: expert {e} gets {ratio_DE[d, e]:.1f} times its fair share of "
-            f"“{domains[int(d)]}”; without specialists every mark would be 1. Knowing the expert "
+            _shares(routing, trace.domain_N, len(domains), shown) * trace.n_experts,
+            f"Strongest: expert {e} gets {strongest:.1f} times its fair share of "
+            f"“{trace.domains[d]}”; with tokens shuffled the strongest would have "
+            f"{layer.chance_strongest_domain:.1f} times. Knowing the expert "
             f"tells {layer.domain_information:.3f} nats about the kind of text; with tokens "
             f"shuffled {layer.chance_domain_information:.3f}.",
         )
@@ -243,13 +247,17 @@ class YourModel:
     def vocabulary(self, at: int) -> Vocabulary:
         """Tokens that go nearly always to one expert."""
         trace, layer = self.trace, self.report.layers[at]
-        ids, expert_V, share_V = metrics.vocabulary_specialisation(
-            trace.routing(at), trace.token_ids_N, MIN_SEEN
-        )
+        if trace.token_ids_N is None:
+            return Vocabulary([], "The file does not say which tokens are the same: cannot tell.")
         if layer.vocabulary is None:
             return Vocabulary([], "No token occurs ten times, so favourites cannot be measured.")
+        routing = trace.routing(at)
+        ids, expert_V, share_V = metrics.vocabulary_specialisation(
+            routing, trace.token_ids_N, MIN_SEEN
+        )
         text_of = dict(zip(trace.token_ids_N.tolist(), trace.tokens, strict=True))
-        every, count = np.unique(trace.token_ids_N, return_counts=True)
+        served_N = metrics.first_choices(routing) >= 0
+        every, count = np.unique(trace.token_ids_N[served_N], return_counts=True)
         seen_V = count[np.searchsorted(every, ids)]
         best = np.lexsort((-seen_V, -share_V))[:LISTED]
         rows = [
@@ -270,49 +278,52 @@ class YourModel:
         )
 
     def repetition(self) -> list[Line]:
-        """How often the next token has the same expert, first choice and any, per layer."""
+        """How often the next token has the same expert, first choice and any, per layer.
+
+        Layers without neighbours that have experts are left out; empty if there are no others.
+        """
         first = self._line(
             "Same first choice", lambda one: one.repeat_first, lambda one: one.chance_repeat_first
         )
-        if self.trace.k == 1:
-            return [first]
         both = self._line(
             "Any choice in common", lambda one: one.repeat_any, lambda one: one.chance_repeat_any
         )
-        return [first, both]
+        lines = [first] if self.trace.k == 1 else [first, both]
+        return [line for line in lines if line.layers]
 
     def repetition_rows(self) -> list[dict[str, str]]:
         """First choices that repeat, by kind of text and layer, as Mixtral's table 5."""
-        trace = self.trace
+        trace, domain_N = self.trace, self.trace.domain_N
+        if domain_N is None:
+            return []
         shown = np.unique(np.linspace(0, trace.n_layers - 1, 3).astype(int)).tolist()
-        rows = []
-        for d, name in enumerate(trace.domains if trace.domain_N is not None else ()):
-            row = {"Text": name}
-            apart_N = -1 - np.arange(trace.n_tokens)  # sequences of one token have no neighbours
-            own_N = np.where(trace.domain_N == d, trace.sequence_N, apart_N)
-            for i in shown:
-                repeated = metrics.repetition(trace.routing(i), 0, own_N)
-                row[f"Layer {trace.layers[i]}"] = f"{repeated:.1%}"
-            rows.append(row)
+        rows = [{"Text": name} for name in trace.domains[:MAX_ROWS]]
+        for i in shown:
+            token_P, again_P = metrics.repeats(trace.routing(i), 0, trace.sequence_N)
+            own_P = domain_N[token_P] == domain_N[token_P + 1]
+            label_P, again_P = domain_N[token_P[own_P]], again_P[own_P]
+            n_D = np.bincount(label_P, minlength=len(trace.domains))
+            again_D = np.bincount(label_P, again_P, len(trace.domains))
+            for row, n, again in zip(rows, n_D.tolist(), again_D.tolist(), strict=False):
+                row[f"Layer {trace.layers[i]}"] = f"{again / n:.1%}" if n else "-"
         return rows
 
     def pairs(self, at: int, adjacent: bool) -> Drawn:
         """Share of an expert's tokens that also go to another; of many, the busiest experts."""
         trace, layer = self.trace, self.report.layers[at]
-        count = metrics.adjacent_coactivation if adjacent else metrics.coactivation
         best = layer.top_adjacent_pairs if adjacent else layer.top_pairs
         chance = layer.chance_adjacent_pair if adjacent else layer.chance_pair
         shown = self._busiest(at, MAX_PAIRED)
         cut = f" Shown are the {len(shown)} busiest." if len(shown) < trace.n_experts else ""
         closest = (
             f"Closest: {best[0].share:.0%} of the tokens of expert {best[0].expert} also go to "
-            f"expert {best[0].other}; if" if best else "If"
+            f"expert {best[0].other}; the mean pair, if" if best else "The mean pair, if"
         )  # fmt: skip
         return Drawn(
             tuple(str(e) for e in shown.tolist()),
             tuple(shown.tolist()),
-            count(trace.routing(at))[np.ix_(shown, shown)],
-            f"{closest} experts were dealt at random, {chance:.1%} would.{cut}",
+            _together(trace.routing(at), adjacent, shown),
+            f"{closest} experts were dealt at random, would have {chance:.1%}.{cut}",
         )
 
     def devices(self, at: int, kind: str, n_devices: int, text: str = "") -> Drawn:
@@ -359,7 +370,7 @@ class YourModel:
         Raises
         ------
         ValueError
-            If the traces differ in tokens, layers, k or experts.
+            If the traces differ in tokens, layers or experts.
         """
         mine, other = self.trace, earlier.trace
         check_same_text(other, mine)
@@ -367,8 +378,11 @@ class YourModel:
             metrics.saturation(other.expert_LNK[i], mine.expert_LNK[i])
             for i in range(mine.n_layers)
         )
-        chance = mine.k / mine.n_experts
-        return Line("Already chosen", mine.layers, value_L, (chance,) * mine.n_layers)
+        chance_L = tuple(
+            metrics.random_saturation(other.expert_LNK[i], mine.expert_LNK[i], mine.n_experts)
+            for i in range(mine.n_layers)
+        )
+        return Line("Already chosen", mine.layers, value_L, chance_L)
 
     def as_json(self) -> dict[str, Any]:
         """All figures and both checks."""
@@ -380,15 +394,16 @@ class YourModel:
     def _line(
         self,
         title: str,
-        value: Callable[[LayerReport], float],
-        chance: Callable[[LayerReport], float] | None = None,
+        value: Callable[[LayerReport], float | None],
+        chance: Callable[[LayerReport], float | None] | None = None,
     ) -> Line:
-        layers = self.report.layers
+        """Values of the layers of which there is one."""
+        said = [(layer, v) for layer in self.report.layers if (v := value(layer)) is not None]
         return Line(
             title,
-            self.trace.layers,
-            tuple(value(layer) for layer in layers),
-            tuple(chance(layer) for layer in layers) if chance else (),
+            tuple(layer.layer for layer, _ in said),
+            tuple(v for _, v in said),
+            tuple(c for layer, _ in said if (c := chance(layer)) is not None) if chance else (),
         )
 
     def _load(self, at: int) -> np.ndarray:
@@ -397,6 +412,34 @@ class YourModel:
     def _busiest(self, at: int, most: int) -> np.ndarray:
         """Numbers of the busiest experts of a layer, in order of number."""
         return np.sort(np.argsort(-self._load(at), kind="stable")[: max(most, 1)])
+
+
+def _shares(
+    routing: Routing, domain_N: np.ndarray, n_domains: int, shown: np.ndarray
+) -> np.ndarray:
+    """Share of the first domains' assignments that some experts get, (domains, shown)."""
+    label_A = domain_N[routing.token_A]
+    column_E = np.full(routing.n_experts, -1)
+    column_E[shown] = np.arange(len(shown))
+    column_A = column_E[routing.expert_A]
+    drawn_A = (label_A < n_domains) & (column_A >= 0)
+    count_DE = np.zeros((n_domains, len(shown)))
+    np.add.at(count_DE, (label_A[drawn_A], column_A[drawn_A]), 1)
+    all_D = np.bincount(label_A, minlength=n_domains)[:n_domains]
+    return np.asarray(count_DE / np.maximum(all_D[:, None], 1))
+
+
+def _together(routing: Routing, adjacent: bool, shown: np.ndarray) -> np.ndarray:
+    """Co-activation of some experts, (shown, shown); the diagonal is 1, or 0 by rank."""
+    expert_P, other_P, count_P = pair_counts(routing, adjacent)
+    drawn_P = np.isin(expert_P, shown) & np.isin(other_P, shown)
+    one, other = (np.searchsorted(shown, pair[drawn_P]) for pair in (expert_P, other_P))
+    share_SS = np.zeros((len(shown), len(shown)))
+    share_SS[one, other] = share_SS[other, one] = count_P[drawn_P]
+    share_SS /= np.maximum(routing.load[shown], 1)[:, None]
+    if not adjacent:
+        np.fill_diagonal(share_SS, routing.load[shown] > 0)
+    return share_SS
 
 
 def _from_to(group: np.ndarray) -> str:

@@ -6,17 +6,19 @@ import csv
 import io
 import re
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import CheckpointError
 from ..routers import Router
 from .files import MAX_BYTES, read_bytes
-from .trace import MAX_EXPERTS, MAX_LAYERS, Trace, trace_of_routings
+from .trace import MAX_EXPERTS, Trace, check_layers, trace_of_routings
 
-DESCRIBING = ("layer", "token_id", "token", "sequence", "domain")
+DESCRIBING = ("layer", "token_id", "token", "sequence", "domain", "context")
 TEXTS = ("token", "domain")
 LOGIT = re.compile(r"logit_(\d{1,6})")
 LEAST_VALUES = 8  # that a row counts as: its text and its place take room too
@@ -47,8 +49,9 @@ def read_logits_csv(
     ----------
     source
         A UTF-8 CSV file, or its bytes. Columns: `logit_0` ... `logit_{E-1}`, and optionally
-        `layer` (whole number, 0), `token_id` (its row), `token` (text), `sequence` (0) and
-        `domain` (text). With several layers, each has the same tokens in the same order.
+        `layer` (whole number, 0), `token_id` (whole number), `token` (text), `sequence` (0),
+        `domain` (text) and `context` (whole number, the same in all rows).
+        With several layers, each has the same tokens in the same order.
     router
         What chooses, such as `moe.make_router("topk", k=2)`.
     max_bytes
@@ -72,10 +75,10 @@ def read_logits_csv(
             f"file: got CSV that cannot be read ({error}), allowed is UTF-8 with commas"
         ) from error
     n_rows, n_experts = table.logit_RE.shape
-    layer_R = table.whole.get("layer", np.zeros(n_rows, np.int64))
+    none_R = np.zeros(n_rows, np.int64)
+    layer_R = table.whole.get("layer", none_R)
     layers, n_of = np.unique(layer_R, return_counts=True)
-    if len(layers) > MAX_LAYERS:
-        raise CheckpointError(f"layer: got {len(layers):,} layers, allowed are {MAX_LAYERS:,}")
+    check_layers(layers.tolist())
     if len(set(n_of.tolist())) != 1:
         raise CheckpointError("layer: got different numbers of rows, allowed is one per token each")
     order = np.argsort(layer_R, kind="stable")
@@ -88,10 +91,13 @@ def read_logits_csv(
             raise CheckpointError(f"{name}: got different ones by layer, allowed is the same")
         return np.asarray(value_LN[0])
 
-    own = np.empty(n_rows, np.int64)
-    own[order] = np.tile(np.arange(n_tokens), len(layers))
-    ids_N = same("token_id", table.whole.get("token_id", own))
-    sequence_N = same("sequence", table.whole.get("sequence", np.zeros_like(own)))
+    ids_N = same("token_id", table.whole["token_id"]) if "token_id" in table.whole else None
+    sequence_N = same("sequence", table.whole.get("sequence", none_R))
+    context_C = np.unique(table.whole.get("context", none_R))
+    if len(context_C) > 1:
+        raise CheckpointError(
+            f"context: got {len(context_C)} values, allowed is the same in every row"
+        )
     tokens, domain_N = None, None
     if "token" in table.whole:
         tokens = [table.tokens[text] for text in table.whole["token"][order[:n_tokens]].tolist()]
@@ -102,6 +108,7 @@ def read_logits_csv(
     return trace_of_routings(
         routings, ids_N, model=model, layers=layers.tolist(), logits_LNE=logits_LNE,
         tokens=tokens, sequence_N=sequence_N, domain_N=domain_N, domains=table.domains,
+        context=int(context_C[0]) if "context" in table.whole else None,
     )  # fmt: skip
 
 
@@ -117,19 +124,24 @@ def write_logits_csv(trace: Trace, path: str | Path) -> None:
         raise ValueError("trace: got one without logits, allowed is one with them")
     with Path(path).open("w", newline="", encoding="utf-8") as stream:
         out = csv.writer(stream, lineterminator="\n")
-        named = DESCRIBING if trace.domain_N is not None else DESCRIBING[:-1]
-        out.writerow([*named, *(f"logit_{expert}" for expert in range(trace.n_experts))])
+        columns: dict[str, Sequence[Any] | np.ndarray | None] = {
+            "token_id": trace.token_ids_N,
+            "token": trace.tokens,
+            "sequence": trace.sequence_N,
+            "domain": (
+                None
+                if trace.domain_N is None
+                else [trace.domains[label] for label in trace.domain_N]
+            ),
+            "context": None if trace.context is None else [trace.context] * trace.n_tokens,
+        }
+        named = {name: values for name, values in columns.items() if values is not None}
+        logits = (f"logit_{expert}" for expert in range(trace.n_experts))
+        out.writerow(["layer", *named, *logits])
         for layer, logits_NE in zip(trace.layers, trace.logits_LNE, strict=True):
             for place, logits_E in enumerate(logits_NE):
-                row = [
-                    layer,
-                    trace.token_ids_N[place],
-                    trace.tokens[place],
-                    trace.sequence_N[place],
-                ]
-                if trace.domain_N is not None:
-                    row.append(trace.domains[trace.domain_N[place]])
-                out.writerow([*row, *(str(logit) for logit in logits_E)])
+                told = (values[place] for values in named.values())
+                out.writerow([layer, *told, *(str(logit) for logit in logits_E)])
 
 
 def _read(raw: bytes, router: Router, max_values: int | None, max_experts: int) -> _Table:

@@ -15,8 +15,10 @@ from ..errors import CheckpointError
 from .trace import MAX_TOKEN_TEXT, Trace, make_trace
 
 FORMAT = "moescope-trace-1"
-REQUIRED = ("format", "n_experts", "experts", "weights", "token_ids")
-OPTIONAL = ("model", "layers", "logits", "tokens", "sequences", "domain", "domains")
+REQUIRED = ("format", "n_experts", "experts", "weights")
+OPTIONAL = (
+    "token_ids", "model", "layers", "logits", "tokens", "sequences", "domain", "domains", "context",
+)  # fmt: skip
 MAX_RATIO = 100  # of unpacked to packed bytes; choices of a collapsed router shrink a lot
 
 
@@ -43,6 +45,8 @@ def _numbers_of(trace: Trace) -> dict[str, np.ndarray]:
         "sequences": trace.sequence_N,
         "domain": trace.domain_N,
     }
+    if trace.context is not None:
+        numbers["context"] = np.array(trace.context, np.int64)
     return {name: array for name, array in numbers.items() if array is not None}
 
 
@@ -140,7 +144,7 @@ def _made(arrays: dict[str, np.ndarray], texts: dict[str, Any]) -> Trace:
         arrays["experts"],
         arrays["weights"],
         _scalar("n_experts", arrays["n_experts"], "iu"),
-        arrays["token_ids"],
+        arrays.get("token_ids"),
         model=texts.get("model", ""),
         layers=None if layers is None else layers.tolist(),
         logits_LNE=arrays.get("logits"),
@@ -148,6 +152,7 @@ def _made(arrays: dict[str, np.ndarray], texts: dict[str, Any]) -> Trace:
         sequence_N=arrays.get("sequences"),
         domain_N=arrays.get("domain"),
         domains=texts.get("domains", ()),
+        context=_scalar("context", arrays["context"], "iu") if "context" in arrays else None,
     )
 
 

@@ -10,14 +10,15 @@ import numpy as np
 
 from ..errors import CheckpointError
 from .npz import FORMAT
-from .trace import MAX_TOKEN_TEXT, Trace, make_trace
+from .trace import MAX_TOKEN_TEXT, Trace, check_layers, make_trace
 
 COLUMNS = {
     "format": "text", "model": "text", "n_experts": "whole", "layer": "whole",
     "experts": "whole list", "weights": "real list", "logits": "real list",
     "token_id": "whole", "token": "text", "sequence": "whole", "domain": "text",
+    "context": "whole",
 }  # fmt: skip
-REQUIRED = ("format", "n_experts", "layer", "experts", "weights", "token_id")
+REQUIRED = ("format", "n_experts", "layer", "experts", "weights")
 BATCH_ROWS = 16_384
 
 
@@ -44,10 +45,13 @@ def write_parquet(trace: Trace, path: str | Path) -> None:
         "layer": pa.array(np.repeat(np.array(trace.layers, np.int32), n_tokens)),
         "experts": lists(trace.expert_LNK),
         "weights": lists(trace.weight_LNK),
-        "token_id": per_token(trace.token_ids_N),
         "token": per_token(pa.array(trace.tokens, pa.string())),
         "sequence": per_token(trace.sequence_N),
     }
+    if trace.token_ids_N is not None:
+        columns["token_id"] = per_token(trace.token_ids_N)
+    if trace.context is not None:
+        columns["context"] = pa.array(np.full(n_rows, trace.context, np.int64))
     if trace.logits_LNE is not None:
         starts = np.arange(n_rows + 1, dtype=np.int32) * trace.n_experts
         columns["logits"] = pa.ListArray.from_arrays(pa.array(starts), trace.logits_LNE.ravel())
@@ -151,6 +155,7 @@ def _trace(columns: dict[str, Any], max_bytes: int) -> Trace:
     layers, n_of = np.unique(row_layer, return_counts=True)
     if len(set(n_of.tolist())) != 1:
         raise CheckpointError("layer: got different numbers of rows, allowed is one per token each")
+    check_layers(layers.tolist())
     n_layers, n_tokens = len(layers), int(n_of[0])
     order = np.argsort(row_layer, kind="stable")  # rows may come by layer or by token
     first = order[:n_tokens]
@@ -183,7 +188,7 @@ def _trace(columns: dict[str, Any], max_bytes: int) -> Trace:
         expert_RK[order].reshape(n_layers, n_tokens, -1),
         weight_RK[order].reshape(n_layers, n_tokens, -1),
         n_experts,
-        per_token["token_id"],
+        per_token.get("token_id"),
         model=_constant("model", columns) if "model" in columns else "",
         layers=layers.tolist(),
         logits_LNE=logits_LNE,
@@ -191,6 +196,7 @@ def _trace(columns: dict[str, Any], max_bytes: int) -> Trace:
         sequence_N=per_token.get("sequence"),
         domain_N=domain_N,
         domains=domains,
+        context=_constant("context", columns) if "context" in columns else None,
     )
 
 

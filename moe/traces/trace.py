@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,14 @@ class Trace:
         E, the same in all layers.
     expert_LNK
         Chosen experts, int16 (int32 from 32,768 experts on), as asked for before any capacity.
-        -1 where a token has fewer than K, which routers without a fixed k leave at the end.
+        -1 where a token has fewer than K, which routers without a fixed k leave at the end; so a
+        trace says the same at any width K that holds its choices.
     weight_LNK
         Their weights, float32; 0 where the expert is -1.
     logits_LNE
         The router's raw logits, float32, or None.
     token_ids_N
-        Number of each token in its vocabulary, int64.
+        Number of each token in its vocabulary, int64, or None.
     tokens
         Text of each token, N of them.
     sequence_N
@@ -50,6 +52,8 @@ class Trace:
         Number of each token's domain, int32, or None.
     domains
         Names of the domains.
+    context
+        Most tokens that the model saw at once, a token itself included, or None.
 
     Raises
     ------
@@ -63,11 +67,12 @@ class Trace:
     expert_LNK: np.ndarray
     weight_LNK: np.ndarray
     logits_LNE: np.ndarray | None
-    token_ids_N: np.ndarray
+    token_ids_N: np.ndarray | None
     tokens: tuple[str, ...]
     sequence_N: np.ndarray
     domain_N: np.ndarray | None = None
     domains: tuple[str, ...] = ()
+    context: int | None = None
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -91,10 +96,20 @@ class Trace:
         """Tokens, N."""
         return int(self.expert_LNK.shape[1])
 
+    @cached_property
+    def count_LN(self) -> np.ndarray:
+        """Experts that each token has in each layer, (L, N) int64."""
+        return np.asarray((self.expert_LNK >= 0).sum(axis=2))
+
     @property
     def k(self) -> int:
-        """Most experts that a token has, K."""
-        return int(self.expert_LNK.shape[2])
+        """Most experts that a token has."""
+        return int(self.count_LN.max(initial=0))
+
+    @property
+    def mean_k(self) -> float:
+        """Experts that a token has, on average over tokens and layers."""
+        return float(self.count_LN.mean()) if self.count_LN.size else 0.0
 
     @cached_property
     def start_S(self) -> np.ndarray:
@@ -123,6 +138,19 @@ class Trace:
             listed_NK=None if (expert_NK >= 0).all() else expert_NK >= 0,
         )
 
+    def part(self, at_n: np.ndarray) -> Trace:
+        """Return the trace of some of its tokens: their places, ascending."""
+        return replace(
+            self,
+            expert_LNK=self.expert_LNK[:, at_n],
+            weight_LNK=self.weight_LNK[:, at_n],
+            logits_LNE=None if self.logits_LNE is None else self.logits_LNE[:, at_n],
+            token_ids_N=None if self.token_ids_N is None else self.token_ids_N[at_n],
+            tokens=tuple(self.tokens[n] for n in at_n.tolist()),
+            sequence_N=self.sequence_N[at_n],
+            domain_N=None if self.domain_N is None else self.domain_N[at_n],
+        )
+
     def layer_index(self, layer: int) -> int:
         """Return the place among the recorded layers of the model's layer of that number.
 
@@ -139,9 +167,11 @@ class Trace:
         """One line for people."""
         domains = f", {len(self.domains)} domains" if self.domain_N is not None else ""
         layers = "1 MoE layer" if self.n_layers == 1 else f"{self.n_layers} MoE layers"
+        fixed = not self.count_LN.size or self.count_LN.min() == self.k
+        some = f"{self.k}" if fixed else f"on average {self.mean_k:.2f}"
         return (
             f"{self.model or 'a model'}: {self.n_tokens:,} tokens, {layers}, "
-            f"{self.k} of {self.n_experts} experts per token{domains}"
+            f"{some} of {self.n_experts} experts per token{domains}"
         )
 
 
@@ -149,7 +179,7 @@ def make_trace(
     expert_LNK: Any,
     weight_LNK: Any,
     n_experts: int,
-    token_ids_N: Any,
+    token_ids_N: Any = None,
     *,
     model: str = "",
     layers: Sequence[int] | None = None,
@@ -158,13 +188,14 @@ def make_trace(
     sequence_N: Any = None,
     domain_N: Any = None,
     domains: Sequence[str] = (),
+    context: int | None = None,
 ) -> Trace:
     """Make a trace from arrays of any whole-number or floating type.
 
     Parameters
     ----------
     layers, tokens, sequence_N
-        By default 0, 1, ...; the tokens' numbers as text; one sequence.
+        By default 0, 1, ...; the tokens' numbers as text, or their places; one sequence.
 
     Raises
     ------
@@ -179,8 +210,11 @@ def make_trace(
             f"experts: got numbers from {experts.min()} to {experts.max()}, "
             f"allowed are 0..{n_experts - 1}, and -1 for none"
         )
-    ids = _whole("token_ids", token_ids_N, 1).astype(np.int64)
-    sequence = np.zeros(len(ids), np.int32)
+    ids = None if token_ids_N is None else _whole("token_ids", token_ids_N, 1).astype(np.int64)
+    n_tokens = experts.shape[1]
+    sequence = np.zeros(n_tokens, np.int32)
+    if tokens is None:
+        tokens = list(map(str, range(n_tokens) if ids is None else ids.tolist()))
     if sequence_N is not None:
         sequence = _fit_int32("sequences", _whole("sequences", sequence_N, 1))
     return Trace(
@@ -191,15 +225,16 @@ def make_trace(
         weight_LNK=_real("weights", weight_LNK),
         logits_LNE=None if logits_LNE is None else _real("logits", logits_LNE),
         token_ids_N=ids,
-        tokens=tuple(map(str, ids.tolist() if tokens is None else tokens)),
+        tokens=tuple(map(str, tokens)),
         sequence_N=sequence,
         domain_N=None if domain_N is None else _fit_int32("domain", _whole("domain", domain_N, 1)),
         domains=tuple(domains),
+        context=context,
     )
 
 
 def trace_of_routings(
-    routings: Sequence[Routing], token_ids_N: np.ndarray, **described: Any
+    routings: Sequence[Routing], token_ids_N: np.ndarray | None = None, **described: Any
 ) -> Trace:
     """Make a trace from one `Routing` a layer, all of the same tokens and number of experts.
 
@@ -263,10 +298,19 @@ def _check_names(trace: Trace) -> None:
         raise CheckpointError(
             f"n_experts: got {trace.n_experts!r}, allowed is a whole number in 1..{MAX_EXPERTS}"
         )
-    rising = all(a < b for a, b in zip(trace.layers, trace.layers[1:], strict=False))
-    if not 1 <= len(trace.layers) <= MAX_LAYERS or not rising or trace.layers[0] < 0:
+    check_layers(trace.layers)
+    if trace.context is not None and not (type(trace.context) is int and trace.context >= 1):
         raise CheckpointError(
-            f"layers: got {_listed(trace.layers)}, allowed are 1 to {MAX_LAYERS} numbers "
+            f"context: got {str(trace.context)[:40]}, allowed is a whole number >= 1"
+        )
+
+
+def check_layers(layers: Sequence[int]) -> None:
+    """Raise a CheckpointError unless these can be the numbers of a trace's layers."""
+    rising = all(a < b for a, b in pairwise(layers))
+    if not 1 <= len(layers) <= MAX_LAYERS or not rising or layers[0] < 0:
+        raise CheckpointError(
+            f"layers: got {_listed(layers)}, allowed are 1 to {MAX_LAYERS} numbers "
             "from 0 on, ascending"
         )
 
@@ -306,6 +350,8 @@ def _check_tokens(trace: Trace) -> None:
         ("token_ids", trace.token_ids_N, np.int64),
         ("sequences", trace.sequence_N, np.int32),
     ):
+        if array is None:
+            continue
         if array.dtype != kind or array.shape != (n_tokens,):
             raise CheckpointError(
                 f"{name}: got {array.dtype} of shape {array.shape}, "

@@ -131,6 +131,8 @@ def _beliefs(model: YourModel) -> None:
         with column.container(border=True):
             st.markdown(f"##### “{check.claim}”")
             st.markdown(check.answer)
+            if check.note:
+                st.caption(check.note)
 
 
 def _text(model: YourModel, at: int) -> None:
@@ -190,15 +192,18 @@ def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
 def _vocabulary(model: YourModel, at: int, name: str, own: bool) -> None:
     vocabulary = model.vocabulary(at)
     st.markdown(plain(vocabulary.words))
-    st.table(plain_rows(vocabulary.rows))
+    if vocabulary.rows:
+        st.table(plain_rows(vocabulary.rows))
 
 
 def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
+    lines = model.repetition()
+    if not lines:
+        st.markdown("No two neighbouring tokens have experts, so there is nothing to repeat.")
+        return
     title = "The next token goes to the same expert"
-    parts.show(
-        charts.over_layers("repetition", title, model.repetition(), ink=parts.ink()), "repetition"
-    )
-    for line in model.repetition():
+    parts.show(charts.over_layers("repetition", title, lines, ink=parts.ink()), "repetition")
+    for line in lines:
         st.markdown(line.words())
     rows = model.repetition_rows()
     if rows:

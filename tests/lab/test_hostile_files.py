@@ -119,33 +119,31 @@ def ratings(n_rows: int, n_experts: int) -> bytes:
     return "\n".join([head, *(rows * (n_rows // 50))]).encode()
 
 
-def largest() -> bytes:
-    """As many choices as are looked at, in as many layers, sequences and domains."""
-    n, layers = 900, 70
+def filled(n: int, layers: int, n_experts: int, k: int, domains: int, each: int = 2) -> bytes:
+    """A trace in which nothing is alike, of sequences of `each` tokens."""
     rng = np.random.default_rng(0)
-    experts = rng.permuted(
-        np.broadcast_to(np.arange(128, dtype=np.int16), (layers, n, 128)), axis=2
-    )
+    first = rng.integers(0, n_experts, (layers, n, 1))
     return npz(
-        n_tokens=n, n_layers=layers, n_experts=128, experts=experts[:, :, :4],
-        weights=np.ones((layers, n, 4), np.float32), token_ids=rng.integers(0, 50, n),
-        sequences=np.arange(n, dtype=np.int32) * 450 // n,
-        domain=np.arange(n, dtype=np.int32) * 90 // n, domains=[f"d{i}" for i in range(90)],
+        n_experts=n_experts, experts=((first + np.arange(k)) % n_experts).astype(np.int16),
+        weights=np.ones((layers, n, k), np.float32), token_ids=rng.integers(0, n // 20 + 1, n),
+        sequences=np.arange(n, dtype=np.int32) // each, tokens=["ab"] * n,
+        domain=np.arange(n, dtype=np.int32) * domains // n,
+        domains=[f"d{i}" for i in range(domains)],
     )  # fmt: skip
 
 
 CASES: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
     "12,000 experts": ("a.npz", lambda _: npz(n_experts=12_000), "got 12,000 experts"),
     "1,000,000 columns": ("a.csv", lambda _: columns(1_000_000), "got 1,000,000 columns"),
-    "500 domains": ("a.csv", lambda _: csv("domain", 500), "got 500 domains"),
+    "500 domains": ("a.csv", lambda _: csv("domain", 500), ""),
     "2,000 domains": ("a.csv", lambda _: csv("domain", 2_000), "got 2,000 domains"),
     "200,000 domains": ("a.csv", lambda _: csv("domain", 200_000), "got 200,000 domains"),
     "500 sequences": ("a.csv", lambda _: csv("sequence", 500), ""),
-    "2,000 sequences": ("a.csv", lambda _: csv("sequence", 2_000), "got 2,000 sequences"),
+    "2,000 sequences": ("a.csv", lambda _: csv("sequence", 2_000), ""),
     "200,000 sequences": ("a.csv", lambda _: csv("sequence", 200_000), "got 200,000 sequences"),
-    "500 layers": ("a.csv", lambda _: csv("layer", 500), ""),
+    "500 layers": ("a.csv", lambda _: csv("layer", 500), "got 500 layers"),
     "4,000 layers": ("a.csv", lambda _: csv("layer", 4_000), "got 4,000 layers"),
-    "200,000 layers": ("a.csv", lambda _: csv("layer", 200_000), "got 200,000"),
+    "200,000 layers": ("a.csv", lambda _: csv("layer", 200_000), "layers: got 0, 1"),
     "4.5 million rows": (
         "a.csv", lambda _: b"logit_0,logit_1\n" + b"1,2\n" * 4_500_000, "got 4,500,001 lines",
     ),
@@ -160,10 +158,14 @@ CASES: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
     "Parquet of domains": ("a.parquet", lambda tmp: parquet(tmp, 50_000), "got 50,000 domains"),
 }  # fmt: skip
 LARGE: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
-    "all that is allowed": ("a.npz", lambda _: largest(), ""),
-    "ratings of 64": ("a.csv", lambda _: ratings(39_000, 64), ""),
+    "many tokens": ("a.npz", lambda _: filled(90_000, 1, 4, 1, 1000), ""),
+    "some layers": ("a.npz", lambda _: filled(20_000, 4, 64, 2, 100, 500), ""),
+    "many layers": ("a.npz", lambda _: filled(2_000, 70, 128, 4, 100), ""),
+    "most layers": ("a.npz", lambda _: filled(1_200, 200, 1024, 1, 3), ""),
+    "many experts": ("a.npz", lambda _: filled(4_000, 2, 1024, 32, 100), ""),
+    "ratings of 64": ("a.csv", lambda _: ratings(38_000, 64), ""),
     "ratings of 2": ("a.csv", lambda _: ratings(312_000, 2), ""),
-    "1,024 experts": ("a.npz", lambda _: npz(n_tokens=4096, n_experts=1024), ""),
+    "50,000 sequences": ("a.csv", lambda _: csv("sequence", 50_000), ""),
 }
 
 

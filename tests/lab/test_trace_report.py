@@ -161,15 +161,24 @@ def test_tokens_with_fewer_experts_are_counted_once() -> None:
     trace = make_trace(experts, np.where(experts >= 0, 1.0, 0.0), 3, np.zeros(3, int))
     (layer,) = analyse_trace(trace).layers
     assert layer.load == [1, 2, 0]
-    assert layer.repeat_first == 0 and layer.repeat_any == 0.5
+    # The first two tokens are the only neighbours that both have experts; they share expert 1.
+    assert layer.repeat_first == 0 and layer.repeat_any == 1
+    assert layer.chance_repeat_any == pytest.approx(2 / 3)  # two of three hold a given one
+    assert trace.k == 2 and trace.mean_k == 1
+    assert "on average 1.00 of 3 experts per token" in trace.describe()
 
 
 def test_another_text_is_no_later_trace() -> None:
     trace = random_trace()
     with pytest.raises(ValueError, match="against: got a trace with other token_ids"):
         analyse_trace(trace, random_trace(seed=4))
-    with pytest.raises(ValueError, match="against: got a trace with other shape"):
-        analyse_trace(trace, random_trace(k=2))
+    for other, name in (
+        (random_trace(n_tokens=300), "n_tokens"),
+        (random_trace(n_layers=1), "layers"),
+        (random_trace(n_experts=9), "n_experts"),
+    ):
+        with pytest.raises(ValueError, match=f"against: got a trace with other {name}"):
+            analyse_trace(trace, other)
     with pytest.raises(ValueError, match="device_LE"):
         analyse_trace(trace, device_LE=np.zeros((1, 8), int))
 
@@ -194,11 +203,7 @@ def test_placements(tmp_path: Path) -> None:
 
 
 def test_top_pairs_leave_out_an_expert_with_itself() -> None:
-    share = np.array([[1.0, 0.2], [0.6, 1.0]])
-    assert [(p.expert, p.other, p.share) for p in top_pairs(share)] == [(1, 0, 0.6), (0, 1, 0.2)]
-
-
-def test_table_information_bounds() -> None:
-    assert metrics.table_information(np.eye(4)) == pytest.approx(math.log(4))
-    assert metrics.table_information(np.ones((3, 5))) == pytest.approx(0)
-    assert metrics.table_information(np.zeros((3, 5))) == 0
+    experts = np.array([[[0, -1]] * 4 + [[0, 1]] * 3 + [[1, -1]] * 2])
+    trace = make_trace(experts, np.where(experts >= 0, 1.0, 0.0), 2)
+    pairs = [(p.expert, p.other, p.share) for p in top_pairs(trace.routing(0))]
+    assert pairs == [(1, 0, 3 / 5), (0, 1, 3 / 7)]

@@ -35,6 +35,7 @@ def some_trace(n_tokens: int = 12, logits: bool = True, domains: bool = True) ->
         sequence_N=np.arange(n_tokens) // 4,
         domain_N=np.arange(n_tokens) // 4 % 2 if domains else None,
         domains=("prose", "code") if domains else (),
+        context=6 if domains else None,
     )
 
 
@@ -69,6 +70,23 @@ def test_tokens_with_fewer_experts_come_back(tmp_path: Path, ending: str) -> Non
     routing = load_trace(path).routing(0)
     assert routing.token_A.tolist() == [0, 0, 1]
     assert routing.load.tolist() == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+def test_a_trace_without_token_ids_comes_back(tmp_path: Path, ending: str) -> None:
+    trace = replace(some_trace(), token_ids_N=None)
+    save_trace(trace, tmp_path / f"trace{ending}")
+    assert_same(trace, load_trace(tmp_path / f"trace{ending}"))
+
+
+def test_a_part_of_a_trace_is_those_tokens() -> None:
+    trace, at_n = some_trace(), np.array([1, 4, 5])
+    part = trace.part(at_n)
+    assert part.tokens == tuple(trace.tokens[n] for n in at_n)
+    for name in ("expert_LNK", "weight_LNK", "logits_LNE"):
+        assert np.array_equal(getattr(part, name), getattr(trace, name)[:, at_n])
+    for name in ("token_ids_N", "sequence_N", "domain_N"):
+        assert np.array_equal(getattr(part, name), getattr(trace, name)[at_n])
 
 
 def test_no_tokens_come_back(tmp_path: Path) -> None:
@@ -142,6 +160,8 @@ def test_a_table_written_by_pandas_is_read(tmp_path: Path) -> None:
         ({"token_ids_N": np.zeros(11, np.int64)}, "token_ids: got"),
         ({"domain_N": np.full(12, 2, np.int32)}, "domain: got numbers"),
         ({"domains": ("a", "a")}, "domains: got one name twice"),
+        ({"context": 0}, "context: got 0"),
+        ({"context": True}, "context: got True"),
     ],
 )
 def test_a_trace_that_does_not_fit_together_is_refused(change: dict, words: str) -> None:
@@ -188,6 +208,7 @@ def header(shape: str, descr: str = "<f4") -> bytes:
 
 def test_the_least_that_a_file_must_have_is_enough() -> None:
     trace = load_trace(archive())
+    assert load_trace(archive(token_ids=None)).token_ids_N is None
     assert trace.layers == (0, 1) and trace.tokens[7] == "1" and trace.logits_LNE is None
 
 
@@ -208,6 +229,8 @@ def test_the_least_that_a_file_must_have_is_enough() -> None:
         (archive(tokens=np.arange(12)), "tokens: got int64"),
         (archive(tokens=np.array(["x" * 500] * 12)), "tokens: got <U500"),
         (archive(layers=np.zeros((2, 2), int)), "layers: got int64"),
+        (archive(context=np.array([6, 7])), "context: got int64"),
+        (archive(context=np.array(-1)), "context: got -1"),
         (archive(model=np.array({"a": 1}, dtype=object)), "'model': got pickled objects"),
         (archive(weights=header("(1000000000000,)")), "'weights': got .* bytes, which do not fit"),
         (archive(weights=header("(-1, 5)")), "'weights': got a header"),
@@ -264,6 +287,7 @@ def test_the_least_table_is_enough() -> None:
         ({"n_experts": [4, 4, 4, 5]}, "n_experts: got 2 values"),
         ({"n_experts": [4.5] * 4}, "n_experts: got type double"),
         ({"layer": [0, 0, 0, 1]}, "layer: got different numbers"),
+        ({"context": [6, 6, 6, 7]}, "context: got 2 values"),
         ({"token_id": [5, 6, 5, 7]}, "token_id: got different ones by layer"),
         ({"weights": [[0.5], [1.0], [0.5, 0.5], []]}, "weights: got other lengths"),
         ({"experts": [[0, 4], [2], [3, 0], []]}, "experts: got numbers"),

@@ -19,7 +19,7 @@ def test_the_least_table_is_enough() -> None:
     trace = read_logits_csv(b"logit_0,logit_1,logit_2\n1,2,3\n5,4,0\n", TOP2, model="m")
     assert trace.expert_LNK.tolist() == [[[2, 1], [0, 1]]]
     assert trace.weight_LNK[0, 0].tolist() == pytest.approx([0.731, 0.269], abs=1e-3)
-    assert trace.token_ids_N.tolist() == [0, 1] and trace.tokens == ("0", "1")
+    assert trace.token_ids_N is None and trace.tokens == ("0", "1")
     assert trace.model == "m" and trace.domain_N is None
 
 
@@ -84,6 +84,8 @@ def test_any_router_that_chooses_by_logits_alone_can_choose(name: str) -> None:
         ("sequence,logit_0,logit_1\n0,1,2\n1,1,2\n0,1,2\n", "sequences: got one in two places"),
         ('token,logit_0,logit_1\n"' + "x" * 200_000 + '",1,2\n', "cannot be read"),
         ("token,logit_0,logit_1\n" + "x" * 300 + ",1,2\n", "tokens: got"),
+        ("context,logit_0,logit_1\n6,1,2\n7,1,2\n", "context: got 2 values"),
+        ("context,logit_0,logit_1\n0,1,2\n", "context: got 0"),
     ],
 )
 def test_a_table_that_is_none_is_refused(text: str, words: str) -> None:
@@ -104,4 +106,24 @@ def test_a_trace_without_the_column_of_domains_is_written_without(tmp_path: Path
     logits = np.zeros((1, 1, 2), np.float32)
     trace = make_trace([[[0]]], np.ones((1, 1, 1)), 2, [0], logits_LNE=logits)
     write_logits_csv(trace, tmp_path / "x.csv")
-    assert (tmp_path / "x.csv").read_text().splitlines()[0].endswith("sequence,logit_0,logit_1")
+    header = (tmp_path / "x.csv").read_text().splitlines()[0]
+    assert header == "layer,token_id,token,sequence,logit_0,logit_1"
+
+
+def test_what_the_model_saw_at_once_and_missing_ids_come_back(tmp_path: Path) -> None:
+    logits = np.eye(3, dtype=np.float32)[None]
+    trace = make_trace([[[0], [1], [2]]], np.ones((1, 3, 1)), 3, logits_LNE=logits, context=6)
+    write_logits_csv(trace, tmp_path / "x.csv")
+    assert "token_id" not in (tmp_path / "x.csv").read_text()
+    back = read_logits_csv(tmp_path / "x.csv", moe.make_router("topk", k=1))
+    assert back.context == 6 and back.token_ids_N is None and back.tokens == ("0", "1", "2")
+
+
+def test_too_many_layers_are_refused_before_a_router_chooses() -> None:
+    class Never(type(TOP2)):  # a router that must not be asked
+        def choose(self, *_: object, **__: object) -> moe.Routing:
+            raise AssertionError("asked")
+
+    rows = "".join(f"{layer},1,2\n" for layer in range(5000))
+    with pytest.raises(CheckpointError, match=r"layers: got 0, 1, 2.* allowed are 1 to 4096"):
+        read_logits_csv(f"layer,logit_0,logit_1\n{rows}".encode(), Never(k=2))
