@@ -16,6 +16,7 @@ from moe.lab.export import your_model_json
 from moe.lab.your_model import YourModel
 from moe.views.outside import OPENED
 from moe.views.your_model import SECTIONS
+from tests.lab.test_hostile_files import npz
 from tests.lab.test_your_model import PARITY, made, zipped
 
 TRACE = samples.SAMPLES[2].path
@@ -110,6 +111,7 @@ def test_ratings_ask_for_the_number_of_experts() -> None:
         ("a.txt", b"hello", "a name that ends in .npz, .parquet, .csv"),
         ("a.npz", b"PK\x03\x04<b>x</b>", "cannot be read"),
         ("a.csv", b"logit_0,logit_1,logit_2\n1,2,x\n", "line 2"),
+        ("a.npz", npz(n_experts=12_000), "got 12,000 experts, allowed are 1,024"),
         ("a.zip", b"PK\x03\x04", "archive"),
         ("a.safetensors", b"\xff" * 64, "neither a zip file nor a safetensors file"),
     ],

@@ -165,6 +165,10 @@ def test_text_shows_first_choices_and_follows_one_expert(model: YourModel) -> No
     chose = [5 in experts for experts in model.trace.expert_LNK[0, 200:].tolist()]
     assert [token.lit for token in followed.tokens] == chose
     assert n_pages(model.trace, "everything") == -(-400 // PAGE)
+    many = text_page(made(n_layers=1, n_experts=40, k=36), 0, "everything", 1, None)
+    assert (
+        many.tokens[0].told.endswith(", and 20 more") and many.tokens[0].told.count("expert") == 16
+    )
     with pytest.raises(ValueError, match="page: got 9"):
         text_page(model.trace, 0, "two", 9, None)
 
