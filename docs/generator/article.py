@@ -61,8 +61,8 @@ ratings, from the {readme}:
 
 *True with this reading*: the figure follows from published numbers, if the words mean what the row
 says. *Partly true*: it holds for the parts that the row names. *Within reach*: the computed range
-holds the claim, and so much else that it proves little. *Not by this*: the claim may be true, but
-not for the reason computed here. *Cannot be checked*: no formula and no published figure decides
+holds the claim, and so much else that it proves little. *Depends on the model*: several
+measured it, with different answers. *Cannot be checked*: no formula and no published figure decides
 it."""
 
 SCORES = [
@@ -254,7 +254,7 @@ def _specialised() -> Statement:
         "In this package's own small text model, whose router sees "
         f"{sample.settings.context} bytes at a time and can know no topic beyond them: "
         f"{check.answer}",
-        f"Depends on the model. {PUBLISHED} No trace of DeepSeek-V3 itself is here.",
+        f"Depends on the model: {PUBLISHED} No trace of DeepSeek-V3 itself is here.",
         f"{YOUR_MODEL}, [Traces](traces.md)",
         "moe analyze trace.npz",
     )

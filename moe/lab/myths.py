@@ -35,10 +35,9 @@ REPEATED = 0.5  # of the tokens, that occur twice: with fewer, ids tell nothing 
 # Least share of the choice of expert, in whole per cents, that topics explain for a verdict.
 GRADES = ((0.1, "yes"), (0.01, "a little"), (0.0, "hardly"))
 PUBLISHED = (
-    "Models differ: Mixtral's authors found hardly any specialisation by topic (arXiv 2401.04088, "
-    "section 5), OLMoE's a clear one for arXiv and GitHub (arXiv 2409.02060, section 5.3), and "
-    "DeepSeek-V3's report more of it where load is balanced without a loss (arXiv 2412.19437, "
-    "section 4.5.3)."
+    "Mixtral's authors found hardly any specialisation by topic (arXiv 2401.04088, section 5), "
+    "OLMoE's a clear one for arXiv and GitHub (arXiv 2409.02060, section 5.3), and DeepSeek-V3's "
+    "report more of it where load is balanced without a loss (arXiv 2412.19437, section 4.5.3)."
 )
 
 
@@ -143,13 +142,13 @@ def topic_specialists(trace: Trace, seed: int = 0, length: int = STRETCH) -> Myt
     )
     p_value = domain.p_value
     share = round(max(domain.excess, 0.0), 2)
-    shares = f"topics explain {share:.0%} of the choice of expert{tokens}"
+    explain = f"topics explain {share:.0%} of the choice of expert"
     if p_value > SIGNIFICANT:
         verdict = "no"
-        answer = f"No: {shares}; shuffled topics explain as much (p = {p_value:.2f})."
+        answer = f"No: {explain}, and shuffled ones as much (p = {p_value:.2f}){tokens}."
     else:
         verdict = next(word for least, word in GRADES if share >= least)
-        answer = f"{verdict.capitalize()}: {shares} (that topics do by chance: p = {p_value:.3f})."
+        answer = f"{verdict.capitalize()}: {explain} (by chance: p = {p_value:.3f}){tokens}."
         if not untold and within.p_value > SIGNIFICANT:
             answer += " Of one token, topics explain nothing more."
     return MythCheck(
@@ -160,12 +159,13 @@ def topic_specialists(trace: Trace, seed: int = 0, length: int = STRETCH) -> Myt
 
 def _whose(trace: Trace) -> str:
     """Of whom an answer on topics can be true."""
+    published = f"Models differ: {PUBLISHED}"
     if trace.context is None or trace.context >= STRETCH:
-        return PUBLISHED
+        return published
     many = "1 token" if trace.context == 1 else f"{trace.context} tokens"
     return (
         f"This model sees {many} at a time, and its router cannot know of a topic what they do not "
-        f"show. {PUBLISHED}"
+        f"show. {published}"
     )
 
 

@@ -148,7 +148,7 @@ CROWDS: dict[str, Callable[[], Trace]] = {
     ),
     "sequences": lambda: many(n_tokens=4000, sequence_N=np.arange(4000) // 2),
     "sequences of one token": lambda: many(
-        n_tokens=100_000, sequence_N=np.arange(100_000), domain_N=np.arange(100_000) % 3,
+        n_tokens=30_000, sequence_N=np.arange(30_000), domain_N=np.arange(30_000) % 3,
         domains="abc",
     ),
     "domains of many experts": lambda: many(

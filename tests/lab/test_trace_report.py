@@ -83,6 +83,7 @@ def test_every_figure_in_plain_loops() -> None:
             total = sum(counts[label, e] for e in range(8))
             want = [counts[label, e] / total for e in range(8)]
             assert layer.domain_share[label] == pytest.approx(want)
+        assert layer.strongest_domain == pytest.approx(8 * np.max(layer.domain_share))
         ids = trace.token_ids_N.tolist()
         shares = []
         for token in set(ids):
@@ -97,11 +98,14 @@ def test_every_figure_in_plain_loops() -> None:
         assert len(near) == 395
         assert layer.repeat_first == pytest.approx(first)
         assert layer.repeat_any == pytest.approx(some)
+        alike = np.mean([a[0] == b[0] for a, b in itertools.combinations(chosen, 2)])
+        assert layer.same_load_repeat_first == pytest.approx(alike)
         final = later.expert_LNK[index].tolist()
         kept = sum(len(set(a) & set(b)) for a, b in zip(chosen, final)) / 1200
         assert layer.saturation == pytest.approx(kept)
         same = sum(a[0] == b[0] for a, b in zip(chosen, final)) / 400
         assert layer.saturation_first == pytest.approx(same)
+        assert (layer.chance_saturation, layer.chance_saturation_first) == (3 / 8, 1 / 8)
         scores = [[math.exp(v) for v in row] for row in trace.logits_LNE[index].tolist()]
         p = np.array([[v / sum(row) for v in row] for row in scores])
         mean = p.mean(axis=0)
