@@ -13,7 +13,7 @@ import pytest
 from moe.charts import your_model as charts
 from moe.charts.tinted_text import TINTS, printable, tinted_text
 from moe.errors import CheckpointError
-from moe.lab import placement, samples, your_checkpoint, your_file
+from moe.lab import placement, samples, your_checkpoint, your_file, your_text
 from moe.lab.your_model import YourModel
 from moe.lab.your_text import PAGE, Token, n_pages, text_page
 from moe.traces import Trace, make_trace
@@ -166,9 +166,8 @@ def test_text_shows_first_choices_and_follows_one_expert(model: YourModel) -> No
     assert [token.lit for token in followed.tokens] == chose
     assert n_pages(model.trace, "everything") == -(-400 // PAGE)
     many = text_page(made(n_layers=1, n_experts=40, k=36), 0, "everything", 1, None)
-    assert (
-        many.tokens[0].told.endswith(", and 20 more") and many.tokens[0].told.count("expert") == 16
-    )
+    told = many.tokens[0].told
+    assert told.endswith(", and 20 more") and told.count("expert") == your_text.TOLD == 16
     with pytest.raises(ValueError, match="page: got 9"):
         text_page(model.trace, 0, "two", 9, None)
 
