@@ -175,6 +175,14 @@ def test_every_text_box_in_the_address_is_known() -> None:
     assert found == set(outside.TEXT_BOXES)
 
 
+def test_messages_about_what_a_visitor_gave_go_one_way() -> None:
+    for path in ROOT.glob("moe/views/*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "error":
+                own = all(isinstance(one, ast.Constant) for one in node.args)
+                assert own or path.stem == "outside", f"{path.name}:{node.lineno}"
+
+
 def test_a_visitor_who_leaves_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     ended, real = [], ScriptRunner._maybe_handle_execution_control_request
 

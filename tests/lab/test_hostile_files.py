@@ -20,8 +20,10 @@ from moe.lab.trace_report import analyse_trace
 from moe.lab.your_checkpoint import look_at, look_into
 from moe.traces import apart, load_trace, make_trace, save_trace
 from moe.traces.apart import Allowed, ask
+from moe.traces.logits_csv import LEAST_VALUES
 from tests.lab.test_your_model import PARITY, made, zipped
 
+ROOT = Path(__file__).resolve().parents[2]
 SECONDS, MEGABYTES = 2.0, 300
 # In every process of Python that finds it: how much memory it took at most, in kB.
 PEAK = """
@@ -204,6 +206,19 @@ def test_a_hostile_file_takes_little(name: str, watched: Path) -> None:
 @pytest.mark.parametrize("name", LARGE)
 def test_the_largest_file_that_is_opened_takes_little(name: str, watched: Path) -> None:
     check_within(name, LARGE[name], watched)
+
+
+def test_the_documentation_names_the_sizes() -> None:
+    said = " ".join((ROOT / "docs" / "traces.md").read_text("utf-8").split())
+    for what, most in your_file.MOST.items():
+        assert f"{most:,} {what}" in said
+    allowed = opening.ALLOWED
+    for words in (
+        f"{your_file.MAX_MB} MB of a stranger's file", f"{your_file.MAX_VALUES:,} values",
+        f"a row counts as {LEAST_VALUES} at least",
+        f"{allowed.seconds} s of processor and {allowed.memory >> 20} MB",
+    ):  # fmt: skip
+        assert words in said
 
 
 def test_what_comes_back_is_what_was_read(tmp_path: Path) -> None:
