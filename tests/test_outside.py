@@ -32,7 +32,7 @@ HOSTILE = (
 # What none of it may be by the time that the browser reads it as Markdown.
 LIVE = (
     r"(?<!\\)(?:!\[|\]\(|<img|\*\*|`c|\$x|&lt|~~)", r"http:/", r":smile", r":material", r":red",
-    r"www\.", r"a@e", r"->", r"[\u2028\n]",
+    r"www\.", r"a@e", r"->", r"[\u2028\u202e\n\0]",
 )  # fmt: skip
 AS_TEXT = {"html", "code", "text_input", "selectbox", "arrow_data_frame", "vega_lite_chart"}
 
@@ -101,6 +101,7 @@ def test_text_without_signs_stays_as_it_is() -> None:
         "é日本",
     ):
         assert plain(text) == text
+    assert plain("a\u202eb\n\0c") == "a b c"
     assert plain("1. a") == "1\\. a"
     assert plain("**b**") == "\\*\\*b\\*\\*" and plain("- a") == "\\- a"
 
@@ -121,6 +122,7 @@ def test_names_in_a_file_are_shown_as_text_in_every_section(tmp_path: Path) -> N
     [
         ("a.csv", f"{HOSTILE[:31]},logit_0\n1,2\n".encode()),
         (f"a{HOSTILE[:31]}.exe", b""),
+        ("x" * 200_000 + "\0\u202eevil<b>.exe", b""),
         ("evil![p](x)<img src=y>.csv", samples.CSV.read_bytes()),
         ("m.zip", zipped(PARITY / "mixtral", extra={HOSTILE[:31]: b""})),
     ],

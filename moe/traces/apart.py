@@ -90,13 +90,18 @@ def _started(arguments: list[str], folder: str) -> Iterator[subprocess.Popen[byt
     """A Python of its own at work, which ends with the body; what it leaves lies in the folder."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"PYTHONPATH": os.pathsep.join(paths)} | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", f"from {__name__} import main; main()", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | PLAIN | own,
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", f"from {__name__} import main; main()", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | PLAIN | own,
+        )
+    except OSError as error:
+        raise CheckpointError(
+            f"file: got no process to read it in ({error.strerror}), allowed is another try"
+        ) from error
     try:
         yield process
     finally:

@@ -13,7 +13,8 @@ TEXT_BOXES = ("text", "device_of")
 OPENED = "opened_files"  # in the visitor's session, and only there
 T = TypeVar("T")
 
-_LINE_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# Ends of lines and other orders to the screen, such as to write from right to left.
+_ORDERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 # What Markdown would take for a sign; within a word it leaves _ alone.
 _SIGNS = re.compile(r"[\\`*\[\]<>$~#|&!]|(?<!\w)_|_(?!\w)|:(?=\S)")
 _LIST = re.compile(r"^(\s*\d*)([-+=.)])")
@@ -48,7 +49,7 @@ def _is_endless(text: str) -> bool:
 
 def plain(text: str) -> str:
     """Text from outside, such as a name in a file, as Markdown that shows just this text."""
-    shown = _SIGNS.sub(lambda sign: f"\\{sign[0]}", _LINE_ENDS.sub(" ", text))
+    shown = _SIGNS.sub(lambda sign: f"\\{sign[0]}", _ORDERS.sub(" ", text))
     return _PAIRS.sub(lambda sign: f"{sign[0]}{_APART}", _LIST.sub(r"\1\\\2", shown))
 
 

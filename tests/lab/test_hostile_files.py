@@ -262,6 +262,8 @@ def test_work_apart_answers_refuses_and_breaks_down_alone(watched: Path) -> None
     ):
         with pytest.raises(ValueError, match=problem):
             ask("hogs", b"abc", what)
+    with pytest.raises(ValueError, match="no process to read it in"):
+        ask("hogs", b"", "x" * 10**7)
     left = Path(ask("hogs", b"", "leave").decode())
     assert left.parent.name.startswith("moe-") and not left.parent.exists()
     assert not psutil.Process().children()
