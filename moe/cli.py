@@ -135,9 +135,10 @@ def app(
 
     Example: moe app --port 8600
     """
-    from .views.serve import app_file, serve
+    from .views.serve import app_file, check_place, serve
 
     script = app_file()
+    check_place(address, port)
     prepare_kernels()
     if json_output:
         typer.echo(json.dumps({"url": f"http://localhost:{port}"}))
@@ -374,8 +375,6 @@ def main() -> None:
         _fail(str(error), error)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
 
 

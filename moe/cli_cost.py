@@ -50,7 +50,7 @@ def models(json_output: Json = False) -> None:
         caption="Active parameters: with the table of input embeddings, with the output matrix "
         "only, with neither; * marks the convention of the published figure"
     )
-    table.add_column("model", min_width=21)
+    table.add_column("model", no_wrap=True)
     for _, title in COLUMNS:
         table.add_column(title)
     for row in rows:
@@ -199,7 +199,7 @@ def decode(
         typer.echo(json.dumps(rows))
         return
     table = Table(caption="Bounds: full bandwidth, full peak, free links between GPUs")
-    table.add_column("model", min_width=21)
+    table.add_column("model", no_wrap=True)
     for title in ("fits", "needs bytes", "a token reads", "experts", "tokens/s", "limit"):
         table.add_column(title)
     for row in rows:

@@ -106,14 +106,3 @@ def test_a_bad_value_is_one_line_and_exit_code_2(
 def test_version_and_bare_command(run_moe: Run) -> None:
     assert run_moe("--version").stdout.strip() == f"moescope {moe.__version__}"
     assert "Usage" in run_moe().stdout
-
-
-def test_a_closed_pipe_is_no_error() -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m moe train {' '.join(SMALL)} --steps 200 --json | head -1",
-        shell=True,
-        capture_output=True,
-        text=True,
-    )
-    assert json.loads(done.stdout)["step"] == 0
-    assert "Traceback" not in done.stderr

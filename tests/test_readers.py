@@ -39,6 +39,7 @@ from moe.lab.sweep_plan import read_plan
 from moe.lab.trace_report import read_placement
 from moe.saved import load
 from moe.traces import load_trace, make_trace, read_logits_csv, save_trace
+from moe.traces.npz import pack_trace, unpack_trace
 from tests.checkpoints import fabricate
 from tests.checkpoints.test_hostile import cases, scarred
 
@@ -61,6 +62,7 @@ OWN = {
     "moe/charts/sweep.py: write_figure": "written",
     "moe/checkpoints/archives.py: _copy_bare": "written",
     "moe/checkpoints/archives.py: _unpack": "written",
+    "moe/cli_streams.py: _Raw._swallow": "written",
     "moe/lab/ablation.py: ablate": "written",
     "moe/lab/sweep_store.py: SweepStore.add": "written",
     "moe/lab/sweep_store.py: SweepStore.locked": "written",
@@ -81,8 +83,10 @@ OWN = {
     "moe/data/corpus.py: _python": "Python",
     "moe/data/corpus.py: _tables": "Python",
     "moe/kernels/cores.py: _words": "machine",
+    "moe/traces/apart.py: _limit": "machine",
     # What the library wrote itself, into folders that are its own.
     "moe/charts/figure.py: Figure.spec": "own",
+    "moe/charts/figure.py: Figure.themed": "own",
     "moe/kernels/cache.py: source_stamp": "own",
     "moe/kernels/cache.py: KernelCache.load_overload": "own",
     "moe/lab/ablation.py: Row.from_json": "own",
@@ -115,9 +119,10 @@ READ_BY = {
     "moe/saved.py: load": "saved layer",
     "moe/traces/files.py: load_trace": "trace",
     "moe/traces/files.py: read_bytes": "trace",
-    "moe/traces/logits_csv.py: _rows": "logits",
+    "moe/traces/logits_csv.py: _read": "logits",
     "moe/traces/logits_csv.py: read_logits_csv": "logits",
     "moe/traces/npz.py: read_npz_trace": "trace",
+    "moe/traces/npz.py: unpack": "answer",
     "moe/traces/parquet.py: _read_columns": "trace",
 }
 
@@ -290,9 +295,13 @@ READERS = {
         "logits.csv",
     ),
 }
+READERS["answer"] = Reader(
+    lambda p: unpack_trace(p.read_bytes(), 2**20), lambda: pack_trace(some_trace()), "answer.npz"
+)
 OTHER_KINDS = {  # the same readers, of files with another ending
     "loads as json": Reader(read_loads, lambda: b"[[1, 2], [3, 4]]", "loads.json"),
     "loads as npy": Reader(read_loads, lambda: made(".npy"), "loads.npy"),
+    "a trace as parquet": Reader(load_trace, lambda: made(".parquet"), "trace.parquet"),
     "loads of a trace": Reader(read_loads, lambda: made(".npz"), "loads.npz"),
 }
 ALL = READERS | OTHER_KINDS
@@ -442,7 +451,7 @@ NOT_FILES = {
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ALL if name not in ("checkpoint", "json object")]
+    "name", [name for name in ALL if name not in ("checkpoint", "json object", "answer")]
 )
 def test_what_is_no_plain_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     """A pipe would block, a device never end."""

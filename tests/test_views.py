@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import moe
 from moe.lab import machine, savings, snippets
-from moe.lab.compare import RunSlot, compare, judge_guess, run, setup_words
+from moe.lab.compare import RunSlot, compare, judge_guess, run, run_slot, setup_words
 from moe.lab.control import ControlSettings, judge, respond_all
 from moe.lab.export import balance_json, savings_json, start_json
 from moe.lab.machine import Machine
@@ -239,9 +239,7 @@ def test_balance_says_what_came_out_and_not_what_should(monkeypatch: pytest.Monk
     page.selectbox(key="balance_a").set_value("aux").run()
     said = words(page)
     a, b = (moe.TrainSettings(steps=50, balance=name) for name in ("aux", "bias"))
-    (run_a,), (run_b,) = (
-        [at.run for at in view.slot(one, None).progress() if at.run] for one in (a, b)
-    )
+    (run_a,), (run_b,) = ([at.run for at in run_slot(one).progress() if at.run] for one in (a, b))
     assert f"**What you should see:** {compare(run_a, run_b).words}" in said
     assert view.WHY not in said and "does nothing" not in said
     assert f"A: {moe.BALANCERS['aux'].title}. B: {moe.BALANCERS['bias'].title}." in said

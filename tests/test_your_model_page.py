@@ -11,10 +11,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import moe
-from moe.lab import samples, snippets, your_file
+from moe.lab import opening, samples, snippets, your_file
 from moe.lab.export import your_model_json
 from moe.lab.your_model import YourModel
-from moe.views.your_model import KEPT, SECTIONS
+from moe.views.outside import OPENED
+from moe.views.your_model import SECTIONS
+from tests.lab.test_hostile_files import npz
 from tests.lab.test_your_model import PARITY, made, zipped
 
 TRACE = samples.SAMPLES[2].path
@@ -73,10 +75,10 @@ def test_an_uploaded_trace_is_shown_and_forgotten_when_it_is_removed() -> None:
     page = upload(open_page(), "mine.npz", TRACE.read_bytes())
     assert not page.exception and not page.error
     assert YourModel(samples.SAMPLES[2].load()).load_words(0) in words(page)
-    assert "own" in page.session_state[KEPT]
+    assert "own" in page.session_state[OPENED]
     page.file_uploader[0].set_value(None)
     page.run()
-    assert "own" not in page.session_state[KEPT]
+    assert "own" not in page.session_state[OPENED]
     assert YourModel(samples.SAMPLES[0].load()).load_words(0) in words(page)
 
 
@@ -109,6 +111,7 @@ def test_ratings_ask_for_the_number_of_experts() -> None:
         ("a.txt", b"hello", "a name that ends in .npz, .parquet, .csv"),
         ("a.npz", b"PK\x03\x04<b>x</b>", "cannot be read"),
         ("a.csv", b"logit_0,logit_1,logit_2\n1,2,x\n", "line 2"),
+        ("a.npz", npz(n_experts=12_000), "got 12,000 experts, allowed are 1,024"),
         ("a.zip", b"PK\x03\x04", "archive"),
         ("a.safetensors", b"\xff" * 64, "neither a zip file nor a safetensors file"),
     ],
@@ -164,6 +167,8 @@ def test_the_code_shown_for_a_visitors_file_runs_on_that_file(
 ) -> None:  # fmt: skip
     if not whole:  # as if the file were larger than what a page analyses
         monkeypatch.setattr(your_file.shortened, "__defaults__", (240,))
+        here = lambda raw, waiting, *asked: opening.answer(raw, *asked)  # noqa: E731
+        monkeypatch.setattr(opening, "_ask", here)
     raw = {".csv": samples.CSV.read_bytes, ".npz": TRACE.read_bytes}.get(
         Path(name).suffix, lambda: as_parquet(tmp_path)
     )()
@@ -176,8 +181,8 @@ def test_the_code_shown_for_a_visitors_file_runs_on_that_file(
     capsys.readouterr()
     exec(page.code[0].value, {})
     out = capsys.readouterr().out
-    model = page.session_state[KEPT]["own"][1]
-    assert (model.trace is model.whole) == whole
+    model = page.session_state[OPENED]["own"][1]
+    assert model.is_part != whole
     at = model.first_shown if model.trace.n_layers > 1 else 0
     assert str(model.report.layers[at].load) in out
     assert all(check.answer in out for check in model.myths)

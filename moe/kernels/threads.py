@@ -35,7 +35,7 @@ def num_threads() -> int:
         return override
     asked = os.environ.get("MOE_NUM_THREADS")
     if asked is not None:
-        if not asked.isdigit():
+        if not (asked.isascii() and asked.isdigit()):
             raise ValueError(f"MOE_NUM_THREADS: got {asked!r}, allowed is a whole number in 1..256")
         return check_int("MOE_NUM_THREADS", int(asked), 1, 256)
     return allowed_cores()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from ..balance.none import NoBalance
 from ..data import TextTask, from_bytes
 from ..routers import ROUTERS
 from ..training import Trainer, TrainRecord, TrainSettings
+from .kept import KEPT
 from .turns import PATIENCE, TURNS
 
 LAST = 20  # steps over which the end of a run is averaged
@@ -136,6 +140,8 @@ class Progress:
 class RunSlot:
     """A place for one run: the first who asks trains it, everybody else gets the same.
 
+    `run_slot` returns the same place to all who ask at the same time.
+
     Parameters
     ----------
     settings
@@ -147,7 +153,7 @@ class RunSlot:
     def __init__(self, settings: TrainSettings, own_text: bytes | None = None) -> None:
         self.settings = settings
         self._own_text = own_text
-        self._run: Run | None = None
+        self._key = ("run", *_key(settings, own_text))
         self._lock = threading.Lock()
 
     def progress(self) -> Iterator[Progress]:
@@ -155,24 +161,44 @@ class RunSlot:
         while not self._lock.acquire(timeout=PATIENCE):
             yield Progress(0.0, "another visitor is training just this, one moment")
         try:
-            if self._run is None:
+            run: Run | None = KEPT.get(self._key)
+            if run is None:
                 yield Progress(0.0, "waiting for a free place to train")
                 with TURNS.training():
-                    yield from self._train()
+                    run = yield from self._train()
+                KEPT.put(self._key, run)
         finally:
             self._lock.release()
-        yield Progress(1.0, "done", self._run)
+        yield Progress(1.0, "done", run)
 
-    def _train(self) -> Iterator[Progress]:
+    def _train(self) -> Generator[Progress, None, Run]:
         for item in run_steps(self.settings, self._own_text):
             if isinstance(item, Run):
-                self._run = item
-            elif (done := item.step + 1) % REPORT_EVERY == 0:
+                return item
+            if (done := item.step + 1) % REPORT_EVERY == 0:
                 yield Progress(
                     done / self.settings.steps,
                     f"step {done} of {self.settings.steps}, loss {item.loss:.2f}, "
                     f"MaxVio {item.max_vio:.2f}",
                 )
+        raise AssertionError("a training ends with its run")
+
+
+_slots: WeakValueDictionary[Any, RunSlot] = WeakValueDictionary()
+_slots_lock = threading.Lock()
+
+
+def _key(settings: TrainSettings, own_text: bytes | None) -> tuple[TrainSettings, bytes]:
+    return settings, b"" if own_text is None else sha256(own_text).digest()
+
+
+def run_slot(settings: TrainSettings, own_text: bytes | None = None) -> RunSlot:
+    """Return the place where these settings are trained, once for all users."""
+    with _slots_lock:
+        found = _slots.get(_key(settings, own_text))
+        if found is None:
+            found = _slots[_key(settings, own_text)] = RunSlot(settings, own_text)
+        return found
 
 
 def run_steps(

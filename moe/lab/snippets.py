@@ -146,7 +146,7 @@ def sample_code(title: str, at: int) -> str:
     return _trace_code(loading, f"load_trace({path})", at)
 
 
-def own_file_code(file: str, k: int, at: int, whole: bool = True) -> str:
+def own_file_code(file: str, k: int, at: int, is_part: bool = False) -> str:
     """Code of the page on your own model for a visitor's file.
 
     Parameters
@@ -155,25 +155,24 @@ def own_file_code(file: str, k: int, at: int, whole: bool = True) -> str:
         Its name.
     k
         Experts per token, where the file holds ratings only.
-    whole
-        Whether the page shows all of it.
+    is_part
+        Whether it holds more than what the page analyses.
     """
     loading = ["from moe.traces import load_trace"]
     trace = f"load_trace({file!r})"
     if is_ratings(file):
         loading = ["from moe.routers import make_router", "from moe.traces import read_logits_csv"]
         trace = f'read_logits_csv({file!r}, make_router("topk", k={k}))'
-    if not whole:
-        loading.insert(0, "from moe.lab.your_file import shortened")
+    if is_part:
         trace = f"shortened({trace})"
-    return _trace_code(loading, trace, at)
+    return _trace_code(loading, trace, at, is_part)
 
 
-def _trace_code(loading: Sequence[str], trace: str, at: int) -> str:
+def _trace_code(loading: Sequence[str], trace: str, at: int, shortens: bool = False) -> str:
     """Figures of a trace, and both beliefs."""
     asking = (
-        "from moe.lab.myths import check_myths",
         "from moe.lab.trace_report import analyse_trace",
+        f"from moe.lab.your_file import {'beliefs, shortened' if shortens else 'beliefs'}",
     )
     imports = "\n".join(sorted([*loading, *asking], key=lambda line: line.split()[1]))
     return f"""\
@@ -183,7 +182,7 @@ trace = {trace}
 layer = analyse_trace(trace).layers[{at}]
 print(layer.load)  # tokens per expert
 print(layer.max_vio, layer.dead_share, layer.repeat_first, layer.chance_repeat_first)
-for check in check_myths(trace):
+for check in beliefs(trace):
     print(check.claim, check.answer)
 """
 

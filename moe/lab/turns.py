@@ -1,4 +1,4 @@
-"""Turns: few trainings at once, and nothing else while the clock measures."""
+"""Turns: few trainings or visitors' files at once, and nothing else while the clock measures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Turns:
     Parameters
     ----------
     seats
-        Trainings that may run at once; a measurement takes all seats.
+        Trainings, and files that are read, that may run at once; a measurement takes all seats.
     """
 
     def __init__(self, seats: int = SEATS) -> None:

@@ -15,9 +15,9 @@ from ..routing import Routing
 from ..traces import Trace
 from . import placement
 from .chance import strongest_domain
-from .myths import MythCheck, check_myths
+from .myths import MythCheck
 from .trace_report import LayerReport, TraceReport, analyse_trace, check_same_text
-from .your_file import shortened
+from .your_file import Known, beliefs, shortened
 
 MAX_MARKS = 3400  # of a heat map; a browser paints 4,000 smoothly, and some stand beside it
 MAX_COLUMNS = 100
@@ -84,9 +84,12 @@ class YourModel:
     ----------
     whole
         The trace as it was read; figures are of `trace`, which may be a part of it.
+    known
+        What need not be computed any more.
     """
 
     whole: Trace
+    known: Known | None = None
 
     @cached_property
     def trace(self) -> Trace:
@@ -96,12 +99,12 @@ class YourModel:
     @cached_property
     def report(self) -> TraceReport:
         """All figures of all layers."""
-        return analyse_trace(self.trace)
+        return self.known.report if self.known else analyse_trace(self.trace)
 
     @cached_property
-    def myths(self) -> list[MythCheck]:
+    def myths(self) -> tuple[MythCheck, ...]:
         """Two common beliefs, measured."""
-        return check_myths(self.trace)
+        return self.known.myths if self.known else beliefs(self.trace)
 
     def ready(self) -> YourModel:
         """Do now what takes long, and return this.
@@ -114,9 +117,16 @@ class YourModel:
         _ = self.report, self.myths
         return self
 
+    @property
+    def is_part(self) -> bool:
+        """Whether the file holds more than what is analysed."""
+        return self.known.is_part if self.known else self.trace is not self.whole
+
     def describe(self) -> str:
         """Describe the trace, and what part of it the figures are of."""
-        if self.trace is self.whole:
+        if self.known:
+            return self.known.about
+        if not self.is_part:
             return self.whole.describe()
         return (
             f"{self.whole.describe()}. Of every document only the first part is looked at, "
@@ -200,7 +210,7 @@ class YourModel:
 
     def information(self) -> list[Line]:
         """Mutual information of token and expert by the router's ratings; empty without them."""
-        if self.trace.logits_LNE is None:
+        if self.report.layers[0].router_information is None:
             return []
         return [self._line("Mutual information", lambda layer: layer.router_information or 0.0)]
 

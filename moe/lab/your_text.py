@@ -10,6 +10,7 @@ from ..errors import check_int
 from ..traces import Trace
 
 PAGE = 240  # tokens shown at once
+TOLD = 16  # experts of a token that are named
 ALL = "everything"
 
 
@@ -22,7 +23,7 @@ class Token:
     text, expert
         The token, and the expert whose number and colour it gets.
     told
-        All its experts in words.
+        Its experts in words, the first of very many.
     lit
         Whether it gets number and colour at all.
     begins
@@ -83,11 +84,13 @@ def text_page(trace: Trace, at: int, of: str, page: int, focus: int | None) -> T
     for n in shown_n.tolist():
         experts = trace.expert_LNK[at, n].tolist()
         weights = trace.weight_LNK[at, n].tolist()
-        told = ", ".join(
+        named = [
             f"expert {e} ({weight:.0%})"
             for e, weight in zip(experts, weights, strict=True)
             if e >= 0
-        )
+        ]
+        more = [f"and {len(named) - TOLD} more"] if len(named) > TOLD else []
+        told = ", ".join(named[:TOLD] + more)
         lit = experts[0] >= 0 if focus is None else focus in experts
         tokens.append(
             Token(

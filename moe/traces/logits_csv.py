@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
+from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,32 @@ import numpy as np
 from ..errors import CheckpointError
 from ..routers import Router
 from .files import MAX_BYTES, read_bytes
-from .trace import Trace, check_layers, trace_of_routings
+from .trace import MAX_EXPERTS, Trace, check_layers, trace_of_routings
 
 DESCRIBING = ("layer", "token_id", "token", "sequence", "domain", "context")
+TEXTS = ("token", "domain")
 LOGIT = re.compile(r"logit_(\d{1,6})")
-WHOLE = re.compile(r"-?\d{1,18}")
+LEAST_VALUES = 8  # that a row counts as: its text and its place take room too
+WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Columns of a file of R rows: logits (R, E), whole numbers, and texts as numbers of names."""
+
+    logit_RE: np.ndarray
+    whole: dict[str, np.ndarray]
+    tokens: tuple[str, ...]
+    domains: tuple[str, ...]
 
 
 def read_logits_csv(
-    source: str | Path | bytes, router: Router, model: str = "", max_bytes: int = MAX_BYTES
+    source: str | Path | bytes,
+    router: Router,
+    model: str = "",
+    max_bytes: int = MAX_BYTES,
+    max_values: int | None = None,
+    max_experts: int = MAX_EXPERTS,
 ) -> Trace:
     """Read router logits and let a router choose by them.
 
@@ -37,6 +56,9 @@ def read_logits_csv(
         What chooses, such as `moe.make_router("topk", k=2)`.
     max_bytes
         Most bytes of the file.
+    max_values, max_experts
+        Most rows times columns (a row counts as eight at least), and most experts: both are
+        counted before a row is read.
 
     Raises
     ------
@@ -45,20 +67,22 @@ def read_logits_csv(
     ValueError
         If the router cannot route that many experts.
     """
-    header, rows = _rows(read_bytes(source, max_bytes))
-    n_experts = len(header) - len(set(header) & set(DESCRIBING))
-    place = {name: column for column, name in enumerate(header)}
-    router.check(n_experts)
-    none_R = np.zeros(len(rows), np.int64)
-    layer_R = _whole(rows, place, "layer", none_R)
+    raw = read_bytes(source, max_bytes)
+    try:
+        table = _read(raw, router, max_values, max_experts)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CheckpointError(
+            f"file: got CSV that cannot be read ({error}), allowed is UTF-8 with commas"
+        ) from error
+    n_rows, n_experts = table.logit_RE.shape
+    none_R = np.zeros(n_rows, np.int64)
+    layer_R = table.whole.get("layer", none_R)
     layers, n_of = np.unique(layer_R, return_counts=True)
     check_layers(layers.tolist())
     if len(set(n_of.tolist())) != 1:
         raise CheckpointError("layer: got different numbers of rows, allowed is one per token each")
-    logit_RE = _logits(rows, [place[f"logit_{expert}"] for expert in range(n_experts)])
     order = np.argsort(layer_R, kind="stable")
     n_tokens = int(n_of[0])
-    first = order[:n_tokens]
 
     def same(name: str, value_R: np.ndarray) -> np.ndarray:
         """Values of the first layer, which the other layers have to repeat."""
@@ -67,31 +91,24 @@ def read_logits_csv(
             raise CheckpointError(f"{name}: got different ones by layer, allowed is the same")
         return np.asarray(value_LN[0])
 
-    ids_N = None
-    if "token_id" in place:
-        ids_N = same("token_id", _whole(rows, place, "token_id", none_R))
-    sequence_N = same("sequence", _whole(rows, place, "sequence", none_R))
-    context_C = np.unique(_whole(rows, place, "context", none_R))
+    ids_N = same("token_id", table.whole["token_id"]) if "token_id" in table.whole else None
+    sequence_N = same("sequence", table.whole.get("sequence", none_R))
+    context_C = np.unique(table.whole.get("context", none_R))
     if len(context_C) > 1:
         raise CheckpointError(
             f"context: got {len(context_C)} values, allowed is the same in every row"
         )
     tokens, domain_N = None, None
-    domains: tuple[str, ...] = ()
-    if "token" in place:
-        tokens = [rows[row][place["token"]] for row in first]
-    if "domain" in place:
-        text_R = np.array([row[place["domain"]] for row in rows], dtype=object)
-        names = same("domain", text_R).tolist()
-        domains = tuple(dict.fromkeys(names))
-        number = {name: label for label, name in enumerate(domains)}
-        domain_N = np.array([number[name] for name in names], np.int32)
-    logits_LNE = logit_RE[order].reshape(len(layers), n_tokens, n_experts)
+    if "token" in table.whole:
+        tokens = [table.tokens[text] for text in table.whole["token"][order[:n_tokens]].tolist()]
+    if "domain" in table.whole:
+        domain_N = same("domain", table.whole["domain"]).astype(np.int32)
+    logits_LNE = table.logit_RE[order].reshape(len(layers), n_tokens, n_experts)
     routings = [router.choose(logits_NE, token_ids=ids_N) for logits_NE in logits_LNE]
     return trace_of_routings(
         routings, ids_N, model=model, layers=layers.tolist(), logits_LNE=logits_LNE,
-        tokens=tokens, sequence_N=sequence_N, domain_N=domain_N, domains=domains,
-        context=int(context_C[0]) if "context" in place else None,
+        tokens=tokens, sequence_N=sequence_N, domain_N=domain_N, domains=table.domains,
+        context=int(context_C[0]) if "context" in table.whole else None,
     )  # fmt: skip
 
 
@@ -127,16 +144,75 @@ def write_logits_csv(trace: Trace, path: str | Path) -> None:
                 out.writerow([layer, *told, *(str(logit) for logit in logits_E)])
 
 
-def _rows(raw: bytes) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, each as long as the header."""
-    try:
-        reader = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
-        header = [name.strip() for name in next(reader, [])]
-        rows = [row for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+def _read(raw: bytes, router: Router, max_values: int | None, max_experts: int) -> _Table:
+    """Read row by row, so that a row of text never takes more room than its numbers."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(raw), "utf-8-sig", newline=""))
+    header = [name.strip() for name in next(reader, [])]
+    n_experts = _check_header(header, max_experts)
+    router.check(n_experts)
+    lines = raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")
+    room = lines * max(len(header), LEAST_VALUES)
+    if max_values is not None and room > max_values:
         raise CheckpointError(
-            f"file: got CSV that cannot be read ({error}), allowed is UTF-8 with commas"
-        ) from error
+            f"file: got {lines:,} lines of {len(header)} values, allowed are {max_values:,} in all "
+            f"(a line counts as {LEAST_VALUES} at least)"
+        )
+    place = {name: column for column, name in enumerate(header)}
+    columns = [place[f"logit_{expert}"] for expert in range(n_experts)]
+    first, after = columns[0], columns[0] + n_experts
+    in_order = columns == list(range(first, after))
+    logits = array("d")
+    whole = {name: array("q") for name in DESCRIBING if name in place}
+    names: dict[str, dict[str, int]] = {name: {} for name in TEXTS if name in place}
+    line = 1
+    for row in reader:
+        if not row:
+            continue
+        line += 1
+        if len(row) != len(header):
+            raise CheckpointError(
+                f"line {line}: got {len(row)} values, allowed are {len(header)}, as the header says"
+            )
+        written = row[first:after] if in_order else [row[column] for column in columns]
+        try:
+            logits.extend(map(float, written))
+        except ValueError as error:
+            raise CheckpointError(
+                f"line {line}: got a logit that is no number, allowed are numbers"
+            ) from error
+        for name, values in whole.items():
+            text = row[place[name]]
+            if name in names:
+                values.append(names[name].setdefault(text, len(names[name])))
+            elif WHOLE.fullmatch(text):
+                values.append(int(text))
+            else:
+                raise CheckpointError(
+                    f"line {line}: got {name} {text[:40]!r}, allowed is a whole number"
+                )
+    if line == 1:
+        raise CheckpointError("file: got no rows, allowed is one per token")
+    with np.errstate(over="ignore"):  # what overflows float32 is refused as infinite
+        logit_RE = np.frombuffer(logits, np.float64).astype(np.float32).reshape(-1, n_experts)
+    wrong_R = ~np.isfinite(logit_RE).all(axis=1)
+    if wrong_R.any():
+        raise CheckpointError(
+            f"line {wrong_R.argmax() + 2}: got NaN or infinity, allowed are finite numbers only"
+        )
+    return _Table(
+        logit_RE,
+        {name: np.array(values, np.int64) for name, values in whole.items()},
+        tuple(names.get("token", ())),
+        tuple(names.get("domain", ())),
+    )
+
+
+def _check_header(header: list[str], max_experts: int) -> int:
+    """Return the number of experts that a header names."""
+    if len(header) > max_experts + len(DESCRIBING):
+        raise CheckpointError(
+            f"file: got {len(header):,} columns, allowed are {max_experts:,} of logits"
+        )
     for name in header:
         if name not in DESCRIBING and not LOGIT.fullmatch(name):
             raise CheckpointError(
@@ -151,43 +227,4 @@ def _rows(raw: bytes) -> tuple[list[str], list[list[str]]]:
             f"file: got {len(logits)} columns of logits, allowed are logit_0, logit_1, ... "
             "without a gap"
         )
-    if not rows:
-        raise CheckpointError("file: got no rows, allowed is one per token")
-    for line, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise CheckpointError(
-                f"line {line}: got {len(row)} values, allowed are {len(header)}, as the header says"
-            )
-    return header, rows
-
-
-def _logits(rows: list[list[str]], columns: list[int]) -> np.ndarray:
-    logit_RE = np.empty((len(rows), len(columns)), np.float32)
-    with np.errstate(over="ignore"):  # what overflows float32 is refused as infinite
-        for line, row in enumerate(rows):
-            try:
-                logit_RE[line] = [float(row[column]) for column in columns]
-            except ValueError as error:
-                raise CheckpointError(
-                    f"line {line + 2}: got a logit that is no number, allowed are numbers"
-                ) from error
-    finite_R = np.isfinite(logit_RE).all(axis=1)
-    if not finite_R.all():
-        raise CheckpointError(
-            f"line {int(finite_R.argmin()) + 2}: got NaN or infinity, allowed are finite numbers "
-            "only"
-        )
-    return logit_RE
-
-
-def _whole(
-    rows: list[list[str]], place: dict[str, int], name: str, default: np.ndarray
-) -> np.ndarray:
-    if name not in place:
-        return default
-    for line, row in enumerate(rows, 2):
-        if not WHOLE.fullmatch(row[place[name]]):
-            raise CheckpointError(
-                f"line {line}: got {name} {row[place[name]][:40]!r}, allowed is a whole number"
-            )
-    return np.array([int(row[place[name]]) for row in rows], np.int64)
+    return len(logits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +30,29 @@ def write_npz(trace: Trace, path: str | Path) -> None:
 
 def arrays_of(trace: Trace) -> dict[str, Any]:
     """Arrays of a trace by the names that they have in a file."""
-    arrays: dict[str, Any] = {
-        "format": np.array(FORMAT),
-        "model": np.array(trace.model),
+    texts = {"format": FORMAT, **_texts_of(trace)}
+    return _numbers_of(trace) | {name: np.array(text, np.str_) for name, text in texts.items()}
+
+
+def _numbers_of(trace: Trace) -> dict[str, np.ndarray]:
+    numbers = {
         "layers": np.array(trace.layers, np.int32),
         "n_experts": np.array(trace.n_experts, np.int32),
         "experts": trace.expert_LNK,
         "weights": trace.weight_LNK,
-        "tokens": np.array(trace.tokens, np.str_),
+        "logits": trace.logits_LNE,
+        "token_ids": trace.token_ids_N,
         "sequences": trace.sequence_N,
+        "domain": trace.domain_N,
     }
-    if trace.token_ids_N is not None:
-        arrays["token_ids"] = trace.token_ids_N
     if trace.context is not None:
-        arrays["context"] = np.array(trace.context, np.int64)
-    if trace.logits_LNE is not None:
-        arrays["logits"] = trace.logits_LNE
-    if trace.domain_N is not None:
-        arrays |= {"domain": trace.domain_N, "domains": np.array(trace.domains, np.str_)}
-    return arrays
+        numbers["context"] = np.array(trace.context, np.int64)
+    return {name: array for name, array in numbers.items() if array is not None}
+
+
+def _texts_of(trace: Trace) -> dict[str, Any]:
+    texts = {"model": trace.model, "tokens": trace.tokens}
+    return texts if trace.domain_N is None else texts | {"domains": trace.domains}
 
 
 def read_npz_trace(source: bytes | str | Path, max_bytes: int) -> Trace:
@@ -72,11 +78,65 @@ def read_npz_trace(source: bytes | str | Path, max_bytes: int) -> Trace:
     return _trace(arrays)
 
 
+def pack(arrays: dict[str, np.ndarray], told: Any) -> bytes:
+    """Arrays and what JSON can hold, as the bytes that `unpack` takes apart.
+
+    In the format for files every text takes the room of the longest, which a stranger chooses.
+    """
+    made = io.BytesIO()
+    text = np.frombuffer(json.dumps(told, ensure_ascii=False).encode(), np.uint8)
+    np.savez(made, allow_pickle=False, **arrays, told=text)
+    return made.getvalue()
+
+
+def unpack(packed: bytes, max_bytes: int) -> tuple[dict[str, np.ndarray], Any]:
+    """Take apart what `pack` made; nothing in it is run or trusted.
+
+    Raises
+    ------
+    CheckpointError
+        If it is anything else.
+    """
+    arrays = read_npz(packed, Limits(max_bytes, max_bytes))
+    try:
+        return arrays, json.loads(arrays.pop("told").tobytes())
+    except (KeyError, ValueError, RecursionError) as error:
+        raise CheckpointError("file: got an answer that cannot be read, allowed is one") from error
+
+
+def pack_trace(trace: Trace, **told: Any) -> bytes:
+    """Pack a trace, and what else is told of it."""
+    return pack(_numbers_of(trace), told | _texts_of(trace))
+
+
+def unpack_trace(packed: bytes, max_bytes: int) -> tuple[Trace, dict[str, Any]]:
+    """Return the trace that `pack_trace` packed, and what else was told.
+
+    Raises
+    ------
+    CheckpointError
+        If it is anything else.
+    """
+    arrays, told = unpack(packed, max_bytes)
+    try:
+        return _made(arrays, told), told
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError("file: got an answer that is no trace, allowed is one") from error
+
+
 def _trace(arrays: dict[str, np.ndarray]) -> Trace:
     says = _scalar("format", arrays["format"], "U")
     if says != FORMAT:
         raise CheckpointError(f"format: got {says[:40]!r}, allowed is {FORMAT!r}")
-    texts = {name: _texts(name, arrays[name]) for name in ("tokens", "domains") if name in arrays}
+    texts: dict[str, Any] = {
+        name: _texts(name, arrays[name]) for name in ("tokens", "domains") if name in arrays
+    }
+    if "model" in arrays:
+        texts["model"] = _scalar("model", arrays["model"], "U")
+    return _made(arrays, texts)
+
+
+def _made(arrays: dict[str, np.ndarray], texts: dict[str, Any]) -> Trace:
     layers = arrays.get("layers")
     if layers is not None and (layers.ndim != 1 or layers.dtype.kind not in "iu"):
         raise CheckpointError(f"layers: got {layers.dtype} of shape {layers.shape}, allowed: (L,)")
@@ -85,7 +145,7 @@ def _trace(arrays: dict[str, np.ndarray]) -> Trace:
         arrays["weights"],
         _scalar("n_experts", arrays["n_experts"], "iu"),
         arrays.get("token_ids"),
-        model=_scalar("model", arrays["model"], "U") if "model" in arrays else "",
+        model=texts.get("model", ""),
         layers=None if layers is None else layers.tolist(),
         logits_LNE=arrays.get("logits"),
         tokens=texts.get("tokens"),

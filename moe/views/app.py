@@ -24,6 +24,7 @@ def main() -> None:
         models,
         money,
         moving,
+        outside,
         parts,
         routers,
         savings,
@@ -34,6 +35,7 @@ def main() -> None:
     keep_loaded(len(sys.modules))
     schemapi.disable_debug_mode()  # tests check every part of every chart; visitors need not wait
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
+    outside.clean_address()
     page = st.navigation(
         [
             st.Page(start.show, title="Start", url_path="start", default=True),

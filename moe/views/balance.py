@@ -12,12 +12,14 @@ from ..capacity import DROP_POLICIES
 from ..charts import balance as charts
 from ..data import TASKS, from_bytes
 from ..lab import snippets
-from ..lab.compare import Run, RunSlot, compare, judge_guess, setup_words
+from ..lab.compare import Run, compare, judge_guess, run_slot, setup_words
 from ..lab.export import balance_json
+from ..lab.kept import KEPT
 from ..lab.playback import playback
 from ..routers import ROUTERS
 from ..training import TrainSettings
 from . import parts
+from .outside import show_problem
 from .player import run_player
 
 DEFAULTS = {"a": "none", "b": "bias"}
@@ -41,18 +43,6 @@ STYLE = """<style>
     backdrop-filter: blur(1rem); }
 }
 </style>"""
-
-
-@st.cache_resource(max_entries=40, show_spinner=False)
-def slot(settings: TrainSettings, own_text: bytes | None) -> RunSlot:
-    """Return the place where these settings are trained once for all visitors."""
-    return RunSlot(settings, own_text)
-
-
-@st.cache_data(max_entries=20, show_spinner=False)
-def payload(key: str, _a: Run, _b: Run) -> dict[str, Any]:
-    """Pack two runs for the player, once."""
-    return playback(_a.records, _b.records, titles=(f"A · {_a.name()}", f"B · {_b.name()}"))
 
 
 def show() -> None:
@@ -79,7 +69,8 @@ def show() -> None:
             if own_text is not None:
                 from_bytes(own_text)
     except ValueError as error:
-        film.error(str(error))  # a closed expander would hide it
+        with film:  # a closed expander would hide it
+            show_problem(error)
         return
     about.markdown(setup_words(*settings, own_text=own_text is not None))
     with film:
@@ -88,7 +79,11 @@ def show() -> None:
         if predict and not _revealed(run_a):
             return
         key = repr((run_a.settings, run_b.settings, hash(own_text)))
-        run_player(payload(key, run_a, run_b), key="player")
+        titles = (f"A · {run_a.name()}", f"B · {run_b.name()}")
+        packed = KEPT.of(
+            ("player", key), lambda: playback(run_a.records, run_b.records, titles=titles)
+        )
+        run_player(packed, key="player")
     comparison = compare(run_a, run_b)
     see.markdown(parts.to_see(f"{WHY if run_a.collapsed() else ''}{comparison.words}"))
     columns = [*st.columns(2), *st.columns(2), *st.columns(2)]
@@ -161,7 +156,7 @@ def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
 def _run(name: str, settings: TrainSettings, own_text: bytes | None) -> Run:
     place = st.empty()
     run = None
-    for progress in slot(settings, own_text).progress():
+    for progress in run_slot(settings, own_text).progress():
         run = progress.run
         if run is None:
             place.progress(progress.done, f"Run {name}: {progress.words}")

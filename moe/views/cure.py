@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import streamlit as st
@@ -10,21 +9,20 @@ import streamlit as st
 from ..balance import BALANCERS
 from ..charts import cure as charts
 from ..lab import control, snippets
-from ..lab.compare import Run
+from ..lab.compare import Run, run_slot
 from ..lab.control import ControlSettings, Method, Response
 from ..lab.export import cure_json
+from ..lab.kept import KEPT
 from ..lab.live import live_rows, live_settings, live_words
 from . import parts
-from .balance import slot
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 TO_GUESS = "whether larger steps mend it faster. Guess first."
 
 
-@lru_cache(maxsize=60)  # Streamlit's own cache takes longer to find them than to draw them
 def response(method: Method, settings: ControlSettings) -> Response:
     """Compute a step response once for all visitors."""
-    return control.respond(method, settings)
+    return KEPT.of(("cure", method, settings), lambda: control.respond(method, settings))
 
 
 def show() -> None:
@@ -138,7 +136,7 @@ def _live(rate: float, log: bool) -> None:
     settings = live_settings(rate)
     runs: dict[Method, Run] = {}
     for method, one in settings.items():
-        for at in slot(one, None).progress():
+        for at in run_slot(one).progress():
             if at.run is None:
                 progress.progress(at.done, f"{method.title}: {at.words}")
             else:

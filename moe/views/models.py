@@ -11,6 +11,7 @@ from ..charts import models as charts
 from ..lab import models, snippets
 from ..lab.export import real_models_json
 from . import parts
+from .outside import show_problem
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 PIXELS = {"Published figures from": 320, "Counted as published": 190}
@@ -33,7 +34,7 @@ def show() -> None:
         answers = models.Answers(question)
         words = answers.words()
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
         return
     st.markdown(words)
     parts.show(charts.memory(answers, parts.ink()), "memory")

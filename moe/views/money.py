@@ -12,6 +12,7 @@ from ..cost import TrainingCost
 from ..lab import gpu_limits, money, money_claim, snippets
 from ..lab.export import five_million_json
 from . import parts
+from .outside import show_problem
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 
@@ -39,7 +40,7 @@ def show() -> None:
             assumed = _assumed()
         cost = assumed.cost()
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
         return
     _result(cost)
     _others(cost)

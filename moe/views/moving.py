@@ -9,24 +9,29 @@ import streamlit as st
 from ..charts import moving as charts
 from ..lab import moving, snippets
 from ..lab.export import moving_json
+from ..lab.kept import KEPT
 from ..lab.moving import Moved, MovingSettings, Way
 from . import parts
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
-@st.cache_data(max_entries=60, show_spinner="Sending a batch through the cluster …")
 def computed(
     settings: MovingSettings,
 ) -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
     """Compute a setting's story once for all visitors."""
-    return (
-        moving.move(settings),
-        moving.ways(settings),
-        moving.links(settings),
-        moving.links(moving.more_uneven(settings)),
-        moving.before_after(settings),
-    )
+
+    def make() -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
+        return (
+            moving.move(settings),
+            moving.ways(settings),
+            moving.links(settings),
+            moving.links(moving.more_uneven(settings)),
+            moving.before_after(settings),
+        )
+
+    with st.spinner("Sending a batch through the cluster …", show_time=False):
+        return KEPT.of(("moving", settings), make)
 
 
 def show() -> None:

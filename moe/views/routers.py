@@ -21,6 +21,7 @@ from ..lab.side_by_side import (
 )
 from ..lab.token import ready_model
 from . import parts
+from .outside import show_problem
 
 DEFAULTS = {"a": SideSettings.a.router, "b": SideSettings.b.router}
 BOUND: dict[str, Any] = {"bind": "query-params"}
@@ -46,7 +47,7 @@ def show() -> None:
                 choice.make().check(model.trainer.layer.n_experts)
             except ValueError as error:
                 problems.append(error)
-                st.error(str(error))
+                show_problem(error)
     picture = st.container()
     sentence = parts.sentence()
     with st.expander("Full experts, dice and seed"):
@@ -58,7 +59,8 @@ def show() -> None:
     try:
         both = put_side_by_side(model, sentence, settings)
     except ValueError as error:
-        problem.error(str(error))
+        with problem:
+            show_problem(error)
         return
     see.markdown(parts.to_see(both.words()))
     with picture:

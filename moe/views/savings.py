@@ -9,22 +9,23 @@ import streamlit as st
 from ..charts import savings as charts
 from ..lab import savings, snippets
 from ..lab.export import savings_json
+from ..lab.kept import KEPT
 from ..lab.machine import Machine, measure_machine
 from . import parts
 
 ASKED = "measured_for"  # in the visitor's session: the shape whose measurement was asked for
 
 
-@st.cache_resource(show_spinner="Measuring what this computer can do …")
 def machine() -> Machine:
     """Measure this computer once for all visitors."""
-    return measure_machine()
+    with st.spinner("Measuring what this computer can do …", show_time=False):
+        return KEPT.of("machine", measure_machine)
 
 
-@st.cache_data(max_entries=30, show_spinner="Measuring all three layers, in turn, five times …")
 def measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
     """Time the layers once for all visitors."""
-    return savings.measure(settings)
+    with st.spinner("Measuring all three layers on this computer …", show_time=False):
+        return KEPT.of(("savings", settings), lambda: savings.measure(settings))
 
 
 def show() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -20,6 +23,28 @@ def app_file() -> Path:
         if candidate.is_file() and (candidate.parent / ".streamlit" / "config.toml").is_file():
             return candidate
     raise ValueError("app: got an installation without app.py, allowed is a complete one")
+
+
+def check_place(address: str, port: int) -> None:
+    """Raise a ValueError unless the app could be served there."""
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as asked:
+            if os.name == "posix":  # where this lets a port be used that was just closed
+                asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            asked.bind(place)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "no such name"
+        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+            raise ValueError(
+                f"port: got {port} ({why}), allowed is a free one; name another with --port"
+            ) from error
+        raise ValueError(
+            f"address: got {address[:60]!r} ({why}), allowed is one of this machine, such as "
+            "127.0.0.1, or 0.0.0.0 for all of them"
+        ) from error
 
 
 def make_ready() -> None:

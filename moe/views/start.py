@@ -11,6 +11,7 @@ from ..lab import snippets
 from ..lab.export import start_json
 from ..lab.token import FULL, TENTH, FirstModel, ready_model
 from . import parts
+from .outside import plain
 
 
 def show() -> None:
@@ -82,7 +83,7 @@ def _one_character(model: FirstModel, sentence: str, percent: int) -> int:
             selection_mode=charts.SELECTION,
         )
     story = model.explain(sentence, at, percent)
-    st.markdown(f"The model has read “{story.context}” and now “{story.token}”.")
+    st.markdown(f"The model has read “{plain(story.context)}” and now “{plain(story.token)}”.")
     figures = (
         (charts.logits, "One number per expert: the character's vector times the router's."),
         (

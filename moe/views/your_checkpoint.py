@@ -5,16 +5,18 @@ from __future__ import annotations
 import streamlit as st
 
 from ..charts import your_model as charts
-from ..lab import your_checkpoint as lab
+from ..lab import opening
+from ..lab.your_checkpoint import NOT_TEXT
 from . import parts
+from .outside import opened, plain, show_problem
 
 
-def show_checkpoint(raw: bytes) -> None:
-    """Show a checkpoint file, or what is wrong with it."""
+def show_checkpoint(file: str, raw: bytes) -> None:
+    """Show a checkpoint file, named so within the session, or what is wrong with it."""
     try:
-        contents = lab.look_into(raw)
+        contents = opened("contents", file, lambda tick: opening.open_contents(raw, tick))
         st.subheader("What the file holds")
-        st.markdown(contents.words)
+        st.markdown(plain(contents.words))
         if contents.tensors:
             st.dataframe(contents.tensors, hide_index=True)
         if not contents.layers:
@@ -22,11 +24,11 @@ def show_checkpoint(raw: bytes) -> None:
         layer = contents.layers[0]
         if len(contents.layers) > 1:
             layer = st.select_slider("Layer", contents.layers, key="weights_of")
-        look = lab.look_at(raw, layer)
+        look = opened("layer", (file, layer), lambda tick: opening.open_layer(raw, layer, tick))
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
         return
     st.table(look.sizes)
-    st.warning(lab.NOT_TEXT)
+    st.warning(NOT_TEXT)
     parts.show(charts.load_bars(look.title, look.loads, parts.ink()), "random_load")
     st.markdown(look.words)

@@ -8,20 +8,20 @@ import streamlit as st
 
 from ..charts import your_model as charts
 from ..charts.tinted_text import tinted_text
-from ..lab import placement, samples, snippets, your_file, your_text
+from ..lab import opening, placement, samples, snippets, your_file, your_text
 from ..lab.export import your_model_json
+from ..lab.kept import KEPT
 from ..lab.your_model import YourModel
 from . import parts
+from .outside import forget, opened, plain, plain_rows, show_problem
 from .your_checkpoint import show_checkpoint
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
-KEPT = "opened_files"  # in the visitor's session, and only there
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
 def sample(name: str) -> YourModel:
     """Read a sample file once for all visitors."""
-    return YourModel(your_file.TITLES[name].load()).ready()
+    return KEPT.of(("sample", name), lambda: YourModel(your_file.TITLES[name].load()).ready())
 
 
 def show() -> None:
@@ -44,10 +44,10 @@ def show() -> None:
     )
     _what_can_be_opened(name)
     if uploaded and your_file.is_checkpoint(uploaded.name):
-        show_checkpoint(uploaded.getvalue())
+        show_checkpoint(uploaded.file_id, uploaded.getvalue())
         return
     if not uploaded:
-        _forget("own")
+        forget("own", "contents", "layer")
     model = _opened(uploaded, "own") if uploaded else sample(name)
     if model:
         _show_trace(model, name, uploaded.name if uploaded else None)
@@ -81,24 +81,14 @@ def _opened(uploaded: Any, place: str) -> YourModel | None:
     k = 2
     if your_file.is_ratings(uploaded.name):
         k = st.slider("Experts per token", 1, 16, 2, key=f"k_{place}", **BOUND)
-    kept = st.session_state.setdefault(KEPT, {})
-    key = (uploaded.file_id, k)
-    if kept.get(place, (None,))[0] != key:
-        kept.pop(place, None)
-        try:
-            with st.spinner("Reading and measuring …", show_time=False):
-                model = YourModel(your_file.read_trace(uploaded.name, uploaded.getvalue(), k))
-                kept[place] = key, model.ready()
-        except ValueError as error:
-            st.error(str(error))
-            return None
-    opened: YourModel = kept[place][1]
-    return opened
-
-
-def _forget(place: str) -> None:
-    """Drop what was read from a file that the visitor removed."""
-    st.session_state.get(KEPT, {}).pop(place, None)
+    name, raw = uploaded.name, uploaded.getvalue()
+    try:
+        return opened(
+            place, (uploaded.file_id, k), lambda tick: opening.open_trace(name, raw, k, tick)
+        )
+    except ValueError as error:
+        show_problem(error)
+        return None
 
 
 def _show_trace(model: YourModel, name: str, file: str | None) -> None:
@@ -110,7 +100,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
             "Layer", trace.layers, trace.layers[model.first_shown], key="layer", **BOUND
         )
         at = trace.layer_index(layer)
-    st.caption(model.describe())
+    st.caption(plain(model.describe()))
     _beliefs(model)
     _text(model, at)
     st.subheader("Who does the work?")
@@ -128,7 +118,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
         st.dataframe(model.report.rows(), hide_index=True)
     parts.code_and_exports(
         "your-model",
-        snippets.own_file_code(file, model.trace.k, at, model.trace is model.whole)
+        snippets.own_file_code(file, model.trace.k, at, model.is_part)
         if file
         else snippets.sample_code(name, at),
         None,
@@ -196,16 +186,16 @@ def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
     if domains:
         title = "Each kind of text: which experts take it"
         parts.show(charts.cells("domains", title, domains, "experts"), "domains")
-        st.markdown(domains.words)
+        st.markdown(plain(domains.words))
     else:
         st.markdown("The file names no kinds of text (domains), so topics cannot be told apart.")
 
 
 def _vocabulary(model: YourModel, at: int, name: str, own: bool) -> None:
     vocabulary = model.vocabulary(at)
-    st.markdown(vocabulary.words)
+    st.markdown(plain(vocabulary.words))
     if vocabulary.rows:
-        st.table(vocabulary.rows)
+        st.table(plain_rows(vocabulary.rows))
 
 
 def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
@@ -220,7 +210,7 @@ def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
     rows = model.repetition_rows()
     if rows:
         st.markdown("First choices that repeat, by kind of text:")
-        st.table(rows)
+        st.table(plain_rows(rows))
 
 
 def _pairs(model: YourModel, at: int, name: str, own: bool) -> None:
@@ -253,7 +243,7 @@ def _devices(model: YourModel, at: int, name: str, own: bool) -> None:
     try:
         drawn = model.devices(at, kind, min(n_devices, most), written)
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
         return
     parts.show(charts.devices(drawn, parts.ink()), "devices")
     st.markdown(drawn.words)
@@ -270,14 +260,14 @@ def _early_and_late(model: YourModel, at: int, name: str, own: bool) -> None:
         max_upload_size=your_file.MAX_MB,
     )  # fmt: skip
     if not uploaded:
-        _forget("other")
+        forget("other")
     earlier = _opened(uploaded, "other") if uploaded else (sample(other) if other else None)
     if not earlier:
         return
     try:
         line = model.saturation(earlier)
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
         return
     title = "Experts already chosen before"
     parts.show(charts.over_layers("saturation", title, [line], ink=parts.ink()), "saturation")

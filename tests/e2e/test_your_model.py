@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from moe.lab import samples
 from tests.e2e.test_app import accessible, bars, settled
 from tests.lab.test_your_model import PARITY, zipped
+from tests.test_outside import HOSTILE, hostile_trace
 
 pytestmark = pytest.mark.e2e
 
@@ -60,6 +61,23 @@ def test_hostile_files_end_in_a_message(page: Page, server: str, tmp_path: Path)
         large.truncate(21 * 2**20)
     upload(page, tmp_path / "large.npz")
     expect(page.get_by_text("or smaller").first).to_be_visible()
+    # Names that are Markdown, HTML, formulas and icons stand there letter for letter; that nothing
+    # is fetched for them is what the fixture checks of every page.
+    (tmp_path / "names.npz").write_bytes(hostile_trace(tmp_path))
+    upload(page, tmp_path / "names.npz")
+    words = " ".join(HOSTILE.replace("\u2028", " ").split())
+    for section, where in (("Neighbours", "td"), ("Topics", "p"), ("Words", "td")):
+        page.get_by_test_id("stButtonGroup").get_by_text(section, exact=True).click()
+        expect(
+            page.get_by_test_id("stMain").locator(where).get_by_text("evil").first
+        ).to_be_visible()
+        settled(page)
+        texts = page.get_by_test_id("stMain").locator(where).all_text_contents()
+        shown = [" ".join(text.replace("\u2060", "").split()) for text in texts if "evil" in text]
+        wanted = repr(HOSTILE)[1:-1] if section == "Words" else words
+        assert shown and all(wanted in text for text in shown), (section, shown)
+        for live in ("a[href*=evil]", "img[src*=evil]", "td img", "p img", "td code", ".katex"):
+            assert page.get_by_test_id("stMain").locator(live).count() == 0, (section, live)
 
 
 def test_a_checkpoint_in_a_browser(page: Page, server: str, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_unknown_backend_and_thread_counts_are_refused(monkeypatch: pytest.Monke
         ValueError, match=r"MOE_BACKEND: got 'cuda', allowed is one of numba, numpy"
     ):
         kernels.backend_name()
-    for bad in ("0", "-1", "many", "1000"):
+    for bad in ("0", "-1", "many", "1000", "٣"):
         monkeypatch.setenv("MOE_NUM_THREADS", bad)
         with pytest.raises(ValueError, match="MOE_NUM_THREADS"):
             kernels.num_threads()

@@ -13,7 +13,7 @@ import pytest
 from moe.charts import your_model as charts
 from moe.charts.tinted_text import TINTS, printable, tinted_text
 from moe.errors import CheckpointError
-from moe.lab import placement, samples, your_checkpoint, your_file
+from moe.lab import placement, samples, your_checkpoint, your_file, your_text
 from moe.lab.your_model import YourModel
 from moe.lab.your_text import PAGE, Token, n_pages, text_page
 from moe.traces import Trace, make_trace
@@ -72,7 +72,7 @@ def test_loads_are_counted_fair_shares(model: YourModel) -> None:
 
 def test_a_trace_is_cut_to_the_first_part_of_every_document() -> None:
     whole = made()
-    part = your_file.shortened(whole, 3 * 2 * 120)
+    part = your_file.shortened(whole, (3 * 2 + your_file.TOKEN_COST) * 120)
     assert part.n_tokens == 120
     assert np.bincount(part.sequence_N).tolist() == [30] * 4
     assert part.tokens[:30] == whole.tokens[:30] and part.tokens[30:60] == whole.tokens[100:130]
@@ -165,6 +165,9 @@ def test_text_shows_first_choices_and_follows_one_expert(model: YourModel) -> No
     chose = [5 in experts for experts in model.trace.expert_LNK[0, 200:].tolist()]
     assert [token.lit for token in followed.tokens] == chose
     assert n_pages(model.trace, "everything") == -(-400 // PAGE)
+    many = text_page(made(n_layers=1, n_experts=40, k=36), 0, "everything", 1, None)
+    told = many.tokens[0].told
+    assert told.endswith(", and 20 more") and told.count("expert") == your_text.TOLD == 16
     with pytest.raises(ValueError, match="page: got 9"):
         text_page(model.trace, 0, "two", 9, None)
 
@@ -244,3 +247,15 @@ def test_a_bare_file_lists_tensors_and_a_bad_archive_says_why() -> None:
     ):
         with pytest.raises(CheckpointError, match=problem):
             your_checkpoint.look_into(raw)
+
+
+def test_beliefs_about_a_large_trace_are_measured_on_some_layers() -> None:
+    whole = made(n_layers=40, n_tokens=300)
+    part = your_file.for_beliefs(whole)
+    assert part.n_layers == your_file.MYTH_LAYERS and part.n_tokens == 300
+    at = [whole.layers.index(layer) for layer in part.layers]
+    assert min(np.diff(at)) >= 4 and np.array_equal(part.expert_LNK, whole.expert_LNK[at])
+    model = YourModel(whole)
+    assert f"300 tokens in {part.n_layers} of the layers" in model.myths[0].note
+    assert len(model.myths[1].per_layer) == part.n_layers
+    assert "of the layers" not in (YourModel(made()).myths[0].note)
