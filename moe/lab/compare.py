@@ -195,7 +195,7 @@ def judge_guess(guess_percent: float, summary: RunSummary) -> Guess:
     if abs(gap) <= 3:
         verdict = "Spot on."
     elif gap < 0:
-        verdict = "It took more than you expected: the rich get richer."
+        verdict = "It took more than you expected."
     else:
         verdict = "It took less than you expected."
     return Guess(guess_percent / 100, summary.hottest_share, gap, verdict)

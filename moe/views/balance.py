@@ -41,7 +41,8 @@ def show() -> None:
         "Why do a few experts take everything, and what mends it?",
         "Two small models learn to guess the next character, from the same start and the same "
         "text. A does nothing for balance; B does.",
-        "in A a few experts win early, are trained more, and win again, while others fall idle. "
+        "in A all characters come to share a direction, which the gate reads as a bonus for the "
+        "same few experts, while others fall idle. "
         "In B every expert keeps its share, and the model predicts a little better.",
     )
     predict = st.toggle(

@@ -1,4 +1,4 @@
-"""The planted language: dialect and both words decide together, and the last word alone little."""
+"""The planted language: dialect, stem and particle decide together, and none of them alone."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ import pytest
 
 import moe
 from moe.data import make_task
-from moe.data.dialects import N_DIALECTS, N_ENDINGS, N_STEMS, dialect_rules
+from moe.data.dialects import N_DIALECTS, N_PARTICLES, N_STEMS, PLAIN, next_stems
 
 
-def test_what_follows_is_said_by_the_dialect_and_the_last_two_words() -> None:
+def test_what_follows_is_said_by_dialect_stem_and_particle() -> None:
     task = make_task("dialects", context=5)
-    inputs_NC, target_N, dialect_N = task.draw(np.random.default_rng(3), 20_000, with_domain=True)
-    assert inputs_NC.shape == (20_000, 5) and inputs_NC.dtype == np.uint8
+    inputs_NC, target_N, dialect_N = task.draw(np.random.default_rng(3), 60_000, with_domain=True)
+    assert inputs_NC.shape == (60_000, 5) and inputs_NC.dtype == np.uint8
     assert np.array_equal(inputs_NC[:, 0], dialect_N)
-    assert np.array_equal(target_N % N_ENDINGS, inputs_NC[:, -1] % N_ENDINGS)
-    follows: dict[tuple[int, int], set[int]] = {}
-    for window, target in zip(inputs_NC.tolist(), target_N.tolist(), strict=True):
-        key = (window[0], window[-2] // N_ENDINGS)
-        follows.setdefault(key, set()).add(target // N_ENDINGS)
-    assert len(follows) == N_DIALECTS * N_STEMS
-    assert all(len(stems) == 1 for stems in follows.values())  # a rule, without noise
+    stem_N, particle_N = inputs_NC[:, -2], inputs_NC[:, -1]
+    said = np.stack([dialect_N, stem_N, particle_N])
+    kinds = np.unique(said, axis=1).shape[1]
+    assert kinds > 0.99 * N_DIALECTS * N_STEMS * N_PARTICLES
+    assert np.unique(np.vstack([said, target_N]), axis=1).shape[1] == kinds  # a rule, no noise
+    assert np.array_equal(target_N[particle_N == 0], stem_N[particle_N == 0])
+    share_P = np.bincount(particle_N) / 60_000
+    assert np.abs(share_P - [PLAIN, *[(1 - PLAIN) / 7] * 7]).max() < 0.01
 
 
-def test_the_stem_is_hidden_from_whoever_lacks_the_dialect_or_the_word() -> None:
-    rule_TS = dialect_rules()
-    assert all(sorted(row) == list(range(N_STEMS)) for row in rule_TS.tolist())
-    assert len({tuple(row) for row in rule_TS.tolist()}) == N_DIALECTS
-    assert all(len(set(rule_TS[:, stem])) > 0.8 * N_STEMS for stem in range(N_STEMS))
+def test_without_one_of_them_nearly_every_stem_may_follow() -> None:
+    next_PDS = next_stems()[1:]
+    assert (np.sort(next_PDS, axis=2) == np.arange(N_STEMS)).all()  # every rule is a shuffle
+    for axis, count in enumerate(next_PDS.shape):
+        told = np.sort(next_PDS, axis=axis)
+        different = 1 + (np.diff(told, axis=axis) != 0).sum(axis=axis)
+        assert different.mean() > 0.6 * min(count, N_STEMS)
 
 
 def test_same_seed_same_batch_and_the_rules_do_not_change() -> None:
@@ -37,7 +40,7 @@ def test_same_seed_same_batch_and_the_rules_do_not_change() -> None:
     assert make_task("dialects").sha256 == make_task("dialects", 9).sha256
 
 
-def test_a_window_holds_a_dialect_and_two_words() -> None:
+def test_a_window_holds_a_dialect_a_stem_and_a_particle() -> None:
     with pytest.raises(ValueError, match=r"context: got 2, allowed is a whole number in 3\.\.64"):
         make_task("dialects", context=2)
     with pytest.raises(ValueError, match="context: got 2"):
