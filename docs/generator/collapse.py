@@ -133,14 +133,17 @@ def _common_words(study: Study) -> str:
 def _frequencies_words(study: Study) -> str:
     plain, known = (cell(study, "max_vio", change=c) for c in (NONE, FREQUENCIES))
     early = cell(study, "common_input_early", change=FREQUENCIES)
+    says = cell(study, "says_frequency")
     frozen = cell(study, "max_vio", EMBEDDING)
     return (
         "**The direction is how the model says which characters are frequent.** It has no bias at "
         "its output, so the first thing that it learns, that spaces and e are common, has to be a "
-        "vector that all tokens carry. Give the output the logarithm of the frequencies, fixed, "
+        "vector that all tokens carry: what the mean token alone says at the output after 20 steps "
+        f"has a correlation of {number(says)} with the logarithm of the frequencies. Give that "
+        "logarithm to the output, fixed, "
         f"and the common part stays at {percent(early)}; MaxVio {moves(plain, known)} from "
         f"{number(plain)} to {number(known)}. Or freeze the embedding, so that no such vector can "
-        f"grow: {number(frozen)}. What is left in both is what a fresh gate has anyway: its "
+        f"grow: {number(frozen)}. What is left in both is near what a fresh gate has: its "
         f"busiest expert has {percent(cell(study, 'first_share'))} in the first step."
     )
 

@@ -23,6 +23,7 @@ from ..training import Trainer, TrainSettings, option
 from .compare import LAST
 
 NONE = "none"
+EARLY = slice(10, 20)  # steps, from 0, by which a run has collapsed
 SAMPLE = 65536  # targets by which the frequencies of the output's classes are counted
 SGD_RATE = 10.0  # moves the gate about as far in 300 steps as Adam does
 SLOW, SMALL, LARGE = 0.1, 0.1, 10.0
@@ -78,6 +79,9 @@ class Subject(Protocol):
     def step(self) -> tuple[float, Sequence[Look]]:
         """Do one training step: the task's loss, and a look at each layer."""
 
+    def common_outputs(self) -> np.ndarray:
+        """What the outputs would be for the mean token of the last batch alone, (V,)."""
+
     def evaluate(self) -> float:
         """Mean loss on data that training never draws."""
 
@@ -104,6 +108,7 @@ class OneLayer:
         self.layers: Sequence[MoELayer] = (self.trainer.layer,)
         self.learning_rate = settings.learning_rate
         self.output_bias_V = self.trainer.output_bias_V
+        self._mean_D = np.zeros(settings.d_model, np.float32)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -131,8 +136,13 @@ class OneLayer:
         """Do one training step."""
         made = self.trainer.begin()
         seen = look(made.x_ND, made.ctx.routing)
+        self._mean_D = made.x_ND.mean(axis=0)
         self.trainer.finish(made)
         return made.loss, (seen,)
+
+    def common_outputs(self) -> np.ndarray:
+        """Mean embedding of the last batch, straight to the outputs."""
+        return np.asarray(self._mean_D @ self.trainer.params["out_DV"])
 
     def evaluate(self) -> float:
         """Mean loss on data that training never draws."""
@@ -256,6 +266,9 @@ class CollapseFigures:
         `Look.common_input` at the first step, at step 20, and over the last steps.
     common_logits_early, common_logits_end
         `Look.common_logits` there.
+    says_frequency
+        Correlation at step 20 of what the mean token says at the output with the logarithm of how
+        frequent each class is; of classes that occur. None for tasks without classes.
     gate_moved
         Length of the gate's change over its first length.
     loss, held_out_loss
@@ -271,6 +284,7 @@ class CollapseFigures:
     common_input_end: float
     common_logits_early: float
     common_logits_end: float
+    says_frequency: float | None
     gate_moved: float
     loss: float
     held_out_loss: float
@@ -280,16 +294,29 @@ def watch(subject: Subject, intervention: str, steps: int) -> CollapseFigures:
     """Intervene, train, and say how far it collapsed."""
     INTERVENTIONS[intervention].apply(subject)
     first = {name: array.copy() for name, array in subject.gates().items()}
-    losses, look_TL = zip(*(subject.step() for _ in range(steps)), strict=True)
+    early = min(EARLY.stop, steps)
+    seen = [subject.step() for _ in range(early)]
+    says = _correlation(subject.common_outputs(), subject.class_counts())
+    seen += [subject.step() for _ in range(steps - early)]
+    losses, look_TL = zip(*seen, strict=True)
     change = {name: array - first[name] for name, array in subject.gates().items()}
     layers = [_layer_figures(looks) for looks in zip(*look_TL, strict=True)]
     mean = {name: float(np.mean([layer[name] for layer in layers])) for name in layers[0]}
     return CollapseFigures(
         **mean,
+        says_frequency=says,
         gate_moved=_length(change) / _length(first),
         loss=float(np.mean(losses[-LAST:])),
         held_out_loss=subject.evaluate(),
     )
+
+
+def _correlation(output_V: np.ndarray, count_V: np.ndarray) -> float | None:
+    """Of outputs with the logarithm of counts, over classes that occur; None if there are none."""
+    there_V = count_V > 0
+    if there_V.sum() < 2 or not output_V[there_V].any():
+        return None
+    return float(np.corrcoef(output_V[there_V], np.log(count_V[there_V]))[0, 1])
 
 
 def _length(arrays: Mapping[str, np.ndarray]) -> float:
@@ -297,7 +324,7 @@ def _length(arrays: Mapping[str, np.ndarray]) -> float:
 
 
 def _layer_figures(looks: Sequence[Look]) -> dict[str, float]:
-    early, end = looks[10:20] or looks[-1:], looks[-LAST:]
+    early, end = looks[EARLY] or looks[-1:], looks[-LAST:]
     return {
         "hottest_share": _share(end),
         "max_vio": float(np.mean([metrics.max_vio(seen.load_E) for seen in end])),

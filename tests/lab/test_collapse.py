@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 import moe
 from docs.generator import collapse as page
@@ -119,6 +120,9 @@ class TwoLayers:
     def class_counts(self) -> np.ndarray:
         return np.zeros(0)
 
+    def common_outputs(self) -> np.ndarray:
+        return np.zeros(0)
+
     def step(self) -> tuple[float, Sequence[Look]]:
         self.gate[0] += 1
         looks = (Look(np.array([3, 1]), 0.25, 0.5), Look(np.array([2, 2]), 0.75, 0.5))
@@ -133,6 +137,24 @@ def test_a_model_of_several_layers_is_watched_like_one() -> None:
     assert (figures.hottest_share, figures.max_vio) == (0.625, 0.25)  # of .75 and .5; of .5 and 0
     assert (figures.common_logits_end, figures.common_input_first) == (0.5, 0.5)
     assert (figures.loss, figures.held_out_loss, figures.gate_moved) == (1.5, 2.0, 1.0)
+    assert figures.says_frequency is None
+
+
+def test_what_the_mean_token_says_is_how_frequent_the_characters_are() -> None:
+    """Spearman's correlation, which does not know the logarithm, with counts of the whole text."""
+    trainer = moe.Trainer(moe.TrainSettings(steps=20))
+    for _ in range(20):
+        made = trainer.begin()
+        trainer.finish(made)
+    said_V = made.x_ND.mean(axis=0) @ trainer.params["out_DV"]
+    count_V = np.bincount(trainer.task.corpus.data, minlength=256)
+    often_V = count_V > count_V.sum() / 20_000
+    assert spearmanr(said_V[often_V], count_V[often_V]).statistic > 0.85
+    figures = collapse(CollapseSettings(steps=20))
+    assert 0.85 < figures.says_frequency < 1
+    known = collapse(CollapseSettings(steps=20, intervention="frequencies")).says_frequency
+    assert known < figures.says_frequency - 0.2  # nobody has to say it then
+    assert collapse(CollapseSettings(**SMALL, task="linear_maps")).says_frequency is None
 
 
 def test_bad_settings_are_named() -> None:

@@ -12,6 +12,7 @@ from scipy.stats import kendalltau
 import moe
 from docs.generator import studies
 from docs.generator.tables import ablation_page
+from moe.data import make_task
 from moe.lab.compare import run
 from moe.lab.order import FAMILIES, PUBLISHED, agreement, losses
 
@@ -51,6 +52,7 @@ def test_the_recorded_order_agrees_with_the_published_one() -> None:
     )
     assert loss_SF.shape == (len(seeds), 4) and len(seeds) >= 3
     study = studies.read(STUDY)
+    assert study.data == make_task("dialects").sha256[:12]  # of the rules of today
     for seed, loss_F in zip(seeds, loss_SF, strict=True):
         assert losses(study, seed) == loss_F.tolist()
         assert kendalltau(range(4), loss_F).statistic >= ENOUGH
