@@ -1,14 +1,22 @@
-"""Adam over a dictionary of arrays, in place."""
+"""Optimisers over a dictionary of arrays, in place."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from . import kernels
 from .errors import check_float
+
+
+class Optimizer(Protocol):
+    """Whatever steps arrays by their gradients."""
+
+    def step(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+        """Update every array of `params` in place; `grads` has the same keys and shapes."""
 
 
 @dataclass
@@ -46,3 +54,42 @@ class Adam:
             *([arrays[name] for name in params] for arrays in kinds),
             self.steps, self.rate, self.beta1, self.beta2, self.eps,
         )  # fmt: skip
+
+
+@dataclass
+class SGD:
+    """Plain gradient descent.
+
+    Parameters
+    ----------
+    rate
+        Step size.
+    """
+
+    rate: float = 1e-2
+
+    def __post_init__(self) -> None:
+        check_float("learning_rate", self.rate, 0.0, open_low=True)
+
+    def step(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+        """Update every array of `params` in place; `grads` has the same keys and shapes."""
+        for name, param in params.items():
+            param -= param.dtype.type(self.rate) * grads[name]
+
+
+@dataclass
+class Split:
+    """Two optimisers that share the work: one steps the named arrays, the other the rest."""
+
+    names: Collection[str]
+    named: Optimizer
+    rest: Optimizer
+
+    def step(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+        """Update every array of `params` in place; `grads` has the same keys and shapes."""
+        for optimizer, mine in ((self.named, True), (self.rest, False)):
+            own = [name for name in params if (name in self.names) is mine]
+            if own:
+                optimizer.step(
+                    *({name: arrays[name] for name in own} for arrays in (params, grads))
+                )

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from . import kernels, metrics
-from .balance import Balancer, balancer_kinds, make_balancer, make_balancer_for_run
+from .balance import BalanceLoss, Balancer, balancer_kinds, make_balancer, make_balancer_for_run
 from .capacity import DROP_POLICIES, NO_LIMIT, Capacity
 from .context import LayerContext
-from .data import TASKS, Task, make_task
+from .data import TASKS, DialectsTask, Task, make_task
 from .errors import check_choice, check_float, check_int
 from .experts import check_activation
 from .layer import MoELayer
-from .optim import Adam
+from .optim import Adam, Optimizer
 from .routers import ROUTERS, Router, make_router
 
 EMBEDDING_SPREAD = 0.3  # small inputs leave the gate undecided at first, as in large models
+PARTS = ("experts", "gate", "embedding")  # what `TrainSettings.freeze` may name
 
 
 def option(default: Any, help_text: str) -> Any:
@@ -63,10 +64,14 @@ class TrainSettings:
     sequence_length: int = option(
         1, "Neighbouring tokens of text that stay together in a batch: its sequences."
     )
-    context: int = option(6, "Bytes of text that the model sees.")
+    context: int = option(6, "Tokens that the model sees; of text, its bytes.")
     learning_rate: float = option(1e-2, "Adam's step size.")
     seed: int = option(0, "Same seed, same bits, at any number of threads.")
     text: str | None = option(None, "Path of your own text file to learn from.")
+    freeze: str = option(
+        "none",
+        f"Parts that stay as they began: {', '.join(PARTS)}, or several joined by '+', or none.",
+    )
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, TASKS)
@@ -87,9 +92,12 @@ class TrainSettings:
                 f"sequence_length: got {self.sequence_length}, allowed is a divisor of batch "
                 f"({self.batch})"
             )
-        check_int("context", self.context, 1, 64)
+        planted = self.task == DialectsTask.name
+        check_int("context", self.context, DialectsTask.least if planted else 1, 64)
         check_int("seed", self.seed, 0)
         check_float("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
+        for part in self.frozen_parts():
+            check_choice("freeze", part, PARTS)
         if self.balance_rate is not None:
             check_float("balance_rate", self.balance_rate, 0.0)
         if self.capacity_factor is not None:
@@ -107,6 +115,10 @@ class TrainSettings:
                 f"it with one of {', '.join(fit)}"
             )
         self.make_capacity().check(self.make_router(), self.n_experts)
+
+    def frozen_parts(self) -> tuple[str, ...]:
+        """Return the parts that do not learn."""
+        return () if self.freeze == "none" else tuple(self.freeze.split("+"))
 
     def make_router(self) -> Router:
         """Return the router that these settings name."""
@@ -171,6 +183,35 @@ class TrainRecord:
         return plain | {"load": self.load.tolist(), "proposed": self.proposed.tolist()}
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One batch through the model, up to the losses: what its gradients are made of.
+
+    Attributes
+    ----------
+    inputs, x_ND, h_ND
+        The batch, the layer's input, and what the output map gets: x plus the layer's result.
+    ctx
+        Of the layer's forward pass.
+    loss, dout_NV
+        Task loss, and its gradient at the outputs.
+    balance
+        The balancer's loss.
+    param_loss, param_grads
+        Its loss on the router's parameters themselves, and the gradients.
+    """
+
+    inputs: np.ndarray
+    x_ND: np.ndarray
+    h_ND: np.ndarray
+    ctx: LayerContext
+    loss: float
+    dout_NV: np.ndarray
+    balance: BalanceLoss
+    param_loss: float
+    param_grads: Mapping[str, np.ndarray]
+
+
 class Trainer:
     """A model in training; `run` yields records, and the layer can be looked at in between.
 
@@ -185,6 +226,11 @@ class Trainer:
     ----------
     settings, task, layer, params, balancer
         `params` holds the arrays around the layer: the embedding (or input map) and the output.
+    optimizer
+        Steps all arrays but those of the frozen parts.
+    output_bias_V
+        Added to the outputs and not learnt, zero unless somebody writes into it; the frequencies
+        of the classes, for example, need not be learnt then.
     """
 
     def __init__(self, settings: TrainSettings, task: Task | None = None) -> None:
@@ -208,7 +254,10 @@ class Trainer:
             np.random.default_rng(s) for s in np.random.SeedSequence(settings.seed).spawn(3)
         )
         self.params = self._init_params(init)
-        self._adam = Adam(settings.learning_rate)
+        self.output_bias_V = np.zeros(self.task.n_outputs, np.float32)
+        self.optimizer: Optimizer = Adam(settings.learning_rate)
+        parts = settings.frozen_parts()
+        self._frozen = [name for name in self.arrays() if self.part_of(name) in parts]
         self._step = 0
 
     def _init_params(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -237,7 +286,7 @@ class Trainer:
         x_ND = self.embed(inputs)
         token_ids = inputs[:, -1] if self.task.n_vocab else None
         y_ND, _ = self.layer.forward(x_ND, token_ids=token_ids)
-        return np.asarray(kernels.matmul(x_ND + y_ND, self.params["out_DV"]))
+        return self._out(x_ND + y_ND)
 
     def evaluate(self, size: int = 4096, seed: int = 0) -> float:
         """Mean loss on data that training never draws."""
@@ -249,8 +298,24 @@ class Trainer:
         while self._step < self.settings.steps:
             yield self.step()
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that could learn, by name: around the layer and in it."""
+        return self.params | self.layer.params
+
+    def part_of(self, name: str) -> str:
+        """Which of `PARTS` an array belongs to, or 'output'."""
+        if name in self.params:
+            return "output" if name == "out_DV" else "embedding"
+        # What a router makes for a gate of any width is the gate's; the rest computes.
+        made = self.layer.router.init_params(1, self.layer.n_experts, np.random.default_rng(0))
+        return "gate" if name in made else "experts"
+
     def step(self) -> TrainRecord:
         """Do one training step."""
+        return self.finish(self.begin())
+
+    def begin(self) -> Pass:
+        """Draw a batch and do the forward pass; `finish` makes it a step."""
         inputs, target = self.task.draw(
             self._data_rng, self.settings.batch, run=self.settings.sequence_length
         )
@@ -258,25 +323,56 @@ class Trainer:
         token_ids = inputs[:, -1] if self.task.n_vocab else None
         y_ND, ctx = self.layer.forward(x_ND, rng=self._noise_rng, token_ids=token_ids)
         h_ND = x_ND + y_ND
-        loss, dout_NV = self._loss(kernels.matmul(h_ND, self.params["out_DV"]), target)
+        loss, dout_NV = self._loss(self._out(h_ND), target)
         balance = self.balancer.loss(ctx.routing, self.layer.buffers)
-        gate_value, gate_grads = self.balancer.param_loss(self.layer.params)
+        param_loss = self.balancer.param_loss(self.layer.params)
+        return Pass(inputs, x_ND, h_ND, ctx, loss, dout_NV, balance, *param_loss)
 
-        grads = {"out_DV": kernels.matmul_tn(h_ND, dout_NV)}
+    def gradients(
+        self, made: Pass, task: bool = True, balance: bool = True
+    ) -> dict[str, np.ndarray]:
+        """Gradients at all arrays of the sum of both losses, or of one of them.
+
+        Parameters
+        ----------
+        made
+            From `begin`, with no step in between.
+        task, balance
+            Which losses count.
+        """
+        dout_NV = made.dout_NV if task else np.zeros_like(made.dout_NV)
+        grads = {"out_DV": kernels.matmul_tn(made.h_ND, dout_NV)}
         dh_ND = kernels.matmul_nt(dout_NV, self.params["out_DV"])
-        dx_ND, layer_grads = self.layer.backward(dh_ND, ctx, balance.dlogits_NE, balance.extra)
-        layer_grads |= {name: layer_grads[name] + grad for name, grad in gate_grads.items()}
+        added = (made.balance.dlogits_NE, made.balance.extra) if balance else ()
+        dx_ND, layer_grads = self.layer.backward(dh_ND, made.ctx, *added)
+        if balance:
+            layer_grads |= {
+                name: layer_grads[name] + grad for name, grad in made.param_grads.items()
+            }
         dx_ND += dh_ND
         if self.task.n_vocab:
-            grads["table_CVD"] = kernels.embed_backward(dx_ND, inputs, self.task.n_vocab)
+            grads["table_CVD"] = kernels.embed_backward(dx_ND, made.inputs, self.task.n_vocab)
         else:
-            x_NI = np.ascontiguousarray(inputs, np.float32)
+            x_NI = np.ascontiguousarray(made.inputs, np.float32)
             grads |= {"in_ID": kernels.matmul_tn(x_NI, dx_ND), "in_bias_D": dx_ND.sum(axis=0)}
-        self._adam.step(self.params | self.layer.params, grads | layer_grads)
-        self.balancer.update(self.layer.buffers, ctx.routing)
-        record = self._record(ctx, loss, balance.value + gate_value)
+        return grads | layer_grads
+
+    def finish(self, made: Pass) -> TrainRecord:
+        """Step the arrays that learn, and the balancer's buffers."""
+        arrays, grads = self.arrays(), self.gradients(made)
+        for name in self._frozen:
+            del arrays[name], grads[name]
+        self.optimizer.step(arrays, grads)
+        self.balancer.update(self.layer.buffers, made.ctx.routing)
+        record = self._record(made.ctx, made.loss, made.balance.value + made.param_loss)
         self._step += 1
         return record
+
+    def _out(self, h_ND: np.ndarray) -> np.ndarray:
+        out_NV = np.asarray(kernels.matmul(h_ND, self.params["out_DV"]))
+        if self.output_bias_V.any():
+            out_NV += self.output_bias_V
+        return out_NV
 
     def _loss(self, out_NV: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
         if self.task.n_classes:

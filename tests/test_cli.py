@@ -50,6 +50,18 @@ def test_train_prints_the_same_for_1_and_2_threads_and_twice(run_moe: Run) -> No
     assert len(outputs) == 1
 
 
+def test_train_freezes_what_it_is_told_to(run_moe: Run) -> None:
+    done = run_moe("train", *SMALL, "--freeze", "experts+gate", "--json")
+    truth = moe.train(
+        moe.TrainSettings(steps=4, batch=64, d_model=16, d_expert=8, freeze="experts+gate")
+    )
+    assert [json.loads(line)["loss"] for line in done.stdout.splitlines()] == [
+        record.loss for record in truth
+    ]
+    wrong = run_moe("train", *SMALL, "--freeze", "head", code=2)
+    assert "freeze: got 'head', allowed is one of experts, gate, embedding" in wrong.stderr
+
+
 def test_train_without_json_shows_every_expert(run_moe: Run) -> None:
     done = run_moe("train", *SMALL, "--n-experts", "5")
     assert "MaxVio" in done.stdout

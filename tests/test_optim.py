@@ -1,4 +1,4 @@
-"""Adam: the published update, one kernel for all arrays, every bit the oracle's."""
+"""Adam: the published update, one kernel for all arrays, every bit the oracle's; and others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from moe import kernels
 from moe.kernels import adam
-from moe.optim import Adam
+from moe.optim import SGD, Adam, Split
 
 SHAPES = ((3,), (7, 5), (), (0, 4), (2, 3, 4), (adam.CHUNK,), (adam.CHUNK + 1,), (5, adam.CHUNK))
 
@@ -65,3 +65,27 @@ def test_a_gradient_may_lie_anyhow_and_a_parameter_may_not() -> None:
     frozen.setflags(write=False)
     with pytest.raises(ValueError, match="not read-only"):
         Adam().step({"p": frozen}, {"p": np.ones(3)})
+
+
+def test_sgd_goes_down_the_gradient_by_its_rate() -> None:
+    params = {"a": np.array([1.0, 2.0], np.float32), "b": np.array([[3.0]])}
+    before = params["a"]
+    SGD(0.5).step(params, {"a": np.array([2.0, -4.0], np.float32), "b": np.array([[1.0]])})
+    assert params["a"] is before and params["a"].tolist() == [0.0, 4.0]
+    assert params["b"].tolist() == [[2.5]]
+    with pytest.raises(ValueError, match=r"learning_rate: got 0\.0"):
+        SGD(0.0)
+
+
+def test_split_steps_each_array_once_by_its_own_optimiser() -> None:
+    grads = {name: np.full(3, 2.0) for name in "abc"}
+    params, alone = ({name: np.ones(3) for name in "abc"} for _ in range(2))
+    split, adam = Split({"b"}, SGD(0.25), Adam(0.1)), Adam(0.1)
+    for _ in range(2):
+        split.step(params, grads)
+        adam.step(alone, grads)
+    assert params["b"].tolist() == [0.0] * 3
+    assert all(np.array_equal(params[name], alone[name]) for name in "ac")
+    everything = {"b": np.ones(3)}
+    Split({"b"}, SGD(1.0), adam).step(everything, {"b": np.ones(3)})  # nothing for the other
+    assert everything["b"].tolist() == [0.0] * 3 and adam.steps == 2

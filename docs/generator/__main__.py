@@ -6,6 +6,7 @@ import argparse
 
 from moe.lab.ablation import ablate, plan
 
+from . import studies
 from .site import HERE, RESULTS, render, stale, write
 
 
@@ -18,7 +19,17 @@ def main() -> None:
         help="train every pair that docs/ablation.jsonl lacks or that behaves otherwise now",
     )
     parser.add_argument("--afresh", action="store_true", help="with --ablation: train all again")
+    parser.add_argument(
+        "--study",
+        action="append",
+        choices=studies.names(),
+        default=[],
+        help="do a sweep of docs/studies/ again and keep its rows; may be given more than once",
+    )
     asked = parser.parse_args()
+    for name in asked.study:
+        for state in studies.run(name):
+            print(f"{name}: {state.kept + state.done} of {state.kept + state.to_do}", flush=True)
     if asked.ablation:
         if asked.afresh:
             RESULTS.unlink(missing_ok=True)

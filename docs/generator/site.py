@@ -11,7 +11,7 @@ from pathlib import Path
 from moe.capacity import DROP_POLICIES
 from moe.charts.figure import Figure
 
-from . import article, checkpoints, cluster, cost, speed
+from . import article, checkpoints, cluster, collapse, cost, speed, strengths
 from .methods import KINDS, index_page, method_page
 from .tables import (
     HERE,
@@ -35,6 +35,7 @@ def figures() -> Iterator[tuple[str, Callable[[], Figure]]]:
     for drop in DROP_POLICIES:
         yield f"{METHODS}/capacity-{drop}.svg", partial(policy_figure, drop)
     yield speed.PICTURE, speed.figure
+    yield strengths.PICTURE, strengths.figure
 
 
 def pages(alts: dict[str, str]) -> dict[str, str]:
@@ -55,6 +56,8 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[article.PAGE] = article.page()
     made["ablation.md"] = ablation_page()
     made[cost.PAGE] = cost.page()
+    made[collapse.PAGE] = collapse.page()
+    made[strengths.PAGE] = strengths.page(alts[strengths.PICTURE])
     made[speed.PAGE] = speed.page(alts[speed.PICTURE])
     return made
 

@@ -14,6 +14,7 @@ from moe.lab.ablation import WORSE, read, table_rows, words
 from moe.lab.causality import CausalityRow, ProbeSettings, causality_rows
 from moe.lab.methods import cap_common, common_batch
 
+from . import order, studies
 from .docstrings import module_prose, of_class, to_markdown, values_of
 from .methods import MADE, example_section, link, math_block, options_section, table
 
@@ -149,5 +150,6 @@ def ablation_page(results: Path = RESULTS) -> str:
         "may have had other work too.",
         table(list(shown[0]), cells),
         f"Data {conditions['data']}, {versions}. One seed: small differences mean nothing.",
+        *order.section(rows, studies.read("order")),
     ]
     return "\n\n".join(parts) + "\n"

@@ -123,7 +123,7 @@ class AuxLoss(Balancer):
     )
     needs_scores: ClassVar[bool] = True
     rate_name: ClassVar[str] = "coefficient"
-    short_run_rate: ClassVar[float] = 1e-2
+    short_run_rate: ClassVar[float] = 0.3
 
     coefficient: float = 1e-2
     scale: str = "megatron"

@@ -67,7 +67,8 @@ class Balancer:
         The field that sets its strength ('' if it has none).
     short_run_rate
         Strength that shows its effect within a few hundred steps; published defaults are for
-        runs a thousand times longer.
+        runs a thousand times longer. Of balancers that aim at even experts it is chosen by one
+        rule for all (`moe.lab.strengths`).
     needs
         Buffer that the router must have.
     needs_scores

@@ -61,7 +61,7 @@ class BiasControl(Balancer):
         r"\end{aligned}"
     )
     rate_name: ClassVar[str] = "rate"
-    short_run_rate: ClassVar[float] = 1e-2
+    short_run_rate: ClassVar[float] = 3e-3
     needs: ClassVar[str] = "select_bias_E"
 
     rate: float = 1e-3

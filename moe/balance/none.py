@@ -10,7 +10,12 @@ from .base import Balancer
 
 @dataclass(frozen=True)
 class NoBalance(Balancer):
-    """Neither a loss nor a bias: experts that win early are trained more and win again.
+    """Neither a loss nor a bias: the gate is free to send all tokens to the same few experts.
+
+    The usual reason given is that an expert chosen early is trained more and so chosen again. In
+    this project's small model the gate alone suffices: frozen experts collapse further. There the
+    tokens come to share a direction, which to the gate is a bonus for the same experts; see the
+    page on why experts collapse. An expert that no token chooses gets no gradient.
 
     Examples
     --------

@@ -62,7 +62,7 @@ class PIControl(Balancer):
     )
     needs_scores: ClassVar[bool] = True
     rate_name: ClassVar[str] = "rate"
-    short_run_rate: ClassVar[float] = 0.2
+    short_run_rate: ClassVar[float] = 0.3
     needs: ClassVar[str] = "select_bias_E"
 
     rate: float = 0.1

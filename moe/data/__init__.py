@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from ..errors import check_choice
 from .corpus import Corpus, Domain, from_bytes, from_file, from_text, load_corpus
+from .dialects import DialectsTask
 from .planar import PLANAR_TASKS, PlanarBatch, PlanarTask, spirals
 from .text import TextTask, token_text, windows
 
-Task = TextTask | PlanarTask
-TASKS = {TextTask.name: TextTask.title} | {n: task.title for n, task in PLANAR_TASKS.items()}
+Task = TextTask | PlanarTask | DialectsTask
+TASKS = {
+    TextTask.name: TextTask.title,
+    **{name: task.title for name, task in PLANAR_TASKS.items()},
+    DialectsTask.name: DialectsTask.title,
+}
 
 
 def make_task(name: str, context: int = 6, text: str | None = None) -> Task:
@@ -17,7 +22,7 @@ def make_task(name: str, context: int = 6, text: str | None = None) -> Task:
     Parameters
     ----------
     context
-        Bytes that the text task sees.
+        Tokens that the tasks with tokens see.
     text
         Path of a text file for the text task; without it, the built-in corpus.
 
@@ -31,12 +36,13 @@ def make_task(name: str, context: int = 6, text: str | None = None) -> Task:
         return TextTask(from_file(text) if text is not None else load_corpus(), context)
     if text is not None:
         raise ValueError(f"text: got {text!r} with task {name!r}, allowed is a file with task text")
-    return PLANAR_TASKS[name]
+    return DialectsTask(context) if name == DialectsTask.name else PLANAR_TASKS[name]
 
 
 __all__ = [
     "TASKS",
     "Corpus",
+    "DialectsTask",
     "Domain",
     "PlanarBatch",
     "PlanarTask",

@@ -59,8 +59,9 @@ class Run:
         return [(float(step), float(value)) for step, value in (s.mean(axis=0) for s in stretches)]
 
     def collapsed(self) -> bool:
-        """Whether nothing kept it even, and a few experts took over: one has twice its share."""
-        return self.settings.balance == NoBalance.name and self.summary().max_vio >= 1
+        """Whether nothing kept text even, and a few experts took over: one has twice its share."""
+        unbalanced = self.settings.balance == NoBalance.name
+        return unbalanced and self.settings.task == "text" and self.summary().max_vio >= 1
 
     def end_load(self) -> np.ndarray:
         """Assignments asked for per expert over the last steps, (E,)."""
@@ -241,7 +242,7 @@ def judge_guess(guess_percent: float, summary: RunSummary) -> Guess:
     if abs(gap) <= 3:
         verdict = "Spot on."
     elif gap > 0:
-        verdict = "It took more than you expected: the rich get richer."
+        verdict = "It took more than you expected."
     else:
         verdict = "It took less than you expected."
     return Guess(guess_percent / 100, summary.hottest_share, gap, verdict)

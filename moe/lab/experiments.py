@@ -21,8 +21,10 @@ from .ablation import Figures
 from .causality import ProbeSettings, probe_capacity, probe_router
 from .cluster import ClusterSettings
 from .cluster import run as simulate_cluster
+from .collapse import CollapseFigures, CollapseSettings, collapse
 from .compare import run
 from .control import ControlSettings, Method, respond
+from .interference import InterferenceFigures, InterferenceSettings, interference
 from .savings import ACTIVE, TOTAL, SavingsSettings, count
 
 LOWER, HIGHER = "lower", "higher"
@@ -297,6 +299,22 @@ EXPERIMENTS: dict[str, Experiment] = {
         TrainFigures,
         _train,
         {"held_out_loss": LOWER, "max_vio": LOWER, "dropped": LOWER},
+        _train_data,
+    ),
+    "collapse": Experiment(
+        "Why experts collapse: train with one thing changed",
+        CollapseSettings,
+        CollapseFigures,
+        collapse,
+        {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
+        _train_data,
+    ),
+    "interference": Experiment(
+        "The angle between the gradients of the balance loss and of the task",
+        InterferenceSettings,
+        InterferenceFigures,
+        interference,
+        {"gate_cosine": HIGHER, "embedding_cosine": HIGHER, "held_out_loss": LOWER},
         _train_data,
     ),
     "control": Experiment(

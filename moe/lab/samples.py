@@ -39,12 +39,12 @@ SAMPLES = (
     Sample(
         "balanced",
         "Tiny text model, load kept even by a bias, 600 steps",
-        TrainSettings(balance="bias", steps=600),
+        TrainSettings(balance="bias", balance_rate=0.01, steps=600),
     ),
     Sample(
         "early",
         "The same model after 60 of its 600 steps: for saturation",
-        TrainSettings(balance="bias", steps=60),
+        TrainSettings(balance="bias", balance_rate=0.01, steps=60),
     ),
     Sample(
         "collapsed",

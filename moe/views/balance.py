@@ -25,7 +25,10 @@ from .player import run_player
 DEFAULTS = {"a": "none", "b": "bias"}
 QUESTION = "Why do a few experts take everything, and what mends it?"
 TO_GUESS = "How will the experts share the work?"  # which does not tell the answer
-WHY = "in A a few experts win early, are trained more, and win again, while others fall idle. "
+WHY = (
+    "in A all characters come to share a direction, which the gate reads as a bonus for the same "
+    "few experts, while others fall idle. "
+)
 # Open controls stand beside the player where there is room, so that what they change is in sight;
 # on a phone the progress of training is, at the lower edge.
 STYLE = """<style>

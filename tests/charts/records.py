@@ -14,6 +14,7 @@ from moe.lab.live import NOTHING, live_settings
 from moe.lab.models import Answers, Question
 from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost
 from moe.lab.side_by_side import Choice, SideBySide, SideSettings, put_side_by_side
+from moe.lab.strengths import Point
 from moe.lab.sweep_report import Group, Spread, SweepReport
 from moe.lab.token import SentenceRouting, TokenStory, ready_model
 from moe.lab.your_model import YourModel
@@ -122,6 +123,16 @@ def sweep(*axes: str) -> SweepReport:
         for at, one in enumerate(varied)
     )
     return SweepReport("train", groups, 0, (), "lower")
+
+
+def strengths() -> list[Point]:
+    """Two strengths of one balancer, and one of another."""
+    return [
+        Point(name, "topk", rate, 300, Spread(max_vio, 0.1, 3), Spread(loss, 0.01, 3))
+        for name, rate, max_vio, loss in (
+            ("aux", 0.01, 2.0, 1.7), ("aux", 0.3, 0.25, 1.6), ("bias", 0.003, 0.2, 1.5),
+        )
+    ]  # fmt: skip
 
 
 @cache

@@ -27,6 +27,7 @@ from moe.charts import (
     routers,
     savings,
     start,
+    strengths,
     sweep,
     your_model,
 )
@@ -1223,6 +1224,36 @@ def groups_as_curves() -> Shown:
         ],
         ("lr 0.1, router topk: 1 ± 0.2",),
     )
+
+
+# Strengths of balancers ---------------------------------------------------------------------------
+
+
+@of(strengths.evenness_and_loss)
+def a_curve_for_each_balancer() -> Shown:
+    points = records.strengths()
+    rows = [
+        {"balancer": name, "strength": rate, "max_vio": max_vio, "loss": loss, "chosen": chosen}
+        for name, rate, max_vio, loss, chosen in (
+            ("aux", 0.01, 2.0, 1.7, False),
+            ("aux", 0.3, 0.25, 1.6, True),
+            ("bias", 0.003, 0.2, 1.5, True),
+        )
+    ]
+    at = {"x": "max_vio|MaxVio (even to the left)|~g", "y": "loss|held-out loss"}
+    colour = {"color": ("balancer", {"aux": "#0072B2", "bias": "#D55E00"})}
+    shapes = {"shape": ("balancer", {"aux": "circle", "bias": "square"})}
+    return Shown(
+        strengths.evenness_and_loss(points, points[1:]),
+        {"points": rows, "limit": [{"even": 0.3}]},
+        [
+            ("rule", "limit", {"x": "even|MaxVio (even to the left)"}),
+            ("line", "points", at | colour | {"order": "strength"}),
+            ("point", "points", at | colour | shapes),
+            ("point", "points", at | {"where": "datum.chosen"}),
+        ],
+        ("2 balancers", "aux at 0.3: MaxVio 0.25, loss 1.600; bias at 0.003: MaxVio 0.20, loss"),
+    )  # fmt: skip
 
 
 # Your model ---------------------------------------------------------------------------------------

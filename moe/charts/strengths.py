@@ -1,0 +1,90 @@
+"""Loss against evenness: a curve for each balancer, a point for each strength."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from ..lab.strengths import EVEN, Point
+from .figure import PAPER_INK, Drawing, Figure, draw
+from .sweep import COLOURS
+
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+
+
+def evenness_and_loss(points: Sequence[Point], marked: Sequence[Point]) -> Figure:
+    """Draw held-out loss over MaxVio, each balancer's strengths joined in their order.
+
+    Parameters
+    ----------
+    points
+        Of six balancers at most.
+    marked
+        Those that are ringed: the strengths that are chosen.
+    """
+    names = list(dict.fromkeys(point.balance for point in points))
+    rows = [
+        {
+            "balancer": point.balance,
+            "strength": point.rate,
+            "max_vio": point.max_vio.mean,
+            "loss": point.held_out_loss.mean,
+            "chosen": point in marked,
+        }
+        for point in points
+    ]
+    legend = alt.Legend(title=None, orient="top", symbolSize=120)
+    by = {
+        "color": alt.Color(
+            "balancer:N", legend=legend, scale=alt.Scale(domain=names, range=COLOURS[: len(names)])
+        ),
+        "shape": alt.Shape(
+            "balancer:N", legend=legend, scale=alt.Scale(domain=names, range=SHAPES[: len(names)])
+        ),
+    }
+    x = alt.X(
+        "max_vio:Q",
+        title="MaxVio (even to the left)",
+        scale=alt.Scale(type="log", nice=False, padding=20),
+        axis=alt.Axis(values=[0.2, EVEN, 0.5, 1, 2, 4, 7], format="~g", grid=False),
+    )
+    y = alt.Y("loss:Q", title="held-out loss", scale=alt.Scale(zero=False))
+    base = draw("points")
+    limit = (
+        draw("limit")
+        .mark_rule(strokeDash=[6, 4], color=PAPER_INK, aria=False)
+        .encode(x=alt.X("even:Q", title="MaxVio (even to the left)"))
+    )
+    chart = alt.layer(
+        limit,
+        base.mark_line(strokeWidth=1.5, aria=False).encode(
+            x=x, y=y, color=by["color"], order="strength:Q"
+        ),
+        base.mark_point(filled=True, opacity=1, size=60).encode(
+            x=x,
+            y=y,
+            color=by["color"],
+            shape=by["shape"],
+            tooltip=[
+                "balancer:N",
+                alt.Tooltip("strength:Q", format="~g"),
+                alt.Tooltip("max_vio:Q", title="MaxVio", format=".2f"),
+                alt.Tooltip("loss:Q", title="held-out loss", format=".3f"),
+            ],
+        ),
+        base.transform_filter("datum.chosen")
+        .mark_point(size=220, strokeWidth=2, color=PAPER_INK, shape="circle", aria=False)
+        .encode(x=x, y=y),
+    )
+    spoken = "; ".join(
+        f"{point.balance} at {point.rate:g}: MaxVio {point.max_vio.mean:.2f}, loss "
+        f"{point.held_out_loss.mean:.3f}"
+        for point in marked
+    )
+    return Figure(
+        "Loss against evenness",
+        Drawing(chart.properties(height=320)),
+        f"{len(names)} balancers at growing strengths. Weakest that is even enough: {spoken}.",
+        {"points": rows, "limit": [{"even": EVEN}]},
+    )

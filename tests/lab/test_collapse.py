@@ -1,0 +1,207 @@
+"""Why experts collapse: what is done to a run, what is looked at, and what the record says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+import moe
+from docs.generator import collapse as page
+from docs.generator import studies
+from moe.lab.collapse import (
+    INTERVENTIONS,
+    CollapseSettings,
+    Look,
+    OneLayer,
+    centred,
+    collapse,
+    common,
+    watch,
+)
+from moe.lab.sweep_plan import read_plan
+from tests.gradients import worst_error
+
+SMALL = dict(d_model=16, d_expert=8, n_experts=6, batch=64, steps=3)
+
+
+# Runs ------------------------------------------------------------------------------------------
+
+
+def test_a_short_run_shows_the_causes() -> None:
+    """One seed, few steps: the direction of what the record says over five seeds and 300 steps."""
+    short = CollapseSettings(steps=40)
+    plain, frozen, centre, known, still = (
+        collapse(replace(short, **change)).hottest_share
+        for change in (
+            dict(),
+            dict(freeze="experts"),
+            dict(intervention="centre"),
+            dict(intervention="frequencies"),
+            dict(freeze="embedding"),
+        )
+    )
+    assert frozen > plain + 0.05
+    assert max(centre, known, still) < plain - 0.05
+
+
+def test_without_an_intervention_it_is_the_plain_run() -> None:
+    figures = collapse(CollapseSettings(**SMALL))
+    records = list(moe.train(moe.TrainSettings(**SMALL)))
+    assert figures.loss == np.mean([record.loss for record in records])
+    load_E = np.sum([record.proposed for record in records], axis=0)
+    assert figures.hottest_share == load_E.max() / load_E.sum()
+    assert figures.max_vio == np.mean([record.max_vio for record in records])
+
+
+@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_an_intervention_changes_the_run_and_the_same_one_twice_is_the_same(name: str) -> None:
+    plain, *changed = (
+        collapse(CollapseSettings(**SMALL, intervention=intervention))
+        for intervention in ("none", name, name)
+    )
+    assert changed[0] == changed[1]
+    assert (changed[0] == plain) == (name == "none")
+
+
+def test_frequencies_are_those_of_the_training_data() -> None:
+    subject = OneLayer(CollapseSettings(**SMALL))
+    INTERVENTIONS["frequencies"].apply(subject)
+    corpus = subject.trainer.task.corpus.data
+    share_V = np.bincount(corpus, minlength=256) / corpus.size
+    assert np.exp(subject.trainer.output_bias_V).sum() == pytest.approx(1, abs=1e-5)
+    assert np.abs(np.exp(subject.trainer.output_bias_V) - share_V).max() < 0.01
+    before = subject.trainer.output_bias_V.copy()
+    subject.step()
+    assert np.array_equal(before, subject.trainer.output_bias_V)
+    assert subject.trainer.evaluate() < np.log(256) - 1  # it is used there too
+
+
+def test_a_centred_gate_has_the_right_gradient() -> None:
+    rng = np.random.default_rng(0)
+    layer = moe.MoELayer.init(6, 4, 5, router=centred(moe.make_router("topk")), dtype="float64")
+    x_ND, dy_ND = 1 + rng.standard_normal((2, 9, 6))
+    _, ctx = layer.forward(x_ND)
+    dx_ND, grads = layer.backward(dy_ND, ctx)
+    arrays = {"x_ND": x_ND, "gate_DE": layer.params["gate_DE"]}
+    seen = {"x_ND": dx_ND, "gate_DE": grads["gate_DE"]}
+    assert worst_error(lambda: float((layer(x_ND) * dy_ND).sum()), arrays, seen) <= 1e-6
+    shifted = layer.route(x_ND + 3 * rng.standard_normal(6))
+    assert np.allclose(shifted.logits_NE, ctx.routing.logits_NE)  # a common part is not seen
+
+
+def test_common_is_the_share_of_the_mean() -> None:
+    row_ND = np.random.default_rng(1).standard_normal((50, 7)) + 0.3
+    apart = ((row_ND - row_ND.mean(axis=0)) ** 2).sum() / (row_ND**2).sum()
+    assert common(row_ND) == pytest.approx(1 - apart)
+    assert common(np.ones((4, 3))) == pytest.approx(1)
+    assert common(np.array([[1.0, 2.0], [-1.0, -2.0]])) == 0
+    assert common(np.zeros((2, 2))) == 0
+
+
+class TwoLayers:
+    """A subject of two layers whose looks are known beforehand."""
+
+    learning_rate = 0.1
+
+    def __init__(self) -> None:
+        self.layers: Sequence[moe.MoELayer] = ()
+        self.output_bias_V = np.zeros(2)
+        self.gate = np.array([3.0, 4.0])
+        self.optimizer = moe.optim.Adam()
+
+    def gates(self) -> dict[str, np.ndarray]:
+        return {"gate": self.gate}
+
+    def class_counts(self) -> np.ndarray:
+        return np.zeros(0)
+
+    def common_outputs(self) -> np.ndarray:
+        return np.zeros(0)
+
+    def step(self) -> tuple[float, Sequence[Look]]:
+        self.gate[0] += 1
+        looks = (Look(np.array([3, 1]), 0.25, 0.5), Look(np.array([2, 2]), 0.75, 0.5))
+        return 1.5, looks
+
+    def evaluate(self) -> float:
+        return 2.0
+
+
+def test_a_model_of_several_layers_is_watched_like_one() -> None:
+    figures = watch(TwoLayers(), "none", 5)
+    assert (figures.hottest_share, figures.max_vio) == (0.625, 0.25)  # of .75 and .5; of .5 and 0
+    assert (figures.common_logits_end, figures.common_input_first) == (0.5, 0.5)
+    assert (figures.loss, figures.held_out_loss, figures.gate_moved) == (1.5, 2.0, 1.0)
+    assert figures.says_frequency is None
+
+
+def test_what_the_mean_token_says_is_how_frequent_the_characters_are() -> None:
+    """Spearman's correlation, which does not know the logarithm, with counts of the whole text."""
+    trainer = moe.Trainer(moe.TrainSettings(steps=20))
+    for _ in range(20):
+        made = trainer.begin()
+        trainer.finish(made)
+    said_V = made.x_ND.mean(axis=0) @ trainer.params["out_DV"]
+    count_V = np.bincount(trainer.task.corpus.data, minlength=256)
+    often_V = count_V > count_V.sum() / 20_000
+    assert spearmanr(said_V[often_V], count_V[often_V]).statistic > 0.85
+    figures = collapse(CollapseSettings(steps=20))
+    assert 0.85 < figures.says_frequency < 1
+    known = collapse(CollapseSettings(steps=20, intervention="frequencies")).says_frequency
+    assert known < figures.says_frequency - 0.2  # nobody has to say it then
+    assert collapse(CollapseSettings(**SMALL, task="linear_maps")).says_frequency is None
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(ValueError, match="intervention: got 'hope', allowed is one of none, centr"):
+        CollapseSettings(intervention="hope")
+    with pytest.raises(ValueError, match="router: got 'hash', allowed is one of topk"):
+        CollapseSettings(router="hash")
+
+
+# The record ------------------------------------------------------------------------------------
+
+
+def test_the_record_holds_the_runs_of_its_plan_under_the_settings_of_today() -> None:
+    study, plan = studies.read(page.NAME), read_plan(studies.FOLDER / f"{page.NAME}.toml")
+    assert [study.make_settings(row) for row in study.rows] == [
+        run.make_settings() for run in plan.runs
+    ]
+    assert len(study.seeds()) >= 5
+
+
+def test_the_page_says_what_the_record_says() -> None:
+    """Means, deviations and verdicts, computed here from the lines of the file."""
+    _, *lines = studies.record(page.NAME).read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    text = page.page().replace("\u00a0", " ")
+
+    def values(figure: str, freeze: str = "none", change: str = "none") -> np.ndarray:
+        key = (freeze, change, 0.01)
+        own = [r for r in rows if (r["freeze"], r["intervention"], r["learning_rate"]) == key]
+        return np.array([row[figure] for row in own])
+
+    plain, frozen = values("hottest_share"), values("hottest_share", "experts")
+    assert (
+        f"busiest expert ends with {100 * plain.mean():.1f} ± {100 * plain.std(ddof=1):.1f} %"
+        in text
+    )
+    assert f"frozen it has {100 * frozen.mean():.1f} ±" in text
+    assert f"more in {(frozen > plain).sum()} of {plain.size} seeds" in text
+    assert ("it gets worse" in text) == (
+        frozen.mean() - plain.mean() > frozen.std(ddof=1) + plain.std(ddof=1)
+    )
+    for change in ("centre", "frequencies"):
+        before, after = values("max_vio"), values("max_vio", change=change)
+        assert after.max() < before.min()
+        assert (
+            f"falls from {before.mean():.2f} ± {before.std(ddof=1):.2f} to "
+            f"{after.mean():.2f} ± {after.std(ddof=1):.2f}"
+        ) in text
+    table = [line for line in text.splitlines() if line.startswith("| nothing changed |")]
+    assert f"| {values('held_out_loss').mean():.2f} ±" in table[0]
