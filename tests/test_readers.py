@@ -91,6 +91,7 @@ OWN = {
     "moe/kernels/cache.py: KernelCache.load_overload": "own",
     "moe/lab/ablation.py: Row.from_json": "own",
     "moe/lab/ablation.py: read": "own",
+    "moe/lab/study.py: Study.read": "own",
     "moe/lab/sweep_store.py: SweepStore.rows": "own",
     # Only a hash is made of it.
     "moe/lab/experiments.py: _cluster_data": "hash",
