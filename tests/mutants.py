@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -175,14 +176,16 @@ def _put(parent: ast.AST, name: str, i: int, child: ast.AST) -> None:
         setattr(parent, name, child)
 
 
-def drawn(n: int, seed: int) -> list[Mutant]:
-    """N mutants, first their kind and then their place drawn evenly; none twice."""
+def drawn(n: int, seed: int, only: tuple[str, ...] = MUTATED) -> list[Mutant]:
+    """N mutants of files that begin so; first their kind, then their place drawn; none twice."""
     sources: dict[str, str] = {}
     of_kind: dict[str, list[tuple[str, int]]] = {}
     for where in MUTATED:
         below = ROOT / where
         for path in sorted(below.glob("*.py")) if below.is_dir() else [below]:
             file = str(path.relative_to(ROOT))
+            if not file.startswith(only):
+                continue
             sources[file] = path.read_text("utf-8")
             for number, place in enumerate(places(ast.parse(sources[file]))):
                 of_kind.setdefault(place.kind, []).append((file, number))
@@ -215,7 +218,8 @@ def record(tests: list[str], out: Path) -> int:
     import pytest
     from coverage import Coverage
 
-    coverage = Coverage(data_file=None, include=[f"{w}*" for w in MUTATED], config_file=False)
+    looked_at = [where if where.endswith(".py") else f"{where}/*" for where in MUTATED]
+    coverage = Coverage(data_file=None, include=looked_at, config_file=False)
     coverage.set_option("run:core", "ctrace")  # the one that can tell tests apart on every Python
     recorder = Recorder(coverage)
     coverage.start()
@@ -240,6 +244,18 @@ class Map:
 
     seconds: dict[str, float]
     lines: dict[str, dict[int, list[str]]]
+
+    @classmethod
+    def read(cls, path: Path) -> Map:
+        """Read a map that `write` wrote."""
+        kept = json.loads(path.read_text("utf-8"))
+        lines = {file: {int(n): t for n, t in at.items()} for file, at in kept["lines"].items()}
+        return cls(kept["seconds"], lines)
+
+    def write(self, path: Path) -> None:
+        """Keep the map for further runs."""
+        kept = {"seconds": self.seconds, "lines": self.lines}
+        path.write_text(json.dumps(kept), "utf-8")
 
     def tests_of(self, mutant: Mutant) -> list[str]:
         """The tests to run for a mutant, a file's together, quick files first.
@@ -299,6 +315,9 @@ def _map(roots: list[Path]) -> Map:
         for file, at in found["lines"].items():
             for line, names in at.items():
                 lines.setdefault(file, {}).setdefault(int(line), []).extend(names)
+    silent = [where for where in MUTATED if not any(file.startswith(where) for file in lines)]
+    if silent:
+        raise RuntimeError(f"no test runs a line of {', '.join(silent)}")
     return Map(seconds, lines)
 
 
@@ -320,19 +339,40 @@ def _notices(root: Path, tests: list[str]) -> int:
     return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *names]))
 
 
-def survivors(n: int, seed: int, work: Path, say: bool = False) -> list[Mutant]:
-    """Try N mutants and return those that no test noticed."""
+def survivors(
+    chosen: list[Mutant],
+    work: Path,
+    say: bool = False,
+    map_file: Path | None = None,
+    also: tuple[str, ...] = (),
+) -> list[Mutant]:
+    """Try mutants and return those that no test noticed.
+
+    Parameters
+    ----------
+    work
+        A folder for the copies.
+    map_file
+        Where the map of tests is kept, if it is made for several runs.
+    also
+        Tests that are run for every mutant, such as new ones that an older map does not have.
+    """
     for name in ("altair", "hypothesis", "numba", "pandas", "pytest", "streamlit.testing.v1"):
         __import__(name)  # once, for all forks; and nothing of the tree that changes
     roots = [tree(work / f"copy{i}") for i in range(N_WORKERS)]
-    tests = _map(roots)
-    waiting = drawn(n, seed)[::-1]
+    if map_file and map_file.exists():
+        tests = Map.read(map_file)
+    else:
+        tests = _map(roots)
+        if map_file:
+            tests.write(map_file)
+    waiting = chosen[::-1]
     running: dict[int, tuple[Path, str, Mutant, float]] = {}
     free, lived = list(roots), []
     while waiting or running:
         while waiting and free:
             mutant, root = waiting.pop(), free.pop()
-            names = tests.tests_of(mutant)
+            names = [*also, *tests.tests_of(mutant)]
             if not names:
                 lived.append(mutant)
                 free.append(root)
@@ -373,15 +413,18 @@ def main() -> int:
     parser.add_argument("--tried", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=None, help="a folder for the copies")
+    parser.add_argument("--only", nargs="+", default=MUTATED, help="how the files begin")
+    parser.add_argument("--map", type=Path, help="keep the map of tests here, or take it from here")
+    parser.add_argument("--also", nargs="+", default=(), help="tests to run for every mutant")
     parser.add_argument("--record", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("tests", nargs="*", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.record:
         return record(asked.tests, asked.record)
-    import tempfile
-
+    chosen = drawn(asked.tried, asked.seed, tuple(asked.only))
     with tempfile.TemporaryDirectory() as folder:
-        lived = survivors(asked.tried, asked.seed, asked.work or Path(folder), say=True)
+        work = asked.work or Path(folder)
+        lived = survivors(chosen, work, True, asked.map, tuple(asked.also))
     print(f"{asked.tried - len(lived)} of {asked.tried} mutants noticed; these lived:")
     for mutant in lived:
         print(f"  {mutant}")

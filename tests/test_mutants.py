@@ -50,5 +50,5 @@ def test_the_same_seed_draws_the_same_mutants() -> None:
 @pytest.mark.soak
 def test_nine_of_ten_mutants_are_noticed(tmp_path: Path) -> None:
     n = 200
-    lived: list[Mutant] = survivors(n, seed=1, work=tmp_path)
+    lived: list[Mutant] = survivors(drawn(n, seed=1), tmp_path)
     assert len(lived) <= n // 10, "\n".join(map(str, lived))
