@@ -435,7 +435,8 @@ def test_hot_experts_of_each_layer_and_draw_in_plain_loops(rng: np.random.Genera
     order = np.argsort(-logits_LNE, axis=2)[:, :, :2]
     trace = make_trace(order, np.ones(order.shape), 6)
     stretch_N = np.where(np.arange(1536) % 7 == 0, -1, np.arange(1536) // 128)
-    times_RS = np.vstack([np.ones(12), rng.integers(0, 3, (3, 12)), [2, *[0] * 11]])
+    drawn_RS = [np.bincount(rng.integers(0, 12, 12), minlength=12) for _ in range(3)]
+    times_RS = np.vstack([np.ones(12), *drawn_RS, [12, *[0] * 11]])
     found = myths._hot_overlap(trace, stretch_N, 2, rng, times_RS)
     for layer in range(2):
         hot = []
