@@ -337,7 +337,12 @@ def test_arguments_out_of_range_are_named() -> None:
         for wrong in (metrics.label_information, lambda r, n: metrics.specialisation(r, n, 1)):
             with pytest.raises(ValueError, match=r"label_N: got shape .*, allowed is \(2,\)"):
                 wrong(routing, label_N)
-    for arguments, name in (((0, 1), "n_experts"), ((4, 0), "k"), ((4, 5), "k"), ((4, 1, 0), "next_k")):
+    for arguments, name in (
+        ((0, 1), "n_experts"),
+        ((4, 0), "k"),
+        ((4, 5), "k"),
+        ((4, 1, 0), "next_k"),
+    ):
         with pytest.raises(ValueError, match=f"^{name}: got"):
             metrics.random_repetition(*arguments)
     assert metrics.random_repetition(1, 1) == metrics.random_repetition(4, 4, 1) == 1

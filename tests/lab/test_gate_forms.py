@@ -354,7 +354,9 @@ def test_an_error_is_said_in_one_line_of_at_most_so_many_characters() -> None:
         said = said_by(ValueError("x" * n))
         assert said == f"ValueError: {'x' * (300 - begin)}" + ("..." if cut else "")
     assert said_by(KeyError("a\n\x1b b")) == "KeyError: 'a\\n\\x1b b'"
-    assert said_by(ValueError("a \n\n b\x1b")) == "ValueError: a b" and said_by(OSError()) == "OSError"
+    assert (
+        said_by(ValueError("a \n\n b\x1b")) == "ValueError: a b" and said_by(OSError()) == "OSError"
+    )
 
 
 def test_what_a_file_says_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -413,7 +413,9 @@ def test_shuffles_done_in_parts_are_the_same(
     whole, sizes = found(), []
     shuffled = myths._shuffled
     monkeypatch.setattr(
-        myths, "_shuffled", lambda s, n, r: sizes.append(len(shuffled(s, n, r))) or shuffled(s, n, r)
+        myths,
+        "_shuffled",
+        lambda s, n, r: sizes.append(len(shuffled(s, n, r))) or shuffled(s, n, r),
     )
     n_cells = max(
         len({(s, e) for s, row in zip(stretch_N, layer) for e in row.tolist()})
@@ -470,7 +472,8 @@ def test_a_quarter_of_the_experts_is_hot_and_at_least_one(n_experts: int, n_hot:
 
 
 @pytest.mark.parametrize(
-    ("n_tokens", "n_experts", "told"), [(255, 4, True), (223, 4, False), (256, 2, True), (256, 1, False)]
+    ("n_tokens", "n_experts", "told"),
+    [(255, 4, True), (223, 4, False), (256, 2, True), (256, 1, False)],
 )
 def test_it_takes_four_stretches_and_two_experts(n_tokens: int, n_experts: int, told: bool) -> None:
     experts = np.arange(n_tokens)[None, :, None] % n_experts

@@ -145,7 +145,9 @@ def nothing(ids: np.ndarray) -> Tensor:
 @pytest.mark.parametrize("kind", [by_index, by_score])
 @pytest.mark.parametrize("context", [1, 4, 5, 100])
 def test_every_token_is_recorded_in_its_place(kind: Callable, context: int) -> None:
-    model = Model({"": nothing, "layers.1.gate": kind(0), "layers.3.gate": kind(1), "norm": nothing})
+    model = Model(
+        {"": nothing, "layers.1.gate": kind(0), "layers.3.gate": kind(1), "norm": nothing}
+    )
     sequences = [np.arange(5), np.arange(7, 16), np.array([3])]
     trace = record_module(
         model, sequences, name="mine", context=context, text_of=lambda n: f"<{n}>",
