@@ -349,14 +349,15 @@ def test_arguments_out_of_range_are_named() -> None:
     flat, table = np.zeros(3, int), np.zeros((3, 1), int)
     for pair in ((flat, table), (table, flat), (table, table[:2])):
         for figure in (
-            metrics.saturation, metrics.fluctuation, lambda a, b: metrics.random_saturation(a, b, 4),
+            metrics.saturation, metrics.fluctuation,
+            lambda a, b: metrics.random_saturation(a, b, 4),
         ):  # fmt: skip
             with pytest.raises(ValueError, match=r"_NK: got shape"):
                 figure(*pair)
 
 
 def test_the_entropy_of_scores_of_any_size(rng: np.random.Generator) -> None:
-    """Scores are shares after a division by their sum; a token without any has none to be sure of."""
+    """Scores are divided by their sum first; a token without any is sure."""
     scores_NE = rng.random((30, 5)) * rng.integers(1, 50, (30, 1))
     scores_NE[3, 1:] = 0
     p_NE = [[value / sum(row) for value in row] for row in scores_NE.tolist()]

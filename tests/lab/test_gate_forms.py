@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab import gate_check, gate_convention, gate_probe, gate_recording
+from moe.lab import gate_convention, gate_probe, gate_recording
 from moe.lab.gate_bugs import GATE_BUGS, OwnGate
 from moe.lab.gate_check import _Judge
 from moe.lab.gate_convention import (
@@ -109,7 +109,7 @@ def test_a_convention_in_words() -> None:
 def test_choices_in_groups_in_plain_loops(
     best_of: int, known: tuple[int, ...], masked: float, rng: np.random.Generator
 ) -> None:
-    """Experts of every rule, one token at a time, are off from each form by the tokens that differ."""
+    """Experts of every rule are off from each form by the tokens of which they differ."""
     logits_NE, bias_E = rng.normal(size=(200, 12)), rng.normal(-0.7, 0.5, 12)
     convention = Convention("", 3, "sigmoid", True, 1.0, 4, 2, known)
 
@@ -429,7 +429,7 @@ def test_gates_and_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(ValueError) as told:
             gate_probe.named_gate(name)
         assert str(told.value).startswith(words)
-    with pytest.raises(ValueError, match="^aux_loss: got"):
+    with pytest.raises(ValueError, match=r"^aux_loss: got"):
         gate_probe.named_callable("aux_loss", "none_such:loss")
     (tmp_path / "stopped.py").write_text("raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
@@ -521,7 +521,7 @@ def test_a_bias_is_tried_mildly_and_where_groups_can_be_masked_below_all_scores(
         if kind is None:
             assert 0.05 <= bias_E.min() < 0.1 and 0.15 < bias_E.max() <= 0.2
         else:
-            assert -9.95 <= bias_E.min() and bias_E.max() <= -9.8
+            assert bias_E.min() >= -9.95 and bias_E.max() <= -9.8
             own = groups if kind == "low" else kind
             for name, value in zip(("n_group", "topk_group"), own):
                 assert given.get(name, value) == value
@@ -581,7 +581,8 @@ def finding(bug: str, verdict: str, value: float | None = None) -> Finding:
 def test_a_report_in_words_and_rows() -> None:
     found = (
         finding("a", "clean", 0.00012345), finding("b", "has the bug", 0.25),
-        finding("c", "cannot tell", 0.5), finding("d", "not applicable"), finding("e", "cannot tell"),
+        finding("c", "cannot tell", 0.5), finding("d", "not applicable"),
+        finding("e", "cannot tell"),
     )  # fmt: skip
     report = GateReport("mine", "topk: k = 2", False, found, ("Note.",), ("Unchecked.",))
     assert report.bugs == ("b",) and not report.clean and report.finding("c") is found[2]

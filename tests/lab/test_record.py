@@ -198,7 +198,7 @@ def test_a_text_has_a_byte_or_eight_million(tmp_path: Path, monkeypatch) -> None
         else:
             with pytest.raises(ValueError, match=f"got {size}, allowed .*1..5"):
                 read_documents([str(path)])
-    with pytest.raises(ValueError, match="text: got .*none.*, allowed is a file or folder that"):
+    with pytest.raises(ValueError, match=r"text: got .*none.*, allowed is a file or folder that"):
         read_documents([tmp_path / "none"])
     (tmp_path / "folder").mkdir()
     with pytest.raises(ValueError, match="allowed is a folder with files in it"):

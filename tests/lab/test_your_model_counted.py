@@ -74,8 +74,8 @@ def test_figures_of_a_layer(model: YourModel, at: int) -> None:
     assert drawn.rows == (f"layer {2 * at + 3}",) and drawn.experts == tuple(range(8))
     assert drawn.value_RE[0] == pytest.approx([c / mean for c in load])
     assert drawn.words == model.load_words(at) == (
-        f"Expert {load.index(max(load))} is the busiest, with {max(load) / mean:.2f} times its fair "
-        "share; 1 of 8 experts gets nothing."
+        f"Expert {load.index(max(load))} is the busiest, with {max(load) / mean:.2f} times its "
+        "fair share; 1 of 8 experts gets nothing."
     )  # fmt: skip
 
 
@@ -89,7 +89,8 @@ def test_words_on_a_load() -> None:
 def test_lines_over_the_layers(model: YourModel) -> None:
     report = model.report.layers
     for lines, title, field in (
-        (model.max_vio(), "MaxVio", "max_vio"), (model.dead(), "Experts without work", "dead_share"),
+        (model.max_vio(), "MaxVio", "max_vio"),
+        (model.dead(), "Experts without work", "dead_share"),
     ):  # fmt: skip
         (line,) = lines
         assert (line.title, line.layers, line.chance_L) == (title, (3, 5, 7, 9), ())
@@ -183,8 +184,8 @@ def test_kinds_of_text_in_words(model: YourModel, monkeypatch: pytest.MonkeyPatc
     assert model.domains(2).words == (
         f"Strongest: expert {e} gets {8 * shares[d, e]:.1f} times its fair share of “{'abc'[d]}”; "
         f"with tokens shuffled the strongest would have {layer.chance_strongest_domain:.1f} times. "
-        f"Knowing the expert tells {layer.domain_information:.3f} nats about the kind of text; with "
-        f"tokens shuffled {layer.chance_domain_information:.3f}."
+        f"Knowing the expert tells {layer.domain_information:.3f} nats about the kind of text; "
+        f"with tokens shuffled {layer.chance_domain_information:.3f}."
     )
     monkeypatch.setattr(your_model, "MAX_MARKS", 6)
     assert len(model.domains(2).experts) == 2
@@ -294,8 +295,8 @@ def test_devices_are_measured_on_the_other_stretches(n_tokens: int) -> None:
         assert drawn.rows == ("load",) and drawn.experts == tuple(range(len(load)))
         assert drawn.value_RE[0] == pytest.approx([n / mean if mean else 0 for n in load])
         assert drawn.words.startswith(
-            f"Overload factor {factor:.2f}: the busiest device, number {load.index(max(load))}, has "
-            f"{factor:.2f} times the mean load"
+            f"Overload factor {factor:.2f}: the busiest device, number {load.index(max(load))}, "
+            f"has {factor:.2f} times the mean load"
         )
         assert f"every second stretch of {stretch} tokens" in drawn.words
 
