@@ -248,6 +248,9 @@ def test_of_several_conventions_the_one_with_fewer_bugs_is_taken(rng: np.random.
         logits_NE, logits_NE.argmax(axis=1)[:, None], np.full((20, 1), 2.0), None, 1e-6
     )
     assert (found.score, found.renormalize, found.scale) == ("softmax", True, pytest.approx(2))
+    # Equal logits leave everything open: the commonest convention is taken.
+    alike = fit_convention(np.zeros((8, 4)), np.zeros((8, 1), int), np.full((8, 1), 0.5), None, 0.1)
+    assert (alike.score, alike.renormalize, alike.scale) == ("softmax", True, 0.5)
 
 
 CONVENTIONS = {
@@ -741,3 +744,80 @@ def test_an_own_gate_with_an_unknown_bug_is_refused() -> None:
     row = BugShown("b", "Title", "metric", "topk", 1.23e-7, 0.456, 1e-3, True)
     assert list(row.row().values()) == ["Title", "topk", "metric", "1.2e-07", "0.46", "yes"]
     assert replace(row, detected=False).row()["found"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("wrong_if", "among"),
+    [("biased", ""), ("grouped", " in the 2 best of 4 groups"), ("plain", "")],
+)
+def test_wrong_experts_in_one_recording_are_enough(wrong_if: str, among: str) -> None:
+    right = moe.make_router("deepseek_v3", k=4)
+    grouped = moe.make_router("deepseek_v3", k=4, n_group=4, topk_group=2)
+
+    def gate(
+        logits_NE: np.ndarray, bias_E: Any = None, n_group: int = 1, topk_group: int = 1
+    ) -> Any:
+        kind = "plain" if bias_E is None else "grouped" if n_group == 4 else "biased"
+        own = OwnGate(grouped if kind == "grouped" else right)
+        experts, weight_NK = own(logits_NE, bias_E=bias_E)
+        if kind == wrong_if:  # the worst instead of the best in every fourth token
+            scores_NE = 1 / (1 + np.exp(-logits_NE.astype(float)))
+            experts[::4] = np.argsort(scores_NE + (0 if bias_E is None else bias_E), axis=1)[
+                ::4, :4
+            ]
+            chosen = np.take_along_axis(scores_NE, experts, axis=1)
+            weight_NK = 2.5 * chosen / chosen.sum(axis=1, keepdims=True)
+        return experts, weight_NK
+
+    report = moe.check_gate(gate, like="deepseek_v3", k=4, scale=2.5)
+    (note,) = report.notes
+    hint = "" if among else " If the gate is limited to groups, say n_group and topk_group."
+    share = float(note.split("For ")[1].split("%")[0])
+    assert share == pytest.approx(25, abs=2)
+    assert note == (
+        f"For {share:.1f}% of tokens the experts are not the 4 with the best scores{among}.{hint}"
+    )
+
+
+@pytest.mark.parametrize(("off", "said"), [(0.05, False), (0.07, True)])
+def test_a_choice_over_the_batch_may_differ_in_some_tokens(off: float, said: bool) -> None:
+    """Two auctions with other steps are the same gate."""
+    router = moe.make_router("base")
+
+    def gate(logits_NE: np.ndarray) -> Any:
+        experts, _ = OwnGate(router)(logits_NE)
+        n = round(off * len(experts))
+        experts[:n] = (experts[:n] + 1) % logits_NE.shape[1]
+        chosen = np.take_along_axis(score_table(logits_NE, convention.score, ()), experts, axis=1)
+        return experts, convention.scale * chosen
+
+    convention = convention_of(router, 16)
+    report = moe.check_gate(gate, like="base")
+    assert (report.notes != ()) == said
+    if said:
+        assert report.notes == (
+            f"For {round(256 * off) / 256:.1%} of tokens the experts are not those that base "
+            "chooses for the same batch.",
+        )
+
+
+def test_weights_that_follow_no_form_say_how_far_off_they_are() -> None:
+    router = moe.make_router("topk")
+
+    def gate(logits_NE: np.ndarray) -> Any:
+        experts, weight_NK = OwnGate(router)(logits_NE)
+        return experts, 1.01 * weight_NK
+
+    (note,) = moe.check_gate(gate, like="topk").notes
+    assert note == (
+        "The weights follow no known form of this convention; the nearest is off by 0.01. "
+        "They look like k = 2, softmax scores, renormalised, scale 1.01."
+    )
+    assert moe.check_gate(gate, like="topk", tolerance=0.011).clean
+
+    def softly(logits_NE: np.ndarray) -> Any:
+        experts, weight_NK = OwnGate(moe.make_router("topk", score="sigmoid"))(logits_NE)
+        return experts, weight_NK
+
+    (note,) = moe.check_gate(softly, like="topk").notes
+    assert note.endswith(" They look like k = 2, sigmoid scores, renormalised, scale 1.")

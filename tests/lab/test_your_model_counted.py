@@ -378,6 +378,8 @@ def test_pages_of_a_text(model: YourModel, monkeypatch: pytest.MonkeyPatch) -> N
             with pytest.raises(ValueError, match=f"page: got {page}"):
                 your_text.text_page(trace, 1, of, page, None)
     assert your_text.n_pages(trace.part(np.arange(0)), "everything") == 1
+    token = your_text.Token("a", 1, "b")
+    assert token.lit and not token.begins
 
 
 # The file ---------------------------------------------------------------------------------------
