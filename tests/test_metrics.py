@@ -271,3 +271,200 @@ def test_bad_loads_are_refused() -> None:
     for bad in (np.zeros((2, 2)), np.array([])):
         with pytest.raises(ValueError, match="load_E"):
             metrics.max_vio(bad)
+
+
+# Everything once more in plain loops, and at the edges -------------------------------------------
+
+
+def test_an_empty_batch_has_figures_without_a_division_by_zero() -> None:
+    nothing_E = np.zeros(4, int)
+    assert metrics.max_vio(nothing_E) == metrics.min_vio(nothing_E) == 0
+    assert metrics.coefficient_of_variation(nothing_E) == metrics.load_entropy(nothing_E) == 0
+    assert metrics.effective_experts(nothing_E) == 1 and metrics.hottest_share(nothing_E) == 0
+    assert metrics.utilisation(nothing_E).tolist() == [0, 0, 0, 0]
+    assert metrics.dead_experts(nothing_E) == 4
+    assert metrics.overload_factor(nothing_E, np.arange(4)) == 1
+    assert metrics.padding_waste(nothing_E) == 0 and metrics.padding_waste(nothing_E, 5) == 1
+    nobody = routing_of(np.zeros((0, 1), int), 3)
+    assert metrics.drop_rate(nobody) == metrics.unserved_tokens(nobody) == 0
+    assert metrics.random_coactivation(nobody) == metrics.repetition(nobody) == 0
+    assert metrics.chance_repetition(nobody) == metrics.label_information(nobody, np.zeros(0)) == 0
+    assert metrics.specialisation(nobody, np.zeros(0, int), 0).shape == (0, 3)
+    assert metrics.fluctuation(np.zeros((0, 2)), np.zeros((0, 2))) == 0
+
+
+def test_one_of_everything() -> None:
+    """A single expert, token, or assignment is the least at which each quotient must still hold."""
+    one_E = np.array([1])
+    assert metrics.hottest_share(one_E) == 1 and metrics.load_entropy(one_E) == 0
+    assert metrics.coefficient_of_variation(one_E) == 0
+    assert metrics.utilisation(one_E).tolist() == [1]
+    one = routing_of([[0]], 1)
+    assert metrics.drop_rate(one) == metrics.unserved_tokens(one) == 0
+    assert metrics.random_coactivation(one) == 0
+    assert metrics.random_coactivation(one, adjacent=True) == 0
+    both = routing_of([[1, 0]], 2)
+    assert metrics.random_coactivation(both) == metrics.random_coactivation(both, True) == 1
+    assert metrics.coactivation(both).tolist() == [[1, 1], [1, 1]]
+    assert metrics.adjacent_coactivation(both).tolist() == [[0, 1], [1, 0]]
+    assert metrics.hottest_share(np.array([0.25, 0.5])) == 0.5  # of shares below one in all
+
+
+@pytest.mark.parametrize(
+    ("limit", "rows"), [(0, 9), (5, 9), (9, 9), (10, 10), (30, 30)],
+)  # fmt: skip
+def test_rows_without_a_token(limit: int, rows: int) -> None:
+    """Three experts compute as many rows as the busiest has, or as they have room for."""
+    load_E = np.array([9, 3, 0])
+    assert metrics.padding_waste(load_E, limit) == pytest.approx((3 * rows - 12) / (3 * rows))
+
+
+def test_arguments_out_of_range_are_named() -> None:
+    load_E = np.array([1, 2])
+    for ddof in (-1, 2):
+        with pytest.raises(ValueError, match=f"ddof: got {ddof}, allowed"):
+            metrics.coefficient_of_variation(load_E, ddof)
+    with pytest.raises(ValueError, match="ddof: got 1"):
+        metrics.coefficient_of_variation(np.array([3]), 1)
+    with pytest.raises(ValueError, match="limit: got -1"):
+        metrics.padding_waste(load_E, -1)
+    routing, ids_N = routing_of([[0], [1]], 2), np.zeros(2, int)
+    with pytest.raises(ValueError, match="min_count: got 0"):
+        metrics.vocabulary_specialisation(routing, ids_N, 0)
+    with pytest.raises(ValueError, match="n_labels: got 1"):
+        metrics.specialisation(routing, np.array([0, 1]), 1)
+    for label_N in (np.zeros(3, int), np.zeros((2, 1), int)):
+        for wrong in (metrics.label_information, lambda r, n: metrics.specialisation(r, n, 1)):
+            with pytest.raises(ValueError, match=r"label_N: got shape .*, allowed is \(2,\)"):
+                wrong(routing, label_N)
+    for arguments, name in (
+        ((0, 1), "n_experts"),
+        ((4, 0), "k"),
+        ((4, 5), "k"),
+        ((4, 1, 0), "next_k"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: got"):
+            metrics.random_repetition(*arguments)
+    assert metrics.random_repetition(1, 1) == metrics.random_repetition(4, 4, 1) == 1
+    flat, table = np.zeros(3, int), np.zeros((3, 1), int)
+    for pair in ((flat, table), (table, flat), (table, table[:2])):
+        for figure in (
+            metrics.saturation, metrics.fluctuation,
+            lambda a, b: metrics.random_saturation(a, b, 4),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=r"_NK: got shape"):
+                figure(*pair)
+
+
+def test_the_entropy_of_scores_of_any_size(rng: np.random.Generator) -> None:
+    """Scores are divided by their sum first; a token without any is sure."""
+    scores_NE = rng.random((30, 5)) * rng.integers(1, 50, (30, 1))
+    scores_NE[3, 1:] = 0
+    p_NE = [[value / sum(row) for value in row] for row in scores_NE.tolist()]
+
+    def entropy(p: list[float]) -> float:
+        return -sum(q * math.log(q) for q in p if q)
+
+    mean = sum(map(entropy, p_NE)) / 30
+    assert metrics.router_confidence(scores_NE) == pytest.approx(mean)
+    total = entropy([sum(column) / 30 for column in zip(*p_NE)])
+    assert metrics.mutual_information(scores_NE) == pytest.approx(total - mean)
+    assert metrics.router_confidence(np.zeros((2, 3))) == 0
+    with pytest.raises(ValueError, match="scores_NE"):
+        metrics.router_confidence(np.ones(3))
+    assert metrics.router_confidence(np.zeros((1, 1))) == 0
+
+
+def test_saturation_and_fluctuation_in_plain_loops(rng: np.random.Generator) -> None:
+    def sets(k: int) -> np.ndarray:
+        experts = np.argsort(rng.random((80, 7)), axis=1)[:, :k]
+        listed = np.arange(k) < rng.integers(0, k + 1, 80)[:, None]
+        return np.where(listed, experts, -1)
+
+    for k, final_k in ((2, 3), (3, 2), (1, 1), (4, 4)):
+        before, final = sets(k), sets(final_k)
+        rows = [({*a} - {-1}, {*b} - {-1}) for a, b in zip(before.tolist(), final.tolist())]
+        served = [(a, b) for a, b in rows if b]
+        assert 0 < len(served) < 80
+        assert metrics.saturation(before, final) == pytest.approx(
+            np.mean([len(a & b) / len(b) for a, b in served])
+        )
+        assert metrics.random_saturation(before, final, 7) == pytest.approx(
+            np.mean([len(a) / 7 for a, _ in served])
+        )
+        for one, other in ((before, final), (final, before)):
+            assert metrics.fluctuation(one, other) == np.mean([a != b for a, b in rows])
+    lists = before.tolist(), final.tolist()
+    assert metrics.saturation(*lists) == metrics.saturation(before, final)
+
+
+def test_pairs_of_experts_in_plain_loops(rng: np.random.Generator) -> None:
+    routing = ragged(rng, 70, 6, 4)
+    rows = chosen(routing)
+    for share_EE, pairs in (
+        (metrics.coactivation(routing), itertools.permutations),
+        (metrics.adjacent_coactivation(routing), None),
+    ):
+        for a, b in itertools.product(range(6), repeat=2):
+            with_a = [row for row in rows if a in row]
+            if pairs:
+                met = sum(b in row for row in with_a)
+            else:
+                met = sum({a, b} == {*pair} for row in rows for pair in itertools.pairwise(row))
+            assert share_EE[a, b] == pytest.approx(met / len(with_a))
+
+
+def test_labels_and_experts_in_plain_loops(rng: np.random.Generator) -> None:
+    routing, label_N = ragged(rng, 90, 5, 3), rng.integers(0, 4, 90) * 3
+    pairs = [(label_N[t], e) for t, row in enumerate(chosen(routing)) for e in row]
+    both, left, right = Counter(pairs), Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    n = len(pairs)
+    told = sum(c / n * math.log(c * n / (left[a] * right[b])) for (a, b), c in both.items())
+    assert metrics.label_information(routing, label_N) == pytest.approx(told)
+    share_LE = metrics.specialisation(routing, label_N, 11)
+    for label, expert in itertools.product(range(11), range(5)):
+        want = both[label, expert] / left[label] if left[label] else 0
+        assert share_LE[label, expert] == pytest.approx(want)
+
+
+@pytest.mark.parametrize("min_count", [1, 6, 7, 10])
+def test_favourite_experts_in_plain_loops(min_count: int, rng: np.random.Generator) -> None:
+    routing = ragged(rng, 120, 5, 2)
+    ids_N = rng.integers(0, 20, 120) * 1000 - 5
+    firsts: dict[int, list[int]] = {}
+    for token, row in zip(ids_N.tolist(), chosen(routing)):
+        if row:
+            firsts.setdefault(token, []).append(row[0])
+    want = []
+    for token in sorted(firsts):
+        count = Counter(firsts[token])
+        favourite = min(count, key=lambda e: (-count[e], e))  # of equals the lower one
+        if len(firsts[token]) >= min_count:
+            want.append((token, favourite, count[favourite] / len(firsts[token])))
+    ids, expert, share = metrics.vocabulary_specialisation(routing, ids_N, min_count)
+    assert list(zip(ids.tolist(), expert.tolist(), share.tolist())) == want
+
+
+def test_an_id_counts_from_ten_on() -> None:
+    routing = routing_of([[0]] * 19, 2)
+    ids_N = np.array([7] * 10 + [8] * 9)
+    assert metrics.vocabulary_specialisation(routing, ids_N)[0].tolist() == [7]
+
+
+def test_neighbours_are_named_by_the_first_of_them(rng: np.random.Generator) -> None:
+    routing, sequence_N = ragged(rng, 50, 4, 3), np.arange(50) // 11
+    rows = chosen(routing)
+    assert metrics.first_choices(routing).tolist() == [row[0] if row else -1 for row in rows]
+    assert metrics.first_choices(routing, 2).tolist() == [
+        row[2] if len(row) > 2 else -1 for row in rows
+    ]
+    for sequences in (None, sequence_N):
+        for rank in (None, 0, 1):
+            token_P, again_P = metrics.repeats(routing, rank, sequences)
+            near = [
+                (t, bool({*a} & {*b}) if rank is None else a[rank] == b[rank])
+                for t, (a, b) in enumerate(itertools.pairwise(rows))
+                if min(len(a), len(b)) > (rank or 0)
+                and (sequences is None or sequences[t] == sequences[t + 1])
+            ]
+            assert list(zip(token_P.tolist(), again_P.tolist())) == near

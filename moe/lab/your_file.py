@@ -134,7 +134,8 @@ def for_beliefs(trace: Trace) -> Trace:
     n_layers = max(1, min(trace.n_layers, MYTH_LAYERS, MYTH_CHOICES // per_layer))
     if n_layers == trace.n_layers:
         return shortened(trace, MYTH_CHOICES)
-    at_l = np.linspace(0, trace.n_layers - 1, n_layers + 2)[1:-1].round().astype(int)
+    # The middle ones of as many parts: no two of them round to one.
+    at_l = (2 * np.arange(n_layers) + 1) * trace.n_layers // (2 * n_layers)
     some = replace(
         trace,
         layers=tuple(trace.layers[at] for at in at_l.tolist()),

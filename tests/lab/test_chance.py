@@ -170,3 +170,82 @@ def test_memory_goes_with_what_a_file_holds(of: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 48e6
+
+
+def few(rng: np.random.Generator) -> moe.Routing:
+    """Some tokens of up to three experts of five, the others of none."""
+    expert_NK = np.argsort(rng.random((60, 5)), axis=1)[:, :3]
+    listed_NK = np.arange(3) < rng.integers(0, 4, 60)[:, None]
+    return moe.Routing.from_choices(expert_NK, np.ones((60, 3)), 5, listed_NK=listed_NK)
+
+
+def in_loops(
+    routing: moe.Routing, domain_N: np.ndarray, ids_N: np.ndarray, min_count: int
+) -> tuple[float, float, float]:
+    """What labels tell, their strongest share, and the mean favourite, by counting."""
+    rows: list[list[int]] = [[] for _ in range(routing.n_tokens)]
+    for token, expert in zip(routing.token_A.tolist(), routing.expert_A.tolist()):
+        rows[token].append(expert)
+    pairs = [(domain_N[t], e) for t, row in enumerate(rows) for e in row]
+    both = {pair: pairs.count(pair) for pair in set(pairs)}
+    left = {d: sum(n for (one, _), n in both.items() if one == d) for d, _ in both}
+    right = {e: sum(n for (_, one), n in both.items() if one == e) for _, e in both}
+    told = sum(
+        n / len(pairs) * np.log(n * len(pairs) / left[d] / right[e]) for (d, e), n in both.items()
+    )
+    strongest = max(5 * n / left[d] for (d, _), n in both.items())
+    shares = []
+    for one in set(ids_N.tolist()):
+        firsts = [row[0] for row, own in zip(rows, ids_N) if own == one and row]
+        if len(firsts) >= min_count:
+            shares.append(max(map(firsts.count, firsts)) / len(firsts))
+    return told, strongest, float(np.mean(shares))
+
+
+def test_the_strongest_domain_in_loops() -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        routing, domain_N = few(rng), rng.integers(0, 4, 60)
+        d, e, times = chance.strongest_domain(routing, domain_N)
+        assert times == pytest.approx(in_loops(routing, domain_N, domain_N, 1)[1])
+        own_A = routing.expert_A[domain_N[routing.token_A] == d]
+        assert times == pytest.approx(5 * (own_A == e).mean())
+    nobody = moe.Routing.from_choices(
+        np.zeros((2, 1), int), np.ones((2, 1)), 3, listed_NK=np.zeros((2, 1), bool)
+    )
+    assert chance.strongest_domain(nobody, np.zeros(2, int)) == (0, 0, 0.0)
+    none = chance.by_chance(nobody, np.zeros(2, int), np.zeros(2, int), 1, np.random.default_rng(0))
+    assert none == chance.ByChance(None, None, None)
+
+
+@pytest.mark.parametrize("chunk", [1 << 18, 300, 1])
+def test_figures_by_chance_are_means_over_deals_of_ones_own(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(6)
+    routing, domain_N, ids_N = few(rng), np.repeat([0, 1, 2], 20), np.arange(60) % 7
+    monkeypatch.setattr(chance, "CHUNK", chunk)
+    served = np.unique(routing.token_A)
+    count = np.bincount(ids_N[served])
+    least = int(np.sort(count)[2])  # some ids are too rare
+    assert 0 < (count < least).sum() < 7
+    found = chance.by_chance(routing, domain_N, ids_N, least, rng)
+    deals = []
+    for _ in range(150):
+        order = rng.permutation(served)
+        labels_N, names_N = domain_N.copy(), ids_N.copy()
+        labels_N[served], names_N[served] = domain_N[order], ids_N[order]
+        deals.append(in_loops(routing, labels_N, names_N, least))
+    error = np.std(deals, axis=0) * np.sqrt(1 / chance.N_SHUFFLES + 1 / 150)
+    mine = (found.information, found.strongest, found.vocabulary)
+    assert (abs(np.mean(deals, axis=0) - mine) < 4 * error).all()
+    for domains, ids, said in (
+        (None, ids_N, (False, False, True)), (domain_N, None, (True, True, False)),
+        (None, None, (False, False, False)),
+    ):  # fmt: skip
+        part = chance.by_chance(routing, domains, ids, least, rng)
+        told = (part.information, part.strongest, part.vocabulary)
+        assert tuple(one is not None for one in told) == said
+    rare = chance.by_chance(routing, domain_N, ids_N, int(count.max()) + 1, rng)
+    assert rare.vocabulary is None and rare.information is not None
+    assert chance.by_chance(routing, None, ids_N, int(count.max()), rng).vocabulary is not None
