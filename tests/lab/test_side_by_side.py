@@ -250,7 +250,10 @@ def test_the_table_of_both_is_counted_by_hand():
     both = (compared(a, special), compared(special, a))
     n_special = str(len(special.router.specials))
     assert int(n_special) > 0
-    assert [list(one.rows()[-1].values())[1:] for one in both] == [["0", n_special], [n_special, "0"]]
+    assert [list(one.rows()[-1].values())[1:] for one in both] == [
+        ["0", n_special],
+        [n_special, "0"],
+    ]
 
 
 def test_each_kind_of_router_says_what_it_sees_and_what_was_trained():
