@@ -141,10 +141,10 @@ AXES: dict[str, tuple[str, str]] = {
     "loads_of_devices": ("0 to room, 4 ticks", "no ticks, no domain"),
 }  # fmt: skip
 COLOURS = re.compile(r"#[0-9A-F]{6}$|white$|transparent$")
-PALETTE = set(
-    "#1F7DC3 #868E99 #B27655 #DE6210 #12906C #0E1621 #FFFFFF #B0509A #0072B2 #D55E00 #009E73 "
-    "#56606B #A2558A #8A6D00 #B0539B #000000".split()
-)
+PALETTE = {
+    "#1F7DC3", "#868E99", "#B27655", "#DE6210", "#12906C", "#0E1621", "#FFFFFF", "#B0509A",
+    "#0072B2", "#D55E00", "#009E73", "#56606B", "#A2558A", "#8A6D00", "#B0539B", "#000000",
+}  # fmt: skip
 
 
 @cache
