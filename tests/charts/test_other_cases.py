@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import moe
-from moe.charts import methods, moving, start, sweep, tinted_text, your_model
+from moe.charts import methods, moving, savings, start, sweep, tinted_text, your_model
 from moe.charts.figure import (
     INK,
     PAPER,
@@ -280,6 +280,25 @@ def test_devices_leave_room_for_their_labels_and_the_fair_share(ratios, end) -> 
     scale = figure.spec()["layer"][0]["encoding"]["x"]["scale"]
     assert scale["domain"] == [0, pytest.approx(end)]
     assert [row["device"] for row in figure.data["devices"]] == ["device 0", "device 1"]
+
+
+# Savings -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chart", "field", "unit"),
+    [(savings.measured, "milliseconds", "milliseconds"),
+     (savings.executed, "gflops", "billion operations")],
+)  # fmt: skip
+def test_the_ends_of_each_line_are_told(chart, field: str, unit: str) -> None:
+    costs = records.measured()
+    between = [replace(cost, n_tokens=4, milliseconds=99.0, executed_gflops=99.0)
+               for cost in costs[:3]]  # fmt: skip
+    figure = chart([*costs[:3], *between, *costs[3:]])
+    assert figure.alt.startswith("From 1 to 16 tokens: MoE ") and figure.alt.endswith(f" {unit}.")
+    for name in ("MoE", "Dense, equal total", "Dense, equal active"):
+        own = {row["n_tokens"]: row[field] for row in figure.data["costs"] if row["layer"] == name}
+        assert f"{name} {own[1]:.3g} to {own[16]:.3g} {unit}" in figure.alt
 
 
 # Moving data -------------------------------------------------------------------------------------
