@@ -138,6 +138,26 @@ def test_long_tokens_are_cut_and_documents_begin_on_lines_of_their_own() -> None
         )
 
 
+def luminance(colour: np.ndarray) -> float:
+    """Relative luminance of red, green and blue in 0..1, as WCAG 2 defines it."""
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_letters_can_be_read_on_every_tint_in_both_themes() -> None:
+    def rgb(text: str) -> np.ndarray:
+        assert len(text) == 7
+        return np.array([int(text[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+
+    assert len(set(tinted_text.TINTS)) == 7
+    for ink in INK.values():
+        for tint in tinted_text.TINTS:
+            part = 0x38 / 255  # how much of the tint lies on the paper
+            behind = part * rgb(tint) + (1 - part) * rgb(PAPER[ink])
+            low, high = sorted((luminance(behind), luminance(rgb(ink))))
+            assert (high + 0.05) / (low + 0.05) >= 7, (ink, tint)
+
+
 # Loads, a label above each -----------------------------------------------------------------------
 
 
