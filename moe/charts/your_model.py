@@ -11,7 +11,7 @@ import numpy as np
 from ..lab.your_model import Drawn, Line
 from .figure import BUSY, PAPER_INK, Drawing, Figure, draw, legible, percent_axis
 
-LINE_COLOURS = ["#1F7DC3", "#DE6210"]  # solid round, dashed square: colour is not needed
+LINE_COLOURS, LINE_SHAPES = ["#1F7DC3", "#DE6210"], ["circle", "square"]  # either is enough
 SEQUENCE: Final = "cividis"  # its lightness alone says how much
 LEGEND = 110  # pixels that legend and axis take of a picture's height
 
@@ -160,7 +160,7 @@ def over_layers(
     y = alt.Y("value:Q", axis=axis, scale=alt.Scale(zero=True))
     colour = alt.Color("line:N", scale=scale, legend=legend)
     shape = alt.Shape(
-        "line:N", scale=alt.Scale(domain=names, range=["circle", "square"]), legend=legend
+        "line:N", scale=alt.Scale(domain=names, range=LINE_SHAPES[: len(names)]), legend=legend
     )
     tooltip = [
         alt.Tooltip("line:N", title=" "),

@@ -97,7 +97,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
         return [low]
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    gap = power * min((m for m in (1, 2, 2.5, 5, 10) if m * power >= 0.999 * rough), default=10)
+    gap = power * min(m for m in (1, 2, 2.5, 5, 10) if m * power >= 0.999 * rough)
     first, last = math.ceil(low / gap - 1e-9), math.floor(high / gap + 1e-9)
     return [round(i * gap, 10) for i in range(first, last + 1)]
 

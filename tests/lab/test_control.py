@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import moe
 from moe.charts import cure as charts
-from moe.lab.compare import run
+from moe.lab.compare import Run, RunSummary, run
 from moe.lab.control import (
     GUESSES,
     RATES,
@@ -17,6 +18,7 @@ from moe.lab.control import (
     Method,
     Response,
     compare_rates,
+    first_to_settle,
     judge,
     kinds,
     methods,
@@ -26,7 +28,7 @@ from moe.lab.control import (
     sign_rates,
 )
 from moe.lab.export import cure_json
-from moe.lab.live import chance, live_rows, live_settings, live_words
+from moe.lab.live import NOTHING, chance, live_rows, live_settings, live_words
 
 HARD = ControlSettings()
 EASY = ControlSettings(n_tokens=256, n_experts=8, batches=60)
@@ -41,10 +43,18 @@ def responses() -> list[Response]:
     return respond_all()
 
 
-def made(max_vio: list[float], loads: list[list[int]] | None = None) -> Response:
+def made(
+    max_vio: list[float], loads: list[list[int]] | None = None, title: str = "made"
+) -> Response:
     """A response with a curve of our own."""
     load_SE = np.array(loads if loads else [[1, 1]] * len(max_vio))
-    return Response(Method("made", "", "none"), load_SE, np.array(max_vio))
+    return Response(Method(title, "", "none"), load_SE, np.array(max_vio))
+
+
+def swinging(by: int, max_vio: list[float]) -> Response:
+    """A response whose loads move by so many hundredths of a fair share in every batch."""
+    loads = [[200 + by, 200 - by], [200 - by, 200 + by]] * (len(max_vio) // 2)
+    return made(max_vio, loads)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +110,8 @@ def test_settling_error_and_swing_are_what_they_say():
     assert curve.fell_below(0.1) == 1 and curve.fell_below(0.01) is None
     assert made([3.0] * 10).settled_after is None
     assert made([0.0] * 10).settled_after == 0
-    swinging = made([0.5] * 10, [[3, 1], [1, 3]] * 5)
-    assert swinging.swing == pytest.approx(1.0) and swinging.words().startswith("Swings for ever")
+    turns = made([0.5] * 10, [[3, 1], [1, 3]] * 5)
+    assert turns.swing == pytest.approx(1.0) and turns.words().startswith("Swings for ever")
     assert made([0.5] * 10).words().startswith("Not there yet after 9 batches")
 
 
@@ -138,19 +148,150 @@ def test_one_control_sets_three_rates():
     assert titles[:3] == ["Sign, step 0.0003", "Sign, step 0.003", "Sign, step 0.03"]
     with pytest.raises(ValueError, match="rate: got 0"):
         methods(0)
+    with pytest.raises(ValueError, match=r"rate: got 1\.01"):
+        methods(1.01)
+    assert sign_rates(1.0) == (0.1, 1.0, 10.0)
+    assert sign_rates(0.0123456) == (0.00123, 0.0123, 0.123)  # three digits, as they are written
+
+
+def test_each_controller_is_what_its_title_says():
+    assert methods() == methods(RATES[1]) and RATES[1] == 0.001
+    *signs, proportional, pi, quantile = methods(0.003)
+    for method, rate in zip(signs, (0.0003, 0.003, 0.03), strict=True):
+        made_of = moe.make_balancer(method.balance)
+        assert made_of.name == "bias" and made_of.rate == rate and made_of.form == "sign"
+        assert method.title == f"Sign, step {rate:g}" and "same nudge" in method.idea
+    made_of = moe.make_balancer(proportional.balance)
+    assert (made_of.name, made_of.form, made_of.rate) == ("bias", "proportional", 0.03)
+    assert proportional.title == "Proportional, step 0.03" and "gap" in proportional.idea
+    assert (pi.title, pi.balance) == ("PI", "pi") and "sum of all gaps" in pi.idea
+    assert (quantile.title, quantile.balance) == ("Quantile", "quantile")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (dict(k=17), "k: got 17"),
+        (dict(k=0), "k: got 0"),
         (dict(n_experts=1), "n_experts: got 1"),
-        (dict(batches=0), "batches"),
+        (dict(n_experts=257), "n_experts: got 257"),
+        (dict(n_tokens=0), "n_tokens: got 0"),
+        (dict(n_tokens=65537), "n_tokens: got 65537"),
+        (dict(batches=9), "batches: got 9"),
+        (dict(batches=100_001), "batches: got 100001"),
+        (dict(skew=-0.01), "skew: got -0.01"),
+        (dict(skew=20.01), "skew: got 20.01"),
+        (dict(seed=-1), "seed: got -1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         ControlSettings(**change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(n_experts=2, k=1, n_tokens=1, batches=10, skew=0.0, seed=0),
+        dict(n_experts=256, k=256, n_tokens=65536, batches=100_000, skew=20.0),
+    ],
+)
+def test_settings_at_their_limits_are_allowed(change):
+    assert replace(ControlSettings(**change)) == ControlSettings(**change)
+
+
+def test_logits_are_noise_on_a_ramp_that_favours_the_first():
+    logits_NE = ControlSettings(n_tokens=4096, n_experts=3, skew=1.5, seed=4).logits()
+    assert logits_NE.shape == (4096, 3) and logits_NE.dtype == np.float32
+    assert logits_NE.mean(axis=0) == pytest.approx([1.5, 0, -1.5], abs=0.06)
+    assert logits_NE.std(axis=0) == pytest.approx([1, 1, 1], abs=0.04)
+    again = [ControlSettings(seed=seed).logits().tobytes() for seed in (4, 4, 5)]
+    assert again[0] == again[1] != again[2]
+
+
+def test_the_end_is_the_last_fifth_and_two_batches_at_least():
+    assert made([9.0] * 16 + [1.0, 2.0, 3.0, 4.0]).steady_error == pytest.approx(2.5)
+    assert made([9.0, 9.0, 1.0, 2.0]).steady_error == pytest.approx(1.5)
+    moving = made([0.0] * 4, [[9, 1], [9, 1], [6, 4], [5, 5]])
+    assert moving.swing == pytest.approx(0.2)  # of a fair share of five
+    assert moving.ratio_SE.tolist() == [[1.8, 0.2], [1.8, 0.2], [1.2, 0.8], [1.0, 1.0]]
+
+
+def test_even_means_below_a_tenth_and_to_the_end():
+    assert made([0.5, 0.1, 0.0999]).settled_after == 2
+    assert made([0.5, 0.0, 0.1]).settled_after is None
+    assert made([0.5, 0.1]).fell_below(0.1) is None and made([0.5, 0.1]).fell_below(0.11) == 1
+
+
+NOT_YET = "Not there yet after 10 batches: its busiest expert is"
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (made([0.5] + [0.03] * 9),
+         "Even after 1 batch; at the end its busiest expert is 3.0% above the fair share."),
+        (made([0.5] * 2 + [0.09] * 9), "Even after 2 batches; at the end its busiest expert is 9"),
+        (made([0.03] * 10), "Even after 0 batches; at the end"),
+        (made([0.5] * 3 + [0.095] * 9), "Even after 3 batches; at the end its busiest expert is 1"),
+        (swinging(6, [0.104] * 10),
+         "Swings for ever: experts take turns at too much work, its busiest expert is 10% above"),
+        (swinging(4, [0.2] * 1002),
+         "Not there yet after 1,001 batches: its busiest expert is 20% above the fair share."),
+        (swinging(50, [0.03] * 10), "Even after 0 batches"),
+        (made([0.3] * 9 + [0.0, 0.189]), f"{NOT_YET} 9.4% above the fair share."),
+        (made([0.3] * 9 + [0.0, 0.192]), f"{NOT_YET} 10% above the fair share."),
+    ],
+)  # fmt: skip
+def test_each_kind_of_curve_has_its_sentence(response, said):
+    assert response.words().startswith(said)
+
+
+NEVER = [2.0] * 10
+CLOSE_AT_1, CLOSE_AT_3 = [2.0] + [0.4] * 9, [2.0] * 3 + [0.4] * 7
+
+
+@pytest.mark.parametrize(
+    ("slow", "fast", "truth", "said"),
+    [
+        (made(CLOSE_AT_3), made(CLOSE_AT_1), "faster",
+         "Ten times the step comes within 50% of the fair share after 1 batch instead of 3: its "
+         "busiest expert stays 40% above; with the smaller step it is 40%."),
+        (made(NEVER), made(CLOSE_AT_3), "faster",
+         "Ten times the step comes within 50% of the fair share after 3 batches: its busiest "
+         "expert stays 40% above; with the smaller step it is 200%."),
+        (made(CLOSE_AT_1), made(CLOSE_AT_3), "no", "after 3 batches instead of 1: its"),
+        (made(CLOSE_AT_3), made(CLOSE_AT_3), "no", "after 3 batches instead of 3: its"),
+        (made(NEVER), made(NEVER), "no", "never comes within 50% of the fair share: its busiest"),
+        (made(CLOSE_AT_1), made(NEVER), "no", "never comes within 50% of the fair share: its"),
+        (made(CLOSE_AT_3), swinging(6, CLOSE_AT_1), "swings",
+         "after 1 batch instead of 3, but swings for ever: its busiest expert stays 40% above"),
+        (made(CLOSE_AT_3), swinging(4, CLOSE_AT_1), "faster", "after 1 batch instead of 3: its"),
+        (made(NEVER), swinging(6, NEVER), "swings", "fair share, and swings for ever: its busiest"),
+        (made(CLOSE_AT_3), swinging(6, [2.0] + [0.0] * 9), "faster", "after 1 batch instead of 3:"),
+        (made([2.0] * 1500 + [0.0] * 9), made(CLOSE_AT_1), "faster", "1 batch instead of 1,500:"),
+    ],
+)  # fmt: skip
+def test_two_rates_are_compared_in_every_case(slow, fast, truth, said):
+    verdict = compare_rates(slow, fast)
+    assert verdict.truth == truth and said in verdict.words
+
+
+def test_who_is_even_first_is_named():
+    early, late = made([1.0] + [0.0] * 9, title="early"), made([1.0] * 2 + [0.0] * 8, title="late")
+    assert first_to_settle([late, early]) == "First to be even: early, after 1 batch."
+    assert first_to_settle([made(NEVER), late]) == "First to be even: late, after 2 batches."
+    assert first_to_settle([made(NEVER)] * 2) == "None of them is even in the end."
+    verdict = judge([made(NEVER), made(CLOSE_AT_3), made(CLOSE_AT_1), late])
+    assert verdict.truth == "faster" and "after 1 batch instead of 3" in verdict.words
+    assert verdict.words.endswith(" First to be even: late, after 2 batches.")
+
+
+def test_the_table_has_a_row_for_each_controller():
+    one, two = rows([made([2.0] * 2 + [0.03] * 8, title="one"), swinging(6, [0.4] * 10)])
+    assert list(one.values()) == ["one", "2 batches", "0.030", "0.000"]
+    assert list(two.values()) == ["made", "never", "0.400", "0.060"]
+    assert "below 0.1" in list(one)[1]
 
 
 def test_charts_tables_and_export_hold_the_curves(responses):
@@ -180,8 +321,6 @@ def test_live_runs_differ_by_their_controller_only():
 
 
 def test_live_words_name_the_most_even_run():
-    from dataclasses import replace
-
     small = dict(steps=25, batch=128, d_model=16, d_expert=8)
     chosen = [
         item for item in live_settings(0.01).items() if item[0].balance in ("quantile", "none")
@@ -198,6 +337,65 @@ def test_live_words_name_the_most_even_run():
     assert live_rows(runs)[0]["Loss on held-out data"] == f"{ends['Quantile'].held_out_loss:.3f}"
     figure = charts.live(runs, live_settings(0.01))
     assert f"Nothing ends at {ends['Nothing'].max_vio:+.0%}" in figure.alt
+
+
+class Ended(Run):
+    """A run of which only the end is known."""
+
+    def __init__(self, max_vio: float, held_out_loss: float) -> None:
+        end = RunSummary(max_vio, 0.0, 3, 0.0, 9.0, held_out_loss, 0.5, 0, 0.1)
+        object.__setattr__(self, "end", end)
+
+    def summary(self) -> RunSummary:
+        return self.end
+
+
+def ends(nothing: float, *losses: float) -> dict[Method, Run]:
+    """Ended runs, each more even than the one before it, and one without a controller."""
+    steered = {
+        Method(f"controller {at}", "", "bias"): Ended(0.5 - 0.1 * at, loss)
+        for at, loss in enumerate(losses)
+    }
+    return {**steered, NOTHING: Ended(2.0, nothing)}
+
+
+@pytest.mark.parametrize(
+    ("nothing", "losses", "said"),
+    [
+        (2.0, (1.9, 1.8), "Each controller predicts better than none at all (2.000)."),
+        (2.0, (1.9, 2.0, 2.1), "the loss is 2.000, and only 1 of the 3 controllers does better:"),
+        (2.0, (1.9, 1.8, 2.1), "the loss is 2.000, and only 2 of the 3 controllers do better:"),
+        (2.0, (2.0, 2.1), "the loss is 2.000, and none of the 2 controllers does better: in so"),
+    ],
+)
+def test_live_words_say_whether_steering_helped(nothing, losses, said):
+    words = live_words(ends(nothing, *losses))
+    assert said in words
+    low, high = min(nothing, *losses), max(nothing, *losses)
+    assert f"Losses on held-out data lie between {low:.3f} and {high:.3f}." in words
+
+
+def test_live_words_and_rows_are_those_of_the_ends():
+    made_up = ends(2.0, 1.9, 1.8)
+    assert (
+        "Most even at the end: controller 1, its busiest expert 40% above the fair share; least "
+        "even: Nothing, 200% above."
+    ) in live_words(made_up)
+    assert [list(row.values()) for row in live_rows(made_up)] == [
+        ["controller 0", "+50%", "3", "1.900"],
+        ["controller 1", "+40%", "3", "1.800"],
+        ["Nothing", "+200%", "3", "2.000"],
+    ]
+
+
+def test_live_runs_are_short_and_of_the_gate_that_the_rule_was_made_for():
+    settings = live_settings()
+    assert list(settings) == [*methods(0.001), NOTHING]
+    assert settings == live_settings(0.001, 0) and NOTHING.balance == "none"
+    for method, one in settings.items():
+        assert one == moe.TrainSettings(
+            router="deepseek_v3", steps=150, batch=512, seed=0, balance=method.balance
+        )
 
 
 def test_chance_alone_is_not_even():

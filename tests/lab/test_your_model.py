@@ -147,6 +147,36 @@ def test_a_balanced_placement_spreads_the_busy_and_a_written_one_is_read() -> No
             placement.written(text, 4)
 
 
+@pytest.mark.parametrize(
+    ("place", "loads", "n_devices", "device_E"),
+    [
+        (placement.in_order, [1] * 10, 4, [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]),
+        (placement.in_turn, [1] * 10, 4, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]),
+        # 9 | 8, then 7 to the idler (8 + 7), 3 and 2 to the other until it is full, 1 to the rest
+        (placement.balanced, [9, 1, 8, 2, 7, 3], 2, [0, 1, 1, 0, 1, 0]),
+        (placement.balanced, [9, 1, 1, 1], 2, [0, 1, 1, 0]),  # the idler one has no room left
+        (placement.balanced, [1, 1, 1, 1, 1], 2, [0, 1, 0, 1, 0]),  # in order among equals
+        (placement.balanced, [1, 5], 4, [1, 0]),
+    ],
+)
+def test_placements_worked_out_by_hand(place, loads, n_devices, device_E) -> None:
+    assert place(np.array(loads), n_devices).tolist() == device_E
+
+
+def test_each_name_has_its_placement_and_a_written_one_its_limits() -> None:
+    kinds = placement.PLACEMENTS
+    assert kinds[placement.IN_ORDER] is placement.in_order
+    assert kinds[placement.IN_TURN] is placement.in_turn
+    assert kinds[placement.BALANCED] is placement.balanced and kinds[placement.OWN] is None
+    assert placement.example(5) == "0 0 0 1 1" and placement.example(1) == "0"
+    assert placement.written("63,007 0", 3).tolist() == [63, 7, 0]
+    for text in ("64", "0001", "1.0", "²", "x" * 30):
+        with pytest.raises(ValueError, match=r"device: got .*allowed is .*0\.\.63"):
+            placement.written(text, 1)
+    with pytest.raises(ValueError, match=f"got '{'x' * 20}',"):  # not all that a file holds
+        placement.written("x" * 30, 1)
+
+
 def test_the_overload_factor_is_that_of_the_other_stretches(model: YourModel) -> None:
     drawn = model.devices(0, placement.IN_TURN, 2)
     other = np.arange(400) // 64 % 2 == 1

@@ -1,0 +1,376 @@
+"""What one reads a figure by beside its marks: axes, keys, comparison lines, words on hovering.
+
+Rules that all figures keep, and a table of what each axis is: logarithmic, from zero, from the top
+down, up to where, with which numbers beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moe.charts import balance, cure
+from tests.charts import records
+from tests.charts.spec import _views
+from tests.charts.table import TABLE, Shown
+
+MAKERS = {make.__name__: make for makers in TABLE.values() for make in makers}
+SINGLE = {name: make for name, make in MAKERS.items() if "_on_a_sheet" not in name}
+# What people hover over, and what they are told: field, title, format.
+PLACE = "position, character, "
+EXPERT_RATIO = "expert, ratio|fair shares|.2f"
+BUSIEST = "|busiest expert above fair share|"
+OVER_STEPS = "run, step||.0f, value|{}|.3f"
+LAYER = "layer, n_tokens|tokens|,, {0}|{1}|.3~g"
+HOVER = {
+    "one_measure": [OVER_STEPS.format("CV")],
+    "a_share_over_steps": [OVER_STEPS.format("Dropped")],
+    "idle_experts_over_steps": [OVER_STEPS.format("Idle experts")],
+    "lines_of_controllers": [f"method, batch||,.0f, exact{BUSIEST}+.1%"],
+    "loads_of_two_batches": [
+        "expert, load|last batch, fair shares|.2f, before|batch before|.2f"
+    ],
+    "lines_of_live_runs": [f"method, step||.0f, value{BUSIEST}+.0%"],
+    "tokens_by_experts": ["token, expert, weight||.3f, fate"],
+    "with_and_without": [OVER_STEPS.format("MaxVio"), OVER_STEPS.format("Experts that compute")],
+    "models_stored_and_used": [
+        "model, total|total, computed|,.3~f, published_total|total, published|,.3~f, "
+        "active|active, computed|,.3~f, published_active|active, published|,.3~f, "
+        "kind|your machine"
+    ],
+    "bounds_by_batch": ["batch|conversations, limit|limit by, speed|tokens/s|,.2~s, fits|memory"],
+    "the_cluster": ["node, link, mb|megabytes|,.0f", "node, gpu, ratio|fair shares|.2f"],
+    "from_node_to_node": ["from, to, link, mb|megabytes|,.1f"],
+    "work_before_and_after": ["placed|experts, gpu|GPU, ratio|fair shares|.2f"],
+    "who_changes_its_mind": [PLACE + "A, B"],
+    "loads_of_two_routers": [
+        "run, expert, share|share of the work|.1%, asked|asked for|.1%"
+    ],
+    "choices_of_one_router": [PLACE + "experts"],
+    "shares_of_the_work": ["expert, share|share of the work|.1%, assignments|characters"],
+    "where_each_character_goes": [PLACE + "experts|experts (weight)"],
+    "measured_times": [LAYER.format("milliseconds", "milliseconds")],
+    "executed_operations": [LAYER.format("gflops", "billion operations")],
+    "bytes_of_weights": [LAYER.format("megabytes", "megabytes")],
+    "groups_in_rows": ["group, mean||.5g"],
+    "groups_as_curves": ["group, at|lr, mean"],
+    "a_curve_for_each_balancer": [
+        "balancer, strength||~g, max_vio|MaxVio|.2f, loss|held-out loss|.3f"
+    ],
+    "how_busy_each_expert_is": [EXPERT_RATIO],
+    "layers_by_experts": ["row| , " + EXPERT_RATIO],
+    "lines_over_layers": ["line| , layer, value||.1%"],
+    "experts_that_work_together": [
+        "first|tokens of expert, expert|also go to, share||.1%"
+    ],
+}  # fmt: skip
+# Lines that one compares with, by their data: the fair share and other goals have long dashes.
+GOALS = {"fair", "fair_A", "fair_B", "goal", "chance", "usable", "claim", "limit", "dense"}
+DASHES = dict.fromkeys(GOALS, (6, 4)) | {
+    "middle": (5, 4), "repetition_chance": (5, 4), "chosen": (2, 3)
+}  # fmt: skip
+# Each axis in words. 'room' is somewhat beyond the largest number that is drawn.
+STAFF = ("hidden, 0 to 39", "0 to 20, down, 8 values a line, no ticks, no domain, grid")
+EXPERT_BAR = ("hidden, from zero", "no ticks, no domain")
+NAMED_BAR = ("hidden, from zero", "hidden")
+STEPS, QUARTERS = "4 ticks, no grid", "4 ticks"
+BATCHES = "log, at 1 4 16 64 256 1024 4096, no grid"
+MAX_VIO = "at 0.01 0.03 0.1 0.3 1 3 10"
+AXES: dict[str, tuple[str, str]] = {
+    "one_measure": (STEPS, f"from zero, {QUARTERS}"),
+    "a_share_over_steps": (STEPS, f"from zero, {QUARTERS}"),
+    "idle_experts_over_steps": (STEPS, f"from zero, {QUARTERS}"),
+    "loads_at_the_end": ("", QUARTERS),
+    "shares_of_the_machine": ("0 to 1, 5 ticks, top", "no ticks, no domain, grid"),
+    "lines_of_controllers": (f"log, 1 to 41, {STEPS}", f"log, above 0.01, {MAX_VIO}"),
+    "loads_of_two_batches": ("no ticks, no labels", "3 ticks"),
+    "lines_of_live_runs": (f"0 to 150, {STEPS}", f"log, 0.18 to room, {MAX_VIO}"),
+    "with_and_without": (STEPS, f"from zero, {QUARTERS}"),
+    "models_stored_and_used": (
+        "log, 1 to 2500, at 1 3 10 30 100 300 1000",
+        "log, 0.3 to 700, at 0.3 1 3 10 30 100 300 1000",
+    ),
+    "memory_of_models": ("log, 0.4 to 300000, at 1 10 100 1000, top", "hidden"),
+    "bounds_by_batch": ("log, 1 to 1024, at 1 4 16 64 256 1024, no grid", "log, 5 ticks"),
+    "parts_of_the_published_cost": NAMED_BAR,
+    "what_is_left_out": (
+        "log, 100000 to 3e+11, at 100000 1e+06 1e+07 1e+08 1e+09 1e+10", "hidden",
+    ),
+    "one_assumption_at_a_time": NAMED_BAR,
+    "computed_beside_published": ("log, 500000 to 1e+09, at 1e+06 1e+07 1e+08", "hidden"),
+    "ways_of_counting": NAMED_BAR,
+    "limits_of_two_chips": NAMED_BAR,
+    "the_cluster": (
+        "0 to 2, at 0.5 1.5, top, no ticks, no domain, no grid",
+        "0 to room, down, a value a row, no ticks, no domain, no grid",
+    ),
+    "from_node_to_node": ("top, no ticks", "no ticks"),
+    "ways_of_sending": ("hidden, 0 to room", "hidden"),
+    "links_of_two_gpus": ("hidden, 0 to room", "hidden"),
+    "work_before_and_after": ("no grid", QUARTERS),
+    "who_changes_its_mind": STAFF,
+    "loads_of_two_routers": ("", QUARTERS),
+    "choices_of_one_router": STAFF,
+    "shares_of_the_work": ("", f"0 to room, {QUARTERS}"),
+    "where_each_character_goes": STAFF,
+    **dict.fromkeys(("step_one", "step_two", "step_three"), EXPERT_BAR),
+    **dict.fromkeys(("step_four", "step_five"), ("hidden, 0 to 1.3", "no ticks, no domain")),
+    "step_six": EXPERT_BAR,
+    **dict.fromkeys(
+        ("weights_stored", "weights_used", "operations_of_a_token", "bytes_of_a_batch"), EXPERT_BAR
+    ),
+    **dict.fromkeys(
+        ("measured_times", "executed_operations", "bytes_of_weights"), (BATCHES, "log, 5 ticks")
+    ),
+    "groups_in_rows": ("not from zero", "no ticks, no domain, grid"),
+    "groups_as_curves": ("log, at 0.01 0.1 1, no grid", "not from zero"),
+    "a_curve_for_each_balancer": ("log, at 0.2 0.3 0.5 1 2 4 7, no grid", "not from zero"),
+    "how_busy_each_expert_is": ("0 to 7, no ticks", QUARTERS),
+    "layers_by_experts": (
+        "0 to 7, no ticks, no labels", "0 to 3, down, a value a row, no ticks, no domain, no grid",
+    ),
+    "lines_over_layers": ("1 to 3", f"from zero, {QUARTERS}"),
+    "bars_of_one_layer": ("hidden, 0 to room", "2 names, no ticks, no domain"),
+    "experts_that_work_together": ("0 to 7, no ticks", "0 to 7, no ticks, no domain"),
+    "loads_of_devices": ("0 to room, 4 ticks", "no ticks, no domain"),
+}  # fmt: skip
+COLOURS = re.compile(r"#[0-9A-F]{6}$|white$|transparent$")
+PALETTE = {
+    "#1F7DC3", "#868E99", "#B27655", "#DE6210", "#12906C", "#0E1621", "#FFFFFF", "#B0509A",
+    "#0072B2", "#D55E00", "#009E73", "#56606B", "#A2558A", "#8A6D00", "#B0539B", "#000000",
+}  # fmt: skip
+
+
+@cache
+def shown(name: str) -> Shown:
+    return MAKERS[name]()
+
+
+@cache
+def views(name: str) -> tuple[tuple[dict, str, dict], ...]:
+    """Every mark of a figure: its view, the name of its data, and its channels."""
+    return tuple(_views(shown(name).figure.spec()))
+
+
+def drawn_on(name: str, axis: str) -> np.ndarray:
+    """All numbers that a figure draws along an axis."""
+    data = shown(name).figure.data
+    values = [
+        row[channel["field"]]
+        for _, table, encoding in views(name)
+        for key, channel in encoding.items()
+        if key.rstrip("2") == axis and "field" in channel
+        for row in data[table]
+    ]
+    return np.array([v for v in values if isinstance(v, int | float) and v == v], float)
+
+
+def everything(spec: Any) -> Iterator[tuple[str, Any]]:
+    """Every key and value of a specification, its data left out."""
+    if isinstance(spec, dict):
+        for key, value in spec.items():
+            if key != "datasets":
+                yield key, value
+                yield from everything(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from everything(value)
+
+
+def number(value: float) -> str:
+    return f"{value:g}" if value > 1 else f"{value:.2g}"
+
+
+def in_words(name: str, axis: str) -> str:
+    """What an axis is; that all marks agree on it is asserted on the way."""
+    channels = [
+        encoding[axis] for _, _, encoding in views(name) if "field" in encoding.get(axis, {})
+    ]
+    scales = {json.dumps(one["scale"], sort_keys=True) for one in channels if one.get("scale")}
+    guides = {json.dumps(one["axis"], sort_keys=True) for one in channels if one.get("axis")}
+    assert len(scales) <= 1 and len({re.sub('"title": [^,}]*', "", one) for one in guides}) <= 1
+    scale = json.loads(scales.pop()) if scales else {}
+    guide = json.loads(guides.pop()) if guides else {}
+    told = []
+    if not guide and any("axis" in one for one in channels):
+        told.append("hidden")
+    if scale.get("type") == "log":
+        told.append("log")
+        assert (drawn_on(name, axis) > 0).all()
+    domain = scale.get("domain")
+    if domain and isinstance(domain[0], str):
+        told += [] if domain[0].isdigit() else [f"{len(domain)} names"]
+        domain = [int(one) for one in domain] if domain[0].isdigit() else None
+    if domain:
+        low, high = min(domain), max(domain)
+        most = drawn_on(name, axis).max(initial=0)
+        assert scale.get("clamp") or most <= high or name == "models_stored_and_used"
+        categories = channels[0]["type"] != "quantitative"
+        fixed = categories or (high == round(high, 1) and (name, axis) != ("the_cluster", "y"))
+        within = most <= high <= 1.4 * max(most, 1e-9)
+        told.append(f"{number(low)} to {number(high) if fixed or not within else 'room'}")
+        if len(domain) > 2 and channels[0]["type"] != "quantitative":
+            assert len(domain) == high - low + 1  # one place for each
+    if "domainMin" in scale:
+        told.append(f"above {scale['domainMin']:g}")
+    if "zero" in scale:
+        told.append("from zero" if scale["zero"] else "not from zero")
+    if scale.get("reverse") or (domain and domain[0] > domain[-1]):
+        told.append("down")
+    values = guide.get("values")
+    if values and len(values) > 8 and "labelExpr" in guide and len(values) % 8 == 0:
+        told.append("8 values a line")
+    elif values and "labelExpr" in guide and axis == "y":
+        assert values == [at + 0.5 for at in range(len(values))] and "floor(" in guide["labelExpr"]
+        told.append("a value a row")
+    elif values:
+        told.append("at " + " ".join(number(one) for one in values))
+    told += [f"{guide['tickCount']} ticks"] if "tickCount" in guide else []
+    told += ["top"] if guide.get("orient") == "top" else []
+    for part in ("ticks", "labels", "domain"):
+        told += [f"no {part}"] if guide.get(part) is False else []
+    if "grid" in guide:
+        told.append("grid" if guide["grid"] else "no grid")
+    return ", ".join(told)
+
+
+def test_every_figure_has_its_axes_in_the_table() -> None:
+    assert set(SINGLE) - set(AXES) == {"tokens_by_experts"}  # of two parts, see below
+    assert set(AXES) <= set(SINGLE)
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_each_axis_is_what_the_table_says(name: str) -> None:
+    assert (in_words(name, "x"), in_words(name, "y")) == AXES[name]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_hovering_tells_what_a_mark_is_and_how_much(name: str) -> None:
+    told = []
+    for _, _, encoding in views(name):
+        parts = [
+            "|".join((one["field"], one.get("title", ""), one.get("format", ""))).rstrip("|")
+            for one in encoding.get("tooltip", ())
+        ]
+        told += [", ".join(parts)] if parts else []
+    assert told == HOVER.get(name, [])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_all_figures_have_in_common(name: str) -> None:
+    spec = shown(name).figure.spec()
+    for key, value in everything(spec):
+        if isinstance(value, str) and value.startswith("#"):
+            assert value in PALETTE, (key, value)
+        if key in ("color", "stroke", "fill") and isinstance(value, str) and value != "independent":
+            assert COLOURS.match(value), (key, value)
+        if key in ("nice", "aria", "ticks") or (key == "domain" and isinstance(value, bool)):
+            assert value is False, key  # what is stated is other than what goes without saying
+        if key in ("clamp", "reverse", "clip"):
+            assert value is True, key
+        if key in ("opacity", "gridOpacity", "fillOpacity", "symbolOpacity"):
+            assert isinstance(value, dict) or 0 <= value <= 1, (key, value)
+        if key == "title" and isinstance(value, str):
+            assert value == " " or value == value.strip(" ~;:,."), value
+        if key == "labelAngle":
+            assert value == 0  # numbers of experts stand upright
+        if key == "symbolType" and isinstance(value, str):
+            assert value in ("stroke", "square")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_marks_are_seen_and_comparisons_are_dashed(name: str) -> None:
+    for view, data, encoding in views(name):
+        mark = view["mark"]
+        dash = mark.get("strokeDash")
+        if mark["type"] in ("rule", "line") and "strokeDash" not in encoding and data != "costs":
+            assert (tuple(dash) if dash else None) == DASHES.get(data), data
+        hidden = data == "spots" or encoding.get("y", {}).get("field") == "room"
+        assert (mark.get("opacity", 1) == 0) == hidden, data
+        # a colour that means something fills its point; crosses and rings are outlines
+        if mark["type"] == "point" and not hidden:
+            outlined = mark.get("filled", False) is False
+            assert outlined == (not ({"color", "shape"} & set(encoding)) and data not in (
+                "lost", "compared", "sweep")), data  # fmt: skip
+        if mark["type"] == "bar":
+            along = "x" if encoding["x"].get("type") == "quantitative" else "y"
+            scale = encoding[along].get("scale") or {}
+            assert scale.get("zero", True) and min(scale.get("domain", [0])) in (0, 5e5)
+        if mark["type"] == "text" and encoding.get("y", {}).get("axis", 0) is None:
+            assert mark.get("align") in ("left", "right")
+        rows = encoding.get("y", {})
+        if rows.get("type") == "nominal" and rows.get("axis", 0) is None:
+            assert rows["sort"] is None  # in the order of the data
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_scale_of_colours_has_a_key_unless_words_stand_beside_the_marks(name: str) -> None:
+    directly = {
+        "what_is_left_out", "limits_of_two_chips", "links_of_two_gpus", "the_cluster",
+        "both_money_charts_on_a_sheet", "weights_stored", "weights_used",
+        "operations_of_a_token", "bytes_of_a_batch", "step_one", "step_two", "step_three",
+        "tokens_by_experts",
+    }  # fmt: skip
+    for _, _, encoding in views(name):
+        for channel in ("color", "stroke", "fill", "shape", "strokeDash", "strokeWidth"):
+            one = encoding.get(channel, {})
+            if one.get("type") in ("nominal", "ordinal"):
+                assert bool(one.get("legend")) == (name not in directly), (name, channel)
+                if one.get("legend"):
+                    assert one["legend"]["orient"] in ("top", "bottom")
+            elif one.get("field") == "ratio" and name not in ("layers_by_experts",):
+                assert one["legend"] is None or "your_model" in name  # the height says the same
+
+
+def test_tokens_stand_over_experts_with_their_loads_beside_them() -> None:
+    scales: dict[tuple[str, str], set[str]] = {}
+    for view, data, encoding in views("tokens_by_experts"):
+        for axis in "xy":
+            scale = encoding.get(axis, {}).get("scale")
+            if scale:
+                scales.setdefault((data, axis), set()).add(json.dumps(scale["domain"]))
+        guide = encoding.get("y", {}).get("axis")
+        if guide:
+            assert guide["values"] == [e + 0.5 for e in range(6)] and guide["grid"] is False
+            assert guide["labels"] is (data == "marks")
+        assert view["mark"]["aria"] is False
+    most = shown("tokens_by_experts").figure.data["loads"]
+    asked = max(int(row["label"].split()[-1]) for row in most)
+    assert scales[("marks", "x")] == {"[0, 12]"} and scales[("marks", "y")] == {"[6, 0]"}
+    assert scales[("loads", "y")] == {"[6, 0]"}
+    (loads,), (fair,) = scales[("loads", "x")], scales[("fair", "x")]
+    assert loads == fair and json.loads(loads) == [0, pytest.approx(1.35 * asked)]
+    opacity = next(
+        encoding["fillOpacity"]["scale"]
+        for _, data, encoding in views("tokens_by_experts") if data == "marks"
+    )  # fmt: skip
+    assert dict(zip(opacity["domain"], opacity["range"])) == {"kept": 1, "dropped": 0}
+
+
+@pytest.mark.parametrize("measure", balance.MEASURES)
+def test_only_losses_do_not_begin_at_zero(measure: str) -> None:
+    spec = balance.over_steps(*records.two_runs(), measure).spec()
+    assert spec["encoding"]["y"]["scale"]["zero"] is (measure != "loss")
+
+
+def test_curves_of_controllers_can_be_drawn_on_plain_axes() -> None:
+    spec = cure.step_response(records.responses(), log=False).spec()
+    for _, _, encoding in _views(spec):
+        y = encoding["y"]
+        assert y["scale"] == {"type": "linear", "domainMin": 0, "nice": False}
+        assert y["axis"]["tickCount"] == 5 and "values" not in y["axis"]
+        if "x" in encoding:
+            assert encoding["x"]["scale"] == {"type": "linear", "domain": [1, 41], "nice": False}
+    figure = cure.live(*records.live(), log=False)
+    top = max(row["value"] for row in figure.data["live"])
+    y = next(_views(figure.spec()))[2]["y"]
+    assert y["scale"] == {"type": "linear", "domain": [0, top], "nice": False}
+    (even,) = figure.data["chance"]
+    y = next(_views(cure.live(*records.live()).spec()))[2]["y"]
+    assert y["scale"]["domain"] == [pytest.approx(0.8 * even["chance"]), top]
