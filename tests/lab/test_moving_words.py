@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_the_layer_is_deepseek_v3s_and_the_choices_double() -> None:
     assert (v3.experts, v3.top_k, v3.d_model) == (moving.N_EXPERTS, moving.K, moving.D_MODEL)
     assert moving.PLACED == (IN_ORDER, EVENED, SPARE)
     for sizes, times in ((moving.NODES, 2), (moving.TOKENS, 4)):
-        assert all(b == times * a for a, b in zip(sizes, sizes[1:], strict=False))
+        assert all(b == times * a for a, b in pairwise(sizes))
     usual = MovingSettings()
     assert (usual.nodes, usual.limit) == (8, v3.topk_group) and usual.tokens in moving.TOKENS
     assert {name: wire(7168) for name, wire in moving.WIRES.items()} == {"FP8": 7392, "BF16": 14336}
