@@ -209,6 +209,11 @@ def test_so_many_loads_are_read_and_no_more(
     assert read_loads(written(1, 2, 3, 4))[0].tolist() == [[1, 2, 3, 4]]
     with pytest.raises(ValueError, match=r"got (5|more than 4) loads"):
         read_loads(written(1, 2, 3, 4, 5))
+    if ending == ".csv":  # counted before anything is parsed, however the numbers are laid out
+        for text in ("1\n2\n3\n4\n5\n", "1,2,3,4,5\n", "1,2\n3,4\n5,6\n"):
+            (tmp_path / "long.csv").write_text(text)
+            with pytest.raises(ValueError, match="got more than 4 loads"):
+                read_loads(tmp_path / "long.csv")
     monkeypatch.setattr(place, "LARGEST_FILE", 5)
     with pytest.raises(ValueError, match=r"loads\.|file: got"):
         read_loads(written(1, 2, 3, 4))
