@@ -308,7 +308,7 @@ def assumption_list(cost: TrainingCost) -> str:
     """Every assumption behind the result, a line each."""
 
     def number(value: float) -> str:
-        return f"{value:,.4g}" if value < 1e6 else count(value, 4)
+        return f"{value:.4g}" if value < 1000 else count(value, 4)
 
     return "\n".join(
         f"- **{one.name.replace('_', ' ')}**: {from_to(one.value, number)} {one.unit}; {one.source}"
