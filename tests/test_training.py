@@ -262,12 +262,13 @@ def python_lines(**change: object) -> int:
 
     gc.collect()  # or memory of earlier trainers might come back during this step
     gc.disable()
+    before = sys.gettrace()  # such as that of a map of which test runs which line
     try:
         with kernels.using(threads=1):
             sys.settrace(count)  # type: ignore[arg-type]
             trainer.step()
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
         gc.enable()
     return lines
 
