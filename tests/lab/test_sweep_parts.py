@@ -348,6 +348,32 @@ def test_ctrl_c_while_a_process_begins_is_put_off_and_not_lost(pools: list[FakeP
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+def test_a_worker_ignores_ctrl_c_and_ends_when_its_parent_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    staff, codes, threads = LocalProcesses(1), [], []
+
+    class Thread(sweep_workers.threading.Thread):
+        def start(self) -> None:
+            threads.append(self)
+
+    monkeypatch.setattr(sweep_workers.threading, "Thread", Thread)
+    monkeypatch.setattr(sweep_workers.os, "_exit", codes.append)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        sweep_workers._begin(staff._ends)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    (watching,) = threads
+    assert watching.daemon  # else it would keep the process alive
+    assert not staff._ends.writable and staff._alive.writable
+    staff._alive.close()  # as the end of the process does
+    with pytest.raises(EOFError):
+        watching.run()
+    assert codes == [1]
+
+
 def test_a_cluster_has_two_runs_a_thread_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     import distributed
 
