@@ -246,6 +246,13 @@ def test_an_older_row_has_none_for_what_it_lacks(tmp_path: Path) -> None:
     assert store.rows() == [] == SweepStore(tmp_path / "new").rows()
 
 
+def test_a_folder_is_made_with_those_above_it_or_taken_as_it_is(tmp_path: Path) -> None:
+    store = SweepStore(tmp_path / "a" / "b")
+    for _ in range(2):
+        with store.locked():
+            assert store.folder.is_dir()
+
+
 def test_only_what_a_killed_sweep_left_is_deleted(tmp_path: Path) -> None:
     store, _ = saved(tmp_path / "out")
     for name in (".x-1.new", "mine.new", ".mine"):
