@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab.interference import EVERY, InterferenceSettings, interference
+from moe.lab.interference import ENDS, EVERY, InterferenceSettings, _angle, interference
 
 SMALL = dict(d_model=16, d_expert=8, n_experts=6, batch=64, steps=EVERY)
 
@@ -68,3 +68,54 @@ def test_a_stronger_loss_has_a_longer_gradient_of_the_same_direction() -> None:
     )
     assert strong.gate_ratio == pytest.approx(4 * weak.gate_ratio, rel=1e-4)
     assert strong.gate_cosine == pytest.approx(weak.gate_cosine, abs=1e-4)
+
+
+@pytest.mark.parametrize("balance", ["aux", "z"])
+def test_figures_are_means_over_looks_of_the_whole_run(balance: str) -> None:
+    """Seven looks, so that the first five, the last five and all of them differ."""
+    settings = InterferenceSettings(**SMALL | dict(steps=6 * EVERY + 1), balance=balance)
+    trainer = moe.Trainer(settings)
+    parts = {"gate": ["gate_DE"], "embedding": ["table_CVD"]}
+    cosines: dict[str, list[float]] = {part: [] for part in parts}
+    ratios: dict[str, list[float]] = {part: [] for part in parts}
+    vio = []
+    for step in range(settings.steps):
+        made = trainer.begin()
+        if step in (0, 10, 20, 30, 40, 50, 60):
+            both = [
+                trainer.gradients(made, task=which == 0, balance=which == 1) for which in (0, 1)
+            ]
+            for part, (name,) in parts.items():
+                task, own = (grads[name].ravel().astype(float) for grads in both)
+                lengths = float(np.sqrt((task**2).sum())), float(np.sqrt((own**2).sum()))
+                cosines[part].append(float((task * own).sum()) / lengths[0] / lengths[1])
+                ratios[part].append(lengths[1] / lengths[0])
+        vio.append(trainer.finish(made).max_vio)
+    got = interference(settings)
+    assert EVERY == 10 and ENDS == 5
+    assert got.gate_cosine == pytest.approx(np.mean(cosines["gate"]))
+    assert got.embedding_cosine == pytest.approx(np.mean(cosines["embedding"]))
+    assert got.gate_cosine_early == pytest.approx(np.mean(cosines["gate"][:5]))
+    assert got.gate_cosine_late == pytest.approx(np.mean(cosines["gate"][2:]))
+    assert got.gate_opposed == pytest.approx(sum(c < 0 for c in cosines["gate"]) / 7)
+    assert got.gate_ratio == pytest.approx(np.mean(ratios["gate"]))
+    assert got.embedding_ratio == pytest.approx(np.mean(ratios["embedding"]))
+    assert got.held_out_loss == trainer.evaluate()
+    assert got.max_vio == pytest.approx(np.mean(vio[-20:]))
+
+
+def test_an_angle_is_over_all_named_arrays_and_zero_has_none() -> None:
+    one = {"a": np.array([[3.0, 0.0]]), "b": np.array([4.0]), "c": np.array([9.0])}
+    other = {"a": np.array([[0.0, 6.0]]), "b": np.array([8.0]), "c": np.array([-9.0])}
+    assert _angle(one, other, ["a", "b"]) == (pytest.approx(32 / 50), pytest.approx(2))
+    assert _angle(other, one, ["a", "b"]) == (pytest.approx(32 / 50), pytest.approx(0.5))
+    nothing = {"a": np.zeros(2)}
+    assert _angle(one, nothing, ["a"]) == _angle(nothing, one, ["a"]) == (0, 0)
+
+
+def test_without_a_gradient_all_that_compares_is_none() -> None:
+    got = vars(interference(InterferenceSettings(**SMALL, balance="none")))
+    assert {name for name, value in got.items() if value is not None} == {
+        "held_out_loss", "max_vio",
+    }  # fmt: skip
+    assert InterferenceSettings().balance == "aux"

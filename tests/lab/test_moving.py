@@ -116,6 +116,13 @@ def test_the_export_and_the_code_hold_the_pages_figures(capsys: pytest.CaptureFi
     raw = moving_json(moved, ways(SMALL), links(SMALL), before_after(SMALL))
     document = json.loads(raw)
     assert document["moved"]["dispatch_us"] == moved.dispatch.us
-    assert [len(document[name]) for name in ("ways", "links", "before_and_after")] == [3, 2, 2]
+    assert document["moved"]["combine_us"] == moved.combine.us
+    assert [(way["way"], way["dispatch_us"]) for way in document["ways"]] == [
+        (way.title, way.moved.dispatch.us) for way in ways(SMALL)
+    ]
+    for name, made in (("links", links(SMALL)), ("before_and_after", before_after(SMALL))):
+        assert [one["nvlink_ms"] for one in document[name]] == [one.nvlink_ms for one in made]
+        assert [one["slowest"] for one in document[name]] == [one.slowest for one in made]
+    assert document["kind"] == "moving-data"
     exec(snippets.moving_code(SMALL), {})
     assert moved.words() in capsys.readouterr().out

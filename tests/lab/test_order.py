@@ -20,6 +20,27 @@ STUDY = "order"
 ENOUGH = 0.6  # Kendall's tau
 
 
+def test_published_differences_add_up() -> None:
+    """A mean difference is that of the two between, on the same 51 pairs of runs."""
+    found = {(row.better, row.worse): row for row in PUBLISHED}
+    whole, first, second = (
+        found[pair] for pair in (("S-Base", "Hash"), ("S-Base", "RL-R"), ("RL-R", "Hash"))
+    )
+    assert whole.mean == pytest.approx(first.mean + second.mean, abs=0.0011)
+    assert {row.of for row in PUBLISHED} == {51}
+    # Both ways to learn are always ahead of the table; the other two have exceptions.
+    assert {row.cells for row in PUBLISHED if row.worse == "Hash"} == {51}
+    assert {row.cells for row in PUBLISHED if row.worse != "Hash"} == {42}
+    assert max(PUBLISHED, key=lambda row: row.mean).worse == "Dense"
+    assert max(row.mean for row in PUBLISHED) < 0.2  # nats: exp of it is 1.2 times as probable
+
+
+def test_the_same_order_agrees_wholly_and_ties_count_for_neither() -> None:
+    assert agreement([1, 1]) == 0
+    assert agreement([1, 1, 2]) == pytest.approx(2 / 3)
+    assert agreement([2, 2, 1]) == pytest.approx(-2 / 3)
+
+
 @pytest.mark.parametrize("values", [[1, 2, 3, 4], [4, 3, 2, 1], [2, 1, 3, 4], [3, 1, 4, 2], [0, 1]])
 def test_agreement_is_kendalls_tau(values: list[float]) -> None:
     assert agreement(values) == pytest.approx(kendalltau(range(len(values)), values).statistic)

@@ -11,7 +11,8 @@ import moe
 from docs.generator import strengths as page
 from docs.generator import studies
 from moe.lab.compare import LAST, run
-from moe.lab.strengths import EVEN, chosen, points
+from moe.lab.strengths import EVEN, chosen, lengths, points
+from moe.lab.study import Study
 
 LENGTHS = (150, 300)
 ROWS = [json.loads(line) for line in studies.record(page.STRENGTHS).read_text().splitlines()[1:]]
@@ -79,3 +80,43 @@ def test_the_page_and_the_picture_show_the_record() -> None:
         assert row["max_vio"] == pytest.approx(np.mean([r["max_vio"] for r in rows]))
     assert len(points(studies.read(page.STRENGTHS))) * 3 == len(ROWS)
     assert f"last {LAST} steps" in text and "runs of 150 and of 300 steps" in text
+
+
+def made(*runs: tuple[str, float, int, list[float]]) -> Study:
+    """A study of these MaxVio figures: balancer, strength, steps, one a seed."""
+    rows = [
+        dict(balance=balance, router="topk", balance_rate=rate, steps=steps, seed=seed,
+             max_vio=vio, held_out_loss=10 * vio)
+        for balance, rate, steps, vios in runs
+        for seed, vio in enumerate(vios)
+    ]  # fmt: skip
+    return Study("train", "1", "none", {}, tuple(rows))
+
+
+def test_the_weakest_strength_that_is_even_in_all_runs_is_chosen() -> None:
+    study = made(
+        ("bias", 0.4, 100, [0.1, 0.1]), ("bias", 0.4, 200, [0.1, 0.1]),
+        ("bias", 0.2, 100, [0.1, 0.5]), ("bias", 0.2, 200, [0.3, 0.3]),  # 0.3 on average is even
+        ("bias", 0.1, 100, [0.2, 0.2]), ("bias", 0.1, 200, [0.3, 0.32]),  # soon, and not later
+        ("bias", 0.05, 200, [0.1, 0.1]), ("bias", 0.05, 100, [0.9, 0.9]),  # later, and not soon
+        ("aux", 0.2, 100, [0.4, 0.4]), ("aux", 0.2, 200, [0.1, 0.1]),
+    )  # fmt: skip
+    assert EVEN == 0.3
+    assert chosen(study) == {"bias": 0.2, "aux": None}
+    assert lengths(made(("a", 1, 200, [0]), ("a", 1, 100, [0]), ("a", 2, 200, [0]))) == [100, 200]
+
+
+def test_points_stand_by_balancer_then_strength_then_length() -> None:
+    study = made(
+        ("bias", 0.4, 200, [0.1, 0.3]), ("aux", 0.1, 100, [0.5]), ("bias", 0.2, 200, [0.2]),
+        ("bias", 0.4, 100, [0.7]),
+    )  # fmt: skip
+    found = [(p.balance, p.rate, p.steps, p.max_vio.mean) for p in points(study)]
+    assert found == [
+        ("bias", 0.2, 200, 0.2), ("bias", 0.4, 100, 0.7), ("bias", 0.4, 200, pytest.approx(0.2)),
+        ("aux", 0.1, 100, 0.5),
+    ]  # fmt: skip
+    *_, last, _ = points(study)
+    assert (last.router, last.max_vio.n) == ("topk", 2)
+    assert last.held_out_loss.mean == pytest.approx(2)
+    assert last.max_vio.deviation == pytest.approx(0.2 / np.sqrt(2))

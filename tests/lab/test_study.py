@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,6 +13,7 @@ import pytest
 
 from docs.generator import studies
 from moe.lab import sweep as engine
+from moe.lab.experiments import EXPERIMENTS
 from moe.lab.study import Study, distinct
 from moe.lab.sweep import perform
 from moe.lab.sweep_plan import make_plan, read_plan
@@ -53,6 +55,52 @@ def test_spreads_are_means_over_the_seeds(rows: list[Row]) -> None:
     assert spread.deviation == pytest.approx(abs(first - second) / math.sqrt(2))
     with pytest.raises(ValueError, match="figure: got 'luck', allowed is one of loss"):
         study.spread("luck")
+
+
+def test_a_study_says_what_all_runs_have_in_common(rows: list[Row]) -> None:
+    plan = make_plan(PLAN)
+    study = Study.of(plan, rows)
+    assert (study.experiment, study.version, study.data) == (
+        "train", plan.runs[0].version, plan.runs[0].data,
+    )  # fmt: skip
+    assert study.version != study.data
+    common = dict(plan.runs[0].settings)
+    for name in ("balance", "seed"):
+        del common[name]
+    assert study.settings == common
+    for kept, row in zip(study.rows, rows, strict=True):
+        assert list(kept)[:2] == ["balance", "seed"]
+        assert list(kept)[2:] == list(EXPERIMENTS["train"].figure_types())
+        assert kept == {name: row[name] for name in kept}
+
+
+def test_rows_are_found_by_all_that_is_asked(tmp_path: Path) -> None:
+    study = Study(
+        "control", "1", "none", {"k": 1},
+        (
+            dict(balance="pi", seed=3, swing=1.0, settled_after=None),
+            dict(balance="pi", seed=0, swing=4.0, settled_after=7),
+            dict(balance="bias", seed=3, swing=6.0, settled_after=9),
+        ),
+    )  # fmt: skip
+    assert study.own() == list(study.rows)
+    assert study.own(balance="pi", seed=3) == [study.rows[0]]
+    assert study.own(balance="bias", seed=0) == []
+    assert study.seeds() == [0, 3]
+    assert study.spread("swing").mean == pytest.approx(11 / 3)
+    assert study.spread("swing", seed=3).mean == 3.5
+    left = study.spread("settled_after", balance="pi")  # None is no number
+    assert (left.mean, left.n) == (7, 1)
+    assert distinct(study.rows, "seed", "balance") == [(3, "pi"), (0, "pi"), (3, "bias")]
+    assert distinct(study.rows, "seed") == [(3,), (0,)]
+    made = study.make_settings(study.rows[0])
+    assert (made.balance, made.seed, made.k) == ("pi", 3, 1)
+    study.write(tmp_path / "study.jsonl")
+    head, *lines = (tmp_path / "study.jsonl").read_text().splitlines()
+    assert json.loads(head) == dict(
+        experiment="control", version="1", data="none", settings={"k": 1}
+    )
+    assert [json.loads(line) for line in lines] == list(study.rows)
 
 
 def test_a_sweep_that_is_not_whole_makes_no_study(rows: list[Row]) -> None:

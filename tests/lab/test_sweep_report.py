@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from moe.charts.sweep import sweep_figure, write_figure
 from moe.lab.experiments import EXPERIMENTS
 from moe.lab.sweep_plan import make_plan
-from moe.lab.sweep_report import Spread, plain, report
+from moe.lab.sweep_report import Group, Spread, SweepReport, finite, plain, report
 from moe.lab.sweep_store import FAILED, OK, SweepStore, columns
 
 LOSSES = {("none", 0.01): [2.0, 2.2], ("bias", 0.01): [1.5, 1.7], ("bias", 0.1): [math.nan, 9.0]}
@@ -135,3 +136,116 @@ def test_a_chart_of_nothing_or_into_nowhere_is_refused(folder: Path, tmp_path: P
     fill(tmp_path / "bad", dict(k=[1]), {(1,): ["Boom: a", "Boom: a"]})
     with pytest.raises(ValueError, match="chart: got no finished run"):
         sweep_figure(report(tmp_path / "bad"))
+
+
+# Parts by hand ---------------------------------------------------------------------------------
+
+
+def test_a_spread_has_a_deviation_from_two_values_on() -> None:
+    assert (Spread.of([]).n, math.isnan(Spread.of([]).mean)) == (0, True)
+    assert math.isnan(Spread.of([3.0]).deviation) and Spread.of([3.0]).mean == 3
+    three = Spread.of([1.0, 2.0, 6.0])
+    assert (three.mean, three.n) == (3.0, 3)
+    assert three.deviation == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert three.words() == "3 ± 2.6"
+    assert Spread.of([1.23456789]).words() == "1.235"
+    with np.errstate(all="raise"):
+        wild = Spread.of([math.inf, 1.0])
+    assert wild.mean == math.inf and wild.words() == "inf"
+
+
+def test_what_json_does_not_know_is_none() -> None:
+    assert [finite(value) for value in (math.nan, -math.inf, 1.5, 3, "x", None)] == [
+        None, None, 1.5, 3, "x", None,
+    ]  # fmt: skip
+    group = Group({"k": 2, "rate": 0.5}, 1, {"loss": Spread(1.0, math.nan, 1)}, True)
+    assert group.as_json() == {
+        "varied": {"k": 2, "rate": 0.5}, "n": 1, "best": True,
+        "figures": {"loss": {"mean": 1.0, "deviation": None, "n": 1}},
+    }  # fmt: skip
+    assert group.label() == "k 2, rate 0.5"
+    assert Group({}, 1, {}).label() == "all" and not Group({}, 1, {}).best
+    assert Group({"text": None, "rate": 0.1234567}, 1, {}).label() == "text none, rate 0.123457"
+
+
+def test_words_and_table_of_a_report() -> None:
+    groups = (
+        Group({"k": 1}, 2, {"loss": Spread(1.0, 0.5, 2), "vio": Spread(2.0, 1.0, 2)}, True),
+        Group({"k": 2}, 3, {"loss": Spread(2.0, 0.5, 3), "vio": Spread(1.0, 1.0, 3)}),
+    )
+    made = SweepReport("train", groups, 2, ("Boom: a", "Boom: b"), "lower")
+    assert made.words() == (
+        "5 finished runs of train; ± is the standard deviation over a row's runs. "
+        "Best by loss (lower): k 1, 1 ± 0.5. 2 failed and are left out: Boom: a; Boom: b."
+    )
+    assert made.table() == [
+        {"k": "1", "runs": "2", "loss": "1 ± 0.5", "vio": "2 ± 1", "best": "best"},
+        {"k": "2", "runs": "3", "loss": "2 ± 0.5", "vio": "1 ± 1", "best": ""},
+    ]
+    one = SweepReport("train", (Group({}, 1, {"loss": Spread.of([1.0])}),), 0, (), None)
+    assert one.words().startswith("1 finished run of train;") and "failed" not in one.words()
+
+
+def rows_of(folder: Path, experiment: str, rows: list[dict[str, Any]]) -> Path:
+    """A folder of runs of an experiment that differ from its defaults and zeros as said."""
+    store = SweepStore(folder)
+    folder.mkdir()
+    kind = EXPERIMENTS[experiment]
+    settings = asdict(kind.settings())
+    figures = dict.fromkeys(kind.figure_types(), 0)
+    for number, change in enumerate(rows):
+        about = dict(
+            id=f"{number:02}", experiment=experiment, status=OK, error=None, seconds=1.0,
+            version="1", data="none", repeat=0,
+        )  # fmt: skip
+        store.add(settings | figures | about | change)
+    return folder
+
+
+def test_more_is_better_where_the_experiment_says_so(tmp_path: Path) -> None:
+    rows = [dict(k=k, flops_saved=saved) for k, saved in ((1, 0.2), (2, 0.9), (4, 0.9), (3, 0.1))]
+    made = report(rows_of(tmp_path / "out", "savings", rows))
+    assert [group.varied["k"] for group in made.groups] == [1, 2, 3, 4]
+    assert [group.best for group in made.groups] == [False, True, False, True]  # none is better
+    assert (made.better, list(made.groups[0].figures)) == ("higher", ["flops_saved", "bytes_saved"])
+    assert made.words().count("Best by flops_saved (higher)") == 2
+
+
+def test_groups_are_in_order_with_none_first_and_of_version_and_data_too(tmp_path: Path) -> None:
+    rows = [
+        dict(capacity_factor=2.0, drop="order"), dict(capacity_factor=None, version="2"),
+        dict(capacity_factor=10.0), dict(capacity_factor=None, seed=4, max_vio=3.0),
+        dict(capacity_factor=None, seed=5, max_vio=5.0, repeat=1), dict(capacity_factor=2.0),
+        dict(capacity_factor=3.0, status=FAILED, error="Boom: a"),
+        dict(capacity_factor=None, data="other"),
+    ]  # fmt: skip
+    made = report(rows_of(tmp_path / "out", "train", rows), ["max_vio"])
+    assert [tuple(group.varied.values()) for group in made.groups] == [
+        (None, "none", "1", "none"), (None, "none", "1", "other"), (None, "none", "2", "none"),
+        (2.0, "none", "1", "none"), (2.0, "order", "1", "none"), (10.0, "none", "1", "none"),
+    ]  # fmt: skip
+    assert list(made.groups[0].varied) == ["capacity_factor", "drop", "version", "data"]
+    first = made.groups[0]  # seeds and repeats are means
+    assert (first.n, first.figures["max_vio"].mean) == (2, 4.0)
+    assert (made.failed, made.errors, made.experiment) == (1, ("Boom: a",), "train")
+
+
+def test_one_group_or_none_that_is_sound_has_no_best(tmp_path: Path) -> None:
+    made = report(rows_of(tmp_path / "one", "savings", [{}, {}]))
+    assert [group.best for group in made.groups] == [False] and made.groups[0].n == 2
+    assert made.groups[0].label() == "all"
+    rows = [dict(k=1, flops_saved=None), dict(k=2, flops_saved=None)]
+    made = report(rows_of(tmp_path / "none", "savings", rows))
+    assert [group.best for group in made.groups] == [False, False]
+    rows = [dict(k=1, flops_saved=None), dict(k=2, flops_saved=0.1)]
+    made = report(rows_of(tmp_path / "some", "savings", rows))
+    assert [group.best for group in made.groups] == [False, True]
+    assert made.groups[0].figures["flops_saved"].n == 0
+
+
+def test_a_folder_of_two_experiments_is_refused(tmp_path: Path) -> None:
+    folder = rows_of(tmp_path / "out", "savings", [{}])
+    rows_of(tmp_path / "other", "cost", [{"id": "zz"}])
+    (tmp_path / "other" / "zz.parquet").rename(folder / "zz.parquet")
+    with pytest.raises(ValueError, match="with runs of cost, savings, allowed is a folder"):
+        report(folder)
