@@ -37,6 +37,7 @@ ELSEWHERE = (
     "tests/lab/test_sweep_kills.py", "tests/test_mutants.py", "tests/test_project.py",
 )  # fmt: skip
 LONGEST = 120.0  # seconds of tests that a mutant is given; an endless loop counts as noticed
+LIVED, NOTICED = 10, 11  # exit codes
 N_WORKERS = max(1, os.cpu_count() or 1)
 
 COMPARISONS = {
@@ -324,8 +325,19 @@ def _map(roots: list[Path]) -> Map:
 # ---- One mutant at a time in each copy, in a process forked from one that has imported the rest.
 
 
-def _notices(root: Path, tests: list[str]) -> int:
-    """Run tests in a fork, until one fails: 0 if none did, as pytest's exit code says."""
+class First:
+    """A pytest plugin that writes down which test failed first."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def pytest_runtest_logreport(self, report: object) -> None:
+        if report.failed and not self.file.exists():
+            self.file.write_text(report.nodeid, "utf-8")
+
+
+def _run(root: Path, tests: list[str], failed: Path) -> int:
+    """Run tests of a copy until one fails, in a fork; what pytest says of it, 0 if none did."""
     import pytest
 
     os.setsid()
@@ -335,8 +347,52 @@ def _notices(root: Path, tests: list[str]) -> int:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    names = [test for test in tests if test]
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *names]))
+    quiet = ["-x", "-q", "-p", "no:cacheprovider", "--no-header"]
+    return int(pytest.main([*quiet, *tests], plugins=[First(failed)]))
+
+
+def _failing(root: Path, tests: list[str]) -> list[str]:
+    """Tests of which one fails: the first that did, or all if they did not end; [] if none did."""
+    failed = root / "failed"
+    failed.unlink(missing_ok=True)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            code = _run(root, tests, failed)
+        os._exit(code)
+    end = time.monotonic() + LONGEST
+    while time.monotonic() < end:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            if status == 0:
+                return []
+            named = failed.read_text("utf-8") if failed.exists() else ""
+            return [named] if named in tests else tests[:1]  # else no test could be read
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return tests
+
+
+def _notices(root: Path, mutant: Mutant, tests: list[str]) -> bool:
+    """Whether a test fails with the mutant that passes without it."""
+    path = root / mutant.file
+    before = path.read_text("utf-8")
+    try:
+        while tests:
+            path.write_text(mutant.source, "utf-8")
+            failing = _failing(root, tests)
+            path.write_text(before, "utf-8")
+            if not failing:
+                return False
+            if not _failing(root, failing):
+                return True
+            tests = [test for test in tests if test not in failing]  # it fails by itself
+        return False
+    finally:
+        path.write_text(before, "utf-8")
 
 
 def survivors(
@@ -366,44 +422,28 @@ def survivors(
         tests = _map(roots)
         if map_file:
             tests.write(map_file)
-    waiting = chosen[::-1]
-    running: dict[int, tuple[Path, str, Mutant, float]] = {}
-    free, lived = list(roots), []
+    waiting, free, lived = chosen[::-1], list(roots), []
+    running: dict[int, tuple[Path, Mutant, float]] = {}
     while waiting or running:
         while waiting and free:
             mutant, root = waiting.pop(), free.pop()
-            names = [*also, *tests.tests_of(mutant)]
-            if not names:
-                lived.append(mutant)
-                free.append(root)
-                continue
-            path = root / mutant.file
-            before = path.read_text("utf-8")
-            path.write_text(mutant.source, "utf-8")
             pid = os.fork()
             if pid == 0:
-                code = 1
-                with contextlib.suppress(BaseException):
-                    code = _notices(root, names)
-                os._exit(code)
-            running[pid] = (root, before, mutant, time.monotonic())
-        for pid, (root, before, mutant, since) in list(running.items()):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            late = time.monotonic() - since > LONGEST
-            if not ended and not late:
-                continue
-            if not ended:
-                os.killpg(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            (root / mutant.file).write_text(before, "utf-8")
-            del running[pid]
-            free.append(root)
-            if ended and status == 0:
-                lived.append(mutant)
-            if say:
-                word = "lived  " if ended and status == 0 else "noticed"
-                print(f"{time.monotonic() - since:5.1f} s  {word}  {mutant}", flush=True)
-        time.sleep(0.02)
+                code = LIVED
+                try:
+                    noticed = _notices(root, mutant, [*also, *tests.tests_of(mutant)])
+                    code = NOTICED if noticed else LIVED
+                finally:
+                    os._exit(code)
+            running[pid] = root, mutant, time.monotonic()
+        pid, status = os.wait()
+        root, mutant, since = running.pop(pid)
+        free.append(root)
+        if os.waitstatus_to_exitcode(status) == LIVED:
+            lived.append(mutant)
+        if say:
+            word = "lived  " if mutant in lived else "noticed"
+            print(f"{time.monotonic() - since:5.1f} s  {word}  {mutant}", flush=True)
     return lived
 
 
