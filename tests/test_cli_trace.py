@@ -49,7 +49,7 @@ def test_analyze_prints_the_report_as_json(run_moe: Run) -> None:
 
 
 def test_analyze_prints_a_table_and_plain_sentences(run_moe: Run) -> None:
-    text = run_moe("analyze", str(CSV), "--k", "3", COLUMNS="160").stdout
+    text = run_moe("analyze", str(CSV), "--k", "3", COLUMNS="400").stdout
     assert "3 of 16 experts per token" in text and "MaxVio" in text
     assert "Experts are topic specialists." in text and "The same experts stay hot." in text
     assert "This model sees 6 tokens at a time" in text and "arXiv 2412.19437" in text
@@ -57,7 +57,7 @@ def test_analyze_prints_a_table_and_plain_sentences(run_moe: Run) -> None:
 
 
 def test_analyze_says_how_many_experts_a_token_has_on_average(run_moe: Run) -> None:
-    said = run_moe("analyze", str(CSV), "--router", "top_p", COLUMNS="160").stdout
+    said = run_moe("analyze", str(CSV), "--router", "top_p", COLUMNS="400").stdout
     trace = read_logits_csv(CSV, make_router("top_p"))
     mean = (trace.expert_LNK >= 0).sum() / trace.n_tokens
     assert f"on average {mean:.2f} of 16 experts per token" in said and trace.k > mean + 0.5

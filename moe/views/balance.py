@@ -26,8 +26,8 @@ DEFAULTS = {"a": "none", "b": "bias"}
 QUESTION = "Why do a few experts take everything, and what mends it?"
 TO_GUESS = "How will the experts share the work?"  # which does not tell the answer
 WHY = (
-    "in A all characters come to share a direction, which the gate reads as a bonus for the same "
-    "few experts, while others fall idle. "
+    "in A the model comes to give all characters something in common, which its router takes for "
+    "a bonus for the same few experts, while others fall idle. "
 )
 # Open controls stand beside the player where there is room, so that what they change is in sight;
 # on a phone the progress of training is, at the lower edge.

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,13 @@ PAGES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 # Their code trains for long, or measures this computer.
 CODE_LEFT_OUT = ("balance", "savings")
-TRACE = SAMPLES[2].path
+ROOT = FOLDER.parent.parent
+TRACE, RATINGS = (path.relative_to(ROOT) for path in (SAMPLES[2].path, CSV))
 COMMANDS = (
     "routers", "balancers", "models", "hardware", "check-numbers", "cost deepseek-v3",
     "cost llama-3.1-405b --gpu h100", "decode --gpu m3-ultra", "decode mixtral-8x7b --gpu h100",
     "train --steps 12 --batch 64", "train --steps 8 --batch 64 --balance bias --freeze gate",
-    f"analyze {TRACE}", f"analyze {CSV} --router top_p", f"place {TRACE} --gpus 4 --search",
+    f"analyze {TRACE}", f"analyze {RATINGS} --router top_p", f"place {TRACE} --gpus 4 --search",
     "cluster simulate --tokens 2048 --batch 64", "cluster calibrate", "check-gate",
     "routers --probe",
 )  # fmt: skip
@@ -113,21 +114,17 @@ def command(words: str, *more: str) -> Any:
     wide = patch.dict(os.environ, {"COLUMNS": "100", "TERM": "dumb"})
     code = 0
     argv = ["moe", *shlex.split(words), *more]
-    with wide, patch.object(sys, "argv", argv), redirect_stdout(said), redirect_stderr(told):
+    here = chdir(ROOT)  # where paths of files are short, and the same, wherever the tree lies
+    with here, wide, patch.object(sys, "argv", argv), redirect_stdout(said), redirect_stderr(told):
         try:
             main()
         except SystemExit as ended:
             code = int(ended.code or 0)
-    text = _lasting(said.getvalue())
+    text = said.getvalue()
     if not more:
         return {"code": code, "text": text.splitlines()}
     lines = [json.loads(line) for line in text.splitlines()] if "\n{" in text else json.loads(text)
     return {"code": code, "json": lines}
-
-
-def _lasting(text: str) -> str:
-    """Without where the tree lies."""
-    return text.replace(str(Path.cwd()), ".")
 
 
 def code_of(name: str) -> Any:
@@ -146,8 +143,7 @@ KINDS: dict[str, dict[str, Callable[[], Any]]] = {
     },
     "pages": {name: partial(page, name) for name in PAGES},
     "commands": {
-        Path(words.split()[0]).name + words.removeprefix(words.split()[0]).replace(
-            str(TRACE.parent) + os.sep, "") + ending: partial(command, words, *more)
+        words + ending: partial(command, words, *more)
         for words in COMMANDS
         for ending, more in (("", ()), (" --json", ("--json",)))
     },
