@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.test_app import accessible, bars, settled
+from tests.e2e.test_app import accessible, bars, changed, settled
 
 pytestmark = pytest.mark.e2e
 
@@ -21,17 +21,16 @@ def opened(page: Page, address: str) -> None:
 def test_the_story_and_a_control(page: Page, server: str) -> None:
     opened(page, server + "/moving-data")
     expect(page.get_by_text(re.compile("times less"))).to_be_visible()
-    before = bars(page)
-    assert len(before) == 3
+    before = bars(page, 3)
     links = page.get_by_test_id("stVegaLiteChart").nth(1).locator(".mark-rule line")
-    assert links.count() == 17  # NVLink and network of eight nodes, and what joins them
+    expect(links).to_have_count(17)  # NVLink and network of eight nodes, and what joins them
     slider = page.get_by_role("slider", name="Nodes a token may reach")
     slider.focus()
     slider.press("ArrowLeft")
     expect(page).to_have_url(re.compile("limit=3"))
     page.get_by_text(re.compile("8.00, 5.29, 2.9")).wait_for(timeout=30_000)
     settled(page)
-    assert bars(page) != before
+    changed(page, before)
     accessible(page)
 
 
