@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .cost import MODELS as MODELS
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
-    from .lab.gate_check import check_gate as check_gate
-    from .lab.gate_report import GateReport as GateReport
+    from .gates.check import check_gate as check_gate
+    from .gates.report import GateReport as GateReport
     from .layer import MoELayer as MoELayer
     from .routers import ROUTERS as ROUTERS
     from .routers import Router as Router
@@ -49,8 +49,8 @@ _HOME = {
     "cost": ("MODELS",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),
-    "lab.gate_check": ("check_gate",),
-    "lab.gate_report": ("GateReport",),
+    "gates.check": ("check_gate",),
+    "gates.report": ("GateReport",),
     "layer": ("MoELayer",),
     "routers": ("ROUTERS", "Router", "make_router", "register_router"),
     "routing": ("Routing",),

@@ -286,9 +286,9 @@ def check_gate(
 
     Example: moe check-gate routing.npz --like deepseek_v3 --n-group 8 --topk-group 4
     """
-    from .lab.gate_check import check_gate as check
-    from .lab.gate_probe import named_callable, named_gate
-    from .lab.gate_self_test import show_bugs
+    from .gates.check import check_gate as check
+    from .gates.probe import named_callable, named_gate
+    from .gates.self_check import show_bugs
 
     prepare_kernels()
     if gate is None:

@@ -48,7 +48,7 @@ FLOORS = {
     "moe.data": 4,
     "moe.training": 4,
     "moe.optim": 4,
-    "moe.lm": 4,
+    "moe.gates": 4,
     "moe.cost": 4,
     "moe.cluster": 4,
     "moe.traces": 4,

@@ -32,7 +32,7 @@ from moe.checkpoints.npz import read_npy, read_npz
 from moe.checkpoints.strict_json import parse_object
 from moe.cost.config_json import model_from_config
 from moe.data.corpus import from_file
-from moe.lab.gate_recording import read_recordings
+from moe.gates.recording import read_recordings
 from moe.lab.place import read_loads
 from moe.lab.record import read_documents
 from moe.lab.sweep_plan import read_plan
@@ -112,7 +112,7 @@ READ_BY = {
     "moe/checkpoints/strict_json.py: parse_object": "json object",
     "moe/cost/config_json.py: _load": "config",
     "moe/data/corpus.py: from_file": "text",
-    "moe/lab/gate_recording.py: _read_arrays": "gate",
+    "moe/gates/recording.py: _read_arrays": "gate",
     "moe/lab/place.py: _numbers": "loads",
     "moe/lab/record.py: _read": "document",
     "moe/lab/sweep_plan.py: read_plan": "plan",

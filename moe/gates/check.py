@@ -17,8 +17,8 @@ import numpy as np
 from ..errors import check_choice, check_float, check_int
 from ..routers import ROUTERS, Router, make_router
 from ..scores import SCORES
-from .gate_bugs import GATE_BUGS, GateBug
-from .gate_convention import (
+from .bugs import GATE_BUGS, GateBug
+from .convention import (
     GUESSED_SCORES,
     WEIGHT_BUGS,
     Convention,
@@ -31,16 +31,9 @@ from .gate_convention import (
     loss_residuals,
     weight_residuals,
 )
-from .gate_probe import (
-    Call,
-    ask,
-    bias_recordings,
-    loss_recordings,
-    probe_logits,
-    settings_of,
-)
-from .gate_recording import Recording, make_recording, read_recordings, said_by
-from .gate_report import BUG, CLEAN, NONE, OPEN, Finding, GateReport
+from .probe import Call, ask, bias_recordings, loss_recordings, probe_logits, settings_of
+from .recording import Recording, make_recording, read_recordings, said_by
+from .report import BUG, CLEAN, NONE, OPEN, Finding, GateReport
 
 STATED = ("k", "score", "renormalize", "scale", "n_group", "topk_group")
 # Share of tokens: an auction with steps of a fiftieth of the range differs from BASE in 5.5 %.
@@ -93,7 +86,7 @@ def check_gate(
     Examples
     --------
     >>> import moe
-    >>> from moe.lab.gate_bugs import OwnGate
+    >>> from moe.gates.bugs import OwnGate
     >>> router = moe.make_router("deepseek_v3", k=2)
     >>> moe.check_gate(OwnGate(router, "bias_in_weights"), like=router).bugs
     ('bias_in_weights',)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab.gate_bugs import GATE_BUGS, OwnGate
-from moe.lab.gate_convention import convention_of
+from moe.gates.bugs import GATE_BUGS, OwnGate
+from moe.gates.convention import convention_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "check-gate.md"
 GROUPS = {"n_group": 4, "topk_group": 2}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..routers import Router, make_router
-from .gate_bugs import GATE_BUGS, OwnGate
-from .gate_check import check_gate
+from .bugs import GATE_BUGS, OwnGate
+from .check import check_gate
 
 
 @dataclass(frozen=True)

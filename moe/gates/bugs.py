@@ -14,7 +14,7 @@ from ..routers import Router
 from ..routers.choice import biased, choices, gather, normalize, scatter
 from ..routing import Routing
 from ..scores import make_scores
-from .gate_convention import GROUP_SCORES, convention_of
+from .convention import GROUP_SCORES, convention_of
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab import gate_convention, gate_probe, gate_recording
-from moe.lab.gate_bugs import GATE_BUGS, OwnGate
-from moe.lab.gate_check import _Judge
-from moe.lab.gate_convention import (
+from moe.gates import convention as gate_convention
+from moe.gates import probe
+from moe.gates import recording as gate_recording
+from moe.gates.bugs import GATE_BUGS, OwnGate
+from moe.gates.check import _Judge
+from moe.gates.convention import (
     Convention,
     Form,
     choice_differs,
@@ -30,9 +32,9 @@ from moe.lab.gate_convention import (
     weight_residuals,
     weights,
 )
-from moe.lab.gate_recording import make_recording, read_recordings, said_by
-from moe.lab.gate_report import Finding, GateReport
-from moe.lab.gate_self_test import BugShown, demo_router
+from moe.gates.recording import make_recording, read_recordings, said_by
+from moe.gates.report import Finding, GateReport
+from moe.gates.self_check import BugShown, demo_router
 
 PLAIN = Convention("", 2, "softmax", True, 1.0)
 
@@ -417,11 +419,11 @@ def test_gates_and_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(tmp_path)])
     (tmp_path / "gate_of_mine.py").write_text("def gate(x):\n    return x\nnumber = 3\n")
     (tmp_path / "recorded").write_text("")
-    assert gate_probe.named_gate("recorded") == Path("recorded")
-    assert gate_probe.named_gate("none.npz") == Path("none.npz")
-    assert gate_probe.named_gate("gate_of_mine:gate")(7) == 7
+    assert probe.named_gate("recorded") == Path("recorded")
+    assert probe.named_gate("none.npz") == Path("none.npz")
+    assert probe.named_gate("gate_of_mine:gate")(7) == 7
     assert sys.path.count(str(tmp_path)) == 1 and sys.path[0] == str(tmp_path)
-    gate_probe.named_gate("gate_of_mine:gate")
+    probe.named_gate("gate_of_mine:gate")
     assert sys.path.count(str(tmp_path)) == 1
     for name, words in (
         ("gate_of_mine:number", "gate: got 'gate_of_mine:number', a int, allowed is a function"),
@@ -430,16 +432,16 @@ def test_gates_and_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("none_such:gate", "gate: got 'none_such:gate' (ModuleNotFoundError: "),
     ):
         with pytest.raises(ValueError) as told:
-            gate_probe.named_gate(name)
+            probe.named_gate(name)
         assert str(told.value).startswith(words)
     with pytest.raises(ValueError, match=r"^aux_loss: got"):
-        gate_probe.named_callable("aux_loss", "none_such:loss")
+        probe.named_callable("aux_loss", "none_such:loss")
     (tmp_path / "stopped.py").write_text("raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
-        gate_probe.named_gate("stopped:gate")
+        probe.named_gate("stopped:gate")
 
 
-@pytest.mark.parametrize("name", gate_probe.TAKES)
+@pytest.mark.parametrize("name", probe.TAKES)
 def test_a_gate_gets_what_it_takes_and_no_more(name: str) -> None:
     got: list[dict] = []
 
@@ -451,11 +453,11 @@ def test_a_gate_gets_what_it_takes_and_no_more(name: str) -> None:
     space: dict[str, Any] = {"asked": asked}
     exec(source, space)
     gate = space["gate"]
-    assert gate_probe.taken_by(gate) == {name}
-    wanted = {other: f"for {other}" for other in gate_probe.TAKES}
-    experts, weight = gate_probe.ask(gate, np.zeros((1, 2)), **wanted)
+    assert probe.taken_by(gate) == {name}
+    wanted = {other: f"for {other}" for other in probe.TAKES}
+    experts, weight = probe.ask(gate, np.zeros((1, 2)), **wanted)
     assert got == [{name: f"for {name}"}] and (experts.item(), weight.item()) == (1, 0.5)
-    gate_probe.ask(gate, np.zeros((1, 2)), **wanted | {name: None})
+    probe.ask(gate, np.zeros((1, 2)), **wanted | {name: None})
     assert got[1] == {name: "default"}  # None stands for the gate's own
 
     class Module:
@@ -463,22 +465,22 @@ def test_a_gate_gets_what_it_takes_and_no_more(name: str) -> None:
 
         forward = staticmethod(gate)
 
-    assert gate_probe.taken_by(Module()) == {name}
+    assert probe.taken_by(Module()) == {name}
     Module.forward = None
-    assert gate_probe.taken_by(Module()) == set(gate_probe.TAKES)
-    assert gate_probe.taken_by(type) == frozenset()  # which does not say
+    assert probe.taken_by(Module()) == set(probe.TAKES)
+    assert probe.taken_by(type) == frozenset()  # which does not say
 
 
 def test_inputs_of_a_probe_are_ones_own_each_time() -> None:
-    one, again = gate_probe.probe_logits(8), gate_probe.probe_logits(8)
+    one, again = probe.probe_logits(8), probe.probe_logits(8)
     assert one.dtype == np.float32 and one.shape == (1, 256, 8) and (one == again).all()
     assert one.std() == pytest.approx(math.hypot(1.5, np.linspace(1.5, -1.5, 8).std()), rel=0.05)
-    many = gate_probe.probe_logits(9, 3).astype(float)
+    many = probe.probe_logits(9, 3).astype(float)
     mean_LE = many.mean(axis=1)
     for layer in range(3):  # each layer is fond of other experts
         fond = [1.5 - 3 * ((e - layer * 3) % 9) / 8 for e in range(9)]
         assert mean_LE[layer] == pytest.approx(fond, abs=0.4)
-    settings = gate_probe.settings_of(Convention("", 4, "sigmoid", True, 2.5, 8, 3))
+    settings = probe.settings_of(Convention("", 4, "sigmoid", True, 2.5, 8, 3))
     assert settings == {"k": 4, "scale": 2.5, "n_group": 8, "topk_group": 3}
 
 
@@ -506,7 +508,7 @@ def test_a_bias_is_tried_mildly_and_where_groups_can_be_masked_below_all_scores(
 
     def answer(logits_NE: np.ndarray, given: dict) -> tuple[np.ndarray, np.ndarray]:
         got.append(given)
-        assert (logits_NE == gate_probe.probe_logits(n_experts)[0]).all()
+        assert (logits_NE == probe.probe_logits(n_experts)[0]).all()
         experts = np.argsort(-logits_NE, axis=1)[:, :k]
         return experts, np.ones(experts.shape)
 
@@ -515,8 +517,8 @@ def test_a_bias_is_tried_mildly_and_where_groups_can_be_masked_below_all_scores(
     given = ", ".join(f"{name}={name}" for name in names)
     exec(f"def gate(x, {arguments}):\n    return answer(x, dict({given}))", space)
     convention = Convention("", k, "sigmoid", True, 1.0, *groups, takes_bias=takes_bias)
-    settings = gate_probe.settings_of(convention) | {"n_experts": n_experts}
-    found = gate_probe.bias_recordings(space["gate"], convention, settings)
+    settings = probe.settings_of(convention) | {"n_experts": n_experts}
+    found = probe.bias_recordings(space["gate"], convention, settings)
     assert [recording.groups for recording in found] == [g if g != "low" else None for g in asked]
     for given, recording, kind in zip(got, found, asked, strict=True):
         bias_E = given["bias_E"]
@@ -530,7 +532,7 @@ def test_a_bias_is_tried_mildly_and_where_groups_can_be_masked_below_all_scores(
                 assert given.get(name, value) == value
     whole = replace(convention, chooser=moe.make_router("base"))
     if asked == [None, (4, 2)]:
-        assert len(gate_probe.bias_recordings(space["gate"], whole, settings)) == 1
+        assert len(probe.bias_recordings(space["gate"], whole, settings)) == 1
 
 
 def test_losses_are_asked_of_one_layer_and_of_three() -> None:
@@ -541,8 +543,8 @@ def test_losses_are_asked_of_one_layer_and_of_three() -> None:
         seen.append((layers, experts, k, n_experts))
         return [len(layers) / 4]
 
-    settings = gate_probe.settings_of(convention) | {"n_experts": 8}
-    found = gate_probe.loss_recordings(OwnGate(router), loss, convention, settings)
+    settings = probe.settings_of(convention) | {"n_experts": 8}
+    found = probe.loss_recordings(OwnGate(router), loss, convention, settings)
     assert [r.aux_loss for r in found] == [0.25, 0.75]
     for recording, (layers, experts, k, n_experts) in zip(found, seen, strict=True):
         assert (k, n_experts) == (2, 8) and len(layers) == len(recording.logits_LNE)
@@ -556,8 +558,8 @@ def test_losses_are_asked_of_one_layer_and_of_three() -> None:
         (True, "bool of shape"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=f"aux_loss: returned {words}"):
-            gate_probe.loss_recordings(OwnGate(router), lambda x, v=value: v, convention, settings)
-    assert gate_probe.loss_recordings(OwnGate(router), lambda x: 3, convention, settings)
+            probe.loss_recordings(OwnGate(router), lambda x, v=value: v, convention, settings)
+    assert probe.loss_recordings(OwnGate(router), lambda x: 3, convention, settings)
 
 
 def test_layers_with_another_number_of_choices_are_refused() -> None:
@@ -571,7 +573,7 @@ def test_layers_with_another_number_of_choices_are_refused() -> None:
 
     convention = convention_of(moe.make_router("topk"), 8)
     with pytest.raises(ValueError, match=r"gate: returned shapes \[\(256, 2\), \(256, 2\), "):
-        gate_probe.loss_recordings(gate, lambda x: 1.0, convention, {"n_experts": 8})
+        probe.loss_recordings(gate, lambda x: 1.0, convention, {"n_experts": 8})
 
 
 # What is said -----------------------------------------------------------------------------------
@@ -611,7 +613,7 @@ def test_a_report_in_words_and_rows() -> None:
 
 def judge(**changed: Any) -> _Judge:
     """A judge of one plain recording that follows its convention."""
-    logits_NE = gate_probe.probe_logits(8)[0]
+    logits_NE = probe.probe_logits(8)[0]
     router = moe.make_router("topk")
     recording = make_recording(logits_NE, *OwnGate(router)(logits_NE))
     given = {"tolerance": 1e-3, "coefficient": 1.0, "guessed": False, "said": set()} | changed

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab.gate_bugs import GATE_BUGS, OwnGate
-from moe.lab.gate_recording import MAX_BYTES, read_recordings
-from moe.lab.gate_self_test import demo_router, show_bugs
+from moe.gates.bugs import GATE_BUGS, OwnGate
+from moe.gates.recording import MAX_BYTES, read_recordings
+from moe.gates.self_check import demo_router, show_bugs
 
 FIXED_K = (
     "topk", "noisy_topk", "switch", "gshard", "base", "sinkhorn", "deepseek_moe", "deepseek_v2",

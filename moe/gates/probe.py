@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import shown
-from .gate_convention import Convention
-from .gate_recording import Recording, as_array, make_recording, said_by
+from .convention import Convention
+from .recording import Recording, as_array, make_recording, said_by
 
 Call = Callable[..., Any]
 TAKES = ("bias_E", "k", "n_group", "topk_group", "scale", "experts", "n_experts")
