@@ -233,8 +233,8 @@ def routers(
 
     Example: moe routers --probe
     """
-    from .lab.causality import causality_rows
     from .lab.registry import router_rows
+    from .studies.causality import causality_rows
 
     rows = [asdict(row) for row in causality_rows()] if probe else router_rows()
     _print_registry(rows, json_output)

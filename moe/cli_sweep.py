@@ -14,8 +14,8 @@ from typer.core import TyperGroup
 from .cli_parts import Json, err, out
 
 if TYPE_CHECKING:
-    from .lab.sweep import Tally
-    from .lab.sweep_plan import SweepPlan
+    from .sweeps.plan import SweepPlan
+    from .sweeps.run import Tally
 
 
 class _RunsByDefault(TyperGroup):
@@ -73,8 +73,8 @@ def run(
     Example: moe sweep rates.toml --workers 2
     """
     from .kernels.cores import allowed_cores
-    from .lab.sweep import sweep as rows_of
-    from .lab.sweep_plan import read_plan
+    from .sweeps.plan import read_plan
+    from .sweeps.run import sweep as rows_of
 
     plan = read_plan(file)
     folder = file.with_suffix(".parquet") if out_folder is None else out_folder
@@ -113,8 +113,8 @@ def run(
 
 def _show(rows: Any, plan: SweepPlan, json_output: bool) -> int:
     """Draw the progress, print the rows, and return how many runs have failed."""
-    from .lab.sweep import tally
-    from .lab.sweep_report import plain
+    from .sweeps.report import plain
+    from .sweeps.run import tally
 
     counted = tally(rows)
     _, state = next(counted)  # before the bar: a wrong value ends here, with one line
@@ -133,7 +133,7 @@ def _words(plan: SweepPlan, state: Tally) -> str:
 
 
 def _list_runs(plan: SweepPlan, folder: Path, retry: bool, json_output: bool) -> None:
-    from .lab.sweep import planned
+    from .sweeps.run import planned
 
     runs = planned(plan, folder, retry)
     if json_output:
@@ -165,11 +165,11 @@ def report(
 
     Example: moe sweep report rates.parquet --chart rates.png
     """
-    from .lab.sweep_report import report as make_report
+    from .sweeps.report import report as make_report
 
     made = make_report(folder, figure or ())
     if chart is not None:
-        from .charts.sweep import sweep_figure, write_figure
+        from .sweeps.chart import sweep_figure, write_figure
 
         write_figure(sweep_figure(made), chart)
     if json_output:

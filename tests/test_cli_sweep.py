@@ -56,8 +56,8 @@ def test_the_example_of_the_page_runs(tmp_path: Path, run: Run) -> None:
 
 
 def test_the_page_lists_the_experiments_and_keys() -> None:
-    from moe.lab.experiments import EXPERIMENTS
-    from moe.lab.sweep_plan import KEYS
+    from moe.sweeps.experiments import EXPERIMENTS
+    from moe.sweeps.plan import KEYS
 
     (row,) = (line for line in PAGE.splitlines() if line.startswith("| `experiment`"))
     assert set(re.findall(r"`(\w+)`", row)) == {"experiment", *EXPERIMENTS}
@@ -92,8 +92,8 @@ def test_a_bad_value_is_one_line_and_exit_code_2(
 
 
 def test_failed_runs_end_with_code_1_until_they_are_done_again(tmp_path: Path, run: Run) -> None:
-    from moe.lab.sweep_plan import read_plan
-    from moe.lab.sweep_store import FAILED, SweepStore, columns
+    from moe.sweeps.plan import read_plan
+    from moe.sweeps.store import FAILED, SweepStore, columns
 
     plan, out = tmp_path / "plan.toml", tmp_path / "plan.parquet"
     plan.write_text(COUNTED)

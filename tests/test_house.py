@@ -49,6 +49,8 @@ FLOORS = {
     "moe.training": 4,
     "moe.optim": 4,
     "moe.gates": 4,
+    "moe.studies": 5,
+    "moe.sweeps": 6,
     "moe.cost": 4,
     "moe.cluster": 4,
     "moe.traces": 4,

@@ -17,7 +17,7 @@ from streamlit.util import calc_hash
 
 from moe.lab import compare, opening, samples
 from moe.lab.kept import KEPT
-from moe.lab.savings import SavingsSettings
+from moe.studies.savings import SavingsSettings
 from moe.traces import make_trace, save_trace
 from moe.views import balance, cure, moving, outside, savings, your_model
 from moe.views.outside import plain

@@ -7,8 +7,8 @@ from typing import Any
 import altair as alt
 
 from ..lab.compare import Run
-from ..lab.control import SETTLED, Method, Response
 from ..lab.live import chance
+from ..studies.control import SETTLED, Method, Response
 from ..training import TrainSettings
 from .figure import (
     BUSY,

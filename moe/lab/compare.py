@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,6 +21,7 @@ from .turns import PATIENCE, TURNS
 
 LAST = 20  # steps over which the end of a run is averaged
 REPORT_EVERY = 10  # steps between two words on the progress
+CLOSE = 1e-3  # relative difference of two machines' figures that counts as none
 EVEN, SAME_LOSS = 0.1, 0.003  # differences (MaxVio, share of the loss) that count as none
 
 
@@ -117,6 +118,46 @@ class RunSummary:
     hottest_share: float
     hottest: int
     fair_share: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run comes to.
+
+    Attributes
+    ----------
+    loss, held_out_loss
+        Task loss over the last steps, and on data that training never drew.
+    max_vio, dropped
+        Of what the router asks for, and the share that found its expert full; over the last
+        steps.
+    flops_per_token
+        Executed floating-point operations of the layer's forward pass, over the last steps.
+    """
+
+    loss: float
+    held_out_loss: float
+    max_vio: float
+    dropped: float
+    flops_per_token: float
+
+    @classmethod
+    def of(cls, run: Run) -> Figures:
+        """Average a finished run's end."""
+        end = run.summary()
+        flops = np.mean([record.executed_flops for record in run.records[-LAST:]])
+        return cls(
+            end.loss,
+            end.held_out_loss,
+            end.max_vio,
+            end.dropped,
+            float(flops) / run.settings.batch,
+        )
+
+    def close_to(self, other: Figures) -> bool:
+        """Whether both are the same up to rounding."""
+        pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
+        return all(abs(a - b) <= CLOSE * max(abs(a), abs(b), CLOSE) for a, b in pairs)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..studies.control import RATES, Method, methods
 from ..training import TrainSettings
 from .compare import Run
-from .control import RATES, Method, methods
 
 NOTHING = Method("Nothing", "No nudge at all, to compare with.", "none")
 SHORT = dict(router="deepseek_v3", steps=150, batch=512)  # the gate that the rule was made for

@@ -8,12 +8,12 @@ from dataclasses import fields
 from typing import Any
 
 from ..cost import Range, TrainingCost
+from ..studies.control import ControlSettings
+from ..studies.savings import SavingsSettings
 from ..training import TrainSettings
-from .control import ControlSettings
 from .models import Question
 from .moving import MovingSettings
 from .samples import SAMPLES
-from .savings import SavingsSettings
 from .side_by_side import SideSettings
 from .your_file import is_ratings
 
@@ -70,7 +70,7 @@ def savings_code(settings: SavingsSettings) -> str:
     """Code of the page on savings: counted costs, then measured ones."""
     return f"""\
 from moe.lab.machine import measure_machine
-from moe.lab.savings import SavingsSettings, count, measure, verdict
+from moe.studies.savings import SavingsSettings, count, measure, verdict
 
 settings = {_call("SavingsSettings", settings)}
 for cost in count(settings):
@@ -130,7 +130,7 @@ print(both.a.routing.load, both.b.routing.load)  # characters per expert
 def cure_code(rate: float, settings: ControlSettings) -> str:
     """Code of the page on cures: step responses on frozen scores."""
     return f"""\
-from moe.lab.control import ControlSettings, judge, respond_all
+from moe.studies.control import ControlSettings, judge, respond_all
 
 responses = respond_all({rate:g}, {_call("ControlSettings", settings)})
 for response in responses:

@@ -137,7 +137,7 @@ def code_of(name: str) -> Any:
 
 KINDS: dict[str, dict[str, Callable[[], Any]]] = {
     "figures": {
-        f"{name.removeprefix('moe.charts.')}: {make.__name__}": partial(figure, make)
+        f"{name}: {make.__name__}": partial(figure, make)
         for name, makers in TABLE.items()
         for make in makers
     },

@@ -16,15 +16,15 @@ import moe
 from moe.cost import Range, TrainingCost
 from moe.lab import export, gpu_limits, money_claim, snippets
 from moe.lab.compare import compare, run
-from moe.lab.control import ControlSettings, judge, respond_all
 from moe.lab.cost import training_row
 from moe.lab.machine import Machine
 from moe.lab.models import Answers, Question
 from moe.lab.moving import MovingSettings
 from moe.lab.samples import SAMPLES
-from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
 from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
 from moe.lab.token import FirstModel, first_model
+from moe.studies.control import ControlSettings, judge, respond_all
+from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
 
 SMALL = dict(steps=4, batch=32, d_model=8, d_expert=4, n_experts=8)
 
