@@ -159,8 +159,8 @@ def train(settings: Any, json_output: bool) -> None:
     Example: moe train --task text --router topk --balance bias --steps 300
     """
     from .errors import GateWarning
-    from .lab.compare import Run, run_steps
     from .router_check import gate_words
+    from .training.runs import Run, run_steps
 
     if words := gate_words(settings.make_router()):
         err.print(f"moe: {words}", markup=False, soft_wrap=True)

@@ -17,9 +17,9 @@ from moe import kernels, metrics
 from moe.capacity import DROP_POLICIES
 from moe.data import TASKS
 from moe.kernels import workspace
-from moe.lab.compare import run, run_steps
 from moe.optim import Adam
 from moe.training import suits
+from moe.training.runs import run, run_steps
 from tests.gradients import worst_error
 
 SMALL = dict(d_model=16, d_expert=12, n_experts=6, batch=64, steps=3)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from moe.balance import BALANCERS
-from moe.lab.compare import Figures, Run
 from moe.lab.machine import versions
 from moe.routers import ROUTERS
 from moe.training import Trainer, TrainSettings, suits
+from moe.training.runs import Figures, Run
 
 NONE = "none"
 WORSE = 0.01  # a balancer that costs more than this share of the held-out loss is not the best

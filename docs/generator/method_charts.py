@@ -9,8 +9,8 @@ import numpy as np
 
 from moe import metrics
 from moe.charts.figure import BUSY, FAIR, PAPER_INK, Drawing, Figure, Rows, draw
-from moe.lab.compare import Run
 from moe.routing import Routing
+from moe.training.runs import Run
 
 ROW, LOAD_WIDTH = 22, 150  # pixels for one expert, and for the loads beside the tokens
 WITHOUT, WITH = "without", "with"

@@ -9,11 +9,11 @@ import numpy as np
 
 from moe.capacity import Capacity
 from moe.data import TextTask, from_bytes
-from moe.lab.compare import Run
 from moe.layer import MoELayer
 from moe.routers import ROUTERS
 from moe.routing import Routing
 from moe.training import Trainer, TrainSettings, suits
+from moe.training.runs import Run
 
 N_TOKENS, N_EXPERTS, D_MODEL, N_KINDS = 32, 8, 16, 6
 SHORT = dict(

@@ -8,8 +8,8 @@ from docs.generator.ablation import Row, read
 from docs.generator.studies import Study, distinct
 from moe.balance import BALANCERS
 from moe.charts.figure import Figure
-from moe.lab.compare import LAST
 from moe.studies.interference import ENDS, EVERY
+from moe.training.runs import LAST
 
 from . import studies
 from .collapse import number

@@ -9,9 +9,10 @@ from typing import Any
 from ..cost import TrainingCost
 from ..studies.control import ControlSettings, Response, judge
 from ..studies.savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
+from ..training.runs import Run
 from ..version import __version__
 from . import gpu_limits, money, money_claim
-from .compare import Run, compare
+from .compare import compare
 from .cost import training_row
 from .machine import Machine, versions
 from .models import Answers

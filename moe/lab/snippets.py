@@ -55,7 +55,8 @@ def balance_code(a: TrainSettings, b: TrainSettings) -> str:
     """Code of the page on balance: two runs on the same seed."""
     return f"""\
 import moe
-from moe.lab.compare import compare, run
+from moe.lab.compare import compare
+from moe.training.runs import run
 
 run_a = run({_call("moe.TrainSettings", a)})
 run_b = run({_call("moe.TrainSettings", b)})

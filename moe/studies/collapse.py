@@ -15,12 +15,12 @@ import numpy as np
 
 from .. import metrics
 from ..errors import check_choice
-from ..lab.compare import LAST
 from ..layer import MoELayer
 from ..optim import SGD, Adam, Optimizer, Split
 from ..routers import ROUTERS, Router
 from ..routing import Routing
 from ..training import Trainer, TrainSettings, option
+from ..training.runs import LAST
 
 NONE = "none"
 EARLY = slice(10, 20)  # steps, from 0, by which a run has collapsed

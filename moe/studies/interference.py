@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..lab.compare import Run
 from ..training import Trainer, TrainSettings, option
+from ..training.runs import Run
 
 EVERY = 10  # steps between two looks
 ENDS = 5  # looks at the beginning, and at the end

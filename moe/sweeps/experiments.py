@@ -17,7 +17,6 @@ from ..data import make_task
 from ..errors import check_choice
 from ..lab.cluster import ClusterSettings
 from ..lab.cluster import run as simulate_cluster
-from ..lab.compare import Figures, run
 from ..routers import ROUTERS, make_router
 from ..studies.causality import ProbeSettings, probe_capacity, probe_router
 from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
@@ -25,6 +24,7 @@ from ..studies.control import ControlSettings, Method, respond
 from ..studies.interference import InterferenceFigures, InterferenceSettings, interference
 from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
 from ..training import TrainSettings
+from ..training.runs import Figures, run
 
 LOWER, HIGHER = "lower", "higher"
 NO_DATA = "none"

@@ -9,7 +9,6 @@ import numpy as np
 import moe
 from docs.generator.strength_chart import Point
 from moe.lab import money, moving, samples
-from moe.lab.compare import Run, run
 from moe.lab.live import NOTHING, live_settings
 from moe.lab.models import Answers, Question
 from moe.lab.side_by_side import Choice, SideBySide, SideSettings, put_side_by_side
@@ -19,6 +18,7 @@ from moe.routing import Routing
 from moe.studies.control import ControlSettings, Method, Response, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost
 from moe.sweeps.report import Group, Spread, SweepReport
+from moe.training.runs import Run, run
 from tests.lab.test_your_model import made
 
 SENTENCE = "Every letter goes to two of eight experts, here."  # more than one line of a staff

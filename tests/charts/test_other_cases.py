@@ -24,13 +24,13 @@ from moe.charts.figure import (
 )
 from moe.charts.staff import Staff
 from moe.lab import moving as lab_moving
-from moe.lab.compare import Run
 from moe.lab.your_model import Drawn, Line
 from moe.lab.your_text import Token
 from moe.routing import Routing
 from moe.sweeps import chart as sweep
 from moe.sweeps.report import Group, Spread, SweepReport
 from moe.training import TrainRecord
+from moe.training.runs import Run
 from tests.charts import records
 from tests.charts.spec import marks
 

@@ -14,8 +14,8 @@ import pytest
 import moe
 from docs.generator import ablation
 from docs.generator.ablation import BRIEF, FULL, Row, ablate, pairs_of, table_rows, words
-from moe.lab.compare import CLOSE, Figures, Run
 from moe.training import TrainRecord
+from moe.training.runs import CLOSE, Figures, Run
 
 TINY = moe.TrainSettings(task="spirals", d_model=8, d_expert=4, n_experts=6, batch=32, steps=2)
 

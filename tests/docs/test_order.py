@@ -14,7 +14,7 @@ from docs.generator import studies
 from docs.generator.order import FAMILIES, PUBLISHED, agreement, losses
 from docs.generator.tables import ablation_page
 from moe.data import make_task
-from moe.lab.compare import run
+from moe.training.runs import run
 
 STUDY = "order"
 ENOUGH = 0.6  # Kendall's tau

@@ -12,7 +12,7 @@ from docs.generator import strengths as page
 from docs.generator import studies
 from docs.generator.strength_chart import EVEN, chosen, lengths, points
 from docs.generator.studies import Study
-from moe.lab.compare import LAST, run
+from moe.training.runs import LAST, run
 
 LENGTHS = (150, 300)
 ROWS = [json.loads(line) for line in studies.record(page.STRENGTHS).read_text().splitlines()[1:]]

@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab.compare import (
-    LAST,
-    Progress,
-    Run,
-    RunSlot,
-    RunSummary,
-    compare,
-    judge_guess,
-    method_words,
-    run_slot,
-)
+from moe.lab.compare import compare, judge_guess
+from moe.lab.run_slots import Progress, RunSlot, run_slot
 from moe.training import TrainRecord, TrainSettings
+from moe.training.runs import LAST, Run, RunSummary, method_words
 
 SMALL = dict(steps=20, batch=32, d_model=8, d_expert=4, n_experts=4)
 END = RunSummary(

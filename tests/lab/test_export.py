@@ -15,7 +15,7 @@ import pytest
 import moe
 from moe.cost import Range, TrainingCost
 from moe.lab import export, gpu_limits, money_claim, snippets
-from moe.lab.compare import compare, run
+from moe.lab.compare import compare
 from moe.lab.cost import training_row
 from moe.lab.machine import Machine
 from moe.lab.models import Answers, Question
@@ -25,6 +25,7 @@ from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
 from moe.lab.token import FirstModel, first_model
 from moe.studies.control import ControlSettings, judge, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
+from moe.training.runs import run
 
 SMALL = dict(steps=4, batch=32, d_model=8, d_expert=4, n_experts=8)
 

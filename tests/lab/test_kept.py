@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from moe.lab import turns as turns_module
-from moe.lab.compare import run_slot
 from moe.lab.kept import Kept, size_of
+from moe.lab.run_slots import run_slot
 from moe.lab.turns import SEATS, TURNS, Turns
 from moe.training import TrainSettings
 

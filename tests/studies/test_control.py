@@ -10,7 +10,6 @@ import pytest
 
 import moe
 from moe.charts import cure as charts
-from moe.lab.compare import Run, RunSummary, run
 from moe.lab.export import cure_json
 from moe.lab.live import NOTHING, chance, live_rows, live_settings, live_words
 from moe.studies.control import (
@@ -29,6 +28,7 @@ from moe.studies.control import (
     rows,
     sign_rates,
 )
+from moe.training.runs import Run, RunSummary, run
 
 HARD = ControlSettings()
 EASY = ControlSettings(n_tokens=256, n_experts=8, batches=60)
