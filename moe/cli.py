@@ -81,7 +81,7 @@ def settings_command(kind: type) -> Callable[[Callable[..., None]], Callable[...
 def prepare_kernels() -> None:
     """Load the kernels, saying what is compiled if this is the first run."""
     from . import kernels
-    from .lab.warm import FIRST_TIME, first_run, unsaved, warm
+    from .speed.warm import FIRST_TIME, first_run, unsaved, warm
 
     if not first_run():
         return
@@ -107,8 +107,8 @@ def warm(
     Example: moe warm
     """
     from . import kernels
-    from .lab.warm import unsaved
-    from .lab.warm import warm as warm_parts
+    from .speed.warm import unsaved
+    from .speed.warm import warm as warm_parts
 
     if not json_output:
         out.print(f"Kernels for vectors of {kernels.VECTOR_BYTES} bytes")
@@ -325,7 +325,7 @@ def bench(json_output: Json = False) -> None:
 
     Example: moe bench --json
     """
-    from .lab.machine import measure_layers, measure_machine, versions
+    from .speed.machine import measure_layers, measure_machine, versions
 
     prepare_kernels()
     with err.status("measuring matrix products and memory"):

@@ -16,7 +16,7 @@ from .cli_parts import Json, err, out
 def add_cluster_commands(cli: typer.Typer) -> None:
     """Register the commands of this file under `moe cluster`."""
     from .cli import settings_command
-    from .lab.cluster import ClusterSettings
+    from .cluster.simulate import ClusterSettings
 
     group = typer.Typer(
         no_args_is_help=True, help="Experts on many GPUs: what moves, and how long it takes."
@@ -34,7 +34,7 @@ def simulate(settings: Any, json_output: bool) -> None:
     Example: moe cluster simulate --n-nodes 40 --redundant 64 --placement balanced --skew 0.5
     """
     from .cli import prepare_kernels
-    from .lab.cluster import simulate as simulate_batches
+    from .cluster.simulate import simulate as simulate_batches
 
     prepare_kernels()
     with err.status("routing") as status:
@@ -58,7 +58,7 @@ def calibrate(json_output: Json = False) -> None:
     Example: moe cluster calibrate --json
     """
     from .cli import prepare_kernels
-    from .lab.cluster_checks import calibration, calibration_json
+    from .cluster.published import calibration, calibration_json
 
     prepare_kernels()
     with err.status("routing as DeepEP's benchmarks do, and fitting"):
@@ -83,7 +83,7 @@ def copies(
     Example: moe cluster copies
     """
     from .cli import prepare_kernels
-    from .lab.cluster_checks import copies_rows
+    from .cluster.published import copies_rows
 
     prepare_kernels()
     with err.status("routing"):
@@ -111,7 +111,7 @@ def bubbles(
 
     Example: moe cluster bubbles --stages 16 --both 2.4
     """
-    from .lab.cluster_checks import bubble_rows
+    from .cluster.published import bubble_rows
 
     rows = bubble_rows(stages, forward, backward, weight, both, micro_batches)
     if json_output:

@@ -40,7 +40,7 @@ def models(json_output: Json = False) -> None:
 
     Example: moe models --json
     """
-    from .lab.cost import model_rows
+    from .cost.rows import model_rows
 
     rows = model_rows()
     if json_output:
@@ -95,13 +95,7 @@ def cost(
     Example: moe cost deepseek-v3 --tokens 14.8e12 --gpu h800 --price 2
     """
     from .cost import TrainingCost
-    from .lab.cost import (
-        find_model,
-        parameter_words,
-        parse_range,
-        published_words,
-        training_row,
-    )
+    from .cost.rows import find_model, parameter_words, parse_range, published_words, training_row
 
     ranges: dict[str, Any] = {}
     if mfu:
@@ -185,7 +179,7 @@ def decode(
     Example: moe decode --gpu m3-ultra --precision 4-bit
     """
     from .cost import find_gpu
-    from .lab.cost import decoding_rows, find_model
+    from .cost.rows import decoding_rows, find_model
 
     rows = decoding_rows(
         find_gpu(gpu),
@@ -215,7 +209,7 @@ def hardware(json_output: Json = False) -> None:
 
     Example: moe hardware --json
     """
-    from .lab.cost import hardware_rows
+    from .cost.rows import hardware_rows
 
     rows = hardware_rows()
     if json_output:
@@ -236,7 +230,7 @@ def check_numbers(json_output: Json = False) -> None:
 
     Example: moe check-numbers
     """
-    from .lab.cost import check_rows
+    from .cost.rows import check_rows
 
     checks = check_rows()
     if json_output:
@@ -270,7 +264,7 @@ def _print_checks(checks: list[Any]) -> None:
 
 
 def _cell(value: Any) -> str:
-    from .lab.cost import short
+    from .cost.rows import short
 
     if value is None:
         return "–"

@@ -13,8 +13,8 @@ from rich.table import Table
 from .cli_parts import Json, err, out
 
 if TYPE_CHECKING:
-    from .lab.record import Recorded
     from .traces import Trace
+    from .traces.record import Recorded
 
 
 def add_trace_commands(cli: typer.Typer) -> None:
@@ -58,8 +58,8 @@ def trace(
 
     Example: moe trace --model ./my-mixtral --text prose.txt --text code.txt --out trace.npz
     """  # fmt: skip
-    from .lab.record import TINY, read_documents, record_tiny
     from .traces import check_ending, save_trace
+    from .traces.record import TINY, read_documents, record_tiny
     from .training import TrainSettings
 
     check_ending(out_file)
@@ -71,7 +71,7 @@ def trace(
         with err.status("training the tiny model"):
             recorded = record_tiny(settings, documents, max_tokens)
     else:
-        from .lab.record_hf import record_hf
+        from .traces.record_hf import record_hf
 
         if not documents:
             raise ValueError("text: got none, allowed is at least one file or folder")
@@ -127,7 +127,7 @@ def analyze(
     Example: moe analyze final.npz --placement 8
     """  # fmt: skip
     if Path(file).is_dir():
-        from .lab.checkpoint_report import layer_rows
+        from .checkpoints.report import layer_rows
 
         rows = layer_rows(file)
         if json_output:
@@ -135,8 +135,8 @@ def analyze(
         else:
             _print_rows(rows)
         return
-    from .lab.myths import check_myths
-    from .lab.trace_report import LEGEND, analyse_trace, read_placement
+    from .traces.myths import check_myths
+    from .traces.report import LEGEND, analyse_trace, read_placement
 
     trace = _read(file, router, k)
     other = None if against is None else _read(against, router, k)

@@ -13,14 +13,8 @@ import moe
 from moe.cli import cli
 from moe.cost import GPUS, Range
 from moe.cost.checks import V3_HOURS
-from moe.lab.cost import (
-    decoding_rows,
-    find_model,
-    parse_range,
-    short,
-    this_machine,
-)
-from moe.lab.machine import Machine
+from moe.cost.rows import decoding_rows, find_model, parse_range, short, this_machine
+from moe.speed.machine import Machine
 
 RUNNER = CliRunner()
 COUNTS = Path(__file__).parent / "cost" / "counts.json"
@@ -170,7 +164,7 @@ def test_hardware_and_check_numbers():
 
 
 def test_a_differing_figure_is_exit_code_1(monkeypatch):
-    from moe.lab import cost
+    from moe.cost import rows as cost
 
     wrong = cost.check_rows()[0]
     object.__setattr__(wrong, "verdict", "differs")

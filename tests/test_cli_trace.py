@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import moe
-from moe.lab.myths import check_myths
-from moe.lab.samples import CSV, SAMPLES
-from moe.lab.trace_report import analyse_trace
 from moe.routers import make_router
 from moe.traces import load_trace, read_logits_csv
+from moe.traces.myths import check_myths
+from moe.traces.report import analyse_trace
+from moe.traces.samples import CSV, SAMPLES
 
 BALANCED, EARLY = str(SAMPLES[0].path), str(SAMPLES[1].path)
 

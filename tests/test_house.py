@@ -49,6 +49,7 @@ FLOORS = {
     "moe.training": 4,
     "moe.optim": 4,
     "moe.gates": 4,
+    "moe.speed": 4,
     "moe.studies": 5,
     "moe.sweeps": 6,
     "moe.cost": 4,

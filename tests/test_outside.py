@@ -15,10 +15,10 @@ from streamlit.runtime.scriptrunner import ScriptRunner, StopException
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from moe.lab import opening, run_slots, samples
+from moe.lab import opening, run_slots
 from moe.lab.kept import KEPT
 from moe.studies.savings import SavingsSettings
-from moe.traces import make_trace, save_trace
+from moe.traces import make_trace, samples, save_trace
 from moe.views import balance, cure, moving, outside, savings, your_model
 from moe.views.outside import plain
 from tests.lab.test_your_model import PARITY, zipped

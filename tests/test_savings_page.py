@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from moe.lab import machine
-from moe.lab.machine import Machine
-from moe.lab.timing import time_in_turn
+from moe.speed import machine
+from moe.speed.machine import Machine
+from moe.speed.timing import time_in_turn
 from moe.studies import savings
 from moe.studies.savings import (
     ACTIVE,

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from moe.balance import BALANCERS
-from moe.lab.machine import versions
 from moe.routers import ROUTERS
+from moe.speed.machine import versions
 from moe.training import Trainer, TrainSettings, suits
 from moe.training.runs import Figures, Run
 

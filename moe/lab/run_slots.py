@@ -9,10 +9,10 @@ from hashlib import sha256
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ..speed.turns import PATIENCE, TURNS
 from ..training import TrainSettings
 from ..training.runs import Run, run_steps
 from .kept import KEPT
-from .turns import PATIENCE, TURNS
 
 REPORT_EVERY = 10  # steps between two words on the progress
 

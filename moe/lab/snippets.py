@@ -10,10 +10,10 @@ from typing import Any
 from ..cost import Range, TrainingCost
 from ..studies.control import ControlSettings
 from ..studies.savings import SavingsSettings
+from ..traces.samples import SAMPLES
 from ..training import TrainSettings
 from .models import Question
 from .moving import MovingSettings
-from .samples import SAMPLES
 from .side_by_side import SideSettings
 from .your_file import is_ratings
 
@@ -70,7 +70,7 @@ print(compare(run_a, run_b).words)
 def savings_code(settings: SavingsSettings) -> str:
     """Code of the page on savings: counted costs, then measured ones."""
     return f"""\
-from moe.lab.machine import measure_machine
+from moe.speed.machine import measure_machine
 from moe.studies.savings import SavingsSettings, count, measure, verdict
 
 settings = {_call("SavingsSettings", settings)}
@@ -143,7 +143,7 @@ print(judge(responses).words)
 def sample_code(title: str, at: int) -> str:
     """Code of the page on your own model for a sample, by its title."""
     path = f"SAMPLES[{[one.title for one in SAMPLES].index(title)}].path"
-    loading = "from moe.lab.samples import SAMPLES", "from moe.traces import load_trace"
+    loading = "from moe.traces.samples import SAMPLES", "from moe.traces import load_trace"
     return _trace_code(loading, f"load_trace({path})", at)
 
 
@@ -172,7 +172,7 @@ def own_file_code(file: str, k: int, at: int, is_part: bool = False) -> str:
 def _trace_code(loading: Sequence[str], trace: str, at: int, shortens: bool = False) -> str:
     """Figures of a trace, and both beliefs."""
     asking = (
-        "from moe.lab.trace_report import analyse_trace",
+        "from moe.traces.report import analyse_trace",
         f"from moe.lab.your_file import {'beliefs, shortened' if shortens else 'beliefs'}",
     )
     imports = "\n".join(sorted([*loading, *asking], key=lambda line: line.split()[1]))

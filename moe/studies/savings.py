@@ -10,10 +10,10 @@ import numpy as np
 from ..cost import FeedForward
 from ..dense import DenseFFN
 from ..errors import check_int
-from ..lab.machine import Machine
-from ..lab.timing import blocks_in_turn
-from ..lab.turns import TURNS
 from ..layer import MoELayer
+from ..speed.machine import Machine
+from ..speed.timing import blocks_in_turn
+from ..speed.turns import TURNS
 
 MOE, TOTAL, ACTIVE = "MoE", "Dense, equal total", "Dense, equal active"
 BATCHES = (1, 4, 16, 64, 256, 1024)

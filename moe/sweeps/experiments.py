@@ -11,12 +11,12 @@ from typing import Any, get_type_hints
 
 from ..balance import make_balancer
 from ..capacity import DROP_POLICIES, Capacity
+from ..cluster.simulate import ClusterSettings
+from ..cluster.simulate import run as simulate_cluster
 from ..cost import Range, TrainingCost
 from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
 from ..data import make_task
 from ..errors import check_choice
-from ..lab.cluster import ClusterSettings
-from ..lab.cluster import run as simulate_cluster
 from ..routers import ROUTERS, make_router
 from ..studies.causality import ProbeSettings, probe_capacity, probe_router
 from ..studies.collapse import CollapseFigures, CollapseSettings, collapse

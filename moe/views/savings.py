@@ -10,7 +10,7 @@ from ..charts import savings as charts
 from ..lab import snippets
 from ..lab.export import savings_json
 from ..lab.kept import KEPT
-from ..lab.machine import Machine, measure_machine
+from ..speed.machine import Machine, measure_machine
 from ..studies import savings
 from . import parts
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import moe
 from docs.generator.strength_chart import Point
-from moe.lab import money, moving, samples
+from moe.lab import money, moving
 from moe.lab.live import NOTHING, live_settings
 from moe.lab.models import Answers, Question
 from moe.lab.side_by_side import Choice, SideBySide, SideSettings, put_side_by_side
@@ -18,6 +18,7 @@ from moe.routing import Routing
 from moe.studies.control import ControlSettings, Method, Response, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost
 from moe.sweeps.report import Group, Spread, SweepReport
+from moe.traces import samples
 from moe.training.runs import Run, run
 from tests.lab.test_your_model import made
 

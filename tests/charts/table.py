@@ -19,12 +19,12 @@ from docs.generator import method_charts, speed_chart, strength_chart
 from moe import metrics
 from moe.charts import balance, cure, models, money, moving, routers, savings, start, your_model
 from moe.charts.figure import Figure, Rows
+from moe.cluster import homes
 from moe.lab import gpu_limits as lab_limits
 from moe.lab import models as lab_models
 from moe.lab import money as lab_money
 from moe.lab import money_claim as lab_claim
 from moe.lab import moving as lab_moving
-from moe.lab import placement
 from moe.lab.live import chance
 from moe.studies import savings as lab_savings
 from moe.sweeps import chart as sweep
@@ -1379,8 +1379,8 @@ def experts_that_work_together() -> Shown:
 @of(your_model.devices)
 def loads_of_devices() -> Shown:
     model = records.several_layers()
-    drawn = model.devices(0, placement.OWN, 2, "0 1 1 1 1 1 1 1")
-    stretch = max(1, min(placement.STRETCH, 200))
+    drawn = model.devices(0, homes.OWN, 2, "0 1 1 1 1 1 1 1")
+    stretch = max(1, min(homes.STRETCH, 200))
     second = np.arange(400) // stretch % 2 == 1
     load_E = np.bincount(model.trace.expert_LNK[0][second].reshape(-1), minlength=8)
     load_D = np.array([load_E[0], load_E[1:].sum()])

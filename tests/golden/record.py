@@ -19,7 +19,7 @@ from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1 import AppTest
 
 from moe.cli import main
-from moe.lab.samples import CSV, SAMPLES
+from moe.traces.samples import CSV, SAMPLES
 from tests.charts.table import TABLE, Shown
 
 FOLDER = Path(__file__).resolve().parent

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from moe.dense import DenseFFN
-from moe.lab.machine import Machine
+from moe.speed.machine import Machine
 from moe.studies import savings
 from moe.studies.savings import (
     ACTIVE,

@@ -12,8 +12,8 @@ import pytest
 
 import moe
 from moe.capacity import DROP_POLICIES, Capacity
+from moe.cluster.simulate import ClusterSettings, simulate
 from moe.cost import Range, TrainingCost
-from moe.lab.cluster import ClusterSettings, simulate
 from moe.studies.causality import ProbeSettings, probe_capacity, probe_router
 from moe.studies.control import ControlSettings, Method, respond
 from moe.studies.savings import SavingsSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moe.lab import timing
+from moe.speed import timing
 
 
 class Clock:

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from moe import CheckpointError
-from moe.lab import record_hf as recorder
-from moe.lab.record import Document
-from moe.lab.record_hf import record_hf, record_module, router_output
+from moe.traces import record_hf as recorder
+from moe.traces.record import Document
+from moe.traces.record_hf import record_hf, record_module, router_output
 
 E, K, VOCAB = 6, 2, 40
 

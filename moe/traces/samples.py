@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..traces import Trace, load_trace, save_trace, write_logits_csv
 from ..training import Trainer, TrainSettings
+from . import Trace, load_trace, save_trace, write_logits_csv
 from .record import held_out_documents, record_trainer
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "samples"

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab import chance, placement
-from moe.lab.myths import check_myths
-from moe.lab.trace_report import analyse_trace
+from moe.cluster import homes
 from moe.lab.your_model import YourModel
-from moe.traces import Trace, make_trace
-from tests.lab.chance import distances, random_trace
+from moe.traces import Trace, chance, make_trace
+from moe.traces.myths import check_myths
+from moe.traces.report import analyse_trace
+from tests.traces.chance import distances, random_trace
 
 FIVE = 5  # standard errors; of some hundred differences with 15 degrees of freedom
 
@@ -64,7 +64,7 @@ def everything(trace: Trace, against: Trace) -> str:
         [model.pairs(0, adjacent).value_RE.tolist() for adjacent in (False, True)],
         [model.pairs(0, adjacent).words for adjacent in (False, True)],
         [model.loads(0).words, model.domains(0).words, model.vocabulary(0).words],
-        model.devices(0, placement.IN_ORDER, 2).words,
+        model.devices(0, homes.IN_ORDER, 2).words,
     ])  # fmt: skip
 
 

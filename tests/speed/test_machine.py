@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from moe import kernels
-from moe.lab import machine
-from moe.lab.machine import Case, Machine
+from moe.speed import machine
+from moe.speed.machine import Case, Machine
 
 SHAPE = (6, 8, 4, 5, 2)  # N, D, F, E, K, no two alike
 

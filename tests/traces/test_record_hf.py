@@ -145,7 +145,7 @@ def test_moe_trace_equals_the_reference_librarys_routers(
 
 @pytest.mark.parametrize("family", ["olmoe", "minimax_m2", "phimoe", "llama4_text"])
 def test_routers_of_other_forms_are_recognised(family: str) -> None:
-    from moe.lab.record_hf import record_module
+    from moe.traces.record_hf import record_module
 
     model = tiny(family)
     ids = [np.array([byte % 97 for byte in text.encode()]) for text in TEXTS.values()]
@@ -159,7 +159,7 @@ def test_router_outputs_are_told_apart_in_any_order() -> None:
 
     import torch
 
-    from moe.lab.record_hf import router_output
+    from moe.traces.record_hf import router_output
 
     logits = torch.randn(5, 4)
     weights, experts = torch.softmax(logits, 1).topk(2, sorted=False)
@@ -179,7 +179,7 @@ def test_router_outputs_are_told_apart_in_any_order() -> None:
 def test_logits_are_those_of_output_router_logits() -> None:
     import torch
 
-    from moe.lab.record_hf import record_module
+    from moe.traces.record_hf import record_module
 
     model = tiny("mixtral")
     ids = np.arange(40) % 97
@@ -194,8 +194,8 @@ def test_a_tokenizer_in_the_folder_is_used(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from moe.lab.record import Document
-    from moe.lab.record_hf import record_hf
+    from moe.traces.record import Document
+    from moe.traces.record_hf import record_hf
 
     tiny("mixtral").save_pretrained(tmp_path)
     words = Tokenizer(models.WordLevel({"[UNK]": 0, "cat": 5, "mat": 6}, unk_token="[UNK]"))
@@ -210,8 +210,8 @@ def test_a_tokenizer_in_the_folder_is_used(tmp_path: Path) -> None:
 def test_what_cannot_be_recorded_is_said_in_one_line(tmp_path: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from moe.lab.record import Document
-    from moe.lab.record_hf import record_hf
+    from moe.traces.record import Document
+    from moe.traces.record_hf import record_hf
 
     text = [Document("a", b"some text")]
     with pytest.raises(CheckpointError, match="nothing is downloaded"):

@@ -19,10 +19,10 @@ from moe.cost import (
     kv_cache_bytes,
     weight_bytes,
 )
+from moe.cost import rows as lab
 from moe.cost.checks import check_models, check_numbers
 from moe.cost.hardware import FIGURES
-from moe.lab import cost as lab
-from moe.lab.machine import Machine
+from moe.speed.machine import Machine
 
 V3 = MODELS["deepseek-v3"]
 CONFIG = json.loads((Path(__file__).parents[1] / "cost" / "counts.json").read_text("utf-8"))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import moe
+from moe.cluster import published
+from moe.cluster import simulate as cluster
 from moe.cluster.calibration import Calibration, RowError, measurements
 from moe.cluster.schedule import bubble
+from moe.cluster.simulate import BatchTime, ClusterSettings, gpu_rows, node_bytes, run, simulate
 from moe.cluster.timing import AllToAll
 from moe.cost import GPUS, MODELS
-from moe.lab import cluster, cluster_checks
-from moe.lab.cluster import BatchTime, ClusterSettings, gpu_rows, node_bytes, run, simulate
 
 SMALL = ClusterSettings(
     n_nodes=2, gpus_per_node=2, nvlink_gb_s=100.0, network_gb_s=10.0, n_experts=8, router="random",
@@ -277,7 +278,7 @@ def test_a_balanced_placement_is_learnt_from_other_tokens(monkeypatch: pytest.Mo
 
 
 def test_every_column_of_the_table_of_copies() -> None:
-    rows = list(cluster_checks.copies_rows(tokens=20_000, seed=1))
+    rows = list(published.copies_rows(tokens=20_000, seed=1))
     assert [row.rule for row in rows] == [
         "per expert", "per node", "per node, 4 random nodes",
         "per node, 4 nodes chosen by DeepSeek-V3's gate",
@@ -287,7 +288,7 @@ def test_every_column_of_the_table_of_copies() -> None:
         assert row.ms == pytest.approx(4096 * row.kb_per_token * 1e3 / 50e9 * 1e3)
     assert rows[0].simulated == 8 and 3.9 < rows[3].simulated <= 4
     assert rows[2].simulated == pytest.approx(rows[2].formula, abs=0.03)
-    other = list(cluster_checks.copies_rows(tokens=20_000, seed=2))
+    other = list(published.copies_rows(tokens=20_000, seed=2))
     assert rows[1].simulated != other[1].simulated
 
 
@@ -300,7 +301,7 @@ def test_every_field_of_a_measurement_beside_the_model() -> None:
     found = Calibration(
         {"normal": AllToAll(1.0, 0.5, 0.25), "other": AllToAll(2.0, 0.4, 0.2)}, rows
     )
-    document = cluster_checks.calibration_json(found)
+    document = published.calibration_json(found)
     assert len(document["rows"]) == len(rows)
     for made, row in zip(document["rows"], found.rows, strict=True):
         same = ("table", "role", "phase", "ep", "source", "note")
@@ -324,15 +325,15 @@ def test_every_field_of_a_measurement_beside_the_model() -> None:
 
 
 def test_the_model_is_fitted_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_checks, "calibrate", lambda: "fitted")
-    monkeypatch.setattr(cluster_checks, "published_errors", lambda: "the library's")
-    assert cluster_checks.calibration() == cluster_checks.calibration(True) == "fitted"
-    assert cluster_checks.calibration(False) == "the library's"
+    monkeypatch.setattr(published, "calibrate", lambda: "fitted")
+    monkeypatch.setattr(published, "published_errors", lambda: "the library's")
+    assert published.calibration() == published.calibration(True) == "fitted"
+    assert published.calibration(False) == "the library's"
 
 
 def test_bubbles_of_the_times_that_were_given() -> None:
     """(PP - 1)(F + B), (PP - 1)(F + B - 2W) and (PP/2 - 1)(F&B + B - 3W)."""
-    rows = cluster_checks.bubble_rows(8, 1.5, 3.5, 1.25, 4.5, 24)
+    rows = published.bubble_rows(8, 1.5, 3.5, 1.25, 4.5, 24)
     assert [row["method"] for row in rows] == ["1F1B", "ZB1P", "DualPipe"]
     assert [row["idle"] for row in rows] == [7 * 5, 7 * 2.5, 3 * (4.5 + 3.5 - 3.75)]
     assert [row["work"] for row in rows] == [24 * 5, 24 * 5, 24 * 4.5]
@@ -340,5 +341,5 @@ def test_bubbles_of_the_times_that_were_given() -> None:
         assert row["share"] == pytest.approx(row["idle"] / (row["idle"] + row["work"]))
         made = bubble(row["method"], 8, 1.5, 3.5, 1.25, 4.5, 24)
         assert row == {**asdict(made), "share": made.share}
-    usual = cluster_checks.bubble_rows()
-    assert usual == cluster_checks.bubble_rows(16, 1.0, 2.0, 1.0, None, None)
+    usual = published.bubble_rows()
+    assert usual == published.bubble_rows(16, 1.0, 2.0, 1.0, None, None)

@@ -75,7 +75,7 @@ def rebalance_experts(
     groups = num_groups if num_groups % num_nodes == 0 else 1
     phy2log, rank_LR, logcnt = _hierarchical(weight_LE, num_replicas, groups, blocks, num_gpus)
     if method == "search":
-        from .search import improve_placement
+        from .eplb_search import improve_placement
 
         better = improve_placement(
             weight_LE, phy2log, blocks, num_gpus, restarts=restarts, seed=seed

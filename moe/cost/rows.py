@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cost import (
+from . import (
     CONVENTIONS,
     GPUS,
     MODELS,
@@ -24,11 +24,11 @@ from ..cost import (
     model_from_config,
     weight_bytes,
 )
-from ..cost.hardware import FIGURES
-from ..cost.memory import WEIGHT_BYTES
+from .hardware import FIGURES
+from .memory import WEIGHT_BYTES
 
 if TYPE_CHECKING:
-    from .machine import Machine
+    from ..speed.machine import Machine
 
 
 def find_model(text: str) -> ModelConfig:

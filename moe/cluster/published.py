@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..cluster.calibration import ROLES, Calibration, RowError, calibrate, published_errors
-from ..cluster.sampling import expected_copies
-from ..cluster.schedule import BUBBLES, bubble
-from .cluster import EVENLY, ClusterSettings, run
+from .calibration import ROLES, Calibration, RowError, calibrate, published_errors
+from .sampling import expected_copies
+from .schedule import BUBBLES, bubble
+from .simulate import EVENLY, ClusterSettings, run
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import pytest
 
 from moe import ROUTERS, kernels
 from moe.capacity import Capacity
-from moe.lab import warm as lab
-from moe.lab.warm import WarmStep, warm
 from moe.layer import MoELayer
+from moe.speed import warm as lab
+from moe.speed.warm import WarmStep, warm
 
 
 def test_a_step_in_words() -> None:

@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from ..cluster.sampling import CHUNK, popularity, random_experts, sample_routings
-from ..cluster.schedule import COMMUNICATING, Overlap, overlap
-from ..cluster.timing import KERNELS, phase_time
-from ..cluster.topology import MAX_GPUS, Cluster
-from ..cluster.traffic import (
+from ..errors import check_choice, check_float, check_int
+from ..routers import ROUTERS, Router, make_router
+from ..routing import Routing
+from .sampling import CHUNK, popularity, random_experts, sample_routings
+from .schedule import COMMUNICATING, Overlap, overlap
+from .timing import KERNELS, phase_time
+from .topology import MAX_GPUS, Cluster
+from .traffic import (  # fmt: skip
     MODES,
     REPLICA_RULES,
     Traffic,
     bf16_row_bytes,
     fp8_row_bytes,
     traffic,
-)  # fmt: skip
-from ..errors import check_choice, check_float, check_int
-from ..routers import ROUTERS, Router, make_router
-from ..routing import Routing
+)
 
 EVENLY = "random"  # no gate: experts evenly at random, inside random groups
 PLACEMENTS = ("contiguous", "balanced")
@@ -364,7 +364,7 @@ def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None)
 
 def _balanced(settings: ClusterSettings, parts: Parts) -> np.ndarray:
     """Expert of each slot as EPLB places them for the loads of some tokens."""
-    from ..cluster.placement import rebalance_experts
+    from .eplb import rebalance_experts
 
     load_E = np.zeros(settings.n_experts, np.int64)
     for part, _ in parts:

@@ -17,9 +17,9 @@ import numpy as np
 
 from ..data import token_text
 from ..errors import CheckpointError, check_int
-from ..traces import NO_EXPERT, Trace, make_trace
-from ..traces.trace import MAX_TOKEN_TEXT
+from . import NO_EXPERT, Trace, make_trace
 from .record import Document, Recorded
+from .trace import MAX_TOKEN_TEXT
 
 if TYPE_CHECKING:
     import torch

@@ -16,17 +16,11 @@ from ..checkpoints.archives import Limits
 from ..checkpoints.header import read_limited
 from ..checkpoints.npz import read_npy
 from ..checkpoints.strict_json import parse_json, quoted
-from ..cluster.placement import (
-    check_loads,
-    check_sizes,
-    least_max_over_mean,
-    placement_balance,
-    plain_placement,
-)
-from ..cluster.placement import rebalance_experts as rebalance
-from ..cluster.search import doubled
 from ..errors import CheckpointError, check_int, shown
 from ..traces import load_trace
+from .eplb import check_loads, check_sizes, least_max_over_mean, placement_balance, plain_placement
+from .eplb import rebalance_experts as rebalance
+from .eplb_search import doubled
 
 TABLES = (".csv", ".json", ".npy")
 LARGEST_FILE = 16 * 2**20

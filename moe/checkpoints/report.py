@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.files import open_checkpoint
-from ..checkpoints.plan import layers_in, plan_layer
+from .files import open_checkpoint
+from .plan import layers_in, plan_layer
 
 
 def layer_rows(folder: str | Path) -> list[dict[str, Any]]:

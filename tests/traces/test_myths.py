@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 
 from moe import metrics
-from moe.lab import myths
-from moe.lab.myths import STRETCH, check_myths, same_experts_stay_hot, stretches, topic_specialists
-from moe.lab.samples import SAMPLES
-from moe.traces import Trace, make_trace
+from moe.traces import Trace, make_trace, myths
+from moe.traces.myths import (
+    STRETCH,
+    check_myths,
+    same_experts_stay_hot,
+    stretches,
+    topic_specialists,
+)
+from moe.traces.samples import SAMPLES
 
 N, E = 4096, 8
 

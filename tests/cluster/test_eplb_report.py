@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab import place
-from moe.lab.place import place_experts, read_loads
+from moe.cluster import eplb_report
+from moe.cluster.eplb_report import place_experts, read_loads
 
 # Layer 0 has two hot experts side by side; layer 1 is even.
 LOADS = [[9.0, 8.0, 1.0, 2.0, 1.0, 3.0, 2.0, 2.0], [4.0] * 8]
@@ -195,7 +195,7 @@ def test_what_are_no_loads_is_named(tmp_path: Path, loads: object, reason: str) 
 def test_so_many_loads_are_read_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    monkeypatch.setattr(place, "MOST_LOADS", 4)
+    monkeypatch.setattr(eplb_report, "MOST_LOADS", 4)
 
     def written(*numbers: int) -> Path:
         path = tmp_path / f"loads{ending}"
@@ -214,12 +214,12 @@ def test_so_many_loads_are_read_and_no_more(
             (tmp_path / "long.csv").write_text(text)
             with pytest.raises(ValueError, match="got more than 4 loads"):
                 read_loads(tmp_path / "long.csv")
-    monkeypatch.setattr(place, "LARGEST_FILE", 5)
+    monkeypatch.setattr(eplb_report, "LARGEST_FILE", 5)
     with pytest.raises(ValueError, match=r"loads\.|file: got"):
         read_loads(written(1, 2, 3, 4))
 
 
 def test_a_file_may_hold_all_experts_of_the_largest_models() -> None:
-    assert place.MOST_LOADS >= 10 * 58 * 256
-    assert place.LARGEST_FILE >= 16 * place.MOST_LOADS  # bytes a number
-    assert place.LARGEST_FILE <= 64 * 2**20  # of somebody else's memory
+    assert eplb_report.MOST_LOADS >= 10 * 58 * 256
+    assert eplb_report.LARGEST_FILE >= 16 * eplb_report.MOST_LOADS  # bytes a number
+    assert eplb_report.LARGEST_FILE <= 64 * 2**20  # of somebody else's memory

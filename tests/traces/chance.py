@@ -1,4 +1,4 @@
-"""Chance figures held against random logits: `python -m tests.lab.chance` prints how far they are.
+"""Chance figures held against random logits: `python -m tests.traces.chance` prints the distances.
 
 Where choices depend on nothing, what is measured and what stands beside it as chance are two
 estimates of one number. Their difference is measured anew for each of many seeds, so that its
@@ -17,9 +17,9 @@ import numpy as np
 
 import moe
 from moe import metrics
-from moe.lab.myths import same_experts_stay_hot, topic_specialists
-from moe.lab.trace_report import analyse_trace
 from moe.traces import Trace, trace_of_routings
+from moe.traces.myths import same_experts_stay_hot, topic_specialists
+from moe.traces.report import analyse_trace
 
 N_TOKENS, N_EXPERTS, N_LABELS, N_IDS = 512, 8, 4, 4096
 PAIRS = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab.cluster import ClusterSettings, gpu_rows, node_bytes, run, simulate
-from moe.lab.cluster_checks import bubble_rows, copies_rows
+from moe.cluster.published import bubble_rows, copies_rows
+from moe.cluster.simulate import ClusterSettings, gpu_rows, node_bytes, run, simulate
 from moe.traces import save_trace, trace_of_routings
 
 SMALL = ClusterSettings(

@@ -14,7 +14,7 @@ from ..checkpoints.strict_json import parse_json
 from ..counting import pair_counts
 from ..errors import CheckpointError, check_int
 from ..routing import Routing
-from ..traces import Trace
+from . import Trace
 from .chance import by_chance, strongest_domain
 
 MIN_SEEN = 10  # of a token id, to count in the vocabulary: as in OLMoE's script

@@ -12,8 +12,8 @@ import numpy as np
 from ..data import TextTask, token_text, windows
 from ..errors import check_int, shown
 from ..layer import MoELayer
-from ..traces import Trace, trace_of_routings
 from ..training import Trainer, TrainSettings
+from . import Trace, trace_of_routings
 
 TINY = "tiny"
 MAX_TEXT_BYTES = 8_000_000

@@ -10,9 +10,9 @@ import pytest
 
 import moe
 from moe.data import TextTask, load_corpus, windows
-from moe.lab import record as record_module
-from moe.lab import samples
-from moe.lab.record import (
+from moe.traces import load_trace, make_trace, read_logits_csv, samples
+from moe.traces import record as record_module
+from moe.traces.record import (
     Document,
     held_out_documents,
     read_documents,
@@ -20,8 +20,7 @@ from moe.lab.record import (
     record_tiny,
     record_trainer,
 )
-from moe.lab.samples import CSV, SAMPLES, thinned
-from moe.traces import load_trace, make_trace, read_logits_csv
+from moe.traces.samples import CSV, SAMPLES, thinned
 from moe.training import Trainer, TrainSettings
 
 SMALL = TrainSettings(steps=3, batch=64, d_model=16, d_expert=8, n_experts=6)
@@ -102,7 +101,7 @@ def test_texts_are_files_or_folders(tmp_path: Path) -> None:
 
 
 def test_without_the_reference_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from moe.lab import record_hf
+    from moe.traces import record_hf
 
     monkeypatch.setattr(record_hf.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"torch and transformers is missing; .*moescope\[hf\]"):

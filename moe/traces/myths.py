@@ -20,7 +20,7 @@ from .. import metrics
 from ..counting import CHUNK, cells_information, tally
 from ..errors import check_int
 from ..routing import Routing
-from ..traces import Trace
+from . import Trace
 from .chance import strongest_domain
 
 STRETCH = 64  # tokens

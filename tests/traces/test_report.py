@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from moe import CheckpointError, metrics
-from moe.lab.trace_report import analyse_trace, read_placement, top_pairs
 from moe.traces import Trace, make_trace
+from moe.traces.report import analyse_trace, read_placement, top_pairs
 
 
 def random_trace(
