@@ -62,7 +62,7 @@ OWN = {
     "moe/sweeps/chart.py: write_figure": "written",
     "moe/checkpoints/archives.py: _copy_bare": "written",
     "moe/checkpoints/archives.py: _unpack": "written",
-    "moe/cli_streams.py: _Raw._swallow": "written",
+    "moe/cli/streams.py: _Raw._swallow": "written",
     "moe/sweeps/store.py: SweepStore.add": "written",
     "moe/sweeps/store.py: SweepStore.locked": "written",
     "moe/sweeps/store.py: _sync_folder": "written",

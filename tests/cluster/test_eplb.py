@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 import moe
-from moe.cli import cli, main
-from moe.cli_place import place
+from moe.cli.main import cli, main
+from moe.cli.place import place
 from moe.cluster import packing
 from moe.cluster.eplb import least_max_over_mean, placement_balance
 from moe.cluster.eplb_report import RESTARTS

@@ -19,7 +19,7 @@ from docs.generator.method_runs import (
     synthetic_text,
 )
 from moe.capacity import Capacity
-from moe.lab.registry import balancer_rows, router_rows
+from moe.cli.registry_rows import balancer_rows, router_rows
 
 TINY = dict(steps=3, batch=16, d_model=8, d_expert=4)
 

@@ -18,7 +18,7 @@ from unittest.mock import patch
 from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1 import AppTest
 
-from moe.cli import main
+from moe.cli.main import main
 from moe.traces.samples import CSV, SAMPLES
 from tests.charts.table import TABLE, Shown
 

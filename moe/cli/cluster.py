@@ -10,13 +10,14 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from .cli_parts import Json, err, out
+from .kernels import prepare_kernels
+from .output import Json, err, out
+from .settings import settings_command
 
 
 def add_cluster_commands(cli: typer.Typer) -> None:
     """Register the commands of this file under `moe cluster`."""
-    from .cli import settings_command
-    from .cluster.simulate import ClusterSettings
+    from ..cluster.simulate import ClusterSettings
 
     group = typer.Typer(
         no_args_is_help=True, help="Experts on many GPUs: what moves, and how long it takes."
@@ -33,8 +34,7 @@ def simulate(settings: Any, json_output: bool) -> None:
 
     Example: moe cluster simulate --n-nodes 40 --redundant 64 --placement balanced --skew 0.5
     """
-    from .cli import prepare_kernels
-    from .cluster.simulate import simulate as simulate_batches
+    from ..cluster.simulate import simulate as simulate_batches
 
     prepare_kernels()
     with err.status("routing") as status:
@@ -57,8 +57,7 @@ def calibrate(json_output: Json = False) -> None:
 
     Example: moe cluster calibrate --json
     """
-    from .cli import prepare_kernels
-    from .cluster.published import calibration, calibration_json
+    from ..cluster.published import calibration, calibration_json
 
     prepare_kernels()
     with err.status("routing as DeepEP's benchmarks do, and fitting"):
@@ -82,8 +81,7 @@ def copies(
 
     Example: moe cluster copies
     """
-    from .cli import prepare_kernels
-    from .cluster.published import copies_rows
+    from ..cluster.published import copies_rows
 
     prepare_kernels()
     with err.status("routing"):
@@ -111,7 +109,7 @@ def bubbles(
 
     Example: moe cluster bubbles --stages 16 --both 2.4
     """
-    from .cluster.published import bubble_rows
+    from ..cluster.published import bubble_rows
 
     rows = bubble_rows(stages, forward, backward, weight, both, micro_batches)
     if json_output:

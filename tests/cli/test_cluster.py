@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from moe.cli import cli, main
+from moe.cli.main import cli, main
 
 
 def call(*arguments):

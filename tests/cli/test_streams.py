@@ -17,8 +17,8 @@ import pytest
 from rich.table import Table
 
 import moe
-from moe.cli_parts import Screen
-from moe.cli_streams import FULL, SPELLED, guarded
+from moe.cli.output import Screen
+from moe.cli.streams import FULL, SPELLED, guarded
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ["--steps", "4", "--batch", "64", "--d-model", "16", "--d-expert", "8"]

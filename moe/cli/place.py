@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from .cli_parts import out
+from .output import out
 
 if TYPE_CHECKING:
-    from .cluster.eplb_report import Placement
+    from ..cluster.eplb_report import Placement
 
 
 def add_place_command(cli: typer.Typer) -> None:
@@ -52,7 +52,7 @@ def place(
 
     Example: moe place trace.npz --gpus 8 --replicas 72 --groups 8 --nodes 2 --search
     """
-    from .cluster.eplb_report import place_experts
+    from ..cluster.eplb_report import place_experts
 
     made = place_experts(file, replicas, groups, nodes, gpus, search, restarts, seed)
     if out_file is not None:

@@ -10,11 +10,11 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from .cli_parts import Json, err, out
+from .output import Json, err, out
 
 if TYPE_CHECKING:
-    from .traces import Trace
-    from .traces.record import Recorded
+    from ..traces import Trace
+    from ..traces.record import Recorded
 
 
 def add_trace_commands(cli: typer.Typer) -> None:
@@ -58,9 +58,9 @@ def trace(
 
     Example: moe trace --model ./my-mixtral --text prose.txt --text code.txt --out trace.npz
     """  # fmt: skip
-    from .traces import check_ending, save_trace
-    from .traces.record import TINY, read_documents, record_tiny
-    from .training import TrainSettings
+    from ..traces import check_ending, save_trace
+    from ..traces.record import TINY, read_documents, record_tiny
+    from ..training import TrainSettings
 
     check_ending(out_file)
     documents = read_documents(text or [])
@@ -71,7 +71,7 @@ def trace(
         with err.status("training the tiny model"):
             recorded = record_tiny(settings, documents, max_tokens)
     else:
-        from .traces.record_hf import record_hf
+        from ..traces.record_hf import record_hf
 
         if not documents:
             raise ValueError("text: got none, allowed is at least one file or folder")
@@ -127,7 +127,7 @@ def analyze(
     Example: moe analyze final.npz --placement 8
     """  # fmt: skip
     if Path(file).is_dir():
-        from .checkpoints.report import layer_rows
+        from ..checkpoints.report import layer_rows
 
         rows = layer_rows(file)
         if json_output:
@@ -135,8 +135,8 @@ def analyze(
         else:
             _print_rows(rows)
         return
-    from .traces.myths import check_myths
-    from .traces.report import LEGEND, analyse_trace, read_placement
+    from ..traces.myths import check_myths
+    from ..traces.report import LEGEND, analyse_trace, read_placement
 
     trace = _read(file, router, k)
     other = None if against is None else _read(against, router, k)
@@ -157,8 +157,8 @@ def analyze(
 
 
 def _read(file: str, router: str, k: int | None) -> Trace:
-    from .routers import make_router
-    from .traces import OWN_BYTES, load_trace, read_logits_csv
+    from ..routers import make_router
+    from ..traces import OWN_BYTES, load_trace, read_logits_csv
 
     if not file.lower().endswith(".csv"):
         return load_trace(file, OWN_BYTES)

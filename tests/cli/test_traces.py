@@ -97,7 +97,7 @@ def test_a_bad_value_is_one_line_and_exit_code_2(
 
 
 def test_analyze_lists_the_moe_layers_of_a_checkpoint(run_moe: Run) -> None:
-    folder = Path(__file__).parent / "parity" / "deepseek_v3"
+    folder = Path(__file__).parents[1] / "parity" / "deepseek_v3"
     rows = json.loads(run_moe("analyze", str(folder), "--json").stdout)
     layer = moe.load_layer(folder, 1)
     assert [row["layer"] for row in rows] == [1]  # layer 0 is dense

@@ -11,11 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from typer.core import TyperGroup
 
-from .cli_parts import Json, err, out
+from .kernels import prepare_kernels
+from .output import Json, err, out
 
 if TYPE_CHECKING:
-    from .sweeps.plan import SweepPlan
-    from .sweeps.run import Tally
+    from ..sweeps.plan import SweepPlan
+    from ..sweeps.run import Tally
 
 
 class _RunsByDefault(TyperGroup):
@@ -72,9 +73,9 @@ def run(
 
     Example: moe sweep rates.toml --workers 2
     """
-    from .kernels.cores import allowed_cores
-    from .sweeps.plan import read_plan
-    from .sweeps.run import sweep as rows_of
+    from ..kernels.cores import allowed_cores
+    from ..sweeps.plan import read_plan
+    from ..sweeps.run import sweep as rows_of
 
     plan = read_plan(file)
     folder = file.with_suffix(".parquet") if out_folder is None else out_folder
@@ -82,8 +83,6 @@ def run(
         _list_runs(plan, folder, retry, json_output)
         return
     if scheduler is None:
-        from .cli import prepare_kernels
-
         prepare_kernels()
     rows = rows_of(
         plan,
@@ -113,8 +112,8 @@ def run(
 
 def _show(rows: Any, plan: SweepPlan, json_output: bool) -> int:
     """Draw the progress, print the rows, and return how many runs have failed."""
-    from .sweeps.report import plain
-    from .sweeps.run import tally
+    from ..sweeps.report import plain
+    from ..sweeps.run import tally
 
     counted = tally(rows)
     _, state = next(counted)  # before the bar: a wrong value ends here, with one line
@@ -133,7 +132,7 @@ def _words(plan: SweepPlan, state: Tally) -> str:
 
 
 def _list_runs(plan: SweepPlan, folder: Path, retry: bool, json_output: bool) -> None:
-    from .sweeps.run import planned
+    from ..sweeps.run import planned
 
     runs = planned(plan, folder, retry)
     if json_output:
@@ -165,11 +164,11 @@ def report(
 
     Example: moe sweep report rates.parquet --chart rates.png
     """
-    from .sweeps.report import report as make_report
+    from ..sweeps.report import report as make_report
 
     made = make_report(folder, figure or ())
     if chart is not None:
-        from .sweeps.chart import sweep_figure, write_figure
+        from ..sweeps.chart import sweep_figure, write_figure
 
         write_figure(sweep_figure(made), chart)
     if json_output:

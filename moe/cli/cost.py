@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .cli_parts import Json, out
+from .output import Json, out
 
 COLUMNS = (
     ("total_params", "total"),
@@ -40,7 +40,7 @@ def models(json_output: Json = False) -> None:
 
     Example: moe models --json
     """
-    from .cost.rows import model_rows
+    from ..cost.rows import model_rows
 
     rows = model_rows()
     if json_output:
@@ -94,8 +94,8 @@ def cost(
 
     Example: moe cost deepseek-v3 --tokens 14.8e12 --gpu h800 --price 2
     """
-    from .cost import TrainingCost
-    from .cost.rows import find_model, parameter_words, parse_range, published_words, training_row
+    from ..cost import TrainingCost
+    from ..cost.rows import find_model, parameter_words, parse_range, published_words, training_row
 
     ranges: dict[str, Any] = {}
     if mfu:
@@ -178,8 +178,8 @@ def decode(
 
     Example: moe decode --gpu m3-ultra --precision 4-bit
     """
-    from .cost import find_gpu
-    from .cost.rows import decoding_rows, find_model
+    from ..cost import find_gpu
+    from ..cost.rows import decoding_rows, find_model
 
     rows = decoding_rows(
         find_gpu(gpu),
@@ -209,7 +209,7 @@ def hardware(json_output: Json = False) -> None:
 
     Example: moe hardware --json
     """
-    from .cost.rows import hardware_rows
+    from ..cost.rows import hardware_rows
 
     rows = hardware_rows()
     if json_output:
@@ -230,7 +230,7 @@ def check_numbers(json_output: Json = False) -> None:
 
     Example: moe check-numbers
     """
-    from .cost.rows import check_rows
+    from ..cost.rows import check_rows
 
     checks = check_rows()
     if json_output:
@@ -264,7 +264,7 @@ def _print_checks(checks: list[Any]) -> None:
 
 
 def _cell(value: Any) -> str:
-    from .cost.rows import short
+    from ..cost.rows import short
 
     if value is None:
         return "–"

@@ -10,14 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 import moe
-from moe.cli import cli
+from moe.cli.main import cli
 from moe.cost import GPUS, Range
 from moe.cost.checks import V3_HOURS
 from moe.cost.rows import decoding_rows, find_model, parse_range, short, this_machine
 from moe.speed.machine import Machine
 
 RUNNER = CliRunner()
-COUNTS = Path(__file__).parent / "cost" / "counts.json"
+COUNTS = Path(__file__).parents[1] / "cost" / "counts.json"
 
 
 @pytest.fixture(autouse=True)

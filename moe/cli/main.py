@@ -1,26 +1,27 @@
-"""The command line: thin commands over `moe.lab`; progress on stderr, results on stdout."""
+"""The commands of the library itself, and how every command ends; thin, as all of them are."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from . import __version__
-from .cli_cluster import add_cluster_commands
-from .cli_cost import add_cost_commands
-from .cli_parts import Json, err, out
-from .cli_place import add_place_command
-from .cli_sweep import add_sweep_commands
-from .cli_trace import add_trace_commands
+from .. import __version__
+from .cluster import add_cluster_commands
+from .cost import add_cost_commands
+from .kernels import prepare_kernels
+from .output import Json, err, out
+from .place import add_place_command
+from .settings import settings_command
+from .sweep import add_sweep_commands
+from .traces import add_trace_commands
 
 cli = typer.Typer(
     name="moe",
@@ -48,52 +49,6 @@ def _root(
     """MoEscope: see, measure and check mixture-of-experts layers."""
 
 
-def settings_command(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per field of a settings dataclass, with its help and default."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(kind)
-        parameters = [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=Annotated[hints[field.name], typer.Option(help=field.metadata["help"])],
-            )
-            for field in fields(kind)
-        ]
-
-        def run(json_output: bool = False, **values: Any) -> None:
-            command(kind(**values), json_output)
-
-        parameters.append(
-            inspect.Parameter(
-                "json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
-            )
-        )
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__doc__, run.__name__ = command.__doc__, command.__name__
-        return run
-
-    return decorate
-
-
-def prepare_kernels() -> None:
-    """Load the kernels, saying what is compiled if this is the first run."""
-    from . import kernels
-    from .speed.warm import FIRST_TIME, first_run, unsaved, warm
-
-    if not first_run():
-        return
-    width = f"vectors of {kernels.VECTOR_BYTES} bytes"
-    err.print(f"First run here: compiling the kernels for {width}, once; it takes {FIRST_TIME}.")
-    for step in warm():
-        if step.compiled:
-            err.print(f"  {step.describe()}")
-    if unsaved():
-        err.print(f"The next run has to compile again: {unsaved()}", markup=False)
-
-
 @cli.command()
 def warm(
     float64: Annotated[
@@ -106,9 +61,9 @@ def warm(
 
     Example: moe warm
     """
-    from . import kernels
-    from .speed.warm import unsaved
-    from .speed.warm import warm as warm_parts
+    from .. import kernels
+    from ..speed.warm import unsaved
+    from ..speed.warm import warm as warm_parts
 
     if not json_output:
         out.print(f"Kernels for vectors of {kernels.VECTOR_BYTES} bytes")
@@ -135,7 +90,7 @@ def app(
 
     Example: moe app --port 8600
     """
-    from .views.serve import app_file, check_place, serve
+    from ..views.serve import app_file, check_place, serve
 
     script = app_file()
     check_place(address, port)
@@ -146,7 +101,7 @@ def app(
 
 
 def _train_settings() -> type:
-    from .training import TrainSettings
+    from ..training import TrainSettings
 
     return TrainSettings
 
@@ -158,9 +113,9 @@ def train(settings: Any, json_output: bool) -> None:
 
     Example: moe train --task text --router topk --balance bias --steps 300
     """
-    from .errors import GateWarning
-    from .router_check import gate_words
-    from .training.runs import Run, run_steps
+    from ..errors import GateWarning
+    from ..router_check import gate_words
+    from ..training.runs import Run, run_steps
 
     if words := gate_words(settings.make_router()):
         err.print(f"moe: {words}", markup=False, soft_wrap=True)
@@ -233,8 +188,8 @@ def routers(
 
     Example: moe routers --probe
     """
-    from .lab.registry import router_rows
-    from .studies.causality import causality_rows
+    from ..studies.causality import causality_rows
+    from .registry_rows import router_rows
 
     rows = [asdict(row) for row in causality_rows()] if probe else router_rows()
     _print_registry(rows, json_output)
@@ -246,7 +201,7 @@ def balancers(json_output: Json = False) -> None:
 
     Example: moe balancers --json
     """
-    from .lab.registry import balancer_rows
+    from .registry_rows import balancer_rows
 
     _print_registry(balancer_rows(), json_output)
 
@@ -286,9 +241,9 @@ def check_gate(
 
     Example: moe check-gate routing.npz --like deepseek_v3 --n-group 8 --topk-group 4
     """
-    from .gates.check import check_gate as check
-    from .gates.probe import named_callable, named_gate
-    from .gates.self_check import show_bugs
+    from ..gates.check import check_gate as check
+    from ..gates.probe import named_callable, named_gate
+    from ..gates.self_check import show_bugs
 
     prepare_kernels()
     if gate is None:
@@ -325,7 +280,7 @@ def bench(json_output: Json = False) -> None:
 
     Example: moe bench --json
     """
-    from .speed.machine import measure_layers, measure_machine, versions
+    from ..speed.machine import measure_layers, measure_machine, versions
 
     prepare_kernels()
     with err.status("measuring matrix products and memory"):
