@@ -19,8 +19,9 @@ PAGES = sorted(path.parent.name for path in ROOT.glob("moe/app/*/page.py"))
 # below it, in no circle; `docs/architecture.md` shows this list.
 HOUSE: list[tuple[tuple[str, ...], str]] = [
     (
-        ("errors", "registry", "version", "kernels"),
-        "checks of arguments; registries from lists of files; kernels beside their numpy oracles",
+        ("errors", "registry", "settings", "version", "kernels"),
+        "checks of arguments; registries from lists of files; what every set of options shares; "
+        "kernels beside their numpy oracles",
     ),
     (
         ("routing", *(f"checkpoints.{name}" for name in LOW)),

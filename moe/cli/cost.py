@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from .output import Json, out
+from .settings import with_flags
 
 COLUMNS = (
     ("total_params", "total"),
@@ -30,7 +31,13 @@ RESULTS = (
 
 def add_cost_commands(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    for command in (models, cost, decode, hardware):
+    from ..cost import TrainingCost
+
+    flags = (
+        "tokens", "gpu", "context", "causal", "formula", "mtp", "precision", "extra_hours",
+        "n_gpus",
+    )  # fmt: skip
+    for command in (models, with_flags(TrainingCost, *flags)(cost), decode, hardware):
         cli.command()(command)
     cli.command("check-numbers")(check_numbers)
 
@@ -65,30 +72,14 @@ def models(json_output: Json = False) -> None:
 
 def cost(
     model: Annotated[str, typer.Argument(help="A name from `moe models`, or a config.json.")],
-    tokens: Annotated[float, typer.Option(help="Training tokens; 0: the published number.")] = 0.0,
-    gpu: Annotated[str, typer.Option(help="A key from `moe hardware`.")] = "h800",
     mfu: Annotated[
         str, typer.Option(help="Utilisation of the peak: VALUE or LOW:MIDDLE:HIGH.")
     ] = "",
     price: Annotated[
         str, typer.Option(help="Dollars per GPU and hour: VALUE or LOW:MIDDLE:HIGH.")
     ] = "",
-    context: Annotated[int, typer.Option(help="Tokens of a sequence.")] = 4096,
-    causal: Annotated[
-        bool, typer.Option(help="Attention counts only the tokens before, or all.")
-    ] = True,
-    formula: Annotated[str, typer.Option(help="'counted', or '6ND' for the rule of thumb.")] = (
-        "counted"
-    ),
-    mtp: Annotated[bool, typer.Option("--mtp", help="Count multi-token prediction.")] = False,
-    precision: Annotated[
-        str, typer.Option(help="Whose peak the utilisation is of: bf16, fp8 or fp4.")
-    ] = "bf16",
-    extra_hours: Annotated[
-        float, typer.Option(help="GPU-hours beside pre-training, such as post-training.")
-    ] = 0.0,
-    n_gpus: Annotated[int, typer.Option(help="GPUs of the cluster, to get days.")] = 0,
     json_output: Json = False,
+    **options: Any,
 ) -> None:
     """Estimate what training a model costs, as a range, with every assumption named.
 
@@ -97,25 +88,11 @@ def cost(
     from ..cost import TrainingCost
     from ..cost.rows import find_model, parameter_words, parse_range, published_words, training_row
 
-    ranges: dict[str, Any] = {}
     if mfu:
-        ranges["mfu"] = parse_range("mfu", mfu)
+        options["mfu"] = parse_range("mfu", mfu)
     if price:
-        ranges["dollars_per_hour"] = parse_range("price", price)
-    settings = TrainingCost(
-        model=find_model(model),
-        tokens=tokens,
-        gpu=gpu,
-        context=context,
-        causal=causal,
-        formula=formula,
-        mtp=mtp,
-        precision=precision,
-        extra_hours=extra_hours,
-        n_gpus=n_gpus,
-        **ranges,
-    )
-    row = training_row(settings)
+        options["dollars_per_hour"] = parse_range("price", price)
+    row = training_row(TrainingCost(find_model(model), **options))
     if json_output:
         typer.echo(json.dumps(row))
         return

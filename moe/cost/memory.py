@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import check_choice, check_float, check_int
+from ..settings import Settings, option
 
 if TYPE_CHECKING:
     from .model import ModelConfig
@@ -74,7 +75,7 @@ def activation_bytes_per_token(config: ModelConfig, recompute: str = "none") -> 
 
 
 @dataclass(frozen=True)
-class TrainingState:
+class TrainingState(Settings):
     """Bytes per parameter that training keeps; a common mixed-precision recipe by default.
 
     Parameters
@@ -84,14 +85,10 @@ class TrainingState:
         together. DeepSeek-V3 keeps weights at 1 byte and moments at 4 (two of bfloat16).
     """
 
-    weight: float = 2.0
-    gradient: float = 4.0
-    master: float = 4.0
-    moments: float = 8.0
-
-    def __post_init__(self) -> None:
-        for name in ("weight", "gradient", "master", "moments"):
-            check_float(name, getattr(self, name), 0.0)
+    weight: float = option(2.0, low=0)
+    gradient: float = option(4.0, low=0)
+    master: float = option(4.0, low=0)
+    moments: float = option(8.0, low=0)
 
     @property
     def bytes_per_param(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ...studies.control import ControlSettings, Response, judge
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 
 
 def document(rate: float, settings: ControlSettings, responses: list[Response]) -> bytes:
@@ -36,7 +36,7 @@ def code(rate: float, settings: ControlSettings) -> str:
     return f"""\
 from moe.studies.control import ControlSettings, judge, respond_all
 
-responses = respond_all({rate:g}, {call("ControlSettings", settings)})
+responses = respond_all({rate:g}, {settings.as_call()})
 for response in responses:
     print(response.method.title, response.words())
 print(judge(responses).words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..shared.first_model import FirstModel
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 from .story import SideSettings, put_side_by_side
 from .story import as_json as sides_as_json
 
@@ -32,7 +32,7 @@ from moe.app.shared.first_model import ready_model
 
 model = ready_model()  # trains the tiny model
 sentence = {sentence!r}
-settings = {call("SideSettings", settings)}
+settings = {settings.as_call()}
 
 both = put_side_by_side(model, sentence, settings)
 print(both.words())

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from ...speed.machine import Machine
 from ...studies.savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 
 
 def document(
@@ -33,7 +33,7 @@ def code(settings: SavingsSettings) -> str:
 from moe.speed.machine import measure_machine
 from moe.studies.savings import SavingsSettings, count, measure, verdict
 
-settings = {call("SavingsSettings", settings)}
+settings = {settings.as_call()}
 for cost in count(settings):
     print(cost)
 
