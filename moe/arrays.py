@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,13 +15,21 @@ from .experts import check_activation, dense_name, n_matrices, up_bias_name, up_
 from .routers import Router, check_router
 from .specials import init_specials
 
-if TYPE_CHECKING:
-    from .layer import MoELayer
-
 Shapes = dict[str, tuple[int, ...]]
 
 C_ALIGNED = 0x0101  # C_CONTIGUOUS and ALIGNED in `flags.num`, one look for both (ndarraytypes.h)
 TAKEN = frozenset({"logits_NE", "previous_NE", "rng", "token_ids"})  # other keywords of `choose`
+
+
+class Held(Protocol):
+    """What a contract looks at: a layer's options and arrays."""
+
+    router: Router
+    activation: str
+    capacity: Capacity
+    params: dict[str, np.ndarray]
+    buffers: dict[str, np.ndarray]
+    _mark: bytes
 
 
 class Known(NamedTuple):
@@ -66,7 +74,11 @@ class Contract:
     shapes: Mapping[str, tuple[int, ...]]
     by: str
 
-    def still_holds(self, layer: MoELayer) -> bool:
+    def sizes(self, n_tokens: int) -> dict[str, tuple[int, int]]:
+        """Shapes of the logits and of other projections of N tokens, by name."""
+        return {name: (n_tokens, width) for name, width in self.widths.items()}
+
+    def still_holds(self, layer: Held) -> bool:
         """Whether nothing but numbers changed; the only thing that most calls have to ask."""
         return (
             layer.router is self.router
@@ -92,7 +104,7 @@ def _unchanged(arrays: Mapping[str, np.ndarray], known: tuple[Known, ...]) -> bo
     return True
 
 
-def contract_of(layer: MoELayer) -> Contract:
+def contract_of(layer: Held) -> Contract:
     """Check all that a layer holds.
 
     Raises

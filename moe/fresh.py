@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import check_int
 from .experts import init_experts
 from .routers import Router
 from .shared import shared_name
@@ -25,7 +24,6 @@ def fresh_params(
     """Arrays by name for checked arguments of `MoELayer.init`, all of type `dtype`."""
     rng = np.random.default_rng(seed)
     n_computing = n_experts - len(router.specials)
-    check_int("n_experts", n_experts, len(router.specials) + 1, None, "one must compute")
     made = router.init_params(d_model, n_experts, rng)
     if "gate_DE" in made:
         made["gate_DE"] *= gate_scale

@@ -193,16 +193,16 @@ def warn_of_gate(router: Router) -> None:
         warnings.warn(words, GateWarning, stacklevel=3)
 
 
-def check_made(made: Any, n_tokens: int, width: int, by: str) -> dict[str, np.ndarray]:
-    """Return what `project` made; raise ValueError unless the logits are (N, width) floats."""
-    if not isinstance(made, dict) or "logits_NE" not in made:
+def check_projections(outputs: Any, n_tokens: int, width: int, by: str) -> dict[str, np.ndarray]:
+    """Return what `project` returned; raise ValueError unless the logits are (N, width) floats."""
+    if not isinstance(outputs, dict) or "logits_NE" not in outputs:
         raise ValueError(
-            f"{by}: got {type(made).__name__} of project, allowed is a dict with logits_NE"
+            f"{by}: got {type(outputs).__name__} of project, allowed is a dict with logits_NE"
         )
-    made["logits_NE"] = check_array(
-        f"{by}: logits_NE", made["logits_NE"], (n_tokens, width), finite=False
+    outputs["logits_NE"] = check_array(
+        f"{by}: logits_NE", outputs["logits_NE"], (n_tokens, width), finite=False
     )
-    return made
+    return outputs
 
 
 def check_added(

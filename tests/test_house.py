@@ -33,6 +33,7 @@ FLOORS = {
     "moe.router_check": 3,
     "moe.choosing": 3,
     "moe.routed": 3,
+    "moe.slots": 3,
     "moe.fresh": 3,
     "moe.from_arrays": 3,
     "moe.identity": 3,

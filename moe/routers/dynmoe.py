@@ -13,8 +13,8 @@ from ..errors import check_array
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Arrays, Router
-from .choice import broken_rows, gather, scatter_list
-from .unit import unit, unit_backward
+from .fixed_k import broken_rows, gather, scatter_list
+from .soft import unit, unit_backward
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,12 @@ class DynMoE(Router):
         dstep_A = dweight_A * routing.weight_A * routing.saved["passed_A"]
         return scatter_list(routing, dstep_A) * slope_NE
 
-    def backward_params(
-        self, routing: Routing, dlogits_NE: np.ndarray, dweight_A: np.ndarray
+    def backward_state(
+        self,
+        routing: Routing,
+        dweight_A: np.ndarray,
+        drouted_NE: np.ndarray,
+        dlogits_NE: np.ndarray,
     ) -> Arrays:
         """Gradient of the thresholds: the opposite of the scores'."""
         bar_E = routing.saved["bar_E"]

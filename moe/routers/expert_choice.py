@@ -11,9 +11,9 @@ import numpy as np
 from .. import kernels
 from ..errors import check_float, exactly
 from ..routing import Routing
-from ..scores import make_scores, scores_backward
+from ..scores import logits_backward, make_scores
 from .base import Router
-from .choice import scatter_list
+from .fixed_k import scatter_list
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,4 @@ class ExpertChoice(Router):
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        dscores_NE = scatter_list(routing, dweight_A)
-        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")
+        return logits_backward(routing, scatter_list(routing, dweight_A))

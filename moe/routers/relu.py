@@ -11,7 +11,7 @@ from .. import kernels
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Router
-from .choice import gather, scatter_list
+from .fixed_k import gather, scatter_list
 
 
 @dataclass(frozen=True)

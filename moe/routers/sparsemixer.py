@@ -12,7 +12,7 @@ from ..errors import check_float, check_int
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Router
-from .choice import choices, gather
+from .fixed_k import choices, gather
 
 FULL = 0.75  # a sampled expert that is not the best counts in full with probability 1 - FULL
 THIRD = 0.3333  # and else by a third, as Heun's third-order method has it

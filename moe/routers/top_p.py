@@ -10,9 +10,9 @@ import numpy as np
 from .. import kernels
 from ..errors import check_float
 from ..routing import Routing
-from ..scores import make_scores, scores_backward
+from ..scores import logits_backward, make_scores
 from .base import Router
-from .choice import gather, scatter_list
+from .fixed_k import gather, scatter_list
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,4 @@ class TopP(Router):
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        dscores_NE = scatter_list(routing, dweight_A)
-        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")
+        return logits_backward(routing, scatter_list(routing, dweight_A))
