@@ -1,6 +1,6 @@
-"""Who goes where: the gate, the router's choice and the capacity; and their gradients.
+"""Which tokens go to which experts: gate, router's choice and capacity; and their gradients.
 
-What a router returns is checked here before a kernel follows it, since anybody may write one.
+Anybody may write a router, so what one returns is checked here before a kernel follows it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def route(
         if not isinstance(router, Soft):
             raise ValueError(f"{by}: got slots, allowed are they from Soft or a subclass only")
     routing = contract.capacity.apply(chosen, rng, router)
-    if routing is not chosen:
+    if routing.asked_A is not None:
+        # The router has weighed anew. Else capacity wrote no more than `kept_A`.
         routing = check_routing(routing, n_tokens, n_experts, contract.dtype, "capacity")
     return routing, x_gate_ND, perturb_ND
 
@@ -80,6 +81,7 @@ def route_backward(
     dweight_A: np.ndarray,
     drouted_NE: np.ndarray,
     added: Mapping[str, np.ndarray],
+    sizes: Mapping[str, tuple[int, ...]],
 ) -> tuple[np.ndarray, Arrays, Arrays]:
     """Gradients at x by way of the gate, at the router's parameters, and at further inputs.
 
@@ -89,6 +91,8 @@ def route_backward(
         Gradients at the weights, and what the router's `backward` returned for them.
     added
         Gradients from elsewhere, by name: at the logits and at other projections.
+    sizes
+        Shapes of these, by name.
 
     Raises
     ------
@@ -96,17 +100,20 @@ def route_backward(
         If the router returned a gradient of another shape, or none.
     """
     router, by, dtype = contract.router, contract.by, contract.dtype
-    sizes = contract.sizes(len(ctx.x_ND))
-    logits = {"logits_NE": sizes.pop("logits_NE")}
-    drouted_NE = check_gradients({"logits_NE": drouted_NE}, logits, dtype, by)["logits_NE"]
-    dlogits_NE = drouted_NE + added["logits_NE"] if "logits_NE" in added else drouted_NE
+    logits = {"logits_NE": sizes["logits_NE"]}
+    dmade = check_gradients({"logits_NE": drouted_NE}, logits, dtype, by)
+    drouted_NE = dlogits_NE = dmade["logits_NE"]
+    if "logits_NE" in added:
+        dmade["logits_NE"] = dlogits_NE = drouted_NE + added["logits_NE"]
     dstate = router.backward_state(ctx.routing, dweight_A, drouted_NE, dlogits_NE)
-    dmade = {"logits_NE": dlogits_NE} | check_gradients(dstate, sizes, dtype, by)
-    for name in sizes.keys() & added.keys():
-        dmade[name] = dmade[name] + added[name]
+    others = {name: size for name, size in sizes.items() if name != "logits_NE"}
+    for name, gradient in check_gradients(dstate, others, dtype, by).items():
+        dmade[name] = gradient + added[name] if name in added else gradient
     dgate_ND, grads = router.project_backward(ctx.x_gate_ND, params, dmade)
     dgate_ND = check_array(f"{by}: gradient of x_ND", dgate_ND, ctx.x_ND.shape, finite=False)
     if ctx.perturb_ND is not None:
         dgate_ND = dgate_ND * ctx.perturb_ND
-    inputs = {name: dstate[name] for name in dstate.keys() - sizes.keys() - params.keys()}
-    return dgate_ND, grads | {name: dstate[name] for name in dstate.keys() & params.keys()}, inputs
+    inputs: Arrays = {}
+    for name in dstate.keys() - others.keys():
+        (grads if name in params else inputs)[name] = dstate[name]
+    return dgate_ND, grads, inputs

@@ -38,7 +38,7 @@ def dense_backward(
     activation: str,
     weight_N: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients at x, at both weights of one network, and at what its results are weighed with."""
+    """Gradients at x, at both matrices of one network, and at the weights of its results."""
     weight_N = np.ones(len(x_ND), x_ND.dtype) if weight_N is None else weight_N
     plan = row_plan(np.array([0, len(x_ND)]))
     dx_ND, dweight_N, dup_1DH, ddown_1FD, *_ = kernels.experts_backward(
@@ -49,7 +49,7 @@ def dense_backward(
 
 @dataclass(frozen=True)
 class DenseContext:
-    """What `DenseFFN.forward` leaves for backward."""
+    """What `DenseFFN.forward` keeps for backward."""
 
     x_ND: np.ndarray
     h_NH: np.ndarray | None
@@ -88,8 +88,8 @@ class DenseFFN:
         check_int("seed", seed, 0)
         check_activation(activation)
         dtype = check_dtype(dtype)
-        made = init_experts(np.random.default_rng(seed), 1, d_model, d_hidden, activation, dtype)
-        return cls(activation, {dense_name(name): array[0] for name, array in made.items()})
+        experts = init_experts(np.random.default_rng(seed), 1, d_model, d_hidden, activation, dtype)
+        return cls(activation, {dense_name(name): array[0] for name, array in experts.items()})
 
     def __eq__(self, other: object) -> bool:
         """Whether it computes the same: equal activation, and arrays equal to the last bit."""
@@ -129,7 +129,7 @@ class DenseFFN:
         return replace(self, params={n: array.astype(dtype) for n, array in self.params.items()})
 
     def __call__(self, x_ND: np.ndarray, token_ids: np.ndarray | None = None) -> np.ndarray:
-        """Return y, (N, D), as `forward` does, and quicker, since nothing is kept for backward."""
+        """Return y, (N, D), as `forward` does, but faster: nothing is kept for backward."""
         return self._forward(x_ND, keep=False)[0]
 
     def forward(
@@ -181,5 +181,5 @@ class DenseFFN:
         return check_dense(self.params, self.activation)
 
     def _owner(self, down_FD: np.ndarray) -> tuple[Any, ...]:
-        """Whose contexts are whose; see `moe.context`."""
+        """Signature of this layer's contexts; see `moe.context`."""
         return self._mark, self.activation, down_FD.shape, down_FD.dtype

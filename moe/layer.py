@@ -1,4 +1,15 @@
-"""`MoELayer`: choose, cap, dispatch, apply experts, combine; and back."""
+"""`MoELayer`: choose, cap, dispatch, apply experts, combine; and back.
+
+Arrays carry their shapes in their names, here and in all of the library: `logits_NE` is (N, E).
+
+    N   tokens of the batch              A   assignments, entries of a routing's list
+    D   width of the model, d_model      S   slots: rows that experts multiply, sorted by expert
+    E   experts, all of the pool         K   choices of a token
+    F   hidden width of an expert        T   tokens of one expert
+    H   columns of an expert's first product: 2F if it has a gate half, else F
+
+`E1` is E + 1, for starts and ends. A gradient's name is that of its array after a d: `dx_ND`.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +46,8 @@ Arrays = dict[str, np.ndarray]
 class MoELayer:
     """A mixture-of-experts feed-forward layer: y = sum over chosen e of w_e f_e(x) + shared(x).
 
-    Build one with `MoELayer.init`. The arrays in `params` are the truth: an in-place edit takes
-    effect at the next call.
+    Build one with `MoELayer.init`. The layer keeps no copies of the arrays in `params`: an edit in
+    place takes effect at the next call.
 
     Attributes
     ----------
@@ -136,7 +147,7 @@ class MoELayer:
         dtype: str | None = None,
         capacity: Capacity | None = None,
     ) -> MoELayer:
-        """Make a layer of weights that are there already; they are copied.
+        """Make a layer of existing weights, which are copied.
 
         Parameters
         ----------
@@ -147,7 +158,7 @@ class MoELayer:
             In order 'moe' these are the names of `params` and `buffers`. In all others `gate`
             is (E, D), `gate_bias` and `select_bias` are (E,), `shared_gate_proj` and
             `shared_up_proj` (F, D), `shared_down_proj` (D, F), `shared_gate` (1, D), and there may
-            be `down_proj_bias` and the like. What a router has beside keeps its own name.
+            be `down_proj_bias` and the like. A router's further parameters keep their names.
         order
             How the experts lie. 'moe': `w_gate_up_ED2F`, `w_down_EFD`.
             'torch': `gate_proj` and `up_proj` (E, F, D), `down_proj` (E, D, F), as nn.Linear does.
@@ -186,7 +197,7 @@ class MoELayer:
         save(self, path)
 
     def check(self) -> None:
-        """Raise ValueError if an array or option does not fit; every call asks this first."""
+        """Raise ValueError if an array or option does not fit; every call does this first."""
         self._checked()
 
     def __eq__(self, other: object) -> bool:
@@ -244,7 +255,7 @@ class MoELayer:
         token_ids: np.ndarray | None = None,
         previous_NE: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return y, (N, D), as `forward` does, and quicker, since nothing is kept for backward."""
+        """Return y, (N, D), as `forward` does, but faster: nothing is kept for backward."""
         return self._forward(x_ND, None, token_ids, previous_NE, keep=False)[0]
 
     def route(
@@ -254,7 +265,7 @@ class MoELayer:
         rng: np.random.Generator | None = None,
         previous_NE: np.ndarray | None = None,
     ) -> Routing:
-        """Return who would go where, without running any expert; arguments as in `forward`."""
+        """Return which experts each token would go to, running none; arguments as in `forward`."""
         contract = self._checked()
         x_ND = self._check_x(contract, x_ND)
         return route(contract, self.params, self.buffers, x_ND, token_ids, rng, previous_NE)[0]
@@ -361,9 +372,10 @@ class MoELayer:
         dtype, routing = contract.dtype, ctx.routing
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         dy_ND = dy_ND.astype(dtype, copy=False)
-        # Its arrays are in the caller's hands since forward, and kernels follow them again.
+        # The caller may have written into its arrays since forward, and kernels follow them again.
         check_pairs(routing, "ctx.routing")
-        added = check_added(dlogits_NE, extra, contract.sizes(len(dy_ND)), routing, dtype)
+        sizes = {name: (len(dy_ND), width) for name, width in contract.widths.items()}
+        added = check_added(dlogits_NE, extra, sizes, routing, dtype)
         if routing.dispatch_NS is not None:
             assert isinstance(self.router, Soft)  # `route` refuses slots from any other router
             back = slots_backward(self.router, self.activation, self.params, dy_ND, ctx)
@@ -380,7 +392,7 @@ class MoELayer:
             dx_ND += dshared_ND
             grads |= shared_grads
         dgate_ND, gate_grads, inputs = route_backward(
-            contract, self.params, ctx, dweight_A, drouted_NE, added
+            contract, self.params, ctx, dweight_A, drouted_NE, added, sizes
         )
         dx_ND += dgate_ND
         grads |= gate_grads
@@ -400,7 +412,7 @@ class MoELayer:
         return sum(array.size for array in self.params.values())
 
     def _checked(self) -> Contract:
-        """What the layer holds; checked anew only where something but numbers changed."""
+        """The contract, made anew only if something other than numbers changed since."""
         contract = self._contract
         if contract is None or not contract.still_holds(self):
             contract = self._contract = contract_of(self)

@@ -15,7 +15,8 @@ from ..routing import Routing
 
 Arrays = dict[str, np.ndarray]
 
-MAX_SPECIALS = 4096  # of a kind; a file's options are not believed before its arrays are
+# Experts of a kind. A file's options are read before its arrays, and could ask for any number.
+MAX_SPECIALS = 4096
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,11 @@ class Router(ABC):
     def _check_logits(self, logits_NE: Any) -> np.ndarray:
         # NaN stays in its row; the layer refuses it at the edge, in x.
         logits_NE = check_array("logits_NE", logits_NE, (None, None), finite=False)
-        self.check(logits_NE.shape[1])
+        n_columns = logits_NE.shape[1]
+        if self.__dict__.get("_fits") != n_columns:
+            self.check(n_columns)
+            # Options never change, so they are checked once for a number of experts.
+            object.__setattr__(self, "_fits", n_columns)
         return logits_NE
 
 

@@ -77,6 +77,6 @@ class DeepSeekV4(GroupLimited):
     ) -> np.ndarray:
         """Weights of these experts, (N, K); see `FixedK.weights`."""
         weight_NK = super().weights(logits_NE, scores_NE, expert_NK)
-        if self.by_token:  # a table does not see a broken score
+        if self.by_token:  # a table does not look at the scores, so NaN has to be handed on
             weight_NK[broken_rows(scores_NE)] = np.nan
         return weight_NK

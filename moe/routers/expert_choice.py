@@ -72,7 +72,8 @@ class ExpertChoice(Router):
         n_tokens, n_experts = logits_NE.shape
         scores_NE = make_scores(logits_NE, "softmax")
         room = self.capacity(n_tokens, n_experts)
-        # Whose scores are NaN takes nobody's place, and is listed once, for its result to be NaN.
+        # A token with NaN scores takes no other token's place. It is listed once, so that its
+        # result is NaN.
         broken_N = np.isnan(scores_NE[:, 0])
         wanted_NE = np.where(broken_N[:, None], -1, scores_NE) if broken_N.any() else scores_NE
         token_EC = kernels.topk(np.ascontiguousarray(wanted_NE.T), room) if room else None

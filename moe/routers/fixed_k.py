@@ -124,6 +124,7 @@ class FixedK(Router):
         scores_NE: np.ndarray,
         expert_NK: np.ndarray,
         weight_NK: np.ndarray,
+        **more: Any,
     ) -> Routing:
         return Routing.from_choices(
             expert_NK,
@@ -133,6 +134,7 @@ class FixedK(Router):
             scores_NE=scores_NE,
             score=self.score,
             n_special=len(self.specials),
+            **more,
         )
 
 
@@ -170,13 +172,13 @@ def broken_rows(logits_NE: np.ndarray) -> np.ndarray:
 
 def gather(table_NE: np.ndarray, expert_NK: np.ndarray) -> np.ndarray:
     """Entries of each row at the chosen experts, (N, K)."""
-    return np.take_along_axis(table_NE, expert_NK.astype(np.intp), axis=1)
+    return table_NE[np.arange(len(table_NE))[:, None], expert_NK]
 
 
 def scatter(values_NK: np.ndarray, expert_NK: np.ndarray, n_experts: int) -> np.ndarray:
     """Rows of zeros with the values put at the chosen experts, (N, E)."""
     table_NE = np.zeros((values_NK.shape[0], n_experts), values_NK.dtype)
-    np.put_along_axis(table_NE, expert_NK.astype(np.intp), values_NK, axis=1)
+    table_NE[np.arange(len(table_NE))[:, None], expert_NK] = values_NK
     return table_NE
 
 

@@ -1,4 +1,4 @@
-"""What DeepSeek's gates share: groups that a token may reach, scaled weights, a selection bias."""
+"""Top-k within groups: DeepSeek's gates, in which a token reaches only its best groups."""
 
 from __future__ import annotations
 

@@ -91,15 +91,14 @@ class MoEPlusPlus(FixedK):
         **state: np.ndarray,
     ) -> Routing:
         """Select k experts of the whole pool; see `Router.choose`."""
+        if previous_NE is None or residual_EE is None:
+            return super().choose(logits_NE, rng=rng, token_ids=token_ids, **state)
         logits_NE = self._check_logits(logits_NE)
-        saved: dict[str, np.ndarray] = {}
-        if previous_NE is not None and residual_EE is not None:
-            previous_NE = check_array("previous_NE", previous_NE, logits_NE.shape, finite=False)
-            previous_NE = previous_NE.astype(logits_NE.dtype, copy=False)
-            logits_NE = logits_NE + kernels.matmul(previous_NE, residual_EE)
-            saved = {"previous_NE": previous_NE, "residual_EE": residual_EE}
+        previous_NE = check_array("previous_NE", previous_NE, logits_NE.shape, finite=False)
+        previous_NE = previous_NE.astype(logits_NE.dtype, copy=False)
+        logits_NE = logits_NE + kernels.matmul(previous_NE, residual_EE)
         routing = super().choose(logits_NE, rng=rng, token_ids=token_ids, **state)
-        return replace(routing, saved=saved)
+        return replace(routing, saved={"previous_NE": previous_NE, "residual_EE": residual_EE})
 
     def weights(
         self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray

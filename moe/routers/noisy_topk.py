@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -96,7 +96,7 @@ class NoisyTopK(FixedK):
         expert_NK = kernels.topk(noisy_NE, self.k)
         weight_NK = kernels.softmax(gather(noisy_NE, expert_NK))
         scores_NE = make_scores(logits_NE, self.score)
-        return replace(self._routing(logits_NE, scores_NE, expert_NK, weight_NK), saved=saved)
+        return self._routing(logits_NE, scores_NE, expert_NK, weight_NK, saved=saved)
 
     def _backward(
         self, routing: Routing, expert_NK: np.ndarray, dweight_NK: np.ndarray
@@ -115,7 +115,7 @@ class NoisyTopK(FixedK):
     ) -> Arrays:
         """Gradient at the noise's projection; zero without noise.
 
-        It takes part in `drouted_NE` only: a balance loss states its own by name.
+        It follows from `drouted_NE`: a balance loss hands over its gradient at the noise by name.
         """
         if "draw_NE" not in routing.saved:
             return {"noise_NE": np.zeros_like(drouted_NE)}

@@ -1,9 +1,9 @@
-"""What GShard's and ST-MoE's gates share: two choices, the second one not always taken."""
+"""The two-choice gates of GShard and ST-MoE, whose second choice is not always taken."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from .. import kernels
 from ..errors import check_int
 from ..routing import Routing
+from ..scores import make_scores
 from .fixed_k import FixedK
 
 
@@ -42,15 +43,19 @@ class TwoChoices(FixedK):
         **state: np.ndarray,
     ) -> Routing:
         """Select one or two experts per token; see `Router.choose`."""
-        both = super().choose(logits_NE, rng=rng, token_ids=token_ids, **state)
-        listed_A = np.ones(both.n_assignments, bool)
-        listed_A[1::2] = self.takes_second(both.weight_A[1::2], rng)
-        names = ("token_A", "expert_A", "weight_A", "rank_A", "kept_A")
-        taken: dict[str, Any] = {name: getattr(both, name)[listed_A] for name in names}
-        return replace(both, saved={"expert_N2": both.expert_A.reshape(-1, 2)}, **taken)
+        logits_NE = self._check_logits(logits_NE)
+        scores_NE = make_scores(logits_NE, self.score)
+        expert_N2 = self.select(logits_NE, scores_NE, rng=rng)
+        weight_N2 = self.weights(logits_NE, scores_NE, expert_N2)
+        listed_N2 = np.ones(expert_N2.shape, bool)
+        listed_N2[:, 1] = self.takes_second(weight_N2[:, 1], rng)
+        saved = {"expert_N2": expert_N2}
+        return self._routing(
+            logits_NE, scores_NE, expert_N2, weight_N2, listed_NK=listed_N2, saved=saved
+        )
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
-        """Gradient at the logits; a choice not taken has none of its own."""
+        """Gradient at the logits; the weight of a choice that was not taken has none."""
         dweight_N2 = np.zeros((routing.n_tokens, 2), dweight_A.dtype)
         dweight_N2[routing.token_A, routing.rank_A] = dweight_A
         return self._backward(routing, routing.saved["expert_N2"], dweight_N2)
