@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .checkpoints.load import moe_layers as moe_layers
     from .checkpoints.save import export_layer as export_layer
     from .checkpoints.save import save_layer as save_layer
-    from .cluster.placement import rebalance_experts as rebalance_experts
+    from .cluster.eplb import rebalance_experts as rebalance_experts
     from .cost import MODELS as MODELS
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
@@ -45,7 +45,7 @@ _HOME = {
     "capacity": ("Capacity",),
     "checkpoints.load": ("load_layer", "moe_layers"),
     "checkpoints.save": ("export_layer", "save_layer"),
-    "cluster.placement": ("rebalance_experts",),
+    "cluster.eplb": ("rebalance_experts",),
     "cost": ("MODELS",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),

@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.measure import BEST, BEST_TORCH, FORWARD, PASSES, SWEEP_BASE, names_in
 from benchmarks.peers import OURS
 from benchmarks.results import read
-from moe.charts.bench import used
-from moe.charts.figure import Figure
+from docs.generator.speed_chart import used
+from moe.pictures.figure import Figure
 
 from .methods import table
 from .tables import HERE
