@@ -60,13 +60,9 @@ def route(
         )
     chosen = router.choose(logits_NE, rng=rng, token_ids=token_ids, **state)
     chosen = check_routing(chosen, n_tokens, n_experts, contract.dtype, by)
-    if chosen.dispatch_NS is not None:
-        if router.specials:
-            raise ValueError(
-                f"{by}: got slots for experts that compute nothing, allowed are weights"
-            )
-        if not isinstance(router, Soft):
-            raise ValueError(f"{by}: got slots, allowed are they from Soft or a subclass only")
+    if chosen.dispatch_NS is not None and (router.specials or not isinstance(router, Soft)):
+        what = "for experts that compute nothing" if router.specials else "from no subclass of Soft"
+        raise ValueError(f"{by}: got slots {what}, allowed are weights")
     routing = contract.capacity.apply(chosen, rng, router)
     if routing.asked_A is not None:
         # The router has weighed anew. Else capacity wrote no more than `kept_A`.

@@ -166,7 +166,7 @@ GRADIENTS: dict[str, tuple[str, Callable[..., Any], str]] = {
     ),
     "no names": (
         "backward_state",
-        lambda self, routing, dweight_A, drouted_NE, dlogits_NE: dlogits_NE,
+        lambda self, routing, dweight_A, drouted_NE, dtotal_NE: dtotal_NE,
         "got ndarray, allowed is a dict of gradients",
     ),
     "of x": (

@@ -156,11 +156,7 @@ class Router(ABC):
         raise TypeError(f"router {self.name!r} does not do this")
 
     def backward_state(
-        self,
-        routing: Routing,
-        dweight_A: np.ndarray,
-        drouted_NE: np.ndarray,
-        dlogits_NE: np.ndarray,
+        self, routing: Routing, dweight_A: np.ndarray, drouted_NE: np.ndarray, dtotal_NE: np.ndarray
     ) -> Arrays:
         """Gradients at the other arrays that `choose` took, by keyword; none by default.
 
@@ -173,7 +169,7 @@ class Router(ABC):
             Gradient at the weights.
         drouted_NE
             What `backward` returned for it.
-        dlogits_NE
+        dtotal_NE
             The same, with what reaches the logits from elsewhere, such as a balance loss.
         """
         return {}
@@ -191,6 +187,27 @@ class Router(ABC):
             # Options never change, so they are checked once for a number of experts.
             object.__setattr__(self, "_fits", n_columns)
         return logits_NE
+
+    def _routing(
+        self,
+        logits_NE: np.ndarray,
+        scores_NE: np.ndarray,
+        score: str,
+        expert_NK: np.ndarray,
+        weight_NK: np.ndarray,
+        **more: Any,
+    ) -> Routing:
+        """The routing of these choices by these scores; see `Routing.from_choices`."""
+        return Routing.from_choices(
+            expert_NK,
+            weight_NK,
+            logits_NE.shape[1],
+            logits_NE=logits_NE,
+            scores_NE=scores_NE,
+            score=score,
+            n_special=len(self.specials),
+            **more,
+        )
 
 
 def check_k(k: int, n_experts: int) -> None:

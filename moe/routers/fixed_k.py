@@ -69,7 +69,7 @@ class FixedK(Router):
         scores_NE = make_scores(logits_NE, self.score)
         expert_NK = self.select(logits_NE, scores_NE, rng=rng, token_ids=token_ids, **state)
         weight_NK = self.weights(logits_NE, scores_NE, expert_NK)
-        return self._routing(logits_NE, scores_NE, expert_NK, weight_NK)
+        return self._routing(logits_NE, scores_NE, self.score, expert_NK, weight_NK)
 
     def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
         """Experts of each token, (N, K), best first: those with the largest selection scores.
@@ -117,25 +117,6 @@ class FixedK(Router):
         assert routing.scores_NE is not None
         dchosen_NK = self.weights_backward(routing.scores_NE, expert_NK, dweight_NK)
         return logits_backward(routing, scatter(dchosen_NK, expert_NK, routing.n_experts))
-
-    def _routing(
-        self,
-        logits_NE: np.ndarray,
-        scores_NE: np.ndarray,
-        expert_NK: np.ndarray,
-        weight_NK: np.ndarray,
-        **more: Any,
-    ) -> Routing:
-        return Routing.from_choices(
-            expert_NK,
-            weight_NK,
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score=self.score,
-            n_special=len(self.specials),
-            **more,
-        )
 
 
 def steers(select_bias_E: np.ndarray | None, select_factor_E: np.ndarray | None) -> bool:

@@ -123,16 +123,12 @@ class MoEPlusPlus(FixedK):
         return scores_NE * (np.arange(n_experts) < n_experts - self.n_zero)
 
     def backward_state(
-        self,
-        routing: Routing,
-        dweight_A: np.ndarray,
-        drouted_NE: np.ndarray,
-        dlogits_NE: np.ndarray,
+        self, routing: Routing, dweight_A: np.ndarray, drouted_NE: np.ndarray, dtotal_NE: np.ndarray
     ) -> Arrays:
         """Gradients of the residual's matrix and of the logits before, if there were any."""
         if "previous_NE" not in routing.saved:
-            return {"residual_EE": np.zeros((routing.n_experts,) * 2, dlogits_NE.dtype)}
+            return {"residual_EE": np.zeros((routing.n_experts,) * 2, dtotal_NE.dtype)}
         return {
-            "residual_EE": kernels.matmul_tn(routing.saved["previous_NE"], dlogits_NE),
-            "previous_NE": kernels.matmul_nt(dlogits_NE, routing.saved["residual_EE"]),
+            "residual_EE": kernels.matmul_tn(routing.saved["previous_NE"], dtotal_NE),
+            "previous_NE": kernels.matmul_nt(dtotal_NE, routing.saved["residual_EE"]),
         }

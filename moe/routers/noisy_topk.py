@@ -96,7 +96,7 @@ class NoisyTopK(FixedK):
         expert_NK = kernels.topk(noisy_NE, self.k)
         weight_NK = kernels.softmax(gather(noisy_NE, expert_NK))
         scores_NE = make_scores(logits_NE, self.score)
-        return self._routing(logits_NE, scores_NE, expert_NK, weight_NK, saved=saved)
+        return self._routing(logits_NE, scores_NE, self.score, expert_NK, weight_NK, saved=saved)
 
     def _backward(
         self, routing: Routing, expert_NK: np.ndarray, dweight_NK: np.ndarray
@@ -107,11 +107,7 @@ class NoisyTopK(FixedK):
         return scatter(dchosen_NK, expert_NK, routing.n_experts)
 
     def backward_state(
-        self,
-        routing: Routing,
-        dweight_A: np.ndarray,
-        drouted_NE: np.ndarray,
-        dlogits_NE: np.ndarray,
+        self, routing: Routing, dweight_A: np.ndarray, drouted_NE: np.ndarray, dtotal_NE: np.ndarray
     ) -> Arrays:
         """Gradient at the noise's projection; zero without noise.
 

@@ -61,21 +61,14 @@ class TopP(Router):
     ) -> Routing:
         """Take experts until their share is reached; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
-        n_experts = logits_NE.shape[1]
         scores_NE = make_scores(logits_NE, "softmax")
-        expert_NE = kernels.topk(logits_NE, n_experts)
+        expert_NE = kernels.topk(logits_NE, logits_NE.shape[1])
         weight_NE = gather(scores_NE, expert_NE)
         # An expert is taken while those before it hold less than p; the first one always is.
         listed_NE = np.ones(expert_NE.shape, bool)
         listed_NE[:, 1:] = np.cumsum(weight_NE, axis=1)[:, :-1] < self.p
-        return Routing.from_choices(
-            expert_NE,
-            weight_NE,
-            n_experts,
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score="softmax",
-            listed_NK=listed_NE,
+        return self._routing(
+            logits_NE, scores_NE, "softmax", expert_NE, weight_NE, listed_NK=listed_NE
         )
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:

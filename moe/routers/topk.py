@@ -113,7 +113,7 @@ class TopK(FixedK):
         expert_NK, weight_NK, scores_NE = kernels.softmax_topk(logits_NE, self.k)
         if self.scale != 1:
             weight_NK *= weight_NK.dtype.type(self.scale)
-        return self._routing(logits_NE, scores_NE, expert_NK, weight_NK)
+        return self._routing(logits_NE, scores_NE, self.score, expert_NK, weight_NK)
 
     def _over_chosen(self) -> bool:
         """Whether weights are the softmax over the chosen logits.

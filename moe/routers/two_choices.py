@@ -49,10 +49,8 @@ class TwoChoices(FixedK):
         weight_N2 = self.weights(logits_NE, scores_NE, expert_N2)
         listed_N2 = np.ones(expert_N2.shape, bool)
         listed_N2[:, 1] = self.takes_second(weight_N2[:, 1], rng)
-        saved = {"expert_N2": expert_N2}
-        return self._routing(
-            logits_NE, scores_NE, expert_N2, weight_N2, listed_NK=listed_N2, saved=saved
-        )
+        more = {"listed_NK": listed_N2, "saved": {"expert_N2": expert_N2}}
+        return self._routing(logits_NE, scores_NE, self.score, expert_N2, weight_N2, **more)
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; the weight of a choice that was not taken has none."""
