@@ -98,7 +98,10 @@ class Router(ABC):
     def project(self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], n_experts: int) -> Arrays:
         """What `choose` looks at: 'logits_NE', and whatever else this router computes from x."""
         outputs = {f"{n}_NE": kernels.matmul(x_ND, params[f"{n}_DE"]) for n in self.projections}
-        return {"logits_NE": outputs.pop("gate_NE")} | outputs
+        logits_NE = outputs.pop("gate_NE")
+        if "gate_bias_E" in params:  # where `init_params` has one, as gpt-oss does
+            logits_NE = logits_NE + params["gate_bias_E"]
+        return {"logits_NE": logits_NE} | outputs
 
     def project_backward(
         self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], dmade: Mapping[str, np.ndarray]
@@ -110,6 +113,8 @@ class Router(ABC):
             grads[f"{name}_DE"] = kernels.matmul_tn(x_ND, dout_NE)
             dmore_ND = kernels.matmul_nt(dout_NE, params[f"{name}_DE"])
             dx_ND = dmore_ND if dx_ND is None else dx_ND + dmore_ND
+        if "gate_bias_E" in params:
+            grads["gate_bias_E"] = dmade["logits_NE"].sum(axis=0)
         return np.zeros_like(x_ND) if dx_ND is None else dx_ND, grads
 
     def perturb(self, x_ND: np.ndarray, rng: np.random.Generator | None) -> np.ndarray | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -79,22 +78,6 @@ class TopK(FixedK):
         """Gate, and its bias if it has one, zero at first."""
         params = super().init_params(d_model, n_experts, rng)
         return params | {"gate_bias_E": np.zeros(n_experts)} if self.bias else params
-
-    def project(self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], n_experts: int) -> Arrays:
-        """Logits, with the gate's bias; see `Router.project`."""
-        outputs = super().project(x_ND, params, n_experts)
-        if self.bias:
-            outputs["logits_NE"] = outputs["logits_NE"] + params["gate_bias_E"]
-        return outputs
-
-    def project_backward(
-        self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], dmade: Mapping[str, np.ndarray]
-    ) -> tuple[np.ndarray, Arrays]:
-        """Gradients of gate and bias; see `Router.project_backward`."""
-        dx_ND, grads = super().project_backward(x_ND, params, dmade)
-        if self.bias:
-            grads["gate_bias_E"] = dmade["logits_NE"].sum(axis=0)
-        return dx_ND, grads
 
     def choose(
         self,
