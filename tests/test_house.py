@@ -39,6 +39,7 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
             "context",
             "choosing",
             "routed",
+            "slots",
             "shared",
             "specials",
             "dense",

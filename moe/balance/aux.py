@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..routers.choice import steers
+from ..routers.fixed_k import steers
 from ..routing import Routing
 from ..settings import option
 from .base import Arrays, BalanceLoss, Balancer, choices_per_token, equal_lengths

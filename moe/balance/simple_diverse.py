@@ -54,7 +54,7 @@ class SimpleDiverse(Balancer):
     coefficient: float = option(0.01, low=0)
 
     def fits(self, router: Router) -> bool:
-        """Say whether the router has a gate."""
+        """Whether the router has a gate."""
         return "gate" in router.projections
 
     def param_loss(self, params: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:

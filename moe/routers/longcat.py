@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..errors import check_int
+from ..settings import option
 from .base import MAX_SPECIALS
 from .grouped import GroupLimited
 
@@ -46,23 +46,14 @@ class LongCat(GroupLimited):
         r"f_e(x) &= x \ \text{ for the last } Z \text{ experts}"
         r"\end{aligned}"
     )
-    score: ClassVar[str] = "softmax"
+    score = "softmax"
     group_score_of: ClassVar[int] = 1
 
     renormalize: bool = False
     scale: float = 6.0
-    n_identity: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_int("n_identity", self.n_identity, 0, MAX_SPECIALS)
+    n_identity: int = option(2, low=0, high=MAX_SPECIALS)
 
     @property
     def specials(self) -> tuple[str, ...]:
         """Identity experts, at the end of the pool."""
         return ("copy",) * self.n_identity
-
-    def check(self, n_experts: int) -> None:
-        """Raise ValueError unless k fits and at least one expert computes."""
-        super().check(n_experts)
-        check_int("n_experts", n_experts, self.n_identity + 1, None, "one must compute")

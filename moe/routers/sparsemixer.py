@@ -8,11 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float, check_int
+from ..errors import check_int
 from ..routing import Routing
 from ..scores import make_scores
+from ..settings import option
 from .base import Router
-from .choice import choices, gather
+from .fixed_k import choices, gather
 
 FULL = 0.75  # a sampled expert that is not the best counts in full with probability 1 - FULL
 THIRD = 0.3333  # and else by a third, as Heun's third-order method has it
@@ -57,10 +58,7 @@ class SparseMixer(Router):
     )
     straight_through: ClassVar[bool] = True
 
-    jitter_eps: float = 0.01
-
-    def __post_init__(self) -> None:
-        check_float("jitter_eps", self.jitter_eps, 0.0)
+    jitter_eps: float = option(0.01, low=0)
 
     def check(self, n_experts: int) -> None:
         """Raise ValueError unless there are two experts to choose."""
@@ -98,15 +96,9 @@ class SparseMixer(Router):
             weights.append(weight_N1)
             open_NE = open_NE.copy()
             np.put_along_axis(open_NE, expert_N1, -np.inf, axis=1)
-        return Routing.from_choices(
-            np.concatenate(experts, axis=1),
-            np.concatenate(weights, axis=1),
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=make_scores(logits_NE, "softmax"),
-            score="softmax",
-            saved=saved,
-        )
+        scores_NE = make_scores(logits_NE, "softmax")
+        expert_N2, weight_N2 = (np.concatenate(parts, axis=1) for parts in (experts, weights))
+        return self._routing(logits_NE, scores_NE, "softmax", expert_N2, weight_N2, saved=saved)
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits, those who compete being fixed; see `Router.backward`."""
