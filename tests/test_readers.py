@@ -75,7 +75,7 @@ OWN = {
     "moe/cost/checks.py: check_numbers": "package",
     "moe/cost/hardware.py: _read_gpus": "package",
     "moe/cost/left_out.py: _read": "package",
-    "moe/cost/model.py: _read_models": "package",
+    "moe/cost/models.py: _read_models": "package",
     "moe/views/player.py: _component": "package",
     "moe/views/your_model.py: _what_can_be_opened": "package",
     "moe/data/corpus.py: _c": "Python",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from .decode import ExchangeBound
-from .model import MODELS, ModelConfig
+from .model import ModelConfig
+from .models import MODELS
 from .serving import ServingDay
 from .training import Range, TrainingCost
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import check_choice, check_float, check_int
-
-if TYPE_CHECKING:
-    from .model import ModelConfig
+from .model import ModelConfig
 
 # Bytes per weight. fp8: a float32 scale per 128 x 128 block; 4 bit: a 16-bit scale per 32 weights.
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0 + 4 / 128**2, "4-bit": 0.5 + 2 / 32}

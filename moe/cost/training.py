@@ -9,7 +9,8 @@ from math import isclose
 from ..errors import check_choice, check_float, check_int
 from .flops import flops_per_token
 from .hardware import PRECISIONS, Gpu, find_gpu
-from .model import MODELS, ModelConfig
+from .model import ModelConfig
+from .models import MODELS
 
 FORMULAS = ("counted", "6ND")
 
