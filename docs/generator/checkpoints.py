@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from moe.checkpoints.families import FAMILIES, NESTED, Family, Key
+from moe.checkpoints.families import LOADABLE, NESTED, NULLS
+from moe.checkpoints.family import Family, Key
 
 from .methods import MADE, table
 
@@ -97,8 +98,9 @@ def _nulls() -> str:
     """Where null has a meaning, in words."""
     return "; ".join(
         f"`{key}` of `{name}`, where it means {str(value).lower()}"
-        for name, family in FAMILIES.items()
+        for name, family in LOADABLE.items()
         for key, value in family.nulls.items()
+        if key not in NULLS and value is not None
     )
 
 
@@ -111,7 +113,7 @@ def _names() -> list[list[str]]:
             _router(f),
             f"`{f.shared}`" if f.shared else "",
         ]
-        for name, f in FAMILIES.items()
+        for name, f in LOADABLE.items()
     ]
 
 
@@ -128,5 +130,5 @@ def _router(family: Family) -> str:
 def _keys() -> list[list[str]]:
     return [
         [f"`{name}`", f.moe_rule, f"`{f.n_experts}`, `{f.k}`, `{f.d_expert}`", f.trap]
-        for name, f in FAMILIES.items()
+        for name, f in LOADABLE.items()
     ]

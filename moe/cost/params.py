@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..checkpoints.families import FAMILIES
 from ..errors import check_choice
-from .family import FAMILIES
 from .shape import Shape
 
 CONVENTIONS = ("with_input", "head_only", "neither")
@@ -111,7 +111,7 @@ def kv_params(shape: Shape) -> int:
 
 def expert_params(shape: Shape) -> int:
     """Weights of one routed expert: gate, up and down."""
-    bias = FAMILIES[shape.model_type].expert_bias
+    bias = FAMILIES[shape.model_type].layout.biases
     return 3 * shape.d_model * shape.d_ff_expert + bias * (2 * shape.d_ff_expert + shape.d_model)
 
 
@@ -124,7 +124,7 @@ def shared_params(shape: Shape) -> int:
 def router_params(shape: Shape) -> int:
     """Weights of one layer's gate."""
     family = FAMILIES[shape.model_type]
-    return shape.experts * (shape.d_model + family.router_bias + family.correction_bias)
+    return shape.experts * (shape.d_model + bool(family.gate_bias) + bool(family.select_bias))
 
 
 def _norm_params(shape: Shape) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..checkpoints.families import FAMILIES
 from ..errors import check_choice, check_int
-from .family import FAMILIES
 
 ATTENTIONS = ("mha", "gqa", "mla")
 LATENT = ("kv_lora", "qk_rope", "qk_nope", "v_head")
@@ -81,6 +81,7 @@ class Shape:
                 check_int(name, getattr(self, name), 1)
         else:
             check_int("head_dim", self.head_dim, 1)
+            check_int("kv_heads", self.kv_heads, 1, self.heads, f"heads is {self.heads}")
         if self.dense_layers:
             check_int("d_ff_dense", self.d_ff_dense, 1)
         check_int("experts", self.experts, 1 if self.moe_layers else 0)

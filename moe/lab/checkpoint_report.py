@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.files import open_checkpoint
-from ..checkpoints.plan import layers_in, plan_layer
+from ..checkpoints.layer_spec import layer_spec, layers_in
 
 
 def layer_rows(folder: str | Path) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def layer_rows(folder: str | Path) -> list[dict[str, Any]]:
     with open_checkpoint(folder) as checkpoint:
         rows = []
         for layer in layers_in(checkpoint.config):
-            plan = plan_layer(checkpoint.config, layer)
+            plan = layer_spec(checkpoint.config, layer)
             rows.append(
                 {
                     "layer": layer,
