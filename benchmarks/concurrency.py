@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from moe.lab.machine import Case
+from moe.speed.machine import Case
 
 Bits = list[bytes]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from moe.lab.machine import Case
+from moe.speed.machine import Case
 
 from .peers import Peer, candidates
 

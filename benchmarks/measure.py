@@ -16,8 +16,8 @@ import numpy as np
 
 from moe import DenseFFN, kernels
 from moe.experts import expert_flops
-from moe.lab.machine import SHAPES, Case, measure_machine, peak, peak_calls, read_calls, reading
-from moe.lab.timing import time_in_turn
+from moe.speed.machine import SHAPES, Case, measure_machine, peak, peak_calls, read_calls, reading
+from moe.speed.timing import time_in_turn
 
 from .concurrency import differences
 from .invariance import invariance_figures

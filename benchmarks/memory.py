@@ -41,7 +41,7 @@ def memory_figures(shape: tuple[int, int, int, int, int]) -> dict[str, float]:
 
 def peak_bytes(shape: tuple[int, int, int, int, int], name: str) -> int:
     """Parameters, x and dy, and what three steps in this process add to that at most."""
-    from moe.lab.machine import Case
+    from moe.speed.machine import Case
 
     from .peers import candidates
 
@@ -74,7 +74,7 @@ def main() -> None:
     if len(sys.argv) > 2:
         print(peak_bytes(shape, sys.argv[2]))
         return
-    from moe.lab.machine import Case
+    from moe.speed.machine import Case
 
     from .peers import candidates
 

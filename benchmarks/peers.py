@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from moe.lab.machine import Case
+from moe.speed.machine import Case
 
 OURS = "MoEscope"
 NUMPY = "plain numpy"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from moe import kernels
-from moe.lab.machine import versions
+from moe.speed.machine import versions
 
 from .measure import Figures, Plan
 from .targets import judged

@@ -11,7 +11,7 @@ from transformers import MixtralConfig
 from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
 from moe import kernels
-from moe.lab.machine import Case
+from moe.speed.machine import Case
 
 from .peers import LIBRARY_PREFIX, Peer
 

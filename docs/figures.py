@@ -4,7 +4,7 @@ from pathlib import Path
 
 from moe import TrainSettings
 from moe.charts.balance import poster
-from moe.lab.compare import run
+from moe.training.runs import run
 
 HERE = Path(__file__).parent
 

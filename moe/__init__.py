@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from .checkpoints.load import moe_layers as moe_layers
     from .checkpoints.save import export_layer as export_layer
     from .checkpoints.save import save_layer as save_layer
-    from .cluster.placement import rebalance_experts as rebalance_experts
+    from .cluster.eplb import rebalance_experts as rebalance_experts
     from .cost import MODELS as MODELS
     from .dense import DenseFFN as DenseFFN
     from .errors import CheckpointError as CheckpointError
-    from .lab.gate_check import check_gate as check_gate
-    from .lab.gate_report import GateReport as GateReport
+    from .gates.check import check_gate as check_gate
+    from .gates.report import GateReport as GateReport
     from .layer import MoELayer as MoELayer
     from .routers import ROUTERS as ROUTERS
     from .routers import Router as Router
@@ -45,12 +45,12 @@ _HOME = {
     "capacity": ("Capacity",),
     "checkpoints.load": ("load_layer", "moe_layers"),
     "checkpoints.save": ("export_layer", "save_layer"),
-    "cluster.placement": ("rebalance_experts",),
+    "cluster.eplb": ("rebalance_experts",),
     "cost": ("MODELS",),
     "dense": ("DenseFFN",),
     "errors": ("CheckpointError",),
-    "lab.gate_check": ("check_gate",),
-    "lab.gate_report": ("GateReport",),
+    "gates.check": ("check_gate",),
+    "gates.report": ("GateReport",),
     "layer": ("MoELayer",),
     "routers": ("ROUTERS", "Router", "make_router", "register_router"),
     "routing": ("Routing",),

@@ -2,7 +2,7 @@
 
 import sys
 
-from .cli_streams import finish, guard
+from .cli.streams import finish, guard
 
 
 def main() -> None:
@@ -10,7 +10,7 @@ def main() -> None:
     guard()
     try:
         try:
-            from .cli import main as run
+            from .cli.main import main as run
         except ValueError as error:  # such as MOE_VECTOR_BYTES, which decides how kernels are built
             sys.stderr.write(f"moe: {error}\n")
             raise SystemExit(2) from error

@@ -12,7 +12,7 @@ import pytest
 
 os.environ.pop("COLUMNS", None)  # else every table is as wide as the terminal that exported it
 
-from moe.cli import main
+from moe.cli.main import main
 
 
 @pytest.fixture

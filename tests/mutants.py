@@ -34,7 +34,7 @@ MUTATED = ("moe/lab", "moe/charts", "moe/metrics.py")
 ELSEWHERE = (
     "tests/kernels", "tests/e2e", "tests/parity", "tests/cluster/test_mpi.py",
     "tests/test_batch_invariance.py", "tests/test_arrays.py", "tests/test_wrong_arrays.py",
-    "tests/lab/test_sweep_kills.py", "tests/test_mutants.py", "tests/test_project.py",
+    "tests/sweeps/test_kills.py", "tests/test_mutants.py", "tests/test_project.py",
 )  # fmt: skip
 LONGEST = 120.0  # seconds of tests that a mutant is given; an endless loop counts as noticed
 LIVED, NOTICED = 10, 11  # exit codes

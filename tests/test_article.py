@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from docs.generator import article, scores
 from docs.generator.article import Statement, statements
-from moe.cli import cli
+from moe.cli.main import cli
 from moe.cost import MODELS, TrainingCost
 
 # A figure by itself: not a part of a name such as H800 or V3.

@@ -28,8 +28,8 @@ from benchmarks.targets import judged, targets
 from docs.generator import speed
 from moe import kernels
 from moe.experts import expert_flops
-from moe.lab import machine
-from moe.lab.machine import SHAPES, SQUARES, Case, peak, peak_calls, read_calls, reading
+from moe.speed import machine
+from moe.speed.machine import SHAPES, SQUARES, Case, peak, peak_calls, read_calls, reading
 
 TARGETS = targets(kernels.VECTOR_BYTES)
 SMALL = (40, 8, 12, 4, 2)  # widths in fours, which PyTorch's grouped product asks for

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from moe.cli import cli
+from moe.cli.main import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = typer.main.get_command(cli).commands  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ import pytest
 import moe
 from moe.capacity import DROP_POLICIES
 from moe.checkpoints.families import LOADABLE
-from moe.lab.gate_bugs import GATE_BUGS
+from moe.gates.bugs import GATE_BUGS
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)

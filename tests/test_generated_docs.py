@@ -13,11 +13,10 @@ import pytest
 
 import moe
 from docs import hooks
-from docs.generator import site, tables
+from docs.generator import ablation, site, tables
+from docs.generator.ablation import ablate, brief, conditions, pairs_of, read, table_rows
 from docs.generator.docstrings import of_class, parse, to_cell, to_markdown, values_of
 from moe.capacity import DROP_POLICIES, Capacity
-from moe.lab import ablation
-from moe.lab.ablation import ablate, brief, conditions, pairs_of, read, table_rows
 
 AGAIN = "run `make pages` and commit what it writes"
 FIGURES = dict(site.figures())

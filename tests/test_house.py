@@ -12,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-COMMANDS = [f"moe.{path.stem}" for path in ROOT.glob("moe/cli_*.py")]
 FLOORS = {
     "moe.kernels": 0,
     "moe.errors": 0,
@@ -28,7 +27,20 @@ FLOORS = {
     "moe.counting": 2,
     # What knows bytes and names, and no layer.
     **dict.fromkeys(
-        [f"moe.checkpoints.{n}" for n in ("dtypes", "files", "header", "layouts", "strict_json")], 1
+        [
+            f"moe.checkpoints.{name}"
+            for name in (
+                "config",
+                "dtypes",
+                "families",
+                "family",
+                "files",
+                "header",
+                "layouts",
+                "strict_json",
+            )  # fmt: skip
+        ],
+        1,
     ),
     "moe.router_check": 3,
     "moe.choosing": 3,
@@ -48,7 +60,10 @@ FLOORS = {
     "moe.data": 4,
     "moe.training": 4,
     "moe.optim": 4,
-    "moe.lm": 4,
+    "moe.gates": 4,
+    "moe.speed": 4,
+    "moe.studies": 5,
+    "moe.sweeps": 6,
     "moe.cost": 4,
     "moe.cluster": 4,
     "moe.traces": 4,
@@ -56,7 +71,6 @@ FLOORS = {
     "moe.charts": 6,
     "moe.views": 7,
     "moe.cli": 7,
-    **dict.fromkeys(COMMANDS, 7),
     "moe.__main__": 7,
     "app": 7,
     "moe": 7,  # the façade: it names everything, so nothing below the top may import it
@@ -178,7 +192,7 @@ def prints(source: str, module: str) -> list[str]:
 SOURCES = {
     path: path.read_text("utf-8") for path in [*ROOT.glob("moe/**/*.py"), *ROOT.glob("app.py")]
 }
-PEOPLE_TOUCH = ("moe.views", "moe.cli", *COMMANDS, "app")
+PEOPLE_TOUCH = ("moe.views", "moe.cli", "app")
 
 
 def test_every_module_has_its_floor():

@@ -15,10 +15,10 @@ from streamlit.runtime.scriptrunner import ScriptRunner, StopException
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from moe.lab import compare, opening, samples
+from moe.lab import opening, run_slots
 from moe.lab.kept import KEPT
-from moe.lab.savings import SavingsSettings
-from moe.traces import make_trace, save_trace
+from moe.studies.savings import SavingsSettings
+from moe.traces import make_trace, samples, save_trace
 from moe.views import balance, cure, moving, outside, savings, your_model
 from moe.views.outside import plain
 from tests.lab.test_your_model import PARITY, zipped
@@ -218,9 +218,9 @@ def test_what_visitors_share_survives_an_order_to_clear_all_caches(
     def once(name: str, result: object):
         return lambda *_, **__: made.append(name) or result
 
-    settings = compare.TrainSettings(steps=2, batch=64, d_model=16, d_expert=8, seed=77)
-    steps = compare.run_steps
-    monkeypatch.setattr(compare, "run_steps", lambda *a: made.append("train") or steps(*a))
+    settings = run_slots.TrainSettings(steps=2, batch=64, d_model=16, d_expert=8, seed=77)
+    steps = run_slots.run_steps
+    monkeypatch.setattr(run_slots, "run_steps", lambda *a: made.append("train") or steps(*a))
     monkeypatch.setattr(savings.savings, "measure", once("measure", [1]))
     monkeypatch.setattr(savings, "measure_machine", once("machine", [2]))
     monkeypatch.setattr(moving.moving, "before_after", once("move", (3,)))
@@ -231,7 +231,7 @@ def test_what_visitors_share_survives_an_order_to_clear_all_caches(
     for name in ("machine", ("savings", SavingsSettings(k=3)), ("moving", wanted)):
         KEPT._results.pop(name, None)
     for _ in range(2):
-        *_, last = compare.run_slot(settings).progress()
+        *_, last = run_slots.run_slot(settings).progress()
         assert last.run
         savings.machine()
         savings.measured(SavingsSettings(k=3))
@@ -249,4 +249,4 @@ def test_what_visitors_share_survives_an_order_to_clear_all_caches(
 def test_no_page_keeps_anything_in_streamlits_caches() -> None:
     for path in ROOT.glob("moe/**/*.py"):
         assert "st.cache_" not in path.read_text("utf-8"), path
-    assert balance.run_slot is compare.run_slot
+    assert balance.run_slot is run_slots.run_slot

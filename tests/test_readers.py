@@ -30,16 +30,16 @@ from moe.checkpoints.files import open_checkpoint
 from moe.checkpoints.header import read_header
 from moe.checkpoints.npz import read_npy, read_npz
 from moe.checkpoints.strict_json import parse_object
+from moe.cluster.eplb_report import read_loads
 from moe.cost.config_json import model_from_config
 from moe.data.corpus import from_file
-from moe.lab.gate_recording import read_recordings
-from moe.lab.place import read_loads
-from moe.lab.record import read_documents
-from moe.lab.sweep_plan import read_plan
-from moe.lab.trace_report import read_placement
+from moe.gates.recording import read_recordings
 from moe.saved import load
+from moe.sweeps.plan import read_plan
 from moe.traces import load_trace, make_trace, read_logits_csv, save_trace
 from moe.traces.npz import pack_trace, unpack_trace
+from moe.traces.record import read_documents
+from moe.traces.report import read_placement
 from tests.checkpoints import fabricate
 from tests.checkpoints.test_hostile import cases, scarred
 
@@ -59,14 +59,13 @@ OF_A_MODULE = {"load": LOADERS, "loads": LOADERS, "reader": ("csv",), "mmap": ("
 
 OWN = {
     # Written: nothing is read.
-    "moe/charts/sweep.py: write_figure": "written",
+    "moe/sweeps/chart.py: write_figure": "written",
     "moe/checkpoints/archives.py: _copy_bare": "written",
     "moe/checkpoints/archives.py: _unpack": "written",
-    "moe/cli_streams.py: _Raw._swallow": "written",
-    "moe/lab/ablation.py: ablate": "written",
-    "moe/lab/sweep_store.py: SweepStore.add": "written",
-    "moe/lab/sweep_store.py: SweepStore.locked": "written",
-    "moe/lab/sweep_store.py: _sync_folder": "written",
+    "moe/cli/streams.py: _Raw._swallow": "written",
+    "moe/sweeps/store.py: SweepStore.add": "written",
+    "moe/sweeps/store.py: SweepStore.locked": "written",
+    "moe/sweeps/store.py: _sync_folder": "written",
     "moe/saved.py: save": "written",
     "moe/traces/logits_csv.py: write_logits_csv": "written",
     "moe/traces/npz.py: write_npz": "written",
@@ -89,12 +88,9 @@ OWN = {
     "moe/charts/figure.py: Figure.themed": "own",
     "moe/kernels/cache.py: source_stamp": "own",
     "moe/kernels/cache.py: KernelCache.load_overload": "own",
-    "moe/lab/ablation.py: Row.from_json": "own",
-    "moe/lab/ablation.py: read": "own",
-    "moe/lab/study.py: Study.read": "own",
-    "moe/lab/sweep_store.py: SweepStore.rows": "own",
+    "moe/sweeps/store.py: SweepStore.rows": "own",
     # Only a hash is made of it.
-    "moe/lab/experiments.py: _cluster_data": "hash",
+    "moe/sweeps/experiments.py: _cluster_data": "hash",
 }
 
 READ_BY = {
@@ -112,11 +108,11 @@ READ_BY = {
     "moe/checkpoints/strict_json.py: parse_object": "json object",
     "moe/cost/config_json.py: _load": "config",
     "moe/data/corpus.py: from_file": "text",
-    "moe/lab/gate_recording.py: _read_arrays": "gate",
-    "moe/lab/place.py: _numbers": "loads",
-    "moe/lab/record.py: _read": "document",
-    "moe/lab/sweep_plan.py: read_plan": "plan",
-    "moe/lab/trace_report.py: read_placement": "placement",
+    "moe/gates/recording.py: _read_arrays": "gate",
+    "moe/cluster/eplb_report.py: _numbers": "loads",
+    "moe/traces/record.py: _read": "document",
+    "moe/sweeps/plan.py: read_plan": "plan",
+    "moe/traces/report.py: read_placement": "placement",
     "moe/saved.py: load": "saved layer",
     "moe/traces/files.py: load_trace": "trace",
     "moe/traces/files.py: read_bytes": "trace",

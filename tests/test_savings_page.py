@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from moe.lab import machine, savings
-from moe.lab.machine import Machine
-from moe.lab.savings import (
+from moe.speed import machine
+from moe.speed.machine import Machine
+from moe.speed.timing import time_in_turn
+from moe.studies import savings
+from moe.studies.savings import (
     ACTIVE,
     BATCHES,
     MOE,
@@ -18,7 +20,6 @@ from moe.lab.savings import (
     count,
     verdict,
 )
-from moe.lab.timing import time_in_turn
 from tests.test_views import open_page, specs, spoken
 
 SMALL = {"model": "64", "width": "64", "experts": "8"}

@@ -12,15 +12,12 @@ from altair.utils import schemapi
 from streamlit.testing.v1 import AppTest
 
 import moe
-from moe.lab import machine, savings, snippets
-from moe.lab.compare import RunSlot, compare, judge_guess, run, run_slot, setup_words
-from moe.lab.control import ControlSettings, judge, respond_all
+from moe.lab import snippets
+from moe.lab.compare import compare, judge_guess, setup_words
 from moe.lab.export import balance_json, savings_json, start_json
-from moe.lab.machine import Machine
 from moe.lab.playback import playback
-from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
+from moe.lab.run_slots import RunSlot, run_slot
 from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
-from moe.lab.timing import blocks_in_turn, time_in_turn
 from moe.lab.token import (
     DEFAULT_SENTENCE,
     FULL,
@@ -31,6 +28,13 @@ from moe.lab.token import (
     sentence_windows,
     shown_sentence,
 )
+from moe.speed import machine
+from moe.speed.machine import Machine
+from moe.speed.timing import blocks_in_turn, time_in_turn
+from moe.studies import savings
+from moe.studies.control import ControlSettings, judge, respond_all
+from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
+from moe.training.runs import run
 
 ROOT = Path(__file__).resolve().parent.parent
 SPOKEN = '<p class="moe-spoken">'

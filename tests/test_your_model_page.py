@@ -11,9 +11,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import moe
-from moe.lab import opening, samples, snippets, your_file
+from moe.lab import opening, snippets, your_file
 from moe.lab.export import your_model_json
 from moe.lab.your_model import YourModel
+from moe.traces import samples
 from moe.views.outside import OPENED
 from moe.views.your_model import SECTIONS
 from tests.lab.test_hostile_files import npz

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from moe.lab.ablation import ablate, plan
+from docs.generator.ablation import ablate, plan
 
 from . import studies
 from .site import HERE, RESULTS, render, stale, write

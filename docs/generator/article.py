@@ -8,12 +8,12 @@ from functools import cache
 from moe.cluster.schedule import overlap
 from moe.cluster.timing import NORMAL
 from moe.cost import GPUS, MODELS, TrainingCost, check_numbers, decode, find_gpu
-from moe.lab.cost import short
+from moe.cost.rows import short
 from moe.lab.money import V3
 from moe.lab.money_claim import CLAIM, LLAMA, on_record_words
 from moe.lab.moving import Moved, MovingSettings, before_after, experts_per_row, links, ways
-from moe.lab.myths import PUBLISHED, topic_specialists
-from moe.lab.samples import SAMPLES
+from moe.traces.myths import PUBLISHED, topic_specialists
+from moe.traces.samples import SAMPLES
 
 from .docstrings import to_cell
 from .methods import MADE, table

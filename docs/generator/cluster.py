@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moe.cluster.calibration import HELD_OUT, REFERENCE, Calibration
-from moe.lab.cluster_checks import calibration, copies_rows
+from moe.cluster.published import calibration, copies_rows
 
 from .methods import MADE, table
 

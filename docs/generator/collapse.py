@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from moe.lab.collapse import INTERVENTIONS, NONE
-from moe.lab.study import Study, distinct
-from moe.lab.sweep_report import Spread
+from docs.generator.studies import Study, distinct
+from moe.studies.collapse import INTERVENTIONS, NONE
+from moe.sweeps.report import Spread
 
 from . import studies
 from .methods import MADE, table
@@ -56,7 +56,7 @@ def page_of(study: Study) -> str:
         "experiments, not methods: the mean is that of the batch, later tokens included. A "
         "large model has other places for the frequencies, and other reasons for a common "
         "direction; whether its gates collapse for the same reason is open, and the same runs "
-        "can be made on any model that is a `Subject` of `moe.lab.collapse`. What the experts "
+        "can be made on any model that is a `Subject` of `moe.studies.collapse`. What the experts "
         "learn may also matter more there. One half of the saying holds in every such layer: an "
         "expert that no token chooses gets no gradient.",
         "## Again",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moe.cost import CONVENTIONS, GPUS, MODELS, Check, Gpu, ModelConfig, TrainingCost, check_numbers
 from moe.cost.hardware import FIGURES
-from moe.lab.cost import short
+from moe.cost.rows import short
 from moe.lab.models import contradiction_words
 from moe.lab.money import V3
 

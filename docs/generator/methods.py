@@ -8,15 +8,9 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import moe
+from docs.generator.method_charts import assignment, cure
+from docs.generator.method_runs import SHORT, common_batch, first_suited, route_common, short_run
 from moe.charts.figure import Figure
-from moe.charts.methods import assignment, cure
-from moe.lab.methods import (
-    SHORT,
-    common_batch,
-    first_suited,
-    route_common,
-    short_run,
-)
 from moe.training import suits
 
 from .docstrings import Docstring, module_prose, of_class, to_cell, to_markdown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moe.lab.samples import write_samples
+from moe.traces.samples import write_samples
 
 if __name__ == "__main__":
     for path in write_samples():

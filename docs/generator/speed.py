@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.measure import BEST, BEST_TORCH, FORWARD, PASSES, SWEEP_BASE, names_in
 from benchmarks.peers import OURS
 from benchmarks.results import read
-from moe.charts.bench import used
+from docs.generator.speed_chart import used
 from moe.charts.figure import Figure
 
 from .methods import table

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from docs.generator.ablation import Row, read
+from docs.generator.studies import Study, distinct
 from moe.balance import BALANCERS
 from moe.charts.figure import Figure
-from moe.charts.strengths import evenness_and_loss
-from moe.lab.ablation import Row, read
-from moe.lab.compare import LAST
-from moe.lab.interference import ENDS, EVERY
-from moe.lab.strengths import EVEN, Point, chosen, lengths, points
-from moe.lab.study import Study, distinct
+from moe.studies.interference import ENDS, EVERY
+from moe.training.runs import LAST
 
 from . import studies
 from .collapse import number
 from .methods import MADE, link, table
+from .strength_chart import EVEN, Point, chosen, evenness_and_loss, lengths, points
 
 PAGE, PICTURE = "strengths.md", "img/strengths.svg"
 STRENGTHS, ANGLES = "strengths", "interference"

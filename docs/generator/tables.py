@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from docs.generator.ablation import WORSE, read, table_rows, words
+from docs.generator.method_charts import assignment
+from docs.generator.method_runs import cap_common, common_batch
 from moe.balance.aux import SCALES
 from moe.capacity import DROP_POLICIES, Capacity
 from moe.charts.figure import Figure
-from moe.charts.methods import assignment
-from moe.lab.ablation import WORSE, read, table_rows, words
-from moe.lab.causality import CausalityRow, ProbeSettings, causality_rows
-from moe.lab.methods import cap_common, common_batch
+from moe.studies.causality import CausalityRow, ProbeSettings, causality_rows
 
 from . import order, studies
 from .docstrings import module_prose, of_class, to_markdown, values_of
@@ -82,7 +82,7 @@ def causality_page() -> str:
     ]
     found = [row for row in rows if not row.found]
     parts = [
-        MADE.format(source="moe/lab/causality.py"),
+        MADE.format(source="moe/studies/causality.py"),
         "# Does the future change the past?",
         to_markdown(module_prose(causality_rows)),
         f"Here {settings.n_early} tokens stay and the {settings.n_future} after them change, with "

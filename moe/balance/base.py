@@ -68,7 +68,7 @@ class Balancer:
     short_run_rate
         Strength that shows its effect within a few hundred steps; published defaults are for
         runs a thousand times longer. Of balancers that aim at even experts it is chosen by one
-        rule for all (`moe.lab.strengths`).
+        rule for all (`docs.generator.strengths`).
     needs
         Buffer that the router must have.
     needs_scores

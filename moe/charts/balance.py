@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from ..lab.compare import Run
+from ..training.runs import Run
 from .figure import BUSY, PAPER_INK, Chart, Drawing, Figure, draw, drawn_once, percent_axis
 
 RUN_COLOURS = {"A": "#B0509A", "B": "#12906C"}  # as in the run player; B is dashed as well

@@ -6,10 +6,10 @@ from typing import Any
 
 import altair as alt
 
-from ..lab.compare import Run
-from ..lab.control import SETTLED, Method, Response
 from ..lab.live import chance
+from ..studies.control import SETTLED, Method, Response
 from ..training import TrainSettings
+from ..training.runs import Run
 from .figure import (
     BUSY,
     CROWDED,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from ..lab.savings import ACTIVE, MOE, TOTAL, CountedCost, MeasuredCost
+from ..studies.savings import ACTIVE, MOE, TOTAL, CountedCost, MeasuredCost
 from .figure import PAPER_INK, Chart, Figure, Rows, draw, drawn_once, with_room
 
 # Okabe-Ito; shape and dash say the same as colour.

@@ -7,6 +7,7 @@ place in a loop.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ if numba is not None:
     LOWEST_64, HIGHEST_64 = f64(-708.0), f64(709.0)
     # ln 2 in two parts, the first with so few bits that n times it is exact (Cephes, exp).
     LOG2_E_64, HIGH_64, LOW_64 = (
-        f64(np.log2(np.e)),
+        f64(np.log2(math.e)),
         f64(6.93145751953125e-1),
         f64(1.42860682030941723212e-6),
     )

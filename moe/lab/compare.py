@@ -2,93 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any
-from weakref import WeakValueDictionary
 
-import numpy as np
+from ..data import TextTask
+from ..training import TrainSettings
+from ..training.runs import Run, RunSummary, method_words
 
-from ..balance import balancer_title
-from ..balance.none import NoBalance
-from ..data import TextTask, from_bytes
-from ..routers import ROUTERS
-from ..training import Trainer, TrainRecord, TrainSettings
-from .kept import KEPT
-from .turns import PATIENCE, TURNS
-
-LAST = 20  # steps over which the end of a run is averaged
-REPORT_EVERY = 10  # steps between two words on the progress
 EVEN, SAME_LOSS = 0.1, 0.003  # differences (MaxVio, share of the loss) that count as none
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes
-    ----------
-    settings, records
-        What was asked, and one record a step.
-    held_out_loss
-        Loss on data that training never drew.
-    """
-
-    settings: TrainSettings
-    records: list[TrainRecord]
-    held_out_loss: float
-
-    def load_bars(self, width: int = 40) -> list[tuple[int, int, str]]:
-        """Expert, load of the last step, and a bar of blocks, for a terminal."""
-        load_E = self.records[-1].load
-        longest = max(int(load_E.max()), 1)
-        return [(e, int(n), "█" * round(width * int(n) / longest)) for e, n in enumerate(load_E)]
-
-    def name(self) -> str:
-        """The run's method in a few words."""
-        return method_words(self.settings)
-
-    def series(self, measure: str, points: int = 100) -> list[tuple[float, float]]:
-        """Step and value of a record's number, averaged over stretches to at most `points`."""
-        stretches = np.array_split(
-            np.array([[record.step, getattr(record, measure)] for record in self.records], float),
-            min(points, len(self.records)),
-        )
-        return [(float(step), float(value)) for step, value in (s.mean(axis=0) for s in stretches)]
-
-    def collapsed(self) -> bool:
-        """Whether nothing kept text even, and a few experts took over: one has twice its share."""
-        unbalanced = self.settings.balance == NoBalance.name
-        return unbalanced and self.settings.task == "text" and self.summary().max_vio >= 1
-
-    def end_load(self) -> np.ndarray:
-        """Assignments asked for per expert over the last steps, (E,)."""
-        return np.asarray(np.sum([record.proposed for record in self.records[-LAST:]], axis=0))
-
-    def summary(self) -> RunSummary:
-        """Averages over the last steps."""
-        last = self.records[-LAST:]
-        load_E = self.end_load()
-        return RunSummary(
-            max_vio=float(np.mean([record.max_vio for record in last])),
-            cv=float(np.mean([record.cv for record in last])),
-            dead=self.records[-1].dead,
-            dropped=float(np.mean([record.dropped for record in last])),
-            loss=float(np.mean([record.loss for record in last])),
-            held_out_loss=self.held_out_loss,
-            hottest_share=float(load_E.max() / load_E.sum()),
-            hottest=int(load_E.argmax()),
-            fair_share=1 / load_E.size,
-        )
-
-
-def method_words(settings: TrainSettings) -> str:
-    """What a run does for balance, with its router and capacity if these are not the usual."""
-    router = "" if settings.router == "topk" else f", {ROUTERS[settings.router].title}"
-    capacity = "" if settings.capacity_factor is None else f", room {settings.capacity_factor:g}"
-    return f"{balancer_title(settings.balance)}{router}{capacity}"
 
 
 def setup_words(a: TrainSettings, b: TrainSettings, own_text: bool = False) -> str:
@@ -105,21 +25,6 @@ def setup_words(a: TrainSettings, b: TrainSettings, own_text: bool = False) -> s
 
 
 @dataclass(frozen=True)
-class RunSummary:
-    """The end of a run: means over its last steps; `dead` counts the last step's idle experts."""
-
-    max_vio: float
-    cv: float
-    dead: int
-    dropped: float
-    loss: float
-    held_out_loss: float
-    hottest_share: float
-    hottest: int
-    fair_share: float
-
-
-@dataclass(frozen=True)
 class Guess:
     """A guess against the truth, both shares: `gap` in percentage points, above zero if more."""
 
@@ -127,113 +32,6 @@ class Guess:
     truth: float
     gap: float
     verdict: str
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is: share done, in words, and at last the run."""
-
-    done: float
-    words: str
-    run: Run | None = None
-
-
-class RunSlot:
-    """A place for one run: the first who asks trains it, everybody else gets the same.
-
-    `run_slot` returns the same place to all who ask at the same time.
-
-    Parameters
-    ----------
-    settings
-        What to train.
-    own_text
-        The user's own text to learn.
-    """
-
-    def __init__(self, settings: TrainSettings, own_text: bytes | None = None) -> None:
-        self.settings = settings
-        self._own_text = own_text
-        self._key = ("run", *_key(settings, own_text))
-        self._lock = threading.Lock()
-
-    def progress(self) -> Iterator[Progress]:
-        """Yield now and then until the run is there; close it to give up."""
-        while not self._lock.acquire(timeout=PATIENCE):
-            yield Progress(0.0, "another visitor is training just this, one moment")
-        try:
-            run: Run | None = KEPT.get(self._key)
-            if run is None:
-                yield Progress(0.0, "waiting for a free place to train")
-                with TURNS.training():
-                    run = yield from self._train()
-                KEPT.put(self._key, run)
-        finally:
-            self._lock.release()
-        yield Progress(1.0, "done", run)
-
-    def _train(self) -> Generator[Progress, None, Run]:
-        for item in run_steps(self.settings, self._own_text):
-            if isinstance(item, Run):
-                return item
-            if (done := item.step + 1) % REPORT_EVERY == 0:
-                yield Progress(
-                    done / self.settings.steps,
-                    f"step {done} of {self.settings.steps}, loss {item.loss:.2f}, "
-                    f"MaxVio {item.max_vio:.2f}",
-                )
-        raise AssertionError("a training ends with its run")
-
-
-_slots: WeakValueDictionary[Any, RunSlot] = WeakValueDictionary()
-_slots_lock = threading.Lock()
-
-
-def _key(settings: TrainSettings, own_text: bytes | None) -> tuple[TrainSettings, bytes]:
-    return settings, b"" if own_text is None else sha256(own_text).digest()
-
-
-def run_slot(settings: TrainSettings, own_text: bytes | None = None) -> RunSlot:
-    """Return the place where these settings are trained, once for all users."""
-    with _slots_lock:
-        found = _slots.get(_key(settings, own_text))
-        if found is None:
-            found = _slots[_key(settings, own_text)] = RunSlot(settings, own_text)
-        return found
-
-
-def run_steps(
-    settings: TrainSettings, own_text: bytes | None = None
-) -> Iterator[TrainRecord | Run]:
-    """Train, yielding each record and at last the finished `Run`; bad settings fail at once.
-
-    Parameters
-    ----------
-    own_text
-        The user's own text to learn, for the task 'text'.
-
-    Raises
-    ------
-    ValueError
-        If the text is too short or too long.
-    """
-    task = TextTask(from_bytes(own_text), settings.context) if own_text is not None else None
-    return _steps(Trainer(settings, task))
-
-
-def _steps(trainer: Trainer) -> Iterator[TrainRecord | Run]:
-    records = []
-    for record in trainer.run():
-        records.append(record)
-        yield record
-    yield Run(trainer.settings, records, trainer.evaluate())
-
-
-def run(settings: TrainSettings) -> Run:
-    """Train to the end."""
-    *_, finished = run_steps(settings)
-    assert isinstance(finished, Run)
-    return finished
 
 
 def judge_guess(guess_percent: float, summary: RunSummary) -> Guess:

@@ -7,15 +7,16 @@ from dataclasses import asdict
 from typing import Any
 
 from ..cost import TrainingCost
+from ..cost.rows import training_row
+from ..speed.machine import Machine, versions
+from ..studies.control import ControlSettings, Response, judge
+from ..studies.savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
+from ..training.runs import Run
 from ..version import __version__
 from . import gpu_limits, money, money_claim
-from .compare import Run, compare
-from .control import ControlSettings, Response, judge
-from .cost import training_row
-from .machine import Machine, versions
+from .compare import compare
 from .models import Answers
 from .moving import Moved, Way
-from .savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
 from .side_by_side import SideSettings, put_side_by_side
 from .side_by_side import as_json as sides_as_json
 from .token import FirstModel

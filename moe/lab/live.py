@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
+from ..studies.control import RATES, Method, methods
 from ..training import TrainSettings
-from .compare import Run
-from .control import RATES, Method, methods
+from ..training.runs import Run
 
 NOTHING = Method("Nothing", "No nudge at all, to compare with.", "none")
-SHORT = dict(router="deepseek_v3", steps=150, batch=512)  # the gate that the rule was made for
+SHORT: dict[str, Any] = dict(
+    router="deepseek_v3", steps=150, batch=512
+)  # the gate that the rule was made for
 
 
 def live_settings(rate: float = RATES[1], seed: int = 0) -> dict[Method, TrainSettings]:
     """A short run for each controller, and one without any, all from the same start."""
     return {
-        method: _checked(balance=method.balance, seed=seed, **SHORT)
+        method: TrainSettings(balance=method.balance, seed=seed, **SHORT)
         for method in (*methods(rate), NOTHING)
     }
-
-
-@cache  # checking that they suit each other takes longer than drawing a chart
-def _checked(**settings: Any) -> TrainSettings:
-    return TrainSettings(**settings)
 
 
 def chance(settings: TrainSettings, draws: int = 400) -> float:

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..cluster import Traffic
 from ..cluster.sampling import expected_copies
+from ..cluster.simulate import ClusterSettings, run
 from ..cluster.timing import NORMAL, PhaseTime, phase_time
 from ..cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from ..cost import find_gpu
 from ..errors import check_choice, check_float, check_int
-from .cluster import ClusterSettings, run
 
 # DeepSeek-V3 (arXiv 2412.19437, section 4.2): 8 of 256 experts, rows of 7,168 values.
 N_EXPERTS, K, D_MODEL, PER_NODE = 256, 8, 7168, 8

@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError
+from ..speed.turns import TURNS
 from ..traces.apart import Allowed, ask
+from ..traces.myths import MythCheck
 from ..traces.npz import pack, pack_trace, unpack, unpack_trace
-from .myths import MythCheck
-from .trace_report import LayerReport, Pair, TraceReport
-from .turns import TURNS
+from ..traces.report import LayerReport, Pair, TraceReport
 from .your_checkpoint import Contents, LayerLook, look_at, look_into
 from .your_file import Known, read_trace
 from .your_model import Drawn, YourModel

@@ -8,12 +8,12 @@ from dataclasses import fields
 from typing import Any
 
 from ..cost import Range, TrainingCost
+from ..studies.control import ControlSettings
+from ..studies.savings import SavingsSettings
+from ..traces.samples import SAMPLES
 from ..training import TrainSettings
-from .control import ControlSettings
 from .models import Question
 from .moving import MovingSettings
-from .samples import SAMPLES
-from .savings import SavingsSettings
 from .side_by_side import SideSettings
 from .your_file import is_ratings
 
@@ -55,7 +55,8 @@ def balance_code(a: TrainSettings, b: TrainSettings) -> str:
     """Code of the page on balance: two runs on the same seed."""
     return f"""\
 import moe
-from moe.lab.compare import compare, run
+from moe.lab.compare import compare
+from moe.training.runs import run
 
 run_a = run({_call("moe.TrainSettings", a)})
 run_b = run({_call("moe.TrainSettings", b)})
@@ -69,8 +70,8 @@ print(compare(run_a, run_b).words)
 def savings_code(settings: SavingsSettings) -> str:
     """Code of the page on savings: counted costs, then measured ones."""
     return f"""\
-from moe.lab.machine import measure_machine
-from moe.lab.savings import SavingsSettings, count, measure, verdict
+from moe.speed.machine import measure_machine
+from moe.studies.savings import SavingsSettings, count, measure, verdict
 
 settings = {_call("SavingsSettings", settings)}
 for cost in count(settings):
@@ -130,7 +131,7 @@ print(both.a.routing.load, both.b.routing.load)  # characters per expert
 def cure_code(rate: float, settings: ControlSettings) -> str:
     """Code of the page on cures: step responses on frozen scores."""
     return f"""\
-from moe.lab.control import ControlSettings, judge, respond_all
+from moe.studies.control import ControlSettings, judge, respond_all
 
 responses = respond_all({rate:g}, {_call("ControlSettings", settings)})
 for response in responses:
@@ -142,7 +143,7 @@ print(judge(responses).words)
 def sample_code(title: str, at: int) -> str:
     """Code of the page on your own model for a sample, by its title."""
     path = f"SAMPLES[{[one.title for one in SAMPLES].index(title)}].path"
-    loading = "from moe.lab.samples import SAMPLES", "from moe.traces import load_trace"
+    loading = "from moe.traces.samples import SAMPLES", "from moe.traces import load_trace"
     return _trace_code(loading, f"load_trace({path})", at)
 
 
@@ -171,7 +172,7 @@ def own_file_code(file: str, k: int, at: int, is_part: bool = False) -> str:
 def _trace_code(loading: Sequence[str], trace: str, at: int, shortens: bool = False) -> str:
     """Figures of a trace, and both beliefs."""
     asking = (
-        "from moe.lab.trace_report import analyse_trace",
+        "from moe.traces.report import analyse_trace",
         f"from moe.lab.your_file import {'beliefs, shortened' if shortens else 'beliefs'}",
     )
     imports = "\n".join(sorted([*loading, *asking], key=lambda line: line.split()[1]))

@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import CheckpointError
 from ..routers import make_router
 from ..traces import Trace, load_trace, read_logits_csv
-from .myths import MythCheck, check_myths
-from .samples import SAMPLES
-from .trace_report import TraceReport
+from ..traces.myths import MythCheck, check_myths
+from ..traces.report import TraceReport
+from ..traces.samples import SAMPLES
 
 MAX_MB = 20  # of an uploaded file
 MAX_BYTES = 120 * 2**20  # of what it unpacks to

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..cluster import homes
 from ..counting import pair_counts
 from ..routing import Routing
 from ..traces import Trace
-from . import placement
-from .chance import strongest_domain
-from .myths import MythCheck
-from .trace_report import LayerReport, TraceReport, analyse_trace, check_same_text
+from ..traces.chance import strongest_domain
+from ..traces.myths import MythCheck
+from ..traces.report import LayerReport, TraceReport, analyse_trace, check_same_text
 from .your_file import Known, beliefs, shortened
 
 MAX_MARKS = 3400  # of a heat map; a browser paints 4,000 smoothly, and some stand beside it
@@ -338,16 +338,16 @@ class YourModel:
             If what is written is no placement.
         """
         trace = self.trace
-        stretch = max(1, min(placement.STRETCH, trace.n_tokens // 2))
+        stretch = max(1, min(homes.STRETCH, trace.n_tokens // 2))
         seen_N = np.arange(trace.n_tokens) // stretch % 2 == 0
         expert_NK = trace.expert_LNK[at]
         first_E, second_E = (
             np.bincount(part[part >= 0], minlength=trace.n_experts)
             for part in (expert_NK[seen_N], expert_NK[~seen_N])
         )
-        place = placement.PLACEMENTS[kind]
+        place = homes.PLACEMENTS[kind]
         device_E = (
-            placement.written(text, trace.n_experts) if place is None else place(first_E, n_devices)
+            homes.written(text, trace.n_experts) if place is None else place(first_E, n_devices)
         )
         load_D = np.bincount(device_E, weights=second_E)
         factor = metrics.overload_factor(second_E, device_E)

@@ -12,12 +12,14 @@ from ..capacity import DROP_POLICIES
 from ..charts import balance as charts
 from ..data import TASKS, from_bytes
 from ..lab import snippets
-from ..lab.compare import Run, compare, judge_guess, run_slot, setup_words
+from ..lab.compare import compare, judge_guess, setup_words
 from ..lab.export import balance_json
 from ..lab.kept import KEPT
 from ..lab.playback import playback
+from ..lab.run_slots import run_slot
 from ..routers import ROUTERS
 from ..training import TrainSettings
+from ..training.runs import Run
 from . import parts
 from .outside import show_problem
 from .player import run_player

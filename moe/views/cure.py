@@ -8,12 +8,14 @@ import streamlit as st
 
 from ..balance import BALANCERS
 from ..charts import cure as charts
-from ..lab import control, snippets
-from ..lab.compare import Run, run_slot
-from ..lab.control import ControlSettings, Method, Response
+from ..lab import snippets
 from ..lab.export import cure_json
 from ..lab.kept import KEPT
 from ..lab.live import live_rows, live_settings, live_words
+from ..lab.run_slots import run_slot
+from ..studies import control
+from ..studies.control import ControlSettings, Method, Response
+from ..training.runs import Run
 from . import parts
 
 BOUND: dict[str, Any] = {"bind": "query-params"}

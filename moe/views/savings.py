@@ -7,10 +7,11 @@ from typing import Any
 import streamlit as st
 
 from ..charts import savings as charts
-from ..lab import savings, snippets
+from ..lab import snippets
 from ..lab.export import savings_json
 from ..lab.kept import KEPT
-from ..lab.machine import Machine, measure_machine
+from ..speed.machine import Machine, measure_machine
+from ..studies import savings
 from . import parts
 
 ASKED = "measured_for"  # in the visitor's session: the shape whose measurement was asked for

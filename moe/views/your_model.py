@@ -8,10 +8,12 @@ import streamlit as st
 
 from ..charts import your_model as charts
 from ..charts.tinted_text import tinted_text
-from ..lab import opening, placement, samples, snippets, your_file, your_text
+from ..cluster import homes
+from ..lab import opening, snippets, your_file, your_text
 from ..lab.export import your_model_json
 from ..lab.kept import KEPT
 from ..lab.your_model import YourModel
+from ..traces import samples
 from . import parts
 from .outside import forget, opened, plain, plain_rows, show_problem
 from .your_checkpoint import show_checkpoint
@@ -227,17 +229,17 @@ def _pairs(model: YourModel, at: int, name: str, own: bool) -> None:
 
 def _devices(model: YourModel, at: int, name: str, own: bool) -> None:
     kind_box, devices_box = st.columns(2)
-    kind = kind_box.selectbox("Experts live", list(placement.PLACEMENTS), key="placed", **BOUND)
-    most = min(model.trace.n_experts, placement.MAX_DEVICES)
-    if kind == placement.OWN:
+    kind = kind_box.selectbox("Experts live", list(homes.PLACEMENTS), key="placed", **BOUND)
+    most = min(model.trace.n_experts, homes.MAX_DEVICES)
+    if kind == homes.OWN:
         written = st.text_input(
-            "Device of each expert, from 0", placement.example(model.trace.n_experts),
+            "Device of each expert, from 0", homes.example(model.trace.n_experts),
             key="device_of", **BOUND,
         )  # fmt: skip
     else:
         written = ""
     n_devices = devices_box.slider(
-        "Devices", 1, max(most, 2), min(4, most), key="devices", disabled=kind == placement.OWN,
+        "Devices", 1, max(most, 2), min(4, most), key="devices", disabled=kind == homes.OWN,
         **BOUND,
     )  # fmt: skip
     try:

@@ -7,18 +7,19 @@ from functools import cache
 import numpy as np
 
 import moe
-from moe.lab import money, moving, samples
-from moe.lab.compare import Run, run
-from moe.lab.control import ControlSettings, Method, Response, respond_all
+from docs.generator.strength_chart import Point
+from moe.lab import money, moving
 from moe.lab.live import NOTHING, live_settings
 from moe.lab.models import Answers, Question
-from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost
 from moe.lab.side_by_side import Choice, SideBySide, SideSettings, put_side_by_side
-from moe.lab.strengths import Point
-from moe.lab.sweep_report import Group, Spread, SweepReport
 from moe.lab.token import SentenceRouting, TokenStory, ready_model
 from moe.lab.your_model import YourModel
 from moe.routing import Routing
+from moe.studies.control import ControlSettings, Method, Response, respond_all
+from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost
+from moe.sweeps.report import Group, Spread, SweepReport
+from moe.traces import samples
+from moe.training.runs import Run, run
 from tests.lab.test_your_model import made
 
 SENTENCE = "Every letter goes to two of eight experts, here."  # more than one line of a staff

@@ -15,31 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from docs.generator import method_charts, speed_chart, strength_chart
 from moe import metrics
-from moe.charts import (
-    balance,
-    bench,
-    cure,
-    methods,
-    models,
-    money,
-    moving,
-    routers,
-    savings,
-    start,
-    strengths,
-    sweep,
-    your_model,
-)
+from moe.charts import balance, cure, models, money, moving, routers, savings, start, your_model
 from moe.charts.figure import Figure, Rows
+from moe.cluster import homes
 from moe.lab import gpu_limits as lab_limits
 from moe.lab import models as lab_models
 from moe.lab import money as lab_money
 from moe.lab import money_claim as lab_claim
 from moe.lab import moving as lab_moving
-from moe.lab import placement
-from moe.lab import savings as lab_savings
 from moe.lab.live import chance
+from moe.studies import savings as lab_savings
+from moe.sweeps import chart as sweep
 from tests.charts import records
 
 Drawn = list[tuple[str, str, dict[str, Any]]]
@@ -161,7 +149,7 @@ def both_runs_on_a_sheet() -> Shown:
 # The benchmark ---------------------------------------------------------------------------------
 
 
-@of(bench.used)
+@of(speed_chart.used)
 def shares_of_the_machine() -> Shown:
     shares = {
         "Forward": [{"shape": "s", "name": "moe", "share": 0.5},
@@ -175,7 +163,7 @@ def shares_of_the_machine() -> Shown:
     channels = {"x": "share||%", "y": "shape", "color": ("name", colours),
                 "shape": ("name", shapes)}  # fmt: skip
     return Shown(
-        bench.used(shares), shares, [("point", name, channels) for name in shares],
+        speed_chart.used(shares), shares, [("point", name, channels) for name in shares],
         ("Forward: s moe 50%, y 75%. Both: t moe 40%, x 10%.",),
     )  # fmt: skip
 
@@ -274,7 +262,7 @@ def lines_of_live_runs() -> Shown:
 # Methods ---------------------------------------------------------------------------------------
 
 
-@of(methods.assignment)
+@of(method_charts.assignment)
 def tokens_by_experts() -> Shown:
     routing = records.routing()
     asked_E = np.bincount(routing.expert_A, minlength=6)
@@ -303,7 +291,7 @@ def tokens_by_experts() -> Shown:
     lost = [(routing.expert_A[a], routing.token_A[a]) for a in (3, 10)]
     assert (load_E < asked_E).any()
     return Shown(
-        methods.assignment("title", routing, np.repeat([0, 1, 2], 4)),
+        method_charts.assignment("title", routing, np.repeat([0, 1, 2], 4)),
         {"marks": rows, "loads": loads, "fair": [{"fair": 4.0}], "kinds": [{"at": 4}, {"at": 8}]},
         [
             ("rule", "kinds", {"x": "at"}),
@@ -320,7 +308,7 @@ def tokens_by_experts() -> Shown:
     )  # fmt: skip
 
 
-@of(methods.cure)
+@of(method_charts.cure)
 def with_and_without() -> Shown:
     runs = dict(zip(("without", "with"), records.zero_computation(), strict=True))
     n = 8 - len(runs["with"].settings.make_router().specials)
@@ -333,7 +321,7 @@ def with_and_without() -> Shown:
         "panel_1": lambda record: record.load[:n].sum() / 64,
     }
     return Shown(
-        methods.cure("title", *runs.values()),
+        method_charts.cure("title", *runs.values()),
         {
             panel: [
                 {"run": name, "step": float(record.step), "value": float(value(record))}
@@ -1229,7 +1217,7 @@ def groups_as_curves() -> Shown:
 # Strengths of balancers ---------------------------------------------------------------------------
 
 
-@of(strengths.evenness_and_loss)
+@of(strength_chart.evenness_and_loss)
 def a_curve_for_each_balancer() -> Shown:
     points = records.strengths()
     rows = [
@@ -1244,7 +1232,7 @@ def a_curve_for_each_balancer() -> Shown:
     colour = {"color": ("balancer", {"aux": "#0072B2", "bias": "#D55E00"})}
     shapes = {"shape": ("balancer", {"aux": "circle", "bias": "square"})}
     return Shown(
-        strengths.evenness_and_loss(points, points[1:]),
+        strength_chart.evenness_and_loss(points, points[1:]),
         {"points": rows, "limit": [{"even": 0.3}]},
         [
             ("rule", "limit", {"x": "even|MaxVio (even to the left)"}),
@@ -1391,8 +1379,8 @@ def experts_that_work_together() -> Shown:
 @of(your_model.devices)
 def loads_of_devices() -> Shown:
     model = records.several_layers()
-    drawn = model.devices(0, placement.OWN, 2, "0 1 1 1 1 1 1 1")
-    stretch = max(1, min(placement.STRETCH, 200))
+    drawn = model.devices(0, homes.OWN, 2, "0 1 1 1 1 1 1 1")
+    stretch = max(1, min(homes.STRETCH, 200))
     second = np.arange(400) // stretch % 2 == 1
     load_E = np.bincount(model.trace.expert_LNK[0][second].reshape(-1), minlength=8)
     load_D = np.array([load_E[0], load_E[1:].sum()])

@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import pkgutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import moe.charts
 from moe.charts import start, tinted_text
 from moe.charts.figure import INK
 from moe.lab.your_text import Token
@@ -24,21 +23,28 @@ from tests.charts import records
 from tests.charts.spec import calculated, fields, marks
 from tests.charts.table import TABLE, Shown, shares_of_the_work
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 NO_FIGURES = {  # public functions that return none
-    "moe.charts.sweep.write_figure": "tests/lab/test_sweep_report.py",
+    "moe.sweeps.chart.write_figure": "tests/sweeps/test_report.py",
     "moe.charts.tinted_text.printable": "below",
     "moe.charts.tinted_text.tinted_text": "below",
+    **dict.fromkeys(
+        [f"docs.generator.strength_chart.{name}" for name in ("chosen", "lengths", "points")],
+        "tests/docs/test_strengths.py",
+    ),
 }
 FRAME = ("moe.charts.figure", "moe.charts.staff")  # what charts are made with
 
 
 def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
-    for found in pkgutil.iter_modules(moe.charts.__path__, "moe.charts."):
-        module = importlib.import_module(found.name)
-        for name, member in vars(module).items():
-            own = inspect.isfunction(member) and member.__module__ == found.name
-            if own and not name.startswith("_") and found.name not in FRAME:
-                yield f"{found.name}.{name}", member
+    """Public functions of every file that is named a chart; reads the tree."""
+    for path in [*ROOT.glob("moe/**/*.py"), *ROOT.glob("docs/generator/*.py")]:
+        if path.stem.endswith(("chart", "charts")) or path.parent.name == "charts":
+            module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            for name, member in vars(module).items():
+                own = inspect.isfunction(member) and member.__module__ == module.__name__
+                if own and not name.startswith("_") and module.__name__ not in FRAME:
+                    yield f"{module.__name__}.{name}", member
 
 
 def test_every_chart_has_a_row() -> None:

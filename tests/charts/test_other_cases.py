@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import moe
-from moe.charts import methods, moving, savings, start, sweep, tinted_text, your_model
+from docs.generator import method_charts
+from moe.charts import moving, savings, start, tinted_text, your_model
 from moe.charts.figure import (
     INK,
     PAPER,
@@ -23,12 +24,13 @@ from moe.charts.figure import (
 )
 from moe.charts.staff import Staff
 from moe.lab import moving as lab_moving
-from moe.lab.compare import Run
-from moe.lab.sweep_report import Group, Spread, SweepReport
 from moe.lab.your_model import Drawn, Line
 from moe.lab.your_text import Token
 from moe.routing import Routing
+from moe.sweeps import chart as sweep
+from moe.sweeps.report import Group, Spread, SweepReport
 from moe.training import TrainRecord
+from moe.training.runs import Run
 from tests.charts import records
 from tests.charts.spec import marks
 
@@ -191,7 +193,7 @@ def routed(weights: list[float], kept: list[bool], n_special: int = 0) -> Routin
 
 def test_heights_are_weights_and_what_was_dropped_is_named() -> None:
     routing = routed([0.5, 0.25, 0.01, 0.5], [True, False, True, False], n_special=1)
-    figure = methods.assignment("title", routing, np.array([0, 0, 1, 1]))
+    figure = method_charts.assignment("title", routing, np.array([0, 0, 1, 1]))
     heights = [row["high"] - row["low"] for row in figure.data["marks"]]
     assert heights == pytest.approx([0.9, 0.45, 0.9 * 0.06, 0.9])  # the least is still seen
     assert [row["fate"] for row in figure.data["marks"]] == ["kept", "dropped"] * 2
@@ -199,9 +201,9 @@ def test_heights_are_weights_and_what_was_dropped_is_named() -> None:
     assert [row["label"] for row in figure.data["loads"]] == ["1 of 2", "0", "1 of 2"]
     assert figure.data["kinds"] == [{"at": 2}] and figure.data["fair"] == [{"fair": 4 / 3}]
     assert "MaxVio 0.50. Dropped: of expert 0 tokens 1; of expert 2 tokens 3." in figure.alt
-    whole = methods.assignment("title", routed([1.0] * 4, [True] * 4))
+    whole = method_charts.assignment("title", routed([1.0] * 4, [True] * 4))
     assert "Dropped" not in whole.alt and whole.data["kinds"] == []
-    empty = methods.assignment("title", routed([], []))
+    empty = method_charts.assignment("title", routed([], []))
     assert empty.data["marks"] == [] and "0 tokens make 0 assignments" in empty.alt
 
 
@@ -224,15 +226,15 @@ def steps(computing: list[int], max_vio: list[float]) -> Run:
 def test_a_second_panel_shows_how_many_experts_compute_if_that_varies() -> None:
     without = steps([10] * 20, [2.0] * 18 + [1.0, 3.0])
     same, other = (steps([10] * 19 + [last], [1.0] * 18 + [0.25, 0.75]) for last in (10, 12))
-    assert set(methods.cure("title", without, same).data) == {"panel_0"}
-    figure = methods.cure("title", without, other)
+    assert set(method_charts.cure("title", without, same).data) == {"panel_0"}
+    figure = method_charts.cure("title", without, other)
     assert "MaxVio: 2.00 at first, at the end 2.00 without and 0.50 with it." in figure.alt
     assert "Experts that compute per token: 1.00 at first, at the end 1.00 without and 1.10" in (
         figure.alt
     )
     assert [row["value"] for row in figure.data["panel_1"]] == pytest.approx([1.0] * 39 + [1.2])
     assert [row["run"] for row in figure.data["panel_1"]] == ["without"] * 20 + ["with"] * 20
-    for drawn, n in ((methods.cure("title", without, same), 1), (figure, 2)):
+    for drawn, n in ((method_charts.cure("title", without, same), 1), (figure, 2)):
         parts = drawn.spec()["vconcat"][0]["hconcat"]
         widths = [part["width"] for part in parts]
         assert len(widths) == n and 600 <= sum(widths) <= 640

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from moe.lab import samples
+from moe.traces import samples
 from tests.e2e.test_app import accessible, bars, settled
 from tests.lab.test_your_model import PARITY, zipped
 from tests.test_outside import HOSTILE, hostile_trace

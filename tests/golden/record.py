@@ -18,8 +18,8 @@ from unittest.mock import patch
 from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1 import AppTest
 
-from moe.cli import main
-from moe.lab.samples import CSV, SAMPLES
+from moe.cli.main import main
+from moe.traces.samples import CSV, SAMPLES
 from tests.charts.table import TABLE, Shown
 
 FOLDER = Path(__file__).resolve().parent
@@ -137,7 +137,7 @@ def code_of(name: str) -> Any:
 
 KINDS: dict[str, dict[str, Callable[[], Any]]] = {
     "figures": {
-        f"{name.removeprefix('moe.charts.')}: {make.__name__}": partial(figure, make)
+        f"{name}: {make.__name__}": partial(figure, make)
         for name, makers in TABLE.items()
         for make in makers
     },

@@ -42,7 +42,7 @@ WARM = """
 import json
 from moe import kernels
 from moe.kernels import backend
-from moe.lab.warm import first_run, warm
+from moe.speed.warm import first_run, warm
 before, steps = first_run(), [len(step.compiled) for step in warm()]
 multiply = [k for k in backend.KERNELS if k.py_func.__name__ == "multiply"][0]
 print(json.dumps({"before": before, "after": first_run(), "steps": steps,
@@ -53,7 +53,7 @@ USE = """
 import json, sys
 import numpy as np, moe
 from moe import kernels
-from moe.lab.warm import first_run
+from moe.speed.warm import first_run
 first, rng = first_run(), np.random.default_rng(0)
 routers = ("topk", moe.make_router("deepseek_v3", n_group=2), "base", "soft", "sinkhorn")
 for router in routers:
@@ -125,7 +125,7 @@ def test_float64_is_warmed_when_asked(
 import json
 import numpy as np, moe
 from moe import kernels
-from moe.lab.warm import warm
+from moe.speed.warm import warm
 steps = list(warm(float64=True))
 more = sum(len(step.compiled) for step in steps if step.part.endswith("float64"))
 before, x_ND = len(kernels.compiled()), np.ones((900, 24))
@@ -151,7 +151,7 @@ def test_first_run_sees_any_kernel_that_is_missing(
     package: Path, warmed: tuple[Path, dict], tmp_path: Path
 ) -> None:
     shutil.copytree(warmed[0], tmp_path / "c")
-    code = "from moe.lab.warm import first_run; print(int(first_run()))"
+    code = "from moe.speed.warm import first_run; print(int(first_run()))"
     for kernel in ("selection._mask_groups", "assignment._balanced_assignment", "adam._adam_step"):
         (file,) = (tmp_path / "c").glob(f"*/{kernel}.*")
         kept = file.read_bytes()
@@ -189,7 +189,7 @@ SMALL = """
 import json
 import numpy as np
 from moe import kernels
-from moe.lab.warm import unsaved
+from moe.speed.warm import unsaved
 a = np.arange(600, dtype=DTYPE).reshape(20, 30) / 50
 print(json.dumps({"sum": float((kernels.softmax(a) * a).sum()),
                   "top": kernels.topk(a, 2).tolist(), "compiled": len(kernels.compiled()),

@@ -14,17 +14,18 @@ import pytest
 
 import moe
 from moe.cost import Range, TrainingCost
+from moe.cost.rows import training_row
 from moe.lab import export, gpu_limits, money_claim, snippets
-from moe.lab.compare import compare, run
-from moe.lab.control import ControlSettings, judge, respond_all
-from moe.lab.cost import training_row
-from moe.lab.machine import Machine
+from moe.lab.compare import compare
 from moe.lab.models import Answers, Question
 from moe.lab.moving import MovingSettings
-from moe.lab.samples import SAMPLES
-from moe.lab.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
 from moe.lab.side_by_side import Choice, SideSettings, put_side_by_side
 from moe.lab.token import FirstModel, first_model
+from moe.speed.machine import Machine
+from moe.studies.control import ControlSettings, judge, respond_all
+from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
+from moe.traces.samples import SAMPLES
+from moe.training.runs import run
 
 SMALL = dict(steps=4, batch=32, d_model=8, d_expert=4, n_experts=8)
 
@@ -234,8 +235,8 @@ def test_code_of_a_sample_names_its_place_and_layer() -> None:
         assert f"trace = load_trace(SAMPLES[{number}].path)" in code
         assert "analyse_trace(trace).layers[1]" in code
         assert code.splitlines()[:4] == [
-            "from moe.lab.samples import SAMPLES",
-            "from moe.lab.trace_report import analyse_trace",
+            "from moe.traces.samples import SAMPLES",
+            "from moe.traces.report import analyse_trace",
             "from moe.lab.your_file import beliefs",
             "from moe.traces import load_trace",
         ]
@@ -249,7 +250,7 @@ def test_code_of_a_file_loads_what_the_file_is(is_part: bool) -> None:
     around = "shortened({})" if is_part else "{}"
     beliefs = "beliefs, shortened" if is_part else "beliefs"
     common = [
-        "from moe.lab.trace_report import analyse_trace",
+        "from moe.traces.report import analyse_trace",
         f"from moe.lab.your_file import {beliefs}",
     ]
     trace, ratings = shown("a.npz"), shown("a.CSV")

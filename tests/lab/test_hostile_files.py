@@ -14,13 +14,13 @@ import numpy as np
 import psutil
 import pytest
 
-from moe.lab import opening, samples, your_file
-from moe.lab.myths import check_myths
-from moe.lab.trace_report import analyse_trace
+from moe.lab import opening, your_file
 from moe.lab.your_checkpoint import look_at, look_into
-from moe.traces import apart, load_trace, make_trace, save_trace
+from moe.traces import apart, load_trace, make_trace, samples, save_trace
 from moe.traces.apart import Allowed, ask
 from moe.traces.logits_csv import LEAST_VALUES
+from moe.traces.myths import check_myths
+from moe.traces.report import analyse_trace
 from tests.lab.test_your_model import PARITY, made, zipped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -307,7 +307,7 @@ def test_work_apart_ends_when_nobody_waits_any_more(watched: Path) -> None:
 
 
 def test_few_files_are_opened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from moe.lab.turns import Turns
+    from moe.speed.turns import Turns
 
     turns = Turns(1)
     monkeypatch.setattr(opening, "TURNS", turns)

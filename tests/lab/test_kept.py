@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from moe.lab import turns as turns_module
-from moe.lab.compare import run_slot
 from moe.lab.kept import Kept, size_of
-from moe.lab.turns import SEATS, TURNS, Turns
+from moe.lab.run_slots import run_slot
+from moe.speed import turns as turns_module
+from moe.speed.turns import SEATS, TURNS, Turns
 from moe.training import TrainSettings
 
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from moe.cluster.simulate import ClusterSettings, simulate
 from moe.lab import moving, snippets
-from moe.lab.cluster import ClusterSettings, simulate
 from moe.lab.export import moving_json
 from moe.lab.moving import MovingSettings, before_after, links, move, ways
 
@@ -17,7 +17,7 @@ SMALL = MovingSettings(tokens=128)
 
 def test_bytes_and_times_are_those_of_rows_counted_one_by_one() -> None:
     """Route again, and count every copy in plain loops."""
-    from moe.lab.cluster import _sampled  # the very batch that was counted
+    from moe.cluster.simulate import _sampled  # the very batch that was counted
 
     (parts,) = _sampled(SMALL.simulated())
     network_GG = np.zeros((64, 64), int)

@@ -12,11 +12,12 @@ import pytest
 
 from moe.charts import your_model as charts
 from moe.charts.tinted_text import TINTS, printable, tinted_text
+from moe.cluster import homes
 from moe.errors import CheckpointError
-from moe.lab import placement, samples, your_checkpoint, your_file, your_text
+from moe.lab import your_checkpoint, your_file, your_text
 from moe.lab.your_model import YourModel
 from moe.lab.your_text import PAGE, Token, n_pages, text_page
-from moe.traces import Trace, make_trace
+from moe.traces import Trace, make_trace, samples
 
 PARITY = Path(__file__).resolve().parents[1] / "parity"
 
@@ -89,7 +90,7 @@ def test_large_traces_stay_below_four_thousand_marks() -> None:
         charts.cells("b", "t", model.domains(0), "experts"),
         charts.pairs("t", model.pairs(0, adjacent=False)),
         charts.over_layers("c", "t", model.repetition()),
-        charts.devices(model.devices(0, placement.IN_ORDER, 64)),
+        charts.devices(model.devices(0, homes.IN_ORDER, 64)),
         charts.poster("x", [model.loads(0), model.all_loads()]),
     ]
     for figure in figures:
@@ -126,11 +127,11 @@ def test_saturation_is_the_share_of_experts_had_before(model: YourModel) -> None
         model.saturation(late)
 
 
-@pytest.mark.parametrize("kind", [placement.IN_ORDER, placement.IN_TURN, placement.BALANCED])
+@pytest.mark.parametrize("kind", [homes.IN_ORDER, homes.IN_TURN, homes.BALANCED])
 @pytest.mark.parametrize("n_devices", [1, 3, 4, 8])
 def test_placements_give_each_device_as_many_experts(kind: str, n_devices: int) -> None:
     load_E = np.array([9, 1, 1, 1, 8, 7, 1, 1])
-    place = placement.PLACEMENTS[kind]
+    place = homes.PLACEMENTS[kind]
     assert place is not None
     count_D = np.bincount(place(load_E, n_devices), minlength=n_devices)
     assert count_D.sum() == 8 and count_D.max() - count_D.min() <= 1
@@ -138,25 +139,25 @@ def test_placements_give_each_device_as_many_experts(kind: str, n_devices: int) 
 
 def test_a_balanced_placement_spreads_the_busy_and_a_written_one_is_read() -> None:
     load_E = np.array([9, 1, 1, 1, 8, 7, 1, 1])
-    device_E = placement.balanced(load_E, 4)
+    device_E = homes.balanced(load_E, 4)
     assert len({int(device_E[e]) for e in (0, 4, 5)}) == 3
-    assert placement.written("0, 1 1,0", 4).tolist() == [0, 1, 1, 0]
-    assert placement.written(placement.example(6), 6).tolist() == [0, 0, 0, 1, 1, 1]
+    assert homes.written("0, 1 1,0", 4).tolist() == [0, 1, 1, 0]
+    assert homes.written(homes.example(6), 6).tolist() == [0, 0, 0, 1, 1, 1]
     for text, problem in (("0 1", "number of devices"), ("0 -1 0 1", "-1"), ("0 64 0 1", "64")):
         with pytest.raises(ValueError, match=problem):
-            placement.written(text, 4)
+            homes.written(text, 4)
 
 
 @pytest.mark.parametrize(
     ("place", "loads", "n_devices", "device_E"),
     [
-        (placement.in_order, [1] * 10, 4, [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]),
-        (placement.in_turn, [1] * 10, 4, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]),
+        (homes.in_order, [1] * 10, 4, [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]),
+        (homes.in_turn, [1] * 10, 4, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]),
         # 9 | 8, then 7 to the idler (8 + 7), 3 and 2 to the other until it is full, 1 to the rest
-        (placement.balanced, [9, 1, 8, 2, 7, 3], 2, [0, 1, 1, 0, 1, 0]),
-        (placement.balanced, [9, 1, 1, 1], 2, [0, 1, 1, 0]),  # the idler one has no room left
-        (placement.balanced, [1, 1, 1, 1, 1], 2, [0, 1, 0, 1, 0]),  # in order among equals
-        (placement.balanced, [1, 5], 4, [1, 0]),
+        (homes.balanced, [9, 1, 8, 2, 7, 3], 2, [0, 1, 1, 0, 1, 0]),
+        (homes.balanced, [9, 1, 1, 1], 2, [0, 1, 1, 0]),  # the idler one has no room left
+        (homes.balanced, [1, 1, 1, 1, 1], 2, [0, 1, 0, 1, 0]),  # in order among equals
+        (homes.balanced, [1, 5], 4, [1, 0]),
     ],
 )
 def test_placements_worked_out_by_hand(place, loads, n_devices, device_E) -> None:
@@ -164,27 +165,27 @@ def test_placements_worked_out_by_hand(place, loads, n_devices, device_E) -> Non
 
 
 def test_each_name_has_its_placement_and_a_written_one_its_limits() -> None:
-    kinds = placement.PLACEMENTS
-    assert kinds[placement.IN_ORDER] is placement.in_order
-    assert kinds[placement.IN_TURN] is placement.in_turn
-    assert kinds[placement.BALANCED] is placement.balanced and kinds[placement.OWN] is None
-    assert placement.example(5) == "0 0 0 1 1" and placement.example(1) == "0"
-    assert placement.written("63,007 0", 3).tolist() == [63, 7, 0]
+    kinds = homes.PLACEMENTS
+    assert kinds[homes.IN_ORDER] is homes.in_order
+    assert kinds[homes.IN_TURN] is homes.in_turn
+    assert kinds[homes.BALANCED] is homes.balanced and kinds[homes.OWN] is None
+    assert homes.example(5) == "0 0 0 1 1" and homes.example(1) == "0"
+    assert homes.written("63,007 0", 3).tolist() == [63, 7, 0]
     for text in ("64", "0001", "1.0", "²", "x" * 30):
         with pytest.raises(ValueError, match=r"device: got .*allowed is .*0\.\.63"):
-            placement.written(text, 1)
+            homes.written(text, 1)
     with pytest.raises(ValueError, match=f"got '{'x' * 20}',"):  # not all that a file holds
-        placement.written("x" * 30, 1)
+        homes.written("x" * 30, 1)
 
 
 def test_the_overload_factor_is_that_of_the_other_stretches(model: YourModel) -> None:
-    drawn = model.devices(0, placement.IN_TURN, 2)
+    drawn = model.devices(0, homes.IN_TURN, 2)
     other = np.arange(400) // 64 % 2 == 1
     odd = (model.trace.expert_LNK[0][other] % 2).mean()
     assert drawn.value_RE[0].tolist() == pytest.approx([2 * (1 - odd), 2 * odd])
     assert f"Overload factor {2 * max(odd, 1 - odd):.2f}" in drawn.words
     few = YourModel(made(n_tokens=1)).ready()
-    assert "Overload factor" in few.devices(0, placement.BALANCED, 4).words
+    assert "Overload factor" in few.devices(0, homes.BALANCED, 4).words
 
 
 def test_text_shows_first_choices_and_follows_one_expert(model: YourModel) -> None:

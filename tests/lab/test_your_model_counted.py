@@ -16,12 +16,13 @@ import pytest
 import moe
 from moe.checkpoints.archives import open_archive
 from moe.checkpoints.load import read_layer
+from moe.cluster import homes
 from moe.errors import CheckpointError
-from moe.lab import opening, placement, your_checkpoint, your_file, your_model, your_text
-from moe.lab.trace_report import LEGEND, analyse_trace, read_placement, top_pairs
+from moe.lab import opening, your_checkpoint, your_file, your_model, your_text
 from moe.lab.your_model import Line, YourModel, load_words
 from moe.traces import Trace, make_trace
 from moe.traces.npz import pack
+from moe.traces.report import LEGEND, analyse_trace, read_placement, top_pairs
 from tests.lab.test_your_model import PARITY, made, zipped
 
 
@@ -284,9 +285,9 @@ def test_devices_are_measured_on_the_other_stretches(n_tokens: int) -> None:
         parts[t // stretch % 2].update(row)
     seen, other = ([part[e] for e in range(8)] for part in parts)
     for kind, text, device in (
-        (placement.IN_ORDER, "", [0, 0, 0, 0, 1, 1, 1, 1]),
-        (placement.BALANCED, "", placement.balanced(np.array(seen), 2).tolist()),
-        (placement.OWN, "1 0 2 0 1 0 2 1", [1, 0, 2, 0, 1, 0, 2, 1]),
+        (homes.IN_ORDER, "", [0, 0, 0, 0, 1, 1, 1, 1]),
+        (homes.BALANCED, "", homes.balanced(np.array(seen), 2).tolist()),
+        (homes.OWN, "1 0 2 0 1 0 2 1", [1, 0, 2, 0, 1, 0, 2, 1]),
     ):
         drawn = model.devices(1, kind, 2, text)
         load = [sum(n for n, d in zip(other, device) if d == one) for one in range(max(device) + 1)]
@@ -652,7 +653,7 @@ def test_a_row_of_the_report_has_a_figure_under_each_name(model: YourModel) -> N
 
 
 def test_shares_of_very_many_domains_and_experts_are_not_listed(monkeypatch) -> None:
-    from moe.lab import trace_report
+    from moe.traces import report as trace_report
 
     trace = ragged()
     for most, listed in ((4 * 3 * 8, True), (4 * 3 * 8 - 1, False)):

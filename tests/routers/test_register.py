@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import moe
-from moe.lab.registry import router_rows
+from moe.cli.registry_rows import router_rows
 from moe.routers.topk import TopK
 
 
@@ -48,7 +48,7 @@ def test_it_is_known_everywhere_as_a_function_and_as_a_decorator() -> None:
 
     from typer.testing import CliRunner
 
-    from moe.cli import cli  # only now, so that a plain test run does not load typer
+    from moe.cli.main import cli  # only now, so that a plain test run does not load typer
 
     rows = json.loads(CliRunner().invoke(cli, ["routers", "--json"]).stdout)
     assert [row["title"] for row in rows][-2:] == ["My own gate", "Mine"]

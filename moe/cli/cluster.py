@@ -1,0 +1,151 @@
+"""`moe cluster`: experts on many GPUs; what moves, how long it takes, what is published."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from .kernels import prepare_kernels
+from .output import Json, err, out
+from .settings import settings_command
+
+
+def add_cluster_commands(cli: typer.Typer) -> None:
+    """Register the commands of this file under `moe cluster`."""
+    from ..cluster.simulate import ClusterSettings
+
+    group = typer.Typer(
+        no_args_is_help=True, help="Experts on many GPUs: what moves, and how long it takes."
+    )
+    group.command()(settings_command(ClusterSettings)(simulate))
+    group.command("calibrate")(calibrate)
+    group.command("copies")(copies)
+    group.command("bubbles")(bubbles)
+    cli.add_typer(group, name="cluster")
+
+
+def simulate(settings: Any, json_output: bool) -> None:
+    """Count what every link carries, and time it.
+
+    Example: moe cluster simulate --n-nodes 40 --redundant 64 --placement balanced --skew 0.5
+    """
+    from ..cluster.simulate import simulate as simulate_batches
+
+    prepare_kernels()
+    with err.status("routing") as status:
+        for record in simulate_batches(settings):
+            result = record
+            status.update(f"routed {result.traffic.n_tokens:,} tokens")
+    if json_output:
+        typer.echo(json.dumps(result.as_json()))
+        return
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in result.summary().items():
+        table.add_row(name.replace("_", " "), _cell(value))
+    out.print(table)
+
+
+def calibrate(json_output: Json = False) -> None:
+    """Fit the time model to half of DeepEP's published rows, and show the error of each.
+
+    Example: moe cluster calibrate --json
+    """
+    from ..cluster.published import calibration, calibration_json
+
+    prepare_kernels()
+    with err.status("routing as DeepEP's benchmarks do, and fitting"):
+        found = calibration_json(calibration())
+    if json_output:
+        typer.echo(json.dumps(found))
+        return
+    _print_rows([_shown(row) for row in found["rows"]])
+    for name, kernels in found["kernels"].items():
+        out.print(f"{name}: {', '.join(f'{key} {_cell(value)}' for key, value in kernels.items())}")
+    for role, error in found["median_error"].items():
+        out.print(f"median error, {role}: {error:.1%}")
+
+
+def copies(
+    tokens: Annotated[int, typer.Option(help="Tokens to route.", min=1)] = 262_144,
+    seed: Annotated[int, typer.Option(help="Of the random experts.", min=0)] = 0,
+    json_output: Json = False,
+) -> None:
+    """Copies of a token: per expert, per node, with a limit on nodes; formula and simulation.
+
+    Example: moe cluster copies
+    """
+    from ..cluster.published import copies_rows
+
+    prepare_kernels()
+    with err.status("routing"):
+        rows = [asdict(row) for row in copies_rows(tokens, seed)]
+    if json_output:
+        typer.echo(json.dumps(rows))
+        return
+    _print_rows(rows)
+
+
+def bubbles(
+    stages: Annotated[int, typer.Option(help="Stages of the pipeline.")] = 16,
+    forward: Annotated[float, typer.Option(help="Time of a forward chunk.")] = 1.0,
+    backward: Annotated[float, typer.Option(help="Time of a whole backward chunk.")] = 2.0,
+    weight: Annotated[float, typer.Option(help="Its part for the weights.")] = 1.0,
+    both: Annotated[
+        float | None, typer.Option(help="Both overlapped; their sum if not given.")
+    ] = None,
+    micro_batches: Annotated[
+        int | None, typer.Option(help="Batches of a step; twice the stages if not given.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Idle time and memory of the pipeline schedules 1F1B, ZB1P and DualPipe.
+
+    Example: moe cluster bubbles --stages 16 --both 2.4
+    """
+    from ..cluster.published import bubble_rows
+
+    rows = bubble_rows(stages, forward, backward, weight, both, micro_batches)
+    if json_output:
+        typer.echo(json.dumps(rows))
+        return
+    _print_rows(rows)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """The columns of a measurement that fit on a screen."""
+    return {
+        "table": row["table"],
+        "role": row["role"],
+        "phase": f"{row['phase']} EP{row['ep']}",
+        "published µs": f"{row['published_us']:.0f}",
+        "model µs": f"{row['us']:.0f}",
+        "published GB/s": f"{row['published_gb_s']:.0f}",
+        "model GB/s": f"{row['gb_s']:.0f}",
+        "error": f"{row['error']:+.1%}",
+        "bound by": row["bound_by"],
+        "source": row["source"],
+    }
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    table = Table(box=SIMPLE_HEAD)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "))
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return str(value)

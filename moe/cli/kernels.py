@@ -1,0 +1,21 @@
+"""What a command does before it computes: the kernels are there, and a first run says it waits."""
+
+from __future__ import annotations
+
+from .output import err
+
+
+def prepare_kernels() -> None:
+    """Load the kernels, saying what is compiled if this is the first run."""
+    from .. import kernels
+    from ..speed.warm import FIRST_TIME, first_run, unsaved, warm
+
+    if not first_run():
+        return
+    width = f"vectors of {kernels.VECTOR_BYTES} bytes"
+    err.print(f"First run here: compiling the kernels for {width}, once; it takes {FIRST_TIME}.")
+    for step in warm():
+        if step.compiled:
+            err.print(f"  {step.describe()}")
+    if unsaved():
+        err.print(f"The next run has to compile again: {unsaved()}", markup=False)

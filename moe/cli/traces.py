@@ -1,0 +1,176 @@
+"""`moe trace` and `moe analyze`: record the routing of a model, and say what a recording shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from .output import Json, err, out
+
+if TYPE_CHECKING:
+    from ..traces import Trace
+    from ..traces.record import Recorded
+
+
+def add_trace_commands(cli: typer.Typer) -> None:
+    """Register the commands of this file."""
+    cli.command()(trace)
+    cli.command()(analyze)
+
+
+def trace(
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A model folder, the name of a model in the local cache, or 'tiny', which trains "
+            "this project's tiny text model first."
+        ),
+    ],
+    out_file: Annotated[
+        str, typer.Option("--out", help="Where to write: a path ending in .npz or .parquet.")
+    ],
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A text file, or a folder of them; may be given more than once. Each "
+            "file is a domain."
+        ),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of each file.", min=1)] = 4096,
+    context: Annotated[int, typer.Option(help="Tokens that a model sees at once.", min=1)] = 1024,
+    steps: Annotated[int, typer.Option(help="Training steps of 'tiny'.")] = 300,
+    balance: Annotated[str, typer.Option(help="Balancing of 'tiny': see moe balancers.")] = "bias",
+    router: Annotated[str, typer.Option(help="Router of 'tiny': see moe routers.")] = "topk",
+    k: Annotated[int, typer.Option(help="Experts per token of 'tiny'.")] = 2,
+    n_experts: Annotated[int, typer.Option(help="Experts of 'tiny'.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of 'tiny'.")] = 0,
+    json_output: Json = False,
+) -> None:
+    """Record which experts a model chooses for the tokens of some text.
+
+    Models other than 'tiny' need torch and transformers: pip install 'moescope[hf]'. Nothing is
+    downloaded.
+
+    Example: moe trace --model ./my-mixtral --text prose.txt --text code.txt --out trace.npz
+    """  # fmt: skip
+    from ..traces import check_ending, save_trace
+    from ..traces.record import TINY, read_documents, record_tiny
+    from ..training import TrainSettings
+
+    check_ending(out_file)
+    documents = read_documents(text or [])
+    if model == TINY:
+        settings = TrainSettings(
+            router=router, k=k, balance=balance, n_experts=n_experts, steps=steps, seed=seed
+        )
+        with err.status("training the tiny model"):
+            recorded = record_tiny(settings, documents, max_tokens)
+    else:
+        from ..traces.record_hf import record_hf
+
+        if not documents:
+            raise ValueError("text: got none, allowed is at least one file or folder")
+        with err.status("running the model"):
+            recorded = record_hf(model, documents, max_tokens, context)
+    save_trace(recorded.trace, out_file)
+    _say_recorded(recorded, out_file, json_output)
+
+
+def _say_recorded(recorded: Recorded, out_file: str, json_output: bool) -> None:
+    made = recorded.trace
+    if json_output:
+        summary = {
+            "out": out_file, "model": made.model, "layers": made.layers, "n_tokens": made.n_tokens,
+            "n_experts": made.n_experts, "k": made.k, "domains": made.domains,
+            "notes": recorded.notes,
+        }  # fmt: skip
+        typer.echo(json.dumps(summary))
+        return
+    out.print(made.describe(), markup=False)
+    for note in recorded.notes:
+        out.print(note, markup=False)
+    out.print(f"written to {out_file}; next: moe analyze {out_file}", markup=False)
+
+
+def analyze(
+    file: Annotated[
+        str, typer.Argument(help="A trace, a .csv of router logits, or a checkpoint's folder.")
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="A later trace of the same text, such as the final checkpoint's, for "
+            "router saturation."
+        ),
+    ] = None,
+    placement: Annotated[
+        str | None,
+        typer.Option(
+            help="Where experts live: a number of devices, or a JSON file of device "
+            "numbers, one per expert (or such a list per layer)."
+        ),
+    ] = None,
+    router: Annotated[str, typer.Option(help="Router for a .csv of logits.")] = "topk",
+    k: Annotated[int | None, typer.Option(help="Experts per token for a .csv of logits.")] = None,
+    myths: Annotated[bool, typer.Option(help="Also hold two sayings against the trace.")] = True,
+    json_output: Json = False,
+) -> None:
+    """Say what a trace shows: load, co-activation, specialisation, repetition, each beside chance.
+
+    Of a checkpoint's folder it lists the MoE layers.
+
+    Example: moe analyze final.npz --placement 8
+    """  # fmt: skip
+    if Path(file).is_dir():
+        from ..checkpoints.report import layer_rows
+
+        rows = layer_rows(file)
+        if json_output:
+            typer.echo(json.dumps(rows))
+        else:
+            _print_rows(rows)
+        return
+    from ..traces.myths import check_myths
+    from ..traces.report import LEGEND, analyse_trace, read_placement
+
+    trace = _read(file, router, k)
+    other = None if against is None else _read(against, router, k)
+    device_LE = None if placement is None else read_placement(placement, trace)
+    report = analyse_trace(trace, other, device_LE)
+    checks = check_myths(trace) if myths else []
+    if json_output:
+        answer = report.as_json() | {"myths": [check.as_json() for check in checks]}
+        typer.echo(json.dumps(answer))
+        return
+    out.print(trace.describe(), markup=False)
+    _print_rows(report.rows())
+    out.print(LEGEND, markup=False, style="dim")
+    for check in checks:
+        out.print(f"“{check.claim}” {check.answer}", markup=False)
+        if check.note:
+            out.print(check.note, markup=False, style="dim")
+
+
+def _read(file: str, router: str, k: int | None) -> Trace:
+    from ..routers import make_router
+    from ..traces import OWN_BYTES, load_trace, read_logits_csv
+
+    if not file.lower().endswith(".csv"):
+        return load_trace(file, OWN_BYTES)
+    options = {} if k is None else {"k": k}
+    return read_logits_csv(file, make_router(router, **options), model=file)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in rows[0]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = (f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row.values())
+        table.add_row(*cells)
+    out.print(table)

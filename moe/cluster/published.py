@@ -1,0 +1,109 @@
+"""The cluster model against what is published: copies, measured times, pipeline bubbles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .calibration import ROLES, Calibration, RowError, calibrate, published_errors
+from .sampling import expected_copies
+from .schedule import BUBBLES, bubble
+from .simulate import EVENLY, ClusterSettings, run
+
+
+@dataclass(frozen=True)
+class CopiesRow:
+    """How often a row is sent, 256 experts on 8 nodes of 8 GPUs, 8 experts a token.
+
+    Attributes
+    ----------
+    rule
+        Who gets a copy.
+    formula, simulated
+        Copies per token, the own node included; None where there is no formula.
+    kb_per_token
+        Dispatch and combine of so many copies, DeepSeek-V3's rows.
+    ms
+        4,096 tokens of one GPU at 50 GB/s.
+    """
+
+    rule: str
+    formula: float | None
+    simulated: float
+    kb_per_token: float
+    ms: float
+
+
+def copies_rows(tokens: int = 262_144, seed: int = 0) -> Iterator[CopiesRow]:
+    """Copies per token by formula and by simulation.
+
+    The last row has no formula: a gate that picks groups by their best experts and then takes
+    these reaches nearly all of its groups.
+    """
+    rules: list[tuple[str, float | None, dict[str, Any]]] = [
+        ("per expert", 8.0, {"copies": "expert", "router": EVENLY, "topk_group": 8}),
+        ("per node", expected_copies(256, 8, 8), {"router": EVENLY, "topk_group": 8}),
+        ("per node, 4 random nodes", expected_copies(256, 8, 8, 4), {"router": EVENLY}),
+        ("per node, 4 nodes chosen by DeepSeek-V3's gate", None, {}),
+    ]
+    for rule, formula, options in rules:
+        sent = run(ClusterSettings(tokens=tokens, seed=seed, **options)).traffic
+        row_bytes = sent.dispatch_row_bytes + sent.combine_row_bytes
+        copies = sent.copies_per_token
+        yield CopiesRow(
+            rule=rule,
+            formula=formula,
+            simulated=copies,
+            kb_per_token=copies * row_bytes / 1e3,
+            ms=4096 * copies * row_bytes / sent.cluster.network_gb_s / 1e6,
+        )
+
+
+def calibration(fit: bool = True) -> Calibration:
+    """The time model beside DeepEP's tables, fitted anew or with the library's figures."""
+    return calibrate() if fit else published_errors()
+
+
+def error_row(row: RowError) -> dict[str, Any]:
+    """Flat record of one measurement beside the model."""
+    measured = row.measured
+    return {
+        "table": measured.table,
+        "role": measured.role,
+        "phase": measured.phase,
+        "ep": measured.ep,
+        "published_us": row.published_us,
+        "us": row.us,
+        "published_gb_s": measured.gb_s,
+        "gb_s": row.gb_s,
+        "error": row.error,
+        "bound_by": row.bound_by,
+        "source": measured.source,
+        "note": measured.note,
+    }
+
+
+def calibration_json(found: Calibration) -> dict[str, Any]:
+    """Fitted figures, median errors and every row."""
+    return {
+        "kernels": {name: asdict(kernels) for name, kernels in found.kernels.items()},
+        "median_error": {role: found.median_error(role) for role in ROLES},
+        "rows": [error_row(row) for row in found.rows],
+    }
+
+
+def bubble_rows(
+    stages: int = 16,
+    forward: float = 1.0,
+    backward: float = 2.0,
+    weight: float = 1.0,
+    both: float | None = None,
+    micro_batches: int | None = None,
+) -> list[dict[str, Any]]:
+    """Idle time, its share, and memory of each pipeline schedule; see `moe.cluster.schedule`."""
+    rows = []
+    for method in BUBBLES:
+        made = bubble(method, stages, forward, backward, weight, both, micro_batches)
+        rows.append({**asdict(made), "share": made.share})
+    return rows

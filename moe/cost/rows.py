@@ -1,0 +1,256 @@
+"""Cost of models and trainings as records for the command line, the pages and the docs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import (
+    CONVENTIONS,
+    GPUS,
+    MODELS,
+    Check,
+    Gpu,
+    ModelConfig,
+    Range,
+    TrainingCost,
+    check_models,
+    check_numbers,
+    decode,
+    flops_per_token,
+    model_from_config,
+    weight_bytes,
+)
+from .hardware import FIGURES
+from .memory import WEIGHT_BYTES
+
+if TYPE_CHECKING:
+    from ..speed.machine import Machine
+
+
+def find_model(text: str) -> ModelConfig:
+    """Return a published model by name, or read a config.json or the folder that holds it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if text.lower() in MODELS:
+        return MODELS[text.lower()]
+    if text.endswith(".json") or os.sep in text or Path(text).is_dir():
+        return model_from_config(text)
+    raise ValueError(
+        f"model: got {text!r}, allowed is a config.json or one of {', '.join(sorted(MODELS))}"
+    )
+
+
+def parse_range(name: str, text: str) -> Range:
+    """Read '0.39' as one value and '0.25:0.35:0.43' as low, middle, high.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    try:
+        values = [float(part) for part in text.split(":")]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        return Range.exact(values[0])
+    if len(values) != 3:
+        raise ValueError(f"{name}: got {text!r}, allowed is VALUE or LOW:MIDDLE:HIGH")
+    return Range(*values)
+
+
+def model_rows() -> list[dict[str, Any]]:
+    """One record a published model: parameters computed and published, cache, sources."""
+    return [model_row(model) for model in MODELS.values()]
+
+
+def model_row(model: ModelConfig) -> dict[str, Any]:
+    """Parameters of one model in the three conventions, beside the published ones."""
+    return {
+        "name": model.name.lower(),
+        "title": model.name,
+        "total_params": model.total_params,
+        "published_total": model.published_total or None,
+        "active_params": model.active_params,
+        "published_active": model.published_active or None,
+        "published_convention": model.active_convention,
+        "convention_basis": model.convention_basis,
+        **_active(model),
+        "mtp_params": model.mtp_params,
+        "layers": model.layers,
+        "experts": model.experts,
+        "top_k": model.top_k,
+        "shared_experts": model.shared_experts,
+        "attention": model.attention,
+        "kv_bytes_per_token": model.kv_bytes_per_token(),
+        "training_tokens": model.training_tokens or None,
+        "gpu_hours": model.gpu_hours or None,
+        "pretraining_hours": model.pretraining_hours or None,
+        "gpu": model.gpu or None,
+        "source": model.source,
+        "published_source": model.published_source,
+        "published_check": model.published_check,
+        "exception": model.exception,
+        "notes": list(model.notes),
+    }
+
+
+def _active(model: ModelConfig) -> dict[str, int]:
+    """Active parameters in every convention."""
+    return {f"active_{name}": model.active(name) for name in CONVENTIONS}
+
+
+def hardware_rows() -> list[dict[str, Any]]:
+    """One record a machine: its figures, each with source and how it was read."""
+    return [
+        {
+            "key": gpu.key,
+            "name": gpu.name,
+            "kind": gpu.kind,
+            **{figure: getattr(gpu, figure) or None for figure in FIGURES},
+            "sources": dict(gpu.sources),
+            "checks": dict(gpu.checks),
+        }
+        for gpu in GPUS.values()
+    ]
+
+
+def check_rows() -> list[Check]:
+    """Every computed figure beside the published one: single figures, then all models."""
+    return check_numbers() + check_models()
+
+
+def training_row(cost: TrainingCost) -> dict[str, Any]:
+    """Cost of a training as one flat record; ranges as low and high beside the middle."""
+    result = cost.result()
+    model = cost.config
+    row: dict[str, Any] = {
+        "model": model.name.lower(),
+        "total_params": model.total_params,
+        **_active(model),
+        "mtp_params": model.mtp_params,
+        "gpu": cost.hardware.key,
+        "tokens": cost.n_tokens,
+        "flops_per_token": result.flops_per_token,
+        "train_flops": result.train_flops,
+    }
+    ranges = {
+        "gpu_hours": result.gpu_hours,
+        "dollars": result.dollars,
+        "energy_mwh": result.energy_mwh,
+        "mfu": cost.mfu,
+    }
+    if result.days is not None:
+        ranges["days"] = result.days
+    for name, span in ranges.items():
+        row |= {name: span.mid, f"{name}_low": span.low, f"{name}_high": span.high}
+    published = cost.published_hours
+    return row | {
+        "published_gpu_hours": model.gpu_hours if published else None,
+        "published_pretraining_hours": published or None,
+        "published_hours_dollars": (
+            model.gpu_hours * cost.dollars_per_hour.mid if published else None
+        ),
+        "mfu_of_published_hours": cost.mfu_of_hours(published) if published else None,
+        "flops_by_part": asdict(flops_per_token(model, cost.context, cost.causal, True, cost.mtp)),
+        "weight_bytes": {name: weight_bytes(model, name) for name in WEIGHT_BYTES},
+        "kv_bytes_per_token": model.kv_bytes_per_token(),
+        "assumptions": [asdict(assumption) for assumption in result.assumptions],
+        "notes": cost_notes(cost),
+    }
+
+
+def cost_notes(cost: TrainingCost) -> list[str]:
+    """What the model has, or what was asked for, and the figures do not count."""
+    counted = cost.config.mtp_layers and cost.formula == "counted"
+    if counted or not cost.mtp:
+        return list(cost.config.notes)
+    return [*cost.config.notes, f"{cost.mtp_words}: asking for it changes no figure."]
+
+
+def published_words(row: dict[str, Any]) -> str:
+    """The published hours of a record of `training_row`, and the utilisation that they mean."""
+    before, all_hours = row["published_pretraining_hours"], row["published_gpu_hours"]
+    rent = f"${short(row['published_hours_dollars'])} at the middle rent"
+    of_these = (
+        f"{before:,.0f} of them of pre-training, which mean"
+        if before < all_hours
+        else "not told apart by stage; if all are of pre-training they mean"
+    )
+    return (
+        f"published: {all_hours:,.0f} GPU-hours, {rent}; {of_these} a utilisation of "
+        f"{row['mfu_of_published_hours']:.1%}"
+    )
+
+
+def parameter_words(row: dict[str, Any]) -> str:
+    """Total and active parameters of a record, the latter in every convention."""
+    total, both, head, neither = (
+        short(row[key])
+        for key in ("total_params", "active_with_input", "active_head_only", "active_neither")
+    )
+    module = (
+        f"; multi-token prediction {short(row['mtp_params'])} more" if row["mtp_params"] else ""
+    )
+    return (
+        f"parameters: {total} in all{module}; a token uses {head} with the output matrix, {both} "
+        f"with the input table too, {neither} with neither"
+    )
+
+
+def decoding_rows(
+    gpu: Gpu,
+    models: Iterable[ModelConfig] | None = None,
+    *,
+    batch: int = 1,
+    context: int = 4096,
+    precision: str = "4-bit",
+    n_gpus: int = 1,
+) -> list[dict[str, Any]]:
+    """One record a model, all published ones by default: does it fit, how fast can it write.
+
+    Fields are those of `Decoding`, with name, notes, tokens_per_s and limit.
+    """
+    rows = []
+    for model in MODELS.values() if models is None else models:
+        bounds = decode(
+            model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus
+        )
+        said = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
+        named = {"name": model.name.lower(), "title": model.name, "notes": list(model.notes)}
+        rows.append(named | asdict(bounds) | said)
+    return rows
+
+
+def this_machine(measured: Machine) -> Gpu:
+    """Return the machine that this runs on, from its measured limits and its memory.
+
+    Its peak is that of float32 matrix products, which is what an ordinary processor has.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Gpu(
+        key="this-machine",
+        name=f"This machine ({measured.cores} cores)",
+        kind="processor",
+        bf16_tflops=measured.flops_per_s / 1e12,
+        memory_gb=memory / 1e9,
+        memory_gb_s=measured.bytes_per_s / 1e9,
+        power_w=0.0,
+        sources=dict.fromkeys(FIGURES, "measured here"),
+    )
+
+
+def short(value: float) -> str:
+    """Write a large number for people: 671.0B, 14.8T, 2.66M, 70,272."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

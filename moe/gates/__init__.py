@@ -1,0 +1,1 @@
+"""Checks of somebody else's gate against every combination of known bugs."""

@@ -1,0 +1,1 @@
+"""Experiments with the library: frozen settings in, records and words computed from them out."""

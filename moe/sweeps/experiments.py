@@ -1,0 +1,355 @@
+"""`EXPERIMENTS`: what a sweep can run, each as a function from settings to a row of figures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ..balance import make_balancer
+from ..capacity import DROP_POLICIES, Capacity
+from ..cluster.simulate import ClusterSettings
+from ..cluster.simulate import run as simulate_cluster
+from ..cost import Range, TrainingCost
+from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
+from ..data import make_task
+from ..errors import check_choice
+from ..routers import ROUTERS, make_router
+from ..studies.causality import ProbeSettings, probe_capacity, probe_router
+from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
+from ..studies.control import ControlSettings, Method, respond
+from ..studies.interference import InterferenceFigures, InterferenceSettings, interference
+from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
+from ..training import TrainSettings
+from ..training.runs import Figures, run
+
+LOWER, HIGHER = "lower", "higher"
+NO_DATA = "none"
+
+
+def no_data(settings: Any) -> str:
+    """Say that an experiment reads no data: its settings decide all."""
+    return NO_DATA
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Something that can be swept.
+
+    Attributes
+    ----------
+    title
+        What it finds out, in a few words.
+    settings, figures
+        Frozen dataclasses: what may be set, and what comes out. Their fields are the columns of
+        the results, so no name may be in both.
+    measure
+        From the one to the other; the same settings give the same figures.
+    better
+        Which end of a figure is the good one: 'lower' or 'higher'. The report shows these
+        figures, and looks for the best by the first.
+    data
+        From settings to the hash of the data that the experiment reads, since the built-in text
+        differs between machines.
+    """
+
+    title: str
+    settings: type
+    figures: type
+    measure: Callable[[Any], Any]
+    better: Mapping[str, str] = field(default_factory=dict)
+    data: Callable[[Any], str] = no_data
+
+    def setting_names(self) -> list[str]:
+        """Names of the settings, in their order."""
+        return [f.name for f in fields(self.settings)]
+
+    def figure_types(self) -> dict[str, Any]:
+        """Names and types of the figures, in their order."""
+        hints = get_type_hints(self.figures)
+        return {f.name: hints[f.name] for f in fields(self.figures)}
+
+
+# Training --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainFigures(Figures):
+    """The ablation's figures of a run, and its idle experts.
+
+    Attributes
+    ----------
+    cv
+        Spread of the loads over their mean, over the last steps.
+    idle
+        Experts that no token chose in the last step.
+    hottest_share
+        Share of the assignments that the busiest expert had, over the last steps.
+    """
+
+    cv: float
+    idle: int
+    hottest_share: float
+
+
+def _train(settings: TrainSettings) -> TrainFigures:
+    finished = run(settings)
+    end = finished.summary()
+    figures = Figures.of(finished)
+    return TrainFigures(**vars(figures), cv=end.cv, idle=end.dead, hottest_share=end.hottest_share)
+
+
+def _train_data(settings: TrainSettings) -> str:
+    changed = None if settings.text is None else _last_change(settings.text)
+    return _task_data(settings.task, settings.text, changed)
+
+
+def _last_change(path: str) -> int | None:
+    """Of a file; None if there is none, which the task will say better."""
+    return Path(path).stat().st_mtime_ns if Path(path).is_file() else None
+
+
+@cache
+def _task_data(task: str, text: str | None, changed: int | None) -> str:
+    return str(make_task(task, text=text).sha256[:12])
+
+
+# Control of the load ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ControlRun(ControlSettings):
+    """One controller on the frozen scores of `ControlSettings`.
+
+    Attributes
+    ----------
+    balance
+        The controller, as for training: 'bias(rate=0.01)', 'pi', 'quantile'.
+    """
+
+    balance: str = "bias"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        make_balancer(self.balance)  # says which there are
+
+    def figures(self) -> ControlFigures:
+        """Let it act."""
+        names = [f.name for f in fields(ControlSettings)]
+        settings = ControlSettings(**{name: getattr(self, name) for name in names})
+        response = respond(Method(self.balance, "", self.balance), settings)
+        return ControlFigures(response.steady_error, response.swing, response.settled_after)
+
+
+@dataclass(frozen=True)
+class ControlFigures:
+    """See the properties of `control.Response` of the same names."""
+
+    steady_error: float
+    swing: float
+    settled_after: int | None
+
+
+# Compute saved ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SavingsFigures:
+    """Counted cost of an MoE layer beside dense ones of equal total and equal active size."""
+
+    total_params: int
+    active_params: int
+    flops_per_token: int
+    weight_bytes: float
+    flops_saved: float
+    bytes_saved: float
+    bytes_saved_to_active: float
+
+
+def _savings(settings: SavingsSettings) -> SavingsFigures:
+    by_name = {row.layer: row for row in count(settings)}
+    moe, *_ = by_name.values()
+    total, active = by_name[TOTAL], by_name[ACTIVE]
+    return SavingsFigures(
+        moe.params, moe.active_params, moe.flops_per_token, moe.weight_bytes,
+        total.flops_saved, total.bytes_saved, active.bytes_saved,
+    )  # fmt: skip
+
+
+# Causality -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CausalityRun(ProbeSettings):
+    """The causality probe on one router, or on one drop policy after top-2 routing.
+
+    Attributes
+    ----------
+    method
+        Name of a router or of a drop policy.
+    """
+
+    method: str = "topk"
+
+    def __post_init__(self) -> None:
+        check_choice("method", self.method, (*ROUTERS, *DROP_POLICIES))
+
+    def figures(self) -> CausalityFigures:
+        """Probe it."""
+        if self.method in ROUTERS:
+            row = probe_router(make_router(self.method), self)
+        else:
+            row = probe_capacity(Capacity(drop=self.method), self)
+        return CausalityFigures(row.changed, row.found, row.claims)
+
+
+@dataclass(frozen=True)
+class CausalityFigures:
+    """Share of earlier tokens that a future changed; whether none was, and what is claimed."""
+
+    changed: float
+    causal: bool
+    claims: bool
+
+
+# Cost and clusters -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CostRun:
+    """Cost of one training, every assumption one number.
+
+    Attributes
+    ----------
+    model, tokens, gpu, context, precision
+        See `moe.cost.TrainingCost`; 0 tokens takes the published number.
+    mfu, dollars_per_hour
+        Share of the peak that is used, and the rent of a GPU.
+    """
+
+    model: str = "deepseek-v3"
+    tokens: float = 0.0
+    gpu: str = "h800"
+    mfu: float = DEFAULT_MFU.mid
+    dollars_per_hour: float = DEFAULT_PRICE.mid
+    context: int = 4096
+    precision: str = "bf16"
+
+    def __post_init__(self) -> None:
+        self.training()  # says what is wrong
+
+    def training(self) -> TrainingCost:
+        """Settings with ranges of one value."""
+        exact = {name: Range.exact(getattr(self, name)) for name in ("mfu", "dollars_per_hour")}
+        return TrainingCost(**(vars(self) | exact))
+
+    def figures(self) -> CostFigures:
+        """Compute it."""
+        result = self.training().result()
+        return CostFigures(
+            result.gpu_hours.mid, result.dollars.mid, result.energy_mwh.mid, result.train_flops
+        )
+
+
+@dataclass(frozen=True)
+class CostFigures:
+    """Middle of each range; energy with the default power share and overhead."""
+
+    gpu_hours: float
+    dollars: float
+    energy_mwh: float
+    train_flops: float
+
+
+@dataclass(frozen=True)
+class ClusterFigures:
+    """See `ClusterResult.summary`."""
+
+    copies_per_token: float
+    network_kb_per_token: float
+    nvlink_kb_per_token: float
+    dispatch_us: float
+    combine_us: float
+    slowest_compute: float
+    overlapped_us: float
+
+
+def _cluster(settings: ClusterSettings) -> ClusterFigures:
+    summary = simulate_cluster(settings).summary()
+    return ClusterFigures(**{f.name: summary[f.name] for f in fields(ClusterFigures)})
+
+
+def _cluster_data(settings: ClusterSettings) -> str:
+    if not settings.trace or not Path(settings.trace).is_file():
+        return NO_DATA  # a trace that is not there is said better by the run
+    with Path(settings.trace).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+# ------------------------------------------------------------------------------------------------
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "train": Experiment(
+        "Train a tiny MoE model (moe train)",
+        TrainSettings,
+        TrainFigures,
+        _train,
+        {"held_out_loss": LOWER, "max_vio": LOWER, "dropped": LOWER},
+        _train_data,
+    ),
+    "collapse": Experiment(
+        "Why experts collapse: train with one thing changed",
+        CollapseSettings,
+        CollapseFigures,
+        collapse,
+        {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
+        _train_data,
+    ),
+    "interference": Experiment(
+        "The angle between the gradients of the balance loss and of the task",
+        InterferenceSettings,
+        InterferenceFigures,
+        interference,
+        {"gate_cosine": HIGHER, "embedding_cosine": HIGHER, "held_out_loss": LOWER},
+        _train_data,
+    ),
+    "control": Experiment(
+        "One controller of the load on frozen scores (the page on balance)",
+        ControlRun,
+        ControlFigures,
+        ControlRun.figures,
+        {"steady_error": LOWER, "swing": LOWER, "settled_after": LOWER},
+    ),
+    "savings": Experiment(
+        "Counted cost of an MoE layer against dense ones (the page on savings)",
+        SavingsSettings,
+        SavingsFigures,
+        _savings,
+        {"flops_saved": HIGHER, "bytes_saved": HIGHER},
+    ),
+    "causality": Experiment(
+        "Can the future change the past (moe routers --probe)",
+        CausalityRun,
+        CausalityFigures,
+        CausalityRun.figures,
+        {"changed": LOWER},
+    ),
+    "cost": Experiment(
+        "What training a model costs (moe cost)",
+        CostRun,
+        CostFigures,
+        CostRun.figures,
+        {"dollars": LOWER, "gpu_hours": LOWER},
+    ),
+    "cluster": Experiment(
+        "Experts on many GPUs: what moves, and how long it takes (moe cluster simulate)",
+        ClusterSettings,
+        ClusterFigures,
+        _cluster,
+        {"overlapped_us": LOWER, "dispatch_us": LOWER, "network_kb_per_token": LOWER},
+        _cluster_data,
+    ),
+}
