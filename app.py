@@ -1,5 +1,5 @@
 """The app: `moe app`, or `streamlit run app.py`."""
 
-from moe.views.app import main
+from moe.app.frame import main
 
 main()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from moe import TrainSettings
-from moe.charts.balance import poster
+from moe.app.balance.chart import poster
 from moe.training.runs import run
 
 HERE = Path(__file__).parent

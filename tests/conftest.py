@@ -49,7 +49,7 @@ def run_moe(
 # are compiled in the first and taken from there by all others; the second does without them.
 LONG = (
     "kernels/test_startup.py", "kernels/test_widths.py", "checkpoints/test_hostile.py",
-    "e2e/test_app.py", "cluster/test_mpi.py", "e2e/", "lab/test_sweep_kills.py", "test_training.py",
+    "e2e/test_app.py", "cluster/test_mpi.py", "e2e/", "sweeps/test_kills.py", "training/",
 )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ import json
 from streamlit.testing.v1 import AppTest
 seen = {}
 for name in ("routers", "balance"):
-    at = AppTest.from_string(f"from moe.views import {name}; {name}.show()", default_timeout=120)
+    at = AppTest.from_string(f"from moe.app.{name} import page; page.show()", default_timeout=120)
     at.query_params["steps"] = "50"
     at.run()
     assert not at.exception, at.exception

@@ -125,7 +125,7 @@ def test_another_machine_reaches_the_app_only_if_asked(monkeypatch: pytest.Monke
 
     from streamlit.web import cli as streamlit_cli
 
-    from moe.views import serve
+    from moe.app import serve
 
     seen: list[list[str]] = []
     monkeypatch.setattr(sys, "argv", [])

@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import moe
-from moe.charts.figure import INK, MUTED, PAPER
+from moe.pictures.figure import INK, MUTED, PAPER
 from tests.conftest import LONG
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,7 +212,7 @@ def test_white_passes_on_filled_buttons_in_the_light_theme():
 
 def test_no_view_has_a_filled_button():
     # Streamlit writes them in white; no one colour passes there and as text on a dark page.
-    for path in [*ROOT.glob("moe/views/*.py"), *ROOT.glob("app.py")]:
+    for path in [*ROOT.glob("moe/app/**/*.py"), *ROOT.glob("app.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "type":
                 assert ast.unparse(node.value) != "'primary'", f"{path.name}:{node.value.lineno}"

@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
+from moe.app.five_million.claim import CLAIM, LLAMA, on_record_words
+from moe.app.five_million.story import V3
+from moe.app.moving_data.story import (
+    Moved,
+    MovingSettings,
+    before_after,
+    experts_per_row,
+    links,
+    ways,
+)
 from moe.cluster.schedule import overlap
 from moe.cluster.timing import NORMAL
 from moe.cost import GPUS, MODELS, TrainingCost, check_numbers, decode, find_gpu
 from moe.cost.rows import short
-from moe.lab.money import V3
-from moe.lab.money_claim import CLAIM, LLAMA, on_record_words
-from moe.lab.moving import Moved, MovingSettings, before_after, experts_per_row, links, ways
 from moe.traces.myths import PUBLISHED, topic_specialists
 from moe.traces.samples import SAMPLES
 

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from moe import metrics
-from moe.charts.figure import BUSY, FAIR, PAPER_INK, Drawing, Figure, Rows, draw
+from moe.pictures.figure import BUSY, FAIR, PAPER_INK, Drawing, Figure, Rows, draw
 from moe.routing import Routing
 from moe.training.runs import Run
 

@@ -10,7 +10,7 @@ from typing import Any
 import moe
 from docs.generator.method_charts import assignment, cure
 from docs.generator.method_runs import SHORT, common_batch, first_suited, route_common, short_run
-from moe.charts.figure import Figure
+from moe.pictures.figure import Figure
 from moe.training import suits
 
 from .docstrings import Docstring, module_prose, of_class, to_cell, to_markdown

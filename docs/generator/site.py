@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from moe.capacity import DROP_POLICIES
-from moe.charts.figure import Figure
+from moe.pictures.figure import Figure
 
 from . import article, checkpoints, cluster, collapse, cost, speed, strengths
 from .methods import KINDS, index_page, method_page

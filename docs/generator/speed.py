@@ -10,7 +10,7 @@ from benchmarks.measure import BEST, BEST_TORCH, FORWARD, PASSES, SWEEP_BASE, na
 from benchmarks.peers import OURS
 from benchmarks.results import read
 from docs.generator.speed_chart import used
-from moe.charts.figure import Figure
+from moe.pictures.figure import Figure
 
 from .methods import table
 from .tables import HERE

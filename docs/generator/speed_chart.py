@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from moe.charts.figure import Drawing, Figure, Rows, draw
+from moe.pictures.figure import Drawing, Figure, Rows, draw
 
 TITLE = "How much of the machine each implementation uses"
 # Okabe-Ito, the layer's own first; shape says the same as colour.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from moe.charts.figure import PAPER_INK, Drawing, Figure, draw
+from moe.pictures.figure import PAPER_INK, Drawing, Figure, draw
 from moe.sweeps.chart import COLOURS
 from moe.sweeps.report import Spread
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from docs.generator.ablation import Row, read
 from docs.generator.studies import Study, distinct
 from moe.balance import BALANCERS
-from moe.charts.figure import Figure
+from moe.pictures.figure import Figure
 from moe.studies.interference import ENDS, EVERY
 from moe.training.runs import LAST
 

@@ -11,7 +11,7 @@ from docs.generator.method_charts import assignment
 from docs.generator.method_runs import cap_common, common_batch
 from moe.balance.aux import SCALES
 from moe.capacity import DROP_POLICIES, Capacity
-from moe.charts.figure import Figure
+from moe.pictures.figure import Figure
 from moe.studies.causality import CausalityRow, ProbeSettings, causality_rows
 
 from . import order, studies

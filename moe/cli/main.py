@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .. import __version__
+from ..version import __version__
 from .cluster import add_cluster_commands
 from .cost import add_cost_commands
 from .kernels import prepare_kernels
@@ -90,7 +90,7 @@ def app(
 
     Example: moe app --port 8600
     """
-    from ..views.serve import app_file, check_place, serve
+    from ..app.serve import app_file, check_place, serve
 
     script = app_file()
     check_place(address, port)

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from ..charts.figure import CHOSEN, OTHER, PAPER_INK, Chart, Drawing, Figure, Rows, draw
+from ..pictures.figure import CHOSEN, OTHER, PAPER_INK, Chart, Drawing, Figure, Rows, draw
 from .report import Group, SweepReport
 
 NAME = "sweep"

@@ -8,19 +8,20 @@ import numpy as np
 
 import moe
 from docs.generator.strength_chart import Point
-from moe.lab import money, moving
-from moe.lab.live import NOTHING, live_settings
-from moe.lab.models import Answers, Question
-from moe.lab.side_by_side import Choice, SideBySide, SideSettings, put_side_by_side
-from moe.lab.token import SentenceRouting, TokenStory, ready_model
-from moe.lab.your_model import YourModel
+from moe.app.cure.live import NOTHING, live_settings
+from moe.app.five_million import story as money
+from moe.app.moving_data import story as moving
+from moe.app.real_models.story import Answers, Question
+from moe.app.routers.story import Choice, SideBySide, SideSettings, put_side_by_side
+from moe.app.shared.first_model import SentenceRouting, TokenStory, ready_model
+from moe.app.your_model.story import YourModel
 from moe.routing import Routing
 from moe.studies.control import ControlSettings, Method, Response, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost
 from moe.sweeps.report import Group, Spread, SweepReport
 from moe.traces import samples
 from moe.training.runs import Run, run
-from tests.lab.test_your_model import made
+from tests.app.your_model.test_story import made
 
 SENTENCE = "Every letter goes to two of eight experts, here."  # more than one line of a staff
 SMALL = dict(steps=25, batch=64, d_model=16, d_expert=8, n_experts=8)

@@ -17,15 +17,23 @@ import pytest
 
 from docs.generator import method_charts, speed_chart, strength_chart
 from moe import metrics
-from moe.charts import balance, cure, models, money, moving, routers, savings, start, your_model
-from moe.charts.figure import Figure, Rows
+from moe.app.balance import chart as balance
+from moe.app.cure import chart as cure
+from moe.app.cure.live import chance
+from moe.app.five_million import chart as money
+from moe.app.five_million import chips as lab_limits
+from moe.app.five_million import claim as lab_claim
+from moe.app.five_million import story as lab_money
+from moe.app.moving_data import chart as moving
+from moe.app.moving_data import story as lab_moving
+from moe.app.real_models import chart as models
+from moe.app.real_models import story as lab_models
+from moe.app.routers import chart as routers
+from moe.app.savings import chart as savings
+from moe.app.start import chart as start
+from moe.app.your_model import chart as your_model
 from moe.cluster import homes
-from moe.lab import gpu_limits as lab_limits
-from moe.lab import models as lab_models
-from moe.lab import money as lab_money
-from moe.lab import money_claim as lab_claim
-from moe.lab import moving as lab_moving
-from moe.lab.live import chance
+from moe.pictures.figure import Figure, Rows
 from moe.studies import savings as lab_savings
 from moe.sweeps import chart as sweep
 from tests.charts import records

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moe.charts import start, tinted_text
-from moe.charts.figure import INK
-from moe.lab.your_text import Token
+from moe.app.start import chart as start
+from moe.app.your_model import tinted_text
+from moe.app.your_model.text import Token
+from moe.pictures.figure import INK
 from tests.charts import records
 from tests.charts.spec import calculated, fields, marks
 from tests.charts.table import TABLE, Shown, shares_of_the_work
@@ -26,24 +27,21 @@ from tests.charts.table import TABLE, Shown, shares_of_the_work
 ROOT = Path(__file__).resolve().parent.parent.parent
 NO_FIGURES = {  # public functions that return none
     "moe.sweeps.chart.write_figure": "tests/sweeps/test_report.py",
-    "moe.charts.tinted_text.printable": "below",
-    "moe.charts.tinted_text.tinted_text": "below",
     **dict.fromkeys(
         [f"docs.generator.strength_chart.{name}" for name in ("chosen", "lengths", "points")],
         "tests/docs/test_strengths.py",
     ),
 }
-FRAME = ("moe.charts.figure", "moe.charts.staff")  # what charts are made with
 
 
 def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Public functions of every file that is named a chart; reads the tree."""
     for path in [*ROOT.glob("moe/**/*.py"), *ROOT.glob("docs/generator/*.py")]:
-        if path.stem.endswith(("chart", "charts")) or path.parent.name == "charts":
+        if path.stem.endswith(("chart", "charts")):
             module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
             for name, member in vars(module).items():
                 own = inspect.isfunction(member) and member.__module__ == module.__name__
-                if own and not name.startswith("_") and module.__name__ not in FRAME:
+                if own and not name.startswith("_"):
                     yield f"{module.__name__}.{name}", member
 
 

@@ -10,8 +10,15 @@ import pytest
 
 import moe
 from docs.generator import method_charts
-from moe.charts import moving, savings, start, tinted_text, your_model
-from moe.charts.figure import (
+from moe.app.moving_data import chart as moving
+from moe.app.moving_data import story as lab_moving
+from moe.app.savings import chart as savings
+from moe.app.start import chart as start
+from moe.app.your_model import chart as your_model
+from moe.app.your_model import tinted_text
+from moe.app.your_model.story import Drawn, Line
+from moe.app.your_model.text import Token
+from moe.pictures.figure import (
     INK,
     PAPER,
     Drawing,
@@ -22,10 +29,7 @@ from moe.charts.figure import (
     percent_axis,
     with_room,
 )
-from moe.charts.staff import Staff
-from moe.lab import moving as lab_moving
-from moe.lab.your_model import Drawn, Line
-from moe.lab.your_text import Token
+from moe.pictures.staff import Staff
 from moe.routing import Routing
 from moe.sweeps import chart as sweep
 from moe.sweeps.report import Group, Spread, SweepReport

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moe.charts import balance, cure
+from moe.app.balance import chart as balance
+from moe.app.cure import chart as cure
 from tests.charts import records
 from tests.charts.spec import _views
 from tests.charts.table import TABLE, Shown

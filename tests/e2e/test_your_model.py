@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from moe.traces import samples
+from tests.app.shared.test_outside import HOSTILE, hostile_trace
+from tests.app.your_model.test_story import PARITY, zipped
 from tests.e2e.test_app import accessible, bars, settled
-from tests.lab.test_your_model import PARITY, zipped
-from tests.test_outside import HOSTILE, hostile_trace
 
 pytestmark = pytest.mark.e2e
 

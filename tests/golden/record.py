@@ -25,7 +25,8 @@ from tests.charts.table import TABLE, Shown
 FOLDER = Path(__file__).resolve().parent
 PAGES: dict[str, dict[str, str]] = {
     "start": {"balance": "20"}, "routers": {}, "balance": {"steps": "50"}, "cure": {},
-    "savings": {}, "money": {}, "models": {}, "moving": {"tokens": "128"}, "your_model": {},
+    "savings": {}, "five_million": {}, "real_models": {}, "moving_data": {"tokens": "128"},
+    "your_model": {},
 }  # fmt: skip
 # Their code trains for long, or measures this computer.
 CODE_LEFT_OUT = ("balance", "savings")
@@ -67,7 +68,7 @@ def figure(make: Callable[[], Shown]) -> Any:
 def opened(name: str) -> AppTest:
     """A page as its visitor first sees it."""
     page = AppTest.from_string(
-        f"from moe.views import {name}\n{name}.show()\n", default_timeout=120
+        f"from moe.app.{name} import page\npage.show()\n", default_timeout=120
     )
     for key, value in PAGES[name].items():
         page.query_params[key] = value

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import moe
-from moe.charts import cure as charts
-from moe.lab.export import cure_json
-from moe.lab.live import NOTHING, chance, live_rows, live_settings, live_words
+from moe.app.cure import chart as charts
+from moe.app.cure import share as cure_share
+from moe.app.cure.live import NOTHING, chance, live_rows, live_settings, live_words
 from moe.studies.control import (
     GUESSES,
     RATES,
@@ -304,7 +304,7 @@ def test_charts_tables_and_export_hold_the_curves(responses):
     assert [row["load"] for row in bars.data["loads"]] == pytest.approx(
         responses[0].load_SE[-1] / 256
     )
-    document = json.loads(cure_json(0.001, HARD, responses))
+    document = json.loads(cure_share.document(0.001, HARD, responses))
     assert len(document["controllers"]) == 6
     assert len(document["controllers"][0]["max_vio"]) == 1001
     assert kinds(responses) == ["bias", "pi", "quantile"]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import moe
+from moe.app.your_model.story import YourModel
 from moe.cluster import homes
-from moe.lab.your_model import YourModel
 from moe.traces import Trace, chance, make_trace
 from moe.traces.myths import check_myths
 from moe.traces.report import analyse_trace

@@ -1,0 +1,1 @@
+"""The app: a folder for each page, its frame, and what pages share."""

@@ -1,0 +1,1 @@
+"""The page Balance: two training runs beside each other, played."""

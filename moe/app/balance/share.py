@@ -1,0 +1,40 @@
+"""What a visitor takes along from the page: its run as JSON, and what reproduces it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ...training import TrainSettings
+from ...training.runs import Run
+from ..shared.sharing import call, json_document
+from .story import compare
+
+
+def document(run_a: Run, run_b: Run) -> bytes:
+    """Both runs, step by step."""
+    runs = {
+        name: {
+            "settings": asdict(run.settings),
+            "held_out_loss": run.held_out_loss,
+            "summary": asdict(run.summary()),
+            "records": [record.as_json() for record in run.records],
+        }
+        for name, run in (("A", run_a), ("B", run_b))
+    }
+    return json_document("balance", {"runs": runs, "words": compare(run_a, run_b).words})
+
+
+def code(a: TrainSettings, b: TrainSettings) -> str:
+    """Code of the page on balance: two runs on the same seed."""
+    return f"""\
+import moe
+from moe.app.balance.story import compare
+from moe.training.runs import run
+
+run_a = run({call("moe.TrainSettings", a)})
+run_b = run({call("moe.TrainSettings", b)})
+
+print(run_a.records[-1].load)  # tokens per expert in the last step
+print(run_a.summary().max_vio, run_b.summary().max_vio)
+print(compare(run_a, run_b).words)
+"""

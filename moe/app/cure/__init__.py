@@ -1,0 +1,1 @@
+"""The page Cure: controllers that keep the load even."""

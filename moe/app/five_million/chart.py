@@ -1,0 +1,294 @@
+"""Charts of the page on money: parts, what is left out, assumptions, other models, limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from ...pictures.figure import PAPER_INK, Drawing, Figure, Rows, draw, drawn_once, legible
+from ...pictures.numbers import dollars
+from . import chips, story
+from . import claim as money_claim
+
+# Okabe-Ito; shapes, hollow marks and words say the same as colour.
+MAIN, OTHER, PUBLISHED = "#0072B2", "#D55E00", "#D55E00"
+STEP = 48  # pixels a row: its name above, its mark below
+MONEY = "(datum.value >= 1e9 ? '$' + datum.value / 1e9 + 'B' : datum.value >= 1e6 ? '$' + "
+MONEY += "datum.value / 1e6 + 'M' : '$' + datum.value / 1e3 + 'K')"
+
+
+def _named(name: str, ink: str, **channels: Any) -> tuple[alt.Chart, alt.Chart]:
+    """Rows of a chart with their names above the marks, which a phone has room for.
+
+    Returns
+    -------
+    The chart to mark, and the names.
+    """
+    base = draw(name).encode(y=alt.Y("name:N", sort=None, axis=None))
+    names = base.mark_text(
+        align="left", baseline="bottom", dy=-9, fontSize=12.5, color=ink, limit=330
+    ).encode(x=alt.value(0), text="name:N")
+    return base.encode(**channels), names
+
+
+def _room(times: float) -> alt.Scale:
+    """Scale from zero with room for labels to the right."""
+    return alt.Scale(range=[0, alt.expr(f"width / {times}")], zero=True, nice=False)
+
+
+def _label(base: alt.Chart, ink: str, end: str) -> alt.Chart:
+    """Words right of a mark's end."""
+    text = base.mark_text(align="left", dx=8, dy=4, fontSize=12.5, color=ink)
+    return text.encode(x=alt.X(f"{end}:Q"), text="label:N")
+
+
+def _stack(layers: list[alt.Chart]) -> alt.LayerChart:
+    return alt.LayerChart(layer=layers).properties(height=alt.Step(STEP))
+
+
+def _log_money(lowest: float, highest: float, values: list[float]) -> alt.X:
+    """Axis of dollars in powers of ten."""
+    return alt.X(
+        "low:Q",
+        scale=alt.Scale(type="log", domain=[lowest, highest], nice=False),
+        axis=alt.Axis(title=None, values=values, labelExpr=MONEY, gridOpacity=0.6),
+    )
+
+
+def parts(found: list[story.Part], ink: str = PAPER_INK) -> Figure:
+    """The parts of the published cost."""
+    rows = [
+        {
+            "name": part.name,
+            "dollars": part.dollars,
+            "label": part.sum_words(),
+        }
+        for part in found
+    ]
+    spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
+    return Figure(
+        f"{dollars(story.published_dollars(), 4)} and what it paid for",
+        _parts(ink),
+        f"Three bars. {spoken}.",
+        {"parts": rows},
+    )
+
+
+@drawn_once
+def _parts(ink: str) -> alt.LayerChart:
+    x = alt.X("dollars:Q", axis=None, scale=_room(2.2))
+    base, names = _named("parts", ink, x=x)
+    bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadiusEnd=2)
+    return _stack([bars, names, _label(base, ink, "dollars").encode(x=x)])
+
+
+def left_out(found: list[story.Beside], ink: str = PAPER_INK) -> Figure:
+    """The published figure beside what it leaves out, in powers of ten."""
+    rows: Rows = []
+    for one in found:
+        span = one.dollars
+        rows.append(
+            {
+                "name": one.what,
+                "low": span.low if span else None,
+                "high": span.high if span else None,
+                "kind": "published" if one is found[0] else "left out",
+                "label": one.amount(),
+            }
+        )
+    spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
+    return Figure(
+        "What that figure leaves out (each line of the grid is ten times the one before)",
+        _left_out(ink),
+        f"Dollars in powers of ten. {spoken}.",
+        {"left_out": rows},
+    )
+
+
+@drawn_once
+def _left_out(ink: str) -> alt.LayerChart:
+    x = _log_money(1e5, 3e11, [10.0**power for power in range(5, 11)])
+    base, names = _named("left_out", ink, x=x)
+    kinds = ["published", "left out"]
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[MAIN, OTHER]), legend=None)
+    shape = alt.Shape(
+        "kind:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond"]), legend=None
+    )
+    known = base.transform_filter("datum.low != null")
+    lines = known.mark_rule(strokeWidth=5, yOffset=6).encode(x2="high:Q", color=colour)
+    ends = [
+        known.mark_point(size=90, filled=True, opacity=1, yOffset=6).encode(
+            x=x_of, color=colour, shape=shape
+        )
+        for x_of in (x, _same(x, "high"))
+    ]
+    labels = known.mark_text(align="left", dx=11, dy=7, fontSize=12.5, color=ink).encode(
+        x=_same(x, "high"), text="label:N"
+    )
+    unknown = base.transform_filter("datum.low == null").mark_text(
+        align="left", dy=7, fontSize=12.5, fontStyle="italic", color=ink
+    )
+    return _stack([lines, *ends, names, labels, unknown.encode(x=alt.value(0), text="label:N")])
+
+
+def _same(x: alt.X, field: str) -> alt.X:
+    """The same axis for another field."""
+    copy = x.copy()
+    copy.shorthand = f"{field}:Q"
+    return copy
+
+
+def swings(found: list[story.Swing], middle: float, ink: str = PAPER_INK) -> Figure:
+    """How far each assumption alone moves the rent."""
+    rows = [
+        {
+            "name": f"{swing.name}: {swing.setting}",
+            "low": swing.low,
+            "high": swing.high,
+            "label": f"{dollars(swing.low)} to {dollars(swing.high)}",
+        }
+        for swing in found
+    ]
+    spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
+    return Figure(
+        "One assumption at a time: how far the rent moves",
+        _swings(ink),
+        f"Bars from low to high around {dollars(middle)}, the strongest first. {spoken}.",
+        {"swings": rows, "middle": [{"middle": middle}]},
+    )
+
+
+@drawn_once
+def _swings(ink: str) -> alt.LayerChart:
+    x = alt.X("low:Q", axis=None, scale=_room(1.5))
+    base, names = _named("swings", ink, x=x)
+    bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
+    labels = _label(base, ink, "high").encode(x=_same(x, "high"))
+    rule = draw("middle").mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=ink)
+    words = legible(ink, names, labels)
+    return _stack([rule.encode(x=_same(x, "middle")), bars, *words])
+
+
+def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:
+    """Computed ranges of all trainings with published hours, beside these."""
+    rows: Rows = [
+        {
+            "name": f"{row.model} ({row.gpu})" + ("" if row.within else ": outside"),
+            "low": row.dollars.low,
+            "high": row.dollars.high,
+            "published": row.published,
+            "label": dollars(row.published, 3),
+            "edge": max(row.published, row.dollars.high),
+        }
+        for row in found
+    ]
+    spoken = "; ".join(
+        f"{row['name']}: computed {dollars(row['low'])} to {dollars(row['high'])}, "
+        f"published hours {row['label']}"
+        for row in rows
+    )
+    return Figure(
+        "Computed (bar) beside the rent of the published hours (diamond)",
+        _compared(ink),
+        f"Rent in dollars, in powers of ten. {spoken}.",
+        {"compared": rows},
+    )
+
+
+@drawn_once
+def _compared(ink: str) -> alt.LayerChart:
+    x = _log_money(5e5, 1e9, [1e6, 1e7, 1e8])
+    base, names = _named("compared", ink, x=x)
+    bars = base.mark_bar(size=14, yOffset=6, color=MAIN, opacity=0.75).encode(x2="high:Q")
+    points = base.mark_point(
+        shape="diamond", size=150, filled=True, opacity=1, color=PUBLISHED, yOffset=6,
+        stroke="white", strokeWidth=1,
+    ).encode(x=_same(x, "published"))  # fmt: skip
+    labels = _label(base, ink, "edge").encode(x=_same(x, "edge"))
+    return _stack([bars, points, names, labels])
+
+
+def ways(found: list[money_claim.Way], ink: str = PAPER_INK) -> Figure:
+    """Ways of counting beside the claimed range."""
+    claim = money_claim.CLAIM
+    rows = [
+        {
+            "name": f"{way.name} ({way.how})",
+            "low": way.dollars.low,
+            "mid": way.dollars.mid,
+            "high": way.dollars.high,
+            "label": story.from_to(way.dollars),
+        }
+        for way in found
+    ]
+    spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
+    return Figure(
+        f"Which ways of counting reach {story.from_to(claim)} (the dashed lines)?",
+        _ways(ink),
+        f"Bars of rent, with a tick at the middle. {spoken}.",
+        {"ways": rows, "claim": [{"at": claim.low}, {"at": claim.high}]},
+    )
+
+
+@drawn_once
+def _ways(ink: str) -> alt.LayerChart:
+    x = alt.X("low:Q", axis=None, scale=_room(1.4))
+    base, names = _named("ways", ink, x=x)
+    bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
+    ticks = base.mark_tick(thickness=3, height=16, yOffset=6, color="white").encode(
+        x=_same(x, "mid")
+    )
+    labels = _label(base, ink, "high").encode(x=_same(x, "high"))
+    rules = draw("claim").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=OTHER)
+    words = legible(ink, names, labels)
+    return _stack([rules.encode(x=_same(x, "at")), bars, ticks, *words])
+
+
+def limits(sides: dict[str, list[chips.Limit]], ink: str = PAPER_INK) -> Figure:
+    """Time that each part of two GPUs needs for a token, one bar a GPU."""
+    rows = [
+        {
+            "part": limit.name,
+            "gpu": gpu,
+            "name": f"{limit.name}: {gpu}",
+            "microseconds": limit.microseconds,
+            "label": f"{limit.microseconds:.0f} µs"
+            + (", sets the pace" if limit is chips.binding(found) else ""),
+        }
+        for found_at in range(len(chips.PARTS))
+        for gpu, found in sides.items()
+        for limit in [found[found_at]]
+    ]
+    spoken = "; ".join(f"{row['name']} {row['label']}" for row in rows)
+    return Figure(
+        "How long each part of the chip needs for one token of training (µs, at full speed)",
+        _limits(tuple(sides), ink),
+        f"Bars in microseconds. {spoken}.",
+        {"limits": rows},
+    )
+
+
+@drawn_once
+def _limits(gpus: tuple[str, ...], ink: str) -> alt.LayerChart:
+    x = alt.X("microseconds:Q", axis=None, scale=_room(1.6))
+    base, names = _named("limits", ink, x=x)
+    colour = alt.Color(
+        "gpu:N", scale=alt.Scale(domain=list(gpus), range=[MAIN, OTHER]), legend=None
+    )
+    bars = base.mark_bar(size=14, yOffset=6, cornerRadiusEnd=2).encode(color=colour)
+    return _stack([bars, names, _label(base, ink, "microseconds").encode(x=x)])
+
+
+def poster(ink: str = PAPER_INK) -> Figure:
+    """The published parts and what they leave out on one sheet."""
+    figures = [parts(story.published_parts(), ink), left_out(story.beside(), ink)]
+    sheet = alt.vconcat(
+        *(figure.chart.properties(title=figure.title, width=700) for figure in figures)
+    ).resolve_scale(x="independent", color="independent", shape="independent")
+    return Figure(
+        "What DeepSeek-V3's published cost pays for, and what it leaves out",
+        Drawing(sheet),
+        " ".join(figure.alt for figure in figures),
+        {name: rows for figure in figures for name, rows in figure.data.items()},
+    )

@@ -1,0 +1,104 @@
+"""The page Moving data: experts on many GPUs, what the links carry, and what placement mends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ..shared import parts
+from ..shared.kept import KEPT
+from . import chart as charts
+from . import share, story
+from .story import Moved, MovingSettings, Way
+
+BOUND: dict[str, Any] = {"bind": "query-params"}
+
+
+def computed(
+    settings: MovingSettings,
+) -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
+    """Compute a setting's story once for all visitors."""
+
+    def make() -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
+        return (
+            story.move(settings),
+            story.ways(settings),
+            story.links(settings),
+            story.links(story.more_uneven(settings)),
+            story.before_after(settings),
+        )
+
+    with st.spinner("Sending a batch through the cluster …", show_time=False):
+        return KEPT.of(("moving", settings), make)
+
+
+def show() -> None:
+    """Show the page."""
+    top = st.container()
+    settings = _settings()
+    moved, ways, links, uneven, placed = computed(settings)
+    with top:
+        parts.heading(
+            "Why does it matter how data moves?",
+            "A large mixture of experts does not fit on one GPU. In DeepSeek-V3 every token needs "
+            "8 of 256 experts, and they live on many GPUs: its numbers travel there and back, in "
+            "every layer. Inside a *node* (a server with eight GPUs) there is fast NVLink; between "
+            f"nodes only a network, {story.speeds_words(settings)}.",
+            story.story_words(ways, links),
+        )
+    st.subheader("Fewer copies")
+    parts.show(charts.ways_bars(ways, parts.ink()), "ways")
+    st.markdown(story.ways_words(ways))
+    st.subheader("On every link")
+    for column, (label, value, about) in zip(st.columns(4), moved.figures(), strict=True):
+        column.metric(label, value, help=about)
+    parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
+    st.markdown(moved.words())
+    with st.expander("From node to node in numbers"):
+        parts.show(charts.node_to_node(moved), "pairs")
+    st.subheader("The weaker links of the H800")
+    parts.show(charts.links_bars(links, parts.ink()), "links")
+    st.markdown(story.links_words(links, uneven))
+    st.subheader("Where experts live")
+    st.markdown(
+        "Popular experts make some GPUs busy while the others wait. EPLB, the algorithm that "
+        "DeepSeek published, moves experts and gives the most popular ones spare copies."
+    )
+    parts.show(charts.placements(*placed, parts.ink()), "placements")
+    st.markdown(story.placement_words(*placed))
+    st.caption(story.ABOUT)
+    parts.code_and_exports(
+        "moving-data",
+        share.code(settings),
+        share.command(settings),
+        lambda: share.document(moved, ways, links, placed),
+        lambda: charts.cluster_picture(moved),
+    )
+
+
+def _settings() -> MovingSettings:
+    """Controls; all are in the address."""
+    first, second = st.columns(4), st.columns(4)
+    nodes = first[0].select_slider("Nodes of eight GPUs", story.NODES, 8, key="nodes", **BOUND)
+    limit = first[1].slider(
+        "Nodes a token may reach", 1, story.NODES[-1], 4, key="limit", **BOUND,
+        help="DeepSeek-V3 allows four. With as many as there are, there is no limit.",
+    )  # fmt: skip
+    copies = first[2].selectbox("A token is sent", list(story.COPIES), 2, key="copies", **BOUND)
+    placed = first[3].selectbox("Experts live", list(story.PLACED), key="placed", **BOUND)
+    skew = second[0].slider(
+        "How uneven experts' popularity is", 0.0, 1.0, 0.3, 0.1, key="skew", **BOUND
+    )
+    tokens = second[1].select_slider(
+        "Tokens per GPU", story.TOKENS, story.TOKENS[1], key="tokens", **BOUND
+    )
+    wire = second[2].selectbox(
+        "Numbers travel to experts as", list(story.WIRES), key="wire", **BOUND,
+        help="FP8 has one byte per number, BF16 two. Results come back in BF16.",
+    )  # fmt: skip
+    gpu = second[3].selectbox("GPU", list(story.GPUS), key="gpu", **BOUND)
+    return MovingSettings(
+        nodes=nodes, limit=limit, copies=copies, wire=wire, placed=placed, gpu=gpu, skew=skew,
+        tokens=tokens,
+    )  # fmt: skip

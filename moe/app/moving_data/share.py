@@ -1,0 +1,52 @@
+"""What a visitor takes along from the page: its run as JSON, and what reproduces it."""
+
+from __future__ import annotations
+
+import shlex
+
+from ..shared.sharing import call, changed, json_document
+from .story import Moved, MovingSettings, Way
+
+
+def document(
+    moved: Moved, ways: list[Way], links: list[Moved], placed: tuple[Moved, Moved]
+) -> bytes:
+    """Traffic and times of the page's batch, and of what it is compared with."""
+    return json_document(
+        "moving-data",
+        {
+            "moved": moved.as_row(),
+            "ways": [{"way": way.title, **way.moved.as_row()} for way in ways],
+            "links": [one.as_row() for one in links],
+            "before_and_after": [one.as_row() for one in placed],
+        },
+    )
+
+
+def code(settings: MovingSettings) -> str:
+    """Code of the page on moving data: what moves, and the comparisons in words."""
+    return f"""\
+from moe.app.moving_data.story import (
+    MovingSettings, before_after, links, links_words, more_uneven, move, placement_words, ways,
+    ways_words,
+)
+
+settings = {call("MovingSettings", settings)}
+moved = move(settings)
+print(moved.words())
+print(moved.sent.dispatch_bytes_GG)  # bytes from GPU to GPU
+print(moved.dispatch.us, moved.combine.us)
+print(ways_words(ways(settings)))
+print(links_words(links(settings), links(more_uneven(settings))))
+print(placement_words(*before_after(settings)))
+"""
+
+
+def command(settings: MovingSettings) -> str | None:
+    """Command line with the same batch; None where it has no option for what is sent."""
+    if settings.wire != "FP8":
+        return None
+    words = ["moe", "cluster", "simulate"]
+    for name, value in changed(settings.simulated()).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

@@ -1,0 +1,398 @@
+"""What moves when experts live on many GPUs: copies, bytes per link, times, placements."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ...cluster import Traffic
+from ...cluster.sampling import expected_copies
+from ...cluster.simulate import ClusterSettings, run
+from ...cluster.timing import NORMAL, PhaseTime, phase_time
+from ...cluster.traffic import bf16_row_bytes, fp8_row_bytes
+from ...cost import find_gpu
+from ...errors import check_choice, check_float, check_int
+
+# DeepSeek-V3 (arXiv 2412.19437, section 4.2): 8 of 256 experts, rows of 7,168 values.
+N_EXPERTS, K, D_MODEL, PER_NODE = 256, 8, 7168, 8
+NODES = (1, 2, 4, 8)
+TOKENS = (128, 512, 2048)
+MAX_SKEW = 2.0
+GPUS = {"H800": "h800", "H100": "h100-sxm"}
+WIRES = {"FP8": fp8_row_bytes, "BF16": bf16_row_bytes}
+COPIES = {"once per expert": "expert", "once per GPU": "gpu", "once per node": "node"}
+IN_ORDER, EVENED, SPARE = "in order", "evened out (EPLB)", "EPLB, a spare copy per GPU"
+PLACED = (IN_ORDER, EVENED, SPARE)
+
+ABOUT = (
+    "Tokens are made up: random ratings, with some experts more popular than others; "
+    "DeepSeek-V3's router chooses, and what it chose is counted link by link. Times come from a "
+    "model that was calibrated on half of the published measurements of DeepEP on the H800 (normal "
+    "kernels); for the H100 only the links' speeds are changed. Sources: arXiv 2412.19437, section "
+    "3.2.2; arXiv 2505.09343, section 4; deepseek-ai/DeepEP; deepseek-ai/EPLB."
+)
+
+
+@dataclass(frozen=True)
+class MovingSettings:
+    """A layer of DeepSeek-V3's size, spread over a cluster.
+
+    Parameters
+    ----------
+    nodes
+        Nodes (servers) of eight GPUs each.
+    limit
+        Nodes that one token may reach; as many as there are means no limit.
+    copies, wire, placed, gpu
+        Names of `COPIES`, `WIRES` (what a dispatch sends; a combine is BF16), `PLACED`, `GPUS`.
+    skew
+        How uneven the experts' popularity is: see `moe.cluster.sampling.popularity`.
+    tokens
+        Tokens of each GPU in a batch.
+    seed
+        Of popularity and tokens.
+    """
+
+    nodes: int = 8
+    limit: int = 4
+    copies: str = "once per node"
+    wire: str = "FP8"
+    placed: str = IN_ORDER
+    gpu: str = "H800"
+    skew: float = 0.3
+    tokens: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("nodes", str(self.nodes), list(map(str, NODES)))
+        check_int("limit", self.limit, 1, NODES[-1])
+        check_choice("copies", self.copies, COPIES)
+        check_choice("wire", self.wire, WIRES)
+        check_choice("placed", self.placed, PLACED)
+        check_choice("gpu", self.gpu, GPUS)
+        check_float("skew", self.skew, 0.0, MAX_SKEW)
+        check_int("tokens", self.tokens, 1, TOKENS[-1])
+        check_int("seed", self.seed, 0)
+
+    @property
+    def reach(self) -> int:
+        """Nodes that a token may reach, of those there are."""
+        return min(self.limit, self.nodes)
+
+    def simulated(self) -> ClusterSettings:
+        """Return the same as settings of `moe cluster simulate`.
+
+        Groups of experts are nodes, so that the limit is one on nodes; with no limit there are no
+        groups, and the published placement may put any expert anywhere.
+        """
+        gpu, gpus = find_gpu(GPUS[self.gpu]), self.nodes * PER_NODE
+        limited = self.reach < self.nodes
+        return ClusterSettings(
+            n_nodes=self.nodes,
+            gpus_per_node=PER_NODE,
+            nvlink_gb_s=gpu.nvlink_gb_s,
+            network_gb_s=gpu.network_gb_s,
+            n_experts=N_EXPERTS,
+            k=K,
+            n_group=self.nodes if limited else 1,
+            topk_group=self.reach if limited else 1,
+            skew=self.skew,
+            tokens=self.tokens * gpus,
+            batch=self.tokens,
+            d_model=D_MODEL,
+            copies=COPIES[self.copies],
+            placement="contiguous" if self.placed == IN_ORDER else "balanced",
+            redundant=gpus if self.placed == SPARE else 0,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One batch's way through one layer: what moved, and how long it took."""
+
+    settings: MovingSettings
+    sent: Traffic
+    dispatch: PhaseTime
+    combine: PhaseTime
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds of dispatch and combine, one after the other."""
+        return (self.dispatch.us + self.combine.us) / 1e3
+
+    @property
+    def network_ms(self) -> float:
+        """Milliseconds that the network alone would take."""
+        return (self.dispatch.network_us + self.combine.network_us) / 1e3
+
+    @property
+    def nvlink_ms(self) -> float:
+        """Milliseconds that NVLink alone would take."""
+        return (self.dispatch.nvlink_us + self.combine.nvlink_us) / 1e3
+
+    @property
+    def slowest(self) -> float:
+        """Time of the slowest GPU relative to the mean one."""
+        both_G = self.dispatch.us_G + self.combine.us_G
+        return float(both_G.max() / both_G.mean())
+
+    @property
+    def bound_by(self) -> str:
+        """The link that the slowest GPU waits for."""
+        return "the network" if self.network_ms > self.nvlink_ms else "NVLink"
+
+    @property
+    def load_G(self) -> np.ndarray:
+        """Rows that each GPU's experts compute, in fair shares."""
+        return np.asarray(self.sent.load_G / self.sent.load_G.mean())
+
+    @property
+    def node_MM(self) -> np.ndarray:
+        """Megabytes from node to node, dispatch and combine; inside a node on the diagonal."""
+        n = self.settings.nodes
+        both_GG = self.sent.dispatch_bytes_GG + self.sent.combine_bytes_GG
+        return np.asarray(both_GG.reshape(n, PER_NODE, n, PER_NODE).sum(axis=(1, 3)) / 1e6)
+
+    @property
+    def nvlink_mb_M(self) -> np.ndarray:
+        """Megabytes over each node's NVLink."""
+        return np.diag(self.node_MM)
+
+    @property
+    def network_mb_M(self) -> np.ndarray:
+        """Megabytes that leave each node for others."""
+        return np.asarray(self.node_MM.sum(axis=1) - self.nvlink_mb_M)
+
+    def words(self) -> str:
+        """What the picture of the cluster shows."""
+        hot = int(self.load_G.argmax())
+        network = (
+            f"{self.network_mb_M.mean():,.0f} MB leave a node over the network, and "
+            if self.settings.nodes > 1
+            else ""
+        )
+        return (
+            f"For one layer and one batch, {network}{self.nvlink_mb_M.mean():,.0f} MB travel "
+            f"inside a node. Dispatch and combine take {self.ms:.2f} ms; {self.bound_by} decides. "
+            f"GPU {hot % PER_NODE} of node {hot // PER_NODE} has most to do: "
+            f"{self.load_G[hot]:.2f} fair shares."
+        )
+
+    def figures(self) -> list[tuple[str, str, str]]:
+        """Label, value and explanation of the page's figures."""
+        return [
+            (
+                "Copies per token",
+                f"{self.sent.copies_per_token:.2f}",
+                "How many times a token is sent (or kept at home), on average.",
+            ),
+            (
+                "Dispatch",
+                f"{self.dispatch.us / 1e3:.2f} ms",
+                "Tokens to their experts: all-to-all, until the slowest GPU is done.",
+            ),
+            (
+                "Combine",
+                f"{self.combine.us / 1e3:.2f} ms",
+                "Results back to their tokens, in BF16.",
+            ),
+            (
+                "Slowest GPU's time",
+                f"{self.slowest:.2f}× the mean",
+                "All wait for the slowest: this is what an uneven load costs.",
+            ),
+        ]
+
+    def as_row(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        return {
+            "settings": asdict(self.settings),
+            "copies_per_token": self.sent.copies_per_token,
+            "dispatch_us": self.dispatch.us,
+            "combine_us": self.combine.us,
+            "network_ms": self.network_ms,
+            "nvlink_ms": self.nvlink_ms,
+            "slowest": self.slowest,
+            "load": self.load_G.tolist(),
+            "node_to_node_mb": self.node_MM.tolist(),
+        }
+
+
+@lru_cache(maxsize=16)
+def _counted(settings: ClusterSettings) -> Traffic:
+    return run(settings).traffic
+
+
+def move(settings: MovingSettings) -> Moved:
+    """Route a batch with DeepSeek-V3's router, and count and time what moves."""
+    asked = settings.simulated()
+    usual = ClusterSettings()
+    # Rows do not depend on the links' speeds, so GPUs share what was counted.
+    rows = _counted(replace(asked, nvlink_gb_s=usual.nvlink_gb_s, network_gb_s=usual.network_gb_s))
+    sent = replace(rows, cluster=asked.cluster(), dispatch_row_bytes=WIRES[settings.wire](D_MODEL))
+    times = (phase_time(sent, phase, NORMAL) for phase in ("dispatch", "combine"))
+    return Moved(settings, sent, *times)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of sending the same batch, with the copies that even chance would give."""
+
+    title: str
+    moved: Moved
+    by_chance: float
+
+
+def ways(settings: MovingSettings) -> list[Way]:
+    """Send a copy per expert, one per node, and one per node with the limit."""
+    free = replace(settings, limit=NODES[-1])
+    made = [
+        Way("a copy for each expert", move(replace(free, copies="once per expert")), float(K)),
+        Way("one for each node", move(replace(free, copies="once per node")), _chance(free)),
+    ]
+    if settings.reach < settings.nodes:
+        title = f"{settings.reach} node{'s' if settings.reach > 1 else ''} at most"
+        limited = replace(settings, copies="once per node")
+        made.append(Way(f"one for each node, {title}", move(limited), _chance(settings)))
+    return made
+
+
+def _chance(settings: MovingSettings) -> float:
+    return expected_copies(N_EXPERTS, K, settings.nodes, settings.reach)
+
+
+def speeds_words(settings: MovingSettings) -> str:
+    """How much slower the network is than NVLink."""
+    cluster = settings.simulated().cluster()
+    return f"{cluster.nvlink_gb_s / cluster.network_gb_s:.0f} times slower on an {settings.gpu}"
+
+
+def story_words(made: list[Way], both: list[Moved]) -> str:
+    """What to see: the last way of sending against the first, and the H800 against the H100."""
+    first, last = made[0], made[-1]
+    h800, h100 = both
+    return (
+        f"with “{last.title}” the exchange takes {last.moved.ms:.2f} ms, with “{first.title}” "
+        f"{first.moved.ms:.2f} ms. As set below, it takes {h800.ms:.2f} ms on the H800, the GPU "
+        f"sold to China with a slower NVLink, and {h100.ms:.2f} ms on the H100."
+    )
+
+
+def ways_words(made: list[Way]) -> str:
+    """What the ways cost, beside the formula."""
+    first, last = made[0].moved, made[-1].moved
+    chances = ", ".join(f"{way.by_chance:.2f}" for way in made)
+    settings = last.settings
+    limited = (
+        " A limit chooses nodes by their best experts, so a token reaches nearly all of those it "
+        "may."
+        if settings.reach < settings.nodes
+        else ""
+    )
+    return (
+        f"A token's {K} experts often share a node, and one copy to that node is enough: it is "
+        f"passed on inside. **{first.ms:.2f} ms become {last.ms:.2f} ms**, "
+        f"{_change_words(first.ms / last.ms)}. Experts chosen evenly by chance would make "
+        f"{chances} copies.{limited}"
+    )
+
+
+def _change_words(less: float) -> str:
+    """A time over the one after it, in words."""
+    if abs(less - 1) < 0.05:
+        return "which is next to no change"
+    return f"{less:.1f} times less" if less > 1 else f"{1 / less:.1f} times more"
+
+
+def links(settings: MovingSettings) -> list[Moved]:
+    """Send the same batch on H800 and on H100."""
+    return [move(replace(settings, gpu=gpu)) for gpu in GPUS]
+
+
+def more_uneven(settings: MovingSettings) -> MovingSettings:
+    """Return the same with experts whose popularity differs more."""
+    return replace(settings, skew=min(settings.skew + 0.3, MAX_SKEW))
+
+
+def experts_per_row(settings: MovingSettings) -> float:
+    """Rows that NVLink passes on while the network brings one: free experts per node."""
+    cluster = settings.simulated().cluster()
+    nvlink = cluster.nvlink_gb_s * NORMAL.nvlink_share
+    return nvlink / (cluster.network_gb_s * NORMAL.network_share)
+
+
+def links_words(both: list[Moved], uneven: list[Moved]) -> str:
+    """Which link decides on which GPU, and what the cut costs; also if experts are less even."""
+    h800, h100 = both
+    worse = uneven[0].ms / uneven[1].ms
+    free = [experts_per_row(one.settings) for one in both]
+    cost = h800.ms / h100.ms
+    lost = (
+        "Here the cut costs next to nothing"
+        if cost < 1.02
+        else f"Here it makes the exchange {cost:.2f} times as long"
+    )
+    decides = (
+        f"{h800.bound_by} decides on both"
+        if h800.bound_by == h100.bound_by
+        else f"{h800.bound_by} decides on the H800, {h100.bound_by} on the H100"
+    )
+    said = (
+        f"The H800 is an H100 whose NVLink was cut from {h100.sent.cluster.nvlink_gb_s:.0f} to "
+        f"{h800.sent.cluster.nvlink_gb_s:.0f} GB/s in each direction. {lost}: {decides}."
+    )
+    if h800.settings.nodes == 1:
+        return said + " With one node there is nothing but NVLink. Add nodes to see the network."
+    said += (
+        f" While the network brings one row, NVLink can pass on {free[0]:.1f} on an H800 and "
+        f"{free[1]:.1f} on an H100. So {free[0]:.0f} of a token's experts on a node cost the H800 "
+        "no more than one."
+    )
+    uneven_words = (
+        f"With popularity more uneven by {uneven[0].settings.skew - h800.settings.skew:.1f}, the "
+        f"exchange on H800s would be {worse:.2f} times as long as on H100s"
+    )
+    if worse > cost + 0.01:
+        return f"{said} That holds for experts as even as these. {uneven_words}."
+    return f"{said} {uneven_words}: no worse than now."
+
+
+def before_after(settings: MovingSettings) -> tuple[Moved, Moved]:
+    """Put experts in order, and as chosen (with a spare copy per GPU if in order was chosen)."""
+    after = SPARE if settings.placed == IN_ORDER else settings.placed
+    return move(replace(settings, placed=IN_ORDER)), move(replace(settings, placed=after))
+
+
+def _evener_words(before: Moved, after: Moved) -> str:
+    """Say so if the placement did not help."""
+    return (
+        "" if after.load_G.max() < before.load_G.max() else " Here it does not even out the work."
+    )
+
+
+def placement_words(before: Moved, after: Moved) -> str:
+    """What the placement changes for the busiest GPU and for the exchange."""
+    settings = after.settings
+    exchange = (
+        f"the exchange takes {after.ms:.2f} ms instead of {before.ms:.2f} ms"
+        if abs(after.ms / before.ms - 1) > 0.01
+        else f"the exchange still takes {after.ms:.2f} ms, for {after.bound_by} decides"
+    )
+    if after.load_G.max() < before.load_G.max() and abs(after.ms / before.ms - 1) <= 0.01:
+        exchange += ", but computing waits less"
+    said = (
+        f"The busiest GPU had {before.load_G.max():.2f} fair shares of the computing and now has "
+        f"{after.load_G.max():.2f}; {exchange}.{_evener_words(before, after)} The placement was "
+        "learnt from other tokens of the same popularity."
+    )
+    if settings.reach < settings.nodes:
+        said += (
+            " With a limit on nodes, experts of a group stay on one node, so the load is evened "
+            "out inside each node only; without the limit it is evened out everywhere, for more "
+            "copies on the network."
+        )
+    return said

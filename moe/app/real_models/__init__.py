@@ -1,0 +1,1 @@
+"""The page Real models: published models' sizes, and what they need on a machine."""

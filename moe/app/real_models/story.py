@@ -1,0 +1,301 @@
+"""The published models side by side: sizes in three conventions, and one's own machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ...cost import GPUS, MODELS, Decoding, Gpu, ModelConfig, decode
+from ...pictures.numbers import count
+
+OWN_MACHINE = "A machine of my own"
+AS_PUBLISHED = "as each publisher counts"
+CONVENTIONS = {
+    AS_PUBLISHED: "",
+    "all that a token meets": "with_input",
+    "without the input table": "head_only",
+    "without both tables": "neither",
+}
+SHORT = {"with_input": "with both tables", "head_only": "no input table", "neither": "no table"}
+PRECISIONS = {"4 bits": "4-bit", "8 bits": "fp8", "16 bits": "bf16"}
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+MACHINES = {gpu.name: gpu for gpu in reversed(GPUS.values())}
+DEFAULT_MACHINE = GPUS["m3-ultra"].name
+MARK = "★"
+# Models that the picture names, and the side of the point where the name has room.
+NAMED = {
+    "DeepSeek-V3": "left",
+    "Kimi-K2": "below",
+    "Llama-3.1-405B": "left",
+    "Grok-1": "right",
+    "gpt-oss-120b": "right",
+    "Mixtral-8x7B": "left",
+    "Llama-3.1-8B": "right",
+    "Qwen3-30B-A3B": "right",
+    "OLMoE-1B-7B": "right",
+    "Granite-3.0-1B-A400M": "right",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """The controls of the page.
+
+    Parameters
+    ----------
+    machine, n_machines
+        A name of `MACHINES` or `OWN_MACHINE`; how many, all alike, with free links.
+    memory_gb, memory_gb_s, tflops
+        Of `OWN_MACHINE`.
+    usable_percent
+        Share of the memory that the model and its cache may fill.
+    weights
+        A key of `PRECISIONS`.
+    batch, context
+        Conversations at once, and how long each is, in tokens.
+    convention
+        A key of `CONVENTIONS`.
+    """
+
+    machine: str = DEFAULT_MACHINE
+    n_machines: int = 1
+    memory_gb: float = 64.0
+    memory_gb_s: float = 400.0
+    tflops: float = 30.0
+    usable_percent: int = 90
+    weights: str = "4 bits"
+    batch: int = 1
+    context: int = 4096
+    convention: str = AS_PUBLISHED
+
+    @property
+    def gpu(self) -> Gpu:
+        """The machine."""
+        if self.machine != OWN_MACHINE:
+            return MACHINES[self.machine]
+        return Gpu(
+            key="own", name="your machine", kind="own", bf16_tflops=self.tflops,
+            memory_gb=self.memory_gb, memory_gb_s=self.memory_gb_s, power_w=0.0,
+        )  # fmt: skip
+
+    @property
+    def precision(self) -> str:
+        """Precision of the weights as `moe.cost` calls it."""
+        return PRECISIONS[self.weights]
+
+    @property
+    def usable_gb(self) -> float:
+        """Memory for weights and cache, all machines."""
+        return self.n_machines * self.gpu.memory_gb * self.usable_percent / 100
+
+    def decoding(self, model: ModelConfig) -> Decoding:
+        """Bounds of one model."""
+        return decode(
+            model, self.gpu, batch=self.batch, context=self.context, precision=self.precision,
+            n_gpus=self.n_machines, usable=self.usable_percent / 100,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One model on the chosen machine."""
+
+    model: ModelConfig
+    decoding: Decoding
+    active: int
+
+    @property
+    def needed_gb(self) -> float:
+        """Weights and cache."""
+        return self.decoding.needed_bytes / 1e9
+
+    @property
+    def fits(self) -> bool:
+        """Whether that fits."""
+        return self.decoding.fits
+
+    @property
+    def speed(self) -> str:
+        """The bound on its speed in words."""
+        if not self.fits:
+            return "does not fit"
+        return f"{rate(self.decoding.tokens_per_s)} tokens/s at most"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All models on the chosen machine."""
+
+    question: Question
+
+    @cached_property
+    def rows(self) -> list[Answer]:
+        """One a model, the smallest first."""
+        convention = CONVENTIONS[self.question.convention]
+        found = [
+            Answer(
+                model, self.question.decoding(model),
+                model.active(convention or model.active_convention),
+            )
+            for model in MODELS.values()
+        ]  # fmt: skip
+        return sorted(found, key=lambda answer: answer.needed_gb)
+
+    @property
+    def fitting(self) -> list[Answer]:
+        """Those that fit."""
+        return [answer for answer in self.rows if answer.fits]
+
+    def machine_words(self) -> str:
+        """The chosen machine in words."""
+        name = self.question.gpu.name
+        return name if self.question.n_machines == 1 else f"{self.question.n_machines} × {name}"
+
+    def words(self) -> str:
+        """What fits, and how fast it can be at most."""
+        asked, fitting = self.question, self.fitting
+        memory = f"{asked.usable_gb:,.0f} GB of memory"
+        if not fitting:
+            least = self.rows[0]
+            return (
+                f"With weights of {asked.weights}, none of the {len(self.rows)} models fits in "
+                f"{memory}; {least.model.name} needs the least, {gigabytes(least.needed_gb)}."
+            )
+        most = max(fitting, key=lambda answer: answer.model.total_params)
+        bound = most.decoding
+        because = {
+            "bandwidth": "reading its weights from memory takes longest",
+            "compute": "its arithmetic takes longest",
+        }[bound.limit]
+        together = "" if asked.batch == 1 else f" for all {asked.batch} conversations together"
+        return (
+            f"With weights of {asked.weights}, **{len(fitting)} of {len(self.rows)}** models fit "
+            f"in {memory}. The largest is **{most.model.name}** with "
+            f"{size(most.model.total_params)} parameters: it needs {gigabytes(most.needed_gb)} and "
+            f"writes at most **{rate(bound.tokens_per_s)} tokens a second**{together}, as "
+            f"{because}."
+        )
+
+    def table(self) -> list[dict[str, object]]:
+        """Numbers in billions and gigabytes, so that columns sort."""
+        return [
+            {
+                "Model": a.model.name,
+                "Total, billions": a.model.total_params / 1e9,
+                "Total as published": _or_none(a.model.published_total / 1e9),
+                **{
+                    f"Active, {SHORT[name]}": a.model.active(name) / 1e9 for name in SHORT
+                },
+                "Active as published": _or_none(a.model.published_active / 1e9),
+                "Counted as published": _basis(a.model),
+                "Experts": a.model.experts,
+                "per token": a.model.top_k,
+                "Memory needed, GB": a.needed_gb,
+                "Fits": "yes" if a.fits else "no",
+                "Tokens/s at most": a.decoding.tokens_per_s if a.fits else None,
+                "by memory": a.decoding.by_bandwidth,
+                "by arithmetic": a.decoding.by_compute,
+                "Cache, bytes a token": a.model.kv_bytes_per_token(),
+                "Published figures from": _source(a.model),
+            }
+            for a in self.rows
+        ]  # fmt: skip
+
+    def by_batch(self, name: str) -> list[tuple[int, Decoding]]:
+        """Bounds of one model for batches of 1, 2, 4, ... conversations."""
+        model = MODELS[name.lower()]
+        return [(batch, replace(self.question, batch=batch).decoding(model)) for batch in BATCHES]
+
+    def batch_words(self, name: str) -> str:
+        """From which batch on arithmetic is the limit, and where memory ends."""
+        steps = self.by_batch(name)
+        first, last = steps[0][1], steps[-1][1]
+        change = next((batch for batch, bound in steps if bound.limit == "compute"), None)
+        full = [batch for batch, bound in steps if bound.fits]
+        text = (
+            f"Alone, a conversation with {name} gets at most {rate(first.tokens_per_s)} tokens a "
+            f"second; {steps[-1][0]:,} at once get {rate(last.tokens_per_s)} together."
+        )
+        if change is None:
+            text += " Reading memory stays the limit throughout."
+        else:
+            text += f" From {change:,} on, arithmetic is the limit, not memory."
+        if not full:
+            text += " But it does not fit in the memory at all."
+        elif full[-1] < steps[-1][0]:
+            text += f" But beyond {full[-1]:,} conversations the memory is full."
+        return text
+
+
+def convention_words() -> str:
+    """How many publishers count active parameters in which way."""
+    used = [model.active_convention for model in MODELS.values()]
+    counted = ", ".join(f"{used.count(name)} “{words}”" for name, words in SHORT.items())
+    v3 = MODELS["deepseek-v3"]
+    each = ", ".join(f"{size(v3.active(name))} ({words})" for name, words in SHORT.items())
+    stated = [model.name for model in MODELS.values() if model.convention_basis == "stated"]
+    other = [
+        contradiction_words(model)
+        for model in MODELS.values()
+        if model.convention_basis == "contradicted"
+    ]
+    return (
+        f"There are three ways to count: the tables that turn words into numbers and back may be "
+        f"in or out. For {v3.name} they give {each}; it is published as "
+        f"{size(v3.published_active)}. Of {len(used)} models, the published figure fits {counted}. "
+        f"The makers of {' and '.join(stated)} say which they use, and it fits."
+        f"{''.join(' ' + words for words in other)}"
+    )
+
+
+def contradiction_words(model: ModelConfig) -> str:
+    """How a published active figure and its publisher's words on it differ."""
+    words, fits = SHORT[model.stated_convention], SHORT[model.active_convention]
+    stated = model.active(model.stated_convention)
+    return (
+        f"The makers of {model.name} say {size(model.published_active)} “{words}”, which would be "
+        f"{size(stated)}; “{fits}” is {size(model.active_params)}: "
+        f"{size(abs(stated - model.active_params))} lie between, one table."
+    )
+
+
+def marks(table: list[dict[str, object]]) -> list[tuple[int, str]]:
+    """Row and column of the convention that each model is published in."""
+    by_name = {model.name: model for model in MODELS.values()}
+    return [
+        (at, f"Active, {SHORT[by_name[str(row['Model'])].active_convention]}")
+        for at, row in enumerate(table)
+    ]
+
+
+def size(params: float) -> str:
+    """Parameters for people: '37.6 billion'."""
+    return count(params, 3)
+
+
+def gigabytes(value: float) -> str:
+    """'3.8 GB' or '377 GB'."""
+    return f"{value:,.0f} GB" if value >= 10 else f"{value:.1f} GB"
+
+
+def rate(value: float) -> str:
+    """Two digits: bounds are no measurements."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+
+
+def _or_none(value: float) -> float | None:
+    return value or None
+
+
+def _basis(model: ModelConfig) -> str:
+    how = {
+        "stated": "says so", "fitted": "fits best", "contradicted": "fits best; says another",
+        "": "",
+    }[model.convention_basis]  # fmt: skip
+    return f"{SHORT[model.active_convention]} ({how})"
+
+
+def _source(model: ModelConfig) -> str:
+    mark = {"second-hand": " ²", "unverified": " ³"}.get(model.published_check, "")
+    return model.published_source + mark

@@ -1,0 +1,1 @@
+"""The page Routers: two routers on one sentence."""

@@ -1,0 +1,201 @@
+"""Charts of the page on routers: who changes its mind, the loads, and each router's weights."""
+
+from __future__ import annotations
+
+import altair as alt
+
+from ...pictures.figure import (
+    FAIR,
+    PAPER_INK,
+    RUN_COLOURS,
+    Chart,
+    Drawing,
+    Figure,
+    draw,
+    drawn_once,
+    percent_axis,
+)
+from ...pictures.staff import Staff
+from .story import A_ONLY, B_ONLY, BOTH, Side, SideBySide
+
+HALF = {A_ONLY: 0.42, B_ONLY: 0.36, BOTH: 0.1}  # half heights; the frame of B needs some room
+WHOSE = [A_ONLY, B_ONLY, BOTH]
+FILLS = [RUN_COLOURS["A"], "transparent", FAIR]  # B is hollow, so that colour is not needed
+STROKES = [RUN_COLOURS["A"], RUN_COLOURS["B"], FAIR]
+
+
+def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
+    """Characters by experts: chosen by A only, by B only, or by both."""
+    staff = Staff(len(both.tokens), both.a.routing.n_experts, padding=0.18)
+    rows = [
+        {
+            "column": staff.column(n),
+            "low": staff.row(n, e) - HALF[whose],
+            "high": staff.row(n, e) + HALF[whose],
+            "whose": whose,
+        }
+        for n, e, whose in both.differences()
+    ]
+    characters = staff.characters(both.tokens)
+    spots = [
+        {**place, "A": mine, "B": others}
+        for place, mine, others in zip(
+            characters, both.a.experts_words(), both.b.experts_words(), strict=True
+        )
+    ]
+    counts = both.counts
+    return Figure(
+        "Who changes its mind",
+        _differences(staff, ink),
+        f"{len(both.tokens)} characters in {staff.n_lines} lines, below each the "
+        f"{staff.n_experts} experts: {counts[A_ONLY]} choices are only A's (filled), "
+        f"{counts[B_ONLY]} only B's (hollow), {counts[BOTH]} both's (thin). "
+        f"{int(both.changed_N.sum())} characters differ.",
+        {"differences": rows, "characters": characters, "spots": spots},
+    )
+
+
+@drawn_once
+def _differences(staff: Staff, ink: str) -> Chart:
+    legend = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=130)
+    marks = (
+        draw("differences")
+        .mark_rect(strokeWidth=1.5, aria=False)  # a label for each would say nothing, slowly
+        .encode(
+            x=staff.x(),
+            y=staff.y("low"),
+            y2=alt.Y2("high:Q"),
+            fill=alt.Fill("whose:N", scale=alt.Scale(domain=WHOSE, range=FILLS), legend=legend),
+            stroke=alt.Stroke(
+                "whose:N", scale=alt.Scale(domain=WHOSE, range=STROKES), legend=legend
+            ),
+        )
+    )
+    spots = (
+        staff.frames("spots")
+        .mark_rect(opacity=0, aria=False)
+        .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "A:N", "B:N")])
+    )
+    return alt.LayerChart(layer=[marks, staff.texts(ink), spots]).properties(height=staff.height)
+
+
+def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
+    """Share of the work of each expert in both; lines above a bar are what was dropped."""
+    rows, spoken = [], []
+    for name, side in (("A", both.a), ("B", both.b)):
+        share_E, asked_E = side.share_E.tolist(), side.asked_E.tolist()
+        rows += [
+            {"run": name, "expert": e, "share": share, "asked": asked}
+            for e, (share, asked) in enumerate(zip(share_E, asked_E, strict=True))
+        ]
+        told = ", ".join(f"{e} {share:.0%}" for e, share in enumerate(share_E))
+        lost = f", {side.dropped} choices dropped" if side.dropped else ""
+        spoken.append(f"{name} ({side.router.title}{lost}): {told}")
+    fair_row = {"fair": 1 / both.a.routing.n_experts}
+    dropped = bool(both.a.dropped or both.b.dropped)
+    return Figure(
+        f"Share of the work that each expert gets{' (lines: asked for)' if dropped else ''}",
+        _loads(dropped, ink),
+        f"Pairs of bars for {both.a.routing.n_experts} experts against a dashed line at the fair "
+        f"share of {fair_row['fair']:.1%}. {'. '.join(spoken)}.",
+        {"loads": rows, "fair": [fair_row]},
+    )
+
+
+@drawn_once
+def _loads(dropped: bool, ink: str) -> Chart:
+    names = list(RUN_COLOURS)
+    colours = list(RUN_COLOURS.values())
+    legend = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=130)
+    x = alt.X("expert:O", axis=alt.Axis(title="expert", labelAngle=0))
+    offset = alt.XOffset("run:N", scale=alt.Scale(domain=names))
+    base = draw("loads").encode(x=x, xOffset=offset)
+    bars = base.mark_bar(strokeWidth=1.5, cornerRadiusEnd=2).encode(
+        y=alt.Y("share:Q", axis=percent_axis()),
+        fill=alt.Fill(
+            "run:N", scale=alt.Scale(domain=names, range=[colours[0], "transparent"]), legend=legend
+        ),
+        stroke=alt.Stroke("run:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
+        tooltip=[
+            alt.Tooltip("run:N"),
+            alt.Tooltip("expert:O"),
+            alt.Tooltip("share:Q", format=".1%", title="share of the work"),
+            alt.Tooltip("asked:Q", format=".1%", title="asked for"),
+        ],
+    )
+    layers = [bars]
+    if dropped:
+        layers.append(base.mark_tick(color=ink, thickness=2).encode(y=alt.Y("asked:Q")))
+    fair = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
+    layers.append(fair.encode(y=alt.Y("fair:Q")))
+    return alt.LayerChart(layer=layers).properties(height=230)
+
+
+def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> Figure:
+    """One router's choices, taller for larger weights; crosses are choices that were dropped."""
+    routing = side.routing
+    staff = Staff(len(tokens), routing.n_experts)
+    top = max(float(routing.weight_A.max(initial=0.0)), 1e-12)
+    kept, lost = [], []
+    for n, e, weight, got_in in zip(
+        routing.token_A.tolist(),
+        routing.expert_A.tolist(),
+        routing.weight_A.tolist(),
+        routing.kept_A.tolist(),
+        strict=True,
+    ):
+        row = staff.row(n, e)
+        if got_in:
+            half = 0.46 * weight / top
+            kept.append({"column": staff.column(n), "low": row - half, "high": row + half})
+        else:
+            lost.append({"column": staff.column(n), "row": row})
+    characters = staff.characters(tokens)
+    spots = [
+        {**place, "experts": experts}
+        for place, experts in zip(characters, side.experts_words(), strict=True)
+    ]
+    dropped = f" {len(lost)} choices were dropped (crosses)." if lost else ""
+    return Figure(
+        f"{name}: {side.router.title}",
+        _weights(name, staff, bool(lost), ink),
+        f"{len(tokens)} characters in {staff.n_lines} lines, below each the experts that "
+        f"{side.router.title} gives it: {len(kept)} choices, taller for larger weights, "
+        f"the largest {top:.2f}.{dropped}",
+        {"kept": kept, "lost": lost, "characters": characters, "spots": spots},
+    )
+
+
+@drawn_once
+def _weights(name: str, staff: Staff, lost: bool, ink: str) -> Chart:
+    marks = (
+        draw("kept")
+        .mark_rect(color=RUN_COLOURS[name], aria=False)
+        .encode(x=staff.x(), y=staff.y("low"), y2=alt.Y2("high:Q"))
+    )
+    layers = [marks, staff.texts(ink)]
+    if lost:
+        crosses = draw("lost").mark_point(
+            shape="cross", angle=45, size=28, filled=True, color=ink, aria=False
+        )
+        layers.append(crosses.encode(x=staff.x(), y=staff.y("row")))
+    spots = (
+        staff.frames("spots")
+        .mark_rect(opacity=0, aria=False)
+        .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "experts:N")])
+    )
+    return alt.LayerChart(layer=[*layers, spots]).properties(height=staff.height)
+
+
+def poster(both: SideBySide) -> Figure:
+    """Differences and loads on one sheet."""
+    figures = [differences(both), loads(both)]
+    sheet = alt.vconcat(
+        *(figure.chart.properties(title=figure.title, width=760) for figure in figures)
+    ).resolve_scale(fill="independent", stroke="independent", x="independent", y="independent")
+    return Figure(
+        f"A: {both.a.router.title} · B: {both.b.router.title}",
+        Drawing(sheet),
+        " ".join(figure.alt for figure in figures),
+        {name: rows for figure in figures for name, rows in figure.data.items()},
+    )

@@ -1,0 +1,1 @@
+"""The page Savings: an MoE layer against dense ones, counted and measured."""

@@ -1,0 +1,42 @@
+"""What a visitor takes along from the page: its run as JSON, and what reproduces it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ...speed.machine import Machine
+from ...studies.savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
+from ..shared.sharing import call, json_document
+
+
+def document(
+    settings: SavingsSettings,
+    counted: list[CountedCost],
+    measured: list[MeasuredCost],
+    machine: Machine | None,
+) -> bytes:
+    """Counted costs, and measured ones with the machine if there are any."""
+    return json_document(
+        "savings",
+        {
+            "settings": asdict(settings),
+            "machine": asdict(machine) if machine else None,
+            "counted": as_rows(counted),
+            "measured": as_rows(measured),
+        },
+    )
+
+
+def code(settings: SavingsSettings) -> str:
+    """Code of the page on savings: counted costs, then measured ones."""
+    return f"""\
+from moe.speed.machine import measure_machine
+from moe.studies.savings import SavingsSettings, count, measure, verdict
+
+settings = {call("SavingsSettings", settings)}
+for cost in count(settings):
+    print(cost)
+
+measured = measure(settings)  # five runs that take turns: up to a minute
+print(verdict(settings, measured, measure_machine()).text)
+"""

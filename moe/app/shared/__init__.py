@@ -1,0 +1,1 @@
+"""What pages share: their parts, the first page's model, places to train, kept results."""

@@ -1,0 +1,140 @@
+"""What pages share: charts with alt text, downloads, and the code behind a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import pyarrow as pa
+import streamlit as st
+
+from ...pictures.figure import INK, PAPER_INK, Figure, Rows
+from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
+
+# Room for slanted letters, and a smaller size on a phone: what scrolls could not be reached by key.
+FORMULA_STYLE = """<style>
+.katex-display { padding: 4px; }
+@media (max-width: 640px) { .katex-display { font-size: min(1em, 2.8vw); } }
+</style>"""
+
+# A title like those of Markdown, which take the browser longer; words for screen readers only,
+# which leave no gap where they stand alone; a word beside the sign that opens a phone's menu.
+FIGURE_STYLE = """<style>
+.stHtml h5.moe-title { margin: 0; padding: 0.375rem 0 0; font-size: 1.25rem; font-weight: 600;
+  line-height: 1.2; }
+.moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
+  position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
+  clip-path: inset(50%); }
+[data-testid="stExpandSidebarButton"]::after { content: "Menu"; padding-left: 0.25rem; }
+</style>"""
+
+# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen.
+CLOSE_MENU = """<span class="moe-unseen"></span><script>
+/* a script runs anew when it differs: %s */
+if (matchMedia("(max-width: 768px)").matches) document.querySelector(
+  '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
+)?.click();
+</script>"""
+
+
+def close_menu(page: str) -> None:
+    """Close the menu of a phone if another page was chosen in it."""
+    st.html(CLOSE_MENU.replace("%s", page), unsafe_allow_javascript=True)
+
+
+def ink() -> str:
+    """Colour of texts and lines in the visitor's theme."""
+    return INK.get(st.context.theme.type or "light", PAPER_INK)
+
+
+def heading(question: str, sentence: str, see: str = "") -> None:
+    """Show a page's question, one sentence about it, and what to look for if it is known yet."""
+    st.title(question)
+    st.markdown(sentence)
+    if see:
+        st.markdown(to_see(see))
+
+
+def to_see(words: str) -> str:
+    """What to look for on a page."""
+    return f"**What you should see:** {words}"
+
+
+def sentence() -> str:
+    """Ask for a sentence; what cannot be shown is replaced, and the visitor is told."""
+    typed = st.text_input(
+        "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", bind="query-params"
+    )
+    shown, words = shown_sentence(typed)
+    if words:
+        st.warning(words)
+    return shown
+
+
+def at_most(k: int, n_experts: int) -> int:
+    """Experts per token, of those that there are; say so if more were wished for."""
+    if k > n_experts:
+        st.caption(f"There are only {n_experts} experts, so a token uses at most {n_experts}.")
+    return min(k, n_experts)
+
+
+def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
+    """Draw a figure with its title, and its numbers in words for screen readers.
+
+    The words stand beside the chart: a browser keeps a chart that stays the same but for its
+    data, and draws it anew, which takes far longer, if its alt text changes.
+    """
+    title = f'<h5 class="moe-title">{escape(figure.title)}</h5>' if titled else ""
+    st.html(f'{title}<p class="moe-spoken">{escape(figure.alt)}</p>')
+    spec = {
+        **figure.themed(ink()),
+        "datasets": {name: _table(rows) for name, rows in figure.data.items()},
+    }
+    name = figure.name or figure.title
+    return st.vega_lite_chart(
+        spec, width="stretch", key=key, alt=f"{name}; described in words above", **options
+    )
+
+
+def _table(rows: Rows) -> pa.Table:
+    """Rows as the browser gets them; without the way through pandas, which takes far longer."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def formula(latex: str) -> None:
+    """Show a method's formula, small enough for a phone; nothing if it has none."""
+    if latex:
+        st.html(FORMULA_STYLE)
+        st.latex(latex)
+
+
+def code_and_exports(
+    name: str,
+    code: str,
+    command: str | None,
+    as_json: Callable[[], bytes],
+    figure: Callable[[], Figure],
+) -> None:
+    """Offer the code behind the page, and its numbers and picture as files, made when wanted."""
+    with st.expander("Show the code"):
+        st.markdown("The same numbers from the library:")
+        st.code(code, language=None, wrap_lines=True)
+        if command:
+            st.markdown("The same from the command line:")
+            st.code(command, language=None, wrap_lines=True)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Run as JSON", as_json, f"moescope-{name}.json", "application/json",
+            on_click="ignore", key=f"{name}_json",
+        )  # fmt: skip
+        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
+            st.download_button(
+                f"Figure as {kind.upper()}", _image(figure, kind), f"moescope-{name}.{kind}", mime,
+                on_click="ignore", key=f"{name}_{kind}",
+            )  # fmt: skip
+
+
+def _image(figure: Callable[[], Figure], kind: str) -> Callable[[], bytes]:
+    return lambda: figure().image(kind)

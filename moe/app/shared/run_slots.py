@@ -1,0 +1,90 @@
+"""Places in which runs are trained: the first who asks trains, everybody else gets the same run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from weakref import WeakValueDictionary
+
+from ...speed.turns import PATIENCE, TURNS
+from ...training import TrainSettings
+from ...training.runs import Run, run_steps
+from .kept import KEPT
+
+REPORT_EVERY = 10  # steps between two words on the progress
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: share done, in words, and at last the run."""
+
+    done: float
+    words: str
+    run: Run | None = None
+
+
+class RunSlot:
+    """A place for one run: the first who asks trains it, everybody else gets the same.
+
+    `run_slot` returns the same place to all who ask at the same time.
+
+    Parameters
+    ----------
+    settings
+        What to train.
+    own_text
+        The user's own text to learn.
+    """
+
+    def __init__(self, settings: TrainSettings, own_text: bytes | None = None) -> None:
+        self.settings = settings
+        self._own_text = own_text
+        self._key = ("run", *_key(settings, own_text))
+        self._lock = threading.Lock()
+
+    def progress(self) -> Iterator[Progress]:
+        """Yield now and then until the run is there; close it to give up."""
+        while not self._lock.acquire(timeout=PATIENCE):
+            yield Progress(0.0, "another visitor is training just this, one moment")
+        try:
+            run: Run | None = KEPT.get(self._key)
+            if run is None:
+                yield Progress(0.0, "waiting for a free place to train")
+                with TURNS.training():
+                    run = yield from self._train()
+                KEPT.put(self._key, run)
+        finally:
+            self._lock.release()
+        yield Progress(1.0, "done", run)
+
+    def _train(self) -> Generator[Progress, None, Run]:
+        for item in run_steps(self.settings, self._own_text):
+            if isinstance(item, Run):
+                return item
+            if (done := item.step + 1) % REPORT_EVERY == 0:
+                yield Progress(
+                    done / self.settings.steps,
+                    f"step {done} of {self.settings.steps}, loss {item.loss:.2f}, "
+                    f"MaxVio {item.max_vio:.2f}",
+                )
+        raise AssertionError("a training ends with its run")
+
+
+def _key(settings: TrainSettings, own_text: bytes | None) -> tuple[TrainSettings, bytes]:
+    return settings, b"" if own_text is None else sha256(own_text).digest()
+
+
+_slots: WeakValueDictionary[Any, RunSlot] = WeakValueDictionary()
+_slots_lock = threading.Lock()
+
+
+def run_slot(settings: TrainSettings, own_text: bytes | None = None) -> RunSlot:
+    """Return the place where these settings are trained, once for all users."""
+    with _slots_lock:
+        found = _slots.get(_key(settings, own_text))
+        if found is None:
+            found = _slots[_key(settings, own_text)] = RunSlot(settings, own_text)
+        return found

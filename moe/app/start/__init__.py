@@ -1,0 +1,1 @@
+"""The page Start: what a mixture of experts does to one sentence."""

@@ -1,0 +1,106 @@
+"""The page Start: what a mixture of experts does to a sentence, and to one character of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ..shared import parts
+from ..shared.first_model import FULL, TENTH, FirstModel, ready_model
+from ..shared.outside import plain
+from . import chart as charts
+from . import share
+
+
+def show() -> None:
+    """Show the page."""
+    parts.heading(
+        "What does a mixture of experts do?",
+        "Instead of one big network that works on everything, many small ones, the *experts*, "
+        "share the work: for each character a *router* picks two of eight.",
+        "left alone, the router sends most characters to a few experts while others starve. "
+        "Move the slider, and the work spreads.",
+    )
+    with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
+        model = ready_model()
+    percent = st.slider(
+        "Balancing", 0, FULL, 0, TENTH, format="%d%%", key="balance", bind="query-params",
+        help="How much of a small bonus counts when the router chooses. It was found once, by a "
+        "simple rule: experts with too little work get more of it, experts with too much less.",
+    )  # fmt: skip
+    sentence_box = st.container()
+    with sentence_box:
+        chart_place = st.container()
+    sentence = parts.sentence()
+    routing = model.route(sentence, percent)
+    with chart_place:
+        bars = charts.load_bars(routing, model.route(sentence, 0).hottest_share, parts.ink())
+        parts.show(bars, "load")
+        st.markdown(routing.words())
+    at = _one_character(model, sentence, percent)
+    parts.code_and_exports(
+        "start",
+        share.code(sentence, percent, at),
+        None,
+        lambda: share.document(model, sentence, at, percent),
+        lambda: charts.load_bars(routing),
+    )
+    st.caption(model.describe())
+
+
+def _clicked(n_tokens: int) -> None:
+    """Take over the character that was clicked in the picture."""
+    picture: Any = st.session_state.get("picture")
+    points = picture and picture.selection.get(charts.SELECTION)
+    if points:
+        position = int(points[0][charts.FIELD])
+        if 1 <= position <= n_tokens:
+            st.session_state["character"] = position
+
+
+def _one_character(model: FirstModel, sentence: str, percent: int) -> int:
+    """Follow the chosen character; return its position."""
+    routing = model.route(sentence, percent)
+    n_tokens = len(routing.tokens)
+    st.subheader("Follow one character")
+    st.markdown("Click a character, or choose its number.")
+    if st.session_state.get("character", 1) > n_tokens:
+        st.session_state["character"] = n_tokens
+    picture_place = st.container()
+    st.slider(
+        "Character", 1, max(n_tokens, 2), min(5, max(n_tokens, 2)), key="character",
+        bind="query-params",
+    )  # fmt: skip
+    at = model.position(sentence, st.session_state["character"])
+    with picture_place:
+        parts.show(
+            charts.sentence_picture(routing, at, parts.ink()),
+            "picture",
+            titled=False,
+            on_select=lambda: _clicked(n_tokens),
+            selection_mode=charts.SELECTION,
+        )
+    story = model.explain(sentence, at, percent)
+    st.markdown(f"The model has read “{plain(story.context)}” and now “{plain(story.token)}”.")
+    figures = (
+        (charts.logits, "One number per expert: the character's vector times the router's."),
+        (
+            charts.scores,
+            "Softmax: each exponential over the sum of all; they add up to 1.",
+        ),
+        (charts.selection, story.selection_words()),
+        (charts.weights, "The winners' shares, divided by their sum."),
+        (charts.contributions, "Only the winners compute; their answers are added by weight."),
+        (charts.guesses, "The sum goes on to guess the next character."),
+    )
+    columns = [*st.columns(3), *st.columns(3)]
+    for column, (make, sentence_about) in zip(columns, figures, strict=True):
+        with column:
+            figure = make(story, parts.ink())
+            parts.show(figure, f"step_{make.__name__}")
+            st.caption(sentence_about)
+    st.markdown(f"**{story.cost_words()}**")
+    with st.expander("All the numbers of this character"):
+        st.table(story.expert_rows())
+    return at

@@ -1,0 +1,188 @@
+"""Ends of runs and what is said of them, from records made by hand: both sides of each limit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+import moe
+from moe.app.balance.story import compare, judge_guess
+from moe.app.shared.run_slots import Progress, RunSlot, run_slot
+from moe.training import TrainRecord, TrainSettings
+from moe.training.runs import LAST, Run, RunSummary, method_words
+
+SMALL = dict(steps=20, batch=32, d_model=8, d_expert=4, n_experts=4)
+END = RunSummary(
+    max_vio=1.0, cv=0.5, dead=2, dropped=0.125, loss=2.5, held_out_loss=2.0, hottest_share=0.4,
+    hottest=3, fair_share=0.25,
+)  # fmt: skip
+
+
+class Ended(Run):
+    """A run of which only the end is known."""
+
+    def __init__(self, **changes: float) -> None:
+        object.__setattr__(self, "end", replace(END, **changes))
+
+    def summary(self) -> RunSummary:
+        return self.end
+
+
+def record(step: int, **numbers) -> TrainRecord:
+    """A record whose numbers all differ, and differ from step to step."""
+    given = dict(
+        step=step, loss=5.0 - 0.1 * step, balance_loss=9.0, load=np.array([step, 2, 0]),
+        proposed=np.array([step, 4, 1]), max_vio=0.1 * step, cv=0.01 * step, dead=step % 3,
+        dropped=0.001 * step, executed_flops=7, data="",
+    )  # fmt: skip
+    return TrainRecord(**given | numbers)
+
+
+def finished(n_steps: int = 50, **settings) -> Run:
+    return Run(TrainSettings(**SMALL | settings), [record(i) for i in range(n_steps)], 1.25)
+
+
+def test_the_end_of_a_run_is_the_mean_of_its_last_twenty_steps() -> None:
+    run = finished()
+    assert LAST == 20  # steps 30 to 49, whose mean is 39.5
+    assert run.end_load().tolist() == [790, 80, 20]
+    assert asdict(run.summary()) == {
+        "max_vio": pytest.approx(3.95), "cv": pytest.approx(0.395), "dead": 49 % 3,
+        "dropped": pytest.approx(0.0395), "loss": pytest.approx(1.05), "held_out_loss": 1.25,
+        "hottest_share": pytest.approx(790 / 890), "hottest": 0, "fair_share": 1 / 3,
+    }  # fmt: skip
+
+
+def test_a_series_is_averaged_over_stretches() -> None:
+    run = finished(200)
+    whole = run.series("loss", 1000)
+    assert whole == [(i, pytest.approx(5.0 - 0.1 * i)) for i in range(200)]
+    assert len(run.series("loss")) == 100
+    assert run.series("max_vio", 50)[1] == (pytest.approx(5.5), pytest.approx(0.55))
+    assert finished(3).series("cv") == [(0, 0), (1, pytest.approx(0.01)), (2, pytest.approx(0.02))]
+
+
+def test_bars_of_the_terminal_are_as_long_as_the_loads() -> None:
+    run = replace(finished(), records=[record(0), record(1, load=np.array([10, 4, 0]))])
+    assert run.load_bars(20) == [(0, 10, "█" * 20), (1, 4, "█" * 8), (2, 0, "")]
+    assert run.load_bars()[0][2] == "█" * 40
+    idle = replace(run, records=[record(0, load=np.zeros(3, int))])
+    assert idle.load_bars() == [(0, 0, ""), (1, 0, ""), (2, 0, "")]
+
+
+@pytest.mark.parametrize(
+    ("max_vio", "settings", "collapsed"),
+    [
+        (1.0, {}, True),
+        (0.99, {}, False),
+        (2.0, {"balance": "bias"}, False),
+        (2.0, {"task": "moons"}, False),
+    ],
+)
+def test_a_run_collapsed_if_nothing_kept_text_even(max_vio, settings, collapsed) -> None:
+    run = Run(TrainSettings(**SMALL | settings), [record(0, max_vio=max_vio)], 1.0)
+    assert run.collapsed() is collapsed
+
+
+def test_a_method_is_named_with_what_is_unusual() -> None:
+    usual = TrainSettings(balance="bias")
+    title = moe.BALANCERS["bias"].title
+    assert method_words(usual) == title == Run(usual, [], 0.0).name()
+    limited = replace(usual, capacity_factor=1.25, drop="order")
+    assert method_words(limited) == f"{title}, room 1.25"
+    switch = replace(limited, router="switch", balance="pi", capacity_factor=1.0)
+    assert method_words(switch) == (
+        f"{moe.BALANCERS['pi'].title}, {moe.ROUTERS['switch'].title}, room 1"
+    )
+
+
+def test_the_table_holds_every_number_of_both_ends() -> None:
+    other = dict(
+        max_vio=0.25, cv=0.125, dead=1, dropped=0.0, loss=2.25, held_out_loss=1.5,
+        hottest_share=0.3, fair_share=0.125,
+    )  # fmt: skip
+    rows = compare(Ended(), Ended(**other)).rows
+    assert [(row[""].partition(":")[0], row["A"], row["B"]) for row in rows] == [
+        ("Busiest expert's share of the work", "40.0%", "30.0%"),
+        ("Fair share", "25.0%", "12.5%"),
+        ("MaxVio", "1.00", "0.25"),
+        ("CV", "0.50", "0.12"),
+        ("Idle experts in the last step", "2", "1"),
+        ("Dropped share of the assignments", "12.5%", "0.0%"),
+        ("Loss while training", "2.500", "2.250"),
+        ("Loss on held-out data", "2.000", "1.500"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (dict(max_vio=0.5), dict(max_vio=0.75, dead=2),
+         "A spread the work more evenly: its busiest expert had 1.5 times the fair share; "
+         "B's had 1.8 times."),
+        (dict(max_vio=2.0, dead=3), dict(max_vio=0.5),
+         "B spread the work more evenly: its busiest expert had 1.5 times the fair share; "
+         "A's had 3.0 times and left 3 idle."),
+        (dict(max_vio=2.0, dead=1), dict(max_vio=0.5), "A's had 3.0 times."),
+        (dict(max_vio=0.25), dict(max_vio=0.125 + 0.25), "A spread the work more evenly"),
+        (dict(max_vio=0.25), dict(max_vio=0.34),
+         "Both are about equally even: MaxVio 0.25 in A, 0.34 in B."),
+        (dict(max_vio=0.1), dict(max_vio=0.0), "Both are about equally even: MaxVio 0.10 in A"),
+    ],
+)  # fmt: skip
+def test_who_is_more_even_is_read_from_the_ends(a, b, said) -> None:
+    assert said in compare(Ended(**a), Ended(**b)).words
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (1.0, 1.0, "They predict about equally well (held-out loss: A 1.000, B 1.000;"),
+        (1000.0, 997.0, "They predict about equally well"),  # 0.3 % of the larger one
+        (997.0, 1000.0, "They predict about equally well"),
+        (1000.0, 996.9, "B predicts better (held-out loss: A 1000.000, B 996.900; lower is"),
+        (996.9, 1000.0, "A predicts better (held-out loss: A 996.900, B 1000.000; lower is"),
+    ],
+)
+def test_who_predicts_better_is_read_from_the_ends(a, b, said) -> None:
+    words = compare(Ended(held_out_loss=a), Ended(held_out_loss=b)).words
+    assert said in words and words.startswith("Both are about equally even")
+
+
+@pytest.mark.parametrize(
+    ("guess", "gap", "verdict"),
+    [
+        (40, 0, "Spot on."),
+        (37, 3, "Spot on."),
+        (43, -3, "Spot on."),
+        (36.5, 3.5, "It took more than you expected."),
+        (43.5, -3.5, "It took less than you expected."),
+    ],
+)
+def test_a_guess_within_three_points_is_right(guess, gap, verdict) -> None:
+    judged = judge_guess(guess, END)
+    assert judged.verdict == verdict and judged.gap == pytest.approx(gap)
+    assert (judged.guess, judged.truth) == (guess / 100, 0.4)
+
+
+def test_progress_tells_how_far_a_training_is() -> None:
+    settings = TrainSettings(**SMALL, seed=77)  # of nobody else, whose run would be kept
+    first, *between, last = RunSlot(settings).progress()
+    assert first == Progress(0.0, "waiting for a free place to train")
+    assert [at.done for at in between] == [0.5, 1.0] and all(at.run is None for at in between)
+    assert last.done == 1.0 and last.words == "done" and last.run is not None
+    ten = last.run.records[9]
+    assert between[0].words == f"step 10 of 20, loss {ten.loss:.2f}, MaxVio {ten.max_vio:.2f}"
+    again = list(RunSlot(settings).progress())
+    assert [at.words for at in again] == ["done"] and again[0].run is last.run
+
+
+def test_all_who_ask_for_the_same_share_one_place() -> None:
+    settings = TrainSettings(**SMALL, seed=78)
+    place = run_slot(settings)
+    assert run_slot(TrainSettings(**SMALL, seed=78)) is place
+    texts = [run_slot(settings, text) for text in (b"one", b"another", b"")]
+    assert len({id(one) for one in [place, *texts]}) >= 3
+    assert run_slot(settings, b"one") is texts[0] and run_slot(replace(settings, seed=79)) != place

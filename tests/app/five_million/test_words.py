@@ -1,0 +1,353 @@
+"""Money in words and tables: options, both sides of each sentence, every row by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from moe.app.five_million import claim as money_claim
+from moe.app.five_million import story as money
+from moe.app.five_million.claim import (
+    Way,
+    compared,
+    compared_table,
+    compared_words,
+    ways,
+    ways_words,
+)
+from moe.app.five_million.story import Assumed, from_to
+from moe.cost import GPUS, LEFT_OUT, MODELS, Range
+from moe.cost.training import DEFAULT_MFU, DEFAULT_POWER_SHARE, DEFAULT_PRICE, DEFAULT_PUE
+from moe.pictures.numbers import count, dollars
+
+V3 = MODELS["deepseek-v3"]
+USUAL = Assumed().cost()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1e9, "$1B"), (9.9e8, "$990M"), (1e6, "$1M"), (1e3, "$1K"), (990.0, "$990"), (1.5, "$1.5"),
+     (2_640_000, "$2.6M")],
+)  # fmt: skip
+def test_money_changes_its_unit_at_a_thousand(value: float, said: str) -> None:
+    assert dollars(value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1e12, "1 trillion"), (9.9e11, "990 billion"), (1e9, "1 billion"), (1e6, "1 million"),
+     (990_000, "990,000"), (93_456, "93,000"), (12.0, "12"), (2_640_000, "2.6 million")],
+)  # fmt: skip
+def test_counts_change_their_word_at_a_thousand(value: float, said: str) -> None:
+    assert count(value) == said
+
+
+def test_a_range_that_is_written_alike_is_one_value() -> None:
+    assert from_to(Range(2.01e6, 2.02e6, 2.04e6)) == "$2M"
+    assert from_to(Range(2e6, 3e6, 4e6)) == "$2M to $4M"
+    assert from_to(Range(2e6, 3e6, 4e6), count) == "2 million to 4 million"
+    assert money.Part("x", 1000.0, 1500.0).sum_words() == "$1.5K = 1,000 hours × $1.5"
+    assert dollars(1_234_567) == dollars(1_234_567, 2) and count(1_234_567) == "1.2 million"
+
+
+def test_the_published_parts_are_named_in_their_order() -> None:
+    names = [part.name for part in money.published_parts()]
+    assert names == [
+        "Pre-training: reading 14.8 trillion pieces of words",
+        "Learning to read longer texts",
+        "Post-training: learning to answer",
+    ]
+    for part in money.published_parts():
+        assert part.dollars == 2 * part.gpu_hours
+    said = money.story()
+    assert "shared out over 2,048 chips, times a rent of $2 an hour" in said
+    assert said.endswith("It is the price of the last run, not of making the model.")
+
+
+def test_every_cost_beside_the_published_one_is_as_it_was_read() -> None:
+    first, *others = money.beside()
+    assert first.check == "verified" and first.amount() == "$5.6M"
+    rows = money.beside_rows()
+    assert rows[0]["Cost"] == first.what and rows[0]["Dollars"] == "$5.6M"
+    for one, row, read in zip(others, rows[1:], LEFT_OUT, strict=True):
+        span = read.amount
+        if span is not None and read.unit == "final runs":
+            span = Range(*(5_576_000 * end for end in (span.low, span.mid, span.high)))
+        assert one.dollars == span
+        said = "no figure"
+        if span:
+            said = dollars(span.low)
+            if dollars(span.high) != said:
+                said += f" to {dollars(span.high)}"
+            said += "²" if read.check == "second-hand" else ""
+        assert row == {"Cost": read.what, "Dollars": said, "What is known": read.about,
+                       "Source": read.source}  # fmt: skip
+        assert (one.what, one.about, one.source, one.check) == (
+            read.what, read.about, read.source, read.check,
+        )  # fmt: skip
+    assert list(rows[0]) == ["Cost", "Dollars", "What is known", "Source"]
+    words = money.left_out_words()
+    assert "Outsiders guess $11M to $22M for those" in words
+    assert "one firm estimates $1.6B for buying all of the company's servers" in words
+
+
+def test_the_usual_assumptions_are_those_of_the_cost_model() -> None:
+    assert USUAL.mfu == DEFAULT_MFU and USUAL.dollars_per_hour == DEFAULT_PRICE
+    assert USUAL.power_share == DEFAULT_POWER_SHARE and USUAL.pue == DEFAULT_PUE
+    assert (USUAL.model, USUAL.gpu, USUAL.tokens) == ("deepseek-v3", "h800-sxm", 14.8e12)
+    assert (USUAL.n_gpus, USUAL.extra_hours, USUAL.active_params) == (2048, 124_000, 0)
+    assert (USUAL.precision, USUAL.context, USUAL.causal) == ("bf16", 4096, True)
+    assert (USUAL.formula, USUAL.mtp) == ("counted", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "meant"),
+    [
+        ({"tokens_trillions": 2.0}, {"tokens": 2e12}),
+        ({"mfu_percent": (30.0, 50.0)}, {"mfu": Range(0.3, 0.389, 0.5)}),
+        ({"mfu_percent": (50.0, 70.0)}, {"mfu": Range(0.5, 0.6, 0.7)}),
+        ({"price": (2.0, 3.0)}, {"dollars_per_hour": Range(2, 2, 3)}),
+        ({"price": (1.0, 2.0)}, {"dollars_per_hour": Range(1, 2, 2)}),
+        ({"price": (3.0, 5.0)}, {"dollars_per_hour": Range(3, 4, 5)}),
+        ({"gpu": GPUS["h100-sxm"].name}, {"gpu": "h100-sxm"}),
+        ({"precision": "fp8"}, {"precision": "fp8"}),
+        ({"context": 99}, {"context": 99}),
+        ({"causal": False}, {"causal": False}),
+        ({"formula": "6ND"}, {"formula": "6ND"}),
+        ({"mtp": True}, {"mtp": True}),
+        ({"extra_hours_thousands": 7.0}, {"extra_hours": 7000.0}),
+        ({"n_gpus": 5}, {"n_gpus": 5}),
+        ({"power_percent": (10.0, 20.0)}, {"power_share": Range(0.1, 0.15, 0.2)}),
+        ({"pue": (2.0, 3.0)}, {"pue": Range(2, 2.5, 3)}),
+        ({"model": "Mixtral-8x7B", "active_billions": 4.0}, None),
+        ({"model": money.OWN_SIZE, "active_billions": 4.0}, {"active_params": 4e9}),
+    ],
+)
+def test_every_control_changes_its_assumption_alone(
+    change: dict[str, object], meant: dict[str, object] | None
+) -> None:
+    if meant is None:
+        name = next(iter(money.MODEL_CHOICES))
+        change, meant = {**change, "model": name}, {"model": name.lower()}
+    cost, wanted = Assumed(**change).cost(), replace(USUAL, **meant)
+    spans = ("mfu", "dollars_per_hour", "power_share", "pue")
+    for name in spans:
+        got, want = getattr(cost, name), getattr(wanted, name)
+        assert (got.low, got.mid, got.high) == pytest.approx((want.low, want.mid, want.high))
+    same = {
+        name: getattr(wanted, name) for name in ("mfu", "dollars_per_hour", "power_share", "pue")
+    }
+    assert replace(cost, **same) == wanted
+
+
+def test_choices_have_what_a_cost_needs() -> None:
+    assert list(money.MODEL_CHOICES.values()) == [
+        key for key, model in MODELS.items() if model.training_tokens > 0
+    ]
+    assert 0 < len(money.MODEL_CHOICES) < len(MODELS)
+    for name, key in money.MODEL_CHOICES.items():
+        model = MODELS[key]
+        assert name == model.name
+        assert money.usual_tokens(name) == pytest.approx(model.training_tokens / 1e12)
+        assert money.usual_extra_hours(name) == pytest.approx(model.other_gpu_hours / 1e3)
+        gpu = money.usual_gpu(name)
+        assert gpu in money.GPU_CHOICES
+        assert (model.gpu or "h800").split("-")[0].upper() in gpu.upper()
+    assert money.usual_tokens(money.OWN_SIZE) == 14.8
+    assert money.usual_gpu(money.OWN_SIZE) == GPUS["h800-sxm"].name
+    assert list(money.GPU_CHOICES.values()) == [k for k, g in GPUS.items() if g.nvlink_gb_s > 0]
+    assert all(GPUS[key].name == name for name, key in money.GPU_CHOICES.items())
+
+
+def test_figures_stand_beside_their_names() -> None:
+    result = USUAL.result()
+    spans = {
+        "Hours of one chip": (result.gpu_hours, count),
+        "Rent": (result.dollars, dollars),
+        "Electricity, MWh": (result.energy_mwh, count),
+        "Days on 2,048 chips": (result.days, count),
+    }
+    assert money.figures(USUAL) == [
+        (name, write(span.mid), f"{write(span.low)} to {write(span.high)}")
+        for name, (span, write) in spans.items()
+    ]
+    assert len(money.figures(replace(USUAL, n_gpus=0))) == 3
+
+
+def test_published_hours_in_words() -> None:
+    said = money.published_words(USUAL)
+    assert said == (
+        "Published for DeepSeek-V3: 2.788 million hours, inside the range. Those of pre-training "
+        "mean that the chips did 39.1% of the most they can, under these assumptions."
+    )
+    busy = Range(0.8, 0.9, 1.0)
+    assert "hours, outside the range." in money.published_words(replace(USUAL, mfu=busy))
+    llama = replace(USUAL.with_model("llama-3.1-405b"), gpu="h100", extra_hours=0.0)
+    assert "30.84 million hours" in money.published_words(llama)
+    assert "Those mean that" in money.published_words(llama)  # not told apart by stage
+
+
+def test_every_swing_by_hand() -> None:
+    def price(**changed: object) -> float:
+        return replace(USUAL, **changed).result().dollars.mid
+
+    by_hand = {
+        ("How busy the chips are", "25% to 43% of their peak"): [
+            {"mfu": Range.exact(0.43)}, {"mfu": Range.exact(0.25)}],
+        ("Rent of a chip", "$1.50 to $4.00 an hour"): [
+            {"dollars_per_hour": Range.exact(1.5)}, {"dollars_per_hour": Range.exact(4.0)}],
+        ("Amount of text", "7.4 trillion to 30 trillion tokens: half, double"): [
+            {"tokens": 7.4e12}, {"tokens": 29.6e12}],
+        ("Whose peak the share is of", "16-bit or 8-bit numbers"): [
+            {"precision": "fp8"}, {"precision": "bf16"}],
+        ("How work is counted", "part by part, or 6 times parameters"): [
+            {"formula": "6ND"}, {"formula": "counted"}],
+        ("Attention", "to earlier tokens only, or to all"): [{"causal": True}, {"causal": False}],
+        ("Length of a text", "4,096 or 32,768 tokens"): [{"context": 4096}, {"context": 32768}],
+    }  # fmt: skip
+    found = money.swings(USUAL)
+    assert {(one.name, one.setting) for one in found} == set(by_hand)
+    for one in found:
+        low, high = (price(**change) for change in by_hand[one.name, one.setting])
+        assert (one.low, one.high) == pytest.approx((low, high)), one.name
+        assert low < high
+    wide = [one.high - one.low for one in found]
+    assert wide == sorted(wide, reverse=True)
+    first, last = found[0], found[-1]
+    assert money.swing_words(found) == (
+        f"“{first.name}” moves the result most ({dollars(first.low)} to {dollars(first.high)}), "
+        f"“{last.name}” least ({dollars(last.low)} to {dollars(last.high)})."
+    )
+    # A model known by its size has no attention to count.
+    own = money.swings(Assumed(model=money.OWN_SIZE).cost())
+    assert {one.name for one in own} == {name for name, _ in list(by_hand)[:4]}
+    # Starting from the other setting changes neither end.
+    other = money.swings(replace(USUAL, precision="fp8", formula="6ND"))
+    peak = next(one for one in other if one.name == "Whose peak the share is of")
+    assert peak.high == pytest.approx(price(formula="6ND"))
+
+
+def test_assumptions_are_written_with_their_unit_and_source() -> None:
+    lines = money.assumption_list(USUAL).splitlines()
+    assert [line.partition("**")[2].partition("**")[0] for line in lines] == [
+        one.name.replace("_", " ") for one in USUAL.assumptions()
+    ]
+    for line, one in zip(lines, USUAL.assumptions(), strict=True):
+        assert line.endswith(f" {one.unit}; {one.source}") and line.startswith("- **")
+    text = "\n".join(lines)
+    assert "**tokens**: 14.8 trillion tokens; given" in text
+    assert "**dollars per hour**: 1.5 to 4 $ per GPU and hour" in text
+    assert "**extra hours**: 124,000 GPU-hours" in text and "**pue**: 1.1 to 1.4" in text
+    for hours, said in ((1e6, "1 million"), (1000.0, "1,000"), (999.5, "999.5"), (0.0, "0")):
+        told = money.assumption_list(replace(USUAL, extra_hours=hours))
+        assert f"**extra hours**: {said} GPU-hours; given" in told
+    assert "e+" not in text
+
+
+# Other trainings, and the other claim ------------------------------------------------------------
+
+
+def test_every_training_is_computed_on_its_own_chip_at_the_same_rent() -> None:
+    cost = replace(USUAL, precision="fp8")  # which the others were not trained for
+    rows = compared(cost)
+    published = {m.name: m for m in MODELS.values() if m.gpu_hours and m.training_tokens}
+    assert {row.model for row in rows} == set(published)
+    assert [row.published for row in rows] == sorted(row.published for row in rows)
+    for row in rows:
+        model = published[row.model]
+        own = replace(cost.with_model(row.model.lower()), gpu=model.gpu, precision="bf16")
+        peak = own.hardware.peak_flops("bf16") * 3600
+        for span, mfu in ((row.gpu_hours.low, 0.43), (row.gpu_hours.mid, 0.389),
+                          (row.gpu_hours.high, 0.25)):  # fmt: skip
+            assert span == pytest.approx(own.train_flops / peak / mfu + model.other_gpu_hours)
+        assert row.dollars.low == pytest.approx(2 * row.gpu_hours.low)
+        assert row.dollars.high == pytest.approx(2 * row.gpu_hours.high)
+        assert (row.published_hours, row.published) == (model.gpu_hours, 2 * model.gpu_hours)
+        assert row.gpu == own.hardware.name
+        before = model.gpu_hours - model.other_gpu_hours
+        assert row.mfu == pytest.approx(own.train_flops / peak / before)
+        assert row.within == (row.gpu_hours.low <= model.gpu_hours <= row.gpu_hours.high)
+    for row, line in zip(rows, compared_table(rows), strict=True):
+        assert line == {
+            "Model": row.model,
+            "Chip": row.gpu,
+            "Hours computed": from_to(row.gpu_hours, count),
+            "Hours published": count(row.published_hours, 4),
+            "Rent computed": from_to(row.dollars),
+            "Rent of the published hours": dollars(row.published, 3),
+            "Share of peak that they mean": f"{100 * row.mfu:.1f}%",
+        }
+
+
+def test_ranges_that_hold_and_that_miss_in_words() -> None:
+    held = [row for row in compared(USUAL) if row.within]
+    missed = [row for row in compared(USUAL) if not row.within]
+    said = compared_words(held + missed, 2.5)
+    assert said.startswith(
+        f"At $2.5 an hour for every chip, the computed ranges hold {len(held)} of "
+        f"{len(held) + len(missed)} published figures. They miss those of "
+    )
+    for row in missed:
+        assert f"{row.model} (hours that mean {row.mfu:.0%} of the peak)" in said
+    assert compared_words(held, 2.0).endswith(f"hold {len(held)} of {len(held)} published figures.")
+    assert money_claim.why_8b_differs().startswith("Llama-3.1-8B: ")
+    assert "differs" not in money_claim.why_8b_differs()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "lands"),
+    [(10e6, 50e6, True), (10e6, 49e6, False), (100e6, 200e6, True), (101e6, 200e6, False),
+     (60e6, 70e6, True), (10e6, 200e6, True)],
+)  # fmt: skip
+def test_a_way_lands_if_it_meets_the_claim(low: float, high: float, lands: bool) -> None:
+    assert Way("x", "y", Range(low, (low + high) / 2, high)).lands == lands
+    assert from_to(money_claim.CLAIM) == "$50M to $100M" and money_claim.CLAIM.mid == 75e6
+
+
+def test_every_way_of_counting_by_hand() -> None:
+    llama = MODELS["llama-3.1-405b"]
+    dense = 2_664_000 * 2472.9 / 250.456  # billion operations a token
+    found = ways(USUAL)
+    assert [(way.name, way.how) for way in found] == [
+        ("DeepSeek-V3, final run", "2.788 million hours"),
+        ("DeepSeek-V3 with trial runs", "a guess: 2 to 4 times more"),
+        ("A dense 405B model, V3's text", f"{count(dense)} hours"),
+        ("Llama-3.1-405B, final run", "30.84 million hours"),
+    ]
+    hours = [2_788_000, None, dense, llama.gpu_hours]
+    for way, one in zip(found, hours, strict=True):
+        low, mid, high = (1.5, 2, 4) if one else (3, 4, 5)  # rents, or final runs
+        each = one or 5_576_000
+        assert (way.dollars.low, way.dollars.mid, way.dollars.high) == pytest.approx(
+            (low * each, mid * each, high * each), rel=1e-3
+        )
+    said = ways_words(found)
+    landing = " and ".join(f"“{way.name}”" for way in found if way.lands)
+    claim = "No source was found for the claim that others spend $50M to $100M."
+    assert said.startswith(f"{claim} It can be reached: see {landing}.")
+
+
+def test_whose_hours_did_more_is_said_of_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = 2472.9 * 15.6 / (250.456 * 14.8)
+    for hours in (2_664_000 * work * 2, 2_664_000 * work / 2):
+        llama = replace(MODELS["llama-3.1-405b"], gpu_hours=hours)
+        changed = {**MODELS, "llama-3.1-405b": llama}
+        monkeypatch.setattr(money_claim, "MODELS", changed)
+        said = ways_words(ways(USUAL))
+        more = "V3's chips did 2.00 times as much of it as one of Llama-3.1-405B's"
+        if hours < 2_664_000 * work:
+            more = "Llama-3.1-405B's chips did 2.00 times as much of it as one of V3's"
+        assert f"an hour of {more}. " in said
+        assert f"took {hours / 2_664_000:.1f} times the chip-hours of V3's long run" in said
+
+
+def test_what_is_on_record_is_said_with_its_date() -> None:
+    assert money_claim.on_record_words() == " ".join(
+        f"{one.who} said {'on' if one.when[0] in '0123456789' else 'in'} {one.when} that "
+        f"{one.said} ({one.source})."
+        for one in money_claim.ON_RECORD
+    )
+    years = [one.when[-4:] for one in money_claim.ON_RECORD]
+    assert years == sorted(years) and len(set(years)) == 2
+    assert all(" of " in one.who for one in money_claim.ON_RECORD)

@@ -1,0 +1,129 @@
+"""The page Moving data without a browser, and the article's page."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from docs.generator import article, site
+from moe.app.moving_data import chart as charts
+from moe.app.moving_data import story as moving
+from moe.app.moving_data.story import MovingSettings
+
+
+def open_page(**query: str) -> AppTest:
+    page = AppTest.from_string(
+        "from moe.app.moving_data import page\npage.show()\n", default_timeout=120
+    )
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+def words(page: AppTest) -> str:
+    return "\n".join(element.value for element in page.markdown)
+
+
+def spoken(page: AppTest) -> list[str]:
+    """What screen readers are told above each chart."""
+    bodies = [html.proto.body for html in page.get("html")]
+    return [body for body in bodies if "moe-spoken" in body]
+
+
+def test_the_first_view_tells_the_story() -> None:
+    page = open_page()
+    assert not page.exception and not page.error
+    settings = MovingSettings()
+    assert moving.ways_words(moving.ways(settings)) in words(page)
+    assert moving.links_words(
+        moving.links(settings), moving.links(moving.more_uneven(settings))
+    ) in words(page)
+    assert moving.placement_words(*moving.before_after(settings)) in words(page)
+    moved = moving.move(settings)
+    assert page.metric[0].value == f"{moved.sent.copies_per_token:.2f}"
+    told = spoken(page)
+    assert len(told) == len(page.get("vega_lite_chart")) == 5
+    assert all(len(text) > 60 for text in told)
+    assert escape(moved.words()) in told[1]
+
+
+@pytest.mark.parametrize("gpu", ["H800", "H100"])
+@pytest.mark.parametrize("nodes", ["1", "8"])
+def test_what_one_should_see_is_what_is_shown(nodes: str, gpu: str) -> None:
+    page = open_page(nodes=nodes, tokens="128", gpu=gpu)
+    settings = MovingSettings(nodes=int(nodes), tokens=128, gpu=gpu)
+    said = words(page).partition("What you should see:")[2].partition("\n")[0]
+    made = moving.ways(settings)
+    assert f"with “{made[-1].title}” the exchange takes {made[-1].moved.ms:.2f} ms" in said
+    for name, one in zip(moving.GPUS, moving.links(settings), strict=True):
+        assert f"{one.ms:.2f} ms on the {name}" in said.replace(
+            ", the GPU sold to China with a slower NVLink", ""
+        )
+    slower = {"H800": 200 / 50, "H100": 450 / 50}[gpu]  # GB/s in each direction
+    assert f"a network, {slower:.0f} times slower on an {gpu}" in words(page)
+    first, last = made[0].moved.ms, made[-1].moved.ms
+    assert ("times less" in words(page)) == (first / last >= 1.05)
+
+
+def test_words_of_a_change_follow_its_direction() -> None:
+    assert moving._change_words(2.0) == "2.0 times less"
+    assert moving._change_words(0.5) == "2.0 times more"
+    assert moving._change_words(1.01) == "which is next to no change"
+
+
+def test_a_placement_that_does_not_help_is_said_to_be_none() -> None:
+    before, after = moving.before_after(MovingSettings(tokens=128, nodes=2))
+    assert after.load_G.max() < before.load_G.max()
+    assert "does not even out" not in moving.placement_words(before, after)
+    said = moving.placement_words(after, before)
+    assert "Here it does not even out the work." in said and "waits less" not in said
+
+
+def test_controls_come_from_the_address_and_change_the_picture() -> None:
+    page = open_page(nodes="2", limit="1", tokens="128", gpu="H100", wire="BF16", skew="0.0")
+    settings = MovingSettings(nodes=2, limit=1, tokens=128, gpu="H100", wire="BF16", skew=0.0)
+    assert not page.exception and moving.move(settings).words() in words(page)
+    page.select_slider(key="nodes").set_value(1).run()
+    assert not page.exception and "nothing but NVLink" in words(page)
+    page.selectbox(key="placed").set_value(moving.EVENED).run()
+    assert not page.exception and moving.EVENED in spoken(page)[-1]
+
+
+def test_a_bad_link_falls_back() -> None:
+    page = open_page(nodes="3", limit="99", copies="x", skew="-1", tokens="1e9")
+    assert not page.exception and not page.error
+    assert page.slider(key="limit").value == 4
+
+
+@pytest.mark.parametrize("nodes", [1, 8])
+def test_every_figure_has_words_and_pictures(nodes: int) -> None:
+    settings = MovingSettings(nodes=nodes, tokens=128)
+    moved = moving.move(settings)
+    figures = [
+        charts.ways_bars(moving.ways(settings)),
+        charts.cluster_picture(moved),
+        charts.node_to_node(moved),
+        charts.links_bars(moving.links(settings)),
+        charts.placements(*moving.before_after(settings)),
+    ]
+    for figure in figures:
+        assert b"<svg" in figure.image("svg") and len(figure.alt) > 40
+        assert json.dumps(figure.data)
+    links = figures[1].data["links"]
+    assert len(links) == (2 * nodes if nodes > 1 else 1)
+    assert figures[1].image("png").startswith(b"\x89PNG")
+
+
+def test_the_article_is_what_the_code_computes() -> None:
+    """The committed page, and a figure of it by hand."""
+    page = article.page()
+    assert (site.HERE / article.PAGE).read_text("utf-8") == page, "run `make pages`"
+    assert f"${(2664 + 119 + 5) * 1e3 * 2 / 1e6:.3f}M" in page
+    assert f"${30.84 * 2:.4g}M" in page
+    assert len(article.statements()) == 10
+    for statement in article.statements():
+        assert statement.verdict
+        assert all(command.startswith("moe ") for command in statement.commands)

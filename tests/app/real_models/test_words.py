@@ -1,0 +1,209 @@
+"""The page on real models: options, every column of its table, and both sides of its sentences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from moe.app.real_models import story as models
+from moe.app.real_models.story import Answers, Question, gigabytes, rate, size
+from moe.cost import CONVENTIONS, GPUS, MODELS, decode
+
+MIXTRAL = MODELS["mixtral-8x7b"]
+OWN = Question(machine=models.OWN_MACHINE, memory_gb=100.0, memory_gb_s=500.0, tflops=20.0)
+
+
+def test_a_machine_of_ones_own_is_what_was_given() -> None:
+    gpu = OWN.gpu
+    assert (gpu.memory_gb, gpu.memory_gb_s, gpu.bf16_tflops, gpu.power_w) == (100, 500, 20, 0)
+    assert gpu.name == "your machine" and gpu.kind == gpu.key == "own"
+    assert Question(machine=GPUS["h20-sxm"].name).gpu is GPUS["h20-sxm"]
+    assert Question().gpu is GPUS["m3-ultra"] and models.DEFAULT_MACHINE in models.MACHINES
+    assert list(models.MACHINES.values()) == list(GPUS.values())[::-1]
+
+
+def test_every_option_reaches_the_bounds() -> None:
+    usual = {"batch": 1, "context": 4096, "precision": "4-bit", "n_gpus": 1, "usable": 0.9}
+    for change, meant in (
+        ({}, {}),
+        ({"batch": 5}, {"batch": 5}),
+        ({"context": 77}, {"context": 77}),
+        ({"weights": "8 bits"}, {"precision": "fp8"}),
+        ({"weights": "16 bits"}, {"precision": "bf16"}),
+        ({"n_machines": 3}, {"n_gpus": 3}),
+        ({"usable_percent": 20}, {"usable": 0.2}),
+    ):
+        asked = replace(OWN, **change)
+        assert asked.decoding(MIXTRAL) == decode(MIXTRAL, OWN.gpu, **(usual | meant)), change
+    assert replace(OWN, n_machines=3, usable_percent=50).usable_gb == 150
+    assert list(models.PRECISIONS) == ["4 bits", "8 bits", "16 bits"]
+    assert replace(OWN, usable_percent=26).decoding(MIXTRAL).fits is False
+
+
+@pytest.mark.parametrize("convention", models.CONVENTIONS)
+def test_active_parameters_are_counted_as_asked(convention: str) -> None:
+    answers = Answers(replace(OWN, convention=convention)).rows
+    key = {
+        "as each publisher counts": None,
+        "all that a token meets": "with_input",
+        "without the input table": "head_only",
+        "without both tables": "neither",
+    }[convention]
+    for answer in answers:
+        assert answer.active == answer.model.active(key or answer.model.active_convention)
+    assert list(models.SHORT) == list(CONVENTIONS)
+    assert [answer.needed_gb for answer in answers] == sorted(a.needed_gb for a in answers)
+    assert {answer.model.name for answer in answers} == {m.name for m in MODELS.values()}
+    for answer in answers:
+        assert answer.needed_gb == answer.decoding.needed_bytes / 1e9
+        assert answer.fits == (answer.needed_gb <= 90)
+        fast = f"{rate(answer.decoding.tokens_per_s)} tokens/s at most"
+        assert answer.speed == (fast if answer.fits else "does not fit")
+
+
+def test_every_column_of_the_table() -> None:
+    answers = Answers(OWN)
+    assert {answer.fits for answer in answers.rows} == {True, False}
+    for answer, row in zip(answers.rows, answers.table(), strict=True):
+        model, bounds = answer.model, answer.decoding
+        check = {"verified": "", "second-hand": " ²", "unverified": " ³", "": ""}
+        how = {"stated": "says so", "fitted": "fits best", "": "",
+               "contradicted": "fits best; says another"}[model.convention_basis]  # fmt: skip
+        short = {"with_input": "with both tables", "head_only": "no input table",
+                 "neither": "no table"}  # fmt: skip
+        total, active = model.published_total / 1e9, model.published_active / 1e9
+        assert row == {
+            "Model": model.name,
+            "Total, billions": model.total_params / 1e9,
+            "Total as published": total if total else None,
+            **{f"Active, {words}": model.active(name) / 1e9 for name, words in short.items()},
+            "Active as published": active if active else None,
+            "Counted as published": f"{short[model.active_convention]} ({how})",
+            "Experts": model.experts,
+            "per token": model.top_k,
+            "Memory needed, GB": answer.needed_gb,
+            "Fits": "yes" if answer.needed_gb <= 90 else "no",
+            "Tokens/s at most": bounds.tokens_per_s if answer.needed_gb <= 90 else None,
+            "by memory": bounds.by_bandwidth,
+            "by arithmetic": bounds.by_compute,
+            "Cache, bytes a token": model.kv_bytes_per_token(),
+            "Published figures from": model.published_source + check[model.published_check],
+        }
+    assert not any("~" in str(key) for key in answers.table()[0])
+
+
+def test_marks_of_sources_and_bases() -> None:
+    for check, mark in (("second-hand", " ²"), ("unverified", " ³"), ("verified", ""), ("", "")):
+        assert models._source(replace(MIXTRAL, published_source="a", published_check=check)) == (
+            f"a{mark}"
+        )
+    assert models._or_none(0.0) is None and models._or_none(2.0) == 2.0
+
+
+def test_what_fits_in_words() -> None:
+    asked = replace(OWN, batch=3)
+    answers = Answers(asked)
+    largest = max((a for a in answers.rows if a.fits), key=lambda a: a.model.total_params)
+    bound = largest.decoding
+    assert bound.limit == "bandwidth"
+    assert answers.words() == (
+        f"With weights of 4 bits, **{len(answers.fitting)} of {len(MODELS)}** models fit in 90 GB "
+        f"of memory. The largest is **{largest.model.name}** with "
+        f"{size(largest.model.total_params)} parameters: it needs {gigabytes(largest.needed_gb)} "
+        f"and writes at most **{rate(bound.tokens_per_s)} tokens a second** for all 3 "
+        "conversations together, as reading its weights from memory takes longest."
+    )
+    slow = Answers(replace(OWN, tflops=0.01))
+    assert "tokens a second**, as its arithmetic takes longest." in slow.words()
+    small = Answers(replace(OWN, memory_gb=0.5, weights="16 bits"))
+    least = min(small.rows, key=lambda a: a.needed_gb)
+    assert small.fitting == [] and small.words() == (
+        f"With weights of 16 bits, none of the {len(MODELS)} models fits in 0 GB of memory; "
+        f"{least.model.name} needs the least, {gigabytes(least.needed_gb)}."
+    )
+    assert answers.machine_words() == "your machine"
+    assert Answers(replace(OWN, n_machines=2)).machine_words() == "2 × your machine"
+
+
+def test_batches_double() -> None:
+    assert all(b == 2 * a for a, b in pairwise(models.BATCHES))
+    assert models.BATCHES[0] == 1 and models.BATCHES[-1] == 1024
+    for batch, bound in Answers(replace(OWN, batch=99)).by_batch("Mixtral-8x7B"):
+        assert bound == replace(OWN, batch=batch).decoding(MIXTRAL)
+
+
+@pytest.mark.parametrize(
+    ("change", "arithmetic", "full"),
+    [
+        ({"tflops": 1e6, "memory_gb": 1e4}, None, 1024),
+        ({"tflops": 20.0, "memory_gb": 1e4}, True, 1024),
+        ({"tflops": 1e-3, "memory_gb": 60.0}, True, None),
+        ({"memory_gb": 1.0}, True, 0),
+    ],
+)
+def test_batches_in_words(
+    change: dict[str, float], arithmetic: bool | None, full: int | None
+) -> None:
+    answers = Answers(replace(OWN, **change))
+    steps = answers.by_batch("Mixtral-8x7B")
+    said = answers.batch_words("Mixtral-8x7B")
+    assert said.startswith(
+        f"Alone, a conversation with Mixtral-8x7B gets at most {rate(steps[0][1].tokens_per_s)} "
+        f"tokens a second; 1,024 at once get {rate(steps[-1][1].tokens_per_s)} together."
+    )
+    first = [batch for batch, bound in steps if bound.by_compute < bound.by_bandwidth]
+    assert bool(first) == bool(arithmetic)
+    if first:
+        assert f"From {first[0]:,} on, arithmetic is the limit, not memory." in said
+    assert ("Reading memory stays the limit throughout." in said) == (not first)
+    fits = [batch for batch, bound in steps if bound.fits]
+    assert ("it does not fit in the memory at all" in said) == (full == 0) == (not fits)
+    partly = bool(fits) and fits[-1] < 1024
+    assert partly == (full is None)
+    assert (" the memory is full." in said) == partly
+    if partly:
+        assert said.endswith(f" But beyond {fits[-1]:,} conversations the memory is full.")
+
+
+def test_ways_of_counting_in_words() -> None:
+    said = models.convention_words()
+    used = [model.active_convention for model in MODELS.values()]
+    counts = {name: sum(one == name for one in used) for name in models.SHORT}
+    fits = ", ".join(f"{counts[name]} “{words}”" for name, words in models.SHORT.items())
+    assert f"Of {len(MODELS)} models, the published figure fits {fits}." in said
+    v3 = MODELS["deepseek-v3"]
+    give = ", ".join(f"{v3.active(n) / 1e9:.1f} billion ({w})" for n, w in models.SHORT.items())
+    assert f"For DeepSeek-V3 they give {give}; it is published as 36.7 billion." in said
+    for model in MODELS.values():
+        stated = model.convention_basis == "stated"
+        assert (model.name in said.partition("The makers of ")[2].partition(" say which")[0]) == (
+            stated
+        )
+        assert (f"The makers of {model.name} say " in said) == (
+            model.convention_basis == "contradicted"
+        )
+    marked = models.marks(Answers(OWN).table())
+    assert [at for at, _ in marked] == list(range(len(MODELS)))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(9.94, "9.9 GB"), (10.0, "10 GB"), (3.84, "3.8 GB"), (1376.6, "1,377 GB")]
+)
+def test_gigabytes_for_people(value: float, said: str) -> None:
+    assert gigabytes(value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1234.0, "1,200"), (10.4, "10"), (9.96, "10"), (9.94, "9.9"), (0.123, "0.12")],
+)
+def test_bounds_have_two_digits(value: float, said: str) -> None:
+    assert rate(value) == said
+
+
+def test_sizes_have_three_digits() -> None:
+    assert size(37.56e9) == "37.6 billion"
+    assert size(671_026_419_200) == "671 billion"
+    assert set(models.NAMED.values()) <= {"left", "right", "below"}

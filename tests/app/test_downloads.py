@@ -1,0 +1,78 @@
+"""Every file that a page offers, made as Streamlit makes it: later, and without a session."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+
+import moe
+from moe.app import frame
+from moe.app.shared.first_model import DEFAULT_SENTENCE, ready_model
+from tests.app.test_pages import open_page
+
+PAGES = {
+    "start": {"character": "8", "balance": "20"}, "routers": {}, "balance": {"steps": "50"},
+    "cure": {}, "savings": {"model": "64", "width": "64"}, "five_million": {}, "real_models": {},
+    "moving_data": {"tokens": "128"}, "your_model": {},
+}  # fmt: skip
+READ: dict[str, Callable[[bytes], object]] = {
+    "json": json.loads,
+    "npz": lambda raw: zipfile.ZipFile(io.BytesIO(raw)).testzip(),
+    "csv": lambda raw: list(csv.reader(io.StringIO(raw.decode()), strict=True)),
+}
+STARTS = {"png": b"\x89PNG", "svg": b"<svg"}
+
+
+def offered(monkeypatch: pytest.MonkeyPatch, name: str, query: dict[str, str]) -> dict[str, bytes]:
+    """Files of a page by their names, made in a thread that knows of no visitor."""
+    files: dict[str, Any] = {}
+
+    def button(label: str, data: Any, file_name: str, *_: object, **__: object) -> bool:
+        files[file_name] = data
+        return False
+
+    monkeypatch.setattr(st, "download_button", button)
+    page = open_page(name, **query)
+    assert not page.exception and not page.error
+    with ThreadPoolExecutor(1) as elsewhere:
+        return {file: elsewhere.submit(make).result() for file, make in files.items()}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_download_is_made_without_a_session(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    files = offered(monkeypatch, name, PAGES[name])
+    assert {"json", "png", "svg"} <= {file.rpartition(".")[2] for file in files}
+    for file, raw in files.items():
+        ending = file.rpartition(".")[2]
+        if ending in READ:
+            READ[ending](raw)
+        else:
+            assert raw.startswith(STARTS[ending])
+    document = next(json.loads(raw) for file, raw in files.items() if file.endswith("json"))
+    assert document["moescope"] == moe.__version__
+    if name == "start":  # the character and the bonus of the moment when it was asked for
+        assert (document["character"]["position"], document["balancing_percent"]) == (7, 20)
+        story = ready_model().explain(DEFAULT_SENTENCE, 7, 20)
+        assert document["character"]["logits"] == story.logits_E.tolist()
+
+
+def test_every_page_of_the_app_is_here() -> None:
+    tree = ast.parse(Path(frame.__file__).read_text("utf-8"))
+    shown = {
+        ast.unparse(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "show"
+    }
+    assert shown == set(PAGES)

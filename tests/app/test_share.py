@@ -1,0 +1,327 @@
+"""Every export holds what its page shows, under the right name, and its code does the same."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import moe
+from moe.app.balance import share as balance_share
+from moe.app.balance.story import compare
+from moe.app.cure import share as cure_share
+from moe.app.five_million import chips, claim
+from moe.app.five_million import share as five_million_share
+from moe.app.moving_data import share as moving_data_share
+from moe.app.moving_data.story import MovingSettings
+from moe.app.real_models import share as real_models_share
+from moe.app.real_models.story import Answers, Question
+from moe.app.routers import share as routers_share
+from moe.app.routers.story import Choice, SideSettings, put_side_by_side
+from moe.app.savings import share as savings_share
+from moe.app.shared import sharing
+from moe.app.shared.first_model import FirstModel, first_model
+from moe.app.start import share as start_share
+from moe.app.your_model import share as your_model_share
+from moe.cost import Range, TrainingCost
+from moe.cost.rows import training_row
+from moe.speed.machine import Machine
+from moe.studies.control import ControlSettings, judge, respond_all
+from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
+from moe.traces.samples import SAMPLES
+from moe.training.runs import run
+
+SMALL = dict(steps=4, batch=32, d_model=8, d_expert=4, n_experts=8)
+
+
+@pytest.fixture(scope="module")
+def model() -> FirstModel:
+    """Hardly trained, with a bonus that moves characters."""
+    bonus_E = np.linspace(0.3, -0.3, 8, dtype=np.float32)
+    return FirstModel(first_model(steps=3, batch=64), 0.0, bonus_E)
+
+
+def read(raw: bytes, kind: str) -> dict[str, Any]:
+    """The document without its head, which is looked at here."""
+    document: dict[str, Any] = json.loads(raw)
+    assert document.pop("kind") == kind
+    assert document.pop("moescope") == moe.__version__
+    assert document.pop("versions")["numpy"] == np.__version__
+    return document
+
+
+def plain(value: Any) -> Any:
+    """As JSON keeps it."""
+    return json.loads(json.dumps(value))
+
+
+# Exports ---------------------------------------------------------------------------------------
+
+
+def test_the_first_page(model: FirstModel) -> None:
+    found = read(start_share.document(model, "Hello", 2, 50), "start")
+    routing, story = model.route("Hello", 50), model.explain("Hello", 2, 50)
+    assert not np.array_equal(routing.load_E, model.route("Hello", 0).load_E)
+    assert moe.TrainSettings(**found.pop("settings")) == model.trainer.settings
+    assert found == {
+        "data": model.trainer.task.sha256,
+        "sentence": "Hello",
+        "balancing_percent": 50,
+        "load": list(routing.load_E),
+        "experts": [list(row) for row in routing.expert_NK],
+        "weights": [list(row) for row in routing.weight_NK.astype(float)],
+        "character": {
+            "position": 2,
+            "token": "l",
+            "logits": list(story.logits_E.astype(float)),
+            "scores": list(story.scores_E.astype(float)),
+            "bias": [pytest.approx(half) for half in model.bias_E / 2],
+            "experts": list(routing.expert_NK[2]),
+            "weights": [pytest.approx(weight) for weight in routing.weight_NK[2]],
+            "parts": list(story.share_K.astype(float)),
+            "executed_flops": story.executed_flops,
+            "all_flops": story.all_flops,
+            "guesses": plain(story.guesses),
+        },
+    }
+
+
+def test_the_page_on_routers(model: FirstModel) -> None:
+    settings = SideSettings(Choice("topk", (("k", 3),)), Choice("soft"), room=1.0)
+    found = read(routers_share.document(model, "Hello", settings), "routers")
+    assert found["settings"] == plain(asdict(settings))
+    assert moe.TrainSettings(**found["model"]) == model.trainer.settings
+    assert (found["data"], found["sentence"]) == (model.trainer.task.sha256, "Hello")
+    assert found["words"] == put_side_by_side(model, "Hello", settings).words()
+
+
+def test_the_page_on_balance() -> None:
+    a, b = (run(moe.TrainSettings(**SMALL, balance=name)) for name in ("none", "bias"))
+    found = read(balance_share.document(a, b), "balance")
+    assert found["words"] == compare(a, b).words != compare(b, a).words
+    assert set(found) == {"runs", "words"} and list(found["runs"]) == ["A", "B"]
+    for one, told in zip((a, b), found["runs"].values(), strict=True):
+        assert moe.TrainSettings(**told["settings"]) == one.settings
+        assert told["held_out_loss"] == one.held_out_loss
+        assert told["summary"] == asdict(one.summary())
+        assert [record["loss"] for record in told["records"]] == [r.loss for r in one.records]
+        assert set(told) == {"settings", "held_out_loss", "summary", "records"}
+
+
+def test_the_page_on_cures() -> None:
+    settings = ControlSettings(n_tokens=64, n_experts=4, batches=10)
+    responses = respond_all(0.01, settings)
+    found = read(cure_share.document(0.01, settings, responses), "cure")
+    assert (found["rate"], found["settings"]) == (0.01, asdict(settings))
+    assert found["words"] == judge(responses).words
+    for told, response in zip(found["controllers"], responses, strict=True):
+        assert told == {
+            **asdict(response.method),
+            "settled_after": response.settled_after,
+            "steady_error": response.steady_error,
+            "swing": response.swing,
+            "max_vio": list(response.max_vio_S),
+            # A swing takes two batches to see.
+            "load_at_the_end": [list(response.load_SE[-2]), list(response.load_SE[-1])],
+        }
+    assert set(found) == {"rate", "settings", "words", "controllers"}
+
+
+def test_the_page_on_savings() -> None:
+    settings, machine = SavingsSettings(16, 16, 4), Machine(2, 1e11, 1e10)
+    runs = {MOE: [1e-3, 1e-3], TOTAL: [2e-3, 3e-3], ACTIVE: [4e-3, 3e-3]}
+    measured = [MeasuredCost.of(name, 64, own, runs[MOE], 1.0) for name, own in runs.items()]
+    found = read(savings_share.document(settings, count(settings), measured, machine), "savings")
+    assert found == {
+        "settings": asdict(settings),
+        "machine": asdict(machine),
+        "counted": [asdict(cost) for cost in count(settings)],
+        "measured": [plain(asdict(cost)) for cost in measured],
+    }
+    assert read(savings_share.document(settings, [], [], None), "savings")["machine"] is None
+
+
+def test_the_page_on_money() -> None:
+    cost = TrainingCost(n_gpus=2048)
+    found = read(five_million_share.document(cost), "five-million")
+    assert [part["gpu_hours"] for part in found["published"]] == [2664e3, 119e3, 5e3]
+    assert found["training"] == plain(training_row(cost))
+    assert [row["model"] for row in found["compared"]] == [
+        row.model for row in claim.compared(cost)
+    ]
+    assert list(found["limits"]) == list(chips.CHOICES)
+    for name, gpu in chips.CHOICES.items():
+        assert found["limits"][name] == [plain(asdict(one)) for one in chips.limits(gpu)]
+    assert set(found) == {
+        "published", "beside", "training", "swings", "compared", "ways", "limits",
+    }  # fmt: skip
+
+
+def test_the_page_on_real_models() -> None:
+    answers = Answers(Question(batch=8))
+    found = read(real_models_share.document(answers), "real-models")
+    assert Question(**found["question"]) == answers.question
+    assert found["machine"] == answers.machine_words()
+    assert found["table"] == plain(answers.table())
+    for told, answer in zip(found["models"], answers.rows, strict=True):
+        bounds = plain(asdict(answer.decoding))
+        assert told == bounds | {
+            "name": answer.model.name, "fits": answer.fits, "limit": answer.decoding.limit,
+        }  # fmt: skip
+
+
+# Code ------------------------------------------------------------------------------------------
+
+
+def made_by(code: str, names: dict[str, Any]) -> list[Any]:
+    """What the calls of these constructors make in a piece of code, as it stands there."""
+    return [
+        eval(ast.unparse(node), dict(names))
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in names
+        if ast.unparse(node.func) != "Choice"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [
+        (savings_share.code, SavingsSettings(8, 4, n_experts=6, n_tokens=3)),
+        (moving_data_share.code, MovingSettings(nodes=4, wire="BF16", skew=0.5)),
+        (real_models_share.code, Question(n_machines=3, weights="8 bits", context=10)),
+        (
+            lambda settings: cure_share.code(0.02, settings),
+            ControlSettings(n_tokens=64, skew=1.0, seed=3),
+        ),
+        (
+            lambda settings: routers_share.code("Hi", settings),
+            SideSettings(Choice("topk", (("k", 3),)), Choice("soft"), room=2.0, noise=True),
+        ),
+    ],
+)
+def test_code_holds_the_settings_that_differ_and_no_others(
+    code: Callable[[Any], str], settings: Any
+) -> None:
+    names = {type(settings).__name__: type(settings), "Choice": Choice}
+    assert made_by(code(settings), names) == [settings]
+    shown = code(settings)
+    for field in fields(settings):
+        changed = getattr(settings, field.name) != field.default
+        assert (f"{field.name}=" in shown) == changed, field.name
+
+
+def test_the_code_of_two_runs_has_both_in_order() -> None:
+    a, b = moe.TrainSettings(steps=7, text=None), moe.TrainSettings(balance="bias", k=3)
+    code = balance_share.code(a, b)
+    tree = ast.parse(code)
+    named = {
+        node.targets[0].id: eval(ast.unparse(node.value), {"moe": moe, "run": lambda x: x})
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    assert named == {"run_a": a, "run_b": b}
+
+
+def test_code_on_a_sentence_quotes_it_and_says_where() -> None:
+    said = 'He said "it\'s"'
+    code = start_share.code(said, 30, 5)
+    assert f"sentence = {said!r}" in code and f"sentence = {said!r}" in routers_share.code(
+        said, SideSettings()
+    )
+    assert "route_sentence(trainer, sentence, percent=30)" in code
+    assert "explain_token(trainer, sentence, position=5, percent=30)" in code
+    assert "respond_all(0.02, ControlSettings())" in cure_share.code(0.02, ControlSettings())
+
+
+def test_code_of_a_sample_names_its_place_and_layer() -> None:
+    for number, sample in enumerate(SAMPLES):
+        code = your_model_share.sample_code(sample.title, 1)
+        assert f"trace = load_trace(SAMPLES[{number}].path)" in code
+        assert "analyse_trace(trace).layers[1]" in code
+        assert code.splitlines()[:4] == [
+            "from moe.app.your_model.upload import beliefs",
+            "from moe.traces import load_trace",
+            "from moe.traces.report import analyse_trace",
+            "from moe.traces.samples import SAMPLES",
+        ]
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_code_of_a_file_loads_what_the_file_is(is_part: bool) -> None:
+    def shown(file: str) -> list[str]:
+        return your_model_share.own_file_code(file, 3, 2, is_part).splitlines()
+
+    around = "shortened({})" if is_part else "{}"
+    beliefs = "beliefs, shortened" if is_part else "beliefs"
+    first = f"from moe.app.your_model.upload import {beliefs}"
+    report = "from moe.traces.report import analyse_trace"
+    trace, ratings = shown("a.npz"), shown("a.CSV")
+    assert trace[:3] == [first, "from moe.traces import load_trace", report]
+    assert "trace = " + around.format("load_trace('a.npz')") in trace
+    assert ratings[:4] == [
+        first,
+        "from moe.routers import make_router",
+        "from moe.traces import read_logits_csv",
+        report,
+    ]
+    asked = "read_logits_csv('a.CSV', make_router(\"topk\", k=3))"
+    assert "trace = " + around.format(asked) in ratings
+    assert "layer = analyse_trace(trace).layers[2]" in trace
+    # If nothing else is said, the file is taken whole.
+    assert "shortened" not in your_model_share.own_file_code("a.npz", 3, 2)
+
+
+# Commands --------------------------------------------------------------------------------------
+
+COST = TrainingCost(
+    "llama-3.1-405b", 3e12, "h100", Range(0.2, 0.3, 0.5), Range(1.0, 2.5, 3.0), context=8192,
+    formula="6ND", precision="fp8", extra_hours=1.5e5, n_gpus=1024,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        COST,
+        replace(COST, causal=False, formula="counted"),
+        TrainingCost("deepseek-v3", mtp=True, n_gpus=2048),
+    ],
+)
+def test_the_command_of_a_cost_gives_the_same_row(cost: TrainingCost, run_moe: Any) -> None:
+    words = shlex.split(five_million_share.command(cost) or "")
+    assert words[:2] == ["moe", "cost"]
+    assert json.loads(run_moe(*words[1:], "--json").stdout) == plain(training_row(cost))
+    assert ("--no-causal" in words, "--mtp" in words) == (not cost.causal, cost.mtp)
+
+
+def test_the_code_of_a_cost_makes_it_and_a_size_alone_has_no_command() -> None:
+    names = {"TrainingCost": TrainingCost, "Range": Range}
+    assert COST in made_by(five_million_share.code(COST), names)
+    assert five_million_share.command(replace(COST, active_params=37e9)) is None
+
+
+def test_the_command_of_a_training_makes_its_settings() -> None:
+    for settings in (
+        moe.TrainSettings(),
+        moe.TrainSettings(
+            task="spirals", router="switch", balance="aux", balance_rate=0.5, n_experts=4, k=1,
+            capacity_factor=1.5, drop="order", steps=5, seed=3, learning_rate=0.5,
+        ),
+    ):  # fmt: skip
+        words = shlex.split(sharing.train_command(settings))
+        assert words[:2] == ["moe", "train"]
+        given = dict(zip(words[2::2], words[3::2], strict=True))
+        options = {}
+        for flag, value in given.items():
+            name = flag.removeprefix("--").replace("-", "_")
+            text = isinstance(getattr(settings, name), str)
+            options[name] = value if text else json.loads(value)
+        assert moe.TrainSettings(**options) == settings
+        # Always said, so that the command tells what it does.
+        assert {"balance", "steps", "seed"} <= set(options)
