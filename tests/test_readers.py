@@ -50,7 +50,7 @@ MAX_SECONDS, MAX_PEAK = 1.0, 200e6
 
 OPENS = {
     "open", "read_text", "read_bytes", "loadtxt", "genfromtxt", "fromfile", "fromregex", "memmap",
-    "ParquetFile", "read_schema", "read_table", "read_csv", "read_parquet", "DictReader",
+    "ParquetFile", "read_schema", "rows_of", "read_csv", "read_parquet", "DictReader",
     "ZipFile", "safe_open", "load_file", "deserialize", "TarFile",
     "parse_object", "parse_json", "read_limited", "read_npz", "read_npy", "open_source",
 }  # fmt: skip
@@ -71,10 +71,7 @@ OWN = {
     "moe/traces/npz.py: write_npz": "written",
     # Files of the package, of Python and of the machine.
     "moe/cluster/calibration.py: measurements": "package",
-    "moe/cost/checks.py: check_numbers": "package",
-    "moe/cost/hardware.py: _read_gpus": "package",
-    "moe/cost/left_out.py: _read": "package",
-    "moe/cost/model.py: _read_models": "package",
+    "moe/cost/tables.py: rows_of": "package",
     "moe/app/balance/player.py: _component": "package",
     "moe/app/your_model/page.py: _what_can_be_opened": "package",
     "moe/data/corpus.py: _c": "Python",

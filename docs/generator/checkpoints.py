@@ -82,8 +82,9 @@ def page() -> str:
             "## Layers, keys and traps",
             table(["`model_type`", "MoE layers", "Keys of E, k, F", "Mind"], _keys()),
             "A missing key means what it means to the reference library: its configuration "
-            "class's default. `null` is not a missing key. It is refused, but for a list of "
-            f"layers, which it leaves out, and for {_nulls()}.",
+            "class's default; `moe cost` reads the same table by the same rules. `null` is not a "
+            "missing key. It is refused where the class does not allow it, and of a layer's keys "
+            f"it allows a list of layers, which null leaves out, and {_nulls()}.",
             "## How exact",
             EXACT,
             "## Element types",

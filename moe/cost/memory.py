@@ -90,11 +90,6 @@ class TrainingState:
         for name in ("weight", "gradient", "master", "moments"):
             check_float(name, getattr(self, name), 0.0)
 
-    @property
-    def bytes_per_param(self) -> float:
-        """Sum of the four."""
-        return self.weight + self.gradient + self.master + self.moments
-
 
 @dataclass(frozen=True)
 class TrainingMemory:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
-from importlib.resources import files
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .model import ModelConfig
+from .tables import rows_of
 
 # The table's columns in larger units, which people read more easily.
 SCALED = {
@@ -17,10 +16,12 @@ SCALED = {
     "gpu_hours_m": ("gpu_hours", 1e6),
     "other_hours_m": ("other_gpu_hours", 1e6),
 }
-WORDS = (
-    "name", "model_type", "scoring", "attention", "active_convention", "stated_convention",
-    "gpu", "source", "published_source", "published_check", "exception",
-)  # fmt: skip
+READ: Mapping[str, Callable[[str], Any]] = {  # by the type of the field
+    "int": lambda text: int(text or 0),
+    "str": str,
+    "bool": lambda text: text == "1",
+    "tuple[str, ...]": lambda text: (text,) if text else (),
+}
 
 
 def _from_row(row: Mapping[str, str]) -> ModelConfig:
@@ -29,22 +30,13 @@ def _from_row(row: Mapping[str, str]) -> ModelConfig:
         if column in SCALED:
             name, unit = SCALED[column]
             values[name] = float(text or 0) * unit
-        elif column in WORDS:
-            values[column] = text
-        elif column == "tied":
-            values[column] = text == "1"
-        elif column == "notes":
-            values[column] = (text,) if text else ()
         else:
-            values[column] = int(text or 0)
+            kind = str(ModelConfig.__dataclass_fields__[column].type)
+            values[column] = READ[kind](text)
     values["attention"] = values["attention"] or "gqa"
     return ModelConfig(**values)
 
 
-def _read_models() -> dict[str, ModelConfig]:
-    text = files(__package__).joinpath("models.csv").read_text("utf-8")
-    models = [_from_row(row) for row in csv.DictReader(text.splitlines())]
-    return {model.name.lower(): model for model in models}
-
-
-MODELS: dict[str, ModelConfig] = _read_models()
+MODELS: dict[str, ModelConfig] = {
+    model.name.lower(): model for model in map(_from_row, rows_of("models"))
+}

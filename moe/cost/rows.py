@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import (
     CONVENTIONS,
@@ -26,9 +26,6 @@ from . import (
 )
 from .hardware import FIGURES
 from .memory import WEIGHT_BYTES
-
-if TYPE_CHECKING:
-    from ..speed.machine import Machine
 
 
 def find_model(text: str) -> ModelConfig:
@@ -228,24 +225,6 @@ def decoding_rows(
         named = {"name": model.name.lower(), "title": model.name, "notes": list(model.notes)}
         rows.append(named | asdict(bounds) | said)
     return rows
-
-
-def this_machine(measured: Machine) -> Gpu:
-    """Return the machine that this runs on, from its measured limits and its memory.
-
-    Its peak is that of float32 matrix products, which is what an ordinary processor has.
-    """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Gpu(
-        key="this-machine",
-        name=f"This machine ({measured.cores} cores)",
-        kind="processor",
-        bf16_tflops=measured.flops_per_s / 1e12,
-        memory_gb=memory / 1e9,
-        memory_gb_s=measured.bytes_per_s / 1e9,
-        power_w=0.0,
-        sources=dict.fromkeys(FIGURES, "measured here"),
-    )
 
 
 def short(value: float) -> str:
