@@ -50,7 +50,7 @@ MAX_SECONDS, MAX_PEAK = 1.0, 200e6
 
 OPENS = {
     "open", "read_text", "read_bytes", "loadtxt", "genfromtxt", "fromfile", "fromregex", "memmap",
-    "ParquetFile", "read_schema", "rows_of", "read_csv", "read_parquet", "DictReader",
+    "ParquetFile", "read_schema", "read_table", "read_csv", "read_parquet", "DictReader",
     "ZipFile", "safe_open", "load_file", "deserialize", "TarFile",
     "parse_object", "parse_json", "read_limited", "read_npz", "read_npy", "open_source",
 }  # fmt: skip

@@ -81,7 +81,7 @@ class ConfigValues:
 
     def wholes(self, key: str) -> frozenset[int] | None:
         """A list of whole numbers, or None if the key is left out."""
-        if key not in self._sets:  # asked for once a layer, and strangers' lists may be long
+        if key not in self._sets:  # every layer asks, and a stranger's list may be long
             name, value = self._get(key)
             if value is None:
                 return None
@@ -130,7 +130,7 @@ class ConfigValues:
         return name, default
 
     def _stored(self, key: str) -> tuple[str, Any]:
-        """The name that the file has for a key and what it says there, or _MISSING."""
+        """The name that the file has for a key and its value, _MISSING if there is none."""
         part, _, last = key.rpartition(".")
         config = self._config.get(part, {}) if part else self._config
         if not isinstance(config, Mapping):

@@ -29,11 +29,11 @@ GROUPED = {
     "scale": Key("routed_scaling_factor"),
 }
 
-# Keys of published files that the reference library's classes do not have, or read as null.
+# Keys of publishers' files that the reference library's classes do not have; null leaves them out.
 BESIDES = {"use_mtp": True, "use_cla": False, "cla_share_factor": 1}
 NULLS = BESIDES | {"num_nextn_predict_layers": 0}
 SPELLINGS = {"num_nextn_predict_layers": ("num_mtp_layers", "num_mtp_modules")}
-# Null where a key has no default of its own: as many key heads as heads, `hidden_size` / heads.
+# What null leaves out is then derived: as many key heads as heads, heads of `hidden_size` / heads.
 KV_NULL: dict[str, None] = {"num_key_value_heads": None}
 HEAD_NULL: dict[str, None] = {"head_dim": None}
 NO_NORM = {"norm_topk_prob": False}  # a null is falsy there
@@ -384,16 +384,19 @@ PREFIXES = ("model.", "", "language_model.model.", "model.language_model.")
 
 
 def family_of(
-    config: Mapping[str, Any], known: Mapping[str, Family], where: str = "config.json"
-) -> tuple[str, Mapping[str, Any]]:
-    """The `model_type` whose row of the table counts, and the configuration that it reads.
+    config: Mapping[str, Any],
+    known: Mapping[str, Family],
+    aliases: Mapping[str, str] | None = None,
+    where: str = "config.json",
+) -> tuple[str, Family, Mapping[str, Any]]:
+    """The `model_type` whose row of the table counts, the row, and the configuration it reads.
 
     Parameters
     ----------
     config
         All of config.json.
-    known
-        `LOADABLE` or `COUNTABLE`; only the latter has aliases.
+    known, aliases
+        `LOADABLE`, or `COUNTABLE` with `ALIASES`.
     where
         The file's name, for messages.
 
@@ -402,17 +405,16 @@ def family_of(
     CheckpointError
         If the `model_type` is unknown; the message lists the known ones.
     """
-    model_type = config.get("model_type")
-    aliases = ALIASES if known is COUNTABLE else {}
+    model_type, aliases = config.get("model_type"), aliases or {}
     if isinstance(model_type, str) and model_type in NESTED:
         key, model_type = NESTED[model_type]
         config = config.get(key)  # type: ignore[assignment]
         if not isinstance(config, Mapping):
             raise CheckpointError(f"{where}: {key}: got {quoted(config)}, allowed is an object")
-    model_type = aliases.get(model_type, model_type) if isinstance(model_type, str) else model_type
-    if not isinstance(model_type, str) or model_type not in known:
+    name = aliases.get(model_type, model_type) if isinstance(model_type, str) else ""
+    if name not in known:
         names = ", ".join(sorted([*known, *NESTED, *aliases]))
         raise CheckpointError(
             f"{where}: model_type: got {quoted(model_type)}, allowed is one of {names}"
         )
-    return model_type, config
+    return name, known[name], config

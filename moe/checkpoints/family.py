@@ -54,18 +54,18 @@ class Family:
     takes_k
         Whether the router has the option k.
     per_layer
-        Whether E and k may be lists, one entry a layer.
+        Whether E and k may be lists, with an entry for each layer.
     shared, shared_gate
         Names of the shared expert and of its gate.
     select_bias, gate_bias
-        Names of the selection bias and of the gate's own bias.
+        Names of the selection bias and of the gate's bias.
     activation
         Expert function; `{key}` is filled in from config.json.
     latent, qkv_bias, output_bias, qk_norm, sinks, norm_bias
         Attention, all but the first below 0.1 % of a model: whether it is multi-head latent
         attention; biases of its projections; norms of queries and keys, '' or 'head' (one weight
-        per head dimension) or 'full' (one per projected channel); a learned sink a head; norms
-        with bias.
+        per head dimension) or 'full' (one per projected channel); a learned sink for each
+        head; norms with bias.
     trap
         What is easily got wrong, for the documentation.
     """

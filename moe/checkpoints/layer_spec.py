@@ -1,4 +1,4 @@
-"""From config.json alone: which layers are MoE, and what one of them is made of."""
+"""Which layers are MoE and what a layer consists of, from config.json alone."""
 
 from __future__ import annotations
 
@@ -75,13 +75,12 @@ def layers_in(config: Mapping[str, Any]) -> tuple[int, ...]:
     CheckpointError
         If the configuration's `model_type` is unknown or a value is not allowed.
     """
-    model_type, config = family_of(config, LOADABLE)
-    family = LOADABLE[model_type]
+    _, family, config = family_of(config, LOADABLE)
     return family.moe_layers(family.values(config))
 
 
 def layer_spec(config: Mapping[str, Any], layer: int) -> LayerSpec:
-    """What layer number `layer`, counted from 0, is made of.
+    """What layer number `layer`, counted from 0, consists of.
 
     Raises
     ------
@@ -89,8 +88,7 @@ def layer_spec(config: Mapping[str, Any], layer: int) -> LayerSpec:
         If the layer is dense or out of range (the message says which ones are MoE), the
         `model_type` is unknown or a value of the configuration is not supported.
     """
-    model_type, config = family_of(config, LOADABLE)
-    family = LOADABLE[model_type]
+    model_type, family, config = family_of(config, LOADABLE)
     values = family.values(config)
     n_layers = family.n_layers(values)
     whole_number = isinstance(layer, (int, np.integer)) and not isinstance(layer, bool)

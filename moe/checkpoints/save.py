@@ -26,7 +26,7 @@ def export_layer(
     Parameters
     ----------
     layer
-        As `load_layer` made it, trained on or not.
+        As `load_layer` returned it, trained since or not.
     arrays
         The layer's params (default), or the gradients that `layer.backward` returned. Selection
         biases, which have no gradient, come only with the params.
@@ -96,15 +96,15 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
 
 
 def _check_unchanged(layer: MoELayer, spec: LayerSpec) -> None:
-    """Whatever config.json says instead of the layer has to be what the layer is."""
-    for name, given, said in (
+    """What config.json stores for the layer has to be what the layer is."""
+    for name, given, stored in (
         ("router", layer.router, spec.router),
         ("activation", layer.activation, spec.activation),
         ("capacity", layer.capacity, NO_LIMIT),
     ):
-        if given != said:
+        if given != stored:
             raise ValueError(
-                f"layer: got the {name} {given!r}, allowed is {said!r}, which the configuration "
+                f"layer: got the {name} {given!r}, allowed is {stored!r}, which the configuration "
                 "says; layer.save keeps others"
             )
     for name in layer.params:

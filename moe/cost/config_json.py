@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.config import ConfigValues
-from ..checkpoints.families import COUNTABLE, family_of
+from ..checkpoints.families import ALIASES, COUNTABLE, family_of
 from ..checkpoints.family import Family
 from ..checkpoints.files import CONFIG, MAX_CONFIG, read_config
 from ..checkpoints.header import read_limited
@@ -39,11 +39,10 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
         name = name or Path(where).parent.name
     if not isinstance(config, Mapping):
         raise CheckpointError(f"{where}: got {type(config).__name__}, allowed is a JSON object")
-    model_type, part = family_of(config, COUNTABLE, where)
-    family = COUNTABLE[model_type]
+    model_type, family, part = family_of(config, COUNTABLE, ALIASES, where)
     values = family.values(part, where)
     fields = _sizes(family, values) | _attention(family, values) | _experts(family, values)
-    # Beside a part for text, the file says that there are others.
+    # Parts for sound and pictures stand beside the part for text.
     whole = {**part, **{key: config[key] for key in OTHER_PARTS if key in config}}
     try:
         return ModelConfig(

@@ -30,10 +30,10 @@ NEUTRAL = frozenset((
 ))  # fmt: skip
 # In latent attention these follow from the sizes that are read.
 NEUTRAL_IF_LATENT = frozenset({"head_dim", "qk_head_dim"})
-# What these say is so in every model of the families that do not read them; if not, they are named.
+# Values that every model has whose family does not read the key; any other value is named.
 IMPLIED = {"moe_layer_freq": 1, "num_shared_expert": 1}
-# Qwen's files carry a window that is not used unless this is said.
-WINDOW_UNLESS_SAID = ("qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
+# Qwen's files carry a window that is not used unless `use_sliding_window` is true.
+WINDOW_OFF = ("qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
 WINDOWS = ("attention_chunk_size", "attn_type_list", "layer_types", "sliding_window")
 OTHER_PARTS = ("audio_config", "vision_config")
 SHOWN_KEYS, SHOWN_LETTERS = 8, 30
@@ -72,9 +72,9 @@ def not_counted(values: Mapping[str, Any], model_type: str) -> tuple[str, ...]:
     other = [k for k, usual in assumed.items() if isinstance(values.get(k, usual), bool)
              and values.get(k, usual) != usual]  # fmt: skip
     if other:
-        said = ", ".join(f"{key} {str(values[key]).lower()}" for key in other)
+        flags = ", ".join(f"{key} {str(values[key]).lower()}" for key in other)
         notes.append(
-            f"{said}: not counted as this family's models have it otherwise; less than 0.1 % of a "
+            f"{flags}: not counted as this family's models have it otherwise; less than 0.1 % of a "
             "model."
         )
     if parts := [key for key in OTHER_PARTS if values.get(key)]:
@@ -102,7 +102,7 @@ def not_counted(values: Mapping[str, Any], model_type: str) -> tuple[str, ...]:
 def _windows(values: Mapping[str, Any], model_type: str) -> list[str]:
     """Keys that say that some layer does not attend to all of the text."""
     found = []
-    used = values.get("use_sliding_window", model_type not in WINDOW_UNLESS_SAID)
+    used = values.get("use_sliding_window", model_type not in WINDOW_OFF)
     longest, kinds = values.get("max_position_embeddings"), values.get("layer_types")
     everywhere = isinstance(kinds, list) and kinds and _always(kinds, "full_attention")
     for key, on in (("sliding_window", used), ("attention_chunk_size", True)):

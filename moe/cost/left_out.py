@@ -36,7 +36,7 @@ class LeftOut:
     check: str
 
     def dollars(self, final_run: float) -> Range | None:
-        """The amount in dollars, beside a final run of so many."""
+        """The amount in dollars, where the final run costs `final_run` dollars."""
         times = final_run if self.unit == RUNS else 1.0
         return self.amount.map(lambda value: value * times) if self.amount else None
 

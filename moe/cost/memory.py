@@ -77,8 +77,8 @@ class TrainingState:
     Parameters
     ----------
     weight, gradient, master, moments
-        The weights that are multiplied; gradients; the optimiser's own copy; Adam's two moments
-        together. DeepSeek-V3 keeps weights at 1 byte and moments at 4 (two of bfloat16).
+        The weights that are multiplied; gradients; the optimiser's copy of the weights; Adam's two
+        moments together. DeepSeek-V3 keeps weights at 1 byte and moments at 4 (two of bfloat16).
     """
 
     weight: float = 2.0

@@ -75,7 +75,7 @@ class ModelConfig(Shape):
 
     @property
     def pretraining_hours(self) -> float:
-        """Published GPU-hours of pre-training: all of them where the rest is not told apart."""
+        """Published GPU-hours of pre-training: all of them where no stage is published alone."""
         return self.gpu_hours - self.other_gpu_hours
 
     @cached_property

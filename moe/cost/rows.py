@@ -65,7 +65,7 @@ def parse_range(name: str, text: str) -> Range:
 
 
 def model_rows() -> list[dict[str, Any]]:
-    """One record a published model: parameters computed and published, cache, sources."""
+    """One record for each published model: parameters computed and published, cache, sources."""
     return [model_row(model) for model in MODELS.values()]
 
 
@@ -106,7 +106,7 @@ def _active(model: ModelConfig) -> dict[str, int]:
 
 
 def hardware_rows() -> list[dict[str, Any]]:
-    """One record a machine: its figures, each with source and how it was read."""
+    """One record for each machine: its figures, each with source and how it was read."""
     return [
         {
             "key": gpu.key,
@@ -212,7 +212,7 @@ def decoding_rows(
     precision: str = "4-bit",
     n_gpus: int = 1,
 ) -> list[dict[str, Any]]:
-    """One record a model, all published ones by default: does it fit, how fast can it write.
+    """One record for each model, by default all published ones: does it fit, how fast is it.
 
     Fields are those of `Decoding`, with name, notes, tokens_per_s and limit.
     """
@@ -221,9 +221,9 @@ def decoding_rows(
         bounds = decode(
             model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus
         )
-        said = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
+        speed = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
         named = {"name": model.name.lower(), "title": model.name, "notes": list(model.notes)}
-        rows.append(named | asdict(bounds) | said)
+        rows.append(named | asdict(bounds) | speed)
     return rows
 
 
