@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import (
     CONVENTIONS,
@@ -26,9 +26,6 @@ from . import (
 )
 from .hardware import FIGURES
 from .memory import WEIGHT_BYTES
-
-if TYPE_CHECKING:
-    from ..speed.machine import Machine
 
 
 def find_model(text: str) -> ModelConfig:
@@ -68,7 +65,7 @@ def parse_range(name: str, text: str) -> Range:
 
 
 def model_rows() -> list[dict[str, Any]]:
-    """One record a published model: parameters computed and published, cache, sources."""
+    """One record for each published model: parameters computed and published, cache, sources."""
     return [model_row(model) for model in MODELS.values()]
 
 
@@ -109,7 +106,7 @@ def _active(model: ModelConfig) -> dict[str, int]:
 
 
 def hardware_rows() -> list[dict[str, Any]]:
-    """One record a machine: its figures, each with source and how it was read."""
+    """One record for each machine: its figures, each with source and how it was read."""
     return [
         {
             "key": gpu.key,
@@ -215,7 +212,7 @@ def decoding_rows(
     precision: str = "4-bit",
     n_gpus: int = 1,
 ) -> list[dict[str, Any]]:
-    """One record a model, all published ones by default: does it fit, how fast can it write.
+    """One record for each model, by default all published ones: does it fit, how fast is it.
 
     Fields are those of `Decoding`, with name, notes, tokens_per_s and limit.
     """
@@ -224,28 +221,10 @@ def decoding_rows(
         bounds = decode(
             model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus
         )
-        said = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
+        speed = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
         named = {"name": model.name.lower(), "title": model.name, "notes": list(model.notes)}
-        rows.append(named | asdict(bounds) | said)
+        rows.append(named | asdict(bounds) | speed)
     return rows
-
-
-def this_machine(measured: Machine) -> Gpu:
-    """Return the machine that this runs on, from its measured limits and its memory.
-
-    Its peak is that of float32 matrix products, which is what an ordinary processor has.
-    """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Gpu(
-        key="this-machine",
-        name=f"This machine ({measured.cores} cores)",
-        kind="processor",
-        bf16_tflops=measured.flops_per_s / 1e12,
-        memory_gb=memory / 1e9,
-        memory_gb_s=measured.bytes_per_s / 1e9,
-        power_w=0.0,
-        sources=dict.fromkeys(FIGURES, "measured here"),
-    )
 
 
 def short(value: float) -> str:
