@@ -46,7 +46,7 @@ def dense_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Gradients at x, at both weights of one network, and at what its results are weighed with."""
     weight_N = np.ones(len(x_ND), x_ND.dtype) if weight_N is None else weight_N
-    dx_ND, dweight_N, dup_1DH, ddown_1FD, _ = kernels.experts_backward(
+    dx_ND, dweight_N, dup_1DH, ddown_1FD = kernels.experts_backward(
         dy_ND, x_ND, h_NH, weight_N, _all_tokens_plan(len(x_ND)), up_DH[None], down_FD[None],
         activation,
     )  # fmt: skip

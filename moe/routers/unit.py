@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-EPS = 1e-6  # a zero vector stays zero
+EPS = 1e-6  # added to the norm by algorithm 2 of arXiv 2308.00951; a zero vector stays zero
 
 
 def unit(x: np.ndarray, axis: int) -> np.ndarray:
