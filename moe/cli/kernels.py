@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from .. import kernels
 from .output import err
 
 
 def prepare_kernels() -> None:
     """Load the kernels, saying what is compiled if this is the first run."""
-    from .. import kernels
     from ..speed.warm import FIRST_TIME, first_run, unsaved, warm
 
     if not first_run():
@@ -18,4 +18,4 @@ def prepare_kernels() -> None:
         if step.compiled:
             err.print(f"  {step.describe()}")
     if unsaved():
-        err.print(f"The next run has to compile again: {unsaved()}", markup=False)
+        err.print(f"The next run has to compile again: {unsaved()}")

@@ -248,6 +248,11 @@ def this_machine(measured: Machine) -> Gpu:
     )
 
 
+def span_words(*values: float) -> str:
+    """Write low, middle and high as 'low / middle / high', and what is the same only once."""
+    return " / ".join(dict.fromkeys(map(short, values)))
+
+
 def short(value: float) -> str:
     """Write a large number for people: 671.0B, 14.8T, 2.66M, 70,272."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
