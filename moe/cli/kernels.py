@@ -1,4 +1,4 @@
-"""What a command does before it computes: the kernels are there, and a first run says it waits."""
+"""Kernels are loaded before a command computes, and a first run says why it waits."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CUT = "…"  # what rich puts where it leaves out the rest
 
 
 class Screen(Console):
-    """A console on which a table that it is too narrow for becomes a list: no cell is cut."""
+    """A console that is never too narrow: a table that does not fit becomes a list."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; see rich."""
@@ -45,7 +45,7 @@ def _letters(text: str) -> Counter[str]:
 
 
 def _lines(table: Table) -> Iterator[Any]:
-    """What a table says, a cell a line and a paragraph a row."""
+    """What a table says, with one line per cell and one paragraph per row."""
     if table.title:
         yield table.title
     for cells in zip(*(column.cells for column in table.columns), strict=True):
