@@ -11,19 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ..cost import Check, TrainingCost, find_gpu
-from ..cost.rows import (
-    check_rows,
-    decoding_rows,
-    find_model,
-    hardware_rows,
-    model_rows,
-    parameter_words,
-    parse_range,
-    published_words,
-    short,
-    span_words,
-    training_row,
-)
+from ..cost import rows as cost_rows
+from ..cost.rows import short, span_words
 from .output import Json, show, table
 
 ENDS = ("low", "mid", "high")
@@ -48,7 +37,7 @@ def models(json_output: Json = False) -> None:
 
     Example: moe models --json
     """
-    rows = model_rows()
+    rows = cost_rows.model_rows()
     parameters = table(
         [_marked(row) for row in rows],
         PARAMETERS,
@@ -100,11 +89,11 @@ def cost(
     """
     ranges: dict[str, Any] = {}
     if mfu:
-        ranges["mfu"] = parse_range("mfu", mfu)
+        ranges["mfu"] = cost_rows.parse_range("mfu", mfu)
     if price:
-        ranges["dollars_per_hour"] = parse_range("price", price)
+        ranges["dollars_per_hour"] = cost_rows.parse_range("price", price)
     settings = TrainingCost(
-        model=find_model(model),
+        model=cost_rows.find_model(model),
         tokens=tokens,
         gpu=gpu,
         context=context,
@@ -116,7 +105,7 @@ def cost(
         n_gpus=n_gpus,
         **ranges,
     )
-    row = training_row(settings)
+    row = cost_rows.training_row(settings)
     show(row, json_output, *_training_parts(row))
 
 
@@ -126,10 +115,10 @@ def _training_parts(row: dict[str, Any]) -> Iterator[RenderableType]:
         f"{row['model']} on {row['gpu']}: {row['tokens']:.3g} tokens, "
         f"{row['flops_per_token']:.4g} operations each, {row['train_flops']:.4g} in all"
     )
-    yield parameter_words(row)
+    yield cost_rows.parameter_words(row)
     yield _ranges(row)
     if row["published_gpu_hours"]:
-        yield published_words(row)
+        yield cost_rows.published_words(row)
     yield from _notes([row])
     yield _assumptions(row["assumptions"])
 
@@ -176,9 +165,9 @@ def decode(
 
     Example: moe decode --gpu m3-ultra --precision 4-bit
     """
-    rows = decoding_rows(
+    rows = cost_rows.decoding_rows(
         find_gpu(gpu),
-        [find_model(model)] if model else None,
+        [cost_rows.find_model(model)] if model else None,
         batch=batch,
         context=context,
         precision=precision,
@@ -194,7 +183,7 @@ def hardware(json_output: Json = False) -> None:
 
     Example: moe hardware --json
     """
-    rows = hardware_rows()
+    rows = cost_rows.hardware_rows()
     columns = {name: name for name in rows[0] if name not in ("sources", "checks", "kind")}
     caption = "Sources of every figure: moe hardware --json"
     show(rows, json_output, table(rows, columns, number=short, caption=caption))
@@ -205,7 +194,7 @@ def check_numbers(json_output: Json = False) -> None:
 
     Example: moe check-numbers
     """
-    checks = check_rows()
+    checks = cost_rows.check_rows()
     rows = [asdict(check) | {"difference": check.difference} for check in checks]
     show(rows, json_output, *_check_parts(checks))
     if any(check.verdict == "differs" for check in checks):

@@ -34,9 +34,7 @@ def train(settings: Any, json_output: bool) -> None:
     steps = run_steps(settings)
     columns = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
     with (
-        warnings.catch_warnings(
-            action="ignore", category=GateWarning
-        ),  # `gate_words` are printed above
+        warnings.catch_warnings(action="ignore", category=GateWarning),  # printed above
         Progress(*columns, console=err, transient=True) as progress,
     ):
         bar = progress.add_task("training", total=settings.steps)

@@ -211,7 +211,7 @@ def _layer(
     repeat_first, repeat_any = (
         _mean(metrics.repeats(routing, rank, trace.sequence_N)[1]) for rank in (0, None)
     )
-    neighbours = repeat_first is not None
+    paired = repeat_first is not None  # some tokens have neighbours
     saturation: tuple[float | None, float | None] = None, None
     saturation_first = saturation
     if against is not None:
@@ -238,12 +238,10 @@ def _layer(
         chance_vocabulary=chance.vocabulary,
         vocabulary_ids=n_ids,
         repeat_first=repeat_first,
-        chance_repeat_first=metrics.random_repetition(n_experts, 1) if neighbours else None,
-        same_load_repeat_first=_same_load(routing) if neighbours else None,
+        chance_repeat_first=metrics.random_repetition(n_experts, 1) if paired else None,
+        same_load_repeat_first=_same_load(routing) if paired else None,
         repeat_any=repeat_any,
-        chance_repeat_any=metrics.chance_repetition(routing, trace.sequence_N)
-        if neighbours
-        else None,
+        chance_repeat_any=metrics.chance_repetition(routing, trace.sequence_N) if paired else None,
         saturation=saturation[0],
         saturation_first=saturation_first[0],
         chance_saturation=saturation[1],
