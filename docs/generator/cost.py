@@ -6,7 +6,7 @@ from moe.app.five_million.story import V3
 from moe.app.real_models.story import contradiction_words
 from moe.cost import CONVENTIONS, GPUS, MODELS, Check, Gpu, ModelConfig, TrainingCost, check_numbers
 from moe.cost.hardware import FIGURES
-from moe.cost.rows import short
+from moe.cost.rows import short, span_words
 
 from .docstrings import to_cell
 from .methods import MADE, table
@@ -119,10 +119,9 @@ def _intro() -> str:
 
 
 def _check_row(check: Check) -> list[str]:
-    ends = dict.fromkeys(short(v) for v in (check.low, check.computed, check.high))
     return [
         to_cell(check.what),
-        " / ".join(ends),
+        span_words(check.low, check.computed, check.high),
         f"{short(check.published)} {check.unit}{MARKS[check.check]}",
         check.comparison if check.verdict == "agrees" else f"**{check.comparison}**",
         to_cell(check.source),
