@@ -41,7 +41,7 @@ def dense_backward(
     """Gradients at x, at both matrices of one network, and at the weights of its results."""
     weight_N = np.ones(len(x_ND), x_ND.dtype) if weight_N is None else weight_N
     plan = row_plan(np.array([0, len(x_ND)]))
-    dx_ND, dweight_N, dup_1DH, ddown_1FD, *_ = kernels.experts_backward(
+    dx_ND, dweight_N, dup_1DH, ddown_1FD = kernels.experts_backward(
         dy_ND, x_ND, h_NH, weight_N, plan, up_DH[None], down_FD[None], activation
     )
     return dx_ND, dup_1DH[0], ddown_1FD[0], dweight_N

@@ -100,7 +100,7 @@ def apply_experts_backward(
     up_EDH, down_EFD = params[up_name(activation)], params["w_down_EFD"]
     b_up_EH, b_down_ED = params.get(up_bias_name(activation)), params.get("b_down_ED")
     db_up_EH = None if b_up_EH is None else np.zeros_like(b_up_EH)
-    dx_SD, dweight_S, dup_EDH, ddown_EFD, *_ = kernels.experts_backward(
+    dx_SD, dweight_S, dup_EDH, ddown_EFD = kernels.experts_backward(
         dy_ND, rows_ND, h_SH, weight_S, plan, up_EDH, down_EFD, activation, db_up_EH
     )
     grads = {up_name(activation): dup_EDH, "w_down_EFD": ddown_EFD}

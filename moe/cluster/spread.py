@@ -119,7 +119,7 @@ class SpreadLayer:
         dy_MD = dy_ND
         for hop in ctx.hops:
             dy_MD = hop.rows(dy_MD)
-        dx_SD, dweight_S, dup_EDH, ddown_EFD, *_ = kernels.experts_backward(
+        dx_SD, dweight_S, dup_EDH, ddown_EFD = kernels.experts_backward(
             dy_MD, ctx.rows_MD, ctx.h_SH, ctx.weight_S, ctx.plan, *self.weights, layer.activation
         )
         dx_ND = kernels.combine(dx_SD, np.ones_like(dweight_S), ctx.plan)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import check_choice, check_float, check_int
 from ..settings import Settings, option
-
-if TYPE_CHECKING:
-    from .model import ModelConfig
+from .model import ModelConfig
 
 # Bytes per weight. fp8: a float32 scale per 128 x 128 block; 4 bit: a 16-bit scale per 32 weights.
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0 + 4 / 128**2, "4-bit": 0.5 + 2 / 32}
@@ -81,19 +78,14 @@ class TrainingState(Settings):
     Parameters
     ----------
     weight, gradient, master, moments
-        The weights that are multiplied; gradients; the optimiser's own copy; Adam's two moments
-        together. DeepSeek-V3 keeps weights at 1 byte and moments at 4 (two of bfloat16).
+        The weights that are multiplied; gradients; the optimiser's copy of the weights; Adam's two
+        moments together. DeepSeek-V3 keeps weights at 1 byte and moments at 4 (two of bfloat16).
     """
 
     weight: float = option(2.0, low=0)
     gradient: float = option(4.0, low=0)
     master: float = option(4.0, low=0)
     moments: float = option(8.0, low=0)
-
-    @property
-    def bytes_per_param(self) -> float:
-        """Sum of the four."""
-        return self.weight + self.gradient + self.master + self.moments
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from ..errors import check_choice, check_float
 from ..settings import Settings, option
 from .flops import flops_per_token
 from .hardware import PRECISIONS, Gpu, find_gpu
-from .model import MODELS, ModelConfig
+from .model import ModelConfig
+from .models import MODELS
 
 FORMULAS = ("counted", "6ND")
 
@@ -76,18 +77,16 @@ DEFAULT_POWER_SHARE = Range(0.7, 0.85, 1.0)
 class TrainingCost(Settings):
     """Every assumption of a training's cost; `result` computes from them alone.
 
-    `model` may be a shape, and mfu is the share of the peak at `precision` that useful operations
-    reach. Print has BF16 as `precision` even for FP8 trainings. '6ND' is six times active
+    `model` may be a shape. `mfu` is the model FLOP utilisation, of the peak at `precision`; print
+    has BF16 there even for FP8 trainings. '6ND' is six times active
     parameters (with the input table, as the rule of thumb has it) times tokens.
     """
 
     model: str | ModelConfig = option("deepseek-v3", "A name from `moe models`.")
     tokens: float = option(0.0, "Training tokens; 0: the published number.", low=0)
     gpu: str = option("h800", "A key from `moe hardware`.")
-    mfu: Range = option(DEFAULT_MFU, "Utilisation of the peak: VALUE or LOW:MIDDLE:HIGH.")
-    dollars_per_hour: Range = option(
-        DEFAULT_PRICE, "Dollars per GPU and hour: VALUE or LOW:MIDDLE:HIGH."
-    )
+    mfu: Range = option(DEFAULT_MFU, "Share of the peak that useful operations reach.")
+    dollars_per_hour: Range = option(DEFAULT_PRICE, "Rent of one GPU for an hour.")
     context: int = option(4096, "Tokens of a sequence.", low=1)
     causal: bool = option(True, "Attention counts only the tokens before, or all.")
     formula: str = option("counted", "'counted', or '6ND' for the rule of thumb.", among=FORMULAS)
@@ -239,7 +238,7 @@ class TrainingCost(Settings):
         return model.pretraining_hours if same and of_these else 0.0
 
     def with_model(self, model: str | ModelConfig) -> TrainingCost:
-        """Return the same assumptions for another model, at its own number of tokens."""
+        """Return the same assumptions for another model and its published number of tokens."""
         return replace(self, model=model, tokens=0.0, active_params=0.0)
 
 

@@ -13,7 +13,7 @@ from ..routing import Routing
 from ..settings import option
 from .base import Arrays, Router
 
-EPS = 1e-6  # a zero vector stays zero
+EPS = 1e-6  # added to the norm by algorithm 2 of arXiv 2308.00951; a zero vector stays zero
 
 
 def unit(x: np.ndarray, axis: int) -> np.ndarray:
