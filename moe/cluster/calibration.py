@@ -134,7 +134,7 @@ def _benchmark(
 ) -> Traffic:
     """Traffic of DeepEP's own benchmarks (tests/legacy): random scores, groups by their best."""
     rng = np.random.Generator(np.random.SFC64(0))
-    device_E = np.arange(N_EXPERTS) * cluster.n_gpus // N_EXPERTS
+    device_E = cluster.contiguous(N_EXPERTS)
     total = None
     for g in range(cluster.n_gpus):
         score_NE = rng.random((tokens_per_gpu, N_EXPERTS), np.float32)

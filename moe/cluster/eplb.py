@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import check_choice, check_int
-from .packing import balanced_packing, lane_sum
+from .packing import balanced_packing
+from .torch_order import lane_sum
 
 METHODS = ("eplb", "search")
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -140,11 +141,6 @@ def least_max_over_mean(
     share_L = weight_LE.max(axis=1) / min(most_copies, num_gpus // num_nodes)
     least_L = np.divide(share_L, mean_L, out=np.ones_like(mean_L), where=mean_L > 0)
     return np.maximum(least_L, 1.0)
-
-
-def plain_placement(n_layers: int, n_experts: int) -> np.ndarray:
-    """Every expert once, in order: what there is before any balancing, (L, E)."""
-    return np.tile(np.arange(n_experts), (n_layers, 1))
 
 
 def check_loads(weight_LE: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..balance.device_map import contiguous_devices
 from ..errors import check_choice, check_float, check_int
 from ..layer import Arrays, MoELayer
 from ..routers import Router, make_router
@@ -229,7 +230,7 @@ def _step(settings: MpiSettings, layer: MoELayer, comm: Any) -> Step | None:
     shape = (settings.tokens, settings.d_model)
     x_ND, dy_ND = (rng.standard_normal(shape).astype(settings.dtype) for _ in range(2))
     home_N = np.arange(settings.tokens) * size // max(settings.tokens, 1)
-    device_E = np.arange(settings.experts) * size // settings.experts
+    device_E = contiguous_devices(settings.experts, size)
     per_node = settings.per_node(size)
     spread = SpreadLayer(layer, device_E, wire, per_node, settings.copies)
     noise_seed = settings.seed + 2 if draws_noise(layer.router) else None

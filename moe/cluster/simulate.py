@@ -211,30 +211,8 @@ class ClusterResult:
         return {
             "settings": asdict(self.settings),
             **self.summary(),
-            "node_gb": (node_bytes(self.traffic) / 1e9).tolist(),
+            "node_gb": (self.traffic.between_nodes(self.traffic.dispatch_bytes_GG) / 1e9).tolist(),
         }
-
-
-def node_bytes(sent: Traffic) -> np.ndarray:
-    """Dispatched bytes between nodes, (M, M); the diagonal holds NVLink's inside a node."""
-    m, p = sent.cluster.n_nodes, sent.cluster.gpus_per_node
-    return np.asarray(sent.dispatch_bytes_GG.reshape(m, p, m, p).sum(axis=(1, 3)))
-
-
-def gpu_rows(sent: Traffic) -> list[dict[str, float]]:
-    """Per GPU: node, rows computed, and dispatched bytes sent and got on either link."""
-    row = sent.dispatch_row_bytes
-    links = {"nvlink": sent.nvlink_GG, "network": sent.network_GG}
-    return [
-        {
-            "gpu": g,
-            "node": g // sent.cluster.gpus_per_node,
-            "rows_computed": int(sent.load_G[g]),
-            **{f"{name}_bytes_sent": float(rows[g].sum() * row) for name, rows in links.items()},
-            **{f"{name}_bytes_got": float(rows[:, g].sum() * row) for name, rows in links.items()},
-        }
-        for g in range(sent.cluster.n_gpus)
-    ]
 
 
 def simulate(

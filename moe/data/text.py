@@ -107,25 +107,6 @@ class TextTask:
                 texts.append((label, self.corpus.data[low : min(low + size, high)].tobytes()))
         return texts
 
-    def batch(
-        self, rng: np.random.Generator, size: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draw what `draw` does in its smallest types.
-
-        Returns
-        -------
-        tuple
-            Context (N, C) uint8, target (N,) uint8 and domain label (N,) int8.
-        """
-        inputs_NC, target_N, domain_N = self.draw(rng, size, with_domain=True)
-        return inputs_NC, target_N.astype(np.uint8), domain_N.astype(np.int8)
-
-    def eval_batch(self, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the same held-out windows for the same seed, in the types of `batch`."""
-        rng = np.random.default_rng(check_int("seed", seed, 0))
-        inputs_NC, target_N, domain_N = self.held_out(rng, size, with_domain=True)
-        return inputs_NC, target_N.astype(np.uint8), domain_N.astype(np.int8)
-
     def _draw(
         self,
         rng: np.random.Generator,

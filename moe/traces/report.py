@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..balance.device_map import contiguous_devices
 from ..checkpoints.header import read_limited
 from ..checkpoints.strict_json import parse_json
 from ..counting import pair_counts
@@ -284,8 +285,7 @@ def read_placement(text: str, trace: Trace) -> np.ndarray:
         n_devices = check_int("placement", int(text), 1, n_experts, "no device without an expert")
         if n_experts % n_devices:
             raise ValueError(f"placement: got {n_devices}, allowed is a divisor of {n_experts}")
-        device_E = np.arange(n_experts) // (n_experts // n_devices)
-        return np.tile(device_E, (n_layers, 1))
+        return np.tile(contiguous_devices(n_experts, n_devices), (n_layers, 1))
     what = "placement"
     value = parse_json(read_limited(Path(text), what, MAX_PLACEMENT_BYTES), what)
     try:

@@ -21,7 +21,7 @@ from moe.cluster import packing
 from moe.cluster.eplb import least_max_over_mean, placement_balance
 from moe.cluster.eplb_report import RESTARTS
 from moe.cluster.eplb_search import doubled, improve_placement
-from moe.cluster.packing import SMALL, descending_order, lane_sum, std_sort
+from moe.cluster.torch_order import SMALL, descending_order, lane_sum, std_sort
 
 HERE = Path(__file__).parent
 spec = importlib.util.spec_from_file_location("eplb_cases", HERE / "eplb_cases.py")
