@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import check_choice
-from .corpus import Corpus, Domain, from_bytes, from_file, from_text, load_corpus
+from .corpus import Corpus, Domain, from_bytes, from_file, load_corpus
 from .dialects import DialectsTask
 from .planar import PLANAR_TASKS, PlanarTask, spirals
 from .text import TextTask, token_text, windows
@@ -49,7 +49,6 @@ __all__ = [
     "TextTask",
     "from_bytes",
     "from_file",
-    "from_text",
     "load_corpus",
     "make_task",
     "spirals",

@@ -233,20 +233,6 @@ def from_bytes(raw: bytes, name: str = "your text", max_bytes: int = MAX_FILE_BY
     return Corpus((Domain("text", name, "given by the user", np.frombuffer(raw, np.uint8)),))
 
 
-def from_text(text: str, name: str = "your text", max_bytes: int = MAX_FILE_BYTES) -> Corpus:
-    """Make a corpus of one domain from a string, as its UTF-8 bytes.
-
-    Raises
-    ------
-    ValueError
-        If it is not a string, or too short or too long.
-    """
-    if not isinstance(text, str):
-        raise ValueError(f"text: got {type(text).__name__}, allowed is a string")
-    # Lone surrogates, which plain UTF-8 refuses, are text that a user may paste too.
-    return from_bytes(text.encode("utf-8", "surrogatepass"), name, max_bytes)
-
-
 def from_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> Corpus:
     """Make a corpus from a user's own text file; the size is checked before reading.
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import moe
 from moe.cli.main import cli, main
 from moe.cli.place import place
-from moe.cluster import packing
+from moe.cluster import torch_order
 from moe.cluster.eplb import least_max_over_mean, placement_balance
 from moe.cluster.eplb_report import RESTARTS
 from moe.cluster.eplb_search import doubled, improve_placement
@@ -105,8 +105,10 @@ def test_the_sort_sorts_and_long_stretches_of_equals_do_not_keep_their_order():
 
 def test_what_defeats_the_medians_is_heap_sorted(monkeypatch):
     heaps = []
-    real = packing._heap_sort
-    monkeypatch.setattr(packing, "_heap_sort", lambda *args: (heaps.append(args[1:]), real(*args)))
+    real = torch_order._heap_sort
+    monkeypatch.setattr(
+        torch_order, "_heap_sort", lambda *args: (heaps.append(args[1:]), real(*args))
+    )
     weights = -(quicksort_killer(1000) // 2)
     order = std_sort(weights.tolist())
     assert heaps
