@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from ..kernels import mask_groups, topk
-from .timing import KERNELS, AllToAll, link_bytes, phase_time
+from .timing import AllToAll, link_bytes, phase_time
 from .topology import Cluster
 from .traffic import Traffic, traffic
 
@@ -196,18 +196,10 @@ def calibrate() -> Calibration:
         return np.asarray(np.log(modelled_R / published_R))
 
     start = [30.0] + [0.8] * (2 * len(tables))
-    found = least_squares(log_errors, start, bounds=(1e-3, np.inf), x_scale=start).x
-    shares = found[1:].reshape(len(tables), 2)
-    made = {
-        table: AllToAll(float(found[0]), float(nvlink), float(network))
+    fit = least_squares(log_errors, start, bounds=(1e-3, np.inf), x_scale=start).x
+    shares = fit[1:].reshape(len(tables), 2)
+    kernels = {
+        table: AllToAll(float(fit[0]), float(nvlink), float(network))
         for table, (nvlink, network) in zip(tables, shares, strict=True)
     }
-    return Calibration(made, [compare(row, made[row.table]) for row in measurements()])
-
-
-def published_errors() -> Calibration:
-    """All rows against the figures that the library uses, without fitting."""
-    return Calibration(
-        {table: KERNELS[table] for table in ("normal", "low latency")},
-        [compare(row, KERNELS[row.table]) for row in measurements()],
-    )
+    return Calibration(kernels, [compare(row, kernels[row.table]) for row in measurements()])

@@ -147,8 +147,8 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if isinstance(error, MPI.Exception):
             time.sleep(LAST_WORD)  # somebody was lost: its parent says who, and ends all
-        one_line = " ".join(str(error).split())
-        sys.stderr.write(f"moe: rank {comm.rank} failed: {type(error).__name__}: {one_line}\n")
+        message = " ".join(str(error).split())
+        sys.stderr.write(f"moe: rank {comm.rank} failed: {type(error).__name__}: {message}\n")
         sys.stderr.flush()
         comm.Abort(1)
         os._exit(1)  # nothing may wait for the others on the way out
@@ -234,10 +234,10 @@ def _step(settings: MpiSettings, layer: MoELayer, comm: Any) -> Step | None:
     per_node = settings.per_node(size)
     spread = SpreadLayer(layer, device_E, wire, per_node, settings.copies)
     noise_seed = settings.seed + 2 if draws_noise(layer.router) else None
-    own_N = home_N == comm.rank
-    y_ND, ctx = spread.forward(x_ND[own_N], noise_seed)
+    here_N = home_N == comm.rank
+    y_ND, ctx = spread.forward(x_ND[here_N], noise_seed)
     _fail(settings, comm.rank)
-    dx_ND, grads = spread.backward(dy_ND[own_N], ctx)
+    dx_ND, grads = spread.backward(dy_ND[here_N], ctx)
     parts = comm.gather((y_ND, dx_ND, grads, spread.here_L, wire.bytes_P, wire.gathered))
     if parts is None:
         return None

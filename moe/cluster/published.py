@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .calibration import ROLES, Calibration, RowError, calibrate, published_errors
+from .calibration import ROLES, Calibration, RowError
 from .sampling import expected_copies
 from .schedule import BUBBLES, bubble
 from .simulate import EVENLY, ClusterSettings, run
@@ -60,11 +60,6 @@ def copies_rows(tokens: int = 262_144, seed: int = 0) -> Iterator[CopiesRow]:
         )
 
 
-def calibration(fit: bool = True) -> Calibration:
-    """The time model beside DeepEP's tables, fitted anew or with the library's figures."""
-    return calibrate() if fit else published_errors()
-
-
 def error_row(row: RowError) -> dict[str, Any]:
     """Flat record of one measurement beside the model."""
     measured = row.measured
@@ -84,12 +79,12 @@ def error_row(row: RowError) -> dict[str, Any]:
     }
 
 
-def calibration_json(found: Calibration) -> dict[str, Any]:
+def calibration_json(calibration: Calibration) -> dict[str, Any]:
     """Fitted figures, median errors and every row."""
     return {
-        "kernels": {name: asdict(kernels) for name, kernels in found.kernels.items()},
-        "median_error": {role: found.median_error(role) for role in ROLES},
-        "rows": [error_row(row) for row in found.rows],
+        "kernels": {name: asdict(kernels) for name, kernels in calibration.kernels.items()},
+        "median_error": {role: calibration.median_error(role) for role in ROLES},
+        "rows": [error_row(row) for row in calibration.rows],
     }
 
 
@@ -104,6 +99,6 @@ def bubble_rows(
     """Idle time, its share, and memory of each pipeline schedule; see `moe.cluster.schedule`."""
     rows = []
     for method in BUBBLES:
-        made = bubble(method, stages, forward, backward, weight, both, micro_batches)
-        rows.append({**asdict(made), "share": made.share})
+        row = bubble(method, stages, forward, backward, weight, both, micro_batches)
+        rows.append({**asdict(row), "share": row.share})
     return rows

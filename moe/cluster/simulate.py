@@ -298,9 +298,8 @@ def _sampled(settings: ClusterSettings) -> Iterator[Parts]:
 def _parts(settings: ClusterSettings, n_tokens: int, seed: tuple[int, ...]) -> Parts:
     """Sample a batch in parts of bounded size, each with the GPUs where its tokens live."""
     rng = np.random.Generator(np.random.SFC64(seed))
-    made = _routings(settings, n_tokens, rng)
     first = 0
-    for part in made:
+    for part in _routings(settings, n_tokens, rng):
         n = part.n_tokens if isinstance(part, Routing) else len(part)
         yield part, np.arange(first, first + n) * settings.cluster().n_gpus // n_tokens
         first += n

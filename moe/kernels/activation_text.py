@@ -36,7 +36,8 @@ def parse(activation: str) -> Activation:
     ValueError
         If the name, an option or its value is not allowed.
     """
-    name, given = activation, {}
+    name = activation
+    given: dict[str, str | None] = {}
     parts = parse_named_options(activation)
     if parts and len(parts) == 1 and parts[0][0] in OPTIONS:
         name, given = parts[0]

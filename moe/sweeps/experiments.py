@@ -103,13 +103,10 @@ def _train(settings: TrainSettings) -> TrainFigures:
 
 
 def _train_data(settings: TrainSettings) -> str:
-    changed = None if settings.text is None else _last_change(settings.text)
+    changed = None  # of a missing file too, for which the task has the better words
+    if settings.text is not None and Path(settings.text).is_file():
+        changed = Path(settings.text).stat().st_mtime_ns
     return _task_data(settings.task, settings.text, changed)
-
-
-def _last_change(path: str) -> int | None:
-    """Of a file; None if there is none, which the task will say better."""
-    return Path(path).stat().st_mtime_ns if Path(path).is_file() else None
 
 
 @cache
@@ -138,9 +135,7 @@ class ControlRun(ControlSettings):
 
     def figures(self) -> ControlFigures:
         """Let it act."""
-        names = [f.name for f in fields(ControlSettings)]
-        settings = ControlSettings(**{name: getattr(self, name) for name in names})
-        response = respond(Method(self.balance, "", self.balance), settings)
+        response = respond(Method(self.balance, "", self.balance), self)
         return ControlFigures(response.steady_error, response.swing, response.settled_after)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import check_choice
-from .experiments import EXPERIMENTS, LOWER, Experiment
+from .experiments import EXPERIMENTS, LOWER
 from .plan import SEED
 from .store import OK, Row, SweepStore
 
@@ -20,7 +20,7 @@ MIXED = ("version", "data")  # tell groups apart if a folder has rows of several
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation of a figure over so many runs that have it.
+    """Mean and sample standard deviation of a figure over the n runs that have it.
 
     NaN where there are too few: no run for the mean, one for the deviation.
     """
@@ -159,7 +159,7 @@ def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
             f"out: got {str(folder)!r} with {got}, allowed is a folder that moe sweep wrote"
         )
     experiment = EXPERIMENTS[names[0]]
-    shown = [check_choice("figure", name, _numbers(experiment)) for name in figures]
+    shown = [check_choice("figure", name, list(experiment.figure_types())) for name in figures]
     shown = shown or list(experiment.better)
     finished = [row for row in rows if row["status"] == OK]
     varied = [
@@ -173,13 +173,13 @@ def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
     groups = [
         Group(
             dict(zip(varied, key, strict=True)),
-            len(own),
+            len(members),
             {
-                name: Spread.of([float(row[name]) for row in own if row[name] is not None])
+                name: Spread.of([float(row[name]) for row in members if row[name] is not None])
                 for name in shown
             },
         )
-        for key, own in by_key.items()
+        for key, members in by_key.items()
     ]
     better = experiment.better.get(shown[0])
     errors = [row["error"] for row in rows if row["status"] != OK]
@@ -190,11 +190,6 @@ def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
         tuple(dict.fromkeys(errors)),
         better,
     )
-
-
-def _numbers(experiment: Experiment) -> list[str]:
-    """Figures of an experiment, all of which have a mean: true counts as one."""
-    return list(experiment.figure_types())
 
 
 def _order(value: Any) -> tuple[bool, bool, Any]:
@@ -208,7 +203,4 @@ def _mark_best(groups: list[Group], figure: str, better: str | None) -> list[Gro
     if better is None or len(groups) < 2 or not sound:
         return groups
     best = min(sound) if better == LOWER else max(sound)
-    return [
-        Group(group.varied, group.n, group.figures, mean == best)
-        for group, mean in zip(groups, means, strict=True)
-    ]
+    return [replace(group, best=mean == best) for group, mean in zip(groups, means, strict=True)]

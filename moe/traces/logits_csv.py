@@ -140,8 +140,8 @@ def write_logits_csv(trace: Trace, path: str | Path) -> None:
         out.writerow(["layer", *named, *logits])
         for layer, logits_NE in zip(trace.layers, trace.logits_LNE, strict=True):
             for place, logits_E in enumerate(logits_NE):
-                told = (values[place] for values in named.values())
-                out.writerow([layer, *told, *(str(logit) for logit in logits_E)])
+                described = (values[place] for values in named.values())
+                out.writerow([layer, *described, *(str(logit) for logit in logits_E)])
 
 
 def _read(raw: bytes, router: Router, max_values: int | None, max_experts: int) -> _Table:
@@ -150,13 +150,7 @@ def _read(raw: bytes, router: Router, max_values: int | None, max_experts: int) 
     header = [name.strip() for name in next(reader, [])]
     n_experts = _check_header(header, max_experts)
     router.check(n_experts)
-    lines = raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")
-    room = lines * max(len(header), LEAST_VALUES)
-    if max_values is not None and room > max_values:
-        raise CheckpointError(
-            f"file: got {lines:,} lines of {len(header)} values, allowed are {max_values:,} in all "
-            f"(a line counts as {LEAST_VALUES} at least)"
-        )
+    _check_room(raw, header, max_values)
     place = {name: column for column, name in enumerate(header)}
     columns = [place[f"logit_{expert}"] for expert in range(n_experts)]
     first, after = columns[0], columns[0] + n_experts
@@ -192,19 +186,34 @@ def _read(raw: bytes, router: Router, max_values: int | None, max_experts: int) 
                 )
     if line == 1:
         raise CheckpointError("file: got no rows, allowed is one per token")
+    return _Table(
+        _logits(logits, n_experts),
+        {name: np.array(values, np.int64) for name, values in whole.items()},
+        tuple(names.get("token", ())),
+        tuple(names.get("domain", ())),
+    )
+
+
+def _check_room(raw: bytes, header: list[str], max_values: int | None) -> None:
+    """Refuse a table of too many values, counted by its lines before one is read."""
+    lines = raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")
+    if max_values is not None and lines * max(len(header), LEAST_VALUES) > max_values:
+        raise CheckpointError(
+            f"file: got {lines:,} lines of {len(header)} values, allowed are {max_values:,} in all "
+            f"(a line counts as {LEAST_VALUES} at least)"
+        )
+
+
+def _logits(values: array[float], n_experts: int) -> np.ndarray:
+    """The logits of all rows as (R, E) float32."""
     with np.errstate(over="ignore"):  # what overflows float32 is refused as infinite
-        logit_RE = np.frombuffer(logits, np.float64).astype(np.float32).reshape(-1, n_experts)
+        logit_RE = np.frombuffer(values, np.float64).astype(np.float32).reshape(-1, n_experts)
     wrong_R = ~np.isfinite(logit_RE).all(axis=1)
     if wrong_R.any():
         raise CheckpointError(
             f"line {wrong_R.argmax() + 2}: got NaN or infinity, allowed are finite numbers only"
         )
-    return _Table(
-        logit_RE,
-        {name: np.array(values, np.int64) for name, values in whole.items()},
-        tuple(names.get("token", ())),
-        tuple(names.get("domain", ())),
-    )
+    return logit_RE
 
 
 def _check_header(header: list[str], max_experts: int) -> int:

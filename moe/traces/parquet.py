@@ -148,9 +148,9 @@ def _check_type(name: str, kind: Any) -> None:
 
 
 def _trace(columns: dict[str, Any], max_bytes: int) -> Trace:
-    says, n_experts = _constant("format", columns), _constant("n_experts", columns)
-    if says != FORMAT:
-        raise CheckpointError(f"format: got {str(says)[:40]!r}, allowed is {FORMAT!r}")
+    written, n_experts = _constant("format", columns), _constant("n_experts", columns)
+    if written != FORMAT:
+        raise CheckpointError(f"format: got {str(written)[:40]!r}, allowed is {FORMAT!r}")
     row_layer = np.asarray(columns["layer"])
     layers, n_of = np.unique(row_layer, return_counts=True)
     if len(set(n_of.tolist())) != 1:

@@ -16,7 +16,7 @@ from ..counting import pair_counts
 from ..errors import CheckpointError, check_int
 from ..routing import Routing
 from . import Trace
-from .chance import by_chance, strongest_domain
+from .chance import by_chance, mean_or_none, strongest_domain
 
 MIN_SEEN = 10  # of a token id, to count in the vocabulary: as in OLMoE's script
 N_PAIRS = 5
@@ -42,7 +42,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """Figures of one layer; `chance_` fields are the baselines, None what cannot be said.
+    """Figures of one layer; `chance_` fields are the baselines; None where a figure is not defined.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class TraceReport:
         return asdict(self)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One short row a layer, for people: `LEGEND` says of what; no column is empty."""
+        """One short row per layer, for people: `LEGEND` says of what; no column is empty."""
         rows = []
         for layer in self.layers:
             best = layer.top_pairs[0] if layer.top_pairs else None
@@ -147,8 +147,8 @@ class TraceReport:
                 "dev.": layer.overload,
             }
             rows.append(cells)
-        said = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-        return [{name: "-" if row[name] is None else row[name] for name in said} for row in rows]
+        filled = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+        return [{name: "-" if row[name] is None else row[name] for name in filled} for row in rows]
 
 
 def analyse_trace(
@@ -210,9 +210,9 @@ def _layer(
         domain_information = metrics.label_information(routing, domain_N)
         strongest = strongest_domain(routing, domain_N)[2]
     repeat_first, repeat_any = (
-        _mean(metrics.repeats(routing, rank, trace.sequence_N)[1]) for rank in (0, None)
+        mean_or_none(metrics.repeats(routing, rank, trace.sequence_N)[1]) for rank in (0, None)
     )
-    said = repeat_first is not None
+    repeats = repeat_first is not None
     saturation: tuple[float | None, float | None] = None, None
     saturation_first = saturation
     if against is not None:
@@ -239,10 +239,10 @@ def _layer(
         chance_vocabulary=chance.vocabulary,
         vocabulary_ids=n_ids,
         repeat_first=repeat_first,
-        chance_repeat_first=metrics.random_repetition(n_experts, 1) if said else None,
-        same_load_repeat_first=_same_load(routing) if said else None,
+        chance_repeat_first=metrics.random_repetition(n_experts, 1) if repeats else None,
+        same_load_repeat_first=_same_load(routing) if repeats else None,
         repeat_any=repeat_any,
-        chance_repeat_any=metrics.chance_repetition(routing, trace.sequence_N) if said else None,
+        chance_repeat_any=metrics.chance_repetition(routing, trace.sequence_N) if repeats else None,
         saturation=saturation[0],
         saturation_first=saturation_first[0],
         chance_saturation=saturation[1],
@@ -323,11 +323,7 @@ def _vocabulary(routing: Routing, ids_N: np.ndarray | None) -> tuple[float | Non
     if ids_N is None:
         return None, 0
     share_V = metrics.vocabulary_specialisation(routing, ids_N, MIN_SEEN)[2]
-    return _mean(share_V), len(share_V)
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None
+    return mean_or_none(share_V), len(share_V)
 
 
 def _router_information(routing: Routing) -> float | None:

@@ -314,13 +314,6 @@ def test_every_field_of_a_measurement_beside_the_model() -> None:
     assert set(document) == {"kernels", "median_error", "rows"}
 
 
-def test_the_model_is_fitted_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "calibrate", lambda: "fitted")
-    monkeypatch.setattr(published, "published_errors", lambda: "the library's")
-    assert published.calibration() == published.calibration(True) == "fitted"
-    assert published.calibration(False) == "the library's"
-
-
 def test_bubbles_of_the_times_that_were_given() -> None:
     """(PP - 1)(F + B), (PP - 1)(F + B - 2W) and (PP/2 - 1)(F&B + B - 3W)."""
     rows = published.bubble_rows(8, 1.5, 3.5, 1.25, 4.5, 24)
