@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -321,9 +323,8 @@ def _routings(
 def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None) -> Traffic:
     cluster = settings.cluster()
     device_P = cluster.contiguous(settings.n_experts + settings.redundant)
-    total: Traffic | None = None
-    for part, home_N in parts:
-        sent = traffic(
+    counted = (
+        traffic(
             part,
             device_P,
             cluster,
@@ -334,9 +335,9 @@ def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None)
             dispatch_row_bytes=fp8_row_bytes(settings.d_model),
             combine_row_bytes=bf16_row_bytes(settings.d_model),
         )
-        total = sent if total is None else total + sent
-    assert total is not None
-    return total
+        for part, home_N in parts
+    )
+    return reduce(add, counted)
 
 
 def _balanced(settings: ClusterSettings, parts: Parts) -> np.ndarray:

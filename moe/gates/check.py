@@ -7,7 +7,8 @@ both kinds fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,18 @@ CHOICE_BUGS = ("mask_zero", "group_score")
 LOSS_BUGS = ("double_softmax", "p_over_topk", "f_sums_to_k", "concatenated_layers")
 
 
+@contextmanager
+def _only_value_errors() -> Iterator[None]:
+    """Turn what a stranger's gate raises into a ValueError: a traceback is no verdict."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"gate: cannot be checked ({error_line(error)})") from error
+
+
+@_only_value_errors()
 def check_gate(
     gate: Call | str | Path,
     *,
@@ -91,23 +104,6 @@ def check_gate(
     >>> moe.check_gate(OwnGate(router, "bias_in_weights"), like=router).bugs
     ('bias_in_weights',)
     """
-    try:
-        return _check_gate(gate, like, aux_loss, n_experts, coefficient, tolerance, options)
-    except ValueError:
-        raise
-    except Exception as error:  # a command that ends otherwise would look like a verdict
-        raise ValueError(f"gate: cannot be checked ({error_line(error)})") from error
-
-
-def _check_gate(
-    gate: Call | str | Path,
-    like: str | Router | None,
-    aux_loss: Call | None,
-    n_experts: int,
-    coefficient: float | None,
-    tolerance: float,
-    options: dict[str, Any],
-) -> GateReport:
     check_float("tolerance", tolerance, 0.0, 0.5, open_low=True)
     if isinstance(gate, (str, Path)):
         if aux_loss is not None:

@@ -30,11 +30,6 @@ LOWER, HIGHER = "lower", "higher"
 NO_DATA = "none"
 
 
-def no_data(settings: Any) -> str:
-    """Say that an experiment reads no data: its settings decide all."""
-    return NO_DATA
-
-
 @dataclass(frozen=True)
 class Experiment:
     """Something that can be swept.
@@ -53,7 +48,7 @@ class Experiment:
         figures, and looks for the best by the first.
     data
         From settings to the hash of the data that the experiment reads, since the built-in text
-        differs between machines.
+        differs between machines; by default none is read, and the settings decide all.
     """
 
     title: str
@@ -61,7 +56,7 @@ class Experiment:
     figures: type
     measure: Callable[[Any], Any]
     better: Mapping[str, str] = field(default_factory=dict)
-    data: Callable[[Any], str] = no_data
+    data: Callable[[Any], str] = lambda settings: NO_DATA
 
     def setting_names(self) -> list[str]:
         """Names of the settings, in their order."""

@@ -52,16 +52,12 @@ class Allowed:
     answer: int = 512 * 2**20
 
 
-def _wait() -> None:
-    """Wait without looking up."""
-
-
 def ask(
     work: str,
     raw: bytes,
     *arguments: str,
     allowed: Allowed = Allowed(),
-    waiting: Callable[[], object] = _wait,
+    waiting: Callable[[], object] = lambda: None,
 ) -> bytes:
     """Let a module's `answer(raw, *arguments)` work on bytes that anybody may have made.
 

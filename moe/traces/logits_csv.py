@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import CheckpointError
 from ..routers import Router
 from .files import MAX_BYTES, read_bytes
-from .trace import MAX_EXPERTS, Trace, check_layers, trace_of_routings
+from .rows import layer_rows, same_in_layers
+from .trace import MAX_EXPERTS, Trace, trace_of_routings
 
 DESCRIBING = ("layer", "token_id", "token", "sequence", "domain", "context")
 TEXTS = ("token", "domain")
@@ -74,41 +75,27 @@ def read_logits_csv(
         raise CheckpointError(
             f"file: got CSV that cannot be read ({error}), allowed is UTF-8 with commas"
         ) from error
-    n_rows, n_experts = table.logit_RE.shape
-    none_R = np.zeros(n_rows, np.int64)
-    layer_R = table.whole.get("layer", none_R)
-    layers, n_of = np.unique(layer_R, return_counts=True)
-    check_layers(layers.tolist())
-    if len(set(n_of.tolist())) != 1:
-        raise CheckpointError("layer: got different numbers of rows, allowed is one per token each")
-    order = np.argsort(layer_R, kind="stable")
-    n_tokens = int(n_of[0])
-
-    def same(name: str, value_R: np.ndarray) -> np.ndarray:
-        """Values of the first layer, which the other layers have to repeat."""
-        value_LN = value_R[order].reshape(len(layers), n_tokens)
-        if (value_LN != value_LN[0]).any():
-            raise CheckpointError(f"{name}: got different ones by layer, allowed is the same")
-        return np.asarray(value_LN[0])
-
-    ids_N = same("token_id", table.whole["token_id"]) if "token_id" in table.whole else None
-    sequence_N = same("sequence", table.whole.get("sequence", none_R))
-    context_C = np.unique(table.whole.get("context", none_R))
+    none_R = np.zeros(len(table.logit_RE), np.int64)
+    layers, row_LN = layer_rows(table.whole.get("layer", none_R))
+    columns = {name: value_R[row_LN] for name, value_R in table.whole.items()}
+    ids_N = same_in_layers("token_id", columns["token_id"]) if "token_id" in columns else None
+    sequence_N = same_in_layers("sequence", columns.get("sequence", none_R[row_LN]))
+    context_C = np.unique(columns.get("context", none_R))
     if len(context_C) > 1:
         raise CheckpointError(
             f"context: got {len(context_C)} values, allowed is the same in every row"
         )
     tokens, domain_N = None, None
-    if "token" in table.whole:
-        tokens = [table.tokens[text] for text in table.whole["token"][order[:n_tokens]].tolist()]
-    if "domain" in table.whole:
-        domain_N = same("domain", table.whole["domain"]).astype(np.int32)
-    logits_LNE = table.logit_RE[order].reshape(len(layers), n_tokens, n_experts)
+    if "token" in columns:
+        tokens = [table.tokens[text] for text in columns["token"][0].tolist()]
+    if "domain" in columns:
+        domain_N = same_in_layers("domain", columns["domain"]).astype(np.int32)
+    logits_LNE = table.logit_RE[row_LN]
     routings = [router.choose(logits_NE, token_ids=ids_N) for logits_NE in logits_LNE]
     return trace_of_routings(
-        routings, ids_N, model=model, layers=layers.tolist(), logits_LNE=logits_LNE,
+        routings, ids_N, model=model, layers=layers, logits_LNE=logits_LNE,
         tokens=tokens, sequence_N=sequence_N, domain_N=domain_N, domains=table.domains,
-        context=int(context_C[0]) if "context" in table.whole else None,
+        context=int(context_C[0]) if "context" in columns else None,
     )  # fmt: skip
 
 

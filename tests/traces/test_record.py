@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import moe
+from docs.generator.samples import thinned, write_samples
 from moe.data import TextTask, load_corpus, windows
 from moe.traces import load_trace, make_trace, read_logits_csv, samples
 from moe.traces import record as record_module
@@ -20,7 +21,7 @@ from moe.traces.record import (
     record_tiny,
     record_trainer,
 )
-from moe.traces.samples import CSV, SAMPLES, thinned
+from moe.traces.samples import CSV, SAMPLES
 from moe.training import Trainer, TrainSettings
 
 SMALL = TrainSettings(steps=3, batch=64, d_model=16, d_expert=8, n_experts=6)
@@ -231,7 +232,7 @@ def test_samples_are_written_as_their_settings_say(tmp_path: Path, monkeypatch) 
     monkeypatch.setattr(samples, "FOLDER", tmp_path / "made")
     monkeypatch.setattr(samples, "CSV", tmp_path / "made" / "router-logits.csv")
     monkeypatch.setattr(samples, "SAMPLES", quick)
-    paths = samples.write_samples()
+    paths = write_samples()
     names = [f"{sample.name}.npz" for sample in SAMPLES]
     assert [path.name for path in paths] == [*names, "router-logits.csv"]
     for sample, path in zip(quick, paths):
