@@ -158,10 +158,10 @@ def analyze(
 
 def _read(file: str, router: str, k: int | None) -> Trace:
     from ..routers import make_router
-    from ..traces import OWN_BYTES, load_trace, read_logits_csv
+    from ..traces import LOCAL_BYTES, load_trace, read_logits_csv
 
     if not file.lower().endswith(".csv"):
-        return load_trace(file, OWN_BYTES)
+        return load_trace(file, LOCAL_BYTES)
     options = {} if k is None else {"k": k}
     return read_logits_csv(file, make_router(router, **options), model=file)
 

@@ -18,7 +18,7 @@ from ..checkpoints.npz import read_npy
 from ..checkpoints.strict_json import parse_json, quoted
 from ..errors import CheckpointError, check_int, shown
 from ..traces import load_trace
-from .eplb import check_loads, check_sizes, least_max_over_mean, placement_balance
+from .eplb import check_loads, check_sizes, gpu_loads, least_max_over_mean, max_over_mean
 from .eplb import rebalance_experts as rebalance
 from .eplb_search import doubled
 
@@ -150,7 +150,7 @@ def place_experts(
     in_order = None if n_experts % gpus else np.tile(np.arange(n_experts), (n_layers, 1))
 
     def uneven(phy2log: np.ndarray) -> np.ndarray:
-        return placement_balance(weight_LE, phy2log, gpus).max_over_mean_L
+        return max_over_mean(gpu_loads(weight_LE, phy2log, gpus))
 
     def twice(phy2log: np.ndarray) -> np.ndarray:
         return np.asarray(doubled(phy2log.reshape(n_layers, gpus, -1)).sum(axis=1))
@@ -222,5 +222,5 @@ def _numbers(path: Path) -> np.ndarray:
     if text.count(",") + text.count("\n") > MOST_LOADS:  # one of them follows each number
         raise CheckpointError(f"got more than {MOST_LOADS} loads")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there are no rows is said later
+        warnings.simplefilter("ignore")  # of a file without rows, which `check_loads` refuses
         return np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)

@@ -14,7 +14,7 @@ from .simulate import EVENLY, ClusterSettings, run
 
 @dataclass(frozen=True)
 class CopiesRow:
-    """How often a row is sent, 256 experts on 8 nodes of 8 GPUs, 8 experts a token.
+    """How often a row is sent: 256 experts on 8 nodes of 8 GPUs, 8 experts per token.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class CopiesRow:
     formula, simulated
         Copies per token, the own node included; None where there is no formula.
     kb_per_token
-        Dispatch and combine of so many copies, DeepSeek-V3's rows.
+        Dispatch and combine of these copies, with DeepSeek-V3's rows.
     ms
         4,096 tokens of one GPU at 50 GB/s.
     """

@@ -171,7 +171,7 @@ class ClusterResult:
 
     @property
     def compute_us(self) -> float:
-        """Computing time of the busiest GPU, all of it taken as its experts'."""
+        """Computing time of the busiest GPU, if all of it is spent in experts."""
         even = [batch.even_us * batch.slowest_compute for batch in self.batches]
         return self.settings.compute_ratio * float(np.mean(even))
 
@@ -184,7 +184,7 @@ class ClusterResult:
         return overlap(self.compute_us, communication_us, taken)
 
     def summary(self) -> dict[str, Any]:
-        """Figures by name; rows and bytes are per token, of the dispatch alone if not said."""
+        """Figures by name: rows per token in the dispatch, bytes in dispatch and combine."""
         sent, n = self.traffic, max(self.traffic.n_tokens, 1)
         row = sent.dispatch_row_bytes + sent.combine_row_bytes
         hidden = self.overlap
@@ -220,15 +220,16 @@ class ClusterResult:
 def simulate(
     settings: ClusterSettings, recorded: Iterable[Recorded] | None = None
 ) -> Iterator[ClusterResult]:
-    """Route, count and time batch after batch; yields what is known after each.
+    """Route, count and time batch after batch; yield the result so far after each.
 
     Parameters
     ----------
     settings
         The layer, the machines and the rules.
     recorded
-        Routings, or chosen experts (N, K), to count instead of sampled ones, one a batch (so does
-        `settings.trace`); of the settings, router, skew, tokens and batch then say nothing.
+        Routings, or chosen experts (N, K), one per batch, to count instead of sampled ones; they
+        may also come from the file `settings.trace`. Router, skew, tokens and batch of the
+        settings are not used then.
 
     Raises
     ------

@@ -20,7 +20,7 @@ COPIES = ("expert", "gpu", "node")
 
 
 def needs_whole_batch(router: Router) -> bool:
-    """Whether a token's experts hang on other tokens, or on noise drawn for the whole batch."""
+    """Whether a token's experts depend on other tokens, or on noise drawn for the whole batch."""
     return not router.causal or draws_noise(router)
 
 
@@ -141,7 +141,7 @@ class SpreadLayer:
         """A routing, and the home rank of each of its tokens.
 
         A router that looks at other tokens, or draws noise for the batch, chooses for the whole
-        batch on every rank, from everybody's logits; others for this rank's tokens only.
+        batch on every rank, from the logits of all ranks; others for this rank's tokens only.
         """
         layer, wire = self.layer, self.wire
         projected = layer.router.project(x_ND, layer.params, len(self.device_E))

@@ -21,7 +21,7 @@ class Cluster:
     Parameters
     ----------
     n_nodes, gpus_per_node
-        M nodes of so many GPUs; G of them together.
+        M nodes, and the GPUs of each; G GPUs in all.
     nvlink_gb_s, network_gb_s
         Line rate of one GPU's links in one direction, 1e9 bytes/s. Defaults: H800 with a
         400 Gb/s card (NVLink 400 GB/s in print counts both directions; ISCA'25, arXiv

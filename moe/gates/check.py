@@ -1,4 +1,4 @@
-"""Gate conformance: which of the known bugs a user's own gate has.
+"""Gate conformance: which of the known bugs a user's gate has.
 
 A number is held against the forms that could explain it: the clean one, each bug, and their
 combinations. A bug is found if every form that fits has it, absent if none has, and open if

@@ -20,12 +20,12 @@ from ..routers.choice import choices
 from ..scores import make_scores
 
 GUESSED_SCORES = ("softmax", "sigmoid", "sqrt_softplus")
-GROUP_SCORES = (1, 2)  # a group scores by the sum of so many of its best: DeepSeek-V2's and V3's
+GROUP_SCORES = (1, 2)  # best experts whose sum is a group's score: DeepSeek-V2's and V3's
 WEIGHT_BUGS = ("bias_in_weights", "no_renormalize", "double_softmax")
 
 
 class Form(NamedTuple):
-    """One way in which a number may have come about: bugs, and legitimate variants."""
+    """One formula that may have produced a number: its bugs, and legitimate variants."""
 
     bugs: frozenset[str]
     variant: frozenset[str] = frozenset()

@@ -126,10 +126,10 @@ class ControlRun(ControlSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        make_balancer(self.balance)  # says which there are
+        make_balancer(self.balance)  # raises for unknown ones
 
     def figures(self) -> ControlFigures:
-        """Let it act."""
+        """Let the controller act."""
         response = respond(Method(self.balance, "", self.balance), self)
         return ControlFigures(response.steady_error, response.swing, response.settled_after)
 
@@ -188,7 +188,7 @@ class CausalityRun(ProbeSettings):
         check_choice("method", self.method, (*ROUTERS, *DROP_POLICIES))
 
     def figures(self) -> CausalityFigures:
-        """Probe it."""
+        """Probe the method."""
         if self.method in ROUTERS:
             row = probe_router(make_router(self.method), self)
         else:
@@ -229,7 +229,7 @@ class CostRun:
     precision: str = "bf16"
 
     def __post_init__(self) -> None:
-        self.training()  # says what is wrong
+        self.training()  # raises for wrong ones
 
     def training(self) -> TrainingCost:
         """Settings with ranges of one value."""
@@ -237,7 +237,7 @@ class CostRun:
         return TrainingCost(**(vars(self) | exact))
 
     def figures(self) -> CostFigures:
-        """Compute it."""
+        """Compute the cost."""
         result = self.training().result()
         return CostFigures(
             result.gpu_hours.mid, result.dollars.mid, result.energy_mwh.mid, result.train_flops
@@ -274,7 +274,7 @@ def _cluster(settings: ClusterSettings) -> ClusterFigures:
 
 def _cluster_data(settings: ClusterSettings) -> str:
     if not settings.trace or not Path(settings.trace).is_file():
-        return NO_DATA  # a trace that is not there is said better by the run
+        return NO_DATA  # of a missing trace too, for which the run has the better words
     with Path(settings.trace).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 

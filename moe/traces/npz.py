@@ -24,14 +24,10 @@ MAX_RATIO = 100  # of unpacked to packed bytes; choices of a collapsed router sh
 
 def write_npz(trace: Trace, path: str | Path) -> None:
     """Write a trace as .npz; the same trace gives the same bytes."""
-    with Path(path).open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays_of(trace))
-
-
-def arrays_of(trace: Trace) -> dict[str, Any]:
-    """Arrays of a trace by the names that they have in a file."""
     texts = {"format": FORMAT, **_texts_of(trace)}
-    return _numbers_of(trace) | {name: np.array(text, np.str_) for name, text in texts.items()}
+    arrays = _numbers_of(trace) | {name: np.array(text, np.str_) for name, text in texts.items()}
+    with Path(path).open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def _numbers_of(trace: Trace) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ class Run:
     Attributes
     ----------
     settings, records
-        What was asked, and one record a step.
+        What was asked for, and one record per step.
     held_out_loss
         Loss on data that training never drew.
     """
@@ -103,7 +103,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run comes to.
+    """Figures of a finished run.
 
     Attributes
     ----------

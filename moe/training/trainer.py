@@ -64,7 +64,7 @@ class TrainRecord:
 
 @dataclass(frozen=True)
 class Pass:
-    """One batch through the model, up to the losses: what its gradients are made of.
+    """The forward pass of one batch, up to the losses, with all that its gradients need.
 
     Attributes
     ----------
@@ -108,8 +108,8 @@ class Trainer:
     optimizer
         Steps all arrays but those of the frozen parts.
     output_bias_V
-        Added to the outputs and not learnt, zero unless somebody writes into it; the frequencies
-        of the classes, for example, need not be learnt then.
+        Added to the outputs and not learnt, zero unless a caller writes into it: the frequencies
+        of the classes, for example, then need not be learnt.
     """
 
     def __init__(self, settings: TrainSettings, task: Task | None = None) -> None:
@@ -173,7 +173,7 @@ class Trainer:
         return self._loss(self.predict(inputs), target)[0]
 
     def run(self) -> Iterator[TrainRecord]:
-        """Yield one record a step until `settings.steps` are done; resumable."""
+        """Yield one record per step until `settings.steps` are done; resumable."""
         while self._step < self.settings.steps:
             yield self.step()
 
