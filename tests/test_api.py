@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import moe
 
+ROOT = Path(__file__).resolve().parent.parent
 SNAPSHOT = Path(__file__).with_name("api_snapshot.txt")
+PAGES = ROOT / "tests" / "golden" / "pages.json"  # with the code that each page offers
 
 
 def describe() -> str:
-    """Every public name with its signature and, for classes, those of its public methods."""
+    """Every public name, and every name that the documentation or a page's code imports."""
     lines = []
     for name in sorted(moe.__all__):
         value = getattr(moe, name)
@@ -23,24 +29,45 @@ def describe() -> str:
                 for member, what in sorted(vars(value).items())
                 if getattr(what, "__module__", "") == value.__name__ and member[0] != "_"
             ]
-            continue
-        if inspect.isclass(value):
-            lines.append(f"class {name}{_signature(value)}")
-            for member, what in sorted(vars(value).items()):
-                if member.startswith("_") and member != "__call__":
-                    continue
-                raw = what.__func__ if isinstance(what, classmethod | staticmethod) else what
-                if inspect.isfunction(raw):
-                    lines.append(f"    {member}{_signature(raw)}")
-                elif isinstance(what, property):
-                    lines.append(f"    {member}: property")
-        elif callable(value):
-            lines.append(f"{name}{_signature(value)}")
-        elif isinstance(value, dict):
-            lines.append(f"{name}: {', '.join(value)}")
         else:
-            lines.append(f"{name}: {type(value).__name__}")
+            lines += _described(name, value)
+    for module, name in sorted(imported_names()):
+        lines += _described(f"{module}.{name}", getattr(importlib.import_module(module), name))
     return "\n".join(lines) + "\n"
+
+
+def imported_names() -> set[tuple[str, str]]:
+    """Module and name of what is imported where users copy from: pages, README and code shown."""
+    texts = [path.read_text("utf-8") for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]]
+    codes = [code for text in texts for code in re.findall(r"```python\n(.*?)```", text, re.S)]
+    codes += re.findall(r'"codeText": ("import .*|"from .*)', PAGES.read_text("utf-8"))
+    found = set()
+    for code in codes:
+        tree = ast.parse(json.loads(code.rstrip(",")) if code[0] == '"' else code)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("moe"):
+                found |= {(node.module or "", alias.name) for alias in node.names}
+    return {(module, name) for module, name in found if module != "moe"}
+
+
+def _described(name: str, value: object) -> list[str]:
+    """Return a name with its signature and, for a class, those of its public methods."""
+    if inspect.isclass(value):
+        lines = [f"class {name}{_signature(value)}"]
+        for member, what in sorted(vars(value).items()):
+            if member.startswith("_") and member != "__call__":
+                continue
+            raw = what.__func__ if isinstance(what, classmethod | staticmethod) else what
+            if inspect.isfunction(raw):
+                lines.append(f"    {member}{_signature(raw)}")
+            elif isinstance(what, property):
+                lines.append(f"    {member}: property")
+        return lines
+    if callable(value):
+        return [f"{name}{_signature(value)}"]
+    if isinstance(value, dict):
+        return [f"{name}: {', '.join(value)}"]
+    return [f"{name}: {type(value).__name__}"]
 
 
 def _signature(value: object) -> str:

@@ -19,7 +19,7 @@ def contiguous_devices(n_experts: int, n_devices: int) -> np.ndarray:
 
 
 def tokens_sent(routing: Routing, device_E: np.ndarray, length_S: np.ndarray) -> np.ndarray:
-    """Tokens of each sequence that each device receives, (S, D); a token counts once per device."""
+    """Tokens of each sequence that each device receives, (S, D); once per token and device."""
     n_devices = int(device_E[-1]) + 1
     reached_ND = np.zeros((routing.n_tokens, n_devices))
     reached_ND[routing.token_A, device_E[routing.expert_A]] = 1
