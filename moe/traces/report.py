@@ -253,9 +253,9 @@ def _layer(
 
 def top_pairs(routing: Routing, adjacent: bool = False, n_pairs: int = N_PAIRS) -> list[Pair]:
     """Return the pairs of different experts with the strongest co-activation, best first."""
-    one_P, other_P, count_P = pair_counts(routing, adjacent)
+    low_P, high_P, count_P = pair_counts(routing, adjacent)
     load_E = np.bincount(routing.expert_A, minlength=routing.n_experts)
-    expert_P, partner_P = np.concatenate([one_P, other_P]), np.concatenate([other_P, one_P])
+    expert_P, partner_P = np.concatenate([low_P, high_P]), np.concatenate([high_P, low_P])
     share_P = np.tile(count_P, 2) / load_E[expert_P]
     if len(share_P) > n_pairs:
         kept = share_P >= np.partition(share_P, -n_pairs)[-n_pairs]
