@@ -264,7 +264,7 @@ def _print_checks(checks: list[Any]) -> None:
 
 
 def _cell(value: Any) -> str:
-    from ..cost.rows import short
+    from ..numbers import short
 
     if value is None:
         return "–"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..numbers import short
 from . import (
     CONVENTIONS,
     GPUS,
@@ -246,11 +247,3 @@ def this_machine(measured: Machine) -> Gpu:
         power_w=0.0,
         sources=dict.fromkeys(FIGURES, "measured here"),
     )
-
-
-def short(value: float) -> str:
-    """Write a large number for people: 671.0B, 14.8T, 2.66M, 70,272."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -211,13 +211,3 @@ def test_this_machine_is_what_was_measured() -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert here.memory_gb == pytest.approx(memory / 1e9)
     assert here.sources == dict.fromkeys(FIGURES, "measured here")
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [(1e12, "1T"), (9.996e11, "999.6B"), (1e9, "1B"), (1e6, "1M"), (-2.5e6, "-2.5M"),
-     (999_999, "999,999"), (1000, "1,000"), (-1234.5, "-1,234"), (999.94, "999.9"),
-     (0.38941, "0.3894"), (1.23456e9, "1.235B")],
-)  # fmt: skip
-def test_large_numbers_are_written_short(value: float, said: str) -> None:
-    assert lab.short(value) == said

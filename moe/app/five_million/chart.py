@@ -6,8 +6,8 @@ from typing import Any
 
 import altair as alt
 
+from ...numbers import dollars
 from ...pictures.figure import PAPER_INK, Drawing, Figure, Rows, draw, drawn_once, legible
-from ...pictures.numbers import dollars
 from . import chips, story
 from . import claim as money_claim
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import altair as alt
 
+from ...numbers import count, digits, gigabytes
 from ...pictures.figure import FAIR, PAPER_INK, Figure, Rows, draw, drawn_once, legible
 from . import story
 
@@ -48,7 +49,7 @@ def total_and_active(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
         _total_and_active(ink),
         f"{len(rows)} points, both axes in powers of ten. Dense models lie on the dashed line, "
         f"where all parameters are used; {most.model.name} lies furthest below it: "
-        f"{story.size(most.model.total_params)} stored, {story.size(most.active)} used. Crosses "
+        f"{count(most.model.total_params, 3)} stored, {count(most.active, 3)} used. Crosses "
         "mark the published figures.",
         {"models": rows, "dense": [{"at": 1.0}, {"at": 1000.0}]},
     )
@@ -111,7 +112,7 @@ def memory(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
             "model": a.model.name,
             "needed": a.needed_gb,
             "kind": FITS if a.fits else TOO_LARGE,
-            "label": f"{story.gigabytes(a.needed_gb)}, {a.speed}",
+            "label": f"{gigabytes(a.needed_gb)}, {a.speed}",
             "start": 0.4,
         }
         for a in answers.rows
@@ -119,8 +120,8 @@ def memory(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
     return Figure(
         f"Memory needed, and how fast it can be: {answers.machine_words()}",
         _memory(ink),
-        f"{len(rows)} models by the memory they need, from {story.gigabytes(rows[0]['needed'])} "
-        f"({rows[0]['model']}) to {story.gigabytes(rows[-1]['needed'])} ({rows[-1]['model']}), "
+        f"{len(rows)} models by the memory they need, from {gigabytes(rows[0]['needed'])} "
+        f"({rows[0]['model']}) to {gigabytes(rows[-1]['needed'])} ({rows[-1]['model']}), "
         f"against a dashed line at {usable:,.0f} GB. {len(answers.fitting)} fit. The table below "
         "has every figure.",
         {"memory": rows, "usable": [{"at": usable}]},
@@ -164,7 +165,7 @@ def by_batch(answers: story.Answers, name: str, ink: str = PAPER_INK) -> Figure:
         for limit, speed in ((MEMORY, bound.by_bandwidth), (ARITHMETIC, bound.by_compute))
     ]
     chosen = [row for row in rows if row["batch"] == answers.question.batch]
-    spoken = "; ".join(f"{row['limit']} {story.rate(row['speed'])}" for row in chosen)
+    spoken = "; ".join(f"{row['limit']} {digits(row['speed'])}" for row in chosen)
     return Figure(
         f"{name}: tokens a second, all conversations together, at most",
         _by_batch(ink),
