@@ -48,7 +48,7 @@ LAYERS = {"MoE": "#0072B2", "Dense, equal total": "#D55E00", "Dense, equal activ
 LAYER_SHAPES = {"MoE": "circle", "Dense, equal total": "square",
                 "Dense, equal active": "triangle-up"}  # fmt: skip
 LAYER_DASHES = {"MoE": (1, 0), "Dense, equal total": (7, 4), "Dense, equal active": (2, 3)}
-LINK = {"network": "#B0539B", "NVLink": "#12906C"}
+LINK = {"network": "#B0509A", "NVLink": "#12906C"}
 FITS = {"fits": "#009E73", "does not fit": "#868E99"}
 FIT_SHAPES = {"fits": "circle", "does not fit": "square"}
 KINDS = {"published": "#0072B2", "left out": "#D55E00"}
@@ -426,7 +426,7 @@ def bounds_by_batch() -> Shown:
             rows.append({"batch": batch, "limit": limit, "speed": speed, "fits": fits})
     x = {"x": "batch|conversations at once|,d"}
     by = "limit|limit by"
-    dashes = {"memory: reading weights": (1, 0), "arithmetic": (6, 4)}
+    dashes = {"memory: reading weights": (1, 0), "arithmetic": (7, 4)}
     at = dict(steps)[4]
     return Shown(
         models.by_batch(answers, "DeepSeek-V3"),
@@ -1329,7 +1329,7 @@ def lines_over_layers() -> Shown:
         [
             ("line", "repetition", base),
             ("point", "repetition", base | {"shape": ("line", shapes)}),
-            ("line", "repetition_chance", base | {"dash": (5, 4)}),
+            ("line", "repetition_chance", base | {"dash": (6, 4)}),
             ("tick", "repetition_chance", base),
         ],
         tuple(f"{title}: {np.mean(value_L):.1%} on average"

@@ -7,25 +7,26 @@ from typing import Literal
 import altair as alt
 
 from ...numbers import count, digits, gigabytes
-from ...pictures.figure import FAIR, PAPER_INK, Figure, Rows, draw, drawn_once, legible
+from ...pictures.figure import Figure, Rows, draw, drawn_once
+from ...pictures.marks import end_labels, goal, key, keyed, legible, line_key, looks
+from ...pictures.palette import BLUE, DASHES, FAIR, GOAL, GREEN, GREY, PAPER_INK, SHAPES, VERMILION
 from . import story
 
 FITS, TOO_LARGE = "fits", "does not fit"
-KINDS = [FITS, TOO_LARGE]
-COLOURS, SHAPES = ["#009E73", "#868E99"], ["circle", "square"]
+COLOURS = {FITS: GREEN, TOO_LARGE: GREY}
 SIDES: tuple[tuple[str, Literal["left", "right"], int, int], ...] = (
     ("left", "right", -8, -7),
     ("right", "left", 9, 5),
     ("below", "right", 4, 16),
 )
 MEMORY, ARITHMETIC = "memory: reading weights", "arithmetic"
+LIMITS = {MEMORY: BLUE, ARITHMETIC: VERMILION}
 
 
 def _kind() -> tuple[alt.Color, alt.Shape]:
-    legend = alt.Legend(title=None, orient="top")
     return (
-        alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=COLOURS), legend=legend),
-        alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=SHAPES), legend=legend),
+        keyed(alt.Color, "kind:N", COLOURS, key()),
+        keyed(alt.Shape, "kind:N", looks(COLOURS, SHAPES), key()),
     )
 
 
@@ -67,18 +68,15 @@ def _total_and_active(ink: str) -> alt.LayerChart:
         x=alt.X("total:Q", scale=x_scale, axis=x_axis),
         y=alt.Y("active:Q", scale=y_scale, axis=y_axis),
     )
-    line = (
-        draw("dense")
-        .mark_line(strokeDash=[6, 4], strokeWidth=1.5, color=FAIR, clip=True)
-        .encode(
-            x=alt.X("at:Q", scale=x_scale, axis=x_axis), y=alt.Y("at:Q", scale=y_scale, axis=y_axis)
-        )
+    line = draw("dense").mark_line(strokeDash=GOAL, strokeWidth=1.5, color=FAIR, clip=True)
+    line = line.encode(
+        x=alt.X("at:Q", scale=x_scale, axis=x_axis), y=alt.Y("at:Q", scale=y_scale, axis=y_axis)
     )
     points = base.mark_point(size=80, filled=True, opacity=0.9).encode(
         color=colour,
         shape=shape,
         tooltip=[
-            alt.Tooltip("model:N"),
+            "model:N",
             alt.Tooltip("total:Q", format=",.3~f", title="total, computed"),
             alt.Tooltip("published_total:Q", format=",.3~f", title="total, published"),
             alt.Tooltip("active:Q", format=",.3~f", title="active, computed"),
@@ -147,12 +145,9 @@ def _memory(ink: str) -> alt.LayerChart:
     names = base.mark_text(align="left", baseline="bottom", dy=1, fontSize=12, color=ink).encode(
         x=alt.value(2), text="model:N"
     )
-    labels = base.mark_text(align="left", dx=9, dy=5, fontSize=11.5, color=ink).encode(
-        x=x, text="label:N"
-    )
-    rule = draw("usable").mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink, opacity=0.6)
+    labels = end_labels(base, ink, dx=9, dy=5, fontSize=11.5).encode(x=x)
     words = legible(ink, names, labels)
-    limit = rule.encode(x=alt.X("at:Q", scale=scale, axis=axis))
+    limit = goal("usable", ink, x=alt.X("at:Q", scale=scale, axis=axis))
     return alt.LayerChart(layer=[limit, stems, points, *words]).properties(height=alt.Step(30))
 
 
@@ -177,8 +172,7 @@ def by_batch(answers: story.Answers, name: str, ink: str = PAPER_INK) -> Figure:
 
 @drawn_once
 def _by_batch(ink: str) -> alt.LayerChart:
-    limits = [MEMORY, ARITHMETIC]
-    legend = alt.Legend(title="limit by", orient="top", symbolType="stroke", symbolSize=300)
+    legend = line_key(title="limit by")
     x = alt.X(
         "batch:Q",
         scale=alt.Scale(type="log", base=2, domain=[1, 1024], nice=False),
@@ -187,31 +181,23 @@ def _by_batch(ink: str) -> alt.LayerChart:
             grid=False,
         ),
     )  # fmt: skip
-    lines = (
-        draw("by_batch")
-        .mark_line(strokeWidth=2.5)
-        .encode(
-            x=x,
-            y=alt.Y(
-                "speed:Q",
-                scale=alt.Scale(type="log"),
-                axis=alt.Axis(title="tokens/s", tickCount=5, format="~s", gridOpacity=0.5),
-            ),
-            color=alt.Color(
-                "limit:N",
-                scale=alt.Scale(domain=limits, range=["#0072B2", "#D55E00"]),
-                legend=legend,
-            ),
-            strokeDash=alt.StrokeDash(
-                "limit:N", scale=alt.Scale(domain=limits, range=[[1, 0], [6, 4]]), legend=legend
-            ),
-            tooltip=[
-                alt.Tooltip("batch:Q", title="conversations"),
-                alt.Tooltip("limit:N", title="limit by"),
-                alt.Tooltip("speed:Q", format=",.2~s", title="tokens/s"),
-                alt.Tooltip("fits:N", title="memory"),
-            ],
-        )
+    lines = draw("by_batch").mark_line(strokeWidth=2.5)
+    lines = lines.encode(
+        x=x,
+        y=alt.Y(
+            "speed:Q",
+            scale=alt.Scale(type="log"),
+            axis=alt.Axis(title="tokens/s", tickCount=5, format="~s", gridOpacity=0.5),
+        ),
+        color=keyed(alt.Color, "limit:N", LIMITS, legend),
+        strokeDash=keyed(alt.StrokeDash, "limit:N", looks(LIMITS, DASHES), legend),
+        tooltip=[
+            alt.Tooltip("batch:Q", title="conversations"),
+            alt.Tooltip("limit:N", title="limit by"),
+            alt.Tooltip("speed:Q", format=",.2~s", title="tokens/s"),
+            alt.Tooltip("fits:N", title="memory"),
+        ],
     )
+    # Dotted, for it is where the visitor stands and no goal.
     rule = draw("chosen").mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color=ink).encode(x=x)
     return alt.LayerChart(layer=[rule, lines]).properties(height=270)
