@@ -13,7 +13,7 @@ import altair as alt
 from .palette import MUTED
 
 Rows = list[dict[str, Any]]
-Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 P = ParamSpec("P")
 
 

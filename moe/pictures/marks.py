@@ -11,6 +11,7 @@ from .figure import Chart, Drawing, Figure, draw
 from .palette import CROWDED, DASHES, FAIR, GOAL, IDLE, PAPER, TWICE
 
 LOADS = alt.Scale(domain=[0, 1, 2, 4], range=[IDLE, FAIR, TWICE, CROWDED], clamp=True)
+RATIO_TIP = alt.Tooltip("ratio:Q", format=".2f", title="fair shares")
 HALO = 4  # pixels around letters that hide a line below them
 Channel = TypeVar("Channel")
 

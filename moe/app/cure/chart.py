@@ -73,7 +73,7 @@ def _response(size: int, n_lines: int, log: bool, ink: str) -> Chart:
         x=x,
         y=alt.Y("low:Q", scale=y_scale, axis=axis),
         y2="high:Q",
-        fill=_style("Fill", 0, numbers),
+        fill=_style(alt.Fill, 0, numbers),
     )
     lines = draw("response").mark_line()
     lines = lines.encode(
@@ -202,11 +202,14 @@ def _axis_scale(domain: list[float], log: bool) -> alt.Scale:
 
 def _styles(lines: list[str] | list[int]) -> dict[str, Any]:
     """Return the channels that tell the lines of the controllers apart."""
-    channels = (("Stroke", 0), ("StrokeDash", 1), ("StrokeWidth", 2))
-    return {name[0].lower() + name[1:]: _style(name, style, lines) for name, style in channels}
+    return {
+        "stroke": _style(alt.Stroke, 0, lines),
+        "strokeDash": _style(alt.StrokeDash, 1, lines),
+        "strokeWidth": _style(alt.StrokeWidth, 2, lines),
+    }
 
 
-def _style(channel: str, style: int, lines: list[str] | list[int]) -> Any:
+def _style(channel: Any, style: int, lines: list[str] | list[int]) -> Any:
     """Return one of those channels; Vega joins their keys into one.
 
     Parameters
@@ -220,4 +223,4 @@ def _style(channel: str, style: int, lines: list[str] | list[int]) -> Any:
         labelExpr="data('goal')[0]['line_' + datum.value]" if numbered else alt.Undefined,
     )  # fmt: skip
     by_line = {line: one[style] for line, one in zip(lines, STYLES, strict=False)}
-    return keyed(getattr(alt, channel), "line:O" if numbered else "method:O", by_line, legend)
+    return keyed(channel, "line:O" if numbered else "method:O", by_line, legend)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from ...pictures.figure import Drawing, Figure, Rows, draw
-from ...pictures.marks import band_axis, by_load, end_labels, goal, key, keyed, looks
+from ...pictures.marks import RATIO_TIP, band_axis, by_load, end_labels, goal, key, keyed, looks
 from ...pictures.palette import CROWDED, IDLE, PAPER_INK, PURPLE, SHAPES, TEAL
 from .story import PER_NODE, Moved, Way
 
@@ -65,7 +65,6 @@ def _link_lines(x: alt.X, top: alt.Y, most: float) -> alt.Chart:
 
 def _gpu_marks(left: alt.X, top: alt.Y) -> alt.Chart:
     """Draw the GPUs, as wide as their work."""
-    ratio = alt.Tooltip("ratio:Q", format=".2f", title="fair shares")
     marks = draw("gpus").mark_rect(cornerRadius=2)
     return marks.encode(
         x=left,
@@ -73,7 +72,7 @@ def _gpu_marks(left: alt.X, top: alt.Y) -> alt.Chart:
         y=top,
         y2="bottom:Q",
         color=by_load(),
-        tooltip=["node:N", "gpu:N", ratio],
+        tooltip=["node:N", "gpu:N", RATIO_TIP],
     )
 
 
@@ -211,7 +210,7 @@ def placements(before: Moved, after: Moved, ink: str = PAPER_INK) -> Figure:
         tooltip=[
             alt.Tooltip("placed:N", title="experts"),
             alt.Tooltip("gpu:Q", title="GPU"),
-            alt.Tooltip("ratio:Q", format=".2f", title="fair shares"),
+            RATIO_TIP,
         ],
     )
     rule = goal("fair", ink, y="fair:Q")

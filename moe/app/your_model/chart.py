@@ -11,6 +11,7 @@ import numpy as np
 from ...pictures.figure import Drawing, Figure, Rows, draw
 from ...pictures.marks import (
     LOADS,
+    RATIO_TIP,
     band_axis,
     by_load,
     end_labels,
@@ -29,7 +30,6 @@ from .story import Drawn, Line
 
 LINE_COLOURS = (IDLE, CROWDED)
 SEQUENCE: Final = "cividis"  # its lightness alone says how much
-FAIR_SHARES = alt.Tooltip("ratio:Q", format=".2f", title="fair shares")
 LEGEND = 110  # pixels that legend and axis take of a picture's height
 
 
@@ -55,7 +55,7 @@ def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
         x=_experts(drawn.experts),
         y=alt.Y("ratio:Q", axis=alt.Axis(title="fair shares", tickCount=4)),
         color=by_load(),
-        tooltip=["expert:O", FAIR_SHARES],
+        tooltip=["expert:O", RATIO_TIP],
     )
     rule = goal("fair", ink, y="fair:Q")
     return Figure(
@@ -114,7 +114,7 @@ def _cell_marks(name: str, drawn: Drawn, of: str) -> alt.Chart:
         y=alt.Y("low:Q", axis=band_axis(drawn.rows, -(-len(drawn.rows) // 24)), scale=rows),
         y2="high:Q",
         color=alt.Color("ratio:Q", scale=LOADS, legend=legend),
-        tooltip=[alt.Tooltip("row:N", title=" "), "expert:N", FAIR_SHARES],
+        tooltip=[alt.Tooltip("row:N", title=" "), "expert:N", RATIO_TIP],
     )
 
 
