@@ -37,7 +37,7 @@ from moe.numbers import digits, dollars, gigabytes
 from moe.pictures.figure import Figure, Rows
 from moe.studies import savings as lab_savings
 from moe.sweeps import chart as sweep
-from tests.charts import records
+from tests.pictures import records
 
 Drawn = list[tuple[str, str, dict[str, Any]]]
 # Colours as the pages explain them.

@@ -27,8 +27,8 @@ from moe.sweeps import chart as sweep
 from moe.sweeps.report import Group, Spread, SweepReport
 from moe.training import TrainRecord
 from moe.training.runs import Run
-from tests.charts import records
-from tests.charts.spec import marks
+from tests.pictures import records
+from tests.pictures.spec import marks
 
 # Figures themselves ------------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ import pytest
 
 from moe.app.balance import chart as balance
 from moe.app.cure import chart as cure
-from tests.charts import records
-from tests.charts.spec import _views
-from tests.charts.table import TABLE, Shown
+from tests.pictures import records
+from tests.pictures.spec import _views
+from tests.pictures.table import TABLE, Shown
 
 MAKERS = {make.__name__: make for makers in TABLE.values() for make in makers}
 SINGLE = {name: make for name, make in MAKERS.items() if "_on_a_sheet" not in name}
