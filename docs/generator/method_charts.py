@@ -22,7 +22,7 @@ COLOURS = {WITHOUT: PURPLE, WITH: TEAL}
 def assignment(
     title: str, routing: Routing, kind_N: np.ndarray | None = None, ink: str = PAPER_INK
 ) -> Figure:
-    """Tokens by experts, taller marks for larger weights, and beside it the load per expert.
+    """Draw tokens by experts, taller for larger weights, and beside them the load of each expert.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class Panel:
 
 
 def cure(title: str, without: Run, treated: Run) -> Figure:
-    """MaxVio over the steps without and with a balancer.
+    """Draw MaxVio over the steps without and with a balancer.
 
     If the number of experts that compute varies over the steps, it is shown as well: some
     methods steer that instead.
@@ -175,9 +175,8 @@ def cure(title: str, without: Run, treated: Run) -> Figure:
     if max(values) - min(values) > 0.05:
         panels.append(Panel("Experts that compute", " per token", computing))
     charts = [_lines(panel, f"panel_{i}") for i, panel in enumerate(panels)]
-    row = alt.HConcatChart()
-    for chart in charts:
-        row |= chart.properties(width=640 // len(charts) - 20 * (len(charts) - 1))
+    width = 640 // len(charts) - 20 * (len(charts) - 1)
+    row = alt.hconcat(*(chart.properties(width=width) for chart in charts))
     steps = without.settings.steps
     spoken = []
     for panel in panels:

@@ -20,7 +20,7 @@ Channel = TypeVar("Channel")
 
 
 def by_load(field: str = "ratio:Q") -> alt.Color:
-    """Colour by load in fair shares; it has no key, since height or words say the same."""
+    """Return the colour by load in fair shares; it has no key, as height or words say the same."""
     return alt.Color(field, scale=LOADS, legend=None)
 
 
@@ -54,12 +54,12 @@ def looks(values: Iterable[Any], ordered: Sequence[Any]) -> dict[Any, Any]:
 
 
 def key(**more: Any) -> alt.Legend:
-    """Key above the chart, where it takes no width from a phone."""
+    """Return a key above the chart, where it takes no width from a phone."""
     return alt.Legend(**{"title": None, "orient": "top"} | more)
 
 
 def line_key(**more: Any) -> alt.Legend:
-    """Key of lines, long enough that their dashes are seen."""
+    """Return a key of lines, long enough that their dashes are seen."""
     return key(**{"symbolType": "stroke", "symbolSize": 350} | more)
 
 
@@ -69,12 +69,12 @@ def percent_axis() -> alt.Axis:
 
 
 def name_axis(**more: Any) -> alt.Axis:
-    """Axis of names, which need neither ticks nor a line."""
+    """Return an axis of names, which need neither ticks nor a line."""
     return alt.Axis(**{"title": None, "ticks": False, "domain": False} | more)
 
 
 def band_axis(names: Sequence[Any], every: int = 1, **more: Any) -> alt.Axis:
-    """Axis of numbers on which each name stands in the middle of a band of height 1.
+    """Return an axis of numbers on which a name stands in the middle of each band of height 1.
 
     Unlike an axis of names, it has room for marks of any height within a band.
     """
@@ -84,12 +84,12 @@ def band_axis(names: Sequence[Any], every: int = 1, **more: Any) -> alt.Axis:
 
 
 def expert_x(**more: Any) -> alt.X:
-    """Experts from left to right, their numbers upright."""
+    """Return the channel of experts from left to right, their numbers upright."""
     return alt.X("expert:O", axis=alt.Axis(title="expert", labelAngle=0, **more))
 
 
 def with_room(times: float) -> alt.Scale:
-    """Scale of bars that leaves room for the labels beside them, whatever the bars show."""
+    """Return a scale of bars that leaves room for labels beside them, whatever they show."""
     return alt.Scale(range=[0, alt.expr(f"width / {times}")], zero=True, nice=False)
 
 
@@ -140,7 +140,7 @@ def run_lines(
 
 
 def legible(ink: str, *texts: alt.Chart) -> list[alt.Chart]:
-    """Letters in front of rims of the paper's colour, so that no line runs through them."""
+    """Return letters in front of rims of the paper's colour, so that no line runs through them."""
     rims = []
     for text in texts:
         rim = text.copy(deep=True)

@@ -32,7 +32,7 @@ MEASURES = {
 
 
 def over_steps(run_a: Run, run_b: Run, measure: str) -> Figure:
-    """One measure of both runs over the steps, averaged to at most 100 points a line."""
+    """Draw one measure of both runs over the steps, averaged to at most 100 points a line."""
     what = MEASURES[measure]
     data, ends = [], []
     for name, run in (("A", run_a), ("B", run_b)):
@@ -59,7 +59,7 @@ def _over_steps(measure: str) -> Chart:
 
 
 def final_load(name: str, run: Run, ink: str = PAPER_INK) -> Figure:
-    """Share of the work of each expert at the end of a run against the fair share."""
+    """Draw the share of the work of each expert at the end of a run against the fair share."""
     load_E = run.end_load()
     fair = 1 / load_E.size
     share_E = (load_E / max(int(load_E.sum()), 1)).tolist()
@@ -79,10 +79,10 @@ def final_load(name: str, run: Run, ink: str = PAPER_INK) -> Figure:
 
 
 def poster(run_a: Run, run_b: Run) -> Figure:
-    """Both runs on one sheet: loads at the end, MaxVio and loss over the steps."""
+    """Draw both runs on one sheet: loads at the end, MaxVio and loss over the steps."""
     loads = [final_load("A", run_a), final_load("B", run_b)]
     lines = [over_steps(run_a, run_b, measure) for measure in ("max_vio", "loss")]
-    # Two losses and two MaxVio do not share an axis, and no key may stand for both rows.
+    # Colour means the load above and the run below, so no scale of colours holds for both.
     apart: dict[str, Any] = {"color": "independent", "strokeDash": "independent"}
     above, below = (alt.hconcat(*titled(figures, 360)) for figures in (loads, lines))
     chart = alt.vconcat(above.resolve_scale(y="shared"), below.resolve_scale(**apart))

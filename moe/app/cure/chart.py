@@ -30,7 +30,7 @@ STYLES = [
 
 
 def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_INK) -> Figure:
-    """MaxVio over the batches, a line for each controller, in a band from least to largest."""
+    """Draw MaxVio over the batches, a line for each controller, in a band from least to largest."""
     rows: Rows = [
         {
             "method": r.method.title,
@@ -94,7 +94,7 @@ def _response(size: int, n_lines: int, log: bool, ink: str) -> Chart:
 
 
 def end_loads(response: Response, ink: str = PAPER_INK) -> Figure:
-    """Loads of the last batch (bars) and of the one before (ticks), in fair shares."""
+    """Draw the loads of the last batch (bars) and of the one before (ticks), in fair shares."""
     before_E, last_E = response.ratio_SE[-2].tolist(), response.ratio_SE[-1].tolist()
     rows = [
         {"expert": e, "load": last, "before": before}
@@ -143,7 +143,7 @@ def live(
     log: bool = True,
     ink: str = PAPER_INK,
 ) -> Figure:
-    """MaxVio over the steps of training, a line for each finished run.
+    """Draw MaxVio over the steps of training, a line for each finished run.
 
     Parameters
     ----------

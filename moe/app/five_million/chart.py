@@ -29,7 +29,7 @@ MONEY += "datum.value / 1e6 + 'M' : '$' + datum.value / 1e3 + 'K')"
 
 
 def _named(name: str, ink: str, **channels: Any) -> tuple[alt.Chart, alt.Chart]:
-    """Rows of a chart with their names above the marks, which a phone has room for.
+    """Begin a chart with a named row for each mark; names stand above, where a phone has room.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def _named(name: str, ink: str, **channels: Any) -> tuple[alt.Chart, alt.Chart]:
 
 
 def _label(base: alt.Chart, ink: str, x: alt.X) -> alt.Chart:
-    """Words right of a mark's end."""
+    """Write words right of a mark's end."""
     return end_labels(base, ink, dx=8, dy=4, fontSize=12.5).encode(x=x)
 
 
@@ -52,7 +52,7 @@ def _stack(layers: list[alt.Chart]) -> alt.LayerChart:
 
 
 def _log_money(lowest: float, highest: float, values: list[float]) -> alt.X:
-    """Axis of dollars in powers of ten."""
+    """Return an axis of dollars in powers of ten."""
     return alt.X(
         "low:Q",
         scale=alt.Scale(type="log", domain=[lowest, highest], nice=False),
@@ -61,7 +61,7 @@ def _log_money(lowest: float, highest: float, values: list[float]) -> alt.X:
 
 
 def parts(found: list[story.Part], ink: str = PAPER_INK) -> Figure:
-    """The parts of the published cost."""
+    """Draw the parts of the published cost."""
     rows = [
         {"name": part.name, "dollars": part.dollars, "label": part.sum_words()} for part in found
     ]
@@ -83,19 +83,17 @@ def _parts(ink: str) -> alt.LayerChart:
 
 
 def left_out(found: list[story.Beside], ink: str = PAPER_INK) -> Figure:
-    """The published figure beside what it leaves out, in powers of ten."""
-    rows: Rows = []
-    for one in found:
-        span = one.dollars
-        rows.append(
-            {
-                "name": one.what,
-                "low": span.low if span else None,
-                "high": span.high if span else None,
-                "kind": "published" if one is found[0] else "left out",
-                "label": one.amount(),
-            }
-        )
+    """Draw the published figure beside what it leaves out, in powers of ten."""
+    rows: Rows = [
+        {
+            "name": one.what,
+            "low": one.dollars.low if one.dollars else None,
+            "high": one.dollars.high if one.dollars else None,
+            "kind": "published" if one is found[0] else "left out",
+            "label": one.amount(),
+        }
+        for one in found
+    ]
     spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
     return Figure(
         "What that figure leaves out (each line of the grid is ten times the one before)",
@@ -128,14 +126,14 @@ def _left_out(ink: str) -> alt.LayerChart:
 
 
 def _same(x: alt.X, field: str) -> alt.X:
-    """The same axis for another field."""
+    """Return the same axis for another field."""
     copy = x.copy()
     copy.shorthand = f"{field}:Q"
     return copy
 
 
 def swings(found: list[story.Swing], middle: float, ink: str = PAPER_INK) -> Figure:
-    """How far each assumption alone moves the rent."""
+    """Draw how far each assumption alone moves the rent."""
     rows = [
         {
             "name": f"{swing.name}: {swing.setting}",
@@ -165,7 +163,7 @@ def _swings(ink: str) -> alt.LayerChart:
 
 
 def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:
-    """Computed ranges of all trainings with published hours, beside these."""
+    """Draw computed ranges of all trainings with published hours, beside these hours."""
     rows: Rows = [
         {
             "name": f"{row.model} ({row.gpu})" + ("" if row.within else ": outside"),
@@ -204,7 +202,7 @@ def _compared(ink: str) -> alt.LayerChart:
 
 
 def ways(found: list[money_claim.Way], ink: str = PAPER_INK) -> Figure:
-    """Ways of counting beside the claimed range."""
+    """Draw ways of counting beside the claimed range."""
     claim = money_claim.CLAIM
     rows = [
         {
@@ -239,7 +237,7 @@ def _ways(ink: str) -> alt.LayerChart:
 
 
 def limits(sides: dict[str, list[chips.Limit]], ink: str = PAPER_INK) -> Figure:
-    """Time that each part of two GPUs needs for a token, a bar for each GPU."""
+    """Draw the time that each part of two GPUs needs for a token, a bar for each GPU."""
     rows = [
         {
             "part": limit.name,
@@ -272,7 +270,7 @@ def _limits(gpus: tuple[str, ...], ink: str) -> alt.LayerChart:
 
 
 def poster(ink: str = PAPER_INK) -> Figure:
-    """The published parts and what they leave out on one sheet."""
+    """Draw the published parts and what they leave out on one sheet."""
     figures = [parts(story.published_parts(), ink), left_out(story.beside(), ink)]
     chart = stacked(figures, 700, "x", "color", "shape")
     return sheet(

@@ -18,7 +18,7 @@ SWITCH = PER_NODE + 2  # row of the network that joins the nodes, below each nod
 
 
 def cluster_picture(moved: Moved, ink: str = PAPER_INK) -> Figure:
-    """Nodes as columns of GPUs: lines are links, as thick as the bytes on them.
+    """Draw nodes as columns of GPUs: lines are links, as thick as the bytes on them.
 
     A GPU's mark is as wide as the rows its experts compute; the busiest has its number on it.
     """
@@ -77,7 +77,10 @@ def _gpu_marks(left: alt.X, top: alt.Y) -> alt.Chart:
 
 
 def _cluster_rows(moved: Moved) -> dict[str, Rows]:
-    """Where GPUs, links and numbers of the cluster's picture stand: a node is one unit wide."""
+    """Return the places of GPUs, links and numbers in the cluster's picture.
+
+    A node is one unit wide, a GPU one unit high.
+    """
     n_nodes = moved.settings.nodes
     gpus, lines, numbers = [], [], []
     for g, ratio in enumerate(moved.load_G.tolist()):
@@ -104,7 +107,7 @@ def _cluster_rows(moved: Moved) -> dict[str, Rows]:
 
 
 def node_to_node(moved: Moved) -> Figure:
-    """Nodes by nodes: megabytes from one to the other, in numbers and in lightness."""
+    """Draw nodes by nodes: megabytes from one to the other, in numbers and in lightness."""
     mb_MM = moved.node_MM
     rows = [
         {
@@ -143,7 +146,7 @@ def node_to_node(moved: Moved) -> Figure:
 
 
 def ways_bars(ways: Sequence[Way], ink: str = PAPER_INK) -> Figure:
-    """Milliseconds of the exchange for each way of sending, with the copies beside them."""
+    """Draw the milliseconds of the exchange for each way of sending, beside them the copies."""
     rows = [
         {
             "way": way.title,
@@ -162,7 +165,7 @@ def ways_bars(ways: Sequence[Way], ink: str = PAPER_INK) -> Figure:
 
 
 def _bars(name: str, field: str, rows: Rows, ink: str) -> alt.LayerChart:
-    """Bars of milliseconds; names stand above them, so that a phone has room."""
+    """Draw bars of milliseconds; names stand above them, so that a phone has room."""
     top = max(row["ms"] for row in rows)
     base = draw(name).encode(
         y=alt.Y(f"{field}:N", sort=None, axis=None),
@@ -175,7 +178,7 @@ def _bars(name: str, field: str, rows: Rows, ink: str) -> alt.LayerChart:
 
 
 def links_bars(both: Sequence[Moved], ink: str = PAPER_INK) -> Figure:
-    """What NVLink and network alone would take on either GPU; the longer decides."""
+    """Draw what NVLink and network alone would take on either GPU; the longer decides."""
     rows = [
         {"of": f"{one.settings.gpu}, {link}", "link": link, "ms": ms, "label": f"{ms:.2f} ms"}
         for one in both
@@ -193,7 +196,7 @@ def links_bars(both: Sequence[Moved], ink: str = PAPER_INK) -> Figure:
 
 
 def placements(before: Moved, after: Moved, ink: str = PAPER_INK) -> Figure:
-    """Work of every GPU before and after placing experts, against the fair share."""
+    """Draw the work of every GPU before and after placing experts, against the fair share."""
     names = [before.settings.placed, after.settings.placed]
     rows = [
         {"placed": name, "gpu": g, "ratio": ratio}

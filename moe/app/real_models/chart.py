@@ -31,7 +31,7 @@ def _kind() -> tuple[alt.Color, alt.Shape]:
 
 
 def total_and_active(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
-    """Every model: parameters that are stored, and those that one token uses."""
+    """Draw the parameters of every model: those stored, and those that one token uses."""
     rows: Rows = [
         {
             "model": a.model.name,
@@ -103,7 +103,7 @@ def _total_and_active(ink: str) -> alt.LayerChart:
 
 
 def memory(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
-    """Memory that every model needs, beside what the machine has, and its speed at most."""
+    """Draw the memory that every model needs beside the machine's, and its speed at most."""
     usable = answers.question.usable_gb
     rows: Rows = [
         {
@@ -152,7 +152,7 @@ def _memory(ink: str) -> alt.LayerChart:
 
 
 def by_batch(answers: story.Answers, name: str, ink: str = PAPER_INK) -> Figure:
-    """Both bounds on a model's speed over the number of conversations at once."""
+    """Draw both bounds on a model's speed over the number of conversations at once."""
     steps = answers.by_batch(name)
     rows: Rows = [
         {"batch": batch, "limit": limit, "speed": speed, "fits": FITS if bound.fits else TOO_LARGE}

@@ -26,7 +26,7 @@ def _spots(staff: Staff, *fields: str) -> alt.Chart:
 
 
 def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
-    """Characters by experts: chosen by A only, by B only, or by both."""
+    """Draw characters by experts: chosen by A only, by B only, or by both."""
     staff = Staff(len(both.tokens), both.a.routing.n_experts, padding=0.18)
     rows = [
         {
@@ -72,7 +72,7 @@ def _differences(staff: Staff, ink: str) -> Chart:
 
 
 def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
-    """Share of the work of each expert in both; lines above a bar are what was dropped."""
+    """Draw the share of the work of each expert in both; lines above bars are what was asked."""
     rows, spoken = [], []
     for name, side in (("A", both.a), ("B", both.b)):
         share_E, asked_E = side.share_E.tolist(), side.asked_E.tolist()
@@ -116,7 +116,7 @@ def _loads(dropped: bool, ink: str) -> Chart:
 
 
 def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> Figure:
-    """One router's choices, taller for larger weights; crosses are choices that were dropped."""
+    """Draw one router's choices, taller for larger weights; crosses are dropped choices."""
     routing = side.routing
     staff = Staff(len(tokens), routing.n_experts)
     top = max(float(routing.weight_A.max(initial=0.0)), 1e-12)
@@ -164,7 +164,7 @@ def _weights(name: str, staff: Staff, lost: bool, ink: str) -> Chart:
 
 
 def poster(both: SideBySide) -> Figure:
-    """Differences and loads on one sheet."""
+    """Draw differences and loads on one sheet."""
     figures = [differences(both), loads(both)]
     chart = stacked(figures, 760, "fill", "stroke", "x", "y")
     return sheet(f"A: {both.a.router.title} · B: {both.b.router.title}", figures, chart)

@@ -33,7 +33,7 @@ QUANTITIES = {
 
 
 def counted(costs: list[CountedCost], quantity: str, ink: str = PAPER_INK) -> Figure:
-    """One counted quantity of the MoE layer and both dense yardsticks."""
+    """Draw one counted quantity of the MoE layer and both dense yardsticks."""
     what = QUANTITIES[quantity]
     data = [
         {
@@ -59,7 +59,7 @@ def _counted(ink: str) -> Chart:
 
 @drawn_once
 def _log_lines(value: str, unit: str, spread: bool = False) -> Chart:
-    """Lines of the layers over the batch size; with `spread`, rules from least to most of the runs.
+    """Draw the layers over the batch size; with `spread`, rules from the runs' least to most.
 
     Both axes are logarithmic, on which a cost that is proportional to the tokens is a straight
     line.
@@ -104,7 +104,7 @@ def _log_lines(value: str, unit: str, spread: bool = False) -> Chart:
 
 
 def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
-    """First and last point of each line, in words."""
+    """Say the first and the last point of each line."""
     parts = []
     for layer in COLOURS:
         line = [record for record in records if record.layer == layer]
@@ -114,7 +114,7 @@ def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
 
 
 def measured(records: list[MeasuredCost]) -> Figure:
-    """Milliseconds of a forward pass over the batch size, from the fastest run to the slowest."""
+    """Draw the milliseconds of a forward pass over the batch size, fastest to slowest run."""
     data = [
         {
             "layer": r.layer,
@@ -134,7 +134,7 @@ def measured(records: list[MeasuredCost]) -> Figure:
 
 
 def executed(records: list[MeasuredCost]) -> Figure:
-    """Operations of a forward pass over the batch size, counted where they were executed."""
+    """Draw the operations of a forward pass over the batch size, counted where executed."""
     data = [
         {"layer": r.layer, "n_tokens": r.n_tokens, "gflops": r.executed_gflops} for r in records
     ]
@@ -147,7 +147,7 @@ def executed(records: list[MeasuredCost]) -> Figure:
 
 
 def bytes_by_batch(by_batch: Rows) -> Figure:
-    """Weights read from memory over the batch size."""
+    """Draw the bytes of weights read from memory over the batch size."""
     moe = [row["megabytes"] for row in by_batch if row["layer"] == MOE]
     return Figure(
         "Weights that a batch reads from memory",

@@ -28,7 +28,7 @@ SELECTION, FIELD = "character", "position"  # what a click on the picture report
 
 
 def load_bars(routing: SentenceRouting, top: float = 0.0, ink: str = PAPER_INK) -> Figure:
-    """Share of the work of each expert against the fair share.
+    """Draw the share of the work that each expert gets, against the fair share.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def _load_bars(top: float, ink: str) -> Chart:
 
 
 def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_INK) -> Figure:
-    """Which experts each character goes to, with what weight; a click names a character.
+    """Draw the experts that each character goes to, by weight; a click names a character.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def _expert_bars(
     note: str,
     ticks_E: Sequence[float] | None = None,
 ) -> Figure:
-    """Horizontal bars, one for each expert, the chosen ones coloured and labelled in words."""
+    """Draw a horizontal bar for each expert; the chosen ones are coloured and numbered."""
     order = {e: f" · {place + 1}." for place, e in enumerate(chosen)}
     data = [
         {
@@ -182,31 +182,19 @@ def _expert_chart(ticks: bool, ink: str) -> Chart:
 
 
 def logits(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 1: the gate's result for each expert."""
-    return _expert_bars(
-        "1 · The router rates every expert",
-        story.logits_E.tolist(),
-        (),
-        "+.2f",
-        ink,
-        "Logits.",
-    )
+    """Draw step 1: the gate's result for each expert."""
+    title = "1 · The router rates every expert"
+    return _expert_bars(title, story.logits_E.tolist(), (), "+.2f", ink, "Logits.")
 
 
 def scores(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 2: shares that sum to one."""
-    return _expert_bars(
-        "2 · Ratings become shares",
-        story.scores_E.tolist(),
-        (),
-        ".1%",
-        ink,
-        "Scores.",
-    )
+    """Draw step 2: shares that sum to one."""
+    title = "2 · Ratings become shares"
+    return _expert_bars(title, story.scores_E.tolist(), (), ".1%", ink, "Scores.")
 
 
 def selection(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 3: the k best, by score plus balancing bonus; ticks mark the bare scores."""
+    """Draw step 3: the k best, by score plus balancing bonus; ticks mark the bare scores."""
     chosen = story.expert_K.tolist()
     return _expert_bars(
         f"3 · The best {len(chosen)} are chosen",
@@ -220,7 +208,7 @@ def selection(story: TokenStory, ink: str = PAPER_INK) -> Figure:
 
 
 def _parts(title: str, story: TokenStory, part_K: Sequence[float], ink: str, note: str) -> Figure:
-    """Bars of the chosen experts' parts, which sum to one."""
+    """Draw bars of the chosen experts' parts, which sum to one."""
     data = [
         {"place": i, "expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
         for i, (e, part) in enumerate(zip(story.expert_K.tolist(), part_K, strict=True))
@@ -239,29 +227,19 @@ def _part_chart(ink: str) -> Chart:
 
 
 def weights(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 4: the chosen scores over their sum."""
-    return _parts(
-        "4 · Shares of the chosen become weights",
-        story,
-        story.weight_K.tolist(),
-        ink,
-        "Weights, which sum to 100 %:",
-    )
+    """Draw step 4: the chosen scores over their sum."""
+    title, note = "4 · Shares of the chosen become weights", "Weights, which sum to 100 %:"
+    return _parts(title, story, story.weight_K.tolist(), ink, note)
 
 
 def contributions(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 5: length of each weighted answer, as a share of their sum."""
-    return _parts(
-        "5 · The chosen experts answer",
-        story,
-        story.share_K.tolist(),
-        ink,
-        "Parts of the answer, by the length of each weighted result:",
-    )
+    """Draw step 5: the length of each weighted answer, as a share of their sum."""
+    note = "Parts of the answer, by the length of each weighted result:"
+    return _parts("5 · The chosen experts answer", story, story.share_K.tolist(), ink, note)
 
 
 def guesses(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 6: the model's most likely next characters."""
+    """Draw step 6: the model's most likely next characters."""
     data = [
         {"place": i, "token": token, "probability": p, "label": f"{p:.0%}"}
         for i, (token, p) in enumerate(story.guesses)

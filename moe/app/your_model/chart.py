@@ -39,7 +39,7 @@ def _experts(experts: Sequence[int | str], title: str = "expert") -> alt.X:
 
 
 def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
-    """Load of every expert of one layer in fair shares, against the fair share.
+    """Draw the load of every expert of one layer in fair shares, against the fair share.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
 
 
 def cells(name: str, title: str, drawn: Drawn, of: str) -> Figure:
-    """Rows by experts: taller and warmer marks are more than the fair share.
+    """Draw rows by experts: taller and warmer marks are more than the fair share.
 
     Parameters
     ----------
     name
-        Of the data, unique on the page.
+        The name of the data, unique on the page.
     of
-        What the columns are.
+        Title of the axis: what the columns are.
     """
     height = LEGEND + max(60, min(26, 640 // len(drawn.rows)) * len(drawn.rows))
     return Figure(
@@ -121,12 +121,12 @@ def _cell_marks(name: str, drawn: Drawn, of: str) -> alt.Chart:
 def over_layers(
     name: str, title: str, lines: Sequence[Line], percent: bool = True, ink: str = PAPER_INK
 ) -> Figure:
-    """One or two measures over the layers, each with its chance level dashed.
+    """Draw one or two measures over the layers, each with its chance level dashed.
 
     Parameters
     ----------
     name
-        Of the data, unique on the page.
+        The name of the data, unique on the page.
     """
     if len(lines[0].layers) == 1:
         return _one_layer(name, title, lines, percent, ink)
@@ -175,7 +175,7 @@ def over_layers(
 
 
 def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink: str) -> Figure:
-    """The same of a single layer: a bar for each measure, and a line where chance would be."""
+    """Draw the measures of a single layer: a bar for each, and a line where chance would be."""
     rows = [
         {
             "line": line.title,
@@ -208,7 +208,7 @@ def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink:
 
 
 def pairs(title: str, drawn: Drawn) -> Figure:
-    """Experts by experts: how often both work on the same token; lighter is more."""
+    """Draw experts by experts: how often both work on the same token; lighter is more."""
     names = list(drawn.experts)
     top = max(float(drawn.value_RE.max(initial=0.0)), 1e-9)
     rows = [
@@ -240,7 +240,7 @@ def pairs(title: str, drawn: Drawn) -> Figure:
 
 
 def devices(drawn: Drawn, ink: str = PAPER_INK) -> Figure:
-    """Load of each device in fair shares; the whole batch waits for the longest bar."""
+    """Draw the load of each device in fair shares; the whole batch waits for the longest bar."""
     rows = [
         {"device": f"device {d}", "ratio": ratio, "label": f"{ratio:.2f}"}
         for d, ratio in zip(drawn.experts, drawn.value_RE[0].tolist(), strict=True)
@@ -262,7 +262,7 @@ def devices(drawn: Drawn, ink: str = PAPER_INK) -> Figure:
 
 
 def poster(layer: str, drawn: Sequence[Drawn]) -> Figure:
-    """Loads of a layer and of all layers on one sheet."""
+    """Draw the loads of a layer and of all layers on one sheet."""
     figures = [
         load_bars(layer, drawn[0]),
         cells("layers", "All layers, busiest experts first", drawn[1], "experts, busiest first"),
