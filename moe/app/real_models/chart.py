@@ -148,6 +148,7 @@ def _memory(ink: str) -> alt.LayerChart:
     labels = end_labels(base, ink, dx=9, dy=5, fontSize=11.5).encode(x=x)
     words = legible(ink, names, labels)
     limit = goal("usable", ink, x=alt.X("at:Q", scale=scale, axis=axis))
+    limit.mark.opacity = 0.6  # it passes behind the label of every model that fits
     return alt.LayerChart(layer=[limit, stems, points, *words]).properties(height=alt.Step(30))
 
 

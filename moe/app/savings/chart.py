@@ -114,7 +114,7 @@ def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
 
 
 def measured(records: list[MeasuredCost]) -> Figure:
-    """Draw the milliseconds of a forward pass over the batch size, fastest to slowest run."""
+    """Draw how long a forward pass takes by batch size, from the fastest run to the slowest."""
     data = [
         {
             "layer": r.layer,
@@ -134,7 +134,7 @@ def measured(records: list[MeasuredCost]) -> Figure:
 
 
 def executed(records: list[MeasuredCost]) -> Figure:
-    """Draw the operations of a forward pass over the batch size, counted where executed."""
+    """Draw the operations of a forward pass by batch size, as counted when they were executed."""
     data = [
         {"layer": r.layer, "n_tokens": r.n_tokens, "gflops": r.executed_gflops} for r in records
     ]
