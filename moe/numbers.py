@@ -17,6 +17,11 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def span_words(*values: float) -> str:
+    """Return low, middle and high as 'low / middle / high', and what is the same only once."""
+    return " / ".join(dict.fromkeys(map(short, values)))
+
+
 def dollars(value: float, n: int = 2) -> str:
     """Return money with n significant digits: '$5.6M', or '$5.576M' with four of them."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):

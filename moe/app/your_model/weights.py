@@ -10,8 +10,8 @@ import numpy as np
 
 from ... import metrics
 from ...checkpoints.archives import Limits, open_archive
+from ...checkpoints.layer_spec import layers_in
 from ...checkpoints.load import read_layer
-from ...checkpoints.plan import layers_in
 from ...errors import CheckpointError
 from ...layer import MoELayer
 from .story import MAX_BARS, Drawn, load_words
