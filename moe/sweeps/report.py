@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import check_choice
+from ..numbers import plural, setting
 from .experiments import EXPERIMENTS, LOWER
 from .plan import SEED
 from .store import OK, Row, SweepStore
@@ -70,7 +71,7 @@ class Group:
 
     def label(self) -> str:
         """Write what tells the group from others, in one line."""
-        return ", ".join(f"{name} {_text(value)}" for name, value in self.varied.items()) or "all"
+        return ", ".join(f"{name} {setting(value)}" for name, value in self.varied.items()) or "all"
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers, ready for `json.dumps`; what is no number is None."""
@@ -98,7 +99,7 @@ class SweepReport:
         """Return one row of texts per group."""
         return [
             {
-                **{name: _text(value) for name, value in group.varied.items()},
+                **{name: setting(value) for name, value in group.varied.items()},
                 "runs": str(group.n),
                 **{name: spread.words() for name, spread in group.figures.items()},
                 "best": "best" if group.best else "",
@@ -109,7 +110,7 @@ class SweepReport:
     def words(self) -> str:
         """Write the number of runs, and the best group, in a few sentences."""
         n = sum(group.n for group in self.groups)
-        runs = "1 finished run" if n == 1 else f"{n} finished runs"
+        runs = plural(n, "finished run")
         text = f"{runs} of {self.experiment}; ± is the standard deviation over a row's runs."
         for group in self.groups:
             if group.best:
@@ -128,12 +129,6 @@ def finite(value: Any) -> Any:
 def plain(row: Row) -> Row:
     """Return a row ready for `json.dumps`."""
     return {name: finite(value) for name, value in row.items()}
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:

@@ -19,6 +19,7 @@ import numpy as np
 from .. import metrics
 from ..counting import CHUNK, cells_information, tally
 from ..errors import check_int
+from ..numbers import plural
 from ..routing import Routing
 from . import Trace
 from .chance import strongest_domain
@@ -162,7 +163,7 @@ def _whose(trace: Trace) -> str:
     published = f"Models differ: {PUBLISHED}"
     if trace.context is None or trace.context >= STRETCH:
         return published
-    many = "1 token" if trace.context == 1 else f"{trace.context} tokens"
+    many = plural(trace.context, "token")
     return (
         f"This model sees {many} at a time, and its router cannot know of a topic what they do not "
         f"show. {published}"

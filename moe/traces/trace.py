@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..numbers import plural
 from ..routing import Routing
 
 MAX_EXPERTS = 1 << 20
@@ -166,7 +167,7 @@ class Trace:
     def describe(self) -> str:
         """One line for people."""
         domains = f", {len(self.domains)} domains" if self.domain_N is not None else ""
-        layers = "1 MoE layer" if self.n_layers == 1 else f"{self.n_layers} MoE layers"
+        layers = plural(self.n_layers, "MoE layer")
         fixed = not self.count_LN.size or self.count_LN.min() == self.k
         some = f"{self.k}" if fixed else f"on average {self.mean_k:.2f}"
         return (
