@@ -78,8 +78,8 @@ class TrainingCost(Settings):
     """Every assumption of a training's cost; `result` computes from them alone.
 
     `model` may be a shape. `mfu` is the model FLOP utilisation, of the peak at `precision`; print
-    has BF16 there even for FP8 trainings. '6ND' is six times active
-    parameters (with the input table, as the rule of thumb has it) times tokens.
+    has BF16 there even for FP8 trainings. '6ND' is six times active parameters (with the input
+    table, as the rule of thumb has it) times tokens.
     """
 
     model: str | ModelConfig = option("deepseek-v3", "A name from `moe models`.")
