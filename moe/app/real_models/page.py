@@ -90,14 +90,14 @@ def _question() -> story.Question:
                 "Count as “used”", **control("convention"), key="convention", **BOUND
             ),
             memory_gb=left.number_input(
-                "Own machine: memory, GB", **control("memory_gb"), step=8.0, key="gb", **of_own
+                "Own machine: memory, GB", 1.0, 1e5, usual.memory_gb, 8.0, key="gb", **of_own
             ),
             memory_gb_s=middle.number_input(
-                "Own machine: memory speed, GB/s", **control("memory_gb_s"), step=10.0, key="gbs",
+                "Own machine: memory speed, GB/s", 1.0, 1e6, usual.memory_gb_s, 10.0, key="gbs",
                 **of_own,
             ),
             tflops=right.number_input(
-                "Own machine: trillion operations/s", **control("tflops"), step=1.0, key="tflops",
+                "Own machine: trillion operations/s", 0.01, 1e6, usual.tflops, 1.0, key="tflops",
                 **of_own,
             ),
         )  # fmt: skip
