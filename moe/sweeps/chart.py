@@ -45,14 +45,14 @@ def sweep_figure(report: SweepReport) -> Figure:
 
 def _axis(groups: list[Group]) -> str | None:
     """Varied number that makes the longest curves; None if there is none worth it."""
-    found: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     for name in groups[0].varied:
         values = {group.varied[name] for group in groups}
         others = {_rest(group, name) for group in groups}
         numbers = all(type(value) in (int, float) for value in values)
         if numbers and len(values) >= 3 and len(others) <= MOST_CURVES:
-            found[name] = len(values)
-    return max(found, key=lambda name: found[name], default=None)
+            lengths[name] = len(values)
+    return max(lengths, key=lambda name: lengths[name], default=None)
 
 
 def _rest(group: Group, axis: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import check_choice
 from ..numbers import plural, setting
-from .experiments import EXPERIMENTS, LOWER, Experiment
+from .experiments import EXPERIMENTS, LOWER
 from .plan import SEED
 from .store import OK, Row, SweepStore
 
@@ -154,7 +154,7 @@ def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
             f"out: got {str(folder)!r} with {got}, allowed is a folder that moe sweep wrote"
         )
     experiment = EXPERIMENTS[names[0]]
-    shown = [check_choice("figure", name, _numbers(experiment)) for name in figures]
+    shown = [check_choice("figure", name, list(experiment.figure_types())) for name in figures]
     shown = shown or list(experiment.better)
     finished = [row for row in rows if row["status"] == OK]
     varied = [
@@ -187,11 +187,6 @@ def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
     )
 
 
-def _numbers(experiment: Experiment) -> list[str]:
-    """Figures of an experiment, all of which have a mean: true counts as one."""
-    return list(experiment.figure_types())
-
-
 def _order(value: Any) -> tuple[bool, bool, Any]:
     """Sort key for values of one column: none first, then numbers or words."""
     return value is not None, isinstance(value, str), 0 if value is None else value
@@ -203,7 +198,4 @@ def _mark_best(groups: list[Group], figure: str, better: str | None) -> list[Gro
     if better is None or len(groups) < 2 or not sound:
         return groups
     best = min(sound) if better == LOWER else max(sound)
-    return [
-        Group(group.varied, group.n, group.figures, mean == best)
-        for group, mean in zip(groups, means, strict=True)
-    ]
+    return [replace(group, best=mean == best) for group, mean in zip(groups, means, strict=True)]

@@ -1388,7 +1388,7 @@ def experts_that_work_together() -> Shown:
 @of(your_model.devices)
 def loads_of_devices() -> Shown:
     model = records.several_layers()
-    drawn = model.devices(0, homes.OWN, 2, "0 1 1 1 1 1 1 1")
+    drawn = model.devices(0, homes.WRITTEN, 2, "0 1 1 1 1 1 1 1")
     stretch = max(1, min(homes.STRETCH, 200))
     second = np.arange(400) // stretch % 2 == 1
     load_E = np.bincount(model.trace.expert_LNK[0][second].reshape(-1), minlength=8)
