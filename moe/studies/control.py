@@ -1,7 +1,7 @@
 """Controllers of the load, as in control theory: their step response on frozen scores.
 
-The scores stay as they are, so that only the controller moves: what one sees is its own doing,
-not that of training. The same controllers on a model that learns are in `live`.
+The scores stay as they are, so that only the controller moves and training explains nothing. The
+page on the cure shows the same controllers on a model that learns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..balance import make_balancer
 from ..errors import check_float, check_int
+from ..numbers import percent, plural
 from ..routers import make_router
 
 SETTLED = 0.1  # MaxVio below which the load counts as even
@@ -73,7 +74,7 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """What one controller made of the frozen scores.
+    """Loads of the frozen scores under one controller, batch after batch.
 
     Attributes
     ----------
@@ -130,23 +131,15 @@ class Response:
 
     def words(self) -> str:
         """What the curve shows, in a sentence."""
-        end = f"its busiest expert is {_percent(self.steady_error)} above the fair share"
+        end = f"its busiest expert is {percent(self.steady_error)} above the fair share"
         if self.settled_after is not None:
-            return f"Even after {_batches(self.settled_after)}; at the end {end}."
+            return f"Even after {plural(self.settled_after, 'batch')}; at the end {end}."
         if self.swing >= SWING:
             return f"Swings for ever: experts take turns at too much work, {end}."
-        return f"Not there yet after {_batches(self.max_vio_S.size - 1)}: {end}."
+        return f"Not there yet after {plural(self.max_vio_S.size - 1, 'batch')}: {end}."
 
     def _tail(self, value_S: np.ndarray) -> np.ndarray:
         return value_S[-max(2, round(TAIL * len(value_S))) :]
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if share < 0.095 else f"{share:.0%}"
-
-
-def _batches(n: int) -> str:
-    return "1 batch" if n == 1 else f"{n:,} batches"
 
 
 def sign_rates(rate: float) -> tuple[float, ...]:
@@ -247,8 +240,8 @@ def compare_rates(slow: Response, fast: Response) -> Verdict:
     """
     close, sooner = slow.fell_below(CLOSE), fast.fell_below(CLOSE)
     ends = (
-        f"busiest expert stays {_percent(fast.steady_error)} above; with the smaller step it is "
-        f"{_percent(slow.steady_error)}"
+        f"busiest expert stays {percent(fast.steady_error)} above; with the smaller step it is "
+        f"{percent(slow.steady_error)}"
     )
     if sooner is None:
         arrival = f"Ten times the step never comes within {CLOSE:.0%} of the fair share"
@@ -256,7 +249,7 @@ def compare_rates(slow: Response, fast: Response) -> Verdict:
         instead = "" if close is None else f" instead of {close:,}"
         arrival = (
             f"Ten times the step comes within {CLOSE:.0%} of the fair share after "
-            f"{_batches(sooner)}{instead}"
+            f"{plural(sooner, 'batch')}{instead}"
         )
     if fast.swing >= SWING and fast.settled_after is None:
         link = "and" if sooner is None else "but"
@@ -271,7 +264,7 @@ def first_to_settle(responses: list[Response]) -> str:
     if not settled:
         return "None of them is even in the end."
     after, best = min(settled, key=lambda pair: pair[0])
-    return f"First to be even: {best.method.title}, after {_batches(after)}."
+    return f"First to be even: {best.method.title}, after {plural(after, 'batch')}."
 
 
 def rows(responses: list[Response]) -> list[dict[str, str]]:
@@ -280,7 +273,7 @@ def rows(responses: list[Response]) -> list[dict[str, str]]:
         {
             "Controller": r.method.title,
             f"Even (MaxVio below {SETTLED:g}) after": (
-                "never" if r.settled_after is None else _batches(r.settled_after)
+                "never" if r.settled_after is None else plural(r.settled_after, "batch")
             ),
             "MaxVio at the end": f"{r.steady_error:.3f}",
             "Change from batch to batch, in fair shares": f"{r.swing:.3f}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..cost import FeedForward
 from ..dense import DenseFFN
 from ..errors import check_int
 from ..layer import MoELayer
+from ..numbers import plural
 from ..speed.machine import Machine
 from ..speed.timing import blocks_in_turn
 from ..speed.turns import TURNS
@@ -209,7 +210,7 @@ def count_words(settings: SavingsSettings) -> str:
     moe, total, _ = count(settings)
     fewer = total.weight_bytes / moe.weight_bytes
     reads = "as many weights" if fewer < 1.05 else f"{fewer:.1f} times fewer weights"
-    tokens = "1 token" if settings.n_tokens == 1 else f"{settings.n_tokens:,} tokens"
+    tokens = plural(settings.n_tokens, "token")
     shared = f" and {settings.n_shared} shared" if settings.n_shared else ""
     return (
         f"Every token passes {settings.k} of {settings.n_experts} experts{shared}: "
@@ -359,16 +360,16 @@ def _against(rows: list[MeasuredCost], of: str) -> str:
         "slower": [row.n_tokens for row in rows if row.most < 1],
     }
     apart = [row.n_tokens for row in rows if row.least <= 1 <= row.most]
-    told = [f"{word} at {_sizes(sizes)}" for word, sizes in spans.items() if sizes]
+    parts = [f"{word} at {_sizes(sizes)}" for word, sizes in spans.items() if sizes]
     if apart:
-        told.append(f"the runs disagree at {_sizes(apart)}")
+        parts.append(f"the runs disagree at {_sizes(apart)}")
     times = (
         f"{_span(end.least, end.most)} times as fast"
         if end.most >= 1
         else f"{_span(1 / end.most, 1 / end.least)} times slower"
     )
     return (
-        f"MoE against the dense layer of {of}: {'; '.join(told)}. With {end.n_tokens:,} tokens it "
+        f"MoE against the dense layer of {of}: {'; '.join(parts)}. With {end.n_tokens:,} tokens it "
         f"was {times}."
     )
 
@@ -384,8 +385,3 @@ def _sizes(sizes: list[int]) -> str:
     *first, last = (f"{n:,}" for n in sizes)
     unit = "token" if sizes == [1] else "tokens"
     return f"{', '.join(first)} and {last} {unit}" if first else f"{last} {unit}"
-
-
-def as_rows(records: list[CountedCost] | list[MeasuredCost]) -> list[dict[str, object]]:
-    """Plain dictionaries, for tables and JSON."""
-    return [asdict(record) for record in records]

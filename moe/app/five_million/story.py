@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ...cost import GPUS, LEFT_OUT, MODELS, Range, TrainingCost, find_gpu
 from ...cost.checks import V3_GPUS, V3_HOURS
 from ...cost.training import DEFAULT_MFU, DEFAULT_POWER_SHARE, DEFAULT_PRICE, DEFAULT_PUE
-from ...pictures.numbers import count, dollars
+from ...numbers import count, dollars
 
 V3 = "deepseek-v3"
 OWN_SIZE = "A model of my own, by its size"
@@ -287,11 +288,8 @@ def swing_words(found: list[Swing]) -> str:
 
 def assumption_list(cost: TrainingCost) -> str:
     """Every assumption behind the result, a line each."""
-
-    def number(value: float) -> str:
-        return f"{value:.4g}" if value < 1000 else count(value, 4)
-
+    four = partial(count, n=4)
     return "\n".join(
-        f"- **{one.name.replace('_', ' ')}**: {from_to(one.value, number)} {one.unit}; {one.source}"
+        f"- **{one.name.replace('_', ' ')}**: {from_to(one.value, four)} {one.unit}; {one.source}"
         for one in cost.result().assumptions
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import metrics
 from ...cluster import Traffic
 from ...cluster.sampling import expected_copies
 from ...cluster.simulate import ClusterSettings, run
@@ -148,14 +149,13 @@ class Moved:
     @property
     def load_G(self) -> np.ndarray:
         """Rows that each GPU's experts compute, in fair shares."""
-        return np.asarray(self.sent.load_G / self.sent.load_G.mean())
+        return metrics.utilisation(self.sent.load_G)
 
     @property
     def node_MM(self) -> np.ndarray:
         """Megabytes from node to node, dispatch and combine; inside a node on the diagonal."""
-        n = self.settings.nodes
-        both_GG = self.sent.dispatch_bytes_GG + self.sent.combine_bytes_GG
-        return np.asarray(both_GG.reshape(n, PER_NODE, n, PER_NODE).sum(axis=(1, 3)) / 1e6)
+        sent = self.sent
+        return sent.between_nodes(sent.dispatch_bytes_GG + sent.combine_bytes_GG) / 1e6
 
     @property
     def nvlink_mb_M(self) -> np.ndarray:

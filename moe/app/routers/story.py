@@ -11,6 +11,7 @@ from ... import metrics
 from ...capacity import DROP_POLICIES, NO_LIMIT, Capacity
 from ...errors import check_float
 from ...layer import MoELayer
+from ...numbers import plural
 from ...routers import ROUTERS, Router, make_router
 from ...routing import Routing
 from ..shared.first_model import FirstModel, sentence_windows
@@ -212,9 +213,9 @@ class SideBySide:
         ]
         for name, side in sides:
             if side.dropped:
-                told.append(f"{name} drops {_number(side.dropped, 'choice')}.")
+                told.append(f"{name} drops {plural(side.dropped, 'choice')}.")
             if side.alone:
-                told.append(f"{name} leaves {_number(side.alone, 'character')} without any expert.")
+                told.append(f"{name} leaves {plural(side.alone, 'character')} without any expert.")
         return " ".join(told)
 
     def _changed_words(self) -> str:
@@ -246,10 +247,6 @@ class SideBySide:
                 str(len(s.router.specials)) for s in sides
             ]
         return [{"": text, "A": a, "B": b} for text, (a, b) in figures.items()]
-
-
-def _number(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _spread(value_N: np.ndarray, spec: str) -> str:
