@@ -22,16 +22,14 @@ from moe.app.savings import share as savings_share
 from moe.app.shared import sharing
 from moe.app.shared.first_model import (
     DEFAULT_SENTENCE,
-    FULL,
     MAX_SENTENCE,
-    TENTH,
     ready_model,
-    route_sentence,
     sentence_windows,
     shown_sentence,
 )
 from moe.app.shared.run_slots import RunSlot, run_slot
 from moe.app.start import share as start_share
+from moe.app.start.story import FULL, TENTH, explain, route
 from moe.speed import machine
 from moe.speed.machine import Machine
 from moe.speed.timing import blocks_in_turn, time_in_turn
@@ -119,7 +117,7 @@ def test_the_app_opens_on_start(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_start_tells_its_story_without_a_click_and_the_slider_mends_it() -> None:
     page = open_page("start")
     assert not page.exception and not page.error
-    routing = route_sentence(ready_model().trainer, DEFAULT_SENTENCE)
+    routing = route(ready_model(), DEFAULT_SENTENCE)
     load_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8)  # counted another way
     top_two = np.sort(load_E)[-2:].sum() / load_E.sum()
     assert top_two > 0.5 and (load_E == 0).any()
@@ -132,7 +130,7 @@ def test_each_step_of_the_balancing_slider_spreads_the_work() -> None:
     model = ready_model()
     shares, held_back = [], []
     for percent in range(0, FULL + 1, TENTH):
-        routing = model.route(DEFAULT_SENTENCE, percent)
+        routing = route(model, DEFAULT_SENTENCE, percent)
         chosen = routing.expert_NK.reshape(-1)
         load_E = np.bincount(chosen, minlength=8)  # counted another way
         shares.append(np.sort(load_E)[-2:].sum())
@@ -145,7 +143,7 @@ def test_each_step_of_the_balancing_slider_spreads_the_work() -> None:
 def test_more_bonus_never_means_more_work_for_those_it_holds_back(sentence: str) -> None:
     model = ready_model()
     weighted = [
-        model.bias_E[model.route(sentence, percent).expert_NK].sum(dtype=float)
+        model.bias_E[route(model, sentence, percent).expert_NK].sum(dtype=float)
         for percent in range(FULL + 1)
     ]
     assert all(np.diff(weighted) >= -1e-6)
@@ -153,7 +151,7 @@ def test_more_bonus_never_means_more_work_for_those_it_holds_back(sentence: str)
 
 def test_start_numbers_are_the_layers_own() -> None:
     model = ready_model()
-    story = model.explain(DEFAULT_SENTENCE, 10)
+    story = explain(model, DEFAULT_SENTENCE, 10)
     _, window_NC = sentence_windows(model.trainer, DEFAULT_SENTENCE)
     x_ND = model.trainer.embed(window_NC[10:11])
     y_ND, ctx = model.trainer.layer.forward(x_ND)
@@ -432,7 +430,7 @@ def test_the_code_that_a_page_shows_runs_and_gives_its_numbers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     exec(start_share.code(DEFAULT_SENTENCE, 0, 3), {})
-    assert ready_model().route(DEFAULT_SENTENCE, 0).words() in capsys.readouterr().out
+    assert route(ready_model(), DEFAULT_SENTENCE, 0).words() in capsys.readouterr().out
     a = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8)
     b = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8, balance="bias")
     exec(balance_share.code(a, b), {})

@@ -26,8 +26,9 @@ from moe.app.routers import share as routers_share
 from moe.app.routers.story import Choice, SideSettings, put_side_by_side
 from moe.app.savings import share as savings_share
 from moe.app.shared import sharing
-from moe.app.shared.first_model import FirstModel, first_model
+from moe.app.shared.first_model import FirstModel
 from moe.app.start import share as start_share
+from moe.app.start.story import explain, route
 from moe.app.your_model import share as your_model_share
 from moe.cost import Range, TrainingCost
 from moe.cost.rows import training_row
@@ -35,6 +36,7 @@ from moe.speed.machine import Machine
 from moe.studies.control import ControlSettings, judge, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
 from moe.traces.samples import SAMPLES
+from moe.training import Trainer
 from moe.training.runs import run
 
 SMALL = dict(steps=4, batch=32, d_model=8, d_expert=4, n_experts=8)
@@ -44,7 +46,10 @@ SMALL = dict(steps=4, batch=32, d_model=8, d_expert=4, n_experts=8)
 def model() -> FirstModel:
     """Hardly trained, with a bonus that moves characters."""
     bonus_E = np.linspace(0.3, -0.3, 8, dtype=np.float32)
-    return FirstModel(first_model(steps=3, batch=64), 0.0, bonus_E)
+    trainer = Trainer(moe.TrainSettings(n_experts=8, steps=3, batch=64, seed=1))
+    for _ in trainer.run():
+        pass
+    return FirstModel(trainer, 0.0, bonus_E)
 
 
 def read(raw: bytes, kind: str) -> dict[str, Any]:
@@ -66,8 +71,8 @@ def plain(value: Any) -> Any:
 
 def test_the_first_page(model: FirstModel) -> None:
     found = read(start_share.document(model, "Hello", 2, 50), "start")
-    routing, story = model.route("Hello", 50), model.explain("Hello", 2, 50)
-    assert not np.array_equal(routing.load_E, model.route("Hello", 0).load_E)
+    routing, story = route(model, "Hello", 50), explain(model, "Hello", 2, 50)
+    assert not np.array_equal(routing.load_E, route(model, "Hello", 0).load_E)
     assert moe.TrainSettings(**found.pop("settings")) == model.trainer.settings
     assert found == {
         "data": model.trainer.task.sha256,
@@ -234,8 +239,8 @@ def test_code_on_a_sentence_quotes_it_and_says_where() -> None:
     assert f"sentence = {said!r}" in code and f"sentence = {said!r}" in routers_share.code(
         said, SideSettings()
     )
-    assert "route_sentence(trainer, sentence, percent=30)" in code
-    assert "explain_token(trainer, sentence, position=5, percent=30)" in code
+    assert "route(model, sentence, percent=30)" in code
+    assert "explain(model, sentence, position=5, percent=30)" in code
     assert "respond_all(0.02, ControlSettings())" in cure_share.code(0.02, ControlSettings())
 
 

@@ -16,6 +16,7 @@ from ...training.runs import Run
 from ..shared import parts, sharing
 from ..shared.kept import KEPT
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from ..shared.run_slots import run_slot
 from . import chart as charts
 from . import share
@@ -52,9 +53,7 @@ STYLE = """<style>
 def show() -> None:
     """Show the page."""
     top = st.container()
-    predict = st.toggle(
-        "Predict first: guess before you see the runs", key="predict", bind="query-params"
-    )
+    predict = st.toggle("Predict first: guess before you see the runs", key="predict", **BOUND)
     with top:
         hidden = predict and "guessed" not in st.session_state
         st.title(TO_GUESS if hidden else QUESTION)
@@ -109,13 +108,12 @@ def show() -> None:
 
 def _settings() -> tuple[TrainSettings, TrainSettings]:
     """Controls of both runs; those of one side carry its letter in the address."""
-    bound: dict[str, Any] = {"bind": "query-params"}
     task_box, steps_box, experts_box, k_box, seed_box = st.columns(5)
-    task = task_box.selectbox("Task", list(TASKS), key="task", **bound)
-    steps = steps_box.slider("Steps", 50, 600, 300, 50, key="steps", **bound)
-    experts = experts_box.slider("Experts", 4, 64, 16, key="experts", **bound)
-    k = k_box.slider("Experts per token", 1, 8, 2, key="k", **bound)
-    seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **bound)
+    task = task_box.selectbox("Task", list(TASKS), key="task", **BOUND)
+    steps = steps_box.slider("Steps", 50, 600, 300, 50, key="steps", **BOUND)
+    experts = experts_box.slider("Experts", 4, 64, 16, key="experts", **BOUND)
+    k = k_box.slider("Experts per token", 1, 8, 2, key="k", **BOUND)
+    seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
     with k_box:
         k = parts.at_most(k, experts)
     common = TrainSettings(task=task, steps=steps, n_experts=experts, k=k, seed=int(seed))
@@ -125,12 +123,11 @@ def _settings() -> tuple[TrainSettings, TrainSettings]:
 
 
 def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
-    bound: dict[str, Any] = {"bind": "query-params"}
     with column:
         st.markdown(f"**Run {name.upper()}**")
         methods, routers = list(BALANCERS), list(ROUTERS)
         balance = st.selectbox(
-            "Balancing", methods, methods.index(DEFAULTS[name]), key=f"balance_{name}", **bound
+            "Balancing", methods, methods.index(DEFAULTS[name]), key=f"balance_{name}", **BOUND
         )
         kind = BALANCERS[balance]
         st.caption(f"{kind.title}. {kind.source}")
@@ -138,18 +135,18 @@ def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
         if kind.rate_name:
             rate = st.number_input(
                 f"Its {kind.rate_name}", 0.0, 1.0, kind.short_run_rate, 0.001, format="%.4f",
-                key=f"rate_{balance}_{name}", **bound,
+                key=f"rate_{balance}_{name}", **BOUND,
             )  # fmt: skip
-        router = st.selectbox("Router", routers, key=f"router_{name}", **bound)
+        router = st.selectbox("Router", routers, key=f"router_{name}", **BOUND)
         st.caption(f"{ROUTERS[router].title}. {ROUTERS[router].source}")
         drop = st.selectbox(
-            "When an expert is full, drop by", DROP_POLICIES, key=f"drop_{name}", **bound
+            "When an expert is full, drop by", DROP_POLICIES, key=f"drop_{name}", **BOUND
         )
         capacity = None
         if drop != "none":
             capacity = st.slider(
                 "Room per expert, in fair shares", 0.25, 4.0, 1.25, 0.25, key=f"room_{name}",
-                **bound,
+                **BOUND,
             )  # fmt: skip
     return replace(
         common, balance=balance, balance_rate=rate, router=router, drop=drop,

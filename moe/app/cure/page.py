@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from ...balance import BALANCERS
@@ -12,12 +10,12 @@ from ...studies.control import ControlSettings, Method, Response
 from ...training.runs import Run
 from ..shared import parts, sharing
 from ..shared.kept import KEPT
+from ..shared.parts import BOUND
 from ..shared.run_slots import run_slot
 from . import chart as charts
 from . import share
 from .live import live_rows, live_settings, live_words
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
 TO_GUESS = "whether larger steps mend it faster. Guess first."
 
 

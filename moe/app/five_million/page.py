@@ -10,10 +10,9 @@ from ...cost import TrainingCost
 from ...pictures.figure import Figure
 from ..shared import parts
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import chips, claim, share, story
-
-BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 def show() -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from ..shared import parts
 from ..shared.kept import KEPT
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share, story
 from .story import Moved, MovingSettings, Way
-
-BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 def computed(
@@ -51,8 +48,7 @@ def show() -> None:
     parts.show(charts.ways_bars(ways, parts.ink()), "ways")
     st.markdown(story.ways_words(ways))
     st.subheader("On every link")
-    for column, (label, value, about) in zip(st.columns(4), moved.figures(), strict=True):
-        column.metric(label, value, help=about)
+    parts.metrics(moved.figures())
     parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
     st.markdown(moved.words())
     with st.expander("From node to node in numbers"):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
 from ..shared import parts
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share, story
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
 PIXELS = {"Published figures from": 320, "Counted as published": 190}
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 from ..shared import parts
 from ..shared.first_model import ready_model
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share
 from .story import (
@@ -23,7 +24,6 @@ from .story import (
 )
 
 DEFAULTS = {"a": SideSettings.a.router, "b": SideSettings.b.router}
-BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 def show() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
@@ -11,6 +11,9 @@ import streamlit as st
 
 from ...pictures.figure import INK, PAPER_INK, Figure, Rows
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
+
+# For every control: its value stands in the address, so that a link shows the same page.
+BOUND: dict[str, Any] = {"bind": "query-params"}
 
 # Room for slanted letters, and a smaller size on a phone: what scrolls could not be reached by key.
 FORMULA_STYLE = """<style>
@@ -63,13 +66,17 @@ def to_see(words: str) -> str:
 
 def sentence() -> str:
     """Ask for a sentence; what cannot be shown is replaced, and the visitor is told."""
-    typed = st.text_input(
-        "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", bind="query-params"
-    )
+    typed = st.text_input("Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", **BOUND)
     shown, words = shown_sentence(typed)
     if words:
         st.warning(words)
     return shown
+
+
+def metrics(rows: Iterable[tuple[str, str, str]]) -> None:
+    """Show up to four figures beside one another: label, value and explanation of each."""
+    for column, (label, value, about) in zip(st.columns(4), rows, strict=True):
+        column.metric(label, value, help=about)
 
 
 def at_most(k: int, n_experts: int) -> int:

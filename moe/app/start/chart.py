@@ -19,7 +19,7 @@ from ...pictures.figure import (
     with_room,
 )
 from ...pictures.staff import Staff
-from ..shared.first_model import SentenceRouting, TokenStory
+from .story import SentenceRouting, TokenStory
 
 BY_PLACE = alt.EncodingSortField("place", op="min")  # not by when a name was first in the data
 LABEL = 0.1  # part of the axis that a label above a bar takes

@@ -11,13 +11,12 @@ from ...traces import samples
 from ..shared import parts
 from ..shared.kept import KEPT
 from ..shared.outside import forget, opened, plain, plain_rows, show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import opening, share, text, upload
 from .story import YourModel
 from .tinted_text import tinted_text
 from .weights_page import show_checkpoint
-
-BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 def sample(name: str) -> YourModel:
@@ -105,8 +104,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
     _beliefs(model)
     _text(model, at)
     st.subheader("Who does the work?")
-    for column, (label, value, about) in zip(st.columns(4), model.figures(at), strict=True):
-        column.metric(label, value, help=about)
+    parts.metrics(model.figures(at))
     parts.show(charts.load_bars(model.layer_name(at), model.loads(at), parts.ink()), "load")
     st.markdown(model.load_words(at))
     st.subheader("Look closer")

@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 
 import moe
-from moe.app.shared import first_model as lab
 from moe.app.shared.first_model import (
     DEFAULT_SENTENCE,
-    FULL,
     MAX_SENTENCE,
     FirstModel,
-    SentenceRouting,
-    TokenStory,
-    explain_token,
     ready_model,
-    route_sentence,
     sentence_windows,
+    settle_bias,
     shown_sentence,
 )
+from moe.app.start.story import FULL, TENTH, SentenceRouting, TokenStory, explain, route
 from moe.data import token_text
 
 STORY = TokenStory(
@@ -82,7 +78,7 @@ def test_a_sentence_is_told_in_words(load, said) -> None:
 def test_a_sentence_is_routed_by_score_and_bonus(percent: int) -> None:
     model = ready_model()
     trainer = model.trainer
-    routing = model.route("Hello world", percent)
+    routing = route(model, "Hello world", percent)
     assert routing.tokens == [token_text(byte) for byte in b"Hello world"]
     context = trainer.settings.context
     padded = b"\n" * context + b"Hello world"
@@ -107,8 +103,8 @@ def test_a_sentence_is_routed_by_score_and_bonus(percent: int) -> None:
 def test_each_step_of_a_token_follows_from_the_one_before(position: int) -> None:
     model = ready_model()
     trainer = model.trainer
-    story = model.explain("Hello world", position, 40)
-    routing = model.route("Hello world", 40)
+    story = explain(model, "Hello world", position, 40)
+    routing = route(model, "Hello world", 40)
     tokens, window_NC = sentence_windows(trainer, "Hello world")
     assert story.token == tokens[position]
     context = trainer.settings.context  # the character itself is the last that the model reads
@@ -133,16 +129,17 @@ def test_each_step_of_a_token_follows_from_the_one_before(position: int) -> None
     assert [p for _, p in story.guesses] == pytest.approx([p_V[v] for v in best], rel=1e-4)
 
 
-def test_the_functions_work_the_bonus_out_anew() -> None:
+def test_the_bonus_does_not_count_unless_asked_for_and_is_the_same_every_time() -> None:
     model = ready_model()
-    anew = route_sentence(model.trainer, "Hello", 30)
-    assert anew.expert_NK.tolist() == model.route("Hello", 30).expert_NK.tolist()
-    plain = route_sentence(model.trainer, "Hello")
-    assert plain.expert_NK.tolist() == model.route("Hello").expert_NK.tolist()
-    assert explain_token(model.trainer, "Hello", 2).bias_E.any() is np.False_
-    story, kept = explain_token(model.trainer, "Hello", 2, 30), model.explain("Hello", 2, 30)
+    anew = replace(model, bias_E=settle_bias(model.trainer))
+    routing = route(anew, "Hello", 30)
+    assert routing.expert_NK.tolist() == route(model, "Hello", 30).expert_NK.tolist()
+    plain = route(replace(model, bias_E=np.zeros(8)), "Hello", FULL)
+    assert plain.expert_NK.tolist() == route(model, "Hello").expert_NK.tolist()
+    assert explain(anew, "Hello", 2).bias_E.any() is np.False_
+    story, kept = explain(anew, "Hello", 2, 30), explain(model, "Hello", 2, 30)
     assert story.selection_E.tolist() == kept.selection_E.tolist()
-    assert model.explain("Hello", 2).bias_E.tolist() == [0.0] * 8
+    assert explain(model, "Hello", 2).bias_E.tolist() == [0.0] * 8
 
 
 def test_the_bonus_is_sixty_steps_of_its_sign_on_english() -> None:
@@ -183,7 +180,7 @@ def test_the_model_says_where_it_comes_from() -> None:
     ("character", "position"), [(1, 0), (3, 2), (5, 4), (6, 4), (99, 4), (0, 0), (-3, 0)]
 )
 def test_a_character_counted_from_one_is_found(character: int, position: int) -> None:
-    assert ready_model().position("Hello", character) == position
+    assert route(ready_model(), "Hello").position(character) == position
 
 
 def test_a_sentence_may_have_four_hundred_bytes() -> None:
@@ -212,5 +209,5 @@ def test_a_sentence_may_have_four_hundred_bytes() -> None:
 )
 def test_positions_and_percents_beyond_the_ends_are_refused(position, percent, message) -> None:
     with pytest.raises(ValueError, match=message):
-        ready_model().explain("Hello", position, percent)
-    assert ready_model().explain("Hello", 4, FULL).token == "o" and lab.TENTH == 10
+        explain(ready_model(), "Hello", position, percent)
+    assert explain(ready_model(), "Hello", 4, FULL).token == "o" and TENTH == 10
