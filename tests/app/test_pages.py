@@ -16,6 +16,7 @@ from moe.app.balance import share as balance_share
 from moe.app.balance.playback import playback
 from moe.app.balance.story import compare, judge_guess, setup_words
 from moe.app.cure import share as cure_share
+from moe.app.cure.story import judge
 from moe.app.routers import share as routers_share
 from moe.app.routers.story import Choice, SideSettings, put_side_by_side
 from moe.app.savings import share as savings_share
@@ -34,7 +35,7 @@ from moe.speed import machine
 from moe.speed.machine import Machine
 from moe.speed.timing import blocks_in_turn, time_in_turn
 from moe.studies import savings
-from moe.studies.control import ControlSettings, judge, respond_all
+from moe.studies.control import ControlSettings, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
 from moe.training.runs import run
 
@@ -358,9 +359,9 @@ def test_cure_ignores_a_bad_link() -> None:
 
 
 def test_cure_trains_with_every_controller(monkeypatch: pytest.MonkeyPatch) -> None:
-    from moe.app.cure import live
+    from moe.app.cure import story
 
-    monkeypatch.setattr(live, "SHORT", dict(steps=20, batch=64, d_model=16, d_expert=8))
+    monkeypatch.setattr(story, "SHORT", dict(steps=20, batch=64, d_model=16, d_expert=8))
     page = open_page("cure", live="true", rate="0.01")
     assert not page.exception and len(specs(page)) == 8
     assert "Most even at the end: " in words(page)

@@ -16,6 +16,7 @@ import moe
 from moe.app.balance import share as balance_share
 from moe.app.balance.story import compare
 from moe.app.cure import share as cure_share
+from moe.app.cure.story import judge
 from moe.app.five_million import chips, claim
 from moe.app.five_million import share as five_million_share
 from moe.app.moving_data import share as moving_data_share
@@ -33,7 +34,7 @@ from moe.app.your_model import share as your_model_share
 from moe.cost import Range, TrainingCost
 from moe.cost.rows import training_row
 from moe.speed.machine import Machine
-from moe.studies.control import ControlSettings, judge, respond_all
+from moe.studies.control import ControlSettings, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
 from moe.traces.samples import SAMPLES
 from moe.training import Trainer

@@ -8,7 +8,7 @@ import numpy as np
 
 import moe
 from docs.generator.strength_chart import Point
-from moe.app.cure.live import NOTHING, live_settings
+from moe.app.cure.story import NOTHING, live_settings
 from moe.app.five_million import story as money
 from moe.app.moving_data import story as moving
 from moe.app.real_models.story import Answers, Question

@@ -19,7 +19,7 @@ from docs.generator import method_charts, speed_chart, strength_chart
 from moe import metrics
 from moe.app.balance import chart as balance
 from moe.app.cure import chart as cure
-from moe.app.cure.live import chance
+from moe.app.cure.story import chance
 from moe.app.five_million import chart as money
 from moe.app.five_million import chips as lab_limits
 from moe.app.five_million import claim as lab_claim

@@ -22,7 +22,7 @@ from ...pictures.figure import (
 from ...studies.control import SETTLED, Method, Response
 from ...training import TrainSettings
 from ...training.runs import Run
-from .live import chance
+from .story import chance
 
 HEIGHT = 400  # pixels, legend included
 ROOM = 1.5  # fair shares that the small charts show at least

@@ -13,8 +13,8 @@ from ..shared.kept import KEPT
 from ..shared.parts import BOUND
 from ..shared.run_slots import run_slot
 from . import chart as charts
-from . import share
-from .live import live_rows, live_settings, live_words
+from . import share, story
+from .story import live_settings
 
 TO_GUESS = "whether larger steps mend it faster. Guess first."
 
@@ -50,7 +50,7 @@ def show() -> None:
         settings = _settings()
     with st.spinner("Steering a thousand batches …", show_time=False):
         responses = [response(method, settings) for method in control.methods(rate)]
-    verdict = control.judge(responses)
+    verdict = story.judge(responses)
     guess = st.session_state.get("guessed_step") if predict else None
     see.markdown(parts.to_see(verdict.reply(guess)))
     with picture:
@@ -90,9 +90,9 @@ def _ask() -> None:
     with st.form("guess_step"):
         guess = st.radio(
             "What happens with ten times the step?",
-            list(control.GUESSES),
+            list(story.GUESSES),
             None,
-            format_func=control.GUESSES.__getitem__,
+            format_func=story.GUESSES.__getitem__,
         )
         given = st.form_submit_button("Reveal")
     if given and guess:
@@ -113,10 +113,10 @@ def _ends(responses: list[Response]) -> None:
     for i, (column, one) in enumerate(zip(columns, responses, strict=True)):
         with column:
             parts.show(charts.end_loads(one, parts.ink()), f"end_{i}")
-            st.caption(f"{one.method.idea} {one.words()}")
+            st.caption(f"{one.method.idea} {story.response_words(one)}")
     with st.expander("All in numbers, and the rules as formulas"):
-        st.table(control.rows(responses))
-        for name in control.kinds(responses):
+        st.table(story.rows(responses))
+        for name in story.kinds(responses):
             kind = BALANCERS[name]
             st.markdown(f"**{kind.title}**")
             parts.formula(kind.formula)
@@ -144,5 +144,5 @@ def _live(rate: float, log: bool) -> None:
             figure = charts.live(runs, settings, log, parts.ink())
             parts.show(figure, f"live_{method.balance}")
     progress.empty()
-    words.markdown(f"**{live_words(runs)}**")
-    st.table(live_rows(runs))
+    words.markdown(f"**{story.live_words(runs)}**")
+    st.table(story.live_rows(runs))

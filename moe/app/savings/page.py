@@ -10,7 +10,7 @@ from ..shared import parts
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
 from . import chart as charts
-from . import share
+from . import share, story
 
 ASKED = "measured_for"  # in the visitor's session: the shape whose measurement was asked for
 
@@ -38,7 +38,7 @@ def show() -> None:
     see = st.empty()
     settings = _settings()
     costs = savings.count(settings)
-    see.markdown(parts.to_see(savings.count_words(settings)))
+    see.markdown(parts.to_see(story.count_words(settings)))
     st.subheader("Counted")
     for column, quantity in zip([*st.columns(2), *st.columns(2)], charts.QUANTITIES, strict=True):
         with column:
@@ -71,15 +71,15 @@ def _measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
     if st.session_state.get(ASKED) != settings:
         return []
     times = measured(settings)
-    said = savings.verdict(settings, times, machine())
-    st.markdown(f"**{said.text}**")
+    verdict = story.verdict(settings, times, machine())
+    st.markdown(f"**{verdict.text}**")
     left, right = st.columns(2)
     with left:
         parts.show(charts.measured(times), "measured")
     with right:
         parts.show(charts.executed(times), "executed")
     st.subheader("From which batch size on?")
-    parts.metrics(said.figures())
+    parts.metrics(verdict.figures())
     st.caption(
         f"This computer: {machine().describe()}. A dense layer counts as the faster of two. "
         "Measurements of a busy computer differ: lines through the points go from the fastest run "
