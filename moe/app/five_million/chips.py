@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb
 
+from ...cluster.sampling import expected_copies
+from ...cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from ...cost import GPUS, MODELS, Gpu, ModelConfig, activation_bytes_per_token
 from ...errors import check_choice
 
@@ -38,17 +39,6 @@ class Limit:
     microseconds: float
 
 
-def expected_places(experts: int, k: int, places: int) -> float:
-    """Places that k distinct experts chosen at random touch, if these share the experts evenly."""
-    outside = experts - experts // places
-    return places * (1 - comb(outside, k) / comb(experts, k))
-
-
-def exchange_bytes(config: ModelConfig) -> float:
-    """Bytes of one copy of a token, there in FP8 with a scale per 128 values, back in BF16."""
-    return config.d_model * (1 + 4 / 128) + config.d_model * 2
-
-
 def copies(config: ModelConfig, travel: str = ONE_A_NODE_4) -> tuple[float, float]:
     """Copies of a token that leave the node, and that cross NVLink, in one direction of a layer.
 
@@ -63,11 +53,11 @@ def copies(config: ModelConfig, travel: str = ONE_A_NODE_4) -> tuple[float, floa
     check_choice("travel", travel, TRAVEL)
     experts, k = config.experts, config.top_k
     nodes = NODES // 2 if travel == ONE_A_NODE_4 else NODES
-    reached = experts * nodes // NODES
-    sent = float(k) if travel == ONE_AN_EXPERT else expected_places(reached, k, nodes)
-    forwarded = expected_places(reached, k, nodes * GPUS_PER_NODE)
-    if travel == ONE_AN_EXPERT:  # straight to the GPU; only those of the own node take NVLink
-        forwarded = k / NODES
+    if travel == ONE_AN_EXPERT:  # straight to the GPU; only those of the same node take NVLink
+        sent, forwarded = float(k), k / NODES
+    else:
+        sent = expected_copies(experts, k, NODES, nodes)
+        forwarded = expected_copies(experts, k, NODES * GPUS_PER_NODE, nodes * GPUS_PER_NODE)
     return sent * (1 - 1 / NODES), forwarded * (1 - 1 / GPUS_PER_NODE)
 
 
@@ -76,7 +66,8 @@ def limits(gpu: Gpu, precision: str = "bf16", travel: str = ONE_A_NODE_4) -> lis
     config = MODELS["deepseek-v3"]
     flops = config.flops_per_token(4096, causal=True, training=True)
     network, nvlink = copies(config, travel)
-    a_layer = 2 * exchange_bytes(config)  # forward, and the same again backward
+    # There in FP8 and back in BF16; forward, and the same again backward.
+    a_layer = 2 * (fp8_row_bytes(config.d_model) + bf16_row_bytes(config.d_model))
     work = [
         (COMPUTE, flops, "billion operations", gpu.peak_flops(precision)),
         # Every value that the backward pass needs is written once and read once, at least.
@@ -90,9 +81,9 @@ def limits(gpu: Gpu, precision: str = "bf16", travel: str = ONE_A_NODE_4) -> lis
     ]
 
 
-def binding(found: list[Limit]) -> Limit:
+def binding(parts: list[Limit]) -> Limit:
     """The part that takes longest."""
-    return max(found, key=lambda limit: limit.microseconds)
+    return max(parts, key=lambda limit: limit.microseconds)
 
 
 def words(a: Gpu, b: Gpu, precision: str, travel: str) -> str:

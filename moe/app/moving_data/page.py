@@ -11,23 +11,22 @@ from . import chart as charts
 from . import share, story
 from .story import Moved, MovingSettings, Way
 
+Computed = tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]
 
-def computed(
-    settings: MovingSettings,
-) -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
-    """Compute a setting's story once for all visitors."""
 
-    def make() -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
-        return (
-            story.move(settings),
-            story.ways(settings),
-            story.links(settings),
-            story.links(story.more_uneven(settings)),
-            story.before_after(settings),
-        )
-
+def computed(settings: MovingSettings) -> Computed:
+    """Compute what the page shows of these settings, once for all visitors."""
     with st.spinner("Sending a batch through the cluster …", show_time=False):
-        return KEPT.of(("moving", settings), make)
+        return KEPT.of(
+            ("moving", settings),
+            lambda: (
+                story.move(settings),
+                story.ways(settings),
+                story.links(settings),
+                story.links(story.more_uneven(settings)),
+                story.before_after(settings),
+            ),
+        )
 
 
 def show() -> None:

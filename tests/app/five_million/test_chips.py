@@ -20,6 +20,7 @@ from moe.app.five_million.chips import (
     side_by_side,
     words,
 )
+from moe.cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from moe.cost import GPUS, MODELS, Gpu, activation_bytes_per_token
 
 V3 = MODELS["deepseek-v3"]
@@ -73,7 +74,7 @@ def test_each_limit_is_its_amount_over_its_speed(travel: str) -> None:
     assert list(found) == [COMPUTE, MEMORY, NVLINK, NETWORK] == list(chips.PARTS)
     network, nvlink = chips.copies(V3, travel)
     row = 7168 + 4 * 7168 / 128 + 2 * 7168
-    assert chips.exchange_bytes(V3) == row
+    assert fp8_row_bytes(V3.d_model) + bf16_row_bytes(V3.d_model) == row
     amounts = {
         COMPUTE: (V3.flops_per_token(4096, causal=True, training=True), 2000e12, 1e9),
         MEMORY: (2 * activation_bytes_per_token(V3), 3000e9, 1e6),

@@ -11,6 +11,8 @@ import pytest
 from moe.app.five_million import chips, claim
 from moe.app.five_million import share as five_million_share
 from moe.app.five_million import story as money
+from moe.cluster.sampling import expected_copies
+from moe.cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from moe.cost import GPUS, LEFT_OUT, MODELS, Range
 from moe.pictures import numbers
 
@@ -109,7 +111,7 @@ def test_the_other_claim_is_reached_by_a_dense_model_only() -> None:
 def test_what_is_on_record_beside_the_claim_has_its_source_and_date() -> None:
     said = claim.on_record_words()
     for one in claim.ON_RECORD:
-        assert one.who in said and one.said in said and one.source in said
+        assert one.who in said and one.statement in said and one.source in said
         assert one.when[-4:] in {"2023", "2025"} and one.check == "second-hand"
     assert "said in April 2023 that training GPT-4 had cost more than $100 million" in said
     assert "said on 29 January 2025" in said and "a few $10M's" in said
@@ -138,9 +140,9 @@ def test_published_hours_mean_the_same_whatever_comes_after_pre_training() -> No
 
 
 def test_copies_of_a_token_by_formula_are_those_of_a_simulation() -> None:
-    assert chips.expected_places(128, 8, 4) == pytest.approx(3.63, abs=0.005)
-    assert chips.expected_places(256, 8, 8) == pytest.approx(5.29, abs=0.005)
-    assert chips.expected_places(12, 2, 3) == 3 * (1 - comb(8, 2) / comb(12, 2))
+    assert expected_copies(128, 8, 4) == pytest.approx(3.63, abs=0.005)
+    assert expected_copies(256, 8, 8) == pytest.approx(5.29, abs=0.005)
+    assert expected_copies(12, 2, 3) == 3 * (1 - comb(8, 2) / comb(12, 2))
     rng = np.random.default_rng(0)
     chosen_NK = np.argsort(rng.random((20_000, 256)), axis=1)[:, :8]
     nodes = np.mean([len(set(row)) for row in (chosen_NK // 32).tolist()])
@@ -152,7 +154,8 @@ def test_copies_of_a_token_by_formula_are_those_of_a_simulation() -> None:
 
 def test_the_cut_link_of_the_h800_does_not_bind() -> None:
     a, b = GPUS["h800-sxm"], GPUS["h100-sxm"]
-    assert chips.exchange_bytes(MODELS["deepseek-v3"]) == 7392 + 14336
+    d_model = MODELS["deepseek-v3"].d_model
+    assert fp8_row_bytes(d_model) + bf16_row_bytes(d_model) == 7392 + 14336
     of_a, of_b = chips.limits(a), chips.limits(b)
     slower = [x.name for x, y in zip(of_a, of_b) if x.microseconds > y.microseconds]
     assert slower == [chips.NVLINK]

@@ -345,7 +345,7 @@ def test_whose_hours_did_more_is_said_of_the_right_one(monkeypatch: pytest.Monke
 def test_what_is_on_record_is_said_with_its_date() -> None:
     assert money_claim.on_record_words() == " ".join(
         f"{one.who} said {'on' if one.when[0] in '0123456789' else 'in'} {one.when} that "
-        f"{one.said} ({one.source})."
+        f"{one.statement} ({one.source})."
         for one in money_claim.ON_RECORD
     )
     years = [one.when[-4:] for one in money_claim.ON_RECORD]
