@@ -141,10 +141,10 @@ def strengths() -> list[Point]:
 @cache
 def several_layers() -> YourModel:
     """A trace of several layers."""
-    return YourModel(made())
+    return YourModel.of(made())
 
 
 @cache
 def one_layer() -> YourModel:
     """A sample."""
-    return YourModel(samples.SAMPLES[0].load())
+    return YourModel.of(samples.SAMPLES[0].load())

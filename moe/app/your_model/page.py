@@ -13,7 +13,7 @@ from ..shared.kept import KEPT
 from ..shared.outside import forget, opened, plain, plain_rows, show_problem
 from ..shared.parts import BOUND
 from . import chart as charts
-from . import opening, share, text, upload
+from . import closer, opening, share, text, upload
 from .story import YourModel
 from .tinted_text import tinted_text
 from .weights_page import show_checkpoint
@@ -21,7 +21,7 @@ from .weights_page import show_checkpoint
 
 def sample(name: str) -> YourModel:
     """Read a sample file once for all visitors."""
-    return KEPT.of(("sample", name), lambda: YourModel(upload.TITLES[name].load()).ready())
+    return KEPT.of(("sample", name), lambda: YourModel.of(upload.TITLES[name].load()))
 
 
 def show() -> None:
@@ -100,7 +100,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
             "Layer", trace.layers, trace.layers[model.first_shown], key="layer", **BOUND
         )
         at = trace.layer_index(layer)
-    st.caption(plain(model.describe()))
+    st.caption(plain(model.about))
     _beliefs(model)
     _text(model, at)
     st.subheader("Who does the work?")
@@ -162,12 +162,16 @@ def _layers(model: YourModel, at: int, name: str, own: bool) -> None:
         left, right = st.columns(2)
         with left:
             title = "MaxVio: the busiest above its fair share"
-            parts.show(charts.over_layers("max_vio", title, model.max_vio(), False), "max_vio")
+            parts.show(
+                charts.over_layers("max_vio", title, closer.max_vio(model), False), "max_vio"
+            )
         with right:
-            parts.show(charts.over_layers("dead", "Experts without work", model.dead()), "dead")
+            parts.show(
+                charts.over_layers("dead", "Experts without work", closer.dead(model)), "dead"
+            )
     else:
         st.markdown("This file holds one layer; of a file with more, all are compared here.")
-    information = model.information()
+    information = closer.information(model)
     if not information:
         st.markdown("The file holds no ratings, so mutual information is not known.")
         return
@@ -175,11 +179,11 @@ def _layers(model: YourModel, at: int, name: str, own: bool) -> None:
     parts.show(
         charts.over_layers("information", title, information, False, parts.ink()), "information"
     )
-    st.markdown(model.information_words())
+    st.markdown(closer.information_words(model))
 
 
 def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
-    domains = model.domains(at)
+    domains = closer.domains(model, at)
     if domains:
         title = "Each kind of text: which experts take it"
         parts.show(charts.cells("domains", title, domains, "experts"), "domains")
@@ -189,14 +193,14 @@ def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
 
 
 def _vocabulary(model: YourModel, at: int, name: str, own: bool) -> None:
-    vocabulary = model.vocabulary(at)
+    vocabulary = closer.vocabulary(model, at)
     st.markdown(plain(vocabulary.words))
     if vocabulary.rows:
         st.table(plain_rows(vocabulary.rows))
 
 
 def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
-    lines = model.repetition()
+    lines = closer.repetition(model)
     if not lines:
         st.markdown("No two neighbouring tokens have experts, so there is nothing to repeat.")
         return
@@ -204,7 +208,7 @@ def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
     parts.show(charts.over_layers("repetition", title, lines, ink=parts.ink()), "repetition")
     for line in lines:
         st.markdown(line.words())
-    rows = model.repetition_rows()
+    rows = closer.repetition_rows(model)
     if rows:
         st.markdown("First choices that repeat, by kind of text:")
         st.table(plain_rows(rows))
@@ -217,7 +221,7 @@ def _pairs(model: YourModel, at: int, name: str, own: bool) -> None:
     adjacent = st.toggle(
         "Count neighbours in rank only, as the published script does", key="adjacent", **BOUND
     )
-    drawn = model.pairs(at, adjacent)
+    drawn = closer.pairs(model, at, adjacent)
     parts.show(charts.pairs("Which experts work together", drawn), "pairs")
     st.markdown(drawn.words)
 
@@ -238,7 +242,7 @@ def _devices(model: YourModel, at: int, name: str, own: bool) -> None:
         **BOUND,
     )  # fmt: skip
     try:
-        drawn = model.devices(at, kind, min(n_devices, most), written)
+        drawn = closer.devices(model, at, kind, min(n_devices, most), written)
     except ValueError as error:
         show_problem(error)
         return
@@ -262,7 +266,7 @@ def _early_and_late(model: YourModel, at: int, name: str, own: bool) -> None:
     if not earlier:
         return
     try:
-        line = model.saturation(earlier)
+        line = closer.saturation(model, earlier)
     except ValueError as error:
         show_problem(error)
         return

@@ -24,11 +24,11 @@ def show_checkpoint(file: str, raw: bytes) -> None:
         layer = contents.layers[0]
         if len(contents.layers) > 1:
             layer = st.select_slider("Layer", contents.layers, key="weights_of")
-        look = opened("layer", (file, layer), lambda tick: opening.open_layer(raw, layer, tick))
+        run = opened("layer", (file, layer), lambda tick: opening.open_layer(raw, layer, tick))
     except ValueError as error:
         show_problem(error)
         return
-    st.table(look.sizes)
+    st.table(run.sizes)
     st.warning(NOT_TEXT)
-    parts.show(charts.load_bars(look.title, look.loads, parts.ink()), "random_load")
-    st.markdown(look.words)
+    parts.show(charts.load_bars(run.title, run.loads, parts.ink()), "random_load")
+    st.markdown(run.words)

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import moe
-from moe.app.your_model import opening, upload, weights
+from moe.app.your_model import closer, opening, upload, weights
 from moe.app.your_model import story as your_model
 from moe.app.your_model import text as your_text
 from moe.app.your_model.story import Line, YourModel, load_words
@@ -50,7 +50,7 @@ def ragged(n_layers: int = 4, n: int = 300, n_experts: int = 8, most: int = 3) -
 
 @pytest.fixture(scope="module")
 def model() -> YourModel:
-    return YourModel(ragged()).ready()
+    return YourModel.of(ragged())
 
 
 def chosen(trace: Trace, at: int) -> list[list[int]]:
@@ -92,24 +92,24 @@ def test_words_on_a_load() -> None:
 def test_lines_over_the_layers(model: YourModel) -> None:
     report = model.report.layers
     for lines, title, field in (
-        (model.max_vio(), "MaxVio", "max_vio"),
-        (model.dead(), "Experts without work", "dead_share"),
+        (closer.max_vio(model), "MaxVio", "max_vio"),
+        (closer.dead(model), "Experts without work", "dead_share"),
     ):  # fmt: skip
         (line,) = lines
         assert (line.title, line.layers, line.chance_L) == (title, (3, 5, 7, 9), ())
         assert line.value_L == tuple(getattr(layer, field) for layer in report)
-    assert model.information() == []
-    with_logits = YourModel(made())
-    (line,) = with_logits.information()
+    assert closer.information(model) == []
+    with_logits = YourModel.of(made())
+    (line,) = closer.information(with_logits)
     assert line.value_L == tuple(one.router_information for one in with_logits.report.layers)
     assert line.title == "Mutual information" and line.layers == (1, 2, 3)
-    assert f"; {math.log(8):.2f} if each is sure" in model.information_words()
-    first, both = model.repetition()
+    assert f"; {math.log(8):.2f} if each is sure" in closer.information_words(model)
+    first, both = closer.repetition(model)
     for line, name in ((first, "first"), (both, "any")):
         assert line.value_L == tuple(getattr(one, f"repeat_{name}") for one in report)
         assert line.chance_L == tuple(getattr(one, f"chance_repeat_{name}") for one in report)
     assert (first.title, both.title) == ("Same first choice", "Any choice in common")
-    (alone,) = YourModel(made(k=1)).repetition()
+    (alone,) = closer.repetition(YourModel.of(made(k=1)))
     assert alone.title == "Same first choice"
     line = Line("It", (1, 2), (0.25, 0.5), (0.1, 0.2))
     assert line.words() == "It: 37.5% on average, by chance 15.0%."
@@ -121,18 +121,19 @@ def test_lines_over_the_layers(model: YourModel) -> None:
 def test_only_the_busiest_of_many_are_shown(
     model: YourModel, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MAX_BARS", "MAX_PAIRED", "MAX_COLUMNS"):
-        monkeypatch.setattr(your_model, name, most)
+    monkeypatch.setattr(your_model, "MAX_BARS", most)
+    for name in ("MAX_PAIRED", "MAX_COLUMNS"):
+        monkeypatch.setattr(closer, name, most)
     trace, load = model.trace, loads(model.trace, 1)
     shown = sorted(sorted(range(8), key=lambda e: (-load[e], e))[:most])
-    drawn, pairs, domains = model.loads(1), model.pairs(1, False), model.domains(1)
+    drawn, pairs, domains = model.loads(1), closer.pairs(model, 1, False), closer.domains(model, 1)
     assert drawn.experts == pairs.experts == domains.experts == tuple(shown)
     assert drawn.value_RE[0] == pytest.approx([load[e] / (sum(load) / 8) for e in shown])
     assert (f" Shown are the busiest {most}." in drawn.words) == (most < 8)
     assert (f" Shown are the {most} busiest." in pairs.words) == (most < 8)
     rows = chosen(trace, 1)
     for adjacent in (False, True):
-        value = model.pairs(1, adjacent).value_RE
+        value = closer.pairs(model, 1, adjacent).value_RE
         for (i, a), (j, b) in itertools.product(enumerate(shown), repeat=2):
             if a == b:
                 want = 0 if adjacent else float(load[a] > 0)
@@ -174,7 +175,7 @@ def test_all_layers_at_once(model: YourModel, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(your_model, "MAX_MARKS", 100)
     assert len(model.all_loads().experts) == 5
     idle = make_trace(np.full((1, 2, 1), -1), np.zeros((1, 2, 1)), 4)
-    assert not YourModel(idle).all_loads().value_RE.any()
+    assert not YourModel.of(idle).all_loads().value_RE.any()
 
 
 def test_kinds_of_text_in_words(model: YourModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,23 +185,26 @@ def test_kinds_of_text_in_words(model: YourModel, monkeypatch: pytest.MonkeyPatc
         own = [x for t, row in enumerate(rows) for x in row if domain_N[t] == d]
         shares[d, e] = own.count(e) / len(own)
     d, e = max(shares, key=lambda cell: shares[cell])
-    assert model.domains(2).words == (
+    assert closer.domains(model, 2).words == (
         f"Strongest: expert {e} gets {8 * shares[d, e]:.1f} times its fair share of “{'abc'[d]}”; "
         f"with tokens shuffled the strongest would have {layer.chance_strongest_domain:.1f} times. "
         f"Knowing the expert tells {layer.domain_information:.3f} nats about the kind of text; "
         f"with tokens shuffled {layer.chance_domain_information:.3f}."
     )
-    monkeypatch.setattr(your_model, "MAX_MARKS", 6)
-    assert len(model.domains(2).experts) == 2
-    monkeypatch.setattr(your_model, "MAX_MARKS", 2)
-    few = model.domains(2)
+    monkeypatch.setattr(closer, "MAX_MARKS", 6)
+    assert len(closer.domains(model, 2).experts) == 2
+    monkeypatch.setattr(closer, "MAX_MARKS", 2)
+    few = closer.domains(model, 2)
     assert few.rows == ("a", "b") and len(few.experts) == 1
     unnamed = replace(model.trace, domain_N=None, domains=())
-    assert YourModel(unnamed).domains(0) is None and YourModel(unnamed).repetition_rows() == []
+    assert (
+        closer.domains(YourModel.of(unnamed), 0) is None
+        and closer.repetition_rows(YourModel.of(unnamed)) == []
+    )
     idle = make_trace(
         np.full((1, 2, 1), -1), np.zeros((1, 2, 1)), 4, domain_N=np.zeros(2, int), domains=["a"]
     )
-    assert YourModel(idle).domains(0) is None
+    assert closer.domains(YourModel.of(idle), 0) is None
 
 
 def test_firm_tokens_are_listed(model: YourModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +220,7 @@ def test_firm_tokens_are_listed(model: YourModel, monkeypatch: pytest.MonkeyPatc
             listed.append((-n / len(experts), -len(experts), token, expert))
     listed.sort()
     assert 5 < len(listed) <= 14
-    found = model.vocabulary(at)
+    found = closer.vocabulary(model, at)
     assert found.rows == [
         {
             "Token": f"“t{token}'”", "Seen": f"{-seen:,} times", "Its expert": str(expert),
@@ -231,17 +235,17 @@ def test_firm_tokens_are_listed(model: YourModel, monkeypatch: pytest.MonkeyPatc
         f"{mean:.0%} of the time; with tokens shuffled it is {chance:.0%}. "
         f"The firmest {min(len(listed), 12)} are these:"
     )
-    monkeypatch.setattr(your_model, "LISTED", 3)
-    assert len(model.vocabulary(at).rows) == 3
-    few = YourModel(trace.part(np.arange(12))).vocabulary(at)
+    monkeypatch.setattr(closer, "LISTED", 3)
+    assert len(closer.vocabulary(model, at).rows) == 3
+    few = closer.vocabulary(YourModel.of(trace.part(np.arange(12))), at)
     assert few.rows == [] and few.words.startswith("No token occurs ten times")
-    none = YourModel(replace(trace, token_ids_N=None)).vocabulary(at)
+    none = closer.vocabulary(YourModel.of(replace(trace, token_ids_N=None)), at)
     assert none.rows == [] and none.words.endswith("cannot tell.")
 
 
 def test_repeats_by_kind_of_text(model: YourModel) -> None:
     trace = model.trace
-    rows = model.repetition_rows()
+    rows = closer.repetition_rows(model)
     assert [list(row) for row in rows] == [["Text", "Layer 3", "Layer 5", "Layer 9"]] * 3
     for at in (0, 1, 3):
         own = chosen(trace, at)
@@ -255,7 +259,7 @@ def test_repeats_by_kind_of_text(model: YourModel) -> None:
             assert rows[d]["Text"] == label
             assert rows[d][f"Layer {trace.layers[at]}"] == f"{np.mean(near):.1%}"
     alone = trace.part(np.array([0, 60, 120, 200, 280]))
-    assert {row["Layer 3"] for row in YourModel(alone).repetition_rows()} == {"-"}
+    assert {row["Layer 3"] for row in closer.repetition_rows(YourModel.of(alone))} == {"-"}
 
 
 @pytest.mark.parametrize("adjacent", [False, True])
@@ -263,7 +267,7 @@ def test_closest_pairs_in_words(model: YourModel, adjacent: bool) -> None:
     layer = model.report.layers[0]
     best = (layer.top_adjacent_pairs if adjacent else layer.top_pairs)[0]
     chance = layer.chance_adjacent_pair if adjacent else layer.chance_pair
-    drawn = model.pairs(0, adjacent)
+    drawn = closer.pairs(model, 0, adjacent)
     assert drawn.value_RE[best.expert, best.other] == pytest.approx(
         drawn.value_RE[~np.eye(8, dtype=bool)].max()
     )
@@ -271,7 +275,7 @@ def test_closest_pairs_in_words(model: YourModel, adjacent: bool) -> None:
         f"Closest: {best.share:.0%} of the tokens of expert {best.expert} also go to expert "
         f"{best.other}; the mean pair, if experts were dealt at random, would have {chance:.1%}."
     )
-    single = YourModel(made(k=1)).pairs(0, adjacent)
+    single = closer.pairs(YourModel.of(made(k=1)), 0, adjacent)
     assert single.words.startswith(
         "The mean pair, if experts were dealt at random, would have 0.0%"
     )
@@ -279,7 +283,7 @@ def test_closest_pairs_in_words(model: YourModel, adjacent: bool) -> None:
 
 @pytest.mark.parametrize("n_tokens", [1, 2, 5, 300])
 def test_devices_are_measured_on_the_other_stretches(n_tokens: int) -> None:
-    model = YourModel(ragged().part(np.arange(n_tokens)))
+    model = YourModel.of(ragged().part(np.arange(n_tokens)))
     stretch = max(1, min(64, n_tokens // 2))
     rows = chosen(model.trace, 1)
     parts = [Counter(), Counter()]
@@ -291,7 +295,7 @@ def test_devices_are_measured_on_the_other_stretches(n_tokens: int) -> None:
         (homes.BALANCED, "", homes.balanced(np.array(seen), 2).tolist()),
         (homes.OWN, "1 0 2 0 1 0 2 1", [1, 0, 2, 0, 1, 0, 2, 1]),
     ):
-        drawn = model.devices(1, kind, 2, text)
+        drawn = closer.devices(model, 1, kind, 2, text)
         load = [sum(n for n, d in zip(other, device) if d == one) for one in range(max(device) + 1)]
         mean = sum(load) / len(load)
         factor = max(load) / mean if mean else 1
@@ -311,7 +315,7 @@ def test_saturation_against_an_earlier_trace(model: YourModel) -> None:
     early = replace(
         late, expert_LNK=late.expert_LNK[:, order], weight_LNK=late.weight_LNK[:, order]
     )
-    line = model.saturation(YourModel(early))
+    line = closer.saturation(model, YourModel.of(early))
     assert line.title == "Already chosen" and line.layers == late.layers
     for at in range(4):
         pairs = [(set(a), set(b)) for a, b in zip(chosen(early, at), chosen(late, at)) if b]
@@ -319,22 +323,23 @@ def test_saturation_against_an_earlier_trace(model: YourModel) -> None:
         assert line.chance_L[at] == pytest.approx(np.mean([len(a) / 8 for a, _ in pairs]))
 
 
-def test_what_is_known_is_not_computed_again(model: YourModel) -> None:
-    known = upload.Known(model.report, model.myths, "about", True)
-    told = YourModel(model.trace, known)
-    assert told.report is model.report and told.myths is model.myths
-    assert told.is_part and told.describe() == "about"
-    assert model.describe() == model.whole.describe() and not model.is_part
+def test_what_is_analysed_goes_as_json_and_comes_back(model: YourModel) -> None:
+    whole = ragged()
+    assert model.about == whole.describe() and not model.is_part
     data = json.loads(json.dumps(model.as_json()))
     assert data["report"]["layers"][1]["load"] == loads(model.trace, 1)
     assert [check["name"] for check in data["myths"]] == [c.name for c in model.myths]
-    again = opening._known(json.loads(json.dumps(opening._told(known))))
-    for field in fields(known):
-        assert getattr(again, field.name) == getattr(known, field.name)
-    big = YourModel(replace(model.trace))
-    big.__dict__["trace"] = model.trace.part(np.arange(250))
-    assert big.is_part and big.describe() == (
-        f"{model.whole.describe()}. Of every document only the first part is looked at, 250 tokens "
+    again = opening._model(model.trace, data | {"about": "about", "is_part": True})
+    assert again.is_part and again.about == "about"
+    for name in ("report", "myths"):
+        assert getattr(again, name) == getattr(model, name)
+
+
+def test_a_part_of_a_large_file_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload.shortened, "__defaults__", (250 * (4 * 3 + upload.TOKEN_COST),))
+    big = YourModel.of(ragged())
+    assert big.is_part and big.about == (
+        f"{ragged().describe()}. Of every document only the first part is looked at, 250 tokens "
         "in all."
     )
 
@@ -344,7 +349,7 @@ def test_what_is_known_is_not_computed_again(model: YourModel) -> None:
 
 def test_pages_of_a_text(model: YourModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(your_text, "PAGE", 50)
-    monkeypatch.setattr(your_text, "TOLD", 2)
+    monkeypatch.setattr(your_text, "MAX_NAMED", 2)
     trace = model.trace
     assert your_text.texts(trace) == ["everything", "a", "b", "c"]
     assert your_text.texts(replace(trace, domain_N=None, domains=())) == ["everything"]
@@ -366,7 +371,7 @@ def test_pages_of_a_text(model: YourModel, monkeypatch: pytest.MonkeyPatch) -> N
                 row = chosen(trace, 1)[t]
                 told = [f"expert {e} (25%)" for e in row[:2]]
                 told += [f"and {len(row) - 2} more"] if len(row) > 2 else []
-                assert token.told == (", ".join(told) or "no expert")
+                assert token.words == (", ".join(told) or "no expert")
                 assert token.text == trace.tokens[t] and token.begins == (t in starts)
                 assert token.expert == (focus if focus is not None else row[0] if row else -1)
                 assert token.lit == (bool(row) if focus is None else focus in row)
@@ -497,7 +502,7 @@ def test_a_note_says_on_what_beliefs_were_measured(monkeypatch: pytest.MonkeyPat
 
 def test_a_checkpoint_in_numbers() -> None:
     raw = zipped(PARITY / "mixtral")
-    contents = weights.look_into(raw)
+    contents = weights.read_contents(raw)
     config = json.loads((PARITY / "mixtral" / "config.json").read_text())
     n_layers = config["num_hidden_layers"]
     assert contents.words == (
@@ -505,7 +510,7 @@ def test_a_checkpoint_in_numbers() -> None:
         "MoE layers."
     )
     at = contents.layers[0]
-    look = weights.look_at(raw, at)
+    look = weights.run_layer(raw, at)
     with open_archive(raw, weights.LIMITS) as checkpoint:
         layer = read_layer(checkpoint, at)
     experts = sum(a.size for n, a in layer.params.items() if n.startswith(("w_", "b_")))
@@ -523,7 +528,7 @@ def test_a_checkpoint_in_numbers() -> None:
     assert look.loads.words == load_words(load)
     assert look.words.startswith(f"{layer.router.title}: 2 of {layer.n_experts} experts for each")
     with pytest.raises(CheckpointError, match="tensors of none of the"):
-        weights.look_into(moved(PARITY / "mixtral"))
+        weights.read_contents(moved(PARITY / "mixtral"))
 
 
 def moved(folder: Path) -> bytes:
@@ -559,7 +564,7 @@ def test_tensors_of_a_bare_file_are_listed_largest_first(monkeypatch: pytest.Mon
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     header.pop("__metadata__", None)
     size = {name: math.prod(told["shape"]) for name, told in header.items()}
-    found = weights.look_into(raw)
+    found = weights.read_contents(raw)
     assert (found.model_type, found.layers) == ("", ())
     assert found.words.startswith(
         f"{len(size)} tensors with {sum(size.values()):,} numbers in all."
@@ -571,7 +576,7 @@ def test_tensors_of_a_bare_file_are_listed_largest_first(monkeypatch: pytest.Mon
         assert row["Parameters"] == f"{size[row['Tensor']]:,}"
         assert row["Shape"] == " × ".join(map(str, told["shape"])) and row["Type"] == told["dtype"]
     monkeypatch.setattr(weights, "LISTED", 2)
-    assert len(weights.look_into(raw).tensors) == 2
+    assert len(weights.read_contents(raw).tensors) == 2
 
 
 # Opening apart ----------------------------------------------------------------------------------
@@ -593,16 +598,16 @@ def test_what_is_done_apart_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path
     csv = b"logit_0,logit_1,logit_2\n" + b"1,2,3\n3,1,2\n" * 30
     model = opening.open_trace("d/a\0b.csv", csv, 2, lambda: "here")
     assert asked.pop() == ("trace", "d/ab.csv", "2")
-    want = YourModel(upload.read_trace("ab.csv", csv, 2)).ready()
+    want = YourModel.of(upload.read_trace("ab.csv", csv, 2))
     assert model.report == want.report and model.myths == want.myths
-    assert model.describe() == want.describe() and not model.is_part
+    assert model.about == want.about and not model.is_part
     assert model.trace.expert_LNK.tolist() == want.trace.expert_LNK.tolist()
     assert model.trace.logits_LNE is None  # which nobody looks at any more
     opening.open_trace("z" * 300 + ".csv", csv, 1, lambda: "here")
     assert asked.pop() == ("trace", "z" * 196 + ".csv", "1")
     raw = zipped(PARITY / "mixtral")
-    assert opening.open_contents(raw, lambda: "here") == weights.look_into(raw)
-    look, own = opening.open_layer(raw, 1, lambda: "here"), weights.look_at(raw, 1)
+    assert opening.open_contents(raw, lambda: "here") == weights.read_contents(raw)
+    look, own = opening.open_layer(raw, 1, lambda: "here"), weights.run_layer(raw, 1)
     assert asked == [("contents",), ("layer", "1")]
     for name in ("title", "sizes", "words"):
         assert getattr(look, name) == getattr(own, name)

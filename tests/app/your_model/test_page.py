@@ -49,7 +49,7 @@ def texts(page: AppTest) -> str:
 def test_a_sample_shows_text_loads_and_two_beliefs_without_a_click() -> None:
     page = open_page()
     assert not page.exception and not page.error
-    model = YourModel(samples.SAMPLES[0].load())
+    model = YourModel.of(samples.SAMPLES[0].load())
     for check in model.myths:
         assert f"“{check.claim}”" in words(page) and check.answer in words(page)
         assert check.note in words(page)
@@ -76,12 +76,12 @@ def test_a_bad_link_falls_back() -> None:
 def test_an_uploaded_trace_is_shown_and_forgotten_when_it_is_removed() -> None:
     page = upload(open_page(), "mine.npz", TRACE.read_bytes())
     assert not page.exception and not page.error
-    assert YourModel(samples.SAMPLES[2].load()).load_words(0) in words(page)
+    assert YourModel.of(samples.SAMPLES[2].load()).load_words(0) in words(page)
     assert "own" in page.session_state[OPENED]
     page.file_uploader[0].set_value(None)
     page.run()
     assert "own" not in page.session_state[OPENED]
-    assert YourModel(samples.SAMPLES[0].load()).load_words(0) in words(page)
+    assert YourModel.of(samples.SAMPLES[0].load()).load_words(0) in words(page)
 
 
 def test_layers_of_a_trace_can_be_chosen(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_layers_of_a_trace_can_be_chosen(tmp_path: Path) -> None:
     moe.traces.save_trace(trace, tmp_path / "t.parquet")
     page = upload(open_page(), "t.parquet", (tmp_path / "t.parquet").read_bytes())
     page.select_slider(key="layer").set_value(3).run()
-    assert not page.exception and YourModel(trace).load_words(2) in words(page)
+    assert not page.exception and YourModel.of(trace).load_words(2) in words(page)
     assert "Load in every layer" in texts(page)
 
 
@@ -148,7 +148,7 @@ def test_a_placement_may_be_written() -> None:
 
 def test_the_export_and_the_code_give_the_pages_figures(capsys: pytest.CaptureFixture) -> None:
     sample = samples.SAMPLES[1]
-    model = YourModel(sample.load())
+    model = YourModel.of(sample.load())
     document = json.loads(your_model_share.document(model))
     assert document["report"]["layers"][0]["max_vio"] == model.report.layers[0].max_vio
     exec(your_model_share.sample_code(sample.title, 0), {})
