@@ -64,29 +64,17 @@ def show() -> None:
     try:
         with controls, st.expander("Change the runs"):
             settings = _settings()
-            uploaded = st.file_uploader(
-                "Learn from your own text instead (2 MB at most; nothing is kept)", key="own",
-                max_upload_size=2,
-            )  # fmt: skip
-            own_text = uploaded.getvalue() if uploaded else None
-            if own_text is not None:
-                from_bytes(own_text)
+            own_text = _own_text()
     except ValueError as error:
         with film:  # a closed expander would hide it
             show_problem(error)
         return
     about.markdown(setup_words(*settings, own_text=own_text is not None))
     with film:
-        runs = [_run(name, one, own_text) for name, one in zip("AB", settings, strict=True)]
-        run_a, run_b = runs
+        run_a, run_b = (_run(name, s, own_text) for name, s in zip("AB", settings, strict=True))
         if predict and not _revealed(run_a):
             return
-        key = repr((run_a.settings, run_b.settings, hash(own_text)))
-        titles = (f"A · {run_a.name()}", f"B · {run_b.name()}")
-        packed = KEPT.of(
-            ("player", key), lambda: playback(run_a.records, run_b.records, titles=titles)
-        )
-        run_player(packed, key="player")
+        _play(run_a, run_b, own_text)
     comparison = compare(run_a, run_b)
     see.markdown(parts.to_see(f"{WHY if run_a.collapsed() else ''}{comparison.words}"))
     columns = [*st.columns(2), *st.columns(2), *st.columns(2)]
@@ -96,14 +84,39 @@ def show() -> None:
     with columns[-1]:
         st.markdown("##### At the end (means of the last 20 steps)")
         st.table(comparison.rows)
-    commands = [sharing.train_command(run.settings) for run in runs]
     parts.code_and_exports(
         "balance",
         share.code(run_a.settings, run_b.settings),
-        "\n".join(commands),
+        "\n".join(sharing.train_command(run.settings) for run in (run_a, run_b)),
         lambda: share.document(run_a, run_b),
         lambda: charts.poster(run_a, run_b),
     )
+
+
+def _own_text() -> bytes | None:
+    """A text of the visitor's, if one is uploaded.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be learnt from it.
+    """
+    uploaded = st.file_uploader(
+        "Learn from your own text instead (2 MB at most; nothing is kept)", key="own",
+        max_upload_size=2,
+    )  # fmt: skip
+    text = uploaded.getvalue() if uploaded else None
+    if text is not None:
+        from_bytes(text)
+    return text
+
+
+def _play(run_a: Run, run_b: Run, own_text: bytes | None) -> None:
+    """Both runs in the player, packed once for all visitors."""
+    key = repr((run_a.settings, run_b.settings, hash(own_text)))
+    titles = (f"A · {run_a.name()}", f"B · {run_b.name()}")
+    packed = KEPT.of(("player", key), lambda: playback(run_a.records, run_b.records, titles=titles))
+    run_player(packed, key="player")
 
 
 def _settings() -> tuple[TrainSettings, TrainSettings]:
@@ -117,9 +130,8 @@ def _settings() -> tuple[TrainSettings, TrainSettings]:
     with k_box:
         k = parts.at_most(k, experts)
     common = TrainSettings(task=task, steps=steps, n_experts=experts, k=k, seed=int(seed))
-    sides = st.columns(2)
-    made = [_side(column, name, common) for column, name in zip(sides, "ab", strict=True)]
-    return made[0], made[1]
+    left, right = st.columns(2)
+    return _side(left, "a", common), _side(right, "b", common)
 
 
 def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
@@ -167,24 +179,24 @@ def _run(name: str, settings: TrainSettings, own_text: bytes | None) -> Run:
 
 
 def _revealed(run: Run) -> bool:
-    """Ask for the guess; True once it was given, with the gap shown."""
+    """Ask for a guess; once there is one, show how far off it is and return True."""
     with st.form("guess"):
         guess = st.number_input(
             "Which share of the work will run A's busiest expert take, in percent? "
             f"The fair share is {run.summary().fair_share:.1%}.",
             0.0, 100.0, None, 1.0, key="guess", placeholder="a number from 0 to 100",
         )  # fmt: skip
-        given = st.form_submit_button("Reveal")
-    if given and guess is None:
+        submitted = st.form_submit_button("Reveal")
+    if submitted and guess is None:
         st.error("Type a number first.")
-    elif given:
+    elif submitted:
         st.session_state["guessed"] = guess
-        st.rerun()  # the title above may tell it now
+        st.rerun()  # now the title above may give the answer away
     if "guessed" not in st.session_state:
         return False
-    judged = judge_guess(st.session_state["guessed"], run.summary())
+    answer = judge_guess(st.session_state["guessed"], run.summary())
     left, right = st.columns(2)
-    left.metric("Your guess", f"{judged.guess:.0%}")
-    right.metric("It took", f"{judged.truth:.1%}", f"{judged.gap:+.1f} points", delta_color="off")
-    st.markdown(f"**{judged.verdict}**")
+    left.metric("Your guess", f"{answer.guess:.0%}")
+    right.metric("It took", f"{answer.truth:.1%}", f"{answer.gap:+.1f} points", delta_color="off")
+    st.markdown(f"**{answer.verdict}**")
     return True

@@ -63,7 +63,7 @@ def show() -> None:
     parts.code_and_exports(
         "cure",
         share.code(rate, settings),
-        "\n".join(sharing.train_command(one) for one in live_settings(rate).values()),
+        "\n".join(sharing.train_command(run) for run in live_settings(rate).values()),
         lambda: share.document(rate, settings, responses),
         lambda: charts.step_response(responses, log),
     )
@@ -86,7 +86,7 @@ def _settings() -> ControlSettings:
 
 
 def _ask() -> None:
-    """Ask for the guess, and show the page anew once it was given."""
+    """Ask for a guess, and show the page anew once there is one."""
     with st.form("guess_step"):
         guess = st.radio(
             "What happens with ten times the step?",
@@ -94,11 +94,11 @@ def _ask() -> None:
             None,
             format_func=story.GUESSES.__getitem__,
         )
-        given = st.form_submit_button("Reveal")
-    if given and guess:
+        submitted = st.form_submit_button("Reveal")
+    if submitted and guess:
         st.session_state["guessed_step"] = guess
         st.rerun()
-    elif given:
+    elif submitted:
         st.error("Choose one of the three first.")
 
 
@@ -110,10 +110,10 @@ def _ends(responses: list[Response]) -> None:
         "is the batch before: where they differ, the load swings."
     )
     columns = [*st.columns(3), *st.columns(3)]
-    for i, (column, one) in enumerate(zip(columns, responses, strict=True)):
+    for i, (column, response) in enumerate(zip(columns, responses, strict=True)):
         with column:
-            parts.show(charts.end_loads(one, parts.ink()), f"end_{i}")
-            st.caption(f"{one.method.idea} {story.response_words(one)}")
+            parts.show(charts.end_loads(response, parts.ink()), f"end_{i}")
+            st.caption(f"{response.method.idea} {story.response_words(response)}")
     with st.expander("All in numbers, and the rules as formulas"):
         st.table(story.rows(responses))
         for name in story.kinds(responses):
@@ -134,12 +134,12 @@ def _live(rate: float, log: bool) -> None:
     words, chart, progress = st.empty(), st.empty(), st.empty()
     settings = live_settings(rate)
     runs: dict[Method, Run] = {}
-    for method, one in settings.items():
-        for at in run_slot(one).progress():
-            if at.run is None:
-                progress.progress(at.done, f"{method.title}: {at.words}")
+    for method, train_settings in settings.items():
+        for state in run_slot(train_settings).progress():
+            if state.run is None:
+                progress.progress(state.done, f"{method.title}: {state.words}")
             else:
-                runs[method] = at.run
+                runs[method] = state.run
         with chart.container():
             figure = charts.live(runs, settings, log, parts.ink())
             parts.show(figure, f"live_{method.balance}")

@@ -174,7 +174,7 @@ def ways(cost: TrainingCost) -> list[Way]:
     llama, v3 = MODELS[LLAMA], MODELS[V3]
     of: dict[str, Any] = {"context": 4096, "causal": True, "training": True}
     dense = V3_HOURS[0] * llama.flops_per_token(**of) / v3.flops_per_token(**of)
-    trials = next(one for one in LEFT_OUT if one.key == "trials").dollars(published_dollars())
+    trials = next(item for item in LEFT_OUT if item.key == "trials").dollars(published_dollars())
     assert trials
     total = trials.map(lambda value: value + published_dollars())
 

@@ -97,7 +97,8 @@ def beside() -> list[Beside]:
         "GPU-hours times rent.", "V3 report (arXiv 2412.19437) Table 1", "verified",
     )  # fmt: skip
     return [first] + [
-        Beside(one.what, one.dollars(run), one.about, one.source, one.check) for one in LEFT_OUT
+        Beside(item.what, item.dollars(run), item.about, item.source, item.check)
+        for item in LEFT_OUT
     ]
 
 
@@ -111,7 +112,7 @@ def beside_rows() -> list[dict[str, str]]:
 
 def left_out_words() -> str:
     """What the figure leaves out, in two sentences."""
-    by_key = {one.key: one.dollars(published_dollars()) for one in LEFT_OUT}
+    by_key = {item.key: item.dollars(published_dollars()) for item in LEFT_OUT}
     trials, servers = by_key["trials"], by_key["servers"]
     assert trials and servers
     return (

@@ -130,13 +130,13 @@ class Side:
         return self.routing.dropped
 
     @property
-    def alone(self) -> int:
+    def unserved(self) -> int:
         """Characters that no expert works on."""
         return int((~self.chosen_NE.any(axis=1)).sum())
 
     def experts_words(self) -> list[str]:
         """Each character's experts with their weights, best first."""
-        told: list[list[str]] = [[] for _ in range(self.routing.n_tokens)]
+        words: list[list[str]] = [[] for _ in range(self.routing.n_tokens)]
         routing = self.routing
         for n, e, weight, kept in zip(
             routing.token_A.tolist(),
@@ -145,8 +145,8 @@ class Side:
             routing.kept_A.tolist(),
             strict=True,
         ):
-            told[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
-        return [", ".join(experts) or "none" for experts in told]
+            words[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
+        return [", ".join(experts) or "none" for experts in words]
 
     def sight_words(self) -> str:
         """Whether it looks ahead, for beginners."""
@@ -206,16 +206,18 @@ class SideBySide:
         sides = (("A", self.a), ("B", self.b))
         busiest = [f"{name}'s busiest expert has {s.share_E.max():.1%}" for name, s in sides]
         fair = 1 / self.a.routing.n_experts
-        told = [
+        sentences = [
             self._changed_words(),
             f"{busiest[0]} of the work, {busiest[1]}; fair would be {fair:.1%}.",
         ]
         for name, side in sides:
             if side.dropped:
-                told.append(f"{name} drops {_number(side.dropped, 'choice')}.")
-            if side.alone:
-                told.append(f"{name} leaves {_number(side.alone, 'character')} without any expert.")
-        return " ".join(told)
+                sentences.append(f"{name} drops {_number(side.dropped, 'choice')}.")
+            if side.unserved:
+                sentences.append(
+                    f"{name} leaves {_number(side.unserved, 'character')} without any expert."
+                )
+        return " ".join(sentences)
 
     def _changed_words(self) -> str:
         changed, total = int(self.changed_N.sum()), len(self.tokens)
@@ -237,7 +239,7 @@ class SideBySide:
             ],
             "Busiest expert's share of the work": [f"{s.share_E.max():.1%}" for s in sides],
             "Idle experts": [str(metrics.dead_experts(s.routing.load)) for s in sides],
-            "Characters without any expert": [str(s.alone) for s in sides],
+            "Characters without any expert": [str(s.unserved) for s in sides],
             "Choices dropped": [f"{s.dropped} of {s.routing.n_assignments}" for s in sides],
             "May look at later characters": ["yes" if s.looks_ahead else "no" for s in sides],
         }
@@ -261,8 +263,8 @@ def _spread(value_N: np.ndarray, spec: str) -> str:
 
 def dials(router: str) -> dict[str, tuple[Dial, float]]:
     """Options of a router that have a dial, with their defaults."""
-    made = make_router(router)
-    return {name: (DIALS[name], value) for name, value in made.options().items() if name in DIALS}
+    options = make_router(router).options()
+    return {name: (DIALS[name], value) for name, value in options.items() if name in DIALS}
 
 
 def router_titles() -> dict[str, str]:
@@ -319,11 +321,11 @@ def _route(
         capacity=shared.capacity(),
     )
     gate_DE = trained.params["gate_DE"]
-    own = layer.router.init_params(
+    initial = layer.router.init_params(
         trained.d_model, trained.n_experts, np.random.default_rng(shared.seed)
     )
-    fresh = [name for name in own if name != "gate_DE" or own[name].shape != gate_DE.shape]
-    if "gate_DE" in own and "gate_DE" not in fresh:
+    fresh = [name for name in initial if name != "gate_DE" or initial[name].shape != gate_DE.shape]
+    if "gate_DE" in initial and "gate_DE" not in fresh:
         layer.params["gate_DE"] = gate_DE
     rng = np.random.default_rng(shared.seed) if shared.noise else None
     routing = layer.route(x_ND, token_ids, rng)

@@ -112,16 +112,16 @@ def _against(rows: list[MeasuredCost], of: str) -> str:
         "slower": [row.n_tokens for row in rows if row.most < 1],
     }
     apart = [row.n_tokens for row in rows if row.least <= 1 <= row.most]
-    told = [f"{word} at {_sizes(sizes)}" for word, sizes in spans.items() if sizes]
+    clauses = [f"{word} at {_sizes(sizes)}" for word, sizes in spans.items() if sizes]
     if apart:
-        told.append(f"the runs disagree at {_sizes(apart)}")
+        clauses.append(f"the runs disagree at {_sizes(apart)}")
     times = (
         f"{_span(end.least, end.most)} times as fast"
         if end.most >= 1
         else f"{_span(1 / end.most, 1 / end.least)} times slower"
     )
     return (
-        f"MoE against the dense layer of {of}: {'; '.join(told)}. With {end.n_tokens:,} tokens it "
+        f"MoE against the dense layer of {of}: {'; '.join(clauses)}. With {end.n_tokens:,} tokens it "
         f"was {times}."
     )
 

@@ -59,18 +59,18 @@ def plain_rows(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
 
 
 def show_problem(error: ValueError) -> None:
-    """Say what is wrong with what a visitor gave."""
+    """Show what is wrong with a file or a setting of the visitor's."""
     st.error(plain(str(error)))
 
 
 def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -> T:
-    """Read a visitor's file once per key; keep what was read, or what is wrong, while it is there.
+    """Read a visitor's file once per key, and keep the result or the error in the session.
 
     Parameters
     ----------
     read
-        Gets a function to call now and then: once the visitor has left or changed something, it
-        ends the reading.
+        Gets a function that it calls now and then: once the visitor has left or changed something,
+        that function ends the reading.
 
     Raises
     ------
@@ -86,10 +86,10 @@ def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -
                 kept[place] = key, read(tick.empty)
             except ValueError as error:
                 kept[place] = key, error
-    found: T | ValueError = kept[place][1]
-    if isinstance(found, ValueError):
-        raise found
-    return found
+    result: T | ValueError = kept[place][1]
+    if isinstance(result, ValueError):
+        raise result
+    return result
 
 
 def forget(*places: str) -> None:

@@ -112,7 +112,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
         "Look closer", list(SECTIONS), default=next(iter(SECTIONS)), required=True, key="closer",
         label_visibility="collapsed", **BOUND,
     )  # fmt: skip
-    SECTIONS[section](model, at, name, bool(file))
+    SECTIONS[section](model, at, None if file else upload.earlier_of(name))
     with st.expander("All layers in numbers"):
         st.dataframe(model.report.rows(), hide_index=True)
     parts.code_and_exports(
@@ -153,7 +153,7 @@ def _text(model: YourModel, at: int) -> None:
     st.html(tinted_text(shown.tokens, shown.words))
 
 
-def _layers(model: YourModel, at: int, name: str, own: bool) -> None:
+def _layers(model: YourModel, at: int, earlier: str | None) -> None:
     if model.trace.n_layers > 1:
         title = "Load in every layer"
         loads = model.all_loads()
@@ -182,7 +182,7 @@ def _layers(model: YourModel, at: int, name: str, own: bool) -> None:
     st.markdown(closer.information_words(model))
 
 
-def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
+def _topics(model: YourModel, at: int, earlier: str | None) -> None:
     domains = closer.domains(model, at)
     if domains:
         title = "Each kind of text: which experts take it"
@@ -192,14 +192,14 @@ def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
         st.markdown("The file names no kinds of text (domains), so topics cannot be told apart.")
 
 
-def _vocabulary(model: YourModel, at: int, name: str, own: bool) -> None:
+def _vocabulary(model: YourModel, at: int, earlier: str | None) -> None:
     vocabulary = closer.vocabulary(model, at)
     st.markdown(plain(vocabulary.words))
     if vocabulary.rows:
         st.table(plain_rows(vocabulary.rows))
 
 
-def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
+def _neighbours(model: YourModel, at: int, earlier: str | None) -> None:
     lines = closer.repetition(model)
     if not lines:
         st.markdown("No two neighbouring tokens have experts, so there is nothing to repeat.")
@@ -214,7 +214,7 @@ def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
         st.table(plain_rows(rows))
 
 
-def _pairs(model: YourModel, at: int, name: str, own: bool) -> None:
+def _pairs(model: YourModel, at: int, earlier: str | None) -> None:
     if model.trace.k == 1:
         st.markdown("Each token has one expert only, so there are no pairs.")
         return
@@ -226,7 +226,7 @@ def _pairs(model: YourModel, at: int, name: str, own: bool) -> None:
     st.markdown(drawn.words)
 
 
-def _devices(model: YourModel, at: int, name: str, own: bool) -> None:
+def _devices(model: YourModel, at: int, earlier: str | None) -> None:
     kind_box, devices_box = st.columns(2)
     kind = kind_box.selectbox("Experts live", list(homes.PLACEMENTS), key="placed", **BOUND)
     most = min(model.trace.n_experts, homes.MAX_DEVICES)
@@ -250,23 +250,24 @@ def _devices(model: YourModel, at: int, name: str, own: bool) -> None:
     st.markdown(drawn.words)
 
 
-def _early_and_late(model: YourModel, at: int, name: str, own: bool) -> None:
+def _early_and_late(model: YourModel, at: int, earlier: str | None) -> None:
     st.markdown(
         "Router saturation: of the experts that a token has in this trace, which share did it "
         "have in another trace of the same text, for example early in training?"
     )
-    other = None if own else upload.earlier_of(name)
     uploaded = st.file_uploader(
         "The other trace of the same text (.npz or .parquet)", key="other_model",
         max_upload_size=upload.MAX_MB,
     )  # fmt: skip
-    if not uploaded:
+    if uploaded:
+        other = _opened(uploaded, "other")
+    else:
         forget("other")
-    earlier = _opened(uploaded, "other") if uploaded else (sample(other) if other else None)
-    if not earlier:
+        other = sample(earlier) if earlier else None
+    if not other:
         return
     try:
-        line = closer.saturation(model, earlier)
+        line = closer.saturation(model, other)
     except ValueError as error:
         show_problem(error)
         return

@@ -49,7 +49,7 @@ def test_counts_of_every_router_agree_with_sets_of_pairs(name):
     assert set(np.flatnonzero(both.changed_N).tolist()) == changed
     assert (f"{len(changed)} of {N} characters go" in both.words()) == bool(changed)
     assert len(both.differences()) == len(a | b)
-    assert both.b.alone == N - len({n for n, _ in b})
+    assert both.b.unserved == N - len({n for n, _ in b})
 
 
 def test_the_default_pair_tells_the_story():
@@ -62,7 +62,7 @@ def test_the_default_pair_tells_the_story():
         and "B's busiest expert has 12.5%" in both.words()
     )
     assert not both.a.looks_ahead and both.b.looks_ahead
-    assert f"B leaves {both.b.alone} characters without any expert." in both.words()
+    assert f"B leaves {both.b.unserved} characters without any expert." in both.words()
 
 
 def test_both_sides_use_the_trained_gate_and_say_what_is_not_trained():
@@ -195,7 +195,7 @@ LOST = [(0, 0, 0.75, True), (0, 2, 0.5, False), (1, 0, 1.0, True), (2, 2, 0.125,
 def test_shares_are_of_all_that_was_asked_for():
     side = by_hand(LOST)
     assert side.share_E.tolist() == [0.4, 0, 0] and side.asked_E.tolist() == [0.6, 0, 0.4]
-    assert (side.dropped, side.alone) == (3, 2)
+    assert (side.dropped, side.unserved) == (3, 2)
     assert side.chosen_NE.tolist() == [[True, False, False]] * 2 + [[False] * 3] * 2
     assert side.experts_words() == [
         "0 (0.75), 2 (0.50, dropped)", "0 (1.00)", "2 (0.12, dropped)", "0 (0.50, dropped)"
