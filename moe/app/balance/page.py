@@ -94,7 +94,7 @@ def show() -> None:
 
 
 def _own_text() -> bytes | None:
-    """A text of the visitor's, if one is uploaded.
+    """Return the text that the visitor uploads instead of the corpus, or None.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _own_text() -> bytes | None:
 
 
 def _play(run_a: Run, run_b: Run, own_text: bytes | None) -> None:
-    """Both runs in the player, packed once for all visitors."""
+    """Show both runs in the player; they are packed once for all visitors."""
     key = repr((run_a.settings, run_b.settings, hash(own_text)))
     titles = (f"A · {run_a.name()}", f"B · {run_b.name()}")
     packed = KEPT.of(("player", key), lambda: playback(run_a.records, run_b.records, titles=titles))

@@ -103,7 +103,7 @@ def _ask() -> None:
 
 
 def _ends(responses: list[Response]) -> None:
-    """A card for each controller: what it does, and the load in the end."""
+    """Show each controller with its idea and the load of every expert at the end."""
     st.subheader("The load of every expert in the end")
     st.markdown(
         "A bar for each expert: its work in the last batch, in fair shares. The short line on it "
@@ -124,7 +124,7 @@ def _ends(responses: list[Response]) -> None:
 
 
 def _live(rate: float, log: bool) -> None:
-    """The same controllers while a model learns, if the visitor wants them."""
+    """Train a model with each controller if the visitor asks for it, and show the runs."""
     st.subheader("And on a model that learns?")
     st.markdown("There the ratings change with every step, and the controller has to follow.")
     if not st.toggle(

@@ -23,13 +23,13 @@ GUESSES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the curves say: the key of `GUESSES` that is true, and words."""
+    """What the curves show: which key of `GUESSES` is true, and a sentence on it."""
 
     truth: str
     words: str
 
     def reply(self, guess: str | None = None) -> str:
-        """Return the words, after whether a guess, a key of `GUESSES`, was right."""
+        """Return the words; if there was a guess, after whether it was right."""
         if guess is None:
             return self.words
         right = "You were right." if guess == self.truth else "Not quite."
@@ -87,7 +87,7 @@ def response_words(response: Response) -> str:
 
 
 def rows(responses: list[Response]) -> list[dict[str, str]]:
-    """Figures of every controller, formatted, for a table."""
+    """Figures of every controller as rows of a table."""
     return [
         {
             "Controller": r.method.title,
@@ -102,7 +102,7 @@ def rows(responses: list[Response]) -> list[dict[str, str]]:
 
 
 def kinds(responses: list[Response]) -> list[str]:
-    """Registry names of the balancers, each once."""
+    """Registry names of the controllers' balancers, each once."""
     return list(dict.fromkeys(r.method.balance.partition("(")[0] for r in responses))
 
 
@@ -138,7 +138,7 @@ def chance(settings: TrainSettings, draws: int = 400) -> float:
 
 
 def live_rows(runs: dict[Method, Run]) -> list[dict[str, str]]:
-    """Ends of the runs, formatted, for a table."""
+    """How each run ended, as rows of a table."""
     ends = {method: run.summary() for method, run in runs.items()}
     return [
         {
@@ -152,7 +152,7 @@ def live_rows(runs: dict[Method, Run]) -> list[dict[str, str]]:
 
 
 def live_words(runs: dict[Method, Run]) -> str:
-    """Which controllers are most and least even at the end, and how they predict, in words."""
+    """Which controllers are most and least even at the end, and how well they predict."""
     ends = {method: run.summary() for method, run in runs.items()}
     even = min(ends, key=lambda method: ends[method].max_vio)
     worst = max(ends, key=lambda method: ends[method].max_vio)
@@ -166,7 +166,7 @@ def live_words(runs: dict[Method, Run]) -> str:
 
 
 def _against_nothing(loss: dict[Method, float]) -> str:
-    """Whether steering helped the predictions: how many controllers do better than none."""
+    """How many controllers predict better than no controller, in words."""
     unsteered = loss[NOTHING]
     steered = [value for method, value in loss.items() if method != NOTHING]
     better = sum(value < unsteered for value in steered)

@@ -82,7 +82,7 @@ def limits(gpu: Gpu, precision: str = "bf16", travel: str = ONE_A_NODE_4) -> lis
 
 
 def binding(parts: list[Limit]) -> Limit:
-    """The part that takes longest."""
+    """Return the part that takes longest."""
     return max(parts, key=lambda limit: limit.microseconds)
 
 
@@ -150,7 +150,7 @@ def _share(a: float, b: float) -> str:
 
 
 def about() -> str:
-    """What the times assume."""
+    """The assumptions behind the times, in words."""
     config = MODELS["deepseek-v3"]
     return (
         f"{config.name} in training: each token goes to {config.top_k} of {config.experts} experts "

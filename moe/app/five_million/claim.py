@@ -55,7 +55,7 @@ ON_RECORD = (
 
 
 def on_record_words() -> str:
-    """What is on record beside the claim, who said it, when and where."""
+    """The statements on record, with speaker, date and place."""
     return " ".join(
         f"{record.who} said {'in' if record.when[0].isalpha() else 'on'} {record.when} that "
         f"{record.statement} ({record.source})."
@@ -194,7 +194,7 @@ def ways(cost: TrainingCost) -> list[Way]:
 
 
 def ways_words(ways: list[Way]) -> str:
-    """How one lands at the claim, and what makes the difference."""
+    """How the claimed figure can be reached, and what makes the difference."""
     llama, v3 = MODELS[LLAMA], MODELS[V3]
     of: dict[str, Any] = {"context": 4096, "causal": True, "training": True}
     work = (

@@ -184,7 +184,7 @@ def _draw(figure: Figure, key: str) -> None:
 
 
 def _safe(words: str) -> str:
-    """Words in which dollars are dollars; Markdown would begin a formula."""
+    """Escape dollar signs, with which Markdown would begin a formula."""
     return words.replace("$", "\\$")
 
 

@@ -113,7 +113,7 @@ class MovingSettings:
 
 @dataclass(frozen=True)
 class Moved:
-    """One batch's way through one layer: what moved, and how long it took."""
+    """What one batch moves in one layer, and how long that takes."""
 
     settings: MovingSettings
     sent: Traffic
@@ -209,7 +209,7 @@ class Moved:
         ]
 
     def as_row(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Figures as plain numbers, for JSON."""
         return {
             "settings": asdict(self.settings),
             "copies_per_token": self.sent.copies_per_token,
@@ -243,7 +243,7 @@ def move(settings: MovingSettings) -> Moved:
 
 @dataclass(frozen=True)
 class Way:
-    """One way of sending the same batch, with the copies that even chance would give."""
+    """A way of sending the batch, and the copies per token that an even choice would make."""
 
     title: str
     moved: Moved
@@ -251,7 +251,7 @@ class Way:
 
 
 def ways(settings: MovingSettings) -> list[Way]:
-    """Send a copy per expert, one per node, and one per node with the limit."""
+    """Send the batch with a copy per expert, one per node, and one per node within the limit."""
     free = replace(settings, limit=NODES[-1])
     ways = [
         Way("a copy for each expert", move(replace(free, copies="once per expert")), float(K)),
@@ -305,7 +305,7 @@ def ways_words(ways: list[Way]) -> str:
 
 
 def _change_words(less: float) -> str:
-    """A time over the one after it, in words."""
+    """The change from one time to another, as words on their ratio."""
     if abs(less - 1) < 0.05:
         return "which is next to no change"
     return f"{less:.1f} times less" if less > 1 else f"{1 / less:.1f} times more"
@@ -317,12 +317,12 @@ def links(settings: MovingSettings) -> list[Moved]:
 
 
 def more_uneven(settings: MovingSettings) -> MovingSettings:
-    """Return the same with experts whose popularity differs more."""
+    """Return the settings with a popularity of experts that is more uneven."""
     return replace(settings, skew=min(settings.skew + 0.3, MAX_SKEW))
 
 
 def experts_per_row(settings: MovingSettings) -> float:
-    """Rows that NVLink passes on while the network brings one: free experts per node."""
+    """Rows that NVLink passes on while the network brings one row."""
     cluster = settings.simulated().cluster()
     nvlink = cluster.nvlink_gb_s * NORMAL.nvlink_share
     return nvlink / (cluster.network_gb_s * NORMAL.network_share)
@@ -365,7 +365,7 @@ def links_words(links: list[Moved], uneven: list[Moved]) -> str:
 
 
 def before_after(settings: MovingSettings) -> tuple[Moved, Moved]:
-    """Put experts in order, and as chosen (with a spare copy per GPU if in order was chosen)."""
+    """Send the batch with experts in order, and placed as chosen, with spare copies by default."""
     after = SPARE if settings.placed == IN_ORDER else settings.placed
     return move(replace(settings, placed=IN_ORDER)), move(replace(settings, placed=after))
 

@@ -1,4 +1,4 @@
-"""The published models side by side: sizes in three conventions, and one's own machine."""
+"""Published models: sizes in three conventions, and how they run on a chosen machine."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def convention_words() -> str:
 
 
 def contradiction_words(model: ModelConfig) -> str:
-    """How a published active figure and its publisher's words on it differ."""
+    """How a published count of active parameters differs from its publisher's description."""
     words, fits = SHORT[model.stated_convention], SHORT[model.active_convention]
     stated = model.active(model.stated_convention)
     return (
@@ -260,7 +260,7 @@ def contradiction_words(model: ModelConfig) -> str:
 
 
 def marks(table: list[dict[str, object]]) -> list[tuple[int, str]]:
-    """Row and column of the convention that each model is published in."""
+    """Row and column of each cell whose convention the model's publisher uses."""
     by_name = {model.name: model for model in MODELS.values()}
     return [
         (at, f"Active, {SHORT[by_name[str(row['Model'])].active_convention]}")
@@ -279,7 +279,7 @@ def gigabytes(value: float) -> str:
 
 
 def rate(value: float) -> str:
-    """Two digits: bounds are no measurements."""
+    """A speed with two digits, since bounds are no measurements."""
     rounded = float(f"{value:.2g}")
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
 

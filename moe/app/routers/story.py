@@ -48,7 +48,7 @@ class Choice:
     options: tuple[tuple[str, float], ...] = ()
 
     def make(self) -> Router:
-        """Return the router."""
+        """Make the router with these options."""
         return make_router(self.router, **dict(self.options))
 
 
@@ -80,7 +80,7 @@ class SideSettings:
             check_float("room", self.room, 0.0, open_low=True)
 
     def capacity(self) -> Capacity:
-        """Return the limit."""
+        """Return the limit on the room of every expert."""
         return NO_LIMIT if self.room is None else Capacity(self.room, self.drop)
 
 
@@ -126,12 +126,12 @@ class Side:
 
     @property
     def dropped(self) -> int:
-        """Choices that found their expert full."""
+        """Number of choices that a full expert turned away."""
         return self.routing.dropped
 
     @property
     def unserved(self) -> int:
-        """Characters that no expert works on."""
+        """Number of characters that no expert works on."""
         return int((~self.chosen_NE.any(axis=1)).sum())
 
     def experts_words(self) -> list[str]:
@@ -149,7 +149,7 @@ class Side:
         return [", ".join(experts) or "none" for experts in words]
 
     def sight_words(self) -> str:
-        """Whether it looks ahead, for beginners."""
+        """Whether the router looks ahead, in words for beginners."""
         if self.looks_ahead and self.router.causal:
             return (
                 "Its rule looks back only, but with this limit a later character can take an "
@@ -163,7 +163,7 @@ class Side:
         return "It looks back only: no later character changes where an earlier one goes."
 
     def origin_words(self) -> str:
-        """Which of its numbers were trained."""
+        """Which of the router's parameters were trained, in words."""
         if not self.router.projections:
             return "It has no gate: a fixed table decides."
         if "gate_DE" in self.fresh:

@@ -105,7 +105,7 @@ def _first_faster(rows: list[MeasuredCost]) -> int | None:
 
 
 def _against(rows: list[MeasuredCost], of: str) -> str:
-    """How the MoE did against one dense layer: at the largest batch, and at every size."""
+    """How fast the MoE was against one dense layer, at every batch size and at the largest."""
     end = rows[-1]
     spans = {
         "faster": [row.n_tokens for row in rows if row.least > 1],
@@ -121,13 +121,13 @@ def _against(rows: list[MeasuredCost], of: str) -> str:
         else f"{_span(1 / end.most, 1 / end.least)} times slower"
     )
     return (
-        f"MoE against the dense layer of {of}: {'; '.join(clauses)}. With {end.n_tokens:,} tokens it "
-        f"was {times}."
+        f"MoE against the dense layer of {of}: {'; '.join(clauses)}. With {end.n_tokens:,} tokens "
+        f"it was {times}."
     )
 
 
 def _span(low: float, high: float) -> str:
-    """Least and most of the runs, once if they look the same."""
+    """Least and most of the runs, or one number if both are written alike."""
     first, last = f"{low:.1f}", f"{high:.1f}"
     return first if first == last else f"{first} to {last}"
 

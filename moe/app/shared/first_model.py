@@ -71,7 +71,7 @@ def _trained() -> FirstModel:
 
 
 def shown_sentence(typed: str) -> tuple[str, str]:
-    """What is shown of a sentence that somebody typed, and why it is another one, if it is."""
+    """The sentence that is shown for a typed one, and why if it is not the same."""
     raw = typed.encode("utf-8", "replace")
     if not raw:
         return DEFAULT_SENTENCE, "Type at least one letter. Meanwhile you see the first sentence."

@@ -83,7 +83,7 @@ class Kept:
                 self._bytes -= self._results.popitem(last=False)[1][1]
 
     def of(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the result of a key; the first who asks computes it, and the others wait for it."""
+        """Return the result of a key; the first who asks computes it while the others wait."""
         result: T | None = self.get(key)
         if result is None:
             with self._lock:

@@ -25,7 +25,7 @@ _PAIRS = re.compile(r":(?=\S)|@|www(?=\.)|[-<>~](?=\\?[-=>])", re.IGNORECASE)
 
 
 def clean_address() -> None:
-    """Take numbers without an end out of the address, at which Streamlit's boxes break.
+    """Take infinite numbers out of the address, since Streamlit's number boxes break on them.
 
     The address was read before the page runs, so the page begins anew.
     """
@@ -54,7 +54,7 @@ def plain(text: str) -> str:
 
 
 def plain_rows(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Rows of a table, each text as it stands."""
+    """Rows of a table in which every text is shown as it stands."""
     return [{plain(name): plain(text) for name, text in row.items()} for row in rows]
 
 
@@ -93,6 +93,6 @@ def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -
 
 
 def forget(*places: str) -> None:
-    """Drop what was read from files that the visitor removed."""
+    """Drop the results of files that the visitor has removed."""
     for place in places:
         st.session_state.get(OPENED, {}).pop(place, None)

@@ -60,12 +60,12 @@ def heading(question: str, sentence: str, see: str = "") -> None:
 
 
 def to_see(words: str) -> str:
-    """What to look for on a page."""
+    """Words on what to look for on a page."""
     return f"**What you should see:** {words}"
 
 
 def sentence() -> str:
-    """Ask for a sentence; what cannot be shown is replaced, and the visitor is told."""
+    """Ask for a sentence; one that cannot be shown is replaced, with a warning that says why."""
     typed = st.text_input("Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", **BOUND)
     shown, words = shown_sentence(typed)
     if words:
@@ -80,7 +80,7 @@ def metrics(rows: Iterable[tuple[str, str, str]]) -> None:
 
 
 def at_most(k: int, n_experts: int) -> int:
-    """Experts per token, of those that there are; say so if more were wished for."""
+    """Cap the experts per token at the number of experts, with a caption if that changes them."""
     if k > n_experts:
         st.caption(f"There are only {n_experts} experts, so a token uses at most {n_experts}.")
     return min(k, n_experts)
@@ -105,7 +105,7 @@ def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
 
 
 def _table(rows: Rows) -> pa.Table:
-    """Rows as the browser gets them; without the way through pandas, which takes far longer."""
+    """Rows as an Arrow table, which the browser gets; through pandas it would take far longer."""
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 
@@ -124,7 +124,7 @@ def code_and_exports(
     as_json: Callable[[], bytes],
     figure: Callable[[], Figure],
 ) -> None:
-    """Offer the code behind the page, and its numbers and picture as files, made when wanted."""
+    """Offer the code behind the page, and its numbers and picture as files made on demand."""
     with st.expander("Show the code"):
         st.markdown("The same numbers from the library:")
         st.code(code, language=None, wrap_lines=True)

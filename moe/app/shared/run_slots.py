@@ -1,4 +1,4 @@
-"""Places in which runs are trained: the first who asks trains, everybody else gets the same run."""
+"""One place for each run: the first visitor who asks trains it, all others get the same run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Progress:
 
 
 class RunSlot:
-    """A place for one run: the first who asks trains it, everybody else gets the same.
+    """A place for one run: the first visitor who asks trains it, and all others get the same.
 
     `run_slot` returns the same place to all who ask at the same time.
 

@@ -52,7 +52,7 @@ def show() -> None:
 
 
 def _clicked(n_tokens: int) -> None:
-    """Take over the character that was clicked in the picture."""
+    """Move the slider to the character that was clicked in the picture."""
     picture: Any = st.session_state.get("picture")
     points = picture and picture.selection.get(charts.SELECTION)
     if points:

@@ -55,7 +55,7 @@ class TokenStory:
     guesses: list[tuple[str, float]]
 
     def cost_words(self) -> str:
-        """What running only the chosen experts saved, in words."""
+        """How much work is saved by running only the chosen experts, in words."""
         k, n_experts = self.expert_K.size, self.logits_E.size
         return (
             f"{k} of {n_experts} experts ran: {self.executed_flops:,} operations for this "
@@ -64,7 +64,7 @@ class TokenStory:
         )
 
     def selection_words(self) -> str:
-        """How the experts were chosen; of the bonus only if there is one."""
+        """How the experts were chosen, with a note on the bonus if it counts."""
         ticks = "; a tick marks the score without the bonus" if self.bias_E.any() else ""
         return f"The highest win{ticks}."
 
@@ -116,7 +116,7 @@ class SentenceRouting:
     idle: int
 
     def words(self) -> str:
-        """How the work is spread, in a sentence."""
+        """How evenly the experts share the work, in words."""
         n_experts = self.load_E.size
         idle = {0: "none is idle", 1: "1 is idle"}.get(self.idle, f"{self.idle} are idle")
         return (

@@ -12,7 +12,7 @@ from .weights import NOT_TEXT
 
 
 def show_checkpoint(file: str, raw: bytes) -> None:
-    """Show a checkpoint file, named so within the session, or what is wrong with it."""
+    """Show what a checkpoint file holds, or what is wrong with it; `file` is its id."""
     try:
         contents = opened("contents", file, lambda tick: opening.open_contents(raw, tick))
         st.subheader("What the file holds")
