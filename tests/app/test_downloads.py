@@ -19,7 +19,7 @@ import moe
 from moe.app import frame
 from moe.app.shared.first_model import DEFAULT_SENTENCE, ready_model
 from moe.app.start.story import explain
-from tests.app.test_pages import open_page
+from tests.app.visit import open_page
 
 PAGES = {
     "start": {"character": "8", "balance": "20"}, "routers": {}, "balance": {"steps": "50"},

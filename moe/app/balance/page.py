@@ -17,7 +17,6 @@ from ..shared import parts, sharing
 from ..shared.kept import KEPT
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
-from ..shared.run_slots import run_slot
 from . import chart as charts
 from . import share
 from .playback import playback
@@ -71,7 +70,10 @@ def show() -> None:
         return
     about.markdown(setup_words(*settings, own_text=own_text is not None))
     with film:
-        run_a, run_b = (_run(name, s, own_text) for name, s in zip("AB", settings, strict=True))
+        run_a, run_b = (
+            parts.trained(side, f"Run {name}", st.empty(), own_text)
+            for name, side in zip("AB", settings, strict=True)
+        )
         if predict and not _revealed(run_a):
             return
         _play(run_a, run_b, own_text)
@@ -164,18 +166,6 @@ def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
         common, balance=balance, balance_rate=rate, router=router, drop=drop,
         capacity_factor=capacity,
     )  # fmt: skip
-
-
-def _run(name: str, settings: TrainSettings, own_text: bytes | None) -> Run:
-    place = st.empty()
-    run = None
-    for progress in run_slot(settings, own_text).progress():
-        run = progress.run
-        if run is None:
-            place.progress(progress.done, f"Run {name}: {progress.words}")
-    place.empty()
-    assert run is not None
-    return run
 
 
 def _revealed(run: Run) -> bool:

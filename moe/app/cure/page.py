@@ -11,7 +11,6 @@ from ...training.runs import Run
 from ..shared import parts, sharing
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
-from ..shared.run_slots import run_slot
 from . import chart as charts
 from . import share, story
 from .story import live_settings
@@ -135,14 +134,9 @@ def _live(rate: float, log: bool) -> None:
     settings = live_settings(rate)
     runs: dict[Method, Run] = {}
     for method, train_settings in settings.items():
-        for state in run_slot(train_settings).progress():
-            if state.run is None:
-                progress.progress(state.done, f"{method.title}: {state.words}")
-            else:
-                runs[method] = state.run
+        runs[method] = parts.trained(train_settings, method.title, progress)
         with chart.container():
             figure = charts.live(runs, settings, log, parts.ink())
             parts.show(figure, f"live_{method.balance}")
-    progress.empty()
     words.markdown(f"**{story.live_words(runs)}**")
     st.table(story.live_rows(runs))

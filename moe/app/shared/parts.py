@@ -10,7 +10,10 @@ import pyarrow as pa
 import streamlit as st
 
 from ...pictures.figure import INK, PAPER_INK, Figure, Rows
+from ...training import TrainSettings
+from ...training.runs import Run
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
+from .run_slots import run_slot
 
 # For every control: its value stands in the address, so that a link shows the same page.
 BOUND: dict[str, Any] = {"bind": "query-params"}
@@ -84,6 +87,16 @@ def at_most(k: int, n_experts: int) -> int:
     if k > n_experts:
         st.caption(f"There are only {n_experts} experts, so a token uses at most {n_experts}.")
     return min(k, n_experts)
+
+
+def trained(settings: TrainSettings, label: str, place: Any, own_text: bytes | None = None) -> Run:
+    """Return the run of these settings; while it is trained, `place` shows the progress."""
+    for state in run_slot(settings, own_text).progress():
+        if state.run is not None:
+            place.empty()
+            return state.run
+        place.progress(state.done, f"{label}: {state.words}")
+    raise AssertionError("a training ends with its run")
 
 
 def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:

@@ -27,7 +27,7 @@ class Vocabulary:
     words: str
 
 
-def _line(model: YourModel, title: str, figure: str) -> Line:
+def line(model: YourModel, title: str, figure: str) -> Line:
     """A figure of the report over those layers that have it, with its baseline if there is one."""
     layers = [layer for layer in model.report.layers if getattr(layer, figure) is not None]
     chance = [getattr(layer, f"chance_{figure}", None) for layer in layers]
@@ -37,22 +37,6 @@ def _line(model: YourModel, title: str, figure: str) -> Line:
         tuple(getattr(layer, figure) for layer in layers),
         tuple(value for value in chance if value is not None),
     )
-
-
-def max_vio(model: YourModel) -> list[Line]:
-    """MaxVio of every layer."""
-    return [_line(model, "MaxVio", "max_vio")]
-
-
-def dead(model: YourModel) -> list[Line]:
-    """Share of experts without work in every layer."""
-    return [_line(model, "Experts without work", "dead_share")]
-
-
-def information(model: YourModel) -> list[Line]:
-    """Mutual information of token and expert by the router's ratings; empty without them."""
-    line = _line(model, "Mutual information", "router_information")
-    return [line] if line.layers else []
 
 
 def information_words(model: YourModel) -> str:
@@ -120,10 +104,10 @@ def repetition(model: YourModel) -> list[Line]:
 
     Layers without neighbours that have experts are left out; empty if there are no others.
     """
-    first = _line(model, "Same first choice", "repeat_first")
-    both = _line(model, "Any choice in common", "repeat_any")
+    first = line(model, "Same first choice", "repeat_first")
+    both = line(model, "Any choice in common", "repeat_any")
     lines = [first] if model.trace.k == 1 else [first, both]
-    return [line for line in lines if line.layers]
+    return [measure for measure in lines if measure.layers]
 
 
 def repetition_rows(model: YourModel) -> list[dict[str, str]]:

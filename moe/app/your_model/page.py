@@ -162,22 +162,20 @@ def _layers(model: YourModel, at: int, earlier: str | None) -> None:
         left, right = st.columns(2)
         with left:
             title = "MaxVio: the busiest above its fair share"
-            parts.show(
-                charts.over_layers("max_vio", title, closer.max_vio(model), False), "max_vio"
-            )
+            max_vio = closer.line(model, "MaxVio", "max_vio")
+            parts.show(charts.over_layers("max_vio", title, [max_vio], False), "max_vio")
         with right:
-            parts.show(
-                charts.over_layers("dead", "Experts without work", closer.dead(model)), "dead"
-            )
+            idle = closer.line(model, "Experts without work", "dead_share")
+            parts.show(charts.over_layers("dead", idle.title, [idle]), "dead")
     else:
         st.markdown("This file holds one layer; of a file with more, all are compared here.")
-    information = closer.information(model)
-    if not information:
+    information = closer.line(model, "Mutual information", "router_information")
+    if not information.layers:
         st.markdown("The file holds no ratings, so mutual information is not known.")
         return
     title = "How much a token decides who takes it (mutual information, in nats)"
     parts.show(
-        charts.over_layers("information", title, information, False, parts.ink()), "information"
+        charts.over_layers("information", title, [information], False, parts.ink()), "information"
     )
     st.markdown(closer.information_words(model))
 

@@ -20,7 +20,7 @@ from moe.studies.savings import (
     SavingsSettings,
     count,
 )
-from tests.app.test_pages import open_page, specs, spoken
+from tests.app.visit import open_page, specs, spoken
 
 SMALL = {"model": "64", "width": "64", "experts": "8"}
 

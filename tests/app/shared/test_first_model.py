@@ -211,3 +211,11 @@ def test_positions_and_percents_beyond_the_ends_are_refused(position, percent, m
     with pytest.raises(ValueError, match=message):
         explain(ready_model(), "Hello", position, percent)
     assert explain(ready_model(), "Hello", 4, FULL).token == "o" and TENTH == 10
+
+
+def test_a_sentence_that_cannot_be_shown_is_replaced_in_a_visitors_words() -> None:
+    assert shown_sentence("Hello") == ("Hello", "")
+    shown, said = shown_sentence("")
+    assert shown == DEFAULT_SENTENCE and said.startswith("Type at least one letter.")
+    shown, said = shown_sentence("語" * 150)
+    assert shown == "語" * 133 and "first 133 of its 150 characters" in said

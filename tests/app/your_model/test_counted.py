@@ -91,16 +91,13 @@ def test_words_on_a_load() -> None:
 
 def test_lines_over_the_layers(model: YourModel) -> None:
     report = model.report.layers
-    for lines, title, field in (
-        (closer.max_vio(model), "MaxVio", "max_vio"),
-        (closer.dead(model), "Experts without work", "dead_share"),
-    ):  # fmt: skip
-        (line,) = lines
+    for title, field in (("MaxVio", "max_vio"), ("Experts without work", "dead_share")):
+        line = closer.line(model, title, field)
         assert (line.title, line.layers, line.chance_L) == (title, (3, 5, 7, 9), ())
         assert line.value_L == tuple(getattr(layer, field) for layer in report)
-    assert closer.information(model) == []
+    assert closer.line(model, "Mutual information", "router_information").layers == ()
     with_logits = YourModel.of(made())
-    (line,) = closer.information(with_logits)
+    line = closer.line(with_logits, "Mutual information", "router_information")
     assert line.value_L == tuple(one.router_information for one in with_logits.report.layers)
     assert line.title == "Mutual information" and line.layers == (1, 2, 3)
     assert f"; {math.log(8):.2f} if each is sure" in closer.information_words(model)

@@ -232,7 +232,9 @@ def test_what_comes_back_is_what_was_read(tmp_path: Path) -> None:
     for name in ("expert_LNK", "weight_LNK", "token_ids_N", "sequence_N", "domain_N"):
         assert np.array_equal(getattr(model.trace, name), getattr(trace, name))
     assert model.trace.tokens == trace.tokens and model.trace.domains == trace.domains
-    assert model.trace.layers == trace.layers and closer.information(model)
+    assert (
+        model.trace.layers == trace.layers and closer.line(model, "", "router_information").layers
+    )
 
 
 def test_ratings_are_chosen_by_as_in_the_library() -> None:

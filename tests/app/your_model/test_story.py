@@ -103,12 +103,9 @@ def test_large_traces_stay_below_four_thousand_marks() -> None:
 def test_every_figure_of_one_layer_can_be_drawn() -> None:
     model = YourModel.of(samples.SAMPLES[0].load())
     assert model.trace.n_layers == 1
-    for lines in (
-        closer.repetition(model),
-        closer.information(model),
-        closer.dead(model),
-        closer.max_vio(model),
-    ):
+    figures = ("router_information", "dead_share", "max_vio")
+    single = [[closer.line(model, name, name)] for name in figures]
+    for lines in (closer.repetition(model), *single):
         figure = charts.over_layers("x", "t", lines)
         assert figure.image("png").startswith(b"\x89PNG")
         assert "on average" not in figure.alt
