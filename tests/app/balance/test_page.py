@@ -12,14 +12,7 @@ import moe
 from moe.app.balance.playback import playback
 from moe.app.balance.story import compare, judge_guess, setup_words
 from moe.app.shared.run_slots import run_slot
-from moe.training.runs import run
 from tests.app.visit import open_page, specs, words
-
-
-@pytest.fixture(scope="module")
-def two_runs() -> list:
-    small = dict(steps=60, batch=128, d_model=16, d_expert=16, n_experts=8)
-    return [run(moe.TrainSettings(balance=name, **small)) for name in ("none", "bias")]
 
 
 def test_balance_compares_two_runs_and_can_hide_them_until_a_guess() -> None:
