@@ -9,7 +9,8 @@ import numpy as np
 
 from moe.speed.machine import Case
 
-from .peers import Peer, candidates
+from .peer import Peer
+from .peers import candidates
 
 SHAPE = (600, 256, 512, 8, 2)
 BATCHES = (1, 3, 17, 40, 100, 321)

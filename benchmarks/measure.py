@@ -22,7 +22,8 @@ from moe.speed.timing import time_in_turn
 from .concurrency import differences
 from .invariance import invariance_figures
 from .memory import memory_figures
-from .peers import LIBRARY_PREFIX, NUMPY, OURS, Peer, checked
+from .peer import LIBRARY_PREFIX, NUMPY, OURS, Peer
+from .peers import checked
 
 Figures = dict[str, float]
 Shape = tuple[int, int, int, int, int]

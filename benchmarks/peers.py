@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from moe.speed.machine import Case
 
-OURS = "MoEscope"
-NUMPY = "plain numpy"
-LIBRARY_PREFIX = "HF "  # of the library transformers' own ways
-TOLERANCE = 1e-4  # largest difference over the largest number
-
-Gradients = tuple[np.ndarray, dict[str, np.ndarray]]  # at x, and at each of the layer's parameters
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One implementation.
-
-    Attributes
-    ----------
-    forward, both
-        What is timed: y without anything for backward; y, gradient at x and at all parameters.
-    read
-        What `both` returned, as arrays in the layer's own layout.
-    """
-
-    name: str
-    forward: Callable[[], Any]
-    both: Callable[[], Any]
-    read: Callable[[Any], tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]
+from .peer import NUMPY, OURS, TOLERANCE, Gradients, Peer
 
 
 def ours(case: Case) -> Peer:
@@ -82,7 +58,7 @@ def numpy_forward(
 
 def numpy_both(
     x_ND: np.ndarray, dy_ND: np.ndarray, params: Mapping[str, np.ndarray], k: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[np.ndarray, np.ndarray, Gradients]:
     """Compute y, the gradient at x and the gradients of all parameters."""
     y_ND, (expert_NK, weight_NK, kept) = numpy_forward(x_ND, params, k)
     grads = {name: np.zeros_like(array) for name, array in params.items()}

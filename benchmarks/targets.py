@@ -8,7 +8,7 @@ from typing import Any
 
 from .invariance import BATCHES
 from .measure import BEST, BEST_LIBRARY, BOTH, FORWARD
-from .peers import OURS
+from .peer import OURS
 
 
 @dataclass(frozen=True)

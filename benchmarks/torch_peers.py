@@ -13,7 +13,7 @@ from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 from moe import kernels
 from moe.speed.machine import Case
 
-from .peers import LIBRARY_PREFIX, Peer
+from .peer import LIBRARY_PREFIX, Gradients, Peer
 
 LOOP = "PyTorch loop"
 LIBRARY = {
@@ -48,7 +48,7 @@ def _peer(
     name: str,
     compute: Callable[[Any], Any],
     params: Sequence[Any],
-    read_grads: Callable[[list[np.ndarray]], dict[str, np.ndarray]],
+    read_grads: Callable[[list[np.ndarray]], Gradients],
 ) -> Peer:
     x_ND, dy_ND = torch.from_numpy(case.x_ND), torch.from_numpy(case.dy_ND)
     leaf_ND = x_ND.clone().requires_grad_()
@@ -61,7 +61,7 @@ def _peer(
         y_ND = compute(leaf_ND)
         return y_ND, *torch.autograd.grad(y_ND, [leaf_ND, *params], dy_ND)
 
-    def read(result: Any) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    def read(result: Any) -> tuple[np.ndarray, np.ndarray, Gradients]:
         y_ND, dx_ND, *grads = (tensor.detach().numpy() for tensor in result)
         return y_ND, dx_ND, read_grads(grads)
 
@@ -118,7 +118,7 @@ def _library(case: Case, k: int, name: str, implementation: str) -> Peer:
     def compute(x_ND: Any) -> Any:
         return block(x_ND[None])[0]
 
-    def read_grads(grads: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def read_grads(grads: list[np.ndarray]) -> Gradients:
         names = ("gate_DE", "w_gate_up_ED2F", "w_down_EFD")
         return {n: grad.swapaxes(-1, -2) for n, grad in zip(names, grads, strict=True)}
 

@@ -1,11 +1,11 @@
-"""Which arrays a layer may hold: one check per call, before a kernel sees any of them."""
+"""Which arrays a layer may hold, checked at each call before a kernel sees any of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,17 +15,25 @@ from .experts import check_activation, dense_name, n_matrices, up_bias_name, up_
 from .routers import Router, check_router
 from .specials import init_specials
 
-if TYPE_CHECKING:
-    from .layer import MoELayer
-
 Shapes = dict[str, tuple[int, ...]]
 
 C_ALIGNED = 0x0101  # C_CONTIGUOUS and ALIGNED in `flags.num`, one look for both (ndarraytypes.h)
 TAKEN = frozenset({"logits_NE", "previous_NE", "rng", "token_ids"})  # other keywords of `choose`
 
 
+class Held(Protocol):
+    """What a contract looks at: a layer's options and arrays."""
+
+    router: Router
+    activation: str
+    capacity: Capacity
+    params: dict[str, np.ndarray]
+    buffers: dict[str, np.ndarray]
+    _mark: bytes
+
+
 class Known(NamedTuple):
-    """An array that was found right: what to compare at the next call."""
+    """Of an array that was checked: what to compare at the next call."""
 
     name: str
     shape: tuple[int, ...]
@@ -34,16 +42,16 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Contract:
-    """What a layer holds, once it was found right.
+    """What a layer holds, after it was checked.
 
     Attributes
     ----------
     owner
-        Says whose contexts are whose: the layer's mark, and all that backward depends on.
-    capacity, params, buffers
-        What was looked at.
-    d_model, d_expert, n_experts, dtype
-        D, F and E, those that compute nothing included; the type that the layer computes in.
+        Signature of the layer's contexts: its mark, and all that backward depends on.
+    router, activation, capacity, params, buffers
+        What was checked.
+    d_model, n_experts, dtype
+        D; E, with experts that compute nothing; the type that the layer computes in.
     widths
         Columns of the logits and of other projections, by the names that `project` gives them.
     shapes
@@ -59,15 +67,14 @@ class Contract:
     params: tuple[Known, ...]
     buffers: tuple[Known, ...]
     d_model: int
-    d_expert: int
     n_experts: int
     dtype: np.dtype[Any]
     widths: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]]
     by: str
 
-    def still_holds(self, layer: MoELayer) -> bool:
-        """Whether nothing but numbers changed; the only thing that most calls have to ask."""
+    def still_holds(self, layer: Held) -> bool:
+        """Whether nothing but numbers changed; most calls check no more than this."""
         return (
             layer.router is self.router
             and layer.capacity is self.capacity
@@ -92,7 +99,7 @@ def _unchanged(arrays: Mapping[str, np.ndarray], known: tuple[Known, ...]) -> bo
     return True
 
 
-def contract_of(layer: MoELayer) -> Contract:
+def contract_of(layer: Held) -> Contract:
     """Check all that a layer holds.
 
     Raises
@@ -154,7 +161,6 @@ def contract_of(layer: MoELayer) -> Contract:
         params=known,
         buffers=tuple(Known(name, array.shape, array.dtype) for name, array in buffers.items()),
         d_model=d_model,
-        d_expert=d_expert,
         n_experts=n_experts,
         dtype=down_EFD.dtype,
         widths=widths,
@@ -192,7 +198,7 @@ def check_dense(params: Mapping[str, np.ndarray], activation: str) -> tuple[np.n
 
 
 def router_shapes(router: Router, d_model: int, n_experts: int, limit: int) -> Shapes:
-    """Shapes of a router's own parameters, by name.
+    """Shapes of a router's parameters, by name.
 
     Raises
     ------
@@ -201,21 +207,24 @@ def router_shapes(router: Router, d_model: int, n_experts: int, limit: int) -> S
     """
     try:
         return dict(_router_shapes(router, d_model, n_experts, limit))
-    except TypeError:  # a router whose options cannot be hashed is asked each time
+    except TypeError:  # options that cannot be hashed cannot be looked up either
         return _router_shapes.__wrapped__(router, d_model, n_experts, limit)
 
 
 @lru_cache(maxsize=64)
 def _router_shapes(router: Router, d_model: int, n_experts: int, limit: int) -> Shapes:
     with np.errstate(all="ignore"):
-        made = router.init_params(d_model, n_experts, _Zeros(limit))
-    if not isinstance(made, dict):
-        raise ValueError(f"init_params of {router!r}: got {made!r}, allowed is a dict of arrays")
-    return {name: np.shape(array) for name, array in made.items()}
+        params = router.init_params(d_model, n_experts, _Zeros(limit))
+    if not isinstance(params, dict):
+        raise ValueError(f"init_params of {router!r}: got {params!r}, allowed is a dict of arrays")
+    return {name: np.shape(array) for name, array in params.items()}
 
 
 class _Zeros(np.random.Generator):
-    """Draws zeros, and no more than `limit` at once: of what is made only the shapes count."""
+    """Draws zeros, at most `limit` at once: only the shapes of the parameters are wanted.
+
+    A file's options could ask for any size, and are not believed before its arrays are.
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__(np.random.PCG64(0))
@@ -233,8 +242,8 @@ class _Zeros(np.random.Generator):
 
 def special_shapes(kinds: tuple[str, ...], d_model: int, limit: int) -> Shapes:
     """Shapes of the parameters of experts that compute nearly nothing; see `router_shapes`."""
-    made = init_specials(kinds, d_model, _Zeros(limit))
-    return {name: array.shape for name, array in made.items()}
+    params = init_specials(kinds, d_model, _Zeros(limit))
+    return {name: array.shape for name, array in params.items()}
 
 
 def expert_shapes(activation: str, d_model: int, d_expert: int, n_computing: int) -> Shapes:
@@ -274,7 +283,10 @@ def check_plain(name: str, array: object) -> None:
 
 
 def check_layout(name: str, array: np.ndarray) -> None:
-    """Raise ValueError unless kernels may step through the numbers; strided ones cost a copy."""
+    """Raise ValueError unless kernels may step through the numbers.
+
+    Strided arrays would be copied at every call.
+    """
     if array.flags.num & C_ALIGNED != C_ALIGNED:
         raise ValueError(
             f"{name}: got an array whose numbers do not lie one after another in C order, allowed "
@@ -291,7 +303,7 @@ def _check_shape(name: str, array: np.ndarray, wanted: tuple[int, ...], says: st
 
 
 def _check_buffers(router: Router, buffers: Mapping[str, np.ndarray], n_experts: int) -> None:
-    """The router's own are (E,); what balancers keep is theirs, but plain and of another name."""
+    """The router's buffers are (E,); a balancer's may have any shape, but none of these names."""
     for name in router.buffers:
         if name not in buffers:
             raise ValueError(f"buffers: got no {name}, allowed are all of the router's")

@@ -1,4 +1,4 @@
-"""`LayerContext`: what one forward pass leaves, and whose it is."""
+"""`LayerContext`: what a forward pass keeps for backward, signed by the layer that ran it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from .routing import Routing
 
 @dataclass(frozen=True)
 class LayerContext:
-    """What one forward pass leaves for backward, for metrics and for the curious.
+    """What one forward pass keeps for backward, for metrics and for whoever looks inside.
 
     Attributes
     ----------
     routing
-        Who went where.
+        Which tokens went to which experts.
     executed_rows, executed_flops
         Expert rows multiplied, and the floating-point operations of all matrix products of the
-        pass, whoever made them: gate and router, Soft MoE's mixing, chosen, constant and shared
-        experts. Both are counted where they happen, operations as 2 per multiply-add.
+        pass: of gate and router, of Soft MoE's mixing, of chosen, constant and shared experts.
+        Both are counted where they happen, operations as 2 per multiply-add.
     y_SD
         Result of each kept assignment before weighting, sorted by expert (`plan`).
     rows_ND
-        What experts take rows from: x; or Soft MoE's slots, or x times the weight, a row a slot.
+        Array that experts take rows from: x itself; or one row for each slot, which is Soft
+        MoE's mix of tokens, or a token times its weight.
     shared_weight_N
-        What the shared experts' gate weighs their result with, if they have one.
+        Weights that the shared experts' gate gives their result, if there is such a gate.
     owner
-        Whose forward pass it was, and with which shapes; a copy with other contents has none.
+        The layer that ran forward, with its shapes; a copy with other contents has none.
     """
 
     routing: Routing
@@ -50,7 +51,7 @@ class LayerContext:
 
 
 def sign(context: Any, owner: tuple[Any, ...]) -> None:
-    """Write into a fresh context whose it is."""
+    """Write the layer that ran forward into its new context."""
     object.__setattr__(context, "owner", owner)
 
 

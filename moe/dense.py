@@ -12,23 +12,17 @@ from . import kernels
 from .arrays import check_dense
 from .context import check_context, sign
 from .errors import check_array, check_dtype, check_int
-from .experts import check_activation, dense_name, init_experts, up_name
+from .experts import check_activation, dense_name, init_experts, row_plan, up_name
 from .identity import as_html, same_arrays, sizes_words
 
 Arrays = dict[str, np.ndarray]
-
-
-def _all_tokens_plan(n_tokens: int) -> kernels.Plan:
-    """One expert, every token: how a dense or shared network uses the expert kernels."""
-    slots, ends = np.arange(n_tokens), np.array([0, n_tokens])
-    return kernels.Plan(slots, slots, ends, slots, np.arange(n_tokens + 1))
 
 
 def dense_forward(
     x_ND: np.ndarray, up_DH: np.ndarray, down_FD: np.ndarray, activation: str, keep: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None, int]:
     """Result (N, D), first product (N, H) if kept, and rows executed of one network."""
-    plan = _all_tokens_plan(len(x_ND))
+    plan = row_plan(np.array([0, len(x_ND)]))
     y_ND, h_NH, rows = kernels.experts_forward(
         x_ND, plan, up_DH[None], down_FD[None], activation, keep
     )
@@ -44,18 +38,18 @@ def dense_backward(
     activation: str,
     weight_N: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients at x, at both weights of one network, and at what its results are weighed with."""
+    """Gradients at x, at both matrices of one network, and at the weights of its results."""
     weight_N = np.ones(len(x_ND), x_ND.dtype) if weight_N is None else weight_N
-    dx_ND, dweight_N, dup_1DH, ddown_1FD, _ = kernels.experts_backward(
-        dy_ND, x_ND, h_NH, weight_N, _all_tokens_plan(len(x_ND)), up_DH[None], down_FD[None],
-        activation,
-    )  # fmt: skip
+    plan = row_plan(np.array([0, len(x_ND)]))
+    dx_ND, dweight_N, dup_1DH, ddown_1FD = kernels.experts_backward(
+        dy_ND, x_ND, h_NH, weight_N, plan, up_DH[None], down_FD[None], activation
+    )
     return dx_ND, dup_1DH[0], ddown_1FD[0], dweight_N
 
 
 @dataclass(frozen=True)
 class DenseContext:
-    """What `DenseFFN.forward` leaves for backward."""
+    """What `DenseFFN.forward` keeps for backward."""
 
     x_ND: np.ndarray
     h_NH: np.ndarray | None
@@ -94,8 +88,8 @@ class DenseFFN:
         check_int("seed", seed, 0)
         check_activation(activation)
         dtype = check_dtype(dtype)
-        made = init_experts(np.random.default_rng(seed), 1, d_model, d_hidden, activation, dtype)
-        return cls(activation, {dense_name(name): array[0] for name, array in made.items()})
+        experts = init_experts(np.random.default_rng(seed), 1, d_model, d_hidden, activation, dtype)
+        return cls(activation, {dense_name(name): array[0] for name, array in experts.items()})
 
     def __eq__(self, other: object) -> bool:
         """Whether it computes the same: equal activation, and arrays equal to the last bit."""
@@ -135,7 +129,7 @@ class DenseFFN:
         return replace(self, params={n: array.astype(dtype) for n, array in self.params.items()})
 
     def __call__(self, x_ND: np.ndarray, token_ids: np.ndarray | None = None) -> np.ndarray:
-        """Return y, (N, D), as `forward` does, and quicker, since nothing is kept for backward."""
+        """Return y, (N, D), as `forward` does, but faster: nothing is kept for backward."""
         return self._forward(x_ND, keep=False)[0]
 
     def forward(
@@ -187,5 +181,5 @@ class DenseFFN:
         return check_dense(self.params, self.activation)
 
     def _owner(self, down_FD: np.ndarray) -> tuple[Any, ...]:
-        """Whose contexts are whose; see `moe.context`."""
+        """Signature of this layer's contexts; see `moe.context`."""
         return self._mark, self.activation, down_FD.shape, down_FD.dtype

@@ -69,7 +69,7 @@ def row_plan(expert_start_E1: np.ndarray) -> kernels.Plan:
     return kernels.Plan(slots, slots, expert_start_E1, slots, np.arange(slots.size + 1))
 
 
-def experts_forward(
+def apply_experts(
     params: Mapping[str, np.ndarray],
     activation: str,
     rows_ND: np.ndarray,
@@ -87,7 +87,7 @@ def experts_forward(
     return y_SD, h_SH, rows
 
 
-def experts_backward(
+def apply_experts_backward(
     params: Mapping[str, np.ndarray],
     activation: str,
     dy_ND: np.ndarray,
@@ -100,7 +100,7 @@ def experts_backward(
     up_EDH, down_EFD = params[up_name(activation)], params["w_down_EFD"]
     b_up_EH, b_down_ED = params.get(up_bias_name(activation)), params.get("b_down_ED")
     db_up_EH = None if b_up_EH is None else np.zeros_like(b_up_EH)
-    dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
+    dx_SD, dweight_S, dup_EDH, ddown_EFD = kernels.experts_backward(
         dy_ND, rows_ND, h_SH, weight_S, plan, up_EDH, down_EFD, activation, db_up_EH
     )
     grads = {up_name(activation): dup_EDH, "w_down_EFD": ddown_EFD}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import check_int
 from .experts import init_experts
 from .routers import Router
 from .shared import shared_name
@@ -25,12 +24,11 @@ def fresh_params(
     """Arrays by name for checked arguments of `MoELayer.init`, all of type `dtype`."""
     rng = np.random.default_rng(seed)
     n_computing = n_experts - len(router.specials)
-    check_int("n_experts", n_experts, len(router.specials) + 1, None, "one must compute")
-    made = router.init_params(d_model, n_experts, rng)
-    if "gate_DE" in made:
-        made["gate_DE"] *= gate_scale
-    made |= init_specials(router.specials, d_model, rng)
-    params = {name: array.astype(dtype) for name, array in made.items()}
+    small = router.init_params(d_model, n_experts, rng)
+    if "gate_DE" in small:
+        small["gate_DE"] *= gate_scale
+    small |= init_specials(router.specials, d_model, rng)
+    params = {name: array.astype(dtype) for name, array in small.items()}
     params |= init_experts(rng, n_computing, d_model, d_expert, activation, dtype)
     if n_shared:
         shared = init_experts(rng, 1, d_model, d_expert * n_shared, activation, dtype)

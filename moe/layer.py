@@ -1,4 +1,15 @@
-"""`MoELayer`: choose, cap, dispatch, apply experts, combine; and back."""
+"""`MoELayer`: choose, cap, dispatch, apply experts, combine; and back.
+
+Arrays carry their shapes in their names, here and in all of the library: `logits_NE` is (N, E).
+
+    N   tokens of the batch              A   assignments, entries of a routing's list
+    D   width of the model, d_model      S   slots: rows that experts multiply, sorted by expert
+    E   experts, all of the pool         K   choices of a token
+    F   hidden width of an expert        T   tokens of one expert
+    H   columns of an expert's first product: 2F if it has a gate half, else F
+
+`E1` is E + 1, for starts and ends. A gradient's name is that of its array after a d: `dx_ND`.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +24,20 @@ import numpy as np
 from . import kernels
 from .arrays import Contract, contract_of
 from .capacity import NO_LIMIT, Capacity
-from .choosing import route
+from .choosing import route, route_backward
 from .context import LayerContext, check_context, sign
 from .errors import check_array, check_dtype, check_float, check_int
-from .experts import check_activation, experts_backward, row_plan
+from .experts import check_activation
 from .fresh import fresh_params
 from .from_arrays import arrays_from
 from .identity import as_html, options_words, same_arrays, same_options, sizes_words
-from .routed import routed_forward
+from .routed import routed_backward, routed_forward
 from .router_check import check_added, check_gradients, check_pairs, warn_of_gate
 from .routers import Router, router_of
+from .routers.soft import Soft
 from .routing import Routing
 from .shared import has_shared, shared_backward, shared_forward
-from .specials import specials_backward
+from .slots import slots_backward, slots_forward
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,8 +46,8 @@ Arrays = dict[str, np.ndarray]
 class MoELayer:
     """A mixture-of-experts feed-forward layer: y = sum over chosen e of w_e f_e(x) + shared(x).
 
-    Build one with `MoELayer.init`. The arrays in `params` are the truth: an in-place edit takes
-    effect at the next call.
+    Build one with `MoELayer.init`. The layer keeps no copies of the arrays in `params`: an edit in
+    place takes effect at the next call.
 
     Attributes
     ----------
@@ -135,7 +147,7 @@ class MoELayer:
         dtype: str | None = None,
         capacity: Capacity | None = None,
     ) -> MoELayer:
-        """Make a layer of weights that are there already; they are copied.
+        """Make a layer of existing weights, which are copied.
 
         Parameters
         ----------
@@ -146,7 +158,7 @@ class MoELayer:
             In order 'moe' these are the names of `params` and `buffers`. In all others `gate`
             is (E, D), `gate_bias` and `select_bias` are (E,), `shared_gate_proj` and
             `shared_up_proj` (F, D), `shared_down_proj` (D, F), `shared_gate` (1, D), and there may
-            be `down_proj_bias` and the like. What a router has beside keeps its own name.
+            be `down_proj_bias` and the like. A router's further parameters keep their names.
         order
             How the experts lie. 'moe': `w_gate_up_ED2F`, `w_down_EFD`.
             'torch': `gate_proj` and `up_proj` (E, F, D), `down_proj` (E, D, F), as nn.Linear does.
@@ -185,7 +197,7 @@ class MoELayer:
         save(self, path)
 
     def check(self) -> None:
-        """Raise ValueError if an array or option does not fit; every call asks this first."""
+        """Raise ValueError if an array or option does not fit; every call does this first."""
         self._checked()
 
     def __eq__(self, other: object) -> bool:
@@ -243,7 +255,7 @@ class MoELayer:
         token_ids: np.ndarray | None = None,
         previous_NE: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return y, (N, D), as `forward` does, and quicker, since nothing is kept for backward."""
+        """Return y, (N, D), as `forward` does, but faster: nothing is kept for backward."""
         return self._forward(x_ND, None, token_ids, previous_NE, keep=False)[0]
 
     def route(
@@ -253,10 +265,10 @@ class MoELayer:
         rng: np.random.Generator | None = None,
         previous_NE: np.ndarray | None = None,
     ) -> Routing:
-        """Return who would go where, without running any expert; arguments as in `forward`."""
+        """Return which experts each token would go to, running none; arguments as in `forward`."""
         contract = self._checked()
         x_ND = self._check_x(contract, x_ND)
-        return route(self, contract, x_ND, token_ids, rng, previous_NE)[0]
+        return route(contract, self.params, self.buffers, x_ND, token_ids, rng, previous_NE)[0]
 
     def forward(
         self,
@@ -298,11 +310,16 @@ class MoELayer:
         contract = self._checked()
         x_ND = self._check_x(contract, x_ND)
         with kernels.counting() as count:
-            chosen = route(self, contract, x_ND, token_ids, rng, previous_NE)
-            routing, x_gate_ND, perturb_ND = chosen
-            y_ND, plan, rows, rows_ND, weight_S, h_SH, y_SD = routed_forward(
-                self.router, self.activation, self.params, x_ND, routing, keep
+            routing, x_gate_ND, perturb_ND = route(
+                contract, self.params, self.buffers, x_ND, token_ids, rng, previous_NE
             )
+            if routing.dispatch_NS is not None:
+                routed = slots_forward(self.activation, self.params, x_ND, routing, keep)
+            else:
+                routed = routed_forward(
+                    self.router, self.activation, self.params, x_ND, routing, keep
+                )
+            y_ND, plan, rows, rows_ND, weight_S, h_SH, y_SD = routed
             shared_h_NH = shared_weight_N = None
             if has_shared(self.params):
                 shared_ND, shared_h_NH, shared_weight_N = shared_forward(
@@ -352,47 +369,21 @@ class MoELayer:
         check_context(ctx, LayerContext, contract.owner)
         if not self.router.gate_learns:
             warn_of_gate(self.router)
-        dtype, n_tokens, by = contract.dtype, len(ctx.x_ND), contract.by
+        dtype, routing = contract.dtype, ctx.routing
         dy_ND = check_array("dy_ND", dy_ND, ctx.x_ND.shape, finite=self.check_finite)
         dy_ND = dy_ND.astype(dtype, copy=False)
-        routing = ctx.routing
-        # Its arrays are in the caller's hands since forward, and kernels follow them again.
+        # The caller may have written into its arrays since forward, and kernels follow them again.
         check_pairs(routing, "ctx.routing")
-        sizes = {name: (n_tokens, width) for name, width in contract.widths.items()}
+        sizes = {name: (len(dy_ND), width) for name, width in contract.widths.items()}
         added = check_added(dlogits_NE, extra, sizes, routing, dtype)
-        rows, run, weight_S = dy_ND, ctx.plan, ctx.weight_S
-        if routing.combine_NS is not None:
-            rows = kernels.matmul_tn(routing.combine_NS, dy_ND)
-        elif self.router.weighs_input:
-            rows, run = dy_ND[ctx.plan.token_S], row_plan(ctx.plan.expert_start_E1)
-            weight_S = np.ones_like(weight_S)
-        dx_SD, dweight_S, grads = experts_backward(
-            self.params, self.activation, rows, ctx.rows_ND, ctx.h_SH, weight_S, run
-        )
-        dweight_A = np.zeros(routing.n_assignments, dtype)
-        if routing.dispatch_NS is None:
-            in_weight_S = np.ones_like(dweight_S)
-            if self.router.weighs_input:
-                in_weight_S = ctx.weight_S
-                dweight_S = (dx_SD * ctx.x_ND[ctx.plan.token_S]).sum(axis=1)
-            dx_ND = kernels.combine(dx_SD, in_weight_S, ctx.plan)
-            dweight_A[ctx.plan.assignment_S] = dweight_S
-            if self.router.specials:
-                dspecial_ND, special_grads = specials_backward(
-                    dy_ND, ctx.x_ND, routing, self.router.specials, self.params, dweight_A
-                )
-                dx_ND += dspecial_ND
-                grads |= special_grads
-            if "weight_A" in added:
-                dweight_A += added["weight_A"]
-            drouted_NE = self.router.backward(routing, dweight_A)
+        if routing.dispatch_NS is not None:
+            assert isinstance(self.router, Soft)  # `route` refuses slots from any other router
+            back = slots_backward(self.router, self.activation, self.params, dy_ND, ctx)
         else:
-            dx_ND = kernels.matmul(routing.dispatch_NS, dx_SD)
-            drouted_NE = self.router.backward_slots(
-                routing,
-                ddispatch_NS=kernels.matmul_nt(ctx.x_ND, dx_SD),
-                dcombine_NS=kernels.matmul_nt(dy_ND, ctx.y_SD),
+            back = routed_backward(
+                self.router, self.activation, self.params, dy_ND, ctx, added.get("weight_A")
             )
+        dx_ND, dweight_A, drouted_NE, grads = back
         if ctx.shared_h_NH is not None:
             dshared_ND, shared_grads = shared_backward(
                 self.params, self.activation, dy_ND, ctx.x_ND, ctx.shared_h_NH,
@@ -400,15 +391,12 @@ class MoELayer:
             )  # fmt: skip
             dx_ND += dshared_ND
             grads |= shared_grads
-        dmade = check_gradients(self.router.backward_made(routing, drouted_NE), sizes, dtype, by)
-        for name in sizes.keys() & added.keys():
-            dmade[name] = dmade[name] + added[name]
-        dgate_ND, gate_grads = self.router.project_backward(ctx.x_gate_ND, self.params, dmade)
-        dgate_ND = check_array(f"{by}: gradient of x_ND", dgate_ND, ctx.x_ND.shape, finite=False)
-        dx_ND += dgate_ND if ctx.perturb_ND is None else dgate_ND * ctx.perturb_ND
-        grads |= gate_grads | self.router.backward_params(routing, dmade["logits_NE"], dweight_A)
-        inputs = self.router.backward_inputs(routing, dmade["logits_NE"], self.params)
-        return dx_ND, check_gradients(grads, contract.shapes, dtype, by) | inputs
+        dgate_ND, gate_grads, inputs = route_backward(
+            contract, self.params, ctx, dweight_A, drouted_NE, added, sizes
+        )
+        dx_ND += dgate_ND
+        grads |= gate_grads
+        return dx_ND, check_gradients(grads, contract.shapes, dtype, contract.by) | inputs
 
     def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:
         """Experts that ran for one token and their unweighted results, (K,) and (K, D)."""
@@ -424,7 +412,7 @@ class MoELayer:
         return sum(array.size for array in self.params.values())
 
     def _checked(self) -> Contract:
-        """What the layer holds; checked anew only where something but numbers changed."""
+        """The contract, made anew only if something other than numbers changed since."""
         contract = self._contract
         if contract is None or not contract.still_holds(self):
             contract = self._contract = contract_of(self)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
 
 Kind = TypeVar("Kind")
 
@@ -41,3 +42,28 @@ def collect(kind: type[Kind], package: str, files: Iterable[str]) -> dict[str, t
             raise ImportError(f"{module.__name__}: got methods {names}, allowed are new ones")
         found |= dict(zip(names, methods, strict=True))
     return found
+
+
+def method_rows(methods: Mapping[str, Any], *claims: str) -> list[dict[str, Any]]:
+    """Return a row for each method: name, title, claims, options with defaults, and source.
+
+    Parameters
+    ----------
+    methods
+        A registry, such as `ROUTERS`.
+    *claims
+        Attributes of its classes that stand between title and options, such as 'causal'.
+    """
+    return [
+        {
+            "name": name,
+            "title": method.title,
+            **{claim: getattr(method, claim) for claim in claims},
+            "options": {
+                option.name: None if option.default is MISSING else option.default
+                for option in fields(method)
+            },
+            "source": method.source,
+        }
+        for name, method in methods.items()
+    ]

@@ -33,7 +33,7 @@ def check_routing(
     n_tokens, n_experts, dtype
         N, E and the layer's type.
     by
-        Who made it, for messages.
+        Where it is from, for messages.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def check_routing(
 
 
 def check_pairs(routing: Routing, by: str) -> None:
-    """Raise ValueError if an index is out of range or a pair occurs twice; all else was checked."""
+    """Raise ValueError if an index is out of range or a pair occurs twice."""
     fault, place = kernels.pair_fault(
         routing.token_A, routing.expert_A, routing.n_tokens, routing.n_experts
     )
@@ -65,7 +65,7 @@ def check_pairs(routing: Routing, by: str) -> None:
 
 
 def _is_straight(routing: Routing, dtype: np.dtype[Any]) -> bool:
-    """Whether all arrays are of just the right types, as those of this library's routers are."""
+    """Whether all arrays are of exactly the right types, as those of this library's routers are."""
     token_A, expert_A, rank_A = routing.token_A, routing.expert_A, routing.rank_A
     weight_A, kept_A = routing.weight_A, routing.kept_A
     return (
@@ -89,7 +89,7 @@ def _is_straight(routing: Routing, dtype: np.dtype[Any]) -> bool:
 
 
 def _straightened(routing: Routing, n_experts: int, dtype: np.dtype[Any], by: str) -> Routing:
-    """The routing with arrays of just the right types; values that would change are refused."""
+    """The routing with arrays of exactly the right types; no value may change by that."""
     length = np.shape(routing.token_A)
     wanted: list[tuple[str, str, np.dtype[Any]]] = [
         ("token_A", "iu", INDEX), ("expert_A", "iu", INDEX), ("rank_A", "iu", INDEX),
@@ -97,7 +97,7 @@ def _straightened(routing: Routing, n_experts: int, dtype: np.dtype[Any], by: st
     ]  # fmt: skip
     if routing.asked_A is not None:
         wanted.append(("asked_A", "iu", INDEX))
-    made = {}
+    arrays = {}
     for name, kinds, kind in wanted:
         array = getattr(routing, name)
         if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
@@ -116,11 +116,11 @@ def _straightened(routing: Routing, n_experts: int, dtype: np.dtype[Any], by: st
             and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31
         ):
             raise ValueError(f"{by}: got {name} with numbers beyond int32, allowed are indices")
-        made[name] = np.ascontiguousarray(array, kind)
-    asked_A = made.get("asked_A")
+        arrays[name] = np.ascontiguousarray(array, kind)
+    asked_A = arrays.get("asked_A")
     if asked_A is not None and asked_A.size and (asked_A.min() < 0 or asked_A.max() >= n_experts):
         raise ValueError(f"{by}: got asked_A out of range, allowed are 0..{n_experts - 1}")
-    return replace(routing, **made)  # type: ignore[arg-type]
+    return replace(routing, **arrays)  # type: ignore[arg-type]
 
 
 def _refuse(routing: Routing, fault: int, place: int, by: str) -> None:
@@ -171,7 +171,7 @@ _WARNED: set[str] = set()
 
 
 def gate_words(router: Router) -> str:
-    """What to know of a gate that the task's loss does not reach; '' if it does, or there is none.
+    """A warning about a gate that the task's loss does not reach; '' if it does, or has no gate.
 
     Derived from the router's `gate_learns`.
     """
@@ -185,7 +185,7 @@ def gate_words(router: Router) -> str:
 
 
 def warn_of_gate(router: Router) -> None:
-    """Say so to who trains, once per router and process."""
+    """Warn of a gate that the task's loss does not reach, once per router and process."""
     words = gate_words(router)
     key = repr(router) if words else ""
     if key not in _WARNED and words:
@@ -193,16 +193,16 @@ def warn_of_gate(router: Router) -> None:
         warnings.warn(words, GateWarning, stacklevel=3)
 
 
-def check_made(made: Any, n_tokens: int, width: int, by: str) -> dict[str, np.ndarray]:
-    """Return what `project` made; raise ValueError unless the logits are (N, width) floats."""
-    if not isinstance(made, dict) or "logits_NE" not in made:
+def check_projections(outputs: Any, n_tokens: int, width: int, by: str) -> dict[str, np.ndarray]:
+    """Return what `project` returned; raise ValueError unless the logits are (N, width) floats."""
+    if not isinstance(outputs, dict) or "logits_NE" not in outputs:
         raise ValueError(
-            f"{by}: got {type(made).__name__} of project, allowed is a dict with logits_NE"
+            f"{by}: got {type(outputs).__name__} of project, allowed is a dict with logits_NE"
         )
-    made["logits_NE"] = check_array(
-        f"{by}: logits_NE", made["logits_NE"], (n_tokens, width), finite=False
+    outputs["logits_NE"] = check_array(
+        f"{by}: logits_NE", outputs["logits_NE"], (n_tokens, width), finite=False
     )
-    return made
+    return outputs
 
 
 def check_added(

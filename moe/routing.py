@@ -1,4 +1,4 @@
-"""`Routing`: the one object that every router returns, a list of (token, expert, weight)."""
+"""`Routing`: a list of (token, expert, weight), which every router returns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _grid(n_tokens: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Routing:
-    """Which tokens go to which experts, with what weight, and who got in.
+    """Which tokens go to which experts, with what weight, and which of them got in.
 
     A list of A assignments, not an (N, K) table: some methods have no fixed K.
 
@@ -38,7 +38,7 @@ class Routing:
     kept_A
         False where capacity dropped the assignment.
     logits_NE, scores_NE
-        The router's logits and the scores made of them, if it has any.
+        The router's logits and their scores, if it has any.
     score
         Name of the score function, 'softmax' or 'sigmoid' ('' without scores).
     saved
@@ -113,8 +113,8 @@ class Routing:
     def join(cls, routings: Sequence[Routing]) -> Routing:
         """One routing of several batches' tokens, one batch after another.
 
-        A balancer's `update` on it is the step of a batch that was cut into these micro-batches;
-        a step after each of them would be another one.
+        For a batch that was cut into micro-batches: a balancer's `update` is not linear in the
+        loads, so one step on the joined routing differs from a step after each of them.
 
         Raises
         ------
@@ -148,10 +148,10 @@ class Routing:
         return _with_tables(routings[0], int(first[-1]), joined)
 
     def only(self, mask_N: np.ndarray) -> Routing:
-        """The routing of some tokens, numbered anew: without the padding of a batch, say.
+        """The routing of some tokens, numbered anew: of a batch without its padding, for example.
 
-        Whatever counts then counts these alone: `load`, metrics, a balancer's `update`. (For a
-        balance loss, whose gradient is that of the whole batch, `Balancer.loss` takes the mask.)
+        `load`, metrics and a balancer's `update` then count these tokens only. (For a balance
+        loss, whose gradient is that of the whole batch, `Balancer.loss` takes the mask.)
 
         Parameters
         ----------

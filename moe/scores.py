@@ -8,6 +8,7 @@ import numpy as np
 
 from . import kernels
 from .errors import check_choice
+from .routing import Routing
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
@@ -43,6 +44,12 @@ def scores_backward(
     if score == "softmax":
         return np.asarray(kernels.softmax_backward(scores_NE, dscores_NE))
     return np.asarray(dscores_NE * ELEMENTWISE[score][1](logits_NE, scores_NE))
+
+
+def logits_backward(routing: Routing, dscores_NE: np.ndarray) -> np.ndarray:
+    """Gradient at a routing's logits, given the gradient at its scores."""
+    assert routing.logits_NE is not None and routing.scores_NE is not None
+    return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, routing.score)
 
 
 def shares(scores_NE: np.ndarray) -> np.ndarray:

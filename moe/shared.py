@@ -1,4 +1,4 @@
-"""Shared experts: one wide network beside the routed ones, with a gate of its own if need be."""
+"""Shared experts: one wide network for every token, weighted by a gate in some models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .dense import dense_backward, dense_forward
 from .experts import dense_name, up_name
 
 Arrays = dict[str, np.ndarray]
-GATE = "shared_gate_D1"
+DOWN, GATE = "shared_w_down_FD", "shared_gate_D1"
 
 
 def shared_name(name: str) -> str:
@@ -21,7 +21,7 @@ def shared_name(name: str) -> str:
 
 def has_shared(params: Mapping[str, np.ndarray]) -> bool:
     """Whether a layer has shared experts."""
-    return shared_name("w_down_EFD") in params
+    return DOWN in params
 
 
 def shared_forward(
@@ -49,7 +49,7 @@ def shared_backward(
     dx_ND, dup_DH, ddown_FD, dweight_N = dense_backward(
         dy_ND, x_ND, h_NH, up_DH, down_FD, activation, weight_N
     )
-    grads = {shared_name(up_name(activation)): dup_DH, shared_name("w_down_EFD"): ddown_FD}
+    grads = {shared_name(up_name(activation)): dup_DH, DOWN: ddown_FD}
     if weight_N is not None:
         dlogits_N1 = (dweight_N * weight_N * (1 - weight_N))[:, None]
         grads[GATE] = kernels.matmul_tn(x_ND, dlogits_N1)
@@ -58,4 +58,4 @@ def shared_backward(
 
 
 def _weights(params: Mapping[str, np.ndarray], activation: str) -> tuple[np.ndarray, np.ndarray]:
-    return params[shared_name(up_name(activation))], params[shared_name("w_down_EFD")]
+    return params[shared_name(up_name(activation))], params[DOWN]

@@ -1,6 +1,6 @@
 """Experts that compute (nearly) nothing: zero, copy and constant.
 
-They are the last of the pool, so that gates need no special case. Source: MoE++,
+They are the last of the pool, so that gates treat them like all others. Source: MoE++,
 arXiv 2410.07348, section 3.1; LongCat-Flash (arXiv 2509.01322) has identity experts only.
 """
 
@@ -39,7 +39,7 @@ def _rows(routing: Routing, expert: int) -> np.ndarray:
 def specials_forward(
     x_ND: np.ndarray, routing: Routing, kinds: Sequence[str], params: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Weighted sum of what these experts give each token, (N, D).
+    """Weighted sum of these experts' results for each token, (N, D).
 
     zero gives 0, copy gives x, constant gives a_1 x + a_2 v with a = softmax(W x).
     """
@@ -51,9 +51,9 @@ def specials_forward(
             y_ND[token] += weight_T1 * x_ND[token]
         elif kind == "constant":
             mix_T2 = softmax(matmul(x_ND[token], params["constant_mix_ZD2"][z]))
-            made_TD = mix_T2[:, :1] * x_ND[token] + mix_T2[:, 1:] * params["constant_ZD"][z]
-            y_ND[token] += weight_T1 * made_TD
-            count_flops(3 * made_TD.size)  # two products and a sum, beside the map's
+            result_TD = mix_T2[:, :1] * x_ND[token] + mix_T2[:, 1:] * params["constant_ZD"][z]
+            y_ND[token] += weight_T1 * result_TD
+            count_flops(3 * result_TD.size)  # two products and a sum, beside the map's
             z += 1
     return y_ND
 

@@ -91,7 +91,7 @@ def upcycle(
         raise ValueError(
             f"router: got {layer.router.name!r}, allowed is one whose experts all compute"
         )
-    if layer.router.weighs_input:
+    if layer.router.weigh_input:
         raise ValueError(
             "router: got weigh_input=True, allowed is a router that weighs the experts' results"
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import concurrency, invariance, measure, memory, results
+from benchmarks import concurrency, constants, invariance, measure, memory, results
 from benchmarks.measure import (
     BEST,
     BEST_LIBRARY,
@@ -23,11 +23,14 @@ from benchmarks.measure import (
     ONE_THREAD,
     Plan,
 )
-from benchmarks.peers import NUMPY, OURS, Peer, candidates, check, checked, ours
+from benchmarks.peer import NUMPY, OURS, Peer
+from benchmarks.peers import candidates, check, checked, ours
 from benchmarks.targets import judged, targets
 from docs.generator import speed
 from moe import kernels
 from moe.experts import expert_flops
+from moe.kernels import items
+from moe.kernels.costs import NUMBER_NS
 from moe.speed import machine
 from moe.speed.machine import SHAPES, SQUARES, Case, peak, peak_calls, read_calls, reading
 
@@ -322,6 +325,42 @@ def test_the_command_measures_prints_and_writes(tmp_path, monkeypatch, capsys):
 
 
 # The page --------------------------------------------------------------------------------------
+
+
+def test_every_cost_of_an_operation_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    constants.print_costs(blocks=1, seconds=0.0)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    found = {row[0]: row[1:] for row in rows[: len(NUMBER_NS) + 1]}
+    assert set(found) == {*NUMBER_NS, "product"}
+    assert all(float(measured) > 0 for measured, _ in found.values())
+    assert float(found["combine"][1]) == NUMBER_NS["combine"]
+
+
+def test_values_of_a_constant_are_timed_in_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Server:
+        def __init__(self, command: list[str], **options: object) -> None:
+            self.name, self.value = command[-2], int(command[-1])
+
+        def communicate(self) -> None:
+            order.append(("end", self.value))
+
+    def seconds(server: Server, call: str) -> float:
+        order.append((call, server.value))
+        return 1.0 if server.value == items.SHORT else 1.5
+
+    order: list[tuple[str, int]] = []
+    monkeypatch.setattr(constants.subprocess, "Popen", Server)
+    monkeypatch.setattr(constants, "_seconds", seconds)
+    constants.main(["items.SHORT", "48"])
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[1].split() == [str(items.SHORT), "48"]
+    assert rows[2].split() == ["tiny", "forward", "1.000", "1.500"]
+    assert len(rows) == 2 + len(constants.CALLS)
+    turns = [value for call, value in order if call == "fine both"]
+    assert turns == [items.SHORT, 48] * constants.BLOCKS
+    assert order[-2:] == [("end", items.SHORT), ("end", 48)]
 
 
 def page_of(made: dict, path) -> str:

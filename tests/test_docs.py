@@ -14,7 +14,7 @@ import pytest
 
 import moe
 from moe.capacity import DROP_POLICIES
-from moe.checkpoints.families import FAMILIES
+from moe.checkpoints.families import LOADABLE
 from moe.gates.bugs import GATE_BUGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +62,7 @@ WORDS = (
 COUNTS = {
     "routers": len(moe.ROUTERS),
     "balancers": len(moe.BALANCERS),
-    "families": len(FAMILIES),
+    "families": len(LOADABLE),
     "drop policies": len(DROP_POLICIES),
     "bugs": len(GATE_BUGS),
     "known bugs": len(GATE_BUGS),

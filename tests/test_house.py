@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # What knows bytes and names, and no layer.
-LOW = ("archives", "dtypes", "files", "header", "layouts", "npz", "strict_json")
+LOW = (
+    "archives", "config", "dtypes", "families", "family", "files", "header", "layouts", "npz",
+    "strict_json",
+)  # fmt: skip
 PAGES = sorted(path.parent.name for path in ROOT.glob("moe/app/*/page.py"))
 # From the ground up: rooms, and what lives there. A file imports from its own floor and from those
 # below it, in no circle; `docs/architecture.md` shows this list.
@@ -38,6 +41,7 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
             "context",
             "choosing",
             "routed",
+            "slots",
             "shared",
             "specials",
             "dense",
@@ -74,6 +78,8 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
 ]
 FLOORS = {f"moe.{room}": floor for floor, (rooms, _) in enumerate(HOUSE) for room in rooms}
 FLOORS |= dict.fromkeys(("app", "moe"), len(HOUSE))  # the façade names all, and nothing imports it
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+MARKS = "<!-- floors -->", "<!-- end of floors -->"
 KERNELS_MAY_IMPORT = ("moe.kernels", "moe.errors")
 MAX_LINES = 450
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
@@ -224,6 +230,31 @@ def test_every_module_has_its_floor():
     assert {"moe.kernels", "moe.layer", "moe.app.start", "moe.cli", "app"} <= listed
 
 
+def test_every_floor_has_its_files():
+    names = {module_name(path) for path in SOURCES}
+    assert not {room for room in FLOORS if room not in names}
+
+
+def floors_table() -> str:
+    """The floors as the page on architecture shows them, the ground first."""
+    lines = ["| floor | in `moe/` | what lives there |", "|---|---|---|"]
+    for floor, (rooms, words) in enumerate(HOUSE):
+        paths = [Path("moe", *room.split(".")) for room in rooms]
+        names = [
+            f"{room}/" if path.is_dir() else f"{room}.py"
+            for room, path in zip(
+                (room.replace(".", "/") for room in rooms), (ROOT / path for path in paths)
+            )
+        ]
+        lines.append(f"| {floor} | {', '.join(f'`{name}`' for name in names)} | {words} |")
+    return "\n".join(lines)
+
+
+def test_the_page_on_architecture_shows_these_floors():
+    """To accept a change: `python -m tests.test_house`."""
+    assert f"{MARKS[0]}\n{floors_table()}\n{MARKS[1]}" in ARCHITECTURE.read_text("utf-8")
+
+
 def test_imports_go_down_the_floors_only():
     found = []
     for path, source in SOURCES.items():
@@ -339,3 +370,9 @@ def test_what_is_not_arithmetic_passes(source):
 def test_a_print_is_found_and_a_method_of_that_name_is_not():
     assert prints("if a:\n    print(a)", "moe.layer")
     assert not prints("console.print(a)", "moe.layer")
+
+
+if __name__ == "__main__":
+    before, _, rest = ARCHITECTURE.read_text("utf-8").partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    ARCHITECTURE.write_text(f"{before}{MARKS[0]}\n{floors_table()}\n{MARKS[1]}{after}", "utf-8")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import moe
-from moe.checkpoints.families import FAMILIES, NESTED
+from moe.checkpoints.families import LOADABLE, NESTED
 from moe.checkpoints.files import open_checkpoint
 
 CASES = Path(__file__).parent / "parity"
-ALL = sorted([*FAMILIES, *NESTED])
+ALL = sorted([*LOADABLE, *NESTED])
 LAYER = 1
 
 

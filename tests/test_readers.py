@@ -71,10 +71,7 @@ OWN = {
     "moe/traces/npz.py: write_npz": "written",
     # Files of the package, of Python and of the machine.
     "moe/cluster/calibration.py: measurements": "package",
-    "moe/cost/checks.py: check_numbers": "package",
-    "moe/cost/hardware.py: _read_gpus": "package",
-    "moe/cost/left_out.py: _read": "package",
-    "moe/cost/model.py: _read_models": "package",
+    "moe/cost/tables.py: rows_of": "package",
     "moe/app/balance/player.py: _component": "package",
     "moe/app/your_model/page.py: _what_can_be_opened": "package",
     "moe/data/corpus.py: _c": "Python",

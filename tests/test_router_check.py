@@ -165,8 +165,8 @@ GRADIENTS: dict[str, tuple[str, Callable[..., Any], str]] = {
         "gradient of logits_NE: got shape (5, 7), allowed is (5, 6)",
     ),
     "no names": (
-        "backward_made",
-        lambda self, routing, dlogits_NE: dlogits_NE,
+        "backward_state",
+        lambda self, routing, dweight_A, drouted_NE, dtotal_NE: dtotal_NE,
         "got ndarray, allowed is a dict of gradients",
     ),
     "of x": (

@@ -21,6 +21,7 @@ import moe
 from moe.balance.base import BalanceLoss
 from moe.capacity import Capacity
 from moe.layer import MoELayer
+from moe.routers.noisy_topk import NoisyTopK
 from moe.routers.topk import TopK
 from moe.routing import Routing
 
@@ -217,9 +218,8 @@ def wrong_dense(rng: Rng) -> Mistake:
 # Routers ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Broken(TopK):
-    """Top-k whose results are spoilt by functions that a case sets."""
+class Spoilt:
+    """A router whose results are spoilt by functions that a case sets."""
 
     name = "broken"
     spoil = staticmethod(lambda name, value: value)
@@ -233,14 +233,24 @@ class Broken(TopK):
     def backward(self, *given: Any) -> Any:
         return self.spoil("backward", super().backward(*given))
 
-    def backward_made(self, *given: Any) -> Any:
-        return self.spoil("backward_made", super().backward_made(*given))
+    def backward_state(self, *given: Any) -> Any:
+        return self.spoil("backward_state", super().backward_state(*given))
 
     def project_backward(self, *given: Any) -> Any:
         return self.spoil("project_backward", super().project_backward(*given))
 
     def perturb(self, x_ND: np.ndarray, rng: Any) -> Any:
         return self.spoil("perturb", None)
+
+
+@dataclass(frozen=True)
+class Broken(Spoilt, TopK):
+    """Top-k with spoilt results."""
+
+
+@dataclass(frozen=True)
+class BrokenNoise(Spoilt, NoisyTopK):
+    """Noisy top-k, which has a second projection, with spoilt results."""
 
 
 def spoilt_routing(rng: Rng, routing: Routing) -> Any:
@@ -291,9 +301,9 @@ def spoilt_routing(rng: Rng, routing: Routing) -> Any:
 
 
 def wrong_router(rng: Rng) -> Mistake:
-    kind = type("Broken", (Broken,), {})
+    where = pick(rng, ["choose"] * 6 + ["project", "backward", "state", "inputs", "perturb"])
+    kind = type("Broken", (BrokenNoise if where == "state" else Broken,), {})
     layer, x_ND = good_layer(rng, kind(k=2)), good_x(rng)
-    where = pick(rng, ["choose"] * 6 + ["project", "backward", "made", "inputs", "perturb"])
 
     def spoil(name: str, value: Any) -> Any:
         if name == where == "choose":
@@ -303,8 +313,8 @@ def wrong_router(rng: Rng) -> Mistake:
             value = pick(rng, [value, value, value, {}, None])
         elif name == where == "backward":
             value = wrong_result(rng, value)
-        elif name == "backward_made" and where == "made":
-            value = pick(rng, [{}, None, {"logits_NE": wrong_result(rng, value["logits_NE"])}])
+        elif name == "backward_state" and where == "state":
+            value = pick(rng, [{}, None, {"noise_NE": wrong_result(rng, value["noise_NE"])}])
         elif name == "project_backward" and where == "inputs":
             dx_ND, grads = value
             wrong = {**grads, "gate_DE": wrong_result(rng, grads["gate_DE"])}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from moe.checkpoints.families import FAMILIES, NESTED, Family, Key
+from moe.checkpoints.families import LOADABLE, NESTED, NULLS
+from moe.checkpoints.family import Family, Key
 
 from .methods import MADE, table
 
@@ -81,8 +82,9 @@ def page() -> str:
             "## Layers, keys and traps",
             table(["`model_type`", "MoE layers", "Keys of E, k, F", "Mind"], _keys()),
             "A missing key means what it means to the reference library: its configuration "
-            "class's default. `null` is not a missing key. It is refused, but for a list of "
-            f"layers, which it leaves out, and for {_nulls()}.",
+            "class's default; `moe cost` reads the same table by the same rules. `null` is not a "
+            "missing key. It is refused where the class does not allow it, and of a layer's keys "
+            f"it allows a list of layers, which null leaves out, and {_nulls()}.",
             "## How exact",
             EXACT,
             "## Element types",
@@ -97,8 +99,9 @@ def _nulls() -> str:
     """Where null has a meaning, in words."""
     return "; ".join(
         f"`{key}` of `{name}`, where it means {str(value).lower()}"
-        for name, family in FAMILIES.items()
+        for name, family in LOADABLE.items()
         for key, value in family.nulls.items()
+        if key not in NULLS and value is not None
     )
 
 
@@ -111,7 +114,7 @@ def _names() -> list[list[str]]:
             _router(f),
             f"`{f.shared}`" if f.shared else "",
         ]
-        for name, f in FAMILIES.items()
+        for name, f in LOADABLE.items()
     ]
 
 
@@ -128,5 +131,5 @@ def _router(family: Family) -> str:
 def _keys() -> list[list[str]]:
     return [
         [f"`{name}`", f.moe_rule, f"`{f.n_experts}`, `{f.k}`, `{f.d_expert}`", f.trap]
-        for name, f in FAMILIES.items()
+        for name, f in LOADABLE.items()
     ]

@@ -6,7 +6,7 @@ from moe.app.five_million.story import V3
 from moe.app.real_models.story import contradiction_words
 from moe.cost import CONVENTIONS, GPUS, MODELS, Check, Gpu, ModelConfig, TrainingCost, check_numbers
 from moe.cost.hardware import FIGURES
-from moe.cost.rows import short
+from moe.cost.rows import short, span_words
 
 from .docstrings import to_cell
 from .methods import MADE, table
@@ -61,7 +61,8 @@ decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
   the utilisation has it. Attention to a window only is counted as if it saw everything, so cache
   and attention are upper bounds ({windows}).
 - **Of a config.json** every key is read, known to change no figure (`moe.cost.config_keys`), or
-  named in the output as not counted. Keys and values that neighbouring layers share (`use_cla`) are
+  named in the output as not counted. A missing key means the reference library's default, by the
+  same table as for loading a layer. Keys and values that neighbouring layers share (`use_cla`) are
   stored once and read by each.
 - **Published hours** mean a utilisation by those of pre-training alone, where the stages are told
   apart: for DeepSeek-V3 {pretraining:,.0f} of {hours:,.0f}.
@@ -118,10 +119,9 @@ def _intro() -> str:
 
 
 def _check_row(check: Check) -> list[str]:
-    ends = dict.fromkeys(short(v) for v in (check.low, check.computed, check.high))
     return [
         to_cell(check.what),
-        " / ".join(ends),
+        span_words(check.low, check.computed, check.high),
         f"{short(check.published)} {check.unit}{MARKS[check.check]}",
         check.comparison if check.verdict == "agrees" else f"**{check.comparison}**",
         to_cell(check.source),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import BEST, BEST_TORCH, FORWARD, PASSES, SWEEP_BASE, names_in
-from benchmarks.peers import OURS
+from benchmarks.peer import OURS
 from benchmarks.results import read
 from docs.generator.speed_chart import used
 from moe.pictures.figure import Figure

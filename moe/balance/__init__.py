@@ -94,21 +94,21 @@ def make_balancer_for_run(name: str, rate: float | None, run: Mapping[str, Any])
     for place, kind in enumerate(balancer_kinds(name)):
         rates = {}
         if kind.rate_name:
-            own = rate is not None and place == 0
-            rates = {kind.rate_name: rate if own else kind.short_run_rate}
+            given_rate = rate is not None and place == 0
+            rates = {kind.rate_name: rate if given_rate else kind.short_run_rate}
         given.append(dict(run) | rates)
     return _make(name, given)
 
 
 def _make(name: str, given: Sequence[Mapping[str, Any]]) -> Balancer:
-    """Return the named balancers, each with its own of the given options; the name's win."""
+    """Return the named balancers with those given options that they have; the name's win."""
     parts = []
-    for kind, (_, own), more in zip(balancer_kinds(name), parse(name), given, strict=True):
+    for kind, (_, stated), more in zip(balancer_kinds(name), parse(name), given, strict=True):
         known = _options(kind)
-        for option in own:
+        for option in stated:
             if option not in known:
                 _refuse(kind.name, option, known)
-        parts.append(kind(**{n: v for n, v in more.items() if n in known} | own))
+        parts.append(kind(**{n: v for n, v in more.items() if n in known} | stated))
     return parts[0] if len(parts) == 1 else Sum(tuple(parts))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import check_choice, check_float, check_int
-from ..routers.choice import steers
+from ..routers.fixed_k import steers
 from ..routing import Routing
 from .base import Arrays, BalanceLoss, Balancer, choices_per_token, equal_lengths
 from .scope import count_per_sequence, product_loss

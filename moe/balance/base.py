@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import check_lengths, check_mask
 from ..routing import Routing
-from ..scores import scores_backward, shares, shares_backward
+from ..scores import logits_backward, shares, shares_backward
 
 if TYPE_CHECKING:
     from ..routers import Router
@@ -20,7 +20,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class BalanceLoss:
-    """Value of a balance loss and its gradients at what the routing is made of.
+    """Value of a balance loss and its gradients.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Balancer:
     needs_specials: ClassVar[bool] = False
 
     def fits(self, router: Router) -> bool:
-        """Say whether a router has what this method acts on."""
+        """Whether a router has what this method acts on."""
         return (
             (not self.needs or self.needs in router.buffers)
             and (router.scored or not self.needs_scores)
@@ -119,7 +119,7 @@ class Balancer:
         routing
             Of this batch.
         state
-            What `init_state` made and `update` stepped, and the layer's buffers; without it,
+            The arrays of `init_state` as `update` left them, and the layer's buffers; without it,
             their first values.
         mask_N
             True for the tokens that count, (N,) bool: padding counts nowhere, and gets no
@@ -187,6 +187,13 @@ def equal_lengths(n_tokens: int, length: int = 0) -> np.ndarray:
     return np.diff(np.append(start_S, n_tokens))
 
 
+def scores_of(routing: Routing) -> np.ndarray:
+    """The routing's scores, (N, E); ValueError if it has none."""
+    if routing.scores_NE is None:
+        raise ValueError("routing: got one without scores, allowed is a router that scores experts")
+    return routing.scores_NE
+
+
 def affinity(routing: Routing) -> np.ndarray:
     """Share of itself that each token offers each expert, (N, E), rows sum to one.
 
@@ -197,19 +204,17 @@ def affinity(routing: Routing) -> np.ndarray:
     ValueError
         If the routing has no scores.
     """
-    if routing.scores_NE is None:
-        raise ValueError("routing: got one without scores, allowed is a router that scores experts")
-    return routing.scores_NE if routing.score == "softmax" else shares(routing.scores_NE)
+    scores_NE = scores_of(routing)
+    return scores_NE if routing.score == "softmax" else shares(scores_NE)
 
 
 def affinity_backward(routing: Routing, dp_NE: np.ndarray) -> np.ndarray:
     """Gradient at the logits, given the gradient at `affinity`."""
-    assert routing.logits_NE is not None and routing.scores_NE is not None
     if routing.score != "softmax":
-        dp_NE = shares_backward(routing.scores_NE, dp_NE)
-    return scores_backward(routing.logits_NE, routing.scores_NE, dp_NE, routing.score)
+        dp_NE = shares_backward(scores_of(routing), dp_NE)
+    return logits_backward(routing, dp_NE)
 
 
 def choices_per_token(routing: Routing) -> int:
-    """k, the choices of a token, of a router that gives every token the same number."""
+    """k, of a router that gives every token the same number of choices."""
     return routing.n_assignments // max(routing.n_tokens, 1)

@@ -1,4 +1,4 @@
-"""Experts in groups, one group a device: what the device and communication losses share."""
+"""Experts in groups, one for each device, as the device and communication losses see them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def device_of_experts(n_experts: int, n_devices: int) -> np.ndarray:
 
 
 def tokens_sent(routing: Routing, device_E: np.ndarray, length_S: np.ndarray) -> np.ndarray:
-    """Tokens of each sequence that each device receives, (S, D); a token counts once a device."""
+    """Tokens of each sequence that each device receives, (S, D); once per token and device."""
     n_devices = int(device_E[-1]) + 1
     reached_ND = np.zeros((routing.n_tokens, n_devices))
     reached_ND[routing.token_A, device_E[routing.expert_A]] = 1

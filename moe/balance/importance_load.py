@@ -11,7 +11,7 @@ import numpy as np
 from .. import kernels
 from ..errors import check_float, check_int
 from ..routing import Routing
-from .base import BalanceLoss, Balancer, affinity, choices_per_token
+from .base import BalanceLoss, Balancer, choices_per_token, scores_of
 
 if TYPE_CHECKING:
     from ..routers import Router
@@ -76,14 +76,14 @@ class ImportanceLoad(Balancer):
         check_int("ddof", self.ddof, 0, 1)
 
     def fits(self, router: Router) -> bool:
-        """Say whether the router has scores, and weights with a gradient."""
+        """Whether the router has scores, and weights with a gradient."""
         return super().fits(router) and not router.straight_through
 
     def _loss(
         self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
     ) -> BalanceLoss:
         """Loss, with gradients at the weights and, if there was noise, at gate and noise."""
-        affinity(routing)  # says so if there are no scores
+        scores_of(routing)  # refuses a routing without scores
         weight_E = np.bincount(
             routing.expert_A, weights=routing.weight_A, minlength=routing.n_experts
         )
@@ -111,7 +111,7 @@ class ImportanceLoad(Balancer):
 
 
 def smooth_load(routing: Routing, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Probability of each expert being chosen under fresh noise of its own, (N, E).
+    """Probability of each expert to be chosen if its noise were drawn again, (N, E).
 
     Returns
     -------

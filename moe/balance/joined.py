@@ -21,7 +21,7 @@ PART = re.compile(r"\s*([a-z0-9_]+)\s*(?:\(([^()]*)\))?\s*")
 
 @dataclass(frozen=True)
 class Sum(Balancer):
-    """Several balancers together: losses add up, each steps its own buffers, in order.
+    """Several balancers together: losses add up, and each steps its buffers, in order.
 
     DeepSeek-V3 joins a bias with a sequence loss, top-p an entropy with an auxiliary loss.
 
@@ -46,7 +46,7 @@ class Sum(Balancer):
             raise ValueError(f"balance: got {'+'.join(names)!r}, allowed are different methods")
 
     def fits(self, router: Router) -> bool:
-        """Say whether every part fits."""
+        """Whether every part fits."""
         return all(part.fits(router) for part in self.parts)
 
     def init_state(self, n_experts: int) -> Arrays:

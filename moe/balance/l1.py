@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import check_float, check_int
 from ..routing import Routing
-from ..scores import scores_backward
-from .base import Arrays, BalanceLoss, Balancer, affinity
+from ..scores import logits_backward
+from .base import Arrays, BalanceLoss, Balancer, scores_of
 
 if TYPE_CHECKING:
     from ..routers import Router
@@ -75,7 +75,7 @@ class AdaptiveL1(Balancer):
         check_int("k", self.k, 1)
 
     def fits(self, router: Router) -> bool:
-        """Say whether the router's scores are ReLU's."""
+        """Whether the router's scores are ReLU's."""
         return router.name == "relu"
 
     def init_state(self, n_experts: int) -> Arrays:
@@ -86,20 +86,16 @@ class AdaptiveL1(Balancer):
         self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
     ) -> BalanceLoss:
         """Loss and gradient; f is a count and has none."""
-        affinity(routing)  # says so if there are no scores
-        assert routing.logits_NE is not None and routing.scores_NE is not None
+        scores_NE = scores_of(routing)
         if not routing.n_tokens:
             return BalanceLoss(0.0)
         now = state if state is not None and "l1_strength_1" in state else self.init_state(0)
         factor_E = np.full(routing.n_experts, float(now["l1_strength_1"][0]) / routing.n_tokens)
         if self.balanced:
             factor_E *= routing.n_experts / (self.k * routing.n_tokens) * routing.proposed_load
-        scores_NE = routing.scores_NE
         value = float(factor_E @ scores_NE.sum(axis=0, dtype=np.float64))
         dscores_NE = np.broadcast_to(factor_E.astype(scores_NE.dtype), scores_NE.shape)
-        return BalanceLoss(
-            value, scores_backward(routing.logits_NE, scores_NE, dscores_NE, routing.score)
-        )
+        return BalanceLoss(value, logits_backward(routing, dscores_NE))
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
         """Step lambda in place."""

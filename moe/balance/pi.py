@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import check_float
 from ..routing import Routing
-from .base import Arrays, Balancer, affinity
+from .base import Arrays, Balancer, scores_of
 from .bias import relative_error
 
 
@@ -80,11 +80,10 @@ class PIControl(Balancer):
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
         """Step the integral and set `select_bias_E`, in place."""
-        affinity(routing)  # says so if there are no scores
-        assert routing.scores_NE is not None
+        scores_NE = scores_of(routing)
         if not routing.n_tokens:
             return
-        spread_E = routing.scores_NE.std(axis=0, dtype=np.float64)
+        spread_E = scores_NE.std(axis=0, dtype=np.float64)
         error_E = spread_E * np.clip(relative_error(routing.proposed_load), -1, 1)
         integral_E = self._kept("pi_integral_E", buffers, routing.n_experts)
         integral_E[:] = np.clip(integral_E + self.rate * error_E, -self.limit, self.limit)

@@ -11,7 +11,7 @@ import numpy as np
 from .. import kernels
 from ..errors import check_float
 from ..routing import Routing
-from .base import Balancer, affinity, choices_per_token
+from .base import Balancer, choices_per_token, scores_of
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,12 @@ class QuantileBalancing(Balancer):
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
         """Step `select_bias_E` in place."""
-        affinity(routing)  # says so if there are no scores
-        assert routing.scores_NE is not None
+        scores_NE = scores_of(routing)
         n_tokens, n_experts, k = routing.n_tokens, routing.n_experts, choices_per_token(routing)
         if n_tokens < 2 or not 0 < k < n_experts:
             return
         bias_E = buffers[self.needs]
-        biased_NE = routing.scores_NE.astype(np.float64) + bias_E
+        biased_NE = scores_NE.astype(np.float64) + bias_E
         bar_N1 = np.take_along_axis(biased_NE, kernels.topk(biased_NE, k + 1)[:, k:], axis=1)
         room = min(round(k * n_tokens / n_experts), n_tokens - 1)
         place = n_tokens - 1 - room  # of the (room + 1)-th largest, counted from the smallest

@@ -57,7 +57,7 @@ class SimpleDiverse(Balancer):
         check_float("coefficient", self.coefficient, 0.0)
 
     def fits(self, router: Router) -> bool:
-        """Say whether the router has a gate."""
+        """Whether the router has a gate."""
         return "gate" in router.projections
 
     def param_loss(self, params: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:

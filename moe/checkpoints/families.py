@@ -1,119 +1,27 @@
-"""The table of families: tensor names, layout, router and MoE layers of each `model_type`."""
+"""The table of families: what each `model_type` means, for loading its layers and for counting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, W123, Layout
-from .settings import Settings
-
-Rule = Callable[[Settings, int], bool]
-
-
-@dataclass(frozen=True)
-class Key:
-    """An option whose value stands in config.json under this name."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Family:
-    """How one family publishes its MoE layers.
-
-    Attributes
-    ----------
-    block, gate
-        Names after the layer's prefix, and after the block's.
-    layout
-        How the experts are stored.
-    router, options
-        Registry name and options; a `Key` is read from config.json.
-    n_experts, k, d_expert
-        Keys of E, of experts per token and of F.
-    shared, shared_width, shared_gate
-        Name of the shared expert, the keys whose product is its width, and its gate.
-    select_bias, gate_bias
-        Names of the selection bias and of the gate's own bias.
-    activation
-        Expert function; `{key}` is filled in from config.json.
-    is_moe, moe_rule
-        Which layers are MoE, as a function and in words.
-    defaults
-        Defaults of the configuration class for all keys; a type means that the key is required.
-    spellings
-        Other names of keys.
-    nulls
-        What null means, by key: what the reference library makes of it where its configuration
-        class allows it. Every other null is refused.
-    only
-        Keys for which just these values are supported; the first one is the default.
-    groups_if
-        Key and value without which the router's groups do not count.
-    takes_k
-        Whether the router has the option k.
-    per_layer
-        Whether E and k may be lists, one entry a layer.
-    trap
-        What is easily got wrong, for the documentation.
-    """
-
-    block: str
-    layout: Layout
-    defaults: Mapping[str, Any]
-    n_experts: str = "num_experts"
-    k: str = "num_experts_per_tok"
-    d_expert: str = "intermediate_size"
-    gate: str = "gate.weight"
-    router: str = "topk"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    shared: str = ""
-    shared_width: tuple[str, ...] = ()
-    shared_gate: str = ""
-    select_bias: str = ""
-    gate_bias: str = ""
-    activation: str = "swiglu"
-    is_moe: Rule = lambda settings, layer: True
-    moe_rule: str = "all"
-    spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    nulls: Mapping[str, Any] = field(default_factory=dict)
-    only: Mapping[str, tuple[Any, ...]] = field(
-        default_factory=lambda: {"hidden_act": ("silu", "swish")}
-    )
-    groups_if: tuple[str, str] | None = None
-    takes_k: bool = True
-    per_layer: bool = False
-    trap: str = ""
-
-
-def _after_dense(settings: Settings, layer: int) -> bool:
-    return layer >= settings.whole("first_k_dense_replace", 0)
-
-
-def _every_step(settings: Settings, layer: int) -> bool:
-    step = settings.whole("decoder_sparse_step")
-    return layer not in (settings.wholes("mlp_only_layers") or ()) and (layer + 1) % step == 0
-
-
-def _from_to(settings: Settings, layer: int) -> bool:
-    start = settings.whole("moe_layer_start_index", 0)
-    end = settings.whole("moe_layer_end_index", -1)
-    step = settings.whole("moe_layer_interval")
-    return (layer + 1) % step == 0 and start <= layer and (end == -1 or layer <= end)
-
-
-def _listed(settings: Settings, layer: int) -> bool:
-    step, layers = settings.whole("interleave_moe_layer_step"), settings.wholes("moe_layers")
-    return (layer + 1) % step == 0 if layers is None else layer in layers
-
+from ..errors import CheckpointError
+from .family import (
+    ACTIVATIONS,
+    Family,
+    Key,
+    after_dense,
+    after_dense_at_step,
+    every_step,
+    from_to,
+    listed,
+    no_layer,
+)
+from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, W123
+from .strict_json import quoted
 
 AFTER_DENSE = "after the first `first_k_dense_replace`"
 EVERY_STEP = "every `decoder_sparse_step`-th but `mlp_only_layers`"
-LOCAL = {"num_experts": ("num_local_experts",)}
-N_LOCAL = {"num_local_experts": ("num_experts",)}
-N_ROUTED = {"n_routed_experts": ("num_local_experts", "num_experts")}
 GROUPED = {
     "n_group": Key("n_group"),
     "topk_group": Key("topk_group"),
@@ -121,179 +29,225 @@ GROUPED = {
     "scale": Key("routed_scaling_factor"),
 }
 
-
-def _sizes(layers: int, d: int, f: int, e: Any, k: Any, **more: Any) -> dict[str, Any]:
-    """Defaults that every family has, under the usual keys."""
-    return {
-        "num_hidden_layers": layers, "hidden_size": d, "intermediate_size": f,
-        "num_experts": e, "num_local_experts": e, "n_routed_experts": e,
-        "num_experts_per_tok": k,
-    } | more  # fmt: skip
-
-
+# Keys of publishers' files that the reference library's classes do not have; null leaves them out.
+BESIDES = {"use_mtp": True, "use_cla": False, "cla_share_factor": 1}
+NULLS = BESIDES | {"num_nextn_predict_layers": 0}
+SPELLINGS = {"num_nextn_predict_layers": ("num_mtp_layers", "num_mtp_modules")}
+# What null leaves out is then derived: as many key heads as heads, heads of `hidden_size` / heads.
+KV_NULL: dict[str, None] = {"num_key_value_heads": None}
+HEAD_NULL: dict[str, None] = {"head_dim": None}
 NO_NORM = {"norm_topk_prob": False}  # a null is falsy there
 
 
-def _deepseek(
-    shared_default: Any, trap: str, nulls: Mapping[str, Any] | None = None, **defaults: Any
-) -> Family:
-    """DeepSeek-V3's block, which GLM-4.5 and dots.llm1 took over."""
-    return Family(
-        block="mlp",
-        layout=PROJ,
-        defaults=_sizes(**defaults) | {"n_shared_experts": shared_default},
-        n_experts="n_routed_experts",
-        d_expert="moe_intermediate_size",
-        router="deepseek_v3",
-        options=GROUPED,
-        shared="shared_experts",
-        shared_width=("moe_intermediate_size", "n_shared_experts"),
-        select_bias="gate.e_score_correction_bias",
-        is_moe=_after_dense,
-        moe_rule=AFTER_DENSE,
-        spellings=N_ROUTED,
-        nulls=nulls or {},
-        trap=trap,
-    )
+def _defaults(
+    layers: Any, d: Any, f: Any, heads: Any, kv: int | None, vocab: Any, **more: Any
+) -> dict[str, Any]:
+    """Defaults under the usual keys; with None there are as many key heads as heads."""
+    return BESIDES | {
+        "num_hidden_layers": layers, "hidden_size": d, "intermediate_size": f,
+        "num_attention_heads": heads, "num_key_value_heads": kv, "vocab_size": vocab,
+        "tie_word_embeddings": False, "num_nextn_predict_layers": 0,
+    } | more  # fmt: skip
+
+
+def _local(e: int, k: int, head_dim: int | None = None) -> dict[str, Any]:
+    """Experts under the keys of Mixtral and those that followed it."""
+    return {"num_local_experts": e, "num_experts_per_tok": k, "head_dim": head_dim}
+
+
+def _plain(e: int, k: int) -> dict[str, Any]:
+    """Experts under the keys of Qwen and OLMoE, whose heads divide the model's width."""
+    return {"num_experts": e, "num_experts_per_tok": k, "head_dim": None}
+
+
+def _latent(q: Any, kv: Any, rope: Any, nope: Any, v: Any) -> dict[str, Any]:
+    """Sizes of multi-head latent attention."""
+    return {
+        "q_lora_rank": q, "kv_lora_rank": kv, "qk_rope_head_dim": rope,
+        "qk_nope_head_dim": nope, "v_head_dim": v,
+    }  # fmt: skip
+
+
+def _row(nulls: Mapping[str, Any] | None = None, **fields: Any) -> Family:
+    """A family with the nulls and spellings that all have."""
+    spellings = SPELLINGS | fields.pop("spellings", {})
+    return Family(nulls=NULLS | dict(nulls or {}), spellings=spellings, **fields)
+
+
+def _mixtral(block: str = "block_sparse_moe", **fields: Any) -> Family:
+    """Experts counted by `num_local_experts`."""
+    more = fields.pop("spellings", {})
+    spellings = {"num_local_experts": ("num_experts",)} | more
+    return _row(block=block, n_experts="num_local_experts", spellings=spellings, **fields)
+
+
+def _qwen(**fields: Any) -> Family:
+    """Experts counted by `num_experts`, weights renormalised if the file says so."""
+    defaults = NO_NORM | fields.pop("defaults")
+    options = {"renormalize": Key("norm_topk_prob")}
+    return _row(
+        block="mlp", layout=PROJ, defaults=defaults, options=options,
+        spellings={"num_experts": ("num_local_experts",)}, **fields,
+    )  # fmt: skip
+
+
+def _sparse_qwen(**fields: Any) -> Family:
+    """Qwen's families with experts, in which some layers may be dense."""
+    defaults = {"decoder_sparse_step": 1, "mlp_only_layers": None} | fields.pop("defaults")
+    return _qwen(
+        defaults=defaults, d_expert="moe_intermediate_size", nulls={"mlp_only_layers": None},
+        is_moe=every_step, moe_rule=EVERY_STEP, **fields,
+    )  # fmt: skip
+
+
+def _deepseek(**fields: Any) -> Family:
+    """DeepSeek's block, which GLM-4.5 and dots.llm1 took over."""
+    usual: dict[str, Any] = {
+        "block": "mlp",
+        "layout": PROJ,
+        "n_experts": "n_routed_experts",
+        "d_expert": "moe_intermediate_size",
+        "router": "deepseek_v3",
+        "options": GROUPED,
+        "shared": "shared_experts",
+        "shared_width": ("moe_intermediate_size", "n_shared_experts"),
+        "select_bias": "gate.e_score_correction_bias",
+        "is_moe": after_dense,
+        "moe_rule": AFTER_DENSE,
+        "spellings": {"n_routed_experts": ("num_local_experts", "num_experts")},
+    }
+    return _row(**usual | fields)
 
 
 FAMILIES: dict[str, Family] = {
-    "mixtral": Family(
-        block="block_sparse_moe",
+    "mixtral": _mixtral(
         layout=W123,
-        defaults=_sizes(32, 4096, 14336, 8, 2),
-        n_experts="num_local_experts",
+        defaults=_defaults(32, 4096, 14336, 32, 8, 32000, **_local(8, 2)),
+        nulls=HEAD_NULL,
         options={"renormalize": True},
-        spellings=N_LOCAL,
         trap="w1, w3, w2 are gate, up, down",
     ),
-    "qwen2_moe": Family(
-        block="mlp",
-        layout=PROJ,
-        defaults=_sizes(
-            24, 2048, 5632, 60, 4, moe_intermediate_size=1408, norm_topk_prob=False,
-            shared_expert_intermediate_size=5632, decoder_sparse_step=1,
+    "qwen2_moe": _sparse_qwen(
+        defaults=_defaults(
+            24, 2048, 5632, 16, 16, 151936, **_plain(60, 4), moe_intermediate_size=1408,
+            shared_expert_intermediate_size=5632,
         ),
-        d_expert="moe_intermediate_size",
-        options={"renormalize": Key("norm_topk_prob")},
         shared="shared_expert",
         shared_width=("shared_expert_intermediate_size",),
         shared_gate="shared_expert_gate.weight",
-        is_moe=_every_step,
-        moe_rule=EVERY_STEP,
-        spellings=LOCAL,
+        qkv_bias=True,
         trap="a gate of its own, a sigmoid, on the shared expert; weights not renormalised",
     ),
-    "qwen3_moe": Family(
-        block="mlp",
-        layout=PROJ,
-        defaults=_sizes(
-            24, 2048, 6144, 128, 8, moe_intermediate_size=768, norm_topk_prob=False,
-            decoder_sparse_step=1,
+    "qwen3_moe": _sparse_qwen(
+        defaults=_defaults(
+            24, 2048, 6144, 32, 4, 151936, **_plain(128, 8), moe_intermediate_size=768
         ),
-        d_expert="moe_intermediate_size",
-        options={"renormalize": Key("norm_topk_prob")},
-        is_moe=_every_step,
-        moe_rule=EVERY_STEP,
-        spellings=LOCAL,
+        qk_norm="head",
         trap="`norm_topk_prob` is false by default and true in the published models",
     ),
-    "olmoe": Family(
-        block="mlp",
-        layout=PROJ,
-        defaults=_sizes(16, 2048, 2048, 64, 8, norm_topk_prob=False),
-        options={"renormalize": Key("norm_topk_prob")},
-        spellings=LOCAL,
+    "olmoe": _qwen(
+        defaults=_defaults(16, 2048, 2048, 16, None, 50304, **_plain(64, 8)),
+        nulls=KV_NULL,
+        qk_norm="full",
         trap="weights not renormalised",
     ),
-    "flex_olmo": Family(
-        block="mlp",
-        layout=PROJ,
-        defaults=_sizes(32, 4096, 11008, 7, 5, norm_topk_prob=False),
-        options={"renormalize": Key("norm_topk_prob")},
-        spellings=LOCAL,
+    "flex_olmo": _qwen(
+        defaults=_defaults(32, 4096, 11008, 32, None, 100352, **_plain(7, 5)),
+        nulls=KV_NULL,
+        qk_norm="full",
     ),
-    "deepseek_v2": Family(
-        block="mlp",
-        layout=PROJ,
-        defaults=_sizes(
-            32, 4096, 11008, 64, int, moe_intermediate_size=1407, n_shared_experts=2,
-            n_group=1, topk_group=1, routed_scaling_factor=1.0, first_k_dense_replace=0,
-            topk_method="greedy", mlp_bias=False,
+    "deepseek_v2": _deepseek(
+        defaults=_defaults(
+            32, 4096, 11008, 32, None, 102400, **_latent(1536, 512, 64, 128, 128),
+            n_routed_experts=64, num_experts_per_tok=int, moe_intermediate_size=1407,
+            n_shared_experts=2, n_group=int, topk_group=int, routed_scaling_factor=1.0,
+            first_k_dense_replace=0, topk_method="greedy", mlp_bias=False,
         ),
-        n_experts="n_routed_experts",
-        d_expert="moe_intermediate_size",
+        nulls=KV_NULL | {"q_lora_rank": None, "n_group": None, "topk_group": None},
         router="deepseek_v2",
         options={name: GROUPED[name] for name in ("n_group", "topk_group", "scale")},
-        shared="shared_experts",
-        shared_width=("moe_intermediate_size", "n_shared_experts"),
-        is_moe=_after_dense,
-        moe_rule=AFTER_DENSE,
-        spellings=N_ROUTED,
-        only={
-            "hidden_act": ("silu", "swish"),
-            "mlp_bias": (False,),
-            "topk_method": ("greedy", "group_limited_greedy"),
-        },
+        select_bias="",
+        only=ACTIVATIONS
+        | {"mlp_bias": (False,), "topk_method": ("greedy", "group_limited_greedy")},
         groups_if=("topk_method", "group_limited_greedy"),
+        latent=True,
         trap="groups count only with `topk_method` group_limited_greedy; `norm_topk_prob` "
         "is not used by the reference library",
     ),
     "deepseek_v3": _deepseek(
-        1, "the bias selects and never weighs; FP8 blocks with `weight_scale_inv`", NO_NORM,
-        layers=61, d=7168, f=18432, e=256, k=8, moe_intermediate_size=2048, n_group=8,
-        topk_group=4, norm_topk_prob=True, routed_scaling_factor=2.5, first_k_dense_replace=3,
+        defaults=_defaults(
+            61, 7168, 18432, 128, 128, 129280, **_latent(1536, 512, 64, 128, 128),
+            n_routed_experts=256, num_experts_per_tok=8, moe_intermediate_size=2048,
+            n_shared_experts=1, n_group=8, topk_group=4, norm_topk_prob=True,
+            routed_scaling_factor=2.5, first_k_dense_replace=3, num_nextn_predict_layers=1,
+        ),
+        nulls=KV_NULL | NO_NORM | {"q_lora_rank": None},
+        latent=True,
+        trap="the bias selects and never weighs; FP8 blocks with `weight_scale_inv`",
     ),
-    "gpt_oss": Family(
+    "gpt_oss": _mixtral(
         block="mlp",
         layout=INTERLEAVED,
-        defaults=_sizes(36, 2880, 2880, 128, 4, swiglu_alpha=1.702, swiglu_limit=7.0),
-        n_experts="num_local_experts",
+        defaults=_defaults(
+            36, 2880, 2880, 64, 8, 201088, **_local(128, 4, 64), swiglu_alpha=1.702,
+            swiglu_limit=7.0,
+        ),
         gate="router.weight",
         gate_bias="router.bias",
         options={"bias": True, "softmax_order": "after"},
         activation="clamped_swiglu(alpha={swiglu_alpha!r},limit={swiglu_limit!r})",
-        spellings=N_LOCAL | {"num_experts_per_tok": ("experts_per_token",)},
+        spellings={"num_experts_per_tok": ("experts_per_token",)},
         only={},
+        qkv_bias=True,
+        output_bias=True,
+        sinks=True,
         trap="gate and up alternate; biases everywhere; MXFP4 blocks; `hidden_act` is not used",
     ),
-    "granitemoe": Family(
-        block="block_sparse_moe",
+    "granitemoe": _mixtral(
         layout=FUSED_ROWS,
-        defaults=_sizes(32, 4096, 11008, 8, 2),
-        n_experts="num_local_experts",
+        defaults=_defaults(32, 4096, 11008, 32, None, 32000, **_local(8, 2)),
+        nulls=KV_NULL,
         gate="router.layer.weight",
         options={"softmax_order": "after"},
-        spellings=N_LOCAL,
         trap="softmax over the chosen logits",
     ),
     "glm4_moe": _deepseek(
-        1, "as DeepSeek-V3, one group by default",
-        layers=46, d=4096, f=10944, e=128, k=8, moe_intermediate_size=1408, n_group=1,
-        topk_group=1, norm_topk_prob=True, routed_scaling_factor=1.0, first_k_dense_replace=1,
+        defaults=_defaults(
+            46, 4096, 10944, 96, 8, 151552, head_dim=None, n_routed_experts=128,
+            num_experts_per_tok=8, moe_intermediate_size=1408, n_shared_experts=1, n_group=1,
+            topk_group=1, norm_topk_prob=True, routed_scaling_factor=1.0,
+            first_k_dense_replace=1, num_nextn_predict_layers=1,
+        ),
+        qkv_bias=True,
+        trap="as DeepSeek-V3, one group by default",
     ),
     "dots1": _deepseek(
-        int, "as DeepSeek-V3; `norm_topk_prob` is false by default", NO_NORM,
-        layers=62, d=4608, f=10944, e=int, k=int, moe_intermediate_size=1408, n_group=1,
-        topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0, first_k_dense_replace=0,
+        defaults=_defaults(
+            62, 4608, 10944, 32, 32, 152064, head_dim=None, n_routed_experts=int,
+            num_experts_per_tok=int, moe_intermediate_size=1408, n_shared_experts=int, n_group=1,
+            topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0,
+            first_k_dense_replace=0,
+        ),
+        nulls=KV_NULL | NO_NORM,
+        qk_norm="head",
+        trap="as DeepSeek-V3; `norm_topk_prob` is false by default",
     ),
-    "minimax_m2": Family(
-        block="block_sparse_moe",
+    "minimax_m2": _mixtral(
         layout=W123,
-        defaults=_sizes(62, 3072, 1536, 256, 8),
-        n_experts="num_local_experts",
+        defaults=_defaults(62, 3072, 1536, 48, 8, 200064, **_local(256, 8, 128)),
         options={"score": "sigmoid", "renormalize": True},
         select_bias="e_score_correction_bias",
-        spellings=N_LOCAL,
+        qk_norm="full",
         trap="sigmoid scores; the bias lies beside the gate, not in it",
     ),
-    "ernie4_5_moe": Family(
+    "ernie4_5_moe": _row(
         block="mlp",
         layout=PROJ,
-        defaults=_sizes(
-            28, 2560, 12288, 64, 6, moe_intermediate_size=1536, moe_num_experts=64, moe_k=6,
-            moe_num_shared_experts=2, moe_layer_start_index=1, moe_layer_end_index=-1,
-            moe_layer_interval=1, moe_norm_min=1e-12, use_bias=False,
+        defaults=_defaults(
+            28, 2560, 12288, 20, 4, 103424, head_dim=None, moe_intermediate_size=1536,
+            moe_num_experts=64, moe_k=6, moe_num_shared_experts=2, moe_layer_start_index=1,
+            moe_layer_end_index=-1, moe_layer_interval=1, moe_norm_min=1e-12, use_bias=False,
+            tie_word_embeddings=True,
         ),
         n_experts="moe_num_experts",
         k="moe_k",
@@ -302,57 +256,165 @@ FAMILIES: dict[str, Family] = {
         shared="shared_experts",
         shared_width=("moe_intermediate_size", "moe_num_shared_experts"),
         select_bias="moe_statics.e_score_correction_bias",
-        is_moe=_from_to,
+        is_moe=from_to,
         moe_rule="every `moe_layer_interval`-th from `moe_layer_start_index` "
         "to `moe_layer_end_index`",
         spellings={"moe_num_experts": ("num_experts",), "moe_k": ("num_experts_per_tok",)},
         nulls={"use_bias": False},
-        only={"hidden_act": ("silu", "swish"), "use_bias": (False,)},
+        only=ACTIVATIONS | {"use_bias": (False,)},
         trap="softmax scores with a selection bias of shape (1, E); a floor under the sum",
     ),
-    "llama4_text": Family(
+    "llama4_text": _mixtral(
         block="feed_forward",
         layout=FUSED,
-        defaults=_sizes(48, 5120, 8192, 16, 1, interleave_moe_layer_step=1),
-        n_experts="num_local_experts",
+        defaults=_defaults(
+            48, 5120, 8192, 40, 8, 202048, **_local(16, 1, 128), intermediate_size_mlp=16384,
+            interleave_moe_layer_step=1, moe_layers=None,
+        ),
+        nulls={"moe_layers": None},
+        d_dense="intermediate_size_mlp",
         gate="router.weight",
         options={"score": "sigmoid", "renormalize": False, "weigh_input": True},
         shared="shared_expert",
         shared_width=("intermediate_size",),
-        is_moe=_listed,
+        is_moe=listed,
         moe_rule="`moe_layers`, or every `interleave_moe_layer_step`-th",
-        spellings=N_LOCAL,
         trap="the weight multiplies what goes into the expert",
     ),
-    "phimoe": Family(
-        block="block_sparse_moe",
+    "phimoe": _mixtral(
         layout=W123,
-        defaults=_sizes(32, 4096, 6400, 16, 2, router_jitter_noise=0.01),
-        n_experts="num_local_experts",
+        defaults=_defaults(
+            32, 4096, 6400, 32, 8, 32064, **_local(16, 2), router_jitter_noise=0.01
+        ),
         router="sparsemixer",
         takes_k=False,
         options={"jitter_eps": Key("router_jitter_noise")},
-        spellings=N_LOCAL,
-        only={"hidden_act": ("silu", "swish"), "num_experts_per_tok": (2,)},
+        only=ACTIVATIONS | {"num_experts_per_tok": (2,)},
+        qkv_bias=True,
+        output_bias=True,
+        norm_bias=True,
         trap="each of two choices has a softmax of its own, over logits near the best",
     ),
-    "hunyuan_v1_moe": Family(
+    "hunyuan_v1_moe": _row(
         block="mlp",
         layout=PROJ,
-        defaults=_sizes(32, 4096, 11008, 1, 1, moe_topk=1),
+        defaults=_defaults(
+            32, 4096, 11008, 32, None, 290943, head_dim=None, num_experts=1, moe_topk=1
+        ),
+        nulls=KV_NULL,
         k="moe_topk",
         gate="gate.wg.weight",
         options={"renormalize": True},
         shared="shared_mlp",
         shared_width=("intermediate_size",),
-        spellings=LOCAL | {"moe_topk": ("num_experts_per_tok",)},
+        spellings={
+            "num_experts": ("num_local_experts",),
+            "moe_topk": ("num_experts_per_tok",),
+            "head_dim": ("attention_head_dim",),
+        },
         per_layer=True,
+        qk_norm="head",
         trap="`num_experts` and `moe_topk` may be lists, one entry a layer",
     ),
+    # Counted only: the layers of these are dense, or nobody has compared a loaded one.
+    "llama": _row(
+        defaults=_defaults(32, 4096, 11008, 32, None, 32000, head_dim=None),
+        nulls=KV_NULL | HEAD_NULL,
+        is_moe=no_layer,
+    ),
+    "mistral": _row(
+        defaults=_defaults(32, 4096, 14336, 32, 8, 32000, head_dim=None),
+        nulls=HEAD_NULL,
+        is_moe=no_layer,
+    ),
+    "qwen2": _row(
+        defaults=_defaults(32, 4096, 22016, 32, 32, 151936, head_dim=None),
+        nulls=KV_NULL,
+        is_moe=no_layer,
+        qkv_bias=True,
+    ),
+    "qwen3": _row(
+        defaults=_defaults(32, 4096, 22016, 32, 32, 151936, head_dim=128),
+        nulls=KV_NULL,
+        is_moe=no_layer,
+        qk_norm="head",
+    ),
+    "deepseek": _deepseek(  # never in the reference library: what has no default has to be there
+        block="",
+        defaults=_defaults(
+            int, int, int, int, None, int, head_dim=None, n_routed_experts=int,
+            num_experts_per_tok=int, moe_intermediate_size=int, n_shared_experts=0,
+            first_k_dense_replace=0, moe_layer_freq=1,
+        ),
+        nulls=KV_NULL | {"n_shared_experts": 0},
+        router="topk",
+        options={},
+        select_bias="",
+        is_moe=after_dense_at_step,
+    ),
+    "dbrx": _row(
+        defaults=BESIDES
+        | {
+            "n_layers": 24, "d_model": 2048, "n_heads": 16, "vocab_size": 32000,
+            "tie_word_embeddings": False, "num_nextn_predict_layers": 0, "head_dim": None,
+            "attn_config.kv_n_heads": 1, "ffn_config.ffn_hidden_size": 3584,
+            "ffn_config.moe_num_experts": 4, "ffn_config.moe_top_k": 1,
+        },
+        layers="n_layers",
+        d_model="d_model",
+        heads="n_heads",
+        kv_heads="attn_config.kv_n_heads",
+        n_experts="ffn_config.moe_num_experts",
+        k="ffn_config.moe_top_k",
+        d_expert="ffn_config.ffn_hidden_size",
+    ),
+    "grok": _row(defaults={}),  # its sizes are known, and no config.json
 }  # fmt: skip
+
+LOADABLE = {name: family for name, family in FAMILIES.items() if family.block}
+COUNTABLE = {name: family for name, family in FAMILIES.items() if family.defaults}
 
 # Models with more than text keep the text model's configuration in a part of theirs.
 NESTED = {"llama4": ("text_config", "llama4_text")}
+# Architectures under names of their publishers', whose layers nobody has compared.
+ALIASES = {"kimi_k2": "deepseek_v3", "hunyuan": "hunyuan_v1_moe"}
 
 # What may stand before "layers.N.": causal models, bare models, text models inside larger ones.
 PREFIXES = ("model.", "", "language_model.model.", "model.language_model.")
+
+
+def family_of(
+    config: Mapping[str, Any],
+    known: Mapping[str, Family],
+    aliases: Mapping[str, str] | None = None,
+    where: str = "config.json",
+) -> tuple[str, Family, Mapping[str, Any]]:
+    """The `model_type` whose row of the table counts, the row, and the configuration it reads.
+
+    Parameters
+    ----------
+    config
+        All of config.json.
+    known, aliases
+        `LOADABLE`, or `COUNTABLE` with `ALIASES`.
+    where
+        The file's name, for messages.
+
+    Raises
+    ------
+    CheckpointError
+        If the `model_type` is unknown; the message lists the known ones.
+    """
+    model_type, aliases = config.get("model_type"), aliases or {}
+    if isinstance(model_type, str) and model_type in NESTED:
+        key, model_type = NESTED[model_type]
+        config = config.get(key)  # type: ignore[assignment]
+        if not isinstance(config, Mapping):
+            raise CheckpointError(f"{where}: {key}: got {quoted(config)}, allowed is an object")
+    name = aliases.get(model_type, model_type) if isinstance(model_type, str) else ""
+    if name not in known:
+        names = ", ".join(sorted([*known, *NESTED, *aliases]))
+        raise CheckpointError(
+            f"{where}: model_type: got {quoted(model_type)}, allowed is one of {names}"
+        )
+    return name, known[name], config

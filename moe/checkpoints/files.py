@@ -54,7 +54,7 @@ class Checkpoint:
         self.metadata = dict(metadata)
         self._file_of = file_of
         self._headers: dict[str, Header] = {}
-        # A mapping lives as long as arrays of it do; one a file, since each takes a descriptor.
+        # A mapping lives as long as its arrays; each file has one, since each takes a descriptor.
         self._maps: WeakValueDictionary[str, mmap.mmap] = WeakValueDictionary()
         self._remove: Callable[[], None] | None = None
 
@@ -170,8 +170,8 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"folder: cannot be listed ({error.strerror})") from error
     if single is None:
-        file_of, says = _read_index(root)
-        return Checkpoint(root, config, file_of, says)
+        file_of, metadata = _read_index(root)
+        return Checkpoint(root, config, file_of, metadata)
     header = read_header(inside(root, single), single)
     checkpoint = Checkpoint(root, config, dict.fromkeys(header.tensors, single), header.metadata)
     checkpoint._headers[single] = header
@@ -239,7 +239,7 @@ def write_checkpoint(
         For each name the array and its safetensors element type. BF16 takes float32 and rounds to
         the nearest, F8 takes uint8 bytes; others take arrays of just their type.
     max_shard_bytes
-        Files grow up to this size; a single larger tensor gets one of its own.
+        Files grow up to this size; a single larger tensor gets a file for itself.
 
     Raises
     ------
@@ -308,8 +308,8 @@ def _only_file(root: Path) -> str:
 
 def _read_index(root: Path) -> tuple[dict[str, str], dict[str, Any]]:
     index = _read_json(root, INDEX, MAX_INDEX)
-    file_of, says = index.get("weight_map"), index.get("metadata", {})
-    if not isinstance(file_of, dict) or not isinstance(says, dict):
+    file_of, metadata = index.get("weight_map"), index.get("metadata", {})
+    if not isinstance(file_of, dict) or not isinstance(metadata, dict):
         raise CheckpointError(f"{INDEX}: got no weight_map, or metadata that is no object")
     for name in file_of:
         check_name(name, INDEX)
@@ -320,7 +320,7 @@ def _read_index(root: Path) -> tuple[dict[str, str], dict[str, Any]]:
                 f"{INDEX}: got the file name {quoted(file)}, "
                 "allowed is a plain name that ends in .safetensors"
             )
-    return file_of, says
+    return file_of, metadata
 
 
 def _view(pages: mmap.mmap, info: TensorInfo, dtype: np.dtype) -> np.ndarray:

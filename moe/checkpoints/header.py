@@ -28,7 +28,7 @@ class TensorInfo(NamedTuple):
 
 
 class Header(NamedTuple):
-    """All that a file says of itself."""
+    """What the header of a file holds: the tensors, and the texts beside them."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
@@ -98,17 +98,17 @@ def read_header(path: Path, what: str) -> Header:
         raise CheckpointError(f"{what}: cannot be read ({error.strerror})") from error
     if len(raw) != length or raw[:1] != b"{":
         raise CheckpointError(f"{what}: got a header that is cut short or does not start with {{")
-    says = parse_object(raw, f"{what}: header")
-    metadata = _metadata(says.pop("__metadata__", {}), what)
-    tensors = {name: _tensor(name, entry, 8 + length, what) for name, entry in says.items()}
+    entries = parse_object(raw, f"{what}: header")
+    metadata = _metadata(entries.pop("__metadata__", {}), what)
+    tensors = {name: _tensor(name, entry, 8 + length, what) for name, entry in entries.items()}
     _check_no_gaps(tensors, 8 + length, size, what)
     return Header(tensors, metadata)
 
 
-def _metadata(says: object, what: str) -> dict[str, str]:
-    if not isinstance(says, dict) or not all(isinstance(text, str) for text in says.values()):
+def _metadata(entry: object, what: str) -> dict[str, str]:
+    if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
         raise CheckpointError(f"{what}: got a __metadata__ that is not an object of texts")
-    return says
+    return entry
 
 
 def check_name(name: object, what: str) -> str:

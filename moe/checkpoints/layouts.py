@@ -130,6 +130,7 @@ def _interleaved(sizes: Sizes) -> Iterator[Slot]:
     yield Slot("experts.down_proj_bias", (e, d), "b_down_ED", whole)
 
 
+NO_EXPERTS = Layout("none", lambda sizes: iter(()))
 USUAL_NAMES = ("gate_proj", "up_proj", "down_proj")
 MIXTRAL_NAMES = ("w1", "w3", "w2")
 

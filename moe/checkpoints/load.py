@@ -14,8 +14,8 @@ from ..layer import MoELayer
 from .dequantise import MX_BLOCK, from_fp8_blocks, from_mxfp4
 from .families import PREFIXES
 from .files import Checkpoint, open_checkpoint, read_config
+from .layer_spec import LayerSpec, layer_spec, layers_in
 from .layouts import Slot
-from .plan import Plan, layers_in, plan_layer
 from .strict_json import quoted
 
 FLOATS = ("F16", "BF16", "F32", "F64")
@@ -82,38 +82,38 @@ def moe_layers(folder: str | Path) -> list[int]:
 
 def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
     """`load_layer` on an open checkpoint, an unpacked upload say."""
-    plan = plan_layer(checkpoint.config, layer)
-    prefix = _prefix(checkpoint, plan, layer)
+    spec = layer_spec(checkpoint.config, layer)
+    prefix = _prefix(checkpoint, spec, layer)
     block = _fp8_block(checkpoint.config)
     dtypes: dict[str, str] = {}
     slots = []
-    for slot in plan.slots():
+    for slot in spec.slots():
         dtypes[slot.name] = _check_tensor(checkpoint, prefix + slot.name, slot.shape, block)
         slots.append(slot)
     _check_no_others(checkpoint, prefix, dtypes)
     dtype = np.float64 if "F64" in dtypes.values() else np.float32
     # Nothing is allocated before the file has shown that it holds as much.
-    params = {name: np.empty(shape, dtype) for name, shape in plan.array_shapes().items()}
-    buffers = {name: np.zeros(plan.sizes.n_experts, dtype) for name in plan.router.buffers}
+    params = {name: np.empty(shape, dtype) for name, shape in spec.array_shapes().items()}
+    buffers = {name: np.zeros(spec.sizes.n_experts, dtype) for name in spec.router.buffers}
     arrays = params | buffers
     for slot in slots:
         _fill(checkpoint, prefix + slot.name, slot, arrays[slot.array], block)
         _check_finite(prefix + slot.name, slot.view(arrays[slot.array]))
     return MoELayer(
-        plan.router,
-        plan.activation,
+        spec.router,
+        spec.activation,
         params,
         buffers,
         origin=Origin(checkpoint.config, int(layer), prefix, dtypes),
     )
 
 
-def _prefix(checkpoint: Checkpoint, plan: Plan, layer: int) -> str:
-    tails = [f"{start}layers.{layer}.{plan.family.block}." for start in PREFIXES]
+def _prefix(checkpoint: Checkpoint, spec: LayerSpec, layer: int) -> str:
+    tails = [f"{start}layers.{layer}.{spec.family.block}." for start in PREFIXES]
     for tail in tails:
-        if tail + plan.family.gate in checkpoint:
+        if tail + spec.family.gate in checkpoint:
             return tail
-    raise CheckpointError(f"got no tensor {quoted(tails[0] + plan.family.gate)} in this checkpoint")
+    raise CheckpointError(f"got no tensor {quoted(tails[0] + spec.family.gate)} in this checkpoint")
 
 
 def _fp8_block(config: Mapping[str, Any]) -> tuple[int, int]:

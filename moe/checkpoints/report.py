@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import open_checkpoint
-from .plan import layers_in, plan_layer
+from .layer_spec import layer_spec, layers_in
 
 
 def layer_rows(folder: str | Path) -> list[dict[str, Any]]:
@@ -21,18 +21,18 @@ def layer_rows(folder: str | Path) -> list[dict[str, Any]]:
     with open_checkpoint(folder) as checkpoint:
         rows = []
         for layer in layers_in(checkpoint.config):
-            plan = plan_layer(checkpoint.config, layer)
+            spec = layer_spec(checkpoint.config, layer)
             rows.append(
                 {
                     "layer": layer,
-                    "model_type": plan.model_type,
-                    "router": plan.router.name,
-                    "experts": plan.sizes.n_experts,
-                    "k": plan.router.options().get("k", 2),  # SparseMixer always takes two
-                    "d_model": plan.sizes.d_model,
-                    "d_expert": plan.sizes.d_expert,
-                    "d_shared": plan.sizes.d_shared,
-                    "params": sum(math.prod(shape) for shape in plan.array_shapes().values()),
+                    "model_type": spec.model_type,
+                    "router": spec.router.name,
+                    "experts": spec.sizes.n_experts,
+                    "k": spec.router.options().get("k", 2),  # SparseMixer always takes two
+                    "d_model": spec.sizes.d_model,
+                    "d_expert": spec.sizes.d_expert,
+                    "d_shared": spec.sizes.d_shared,
+                    "params": sum(math.prod(shape) for shape in spec.array_shapes().values()),
                 }
             )
     return rows

@@ -12,8 +12,8 @@ from ..capacity import NO_LIMIT
 from ..layer import MoELayer
 from .dtypes import from_bfloat16, to_bfloat16
 from .files import write_checkpoint
+from .layer_spec import LayerSpec, layer_spec
 from .load import Origin
-from .plan import Plan, plan_layer
 
 NATURAL = {"float32": "F32", "float64": "F64"}
 
@@ -26,7 +26,7 @@ def export_layer(
     Parameters
     ----------
     layer
-        As `load_layer` made it, trained on or not.
+        As `load_layer` returned it, trained since or not.
     arrays
         The layer's params (default), or the gradients that `layer.backward` returned. Selection
         biases, which have no gradient, come only with the params.
@@ -42,11 +42,11 @@ def export_layer(
     ValueError
         If the layer was not loaded, or an array is missing or has another shape.
     """
-    origin, plan = _origin(layer)
+    origin, spec = _origin(layer)
     source: dict[str, np.ndarray] = dict(layer.params if arrays is None else arrays)
     if arrays is None or arrays is layer.params:
         source |= layer.buffers
-    for name, shape in plan.array_shapes().items():
+    for name, shape in spec.array_shapes().items():
         if name not in source:
             raise ValueError(f"arrays: got no {name}, allowed are the names of layer.params")
         if source[name].shape != shape:
@@ -55,7 +55,7 @@ def export_layer(
             )
     return {
         origin.prefix + slot.name: slot.get(source[slot.array])
-        for slot in plan.slots()
+        for slot in spec.slots()
         if slot.array in source
     }
 
@@ -75,13 +75,13 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
         array that the family does not have, or a selection bias that it cannot store and that is
         not zero. `layer.save` keeps any layer, in a form of its own.
     """
-    origin, plan = _origin(layer)
+    origin, spec = _origin(layer)
     layer.check()
-    _check_unchanged(layer, plan)
-    stored = {slot.array for slot in plan.slots()}
+    _check_unchanged(layer, spec)
+    stored = {slot.array for slot in spec.slots()}
     for name, values in layer.buffers.items():
         if name not in stored and values.any():
-            raise ValueError(f"layer: got a {name} that is not 0; {plan.model_type} stores none")
+            raise ValueError(f"layer: got a {name} that is not 0; {spec.model_type} stores none")
     # A layer that was cast must come back as it is: its type decides, not the file's.
     cast = (layer.dtype == np.float64) != ("F64" in origin.dtypes.values())
     natural = NATURAL[layer.dtype.name]
@@ -95,32 +95,32 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
     write_checkpoint(out_dir, config, tensors)
 
 
-def _check_unchanged(layer: MoELayer, plan: Plan) -> None:
-    """Whatever config.json says instead of the layer has to be what the layer is."""
-    for name, given, said in (
-        ("router", layer.router, plan.router),
-        ("activation", layer.activation, plan.activation),
+def _check_unchanged(layer: MoELayer, spec: LayerSpec) -> None:
+    """What config.json stores for the layer has to be what the layer is."""
+    for name, given, stored in (
+        ("router", layer.router, spec.router),
+        ("activation", layer.activation, spec.activation),
         ("capacity", layer.capacity, NO_LIMIT),
     ):
-        if given != said:
+        if given != stored:
             raise ValueError(
-                f"layer: got the {name} {given!r}, allowed is {said!r}, which the configuration "
+                f"layer: got the {name} {given!r}, allowed is {stored!r}, which the configuration "
                 "says; layer.save keeps others"
             )
     for name in layer.params:
-        if name not in plan.array_shapes():
+        if name not in spec.array_shapes():
             raise ValueError(
-                f"layer: got {name}, which {plan.model_type} does not have; layer.save keeps it"
+                f"layer: got {name}, which {spec.model_type} does not have; layer.save keeps it"
             )
 
 
-def _origin(layer: MoELayer) -> tuple[Origin, Plan]:
+def _origin(layer: MoELayer) -> tuple[Origin, LayerSpec]:
     if not isinstance(layer.origin, Origin):
         raise ValueError(
             "layer: got one that was not loaded from a checkpoint, allowed is what load_layer "
             "returns: published names belong to a model family"
         )
-    return layer.origin, plan_layer(layer.origin.config, layer.origin.layer)
+    return layer.origin, layer_spec(layer.origin.config, layer.origin.layer)
 
 
 def _as_stored(array: np.ndarray, dtype: str) -> tuple[np.ndarray, str] | None:

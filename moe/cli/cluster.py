@@ -2,56 +2,45 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.table import Table
 
+from ..cluster.simulate import ClusterSettings
+from ..cluster.simulate import simulate as simulate_batches
 from .kernels import prepare_kernels
-from .output import Json, err, out
+from .output import Json, cell, err, show, spaced, table
 from .settings import settings_command
 
-
-def add_cluster_commands(cli: typer.Typer) -> None:
-    """Register the commands of this file under `moe cluster`."""
-    from ..cluster.simulate import ClusterSettings
-
-    group = typer.Typer(
-        no_args_is_help=True, help="Experts on many GPUs: what moves, and how long it takes."
-    )
-    group.command()(settings_command(ClusterSettings)(simulate))
-    group.command("calibrate")(calibrate)
-    group.command("copies")(copies)
-    group.command("bubbles")(bubbles)
-    cli.add_typer(group, name="cluster")
+NUMBER = ",.4g"
+cluster = typer.Typer(
+    no_args_is_help=True, help="Experts on many GPUs: what moves, and how long it takes."
+)
 
 
+@cluster.command()
+@settings_command(ClusterSettings)
 def simulate(settings: Any, json_output: bool) -> None:
     """Count what every link carries, and time it.
 
     Example: moe cluster simulate --n-nodes 40 --redundant 64 --placement balanced --skew 0.5
     """
-    from ..cluster.simulate import simulate as simulate_batches
-
     prepare_kernels()
     with err.status("routing") as status:
         for record in simulate_batches(settings):
             result = record
             status.update(f"routed {result.traffic.n_tokens:,} tokens")
-    if json_output:
-        typer.echo(json.dumps(result.as_json()))
-        return
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for name, value in result.summary().items():
-        table.add_row(name.replace("_", " "), _cell(value))
-    out.print(table)
+    figures = result.summary()
+    rows = [{"figure": title, "value": figures[name]} for name, title in spaced(figures).items()]
+    show(result, json_output, _table(rows, right=("value",)))
 
 
+@cluster.command()
 def calibrate(json_output: Json = False) -> None:
     """Fit the time model to half of DeepEP's published rows, and show the error of each.
 
@@ -62,16 +51,20 @@ def calibrate(json_output: Json = False) -> None:
     prepare_kernels()
     with err.status("routing as DeepEP's benchmarks do, and fitting"):
         found = calibration_json(calibration())
-    if json_output:
-        typer.echo(json.dumps(found))
-        return
-    _print_rows([_shown(row) for row in found["rows"]])
+    show(found, json_output, *_calibration_parts(found))
+
+
+def _calibration_parts(found: dict[str, Any]) -> Iterator[RenderableType]:
+    """Every measurement beside the model, the fitted figures, and the median errors."""
+    yield _table([_measurement(row) for row in found["rows"]])
     for name, kernels in found["kernels"].items():
-        out.print(f"{name}: {', '.join(f'{key} {_cell(value)}' for key, value in kernels.items())}")
+        fitted = (f"{key} {cell(value, NUMBER)}" for key, value in kernels.items())
+        yield f"{name}: {', '.join(fitted)}"
     for role, error in found["median_error"].items():
-        out.print(f"median error, {role}: {error:.1%}")
+        yield f"median error, {role}: {error:.1%}"
 
 
+@cluster.command()
 def copies(
     tokens: Annotated[int, typer.Option(help="Tokens to route.", min=1)] = 262_144,
     seed: Annotated[int, typer.Option(help="Of the random experts.", min=0)] = 0,
@@ -86,12 +79,10 @@ def copies(
     prepare_kernels()
     with err.status("routing"):
         rows = [asdict(row) for row in copies_rows(tokens, seed)]
-    if json_output:
-        typer.echo(json.dumps(rows))
-        return
-    _print_rows(rows)
+    show(rows, json_output, _table(rows))
 
 
+@cluster.command()
 def bubbles(
     stages: Annotated[int, typer.Option(help="Stages of the pipeline.")] = 16,
     forward: Annotated[float, typer.Option(help="Time of a forward chunk.")] = 1.0,
@@ -112,13 +103,10 @@ def bubbles(
     from ..cluster.published import bubble_rows
 
     rows = bubble_rows(stages, forward, backward, weight, both, micro_batches)
-    if json_output:
-        typer.echo(json.dumps(rows))
-        return
-    _print_rows(rows)
+    show(rows, json_output, _table(rows))
 
 
-def _shown(row: dict[str, Any]) -> dict[str, str]:
+def _measurement(row: dict[str, Any]) -> dict[str, str]:
     """The columns of a measurement that fit on a screen."""
     return {
         "table": row["table"],
@@ -134,18 +122,5 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
-    table = Table(box=SIMPLE_HEAD)
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "))
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    out.print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return str(value)
+def _table(rows: list[dict[str, Any]], right: tuple[str, ...] = ()) -> Table:
+    return table(rows, spaced(rows[0]), number=NUMBER, right=right, box=SIMPLE_HEAD)

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.table import Table
 
-from .output import Json, out
+from ..cost import Check, TrainingCost, find_gpu
+from ..cost import rows as cost_rows
+from ..cost.rows import short, span_words
+from .output import Json, show, table
 
-COLUMNS = (
-    ("total_params", "total"),
-    ("published_total", "published"),
-    ("active_with_input", "active"),
-    ("active_head_only", "head only"),
-    ("active_neither", "neither"),
-    ("published_active", "published"),
-)
-RESULTS = (
-    ("gpu_hours", "GPU-hours"),
-    ("dollars", "dollars"),
-    ("energy_mwh", "MWh"),
-    ("days", "days"),
-    ("mfu", "utilisation"),
-)
-
-
-def add_cost_commands(cli: typer.Typer) -> None:
-    """Register the commands of this file."""
-    for command in (models, cost, decode, hardware):
-        cli.command()(command)
-    cli.command("check-numbers")(check_numbers)
+ENDS = ("low", "mid", "high")
+PARAMETERS = {
+    "title": "model", "total_params": "total", "published_total": "published",
+    "active_with_input": "active", "active_head_only": "head only", "active_neither": "neither",
+    "published_active": "published",
+}  # fmt: skip
+BOUNDS = {
+    "title": "model", "fits": "fits", "needed_bytes": "needs bytes",
+    "bytes_per_token": "a token reads", "experts_touched": "experts", "tokens_per_s": "tokens/s",
+    "limit": "limit",
+}  # fmt: skip
+RESULTS = {
+    "gpu_hours": "GPU-hours", "dollars": "dollars", "energy_mwh": "MWh", "days": "days",
+    "mfu": "utilisation",
+}  # fmt: skip
 
 
 def models(json_output: Json = False) -> None:
@@ -40,27 +37,23 @@ def models(json_output: Json = False) -> None:
 
     Example: moe models --json
     """
-    from ..cost.rows import model_rows
-
-    rows = model_rows()
-    if json_output:
-        typer.echo(json.dumps(rows))
-        return
-    table = Table(
+    rows = cost_rows.model_rows()
+    parameters = table(
+        [_marked(row) for row in rows],
+        PARAMETERS,
+        number=short,
+        unbroken=("title",),
         caption="Active parameters: with the table of input embeddings, with the output matrix "
-        "only, with neither; * marks the convention of the published figure"
+        "only, with neither; * marks the convention of the published figure",
     )
-    table.add_column("model", no_wrap=True)
-    for _, title in COLUMNS:
-        table.add_column(title)
-    for row in rows:
-        marked = f"active_{row['published_convention']}"
-        cells = (f"{_cell(row[key])}{'*' if key == marked else ''}" for key, _ in COLUMNS)
-        table.add_row(row["title"], *cells)
-    out.print(table)
-    for row in rows:
-        if row["exception"]:
-            out.print(f"{row['name']}: {row['exception']}", markup=False)
+    exceptions = (f"{row['name']}: {row['exception']}" for row in rows if row["exception"])
+    show(rows, json_output, parameters, *exceptions)
+
+
+def _marked(row: dict[str, Any]) -> dict[str, Any]:
+    """A model with its active parameters marked in the convention of the published figure."""
+    convention = f"active_{row['published_convention']}"
+    return row | {convention: f"{short(row[convention])}*"}
 
 
 def cost(
@@ -94,16 +87,13 @@ def cost(
 
     Example: moe cost deepseek-v3 --tokens 14.8e12 --gpu h800 --price 2
     """
-    from ..cost import TrainingCost
-    from ..cost.rows import find_model, parameter_words, parse_range, published_words, training_row
-
     ranges: dict[str, Any] = {}
     if mfu:
-        ranges["mfu"] = parse_range("mfu", mfu)
+        ranges["mfu"] = cost_rows.parse_range("mfu", mfu)
     if price:
-        ranges["dollars_per_hour"] = parse_range("price", price)
+        ranges["dollars_per_hour"] = cost_rows.parse_range("price", price)
     settings = TrainingCost(
-        model=find_model(model),
+        model=cost_rows.find_model(model),
         tokens=tokens,
         gpu=gpu,
         context=context,
@@ -115,52 +105,49 @@ def cost(
         n_gpus=n_gpus,
         **ranges,
     )
-    row = training_row(settings)
-    if json_output:
-        typer.echo(json.dumps(row))
-        return
-    out.print(
+    row = cost_rows.training_row(settings)
+    show(row, json_output, *_training_parts(row))
+
+
+def _training_parts(row: dict[str, Any]) -> Iterator[RenderableType]:
+    """The cost of a training and its range, what is published of it, and the assumptions."""
+    yield (
         f"{row['model']} on {row['gpu']}: {row['tokens']:.3g} tokens, "
         f"{row['flops_per_token']:.4g} operations each, {row['train_flops']:.4g} in all"
     )
-    out.print(parameter_words(row))
-    _print_ranges(row)
+    yield cost_rows.parameter_words(row)
+    yield _ranges(row)
     if row["published_gpu_hours"]:
-        out.print(published_words(row))
-    _print_notes([row])
-    _print_assumptions(row["assumptions"])
+        yield cost_rows.published_words(row)
+    yield from _notes([row])
+    yield _assumptions(row["assumptions"])
 
 
-def _print_notes(rows: list[dict[str, Any]]) -> None:
+def _notes(rows: list[dict[str, Any]]) -> Iterator[str]:
     """What the figures leave out, each sentence once, with the models that it is about."""
     named: dict[str, list[str]] = {}
     for row in rows:
         for note in row["notes"]:
             named.setdefault(note, []).append(row.get("title") or row["model"])
     for note, models in named.items():
-        out.print(f"{', '.join(models)}: {note}", markup=False)
+        yield f"{', '.join(models)}: {note}"
 
 
-def _print_ranges(row: dict[str, Any]) -> None:
-    table = Table()
-    for title in ("", "low", "middle", "high"):
-        table.add_column(title)
-    for key, title in RESULTS:
-        if key in row:
-            values = (row[f"{key}_low"], row[key], row[f"{key}_high"])
-            table.add_row(title, *map(_cell, values))
-    out.print(table)
+def _ranges(row: dict[str, Any]) -> Table:
+    results = [
+        {"": title, "low": row[f"{key}_low"], "middle": row[key], "high": row[f"{key}_high"]}
+        for key, title in RESULTS.items()
+        if key in row
+    ]
+    return table(results, number=short)
 
 
-def _print_assumptions(assumptions: list[dict[str, Any]]) -> None:
-    table = Table(title="Assumptions")
-    for title in ("name", "value", "unit", "source"):
-        table.add_column(title)
-    for row in assumptions:
-        value = row["value"]
-        ends = dict.fromkeys(_cell(value[end]) for end in ("low", "mid", "high"))
-        table.add_row(row["name"], " / ".join(ends), row["unit"], row["source"])
-    out.print(table)
+def _assumptions(assumptions: list[dict[str, Any]]) -> Table:
+    rows = [
+        assumption | {"value": span_words(*(assumption["value"][end] for end in ENDS))}
+        for assumption in assumptions
+    ]
+    return table(rows, title="Assumptions")
 
 
 def decode(
@@ -178,30 +165,17 @@ def decode(
 
     Example: moe decode --gpu m3-ultra --precision 4-bit
     """
-    from ..cost import find_gpu
-    from ..cost.rows import decoding_rows, find_model
-
-    rows = decoding_rows(
+    rows = cost_rows.decoding_rows(
         find_gpu(gpu),
-        [find_model(model)] if model else None,
+        [cost_rows.find_model(model)] if model else None,
         batch=batch,
         context=context,
         precision=precision,
         n_gpus=n_gpus,
     )
-    if json_output:
-        typer.echo(json.dumps(rows))
-        return
-    table = Table(caption="Bounds: full bandwidth, full peak, free links between GPUs")
-    table.add_column("model", no_wrap=True)
-    for title in ("fits", "needs bytes", "a token reads", "experts", "tokens/s", "limit"):
-        table.add_column(title)
-    for row in rows:
-        figures = ("needed_bytes", "bytes_per_token", "experts_touched", "tokens_per_s")
-        fits = "yes" if row["fits"] else "no"
-        table.add_row(row["title"], fits, *(_cell(row[key]) for key in figures), row["limit"])
-    out.print(table)
-    _print_notes(rows)
+    caption = "Bounds: full bandwidth, full peak, free links between GPUs"
+    bounds = table(rows, BOUNDS, number=short, unbroken=("title",), caption=caption)
+    show(rows, json_output, bounds, *_notes(rows))
 
 
 def hardware(json_output: Json = False) -> None:
@@ -209,20 +183,10 @@ def hardware(json_output: Json = False) -> None:
 
     Example: moe hardware --json
     """
-    from ..cost.rows import hardware_rows
-
-    rows = hardware_rows()
-    if json_output:
-        typer.echo(json.dumps(rows))
-        return
-    hidden = {"sources", "checks", "kind"}
-    table = Table(caption="Sources of every figure: moe hardware --json")
-    for key in rows[0]:
-        if key not in hidden:
-            table.add_column(key)
-    for row in rows:
-        table.add_row(*(_cell(value) for key, value in row.items() if key not in hidden))
-    out.print(table)
+    rows = cost_rows.hardware_rows()
+    columns = {name: name for name in rows[0] if name not in ("sources", "checks", "kind")}
+    caption = "Sources of every figure: moe hardware --json"
+    show(rows, json_output, table(rows, columns, number=short, caption=caption))
 
 
 def check_numbers(json_output: Json = False) -> None:
@@ -230,42 +194,26 @@ def check_numbers(json_output: Json = False) -> None:
 
     Example: moe check-numbers
     """
-    from ..cost.rows import check_rows
-
-    checks = check_rows()
-    if json_output:
-        typer.echo(
-            json.dumps([asdict(check) | {"difference": check.difference} for check in checks])
-        )
-    else:
-        _print_checks(checks)
+    checks = cost_rows.check_rows()
+    rows = [asdict(check) | {"difference": check.difference} for check in checks]
+    show(rows, json_output, *_check_parts(checks))
     if any(check.verdict == "differs" for check in checks):
         raise typer.Exit(1)
 
 
-def _print_checks(checks: list[Any]) -> None:
-    table = Table(caption="Sources, and how they were read: moe check-numbers --json")
-    for title in ("figure", "computed", "published", "difference", "verdict"):
-        table.add_column(title)
-    for check in checks:
-        span = (check.low, check.computed, check.high)
-        ends = dict.fromkeys(map(_cell, span))
-        table.add_row(
-            check.what,
-            " / ".join(ends),
-            f"{_cell(check.published)} {check.unit}",
-            check.comparison,
-            check.verdict,
-        )
-    out.print(table)
+def _check_parts(checks: list[Check]) -> Iterator[RenderableType]:
+    """Computed beside published figures, and why those differ that do."""
+    rows = [
+        {
+            "figure": check.what,
+            "computed": span_words(check.low, check.computed, check.high),
+            "published": f"{short(check.published)} {check.unit}",
+            "difference": check.comparison,
+            "verdict": check.verdict,
+        }
+        for check in checks
+    ]
+    yield table(rows, caption="Sources, and how they were read: moe check-numbers --json")
     for check in checks:
         if check.verdict in {"listed", "differs"}:
-            out.print(f"{check.what}: {check.note}", markup=False)
-
-
-def _cell(value: Any) -> str:
-    from ..cost.rows import short
-
-    if value is None:
-        return "–"
-    return value if isinstance(value, str) else short(value)
+            yield f"{check.what}: {check.note}"

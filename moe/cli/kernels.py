@@ -1,13 +1,13 @@
-"""What a command does before it computes: the kernels are there, and a first run says it waits."""
+"""Kernels are loaded before a command computes, and a first run says why it waits."""
 
 from __future__ import annotations
 
+from .. import kernels
 from .output import err
 
 
 def prepare_kernels() -> None:
     """Load the kernels, saying what is compiled if this is the first run."""
-    from .. import kernels
     from ..speed.warm import FIRST_TIME, first_run, unsaved, warm
 
     if not first_run():
@@ -18,4 +18,4 @@ def prepare_kernels() -> None:
         if step.compiled:
             err.print(f"  {step.describe()}")
     if unsaved():
-        err.print(f"The next run has to compile again: {unsaved()}", markup=False)
+        err.print(f"The next run has to compile again: {unsaved()}")

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from .output import out
-
-if TYPE_CHECKING:
-    from ..cluster.eplb_report import Placement
-
-
-def add_place_command(cli: typer.Typer) -> None:
-    """Register the command of this file."""
-    cli.command()(place)
+from .output import Json, show, table
 
 
 def place(
@@ -46,7 +36,7 @@ def place(
     out_file: Annotated[
         Path | None, typer.Option("--out", help="Write the placement to this JSON file.")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Place experts on GPUs by their loads, as DeepSeek's EPLB does.
 
@@ -54,25 +44,15 @@ def place(
     """
     from ..cluster.eplb_report import place_experts
 
-    made = place_experts(file, replicas, groups, nodes, gpus, search, restarts, seed)
+    placement = place_experts(file, replicas, groups, nodes, gpus, search, restarts, seed)
     if out_file is not None:
-        made.save(out_file)
-    if json_output:
-        typer.echo(json.dumps(made.as_json()))
-        return
-    _print_placement(made)
-
-
-def _print_placement(made: Placement) -> None:
-    rows = made.rows()
-    table = Table(
-        title=f"load of the fullest GPU, mean = 1 ({made.policy} policy)",
+        placement.save(out_file)
+    rows = placement.rows()
+    loads = table(
+        rows,
+        number=".3f",
+        right=rows[0],
+        title=f"load of the fullest GPU, mean = 1 ({placement.policy} policy)",
         caption="twice: experts with more than one copy on a GPU",
     )
-    for name in rows[0]:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*(c if isinstance(c, str) else f"{c:.3f}" for c in row.values()))
-    out.print(table)
-    for note in made.notes:
-        out.print(note)
+    show(placement, json_output, loads, *placement.notes)

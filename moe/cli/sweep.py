@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from typer.core import TyperGroup
 
+from ..kernels.cores import allowed_cores
 from .kernels import prepare_kernels
-from .output import Json, err, out
+from .output import Json, err, json_line, out, show_lines, table
 
 if TYPE_CHECKING:
     from ..sweeps.plan import SweepPlan
@@ -29,11 +28,6 @@ class _RunsByDefault(TyperGroup):
 
 
 sweep = typer.Typer(cls=_RunsByDefault, no_args_is_help=True, rich_markup_mode="rich")
-
-
-def add_sweep_commands(cli: typer.Typer) -> None:
-    """Register the commands of this file."""
-    cli.add_typer(sweep, name="sweep")
 
 
 @sweep.callback()
@@ -73,7 +67,6 @@ def run(
 
     Example: moe sweep rates.toml --workers 2
     """
-    from ..kernels.cores import allowed_cores
     from ..sweeps.plan import read_plan
     from ..sweeps.run import sweep as rows_of
 
@@ -92,7 +85,7 @@ def run(
         retry=retry,
     )
     try:
-        failed = _show(rows, plan, json_output)
+        failed = _follow(rows, plan, json_output)
     except KeyboardInterrupt:
         err.print("Stopped. What is finished is kept; the same command goes on.")
         raise
@@ -102,15 +95,14 @@ def run(
         err.print(
             f"{failed} of {len(plan.runs)} runs failed: see error in moe sweep report {folder}; "
             "--retry does them again.",
-            markup=False,
             soft_wrap=True,
         )
         raise typer.Exit(1)
     if not json_output:
-        out.print(f"All is in {folder}: moe sweep report {folder}", markup=False, soft_wrap=True)
+        out.print(f"All is in {folder}: moe sweep report {folder}", soft_wrap=True)
 
 
-def _show(rows: Any, plan: SweepPlan, json_output: bool) -> int:
+def _follow(rows: Any, plan: SweepPlan, json_output: bool) -> int:
     """Draw the progress, print the rows, and return how many runs have failed."""
     from ..sweeps.report import plain
     from ..sweeps.run import tally
@@ -123,7 +115,7 @@ def _show(rows: Any, plan: SweepPlan, json_output: bool) -> int:
         for row, state in counted:
             progress.update(bar, description=_words(plan, state), completed=state.done)
             if json_output:
-                typer.echo(json.dumps(plain(row)))
+                json_line(plain(row))
     return state.failed
 
 
@@ -135,17 +127,10 @@ def _list_runs(plan: SweepPlan, folder: Path, retry: bool, json_output: bool) ->
     from ..sweeps.run import planned
 
     runs = planned(plan, folder, retry)
-    if json_output:
-        for row in runs:
-            typer.echo(json.dumps(row))
-        return
-    table = Table(caption=f"{len(runs)} runs; combinations left out as invalid: {plan.skipped}")
     names = ("id", "state", *plan.varied, "repeat")
-    for name in names:
-        table.add_column(name)
-    for row in runs:
-        table.add_row(*(str(row[name]) for name in names))
-    out.print(table)
+    rows = [{name: str(row[name]) for name in names} for row in runs]
+    caption = f"{len(runs)} runs; combinations left out as invalid: {plan.skipped}"
+    show_lines(runs, json_output, table(rows, caption=caption))
 
 
 @sweep.command()
@@ -164,23 +149,14 @@ def report(
 
     Example: moe sweep report rates.parquet --chart rates.png
     """
-    from ..sweeps.report import report as make_report
+    from ..sweeps.report import report as summarise
 
-    made = make_report(folder, figure or ())
+    found = summarise(folder, figure or ())
     if chart is not None:
         from ..sweeps.chart import sweep_figure, write_figure
 
-        write_figure(sweep_figure(made), chart)
-    if json_output:
-        for group in made.groups:
-            typer.echo(json.dumps(group.as_json()))
-        return
-    rows = made.table()
-    if rows:
-        table = Table()
-        for name in rows[0]:
-            table.add_column(name)
-        for row in rows:
-            table.add_row(*row.values())
-        out.print(table)
-    out.print(made.words(), markup=False, highlight=False, soft_wrap=True)
+        write_figure(sweep_figure(found), chart)
+    rows = found.table()
+    show_lines(found.groups, json_output, *([table(rows)] if rows else []))
+    if not json_output:
+        out.print(found.words(), highlight=False, soft_wrap=True)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.styled import Styled
 from rich.table import Table
 
-from .output import Json, err, out
+from ..routers import make_router
+from ..training import TrainSettings
+from .output import Json, err, show, table
 
 if TYPE_CHECKING:
     from ..traces import Trace
-    from ..traces.record import Recorded
-
-
-def add_trace_commands(cli: typer.Typer) -> None:
-    """Register the commands of this file."""
-    cli.command()(trace)
-    cli.command()(analyze)
+    from ..traces.myths import MythCheck
+    from ..traces.report import TraceReport
 
 
 def trace(
@@ -60,7 +59,6 @@ def trace(
     """  # fmt: skip
     from ..traces import check_ending, save_trace
     from ..traces.record import TINY, read_documents, record_tiny
-    from ..training import TrainSettings
 
     check_ending(out_file)
     documents = read_documents(text or [])
@@ -78,23 +76,14 @@ def trace(
         with err.status("running the model"):
             recorded = record_hf(model, documents, max_tokens, context)
     save_trace(recorded.trace, out_file)
-    _say_recorded(recorded, out_file, json_output)
-
-
-def _say_recorded(recorded: Recorded, out_file: str, json_output: bool) -> None:
-    made = recorded.trace
-    if json_output:
-        summary = {
-            "out": out_file, "model": made.model, "layers": made.layers, "n_tokens": made.n_tokens,
-            "n_experts": made.n_experts, "k": made.k, "domains": made.domains,
-            "notes": recorded.notes,
-        }  # fmt: skip
-        typer.echo(json.dumps(summary))
-        return
-    out.print(made.describe(), markup=False)
-    for note in recorded.notes:
-        out.print(note, markup=False)
-    out.print(f"written to {out_file}; next: moe analyze {out_file}", markup=False)
+    written = recorded.trace
+    summary = {
+        "out": out_file, "model": written.model, "layers": written.layers,
+        "n_tokens": written.n_tokens, "n_experts": written.n_experts, "k": written.k,
+        "domains": written.domains, "notes": recorded.notes,
+    }  # fmt: skip
+    following = f"written to {out_file}; next: moe analyze {out_file}"
+    show(summary, json_output, written.describe(), *recorded.notes, following)
 
 
 def analyze(
@@ -130,34 +119,33 @@ def analyze(
         from ..checkpoints.report import layer_rows
 
         rows = layer_rows(file)
-        if json_output:
-            typer.echo(json.dumps(rows))
-        else:
-            _print_rows(rows)
+        show(rows, json_output, _table(rows))
         return
     from ..traces.myths import check_myths
-    from ..traces.report import LEGEND, analyse_trace, read_placement
+    from ..traces.report import analyse_trace, read_placement
 
     trace = _read(file, router, k)
     other = None if against is None else _read(against, router, k)
     device_LE = None if placement is None else read_placement(placement, trace)
     report = analyse_trace(trace, other, device_LE)
     checks = check_myths(trace) if myths else []
-    if json_output:
-        answer = report.as_json() | {"myths": [check.as_json() for check in checks]}
-        typer.echo(json.dumps(answer))
-        return
-    out.print(trace.describe(), markup=False)
-    _print_rows(report.rows())
-    out.print(LEGEND, markup=False, style="dim")
+    answer = report.as_json() | {"myths": checks}
+    show(answer, json_output, trace.describe(), *_report_parts(report, checks))
+
+
+def _report_parts(report: TraceReport, checks: list[MythCheck]) -> Iterator[RenderableType]:
+    """The layers as a table with its legend, and what the trace says of each myth."""
+    from ..traces.report import LEGEND
+
+    yield _table(report.rows())
+    yield Styled(LEGEND, "dim")
     for check in checks:
-        out.print(f"“{check.claim}” {check.answer}", markup=False)
+        yield f"“{check.claim}” {check.answer}"
         if check.note:
-            out.print(check.note, markup=False, style="dim")
+            yield Styled(check.note, "dim")
 
 
 def _read(file: str, router: str, k: int | None) -> Trace:
-    from ..routers import make_router
     from ..traces import OWN_BYTES, load_trace, read_logits_csv
 
     if not file.lower().endswith(".csv"):
@@ -166,11 +154,5 @@ def _read(file: str, router: str, k: int | None) -> Trace:
     return read_logits_csv(file, make_router(router, **options), model=file)
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        cells = (f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row.values())
-        table.add_row(*cells)
-    out.print(table)
+def _table(rows: list[dict[str, Any]]) -> Table:
+    return table(rows, right=rows[0], box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

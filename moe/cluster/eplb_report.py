@@ -44,11 +44,11 @@ class Placement:
     eplb_L, after_L
         The same for the published placement, and for the one returned.
     least_L
-        What no placement gets below.
+        A bound that no placement gets below.
     eplb_doubled_L, doubled_L
         How often a GPU has several copies of one expert, per layer, in both.
     notes
-        What was not done as it was asked.
+        Sentences on what differs from the caller's request.
     """
 
     layers: tuple[int, ...]
@@ -222,5 +222,5 @@ def _numbers(path: Path) -> np.ndarray:
     if text.count(",") + text.count("\n") > MOST_LOADS:  # one of them follows each number
         raise CheckpointError(f"got more than {MOST_LOADS} loads")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there are no rows is said later
+        warnings.simplefilter("ignore")  # a table without rows is refused later
         return np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)

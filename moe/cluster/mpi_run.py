@@ -19,7 +19,7 @@ from ..layer import Arrays, MoELayer
 from ..routers import Router, make_router
 from .exchange import Wire
 from .sent import predicted_bytes
-from .spread import COPIES, SpreadLayer, check_router, draws_noise
+from .spread import COPIES, SpreadLayer, check_router
 from .topology import Cluster
 
 FAILURES = ("raise", "kill", "hang")
@@ -232,7 +232,7 @@ def _step(settings: MpiSettings, layer: MoELayer, comm: Any) -> Step | None:
     device_E = np.arange(settings.experts) * size // settings.experts
     per_node = settings.per_node(size)
     spread = SpreadLayer(layer, device_E, wire, per_node, settings.copies)
-    noise_seed = settings.seed + 2 if draws_noise(layer.router) else None
+    noise_seed = settings.seed + 2 if layer.router.draws_noise else None
     own_N = home_N == comm.rank
     y_ND, ctx = spread.forward(x_ND[own_N], noise_seed)
     _fail(settings, comm.rank)

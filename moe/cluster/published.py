@@ -14,18 +14,18 @@ from .simulate import EVENLY, ClusterSettings, run
 
 @dataclass(frozen=True)
 class CopiesRow:
-    """How often a row is sent, 256 experts on 8 nodes of 8 GPUs, 8 experts a token.
+    """How often a token's row is sent: 256 experts on 8 nodes of 8 GPUs, 8 experts per token.
 
     Attributes
     ----------
     rule
         Who gets a copy.
     formula, simulated
-        Copies per token, the own node included; None where there is no formula.
+        Copies per token, that for its own node included; None where no formula is known.
     kb_per_token
-        Dispatch and combine of so many copies, DeepSeek-V3's rows.
+        Kilobytes of these copies in dispatch and combine, with DeepSeek-V3's rows.
     ms
-        4,096 tokens of one GPU at 50 GB/s.
+        Milliseconds for 4,096 tokens of one GPU at 50 GB/s.
     """
 
     rule: str
@@ -36,10 +36,10 @@ class CopiesRow:
 
 
 def copies_rows(tokens: int = 262_144, seed: int = 0) -> Iterator[CopiesRow]:
-    """Copies per token by formula and by simulation.
+    """Yield the copies per token by formula and by simulation.
 
-    The last row has no formula: a gate that picks groups by their best experts and then takes
-    these reaches nearly all of its groups.
+    The last row has no formula: a gate that picks groups by their best experts, and then takes
+    those experts, reaches nearly all of its groups.
     """
     rules: list[tuple[str, float | None, dict[str, Any]]] = [
         ("per expert", 8.0, {"copies": "expert", "router": EVENLY, "topk_group": 8}),
@@ -61,12 +61,12 @@ def copies_rows(tokens: int = 262_144, seed: int = 0) -> Iterator[CopiesRow]:
 
 
 def calibration(fit: bool = True) -> Calibration:
-    """The time model beside DeepEP's tables, fitted anew or with the library's figures."""
+    """Return the time model beside DeepEP's tables, fitted anew or with the library's figures."""
     return calibrate() if fit else published_errors()
 
 
 def error_row(row: RowError) -> dict[str, Any]:
-    """Flat record of one measurement beside the model."""
+    """Return one measurement beside the model, as a flat record."""
     measured = row.measured
     return {
         "table": measured.table,
@@ -85,7 +85,7 @@ def error_row(row: RowError) -> dict[str, Any]:
 
 
 def calibration_json(found: Calibration) -> dict[str, Any]:
-    """Fitted figures, median errors and every row."""
+    """Return the fitted figures, the median errors and every row."""
     return {
         "kernels": {name: asdict(kernels) for name, kernels in found.kernels.items()},
         "median_error": {role: found.median_error(role) for role in ROLES},
@@ -101,9 +101,9 @@ def bubble_rows(
     both: float | None = None,
     micro_batches: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Idle time, its share, and memory of each pipeline schedule; see `moe.cluster.schedule`."""
+    """Return idle time, its share, and memory per schedule; see `moe.cluster.schedule`."""
     rows = []
     for method in BUBBLES:
-        made = bubble(method, stages, forward, backward, weight, both, micro_batches)
-        rows.append({**asdict(made), "share": made.share})
+        schedule = bubble(method, stages, forward, backward, weight, both, micro_batches)
+        rows.append({**asdict(schedule), "share": schedule.share})
     return rows

@@ -21,12 +21,7 @@ COPIES = ("expert", "gpu", "node")
 
 def needs_whole_batch(router: Router) -> bool:
     """Whether a token's experts hang on other tokens, or on noise drawn for the whole batch."""
-    return not router.causal or draws_noise(router)
-
-
-def draws_noise(router: Router) -> bool:
-    """Whether the router adds learned noise to the logits, as noisy top-k does."""
-    return "noise" in router.projections
+    return not router.causal or router.draws_noise
 
 
 def check_router(router: Router) -> None:
@@ -124,7 +119,7 @@ class SpreadLayer:
         dy_MD = dy_ND
         for hop in ctx.hops:
             dy_MD = hop.rows(dy_MD)
-        dx_SD, dweight_S, dup_EDH, ddown_EFD, _ = kernels.experts_backward(
+        dx_SD, dweight_S, dup_EDH, ddown_EFD = kernels.experts_backward(
             dy_MD, ctx.rows_MD, ctx.h_SH, ctx.weight_S, ctx.plan, *self.weights, layer.activation
         )
         dx_ND = kernels.combine(dx_SD, np.ones_like(dweight_S), ctx.plan)
@@ -164,7 +159,9 @@ class SpreadLayer:
             dweight = self.wire.gather(dweight)
         dweight_A = np.empty(routing.n_assignments, dweight.dtype)
         dweight_A[np.argsort(home_A, kind="stable")] = dweight
-        dmade = router.backward_made(routing, router.backward(routing, dweight_A))
+        dlogits_NE = router.backward(routing, dweight_A)
+        dmade = {"logits_NE": dlogits_NE}
+        dmade |= router.backward_state(routing, dweight_A, dlogits_NE, dlogits_NE)
         return {name: array[ctx.home_N == self.wire.rank] for name, array in dmade.items()}
 
     def _hops(self, listed: Listed, n_rows: int) -> tuple[Hop, ...]:

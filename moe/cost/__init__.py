@@ -15,7 +15,8 @@ from .memory import (
     training_memory,
     weight_bytes,
 )
-from .model import MODELS, ModelConfig
+from .model import ModelConfig
+from .models import MODELS
 from .params import CONVENTIONS, Params, count_params
 from .serving import ServingDay
 from .training import Assumption, Range, TrainingCost, TrainingResult

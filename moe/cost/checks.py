@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 
 from .decode import ExchangeBound
-from .model import MODELS, ModelConfig
+from .model import ModelConfig
+from .models import MODELS
 from .serving import ServingDay
+from .tables import rows_of
 from .training import Range, TrainingCost
 
 TOTAL_LIMIT, ACTIVE_LIMIT = 0.01, 0.03
@@ -124,8 +124,7 @@ def _verdict(within: bool, check: str, listed: bool) -> str:
 
 def check_numbers() -> list[Check]:
     """Every figure of `published.csv` beside its formula."""
-    text = files(__package__).joinpath("published.csv").read_text("utf-8")
-    return [_check(row) for row in csv.DictReader(text.splitlines())]
+    return [_check(row) for row in rows_of("published")]
 
 
 def _check(row: Mapping[str, str]) -> Check:

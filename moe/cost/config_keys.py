@@ -1,11 +1,11 @@
-"""Keys of a config.json that no figure counts: the harmless ones, and what is said of the rest."""
+"""Keys of a config.json that no figure counts: the harmless ones, and a note on the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from .family import FAMILIES
+from ..checkpoints.families import FAMILIES
 
 # Positions, dropout, starting values, token numbers, losses, how the gate scores and scales, and
 # how the file was made: none changes a parameter, an operation or a byte of the cache.
@@ -30,14 +30,16 @@ NEUTRAL = frozenset((
 ))  # fmt: skip
 # In latent attention these follow from the sizes that are read.
 NEUTRAL_IF_LATENT = frozenset({"head_dim", "qk_head_dim"})
-# Qwen's files carry a window that is not used unless this is said.
-WINDOW_UNLESS_SAID = ("qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
+# Values that every model has whose family does not read the key; any other value is named.
+IMPLIED = {"moe_layer_freq": 1, "num_shared_expert": 1}
+# Qwen's files carry a window that is not used unless `use_sliding_window` is true.
+WINDOW_OFF = ("qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
 WINDOWS = ("attention_chunk_size", "attn_type_list", "layer_types", "sliding_window")
 OTHER_PARTS = ("audio_config", "vision_config")
 SHOWN_KEYS, SHOWN_LETTERS = 8, 30
 
 
-def not_counted(values: Mapping[str, Any], model_type: str, read: Iterable[str]) -> tuple[str, ...]:
+def not_counted(values: Mapping[str, Any], model_type: str) -> tuple[str, ...]:
     """Sentences on the keys of a file that could change a figure and that no figure counts.
 
     Parameters
@@ -45,21 +47,19 @@ def not_counted(values: Mapping[str, Any], model_type: str, read: Iterable[str])
     values
         The file, or the part of it that was read.
     model_type
-        Its family.
-    read
-        Keys that were read.
+        Its family, whose keys are read.
     """
     family = FAMILIES[model_type]
     assumed = {
         "attention_bias": family.qkv_bias,
         "lm_head_bias": False,
         "mlp_bias": False,
-        "moe_use_aux_free": family.correction_bias,
+        "moe_use_aux_free": bool(family.select_bias),
         "qkv_bias": family.qkv_bias,
         "use_bias": False,
         "use_mixed_mlp_moe": True,
         "use_qk_norm": bool(family.qk_norm),
-        "use_routing_bias": family.correction_bias,
+        "use_routing_bias": bool(family.select_bias),
     }
     if model_type == "llama4_text":
         assumed["use_qk_norm"] = bool(values.get("use_qk_norm"))  # its norms have no weights
@@ -72,18 +72,20 @@ def not_counted(values: Mapping[str, Any], model_type: str, read: Iterable[str])
     other = [k for k, usual in assumed.items() if isinstance(values.get(k, usual), bool)
              and values.get(k, usual) != usual]  # fmt: skip
     if other:
-        said = ", ".join(f"{key} {str(values[key]).lower()}" for key in other)
+        flags = ", ".join(f"{key} {str(values[key]).lower()}" for key in other)
         notes.append(
-            f"{said}: not counted as this family's models have it otherwise; less than 0.1 % of a "
+            f"{flags}: not counted as this family's models have it otherwise; less than 0.1 % of a "
             "model."
         )
     if parts := [key for key in OTHER_PARTS if values.get(key)]:
         notes.append(f"{', '.join(parts)}: only the part for text is counted.")
     if values.get("use_mtp", True) and values.get("mtp_transformer_layers") not in (None, 1):
         notes.append("mtp_transformer_layers is not 1: a module is counted as one layer.")
-    known = {*read, *assumed, *OTHER_PARTS, *WINDOWS, "mtp_transformer_layers"} | NEUTRAL
-    if "kv_lora_rank" in values:
+    known = family.keys | NEUTRAL | {*assumed, *OTHER_PARTS, *WINDOWS, "mtp_transformer_layers"}
+    if family.latent:
         known |= NEUTRAL_IF_LATENT
+    implied = IMPLIED | {"moe_intermediate_size": values.get(family.d_expert)}
+    known |= {key for key, usual in implied.items() if _always(values.get(key), usual)}
     unknown = [key for key, value in values.items() if key not in known and value]
     for part, inner in values.items():
         if isinstance(inner, Mapping) and any(key.startswith(f"{part}.") for key in known):
@@ -100,18 +102,24 @@ def not_counted(values: Mapping[str, Any], model_type: str, read: Iterable[str])
 def _windows(values: Mapping[str, Any], model_type: str) -> list[str]:
     """Keys that say that some layer does not attend to all of the text."""
     found = []
-    used = values.get("use_sliding_window", model_type not in WINDOW_UNLESS_SAID)
-    longest = values.get("max_position_embeddings")
+    used = values.get("use_sliding_window", model_type not in WINDOW_OFF)
+    longest, kinds = values.get("max_position_embeddings"), values.get("layer_types")
+    everywhere = isinstance(kinds, list) and kinds and _always(kinds, "full_attention")
     for key, on in (("sliding_window", used), ("attention_chunk_size", True)):
         width = values.get(key)
         whole = isinstance(longest, int) and isinstance(width, int) and width >= longest
-        if on and width and not whole:
+        if on and width and not whole and not everywhere:
             found.append(key)
     for key, plain in (("layer_types", "full_attention"), ("attn_type_list", 1)):
         kinds = values.get(key)
         if isinstance(kinds, list) and any(kind != plain for kind in kinds):
             found.append(key)
     return found
+
+
+def _always(value: object, usual: object) -> bool:
+    """Whether a value, or each entry of a list of one per layer, is the usual one."""
+    return all(entry == usual for entry in (value if isinstance(value, list) else [value]))
 
 
 def _listed(keys: list[str]) -> str:

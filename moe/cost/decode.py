@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import check_float, check_int
 from .feed_forward import expected_experts
+from .hardware import Gpu
 from .memory import WEIGHT_BYTES, kv_cache_bytes, weight_bytes
+from .model import ModelConfig
 from .params import expert_params
-
-if TYPE_CHECKING:
-    from .hardware import Gpu
-    from .model import ModelConfig
 
 ARITHMETIC = {"bf16": "bf16", "fp8": "fp8", "4-bit": "bf16"}  # 4-bit weights are widened first
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import check_int
-from .params import mtp_params
-
-if TYPE_CHECKING:
-    from .model import ModelConfig
+from .params import count_params, mtp_params
+from .shape import Shape
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Flops:
         return sum(getattr(self, name) for name in self.__dataclass_fields__)
 
 
-def attention_flops(config: ModelConfig, context: int, causal: bool = True) -> float:
+def attention_flops(shape: Shape, context: int, causal: bool = True) -> float:
     """Forward operations of scores and values, one token, one layer.
 
     Parameters
@@ -56,11 +53,11 @@ def attention_flops(config: ModelConfig, context: int, causal: bool = True) -> f
     """
     check_int("context", context, 1)
     seen = context / 2 if causal else float(context)
-    return 2 * config.heads * (config.qk_dim + config.v_dim) * seen
+    return 2 * shape.heads * (shape.qk_dim + shape.v_dim) * seen
 
 
 def flops_per_token(
-    config: ModelConfig,
+    shape: Shape,
     context: int = 4096,
     causal: bool = True,
     training: bool = False,
@@ -80,16 +77,16 @@ def flops_per_token(
     ValueError
         If the context is below 1.
     """
-    params = config.params
+    params = count_params(shape)
     times = 3 if training else 1
-    attention = attention_flops(config, context, causal)
+    attention = attention_flops(shape, context, causal)
     head = 2 * params.embedding
     module = 0.0
     if mtp:
-        module = 2 * mtp_params(config, active=True) + config.mtp_layers * (attention + head)
+        module = 2 * mtp_params(shape, active=True) + shape.mtp_layers * (attention + head)
     return Flops(
         projections=times * 2.0 * (params.attention + params.norms),
-        attention=times * config.layers * attention,
+        attention=times * shape.layers * attention,
         experts=times * 2.0 * params.active_experts,
         shared=times * 2.0 * params.shared,
         router=times * 2.0 * params.router,

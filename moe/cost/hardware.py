@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 
 from ..errors import check_choice
+from .tables import rows_of
 
 FIGURES = (
     "bf16_tflops", "fp8_tflops", "fp4_tflops", "memory_gb", "memory_gb_s",
@@ -88,9 +87,8 @@ class Gpu:
 
 
 def _read_gpus() -> dict[str, Gpu]:
-    text = files(__package__).joinpath("hardware.csv").read_text("utf-8")
     cells: dict[str, dict[str, dict[str, str]]] = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in rows_of("hardware"):
         cells.setdefault(row["key"], {})[row["field"]] = row
     return {key: _from_cells(key, rows) for key, rows in cells.items()}
 

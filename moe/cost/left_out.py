@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
-from importlib.resources import files
 
+from .tables import rows_of
 from .training import Range
 
 RUNS, DOLLARS = "final runs", "$"
@@ -37,14 +36,9 @@ class LeftOut:
     check: str
 
     def dollars(self, final_run: float) -> Range | None:
-        """The amount in dollars, beside a final run of so many."""
+        """The amount in dollars, where the final run costs `final_run` dollars."""
         times = final_run if self.unit == RUNS else 1.0
         return self.amount.map(lambda value: value * times) if self.amount else None
-
-
-def _read() -> tuple[LeftOut, ...]:
-    text = files(__package__).joinpath("left_out.csv").read_text("utf-8")
-    return tuple(_from_row(row) for row in csv.DictReader(text.splitlines()))
 
 
 def _from_row(row: dict[str, str]) -> LeftOut:
@@ -56,4 +50,4 @@ def _from_row(row: dict[str, str]) -> LeftOut:
     return LeftOut(amount=amount, **words)
 
 
-LEFT_OUT: tuple[LeftOut, ...] = _read()
+LEFT_OUT: tuple[LeftOut, ...] = tuple(map(_from_row, rows_of("left_out")))

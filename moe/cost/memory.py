@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import check_choice, check_float, check_int
-
-if TYPE_CHECKING:
-    from .model import ModelConfig
+from .model import ModelConfig
 
 # Bytes per weight. fp8: a float32 scale per 128 x 128 block; 4 bit: a 16-bit scale per 32 weights.
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0 + 4 / 128**2, "4-bit": 0.5 + 2 / 32}
@@ -80,8 +77,8 @@ class TrainingState:
     Parameters
     ----------
     weight, gradient, master, moments
-        The weights that are multiplied; gradients; the optimiser's own copy; Adam's two moments
-        together. DeepSeek-V3 keeps weights at 1 byte and moments at 4 (two of bfloat16).
+        The weights that are multiplied; gradients; the optimiser's copy of the weights; Adam's two
+        moments together. DeepSeek-V3 keeps weights at 1 byte and moments at 4 (two of bfloat16).
     """
 
     weight: float = 2.0
@@ -92,11 +89,6 @@ class TrainingState:
     def __post_init__(self) -> None:
         for name in ("weight", "gradient", "master", "moments"):
             check_float(name, getattr(self, name), 0.0)
-
-    @property
-    def bytes_per_param(self) -> float:
-        """Sum of the four."""
-        return self.weight + self.gradient + self.master + self.moments
 
 
 @dataclass(frozen=True)

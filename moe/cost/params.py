@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ..checkpoints.families import FAMILIES
 from ..errors import check_choice
-from .family import FAMILIES
-
-if TYPE_CHECKING:
-    from .model import ModelConfig
+from .shape import Shape
 
 CONVENTIONS = ("with_input", "head_only", "neither")
 
@@ -83,18 +80,18 @@ class Params:
         return self.attention + self.dense + self.shared + self.router + self.norms
 
 
-def attention_params(config: ModelConfig) -> int:
+def attention_params(shape: Shape) -> int:
     """Weights, biases and inner norms of one attention layer."""
-    d, h, kv, size = config.d_model, config.heads, config.kv_heads, config.head_dim
-    family = FAMILIES[config.model_type]
-    if config.attention == "mla":
-        width = h * (config.qk_nope + config.qk_rope)
+    d, h, kv, size = shape.d_model, shape.heads, shape.kv_heads, shape.head_dim
+    family = FAMILIES[shape.model_type]
+    if shape.attention == "mla":
+        width = h * (shape.qk_nope + shape.qk_rope)
         query = d * width
-        if config.q_lora:
-            query = d * config.q_lora + config.q_lora * width + config.q_lora
-        latent = d * (config.kv_lora + config.qk_rope) + config.kv_lora
-        expand = config.kv_lora * h * (config.qk_nope + config.v_head)
-        return query + latent + expand + h * config.v_head * d
+        if shape.q_lora:
+            query = d * shape.q_lora + shape.q_lora * width + shape.q_lora
+        latent = d * (shape.kv_lora + shape.qk_rope) + shape.kv_lora
+        expand = shape.kv_lora * h * (shape.qk_nope + shape.v_head)
+        return query + latent + expand + h * shape.v_head * d
     count = 2 * d * h * size + 2 * d * kv * size
     if family.qkv_bias:
         count += (h + 2 * kv) * size
@@ -106,68 +103,66 @@ def attention_params(config: ModelConfig) -> int:
     return count
 
 
-def kv_params(config: ModelConfig) -> int:
+def kv_params(shape: Shape) -> int:
     """Weights and biases of plain attention's keys and values, which layers that share lack."""
-    size = 2 * config.kv_heads * config.head_dim
-    return size * (config.d_model + FAMILIES[config.model_type].qkv_bias)
+    size = 2 * shape.kv_heads * shape.head_dim
+    return size * (shape.d_model + FAMILIES[shape.model_type].qkv_bias)
 
 
-def expert_params(config: ModelConfig) -> int:
+def expert_params(shape: Shape) -> int:
     """Weights of one routed expert: gate, up and down."""
-    bias = FAMILIES[config.model_type].expert_bias
-    return 3 * config.d_model * config.d_ff_expert + bias * (
-        2 * config.d_ff_expert + config.d_model
-    )
+    bias = FAMILIES[shape.model_type].layout.biases
+    return 3 * shape.d_model * shape.d_ff_expert + bias * (2 * shape.d_ff_expert + shape.d_model)
 
 
-def shared_params(config: ModelConfig) -> int:
+def shared_params(shape: Shape) -> int:
     """Weights of the shared experts of one layer."""
-    gate = config.d_model if FAMILIES[config.model_type].shared_gate else 0
-    return 3 * config.d_model * config.d_ff_shared * config.shared_experts + gate
+    gate = shape.d_model if FAMILIES[shape.model_type].shared_gate else 0
+    return 3 * shape.d_model * shape.d_ff_shared * shape.shared_experts + gate
 
 
-def router_params(config: ModelConfig) -> int:
+def router_params(shape: Shape) -> int:
     """Weights of one layer's gate."""
-    family = FAMILIES[config.model_type]
-    return config.experts * (config.d_model + family.router_bias + family.correction_bias)
+    family = FAMILIES[shape.model_type]
+    return shape.experts * (shape.d_model + bool(family.gate_bias) + bool(family.select_bias))
 
 
-def _norm_params(config: ModelConfig) -> int:
-    return config.d_model * (2 if FAMILIES[config.model_type].norm_bias else 1)
+def _norm_params(shape: Shape) -> int:
+    return shape.d_model * (2 if FAMILIES[shape.model_type].norm_bias else 1)
 
 
-def count_params(config: ModelConfig) -> Params:
+def count_params(shape: Shape) -> Params:
     """Count the parameters of every part of the main model."""
-    layers, moe = config.layers, config.moe_layers
-    table = config.vocab * config.d_model
+    layers, moe = shape.layers, shape.moe_layers
+    table = shape.vocab * shape.d_model
     return Params(
-        attention=layers * attention_params(config)
-        - (layers - config.cache_layers) * kv_params(config),
-        dense=config.dense_layers * 3 * config.d_model * config.d_ff_dense,
-        experts=moe * config.experts * expert_params(config),
-        active_experts=moe * config.top_k * expert_params(config),
-        shared=moe * shared_params(config),
-        router=moe * router_params(config),
-        norms=(2 * layers + 1) * _norm_params(config),
+        attention=layers * attention_params(shape)
+        - (layers - shape.cache_layers) * kv_params(shape),
+        dense=shape.dense_layers * 3 * shape.d_model * shape.d_ff_dense,
+        experts=moe * shape.experts * expert_params(shape),
+        active_experts=moe * shape.top_k * expert_params(shape),
+        shared=moe * shared_params(shape),
+        router=moe * router_params(shape),
+        norms=(2 * layers + 1) * _norm_params(shape),
         embedding=table,
-        head=0 if config.tied else table,
-        tied=config.tied,
+        head=0 if shape.tied else table,
+        tied=shape.tied,
     )
 
 
-def mtp_params(config: ModelConfig, active: bool = False) -> int:
+def mtp_params(shape: Shape, active: bool = False) -> int:
     """Parameters of the multi-token-prediction modules, their shared table and head left out.
 
     A module is one more layer, a projection of two vectors to one, and three norms; no published
     total counts it. With `active`, only the experts that one token uses.
     """
-    experts = config.top_k if active else config.experts
+    experts = shape.top_k if active else shape.experts
     layer = (
-        attention_params(config)
-        + 2 * _norm_params(config)
-        + experts * expert_params(config)
-        + shared_params(config)
-        + router_params(config)
+        attention_params(shape)
+        + 2 * _norm_params(shape)
+        + experts * expert_params(shape)
+        + shared_params(shape)
+        + router_params(shape)
     )
-    join = 2 * config.d_model**2 + 3 * config.d_model
-    return config.mtp_layers * (layer + join)
+    join = 2 * shape.d_model**2 + 3 * shape.d_model
+    return shape.mtp_layers * (layer + join)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import (
     CONVENTIONS,
@@ -26,9 +26,6 @@ from . import (
 )
 from .hardware import FIGURES
 from .memory import WEIGHT_BYTES
-
-if TYPE_CHECKING:
-    from ..speed.machine import Machine
 
 
 def find_model(text: str) -> ModelConfig:
@@ -68,12 +65,12 @@ def parse_range(name: str, text: str) -> Range:
 
 
 def model_rows() -> list[dict[str, Any]]:
-    """One record a published model: parameters computed and published, cache, sources."""
+    """Return one record per published model: parameters, cache of keys and values, sources."""
     return [model_row(model) for model in MODELS.values()]
 
 
 def model_row(model: ModelConfig) -> dict[str, Any]:
-    """Parameters of one model in the three conventions, beside the published ones."""
+    """Return the parameters of one model in the three conventions, beside the published ones."""
     return {
         "name": model.name.lower(),
         "title": model.name,
@@ -109,7 +106,7 @@ def _active(model: ModelConfig) -> dict[str, int]:
 
 
 def hardware_rows() -> list[dict[str, Any]]:
-    """One record a machine: its figures, each with source and how it was read."""
+    """Return one record per machine: its figures, each with source and how it was read."""
     return [
         {
             "key": gpu.key,
@@ -124,12 +121,12 @@ def hardware_rows() -> list[dict[str, Any]]:
 
 
 def check_rows() -> list[Check]:
-    """Every computed figure beside the published one: single figures, then all models."""
+    """Return every computed figure beside the published one: single figures, then all models."""
     return check_numbers() + check_models()
 
 
 def training_row(cost: TrainingCost) -> dict[str, Any]:
-    """Cost of a training as one flat record; ranges as low and high beside the middle."""
+    """Return the cost of a training as one flat record, with low and high beside the middle."""
     result = cost.result()
     model = cost.config
     row: dict[str, Any] = {
@@ -169,7 +166,7 @@ def training_row(cost: TrainingCost) -> dict[str, Any]:
 
 
 def cost_notes(cost: TrainingCost) -> list[str]:
-    """What the model has, or what was asked for, and the figures do not count."""
+    """Return what the figures do not count though the model has it or the caller asked for it."""
     counted = cost.config.mtp_layers and cost.formula == "counted"
     if counted or not cost.mtp:
         return list(cost.config.notes)
@@ -177,7 +174,7 @@ def cost_notes(cost: TrainingCost) -> list[str]:
 
 
 def published_words(row: dict[str, Any]) -> str:
-    """The published hours of a record of `training_row`, and the utilisation that they mean."""
+    """Write the published hours of a `training_row`, and the utilisation that follows from them."""
     before, all_hours = row["published_pretraining_hours"], row["published_gpu_hours"]
     rent = f"${short(row['published_hours_dollars'])} at the middle rent"
     of_these = (
@@ -192,7 +189,7 @@ def published_words(row: dict[str, Any]) -> str:
 
 
 def parameter_words(row: dict[str, Any]) -> str:
-    """Total and active parameters of a record, the latter in every convention."""
+    """Write total and active parameters of a record, the latter in every convention."""
     total, both, head, neither = (
         short(row[key])
         for key in ("total_params", "active_with_input", "active_head_only", "active_neither")
@@ -215,37 +212,25 @@ def decoding_rows(
     precision: str = "4-bit",
     n_gpus: int = 1,
 ) -> list[dict[str, Any]]:
-    """One record a model, all published ones by default: does it fit, how fast can it write.
+    """Return one record per model: whether it fits, and how fast it can write.
 
-    Fields are those of `Decoding`, with name, notes, tokens_per_s and limit.
+    Models are the published ones by default. Fields are those of `Decoding`, with name, title,
+    notes, tokens_per_s and limit.
     """
     rows = []
     for model in MODELS.values() if models is None else models:
         bounds = decode(
             model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus
         )
-        said = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
+        speed = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
         named = {"name": model.name.lower(), "title": model.name, "notes": list(model.notes)}
-        rows.append(named | asdict(bounds) | said)
+        rows.append(named | asdict(bounds) | speed)
     return rows
 
 
-def this_machine(measured: Machine) -> Gpu:
-    """Return the machine that this runs on, from its measured limits and its memory.
-
-    Its peak is that of float32 matrix products, which is what an ordinary processor has.
-    """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Gpu(
-        key="this-machine",
-        name=f"This machine ({measured.cores} cores)",
-        kind="processor",
-        bf16_tflops=measured.flops_per_s / 1e12,
-        memory_gb=memory / 1e9,
-        memory_gb_s=measured.bytes_per_s / 1e9,
-        power_w=0.0,
-        sources=dict.fromkeys(FIGURES, "measured here"),
-    )
+def span_words(*values: float) -> str:
+    """Write low, middle and high as 'low / middle / high', and what is the same only once."""
+    return " / ".join(dict.fromkeys(map(short, values)))
 
 
 def short(value: float) -> str:

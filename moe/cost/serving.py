@@ -63,8 +63,3 @@ class ServingDay:
     def profit_over_cost(self) -> float:
         """The published "cost profit margin": profit as a share of the cost."""
         return self.income / self.cost - 1
-
-    @property
-    def profit_over_income(self) -> float:
-        """Profit as a share of the income, which is what a margin usually means."""
-        return 1 - self.cost / self.income

@@ -9,7 +9,8 @@ from math import isclose
 from ..errors import check_choice, check_float, check_int
 from .flops import flops_per_token
 from .hardware import PRECISIONS, Gpu, find_gpu
-from .model import MODELS, ModelConfig
+from .model import ModelConfig
+from .models import MODELS
 
 FORMULAS = ("counted", "6ND")
 
@@ -263,7 +264,7 @@ class TrainingCost:
         return model.pretraining_hours if same and of_these else 0.0
 
     def with_model(self, model: str | ModelConfig) -> TrainingCost:
-        """Return the same assumptions for another model, at its own number of tokens."""
+        """Return the same assumptions for another model and its published number of tokens."""
         return replace(self, model=model, tokens=0.0, active_params=0.0)
 
 

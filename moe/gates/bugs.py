@@ -11,7 +11,7 @@ from .. import kernels
 from ..balance import make_balancer
 from ..errors import check_choice
 from ..routers import Router
-from ..routers.choice import biased, choices, gather, normalize, scatter
+from ..routers.fixed_k import biased, choices, gather, normalize, scatter
 from ..routing import Routing
 from ..scores import make_scores
 from .convention import GROUP_SCORES, convention_of

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..routers import Router
-from ..routers.choice import choices
+from ..routers.fixed_k import choices
 from ..scores import make_scores
 
 GUESSED_SCORES = ("softmax", "sigmoid", "sqrt_softplus")

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from ..errors import check_choice, check_float, shown
 
-CODES = {"swiglu": 0, "gelu": 1, "relu": 2, "clamped_swiglu": 3}
+# Kernels know an activation by its number, since compiled code compares numbers, not texts.
+SWIGLU, GELU, RELU, CLAMPED_SWIGLU = range(4)
+CODES = {"swiglu": SWIGLU, "gelu": GELU, "relu": RELU, "clamped_swiglu": CLAMPED_SWIGLU}
 GATED = frozenset({"swiglu", "clamped_swiglu"})
 OPTIONS = {"clamped_swiglu": {"alpha": 1.702, "limit": 7.0}}  # gpt-oss
 

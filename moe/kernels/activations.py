@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .activation_text import parse
+from .activation_text import CLAMPED_SWIGLU, GELU, SWIGLU, parse
 from .backend import njit
 from .exponential import exp
 from .scores import dot, sigmoid_oracle
@@ -82,52 +82,58 @@ def _clamped_backward(gate, up, alpha, limit, weight, da, dgate, dup, a):
         dup[f] = wda * glu if abs(up[f]) <= limit else up[f] * 0
 
 
-clamped = njit(_clamped, fuse=True)
-clamped_backward = njit(_clamped_backward, fuse=True)
+clamped = njit(_clamped, fuse=True, borrow=True)
+clamped_backward = njit(_clamped_backward, fuse=True, borrow=True)
 
 
-def _activate(h, at, row, second, rows, n, form, a, a_row):
-    """Fill (rows, n) of flat `a` from a block of flat `h`; see the oracle.
+def _activate(h_block, second, size, form, a_block):
+    """Fill a `Block` of (rows, n) numbers from one of `h`; see the oracle.
 
-    The block starts at h[at], its rows lie `row` apart, a gated one's up half `second` further.
+    A gated activation's up half lies `second` numbers behind its gate half.
     """
+    h, at, row = h_block
+    a, a_at, a_row = a_block
+    rows, n = size
     one, code = h.dtype.type(1), int(form[0])
     alpha, limit = h.dtype.type(form[1]), h.dtype.type(form[2])
     for i in range(rows):
-        out = a[i * a_row : i * a_row + n]
+        out = a[a_at + i * a_row : a_at + i * a_row + n]
         x = h[at + i * row : at + i * row + n]
-        if code == 0:
+        if code == SWIGLU:
             up = h[at + i * row + second : at + i * row + second + n]
             for f in range(n):
                 out[f] = x[f] * up[f] / (one + exp(-x[f]))
-        elif code == 1:
+        elif code == GELU:
             for f in range(n):
                 out[f] = 0.5 * x[f] * (1 + math.erf(x[f] * math.sqrt(0.5)))
-        elif code == 3:
+        elif code == CLAMPED_SWIGLU:
             up = h[at + i * row + second : at + i * row + second + n]
             clamped(x, up, alpha, limit, out)
-        else:
+        else:  # RELU
             for f in range(n):
                 out[f] = max(x[f], x[f] * 0)
 
 
-activate = njit(_activate, fuse=True)
+activate = njit(_activate, fuse=True, borrow=True)
 
 
-def _activate_backward(h, at, row, second, rows, n, form, da, da_row, weight_S, dh, wa, wa_at,
-                      wa_row, dweight_S):  # fmt: skip
-    """Gradients of a block of `h`, given those `da` of its unweighted result.
+def _activate_backward(h_block, second, size, form, da_block, weight_S, dh, wa_block, dweight_S):
+    """Gradients of a `Block` of `h`, given those of its unweighted result, `da`.
 
     Fills the same block of `dh`, and the weighted result `wa`; adds da . a to `dweight_S`.
     """
+    h, at, row = h_block
+    da, da_at, da_row = da_block
+    wa, wa_at, wa_row = wa_block
+    rows, n = size
     one, code = h.dtype.type(1), int(form[0])
     alpha, limit = h.dtype.type(form[1]), h.dtype.type(form[2])
     for i in range(rows):
         weight = weight_S[i]
         x, dx = h[at + i * row : at + i * row + n], dh[at + i * row : at + i * row + n]
-        da_i = da[i * da_row : i * da_row + n]
+        da_i = da[da_at + i * da_row : da_at + i * da_row + n]
         a = wa[wa_at + i * wa_row : wa_at + i * wa_row + n]
-        if code == 0:
+        if code == SWIGLU:
             low = at + i * row + second
             up, dup = h[low : low + n], dh[low : low + n]
             for f in range(n):
@@ -137,17 +143,17 @@ def _activate_backward(h, at, row, second, rows, n, form, da, da_row, weight_S, 
                 wda = weight * da_i[f]
                 dx[f] = wda * up[f] * (sigma + silu * (one - sigma))
                 dup[f] = wda * silu
-        elif code == 1:
+        elif code == GELU:
             for f in range(n):
                 cdf = 0.5 * (1 + math.erf(x[f] * math.sqrt(0.5)))
                 pdf = math.exp(-0.5 * x[f] * x[f]) * math.sqrt(0.5 / math.pi)
                 a[f] = x[f] * cdf
                 dx[f] = weight * da_i[f] * (cdf + x[f] * pdf)
-        elif code == 3:
+        elif code == CLAMPED_SWIGLU:
             low = at + i * row + second
             up, dup = h[low : low + n], dh[low : low + n]
             clamped_backward(x, up, alpha, limit, weight, da_i, dx, dup, a)
-        else:
+        else:  # RELU
             for f in range(n):
                 a[f] = max(x[f], x[f] * 0)
                 dx[f] = weight * da_i[f] if x[f] > 0 else x[f] * 0
@@ -156,4 +162,4 @@ def _activate_backward(h, at, row, second, rows, n, form, da, da_row, weight_S, 
             a[f] *= weight
 
 
-activate_backward = njit(_activate_backward, fuse=True)
+activate_backward = njit(_activate_backward, fuse=True, borrow=True)

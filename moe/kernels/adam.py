@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .backend import choose, njit, numba
+from .costs import NUMBER_NS
 from .threads import run_items, take_item
 
 CHUNK = 1 << 14
-ADAM_NS = 0.3  # of one number, on one core
 
 part: Any = None  # without numba there is nothing to compile, and only compiled code calls it
 
@@ -105,7 +105,7 @@ def _adam_step_fast(
             rows.append([*written, param.size])
         array_A5 = np.array(rows, np.int64)
         n_items = int((-(-array_A5[:, 4] // CHUNK)).sum())
-        work_ns = ADAM_NS * float(array_A5[:, 4].sum())
+        work_ns = NUMBER_NS["adam_step"] * float(array_A5[:, 4].sum())
         run_items(_adam_step, n_items, work_ns, array_A5, np.array(constants, dtype))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import choose, njit
+from .backend import choose, inner, njit
 
 
 def balanced_assignment_oracle(score_NE: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def balanced_assignment_oracle(score_NE: np.ndarray) -> np.ndarray:
     return places[column[:n_tokens]].astype(np.int32)
 
 
-@njit
+@inner
 def _enter(e, m, score_NE, token_EC, place_N, load_E, move_EE, mover_EE):
     """Put token m into expert e, and let it offer its moves to the other experts."""
     token_EC[e, load_E[e]] = m
@@ -44,7 +44,7 @@ def _enter(e, m, score_NE, token_EC, place_N, load_E, move_EE, mover_EE):
             mover_EE[e, f] = m
 
 
-@njit
+@inner
 def _leave(e, m, score_NE, token_EC, place_N, load_E, move_EE, mover_EE):
     """Take token m out of expert e; others take over the moves that it offered."""
     load_E[e] -= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import choose, njit
+from .costs import NUMBER_NS
 from .threads import run_items, take_item
 
 CHUNK = 1 << 18
@@ -38,7 +39,7 @@ read_items = njit(_read_items, reorder=True)
 
 def _read_all_fast(values: np.ndarray) -> float:
     total_I = np.zeros(-(-values.size // CHUNK))
-    run_items(read_items, total_I.size, 0.1 * values.size, values, total_I)
+    run_items(read_items, total_I.size, NUMBER_NS["read_all"] * values.size, values, total_I)
     return float(total_I.sum())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import choose, njit
+from .backend import choose, inner, njit
 
 GOOD, TOKEN, EXPERT, TWICE = 0, 1, 2, 3
 
@@ -39,7 +39,7 @@ def pair_fault_oracle(
     return TWICE, int(np.flatnonzero(again_A)[0])
 
 
-@njit
+@inner
 def _out_of_range(token_A, expert_A, n_tokens, n_experts):
     """Code of the first assignment that is out of range."""
     for a in range(token_A.size):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .backend import choose, njit
+from .costs import NUMBER_NS
 from .threads import run_items, take_item
 from .tile import fetch_line
 from .workspace import empty
@@ -117,9 +118,8 @@ def _combine(queue, n_items, y_SD, weight_S, slot_S, token_start_N1, y_ND):
 def _combine_fast(y_SD: np.ndarray, weight_S: np.ndarray, plan: Plan) -> np.ndarray:
     y_ND = empty((plan.token_start_N1.size - 1, y_SD.shape[1]), y_SD.dtype)
     items = -(-y_ND.shape[0] // ROWS)
-    run_items(
-        _combine, items, 0.2 * y_SD.size, y_SD, weight_S, plan.slot_S, plan.token_start_N1, y_ND
-    )
+    work_ns = NUMBER_NS["combine"] * y_SD.size
+    run_items(_combine, items, work_ns, y_SD, weight_S, plan.slot_S, plan.token_start_N1, y_ND)
     return y_ND
 
 

@@ -3,27 +3,38 @@
 Slots are the kept assignments sorted by expert (`dispatch.Plan`). Nothing is computed for an
 expert that no token chose. Each item counts the rows it multiplied, so that what a layer says
 it executed is what it did execute.
+
+Shapes: N tokens, S slots, D model width, F hidden width, E experts; H is 2F for gated activations
+and F otherwise, as the first product makes gate and up halves side by side. In the kernels these
+are `n_model` (D), `n_first` (H) and `n_hidden` (F). Threads take items (`items.py`): some slots of
+one expert each, or in the backward pass some columns of a weight gradient.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from .activation_text import parse
 from .activations import activate, activate_backward, activate_backward_oracle, activate_oracle
-from .backend import CHECK, choose, njit
+from .backend import CHECK, choose, inner, njit
 from .blocks import STRETCH, multiply, scratch, transpose
+from .costs import PRODUCT_NS
 from .dispatch import Plan
+from .flat import Block, Matrix, Rows
 from .items import DOWN, TALL, TILE, backward_queue, tiles
-from .memory import room
-from .threads import PRODUCT_NS, add_to, num_threads, peek, run_items, take_item
+from .memory import room, spaced
+from .threads import add_to, num_threads, peek, run_items, take_item
 from .tile import COLUMNS_32
 from .workspace import empty
 
-# Which way a product goes, by measured crossovers; no bit depends on it.
+# `python -m benchmarks.constants experts.FEW_SLOTS 8 64` times other values of a constant. Other
+# values of BLOCK change the order of sums, and so bits; FEW_SLOTS and PARTS only choose a path.
 BLOCK = 256  # hidden columns that stay in the cache between an item's products
-FEW_SLOTS, PARTS = 32, 4  # up to so many slots, an expert's columns are split over cores
-PATIENCE = 1 << 31  # looks before a thread that waits for another gives up
+FEW_SLOTS = 32  # up to this many slots in all, too few items for the cores: columns are split too
+PARTS = 4  # parts of the columns of an expert then
+PATIENCE = 1 << 31  # looks at a flag before a thread that waits for another gives up, if checked
 
 
 def experts_forward_oracle(
@@ -72,28 +83,34 @@ def experts_forward_oracle(
     return y_SD, h_SH if keep else None, rows
 
 
-@njit
-def _add_bias(bias, bias_at, h, at, row, rows, n):
-    """Add n biases to each row of a block of flat `h`; none if there are no biases at all."""
+@inner
+def _add_bias(bias, bias_at, h, rows, n):
+    """Add n biases to each row of a `Block` of h; none if there are no biases at all."""
     if bias.size == 0:
         return
+    flat, at, row = h
     for i in range(rows):
         for j in range(n):
-            h[at + i * row + j] += bias[bias_at + j]
+            flat[at + i * row + j] += bias[bias_at + j]
 
 
 @njit
-def _forward_tiles(
-    queue, n_items, x, token_S, item_I3, up, bias, down, form, h, keep, y, rows_I, shape
-):  # fmt: skip
-    """Items (expert, first slot, end slot): block by block of hidden columns, both products."""
+def _forward_tiles(queue, n_items, x, token_S, item_I3, weights, form, keep, out, shape):
+    """Both products of each item (expert, first slot, end slot).
+
+    An item goes block by block through the hidden columns: the first product of a block, its
+    activation and its part of the second product, so that what lies between stays in the cache.
+    """
+    up, bias, down = weights
+    h, y, rows_I = out
     n_model, n_first, n_hidden = shape
     memory = scratch(x)
     block, halves = min(BLOCK, n_hidden), n_first // n_hidden
-    row_at, a_at = np.empty(TALL, np.int64), np.arange(TALL) * block
+    row_at, a_at = np.empty(TALL, np.int64), spaced(TALL, block)
     a = room(TALL * block, x)
+    # Without `keep` the first products of one block at a time lie in working memory.
     h_row, second = (n_first, n_hidden) if keep else (halves * block, block)
-    out = h if keep else room(TALL * h_row, x)
+    first = h if keep else room(TALL * h_row, x)
     item = take_item(queue)
     while item < n_items:
         e, low, high = item_I3[item]
@@ -106,28 +123,29 @@ def _forward_tiles(
             up_at = e * n_model * n_first + f
             down_at = (e * n_hidden + f) * n_model
             for half in range(halves):
-                then = (down, down_at, n_model)
+                then = Block(down, down_at, n_model)
                 if half + 1 < halves:
-                    then = (up, up_at + n_hidden, n_first)
+                    then = Block(up, up_at + n_hidden, n_first)
+                part = Block(first, at + half * second, h_row)
                 multiply(
-                    x, row_at, 1, up, up_at + half * n_hidden, n_first, 1, out,
-                    at + half * second, h_row, (rows, n, n_model), False, then, memory,
+                    Rows(x, row_at, 1), Matrix(up, up_at + half * n_hidden, n_first, 1), part,
+                    (rows, n, n_model), False, then, memory,
                 )  # fmt: skip
-                _add_bias(
-                    bias, e * n_first + half * n_hidden + f, out, at + half * second, h_row, rows, n
-                )
-            activate(out, at, h_row, second, rows, n, form, a, block)
+                _add_bias(bias, e * n_first + half * n_hidden + f, part, rows, n)
+            activate(Block(first, at, h_row), second, (rows, n), form, Block(a, 0, block))
             multiply(
-                a, a_at, 1, down, down_at, n_model, 1, y, low * n_model, n_model,
-                (rows, n_model, n), f > 0, (up, up_at + block, n_first), memory,
+                Rows(a, a_at, 1), Matrix(down, down_at, n_model, 1),
+                Block(y, low * n_model, n_model), (rows, n_model, n), f > 0,
+                Block(up, up_at + block, n_first), memory,
             )  # fmt: skip
         rows_I[item] = rows
         item = take_item(queue)
 
 
 @njit
-def _few_first(queue, n_items, x, token_S, item_I3, up, bias, h, parts, shape):
-    """Items (expert, slots) x column blocks of the first product: few rows, all cores."""
+def _few_first(queue, n_items, x, token_S, item_I3, weights, h, parts, shape):
+    """First products of few rows: items are (expert, slots) x column blocks, to use all cores."""
+    up, bias, _ = weights
     n_model, n_first, _ = shape
     memory = scratch(x)
     row_at = np.empty(TALL, np.int64)
@@ -139,24 +157,25 @@ def _few_first(queue, n_items, x, token_S, item_I3, up, bias, h, parts, shape):
         n = max(0, min(width, n_first - left))
         for i in range(high - low):
             row_at[i] = token_S[low + i] * n_model
+        part = Block(h, low * n_first + left, n_first)
         multiply(
-            x, row_at, 1, up, e * n_model * n_first + left, n_first, 1, h, low * n_first + left,
-            n_first, (high - low, n, n_model), False, (up, 0, 0), memory,
+            Rows(x, row_at, 1), Matrix(up, e * n_model * n_first + left, n_first, 1), part,
+            (high - low, n, n_model), False, Block(up, 0, 0), memory,
         )  # fmt: skip
-        _add_bias(bias, e * n_first + left, h, low * n_first + left, n_first, high - low, n)
+        _add_bias(bias, e * n_first + left, part, high - low, n)
         item = take_item(queue)
 
 
 @njit
 def _few_second(queue, n_items, h, item_I3, down, form, y_PSD, rows_I, shape, across):
-    """Items (expert, slots) x blocks of hidden columns x parts of the columns: second products.
+    """Second products: items are (expert, slots) x blocks of hidden columns x parts of columns.
 
     Each block has sums of its own; they are the ones that `_forward_tiles` adds up.
     """
     n_model, n_first, n_hidden = shape
     blocks, memory = len(y_PSD), scratch(h)
     block, width = min(BLOCK, n_hidden), -(-n_model // across)
-    a_at = np.arange(FEW_SLOTS) * block
+    a_at = spaced(FEW_SLOTS, block)
     a = room(FEW_SLOTS * block, h)
     item = take_item(queue)
     while item < n_items:
@@ -164,11 +183,12 @@ def _few_second(queue, n_items, h, item_I3, down, form, y_PSD, rows_I, shape, ac
         e, low, high = item_I3[tile]
         f, left, rows = rest // across * block, rest % across * width, high - low
         n, columns = min(block, n_hidden - f), min(width, n_model - left)
-        activate(h, low * n_first + f, n_first, n_hidden, rows, n, form, a, block)
+        first = Block(h, low * n_first + f, n_first)
+        activate(first, n_hidden, (rows, n), form, Block(a, 0, block))
         multiply(
-            a, a_at, 1, down, (e * n_hidden + f) * n_model + left, n_model, 1,
-            y_PSD[rest // across].reshape(-1), low * n_model + left, n_model, (rows, columns, n),
-            False, (down, 0, 0), memory,
+            Rows(a, a_at, 1), Matrix(down, (e * n_hidden + f) * n_model + left, n_model, 1),
+            Block(y_PSD[rest // across].reshape(-1), low * n_model + left, n_model),
+            (rows, columns, n), False, Block(down, 0, 0), memory,
         )  # fmt: skip
         if rest == 0:
             rows_I[tile] = rows
@@ -203,14 +223,14 @@ def _experts_forward_fast(
     item_I3 = tiles(plan.expert_start_E1, threads)
     rows_I = np.zeros(len(item_I3), np.int64)
     x, h, y = x_ND.reshape(-1), h_SH.reshape(-1), y_SD.reshape(-1)
-    up, down = w_up_EDH.reshape(-1), w_down_EFD.reshape(-1)
     bias = np.empty(0, x_ND.dtype) if b_up_EH is None else b_up_EH.reshape(-1)
+    weights = (w_up_EDH.reshape(-1), bias, w_down_EFD.reshape(-1))
     shape, form = (n_model, n_first, n_hidden), parse(activation).form
     work_ns = PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     if n_slots <= FEW_SLOTS:
         n_items = PARTS * len(item_I3)
         run_items(
-            _few_first, n_items, work_ns, x, plan.token_S, item_I3, up, bias, h, PARTS, shape,
+            _few_first, n_items, work_ns, x, plan.token_S, item_I3, weights, h, PARTS, shape,
             threads=threads,
         )  # fmt: skip
         # Parts of the columns read the weights in shorter runs: only where blocks are too few.
@@ -218,15 +238,15 @@ def _experts_forward_fast(
         across = max(1, min(PARTS // blocks, n_model // COLUMNS_32))
         y_PSD = empty((blocks, n_slots, n_model), x_ND.dtype) if blocks > 1 else y_SD[None]
         run_items(
-            _few_second, blocks * across * len(item_I3), work_ns, h, item_I3, down, form, y_PSD,
-            rows_I, shape, across, threads=threads,
+            _few_second, blocks * across * len(item_I3), work_ns, h, item_I3, weights[2], form,
+            y_PSD, rows_I, shape, across, threads=threads,
         )  # fmt: skip
         if blocks > 1:
             _add_blocks(y_PSD.reshape(-1), blocks, y)
     else:
         run_items(
-            _forward_tiles, len(item_I3), work_ns, x, plan.token_S, item_I3, up, bias, down,
-            form, h, keep, y, rows_I, shape, threads=threads,
+            _forward_tiles, len(item_I3), work_ns, x, plan.token_S, item_I3, weights, form, keep,
+            (h, y, rows_I), shape, threads=threads,
         )  # fmt: skip
     return y_SD, h_SH if keep else None, int(rows_I.sum())
 
@@ -257,7 +277,7 @@ def experts_backward_oracle(
     w_down_EFD: np.ndarray,
     activation: str,
     db_up_EH: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of the weighted sum of expert results.
 
     The gradient of an assignment's weight is dy . f(x) = (dy W_down^T) . a, so the experts'
@@ -266,13 +286,12 @@ def experts_backward_oracle(
 
     Returns
     -------
-    dx_SD, dweight_S, dw_up_EDH, dw_down_EFD, rows
-        Gradients per slot and per expert (zero for an expert without tokens), rows executed.
+    dx_SD, dweight_S, dw_up_EDH, dw_down_EFD
+        Gradients per slot and per expert; zero for an expert without tokens.
     """
     dx_SD = np.empty((plan.token_S.size, x_ND.shape[1]), x_ND.dtype)
     dweight_S = np.empty(plan.token_S.size, x_ND.dtype)
     dw_up_EDH, dw_down_EFD = np.zeros_like(w_up_EDH), np.zeros_like(w_down_EFD)
-    rows = 0
     for e in range(w_up_EDH.shape[0]):
         slots = slice(plan.expert_start_E1[e], plan.expert_start_E1[e + 1])
         if slots.start == slots.stop:
@@ -288,11 +307,32 @@ def experts_backward_oracle(
         if db_up_EH is not None:
             db_up_EH[e] += dh_TH.sum(axis=0)
         dx_SD[slots] = dh_TH @ w_up_EDH[e].T
-        rows += int(slots.stop - slots.start)
-    return dx_SD, dweight_S, dw_up_EDH, dw_down_EFD, rows
+    return dx_SD, dweight_S, dw_up_EDH, dw_down_EFD
 
 
-@njit
+class _Backward(NamedTuple):
+    """What the backward pass of the experts reads and writes, flat; see `experts_backward`.
+
+    `wa` is the weighted result of the activation, (S, F): the left factor of `ddown`.
+    """
+
+    x: np.ndarray
+    dy: np.ndarray
+    h: np.ndarray
+    weight_S: np.ndarray
+    token_S: np.ndarray
+    expert_start_E1: np.ndarray
+    up: np.ndarray
+    down: np.ndarray
+    dx: np.ndarray
+    dweight_S: np.ndarray
+    dh: np.ndarray
+    wa: np.ndarray
+    dup: np.ndarray
+    ddown: np.ndarray
+
+
+@inner
 def _gather(x, token_S, low, high, n_model, left, width, out, out_row):
     """Copy columns left..left+width of the rows x[token] into rows of `out`."""
     for s in range(low, high):
@@ -302,90 +342,117 @@ def _gather(x, token_S, low, high, n_model, left, width, out, out_row):
             target[j] = source[j]
 
 
+@inner
+def _slot_gradients(p, e, start, end, form, shape, memory, da, row_at, h_at):
+    """Gradients at x, at the weights and at h of slots start..end of expert e.
+
+    As in the forward pass, block by block of the hidden columns.
+    """
+    n_model, n_first, n_hidden = shape
+    block, halves, rows = min(BLOCK, n_hidden), n_first // n_hidden, end - start
+    for i in range(rows):
+        row_at[i] = p.token_S[start + i] * n_model
+    p.dweight_S[start:end] = 0
+    for f in range(0, n_hidden, block):
+        n = min(block, n_hidden - f)
+        up_at, down_at = e * n_model * n_first + f, (e * n_hidden + f) * n_model
+        multiply(
+            Rows(p.dy, row_at, 1), Matrix(p.down, down_at, 1, n_model), Block(da, 0, block),
+            (rows, n, n_model), False, Block(p.up, up_at, n_first), memory,
+        )  # fmt: skip
+        activate_backward(
+            Block(p.h, start * n_first + f, n_first), n_hidden, (rows, n), form,
+            Block(da, 0, block), p.weight_S[start:end], p.dh,
+            Block(p.wa, start * n_hidden + f, n_hidden), p.dweight_S[start:end],
+        )  # fmt: skip
+        for half in range(halves):
+            for i in range(rows):
+                h_at[i] = (start + i) * n_first + half * n_hidden + f
+            then = Block(p.down, down_at + block * n_model, n_model)
+            if half + 1 < halves:
+                then = Block(p.up, up_at + n_hidden, n_first)
+            multiply(
+                Rows(p.dh, h_at, 1), Matrix(p.up, up_at + half * n_hidden, 1, n_first),
+                Block(p.dx, start * n_model, n_model), (rows, n_model, n), f > 0 or half > 0,
+                then, memory,
+            )  # fmt: skip
+
+
+@inner
+def _weight_gradient(p, e, kind, left, right, shape, memory, row_at, turned, turned_at, gathered):
+    """Columns left..right of the gradient of one matrix of expert e, kind UP or DOWN.
+
+    It is the sum over the expert's slots of an outer product, so a product whose depth is the
+    slots. The left factor is turned first, a stretch of slots at a time, since the tile reads it
+    along the depth; a stretch is as deep as a block of `multiply`.
+    """
+    n_model, n_first, n_hidden = shape
+    gap, turned_row = gathered.row, turned.row
+    first, count = p.expert_start_E1[e], p.expert_start_E1[e + 1] - p.expert_start_E1[e]
+    chunks = -(-count // STRETCH)
+    for chunk in range(chunks):
+        low, high = first + count * chunk // chunks, first + count * (chunk + 1) // chunks
+        depth = high - low
+        factor = Rows(turned.flat, turned_at, 1)
+        if kind == DOWN:
+            _gather(p.dy, p.token_S, low, high, n_model, left, right - left, gathered.flat, gap)
+            for i in range(depth):
+                row_at[i] = (low + i) * n_hidden
+            transpose(p.wa, row_at, depth, n_hidden, turned.flat, 0, turned_row)
+            multiply(
+                factor, Matrix(gathered.flat, 0, gap, 1),
+                Block(p.ddown, e * n_hidden * n_model + left, n_model),
+                (n_hidden, right - left, depth), chunk > 0, Block(gathered.flat, 0, 0), memory,
+            )  # fmt: skip
+        else:
+            for i in range(depth):
+                row_at[i] = p.token_S[low + i] * n_model
+            transpose(p.x, row_at, depth, n_model, turned.flat, 0, turned_row)
+            multiply(
+                factor, Matrix(p.dh, low * n_first + left, n_first, 1),
+                Block(p.dup, e * n_model * n_first + left, n_first),
+                (n_model, right - left, depth), chunk > 0, Block(p.dh, 0, 0), memory,
+            )  # fmt: skip
+
+
 @njit
-def _backward_items(
-    queue, n_items, item_I4, tiles_E, done_E, x, dy, h, weight_S, token_S, expert_start_E1, up,
-    down, form, dx, dweight_S, dh, wa, dup, ddown, shape,
-):  # fmt: skip
+def _backward_items(queue, n_items, item_I4, tiles_E, done_E, arrays, form, shape):
     """Items (expert, kind, from, to), in two kinds.
 
     TILE: gradients at x, at the weights and at h, of slots from..to. UP and DOWN: the gradient
     of a matrix in columns from..to, summed over the expert's slots in their order, which waits
     until all tiles of the expert are done.
     """
-    n_model, n_first, n_hidden = shape
-    memory = scratch(x)
-    block, halves = min(BLOCK, n_hidden), n_first // n_hidden
+    p = _Backward(*arrays)
+    n_model, _, n_hidden = shape
+    memory = scratch(p.x)
     row_at, h_at = np.empty(max(TALL, STRETCH), np.int64), np.empty(TALL, np.int64)
-    da = room(TALL * block, x)
+    da = room(TALL * min(BLOCK, n_hidden), p.x)
     deepest = 0
-    for e in range(expert_start_E1.size - 1):
-        deepest = max(deepest, expert_start_E1[e + 1] - expert_start_E1[e])
-    deepest = min(deepest, STRETCH)
+    for e in range(p.expert_start_E1.size - 1):
+        deepest = max(deepest, p.expert_start_E1[e + 1] - p.expert_start_E1[e])
+    deepest, widest = min(deepest, STRETCH), max(n_model, n_hidden)
     gap, turned_row = n_model + 16, deepest + 16  # rows that start in different cache sets
-    gathered, turned = room(deepest * gap, x), room(max(n_model, n_hidden) * turned_row, x)
-    turned_at = np.arange(max(n_model, n_hidden)) * turned_row
+    gathered = Block(room(deepest * gap, p.x), 0, gap)
+    turned = Block(room(widest * turned_row, p.x), 0, turned_row)
+    turned_at = spaced(widest, turned_row)
     item = take_item(queue)
     while item < n_items:
         e, kind, start, end = item_I4[item]
         if kind == TILE:
-            for i in range(end - start):
-                row_at[i] = token_S[start + i] * n_model
-            dweight_S[start:end] = 0
-            for f in range(0, n_hidden, block):
-                n = min(block, n_hidden - f)
-                up_at, down_at = e * n_model * n_first + f, (e * n_hidden + f) * n_model
-                multiply(
-                    dy, row_at, 1, down, down_at, 1, n_model, da, 0, block,
-                    (end - start, n, n_model), False, (up, up_at, n_first), memory,
-                )  # fmt: skip
-                activate_backward(
-                    h, start * n_first + f, n_first, n_hidden, end - start, n, form, da, block,
-                    weight_S[start:end], dh, wa, start * n_hidden + f, n_hidden,
-                    dweight_S[start:end],
-                )  # fmt: skip
-                for half in range(halves):
-                    for i in range(end - start):
-                        h_at[i] = (start + i) * n_first + half * n_hidden + f
-                    then = (down, down_at + block * n_model, n_model)
-                    if half + 1 < halves:
-                        then = (up, up_at + n_hidden, n_first)
-                    multiply(
-                        dh, h_at, 1, up, up_at + half * n_hidden, 1, n_first, dx, start * n_model,
-                        n_model, (end - start, n_model, n), f > 0 or half > 0, then, memory,
-                    )  # fmt: skip
+            _slot_gradients(p, e, start, end, form, shape, memory, da, row_at, h_at)
             add_to(done_E[e:], 1)
-            item = take_item(queue)
-            continue
-        turns = 0
-        while peek(done_E[e:]) < tiles_E[e]:  # another thread is at it
-            turns += 1
-            if CHECK and turns > PATIENCE:
-                raise RuntimeError("the thread that was at a tile is gone")
-        first, count = expert_start_E1[e], expert_start_E1[e + 1] - expert_start_E1[e]
-        chunks = -(-count // STRETCH)
-        for chunk in range(chunks):
-            low, high = first + count * chunk // chunks, first + count * (chunk + 1) // chunks
-            depth = high - low
-            if kind == DOWN:
-                _gather(dy, token_S, low, high, n_model, start, end - start, gathered, gap)
-                for i in range(depth):
-                    row_at[i] = (low + i) * n_hidden
-                transpose(wa, row_at, depth, n_hidden, turned, 0, turned_row)
-                multiply(
-                    turned, turned_at, 1, gathered, 0, gap, 1, ddown,
-                    e * n_hidden * n_model + start, n_model, (n_hidden, end - start, depth),
-                    chunk > 0, (gathered, 0, 0), memory,
-                )  # fmt: skip
-            else:
-                for i in range(depth):
-                    row_at[i] = token_S[low + i] * n_model
-                transpose(x, row_at, depth, n_model, turned, 0, turned_row)
-                multiply(
-                    turned, turned_at, 1, dh, low * n_first + start, n_first, 1, dup,
-                    e * n_model * n_first + start, n_first, (n_model, end - start, depth),
-                    chunk > 0, (dh, 0, 0), memory,
-                )  # fmt: skip
+        else:
+            # The expert's tiles stand earlier in the queue: each that is not done yet has been
+            # taken by a thread that is at work on it, so this wait ends.
+            turns = 0
+            while peek(done_E[e:]) < tiles_E[e]:
+                turns += 1
+                if CHECK and turns > PATIENCE:
+                    raise RuntimeError("the thread that was at a tile is gone")
+            _weight_gradient(
+                p, e, kind, start, end, shape, memory, row_at, turned, turned_at, gathered
+            )
         item = take_item(queue)
 
 
@@ -399,7 +466,7 @@ def _experts_backward_fast(
     w_down_EFD: np.ndarray,
     activation: str,
     db_up_EH: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     n_slots, (n_hidden, n_model) = plan.token_S.size, w_down_EFD.shape[1:]
     shape, threads = (n_model, w_up_EDH.shape[2], n_hidden), num_threads()
     dx_SD, dweight_S = empty((n_slots, n_model), x_ND.dtype), empty(n_slots, x_ND.dtype)
@@ -408,19 +475,22 @@ def _experts_backward_fast(
     ddown_EFD = empty(w_down_EFD.shape, x_ND.dtype)
     item_I4, tiles_E = backward_queue(plan.expert_start_E1, shape[1], n_model, threads)
     dup_EDH[tiles_E == 0], ddown_EFD[tiles_E == 0] = 0, 0
+    arrays = _Backward(
+        x=x_ND.reshape(-1), dy=dy_ND.reshape(-1), h=h_SH.reshape(-1), weight_S=weight_S,
+        token_S=plan.token_S, expert_start_E1=plan.expert_start_E1, up=w_up_EDH.reshape(-1),
+        down=w_down_EFD.reshape(-1), dx=dx_SD.reshape(-1), dweight_S=dweight_S, dh=dh, wa=wa,
+        dup=dup_EDH.reshape(-1), ddown=ddown_EFD.reshape(-1),
+    )  # fmt: skip
     work_ns = 2 * PRODUCT_NS * n_slots * (w_up_EDH[0].size + w_down_EFD[0].size)
     run_items(
         _backward_items, len(item_I4), work_ns, item_I4, tiles_E, np.zeros_like(tiles_E),
-        x_ND.reshape(-1), dy_ND.reshape(-1), h_SH.reshape(-1), weight_S, plan.token_S,
-        plan.expert_start_E1, w_up_EDH.reshape(-1), w_down_EFD.reshape(-1), parse(activation).form,
-        dx_SD.reshape(-1), dweight_S, dh, wa, dup_EDH.reshape(-1), ddown_EFD.reshape(-1), shape,
-        threads=threads,
+        tuple(arrays), parse(activation).form, shape, threads=threads,
     )  # fmt: skip
     if db_up_EH is not None:
         dh_SH, starts = dh.reshape(h_SH.shape), plan.expert_start_E1
         for e in np.flatnonzero(tiles_E):
             db_up_EH[e] += dh_SH[starts[e] : starts[e + 1]].sum(axis=0)
-    return dx_SD, dweight_S, dup_EDH, ddown_EFD, n_slots
+    return dx_SD, dweight_S, dup_EDH, ddown_EFD
 
 
 experts_backward = choose(experts_backward_oracle, _experts_backward_fast)

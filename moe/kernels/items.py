@@ -1,6 +1,7 @@
 """Work items of the experts' kernels: who computes what, in which order.
 
 Items shrink toward the end, so that all threads end together; no bit depends on how work is cut.
+`python -m benchmarks.constants items.SHORT 48 192` times other values of a constant.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import numpy as np
 from .backend import njit
 from .width import ROWS
 
-TALL, SHORT = 320 // ROWS * ROWS, 96  # most and least slots of an item, in whole tiles
-TURNS = 1  # items that a thread still gets at an item's size; then they shrink
+TALL, SHORT = 320 // ROWS * ROWS, 96  # most and fewest slots of an item, in whole tiles
+TURNS = 1  # an item is at most the slots that are left, shared out to the threads TURNS times
 WIDE = 512  # columns of a weight gradient's item
-TILE, UP, DOWN, LAG = 0, 1, 2, 2  # kinds of items of the backward pass, and their distance
+TILE, UP, DOWN = range(3)  # kinds of items of the backward pass
+LAG = 2  # experts between an expert's tiles and the gradients of its matrices
 
 
 @njit

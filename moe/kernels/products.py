@@ -1,4 +1,7 @@
-"""Dense matrix products over threads: the gate, the embedding and the output."""
+"""Dense matrix products over threads: the gate, the embedding and the output.
+
+`python -m benchmarks.constants products.WIDE 256 1024` times other values of a constant.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import numpy as np
 
 from .backend import choose, njit
 from .blocks import multiply, scratch
-from .threads import MIN_PARALLEL_NS, PRODUCT_NS, run_items, take_item
+from .costs import MIN_PARALLEL_NS, PRODUCT_NS
+from .flat import Block, Matrix, Rows
+from .threads import run_items, take_item
 from .tile import COLUMNS_32
 from .workspace import empty
 
@@ -15,7 +20,9 @@ WIDE = 512  # columns of an item
 
 
 @njit
-def _product(queue, n_items, a, a_row, a_step, b, b_row, b_column, c, shape, block):
+def _product(queue, n_items, a, b, c, strides, shape, block):
+    """Items are rectangles of C; `strides` are those of A's rows and columns, then of B's."""
+    a_row, a_step, b_row, b_column = strides
     n_rows, n_columns, n_depth = shape
     tall, wide = block
     across = -(-n_columns // wide)
@@ -28,8 +35,9 @@ def _product(queue, n_items, a, a_row, a_step, b, b_row, b_column, c, shape, blo
         for i in range(rows):
             row_at[i] = (low + i) * a_row
         multiply(
-            a, row_at, a_step, b, left * b_column, b_row, b_column, c, low * n_columns + left,
-            n_columns, (rows, width, n_depth), False, (b, 0, 0), memory,
+            Rows(a, row_at, a_step), Matrix(b, left * b_column, b_row, b_column),
+            Block(c, low * n_columns + left, n_columns), (rows, width, n_depth), False,
+            Block(b, 0, 0), memory,
         )  # fmt: skip
         item = take_item(queue)
 
@@ -48,8 +56,8 @@ def _run(
         tall = max(SHORT, min(TALL, n_rows // 4))
     across, down = -(-n_columns // WIDE), -(-n_rows // tall)
     run_items(
-        _product, down * across, work_ns, a.reshape(-1), *a_strides, b.reshape(-1), *b_strides,
-        out.reshape(-1), shape, (tall, WIDE),
+        _product, down * across, work_ns, a.reshape(-1), b.reshape(-1), out.reshape(-1),
+        a_strides + b_strides, shape, (tall, WIDE),
     )  # fmt: skip
     return out
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import choose, njit
+from .backend import choose, inner, njit
+from .costs import NUMBER_NS
 from .exponential import exp
 from .threads import run_items, take_item
 
@@ -26,7 +27,7 @@ def _sum_of(values):
     return total
 
 
-sum_of = njit(_sum_of, reorder=True)
+sum_of = njit(_sum_of, reorder=True, borrow=True)
 
 
 def _dot(a, b):
@@ -36,11 +37,11 @@ def _dot(a, b):
     return total
 
 
-dot = njit(_dot, reorder=True)
+dot = njit(_dot, reorder=True, borrow=True)
 LANES = 16
 
 
-@njit
+@inner
 def largest(values, tops):
     """The largest of at least `LANES` numbers, by running ones, so that vectors do the work."""
     top = values[0]
@@ -89,7 +90,7 @@ def _softmax_rows(given, out, width, tops):
                 row[e] /= total
 
 
-softmax_rows = njit(_softmax_rows, fuse=True)
+softmax_rows = njit(_softmax_rows, fuse=True, borrow=True)
 
 
 @njit
@@ -107,10 +108,9 @@ def _softmax_fast(logits_NE: np.ndarray) -> np.ndarray:
     if logits_NE.size == 0:  # such as Soft MoE's slots over no tokens: rows of no width
         return out_NE
     items = -(-logits_NE.shape[0] // ROWS)
-    run_items(
-        _softmax, items, 3.0 * logits_NE.size, logits_NE.reshape(-1), out_NE.reshape(-1),
-        logits_NE.shape[1],
-    )  # fmt: skip
+    work_ns = NUMBER_NS["softmax"] * logits_NE.size
+    logits, out = logits_NE.reshape(-1), out_NE.reshape(-1)
+    run_items(_softmax, items, work_ns, logits, out, logits_NE.shape[1])
     return out_NE
 
 
@@ -137,7 +137,8 @@ def _softmax_backward(queue, n_items, probs_NE, dprobs_NE, out_NE):
 def _softmax_backward_fast(probs_NE: np.ndarray, dprobs_NE: np.ndarray) -> np.ndarray:
     out_NE = np.empty_like(probs_NE)
     items = -(-probs_NE.shape[0] // ROWS)
-    run_items(_softmax_backward, items, 1.0 * probs_NE.size, probs_NE, dprobs_NE, out_NE)
+    work_ns = NUMBER_NS["softmax_backward"] * probs_NE.size
+    run_items(_softmax_backward, items, work_ns, probs_NE, dprobs_NE, out_NE)
     return out_NE
 
 
@@ -169,7 +170,7 @@ def _sigmoid(queue, n_items, logits_NE, out_NE):
 def _sigmoid_fast(logits_NE: np.ndarray) -> np.ndarray:
     out_NE = np.empty_like(logits_NE)
     items = -(-logits_NE.shape[0] // ROWS)
-    run_items(_sigmoid, items, 2.0 * logits_NE.size, logits_NE, out_NE)
+    run_items(_sigmoid, items, NUMBER_NS["sigmoid"] * logits_NE.size, logits_NE, out_NE)
     return out_NE
 
 

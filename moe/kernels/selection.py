@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import choose, njit
+from .backend import choose, inner, njit
+from .costs import CHOICE_NS, NUMBER_NS
 from .scores import LANES, softmax_backward_oracle, softmax_oracle, softmax_rows
 from .threads import run_items, take_item
 
 ROWS = 128
-KEYS_FROM = 8  # experts from which vectors of keys beat insertion, on data not seen before
+# Fewest experts at which vectors of keys beat insertion, on rows that the branch predictor has not
+# seen before (`python -m benchmarks.constants selection.KEYS_FROM 4 16`).
+KEYS_FROM = 8
 
 
 def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
@@ -26,7 +29,7 @@ def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
     return (select_NE.shape[1] - 1 - order_NE[:, :k]).astype(np.int32)
 
 
-@njit
+@inner
 def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
     """For float32: a number's bits and its index make one whole number that sorts alike.
 
@@ -51,13 +54,13 @@ def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
         last = top
 
 
-@njit
+@inner
 def above(value, other):
     """Whether a score ranks before another one: NaN does before every number."""
     return value > other or (value != value and other == other)
 
 
-@njit
+@inner
 def _best_by_insertion(select_NE, n, k, best_K, out_NK):
     """Keep the best so far in order; quick for few experts."""
     filled = 0
@@ -102,7 +105,7 @@ def _bits(select_NE: np.ndarray) -> tuple[np.ndarray, bool]:
 def _topk_fast(select_NE: np.ndarray, k: int) -> np.ndarray:
     out_NK = np.empty((select_NE.shape[0], k), np.int32)
     items = -(-select_NE.shape[0] // ROWS)
-    work_ns = float(select_NE.size) * (1 + k / 8)
+    work_ns = select_NE.size * (NUMBER_NS["topk"] + k * CHOICE_NS)
     run_items(_topk, items, work_ns, select_NE, *_bits(select_NE), k, out_NK)
     return out_NK
 
@@ -153,7 +156,7 @@ def _softmax_topk_fast(logits_NE: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
         np.empty((n_tokens, k), logits_NE.dtype),
     )
     scores_NE = np.empty_like(logits_NE)
-    work_ns = float(logits_NE.size) * (4 + k / 8)
+    work_ns = logits_NE.size * (NUMBER_NS["softmax_topk"] + k * CHOICE_NS)
     run_items(
         _softmax_topk, -(-n_tokens // ROWS), work_ns, logits_NE, *_bits(logits_NE), k, expert_NK,
         weight_NK, scores_NE,
@@ -194,7 +197,7 @@ def _softmax_topk_backward_fast(
 ) -> np.ndarray:
     dlogits_NE = np.empty((len(expert_NK), n_experts), weight_NK.dtype)
     items = -(-len(expert_NK) // ROWS)
-    work_ns = 0.5 * dlogits_NE.size + 2.0 * expert_NK.size
+    work_ns = NUMBER_NS["softmax_topk_backward"] * dlogits_NE.size
     run_items(_softmax_topk_backward, items, work_ns, expert_NK, weight_NK, dweight_NK, dlogits_NE)
     return dlogits_NE
 
@@ -272,7 +275,7 @@ def _mask_groups_fast(
 ) -> np.ndarray:
     out_NE = np.empty_like(select_NE)
     items = -(-select_NE.shape[0] // ROWS)
-    work_ns = 2.0 * select_NE.size
+    work_ns = NUMBER_NS["mask_groups"] * select_NE.size
     run_items(_mask_groups, items, work_ns, select_NE, n_group, topk_group, best_of, out_NE)
     return out_NE
 

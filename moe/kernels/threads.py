@@ -21,9 +21,8 @@ import numpy as np
 from ..errors import check_int
 from .backend import njit, numba, threads_override
 from .cores import allowed_cores
+from .costs import MIN_PARALLEL_NS
 
-MIN_PARALLEL_NS = 20_000  # work below which a second thread costs more than it does
-PRODUCT_NS = 0.01  # of one multiply-add in a matrix product
 # Looks at a flag before a thread gives up: waking a sleeping core takes longer than a small layer.
 START, BURST = 60_000, 4_000_000  # some 15 microseconds and 1 millisecond
 

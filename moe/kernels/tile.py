@@ -1,8 +1,16 @@
 """The register tile: the innermost loop of every matrix product, as vector instructions.
 
-numba has no way to say "keep these sums in registers", so the tile is written in LLVM's own
-terms: R rows times two vectors of sums, one fused multiply-add each per step of the inner
-dimension. LLVM fits it to the machine; the tile's shape is chosen in `width.py`.
+A matrix product is limited by how often numbers are loaded. The tile keeps ROWS rows times VECTORS
+vectors of sums of C in registers for the whole depth. Each step of the depth loads VECTORS vectors
+of a row of B and one number of each row of A, and needs ROWS * VECTORS fused multiply-adds: with 8
+rows and 2 vectors that are 16 for 10 loads, where a plain loop needs two loads for each one.
+
+numba has no way to say "keep these sums in registers", so the tile is written in LLVM's terms: the
+functions `_emit_*` run once, when a kernel is compiled, and each call of `emit` or `builder` adds
+one instruction. LLVM assigns the registers; the tile's shape is chosen in `width.py`.
+
+`python -m benchmarks.constants tile.AHEAD 8 48` times other values of a constant (likewise
+STREAMS, and the constants of the other kernel files).
 """
 
 from __future__ import annotations
@@ -15,8 +23,7 @@ from .width import VECTOR_BYTES as VECTOR_BYTES
 
 VECTORS = 2  # vectors of sums per row
 STREAMS = 4  # rows of B that are read side by side when there are few rows of A
-AHEAD = 24  # steps of the inner dimension between asking for a row of B and using it
-
+AHEAD = 24  # steps of the depth between asking for a row of B and using it
 
 COLUMNS_32 = VECTORS * VECTOR_BYTES // 4
 COLUMNS_64 = VECTORS * VECTOR_BYTES // 8
@@ -38,11 +45,24 @@ if numba is not None:
     BYTES = ir.IntType(8).as_pointer()
     INTEGER, LOGICAL = types.int64, types.boolean
 
+    def _flattened(builder: Any, kinds: Any, values: Any) -> tuple[list[Any], list[Any]]:
+        """Types and values of arguments, the members of tuples one by one."""
+        flat: tuple[list[Any], list[Any]] = [], []
+        for kind, value in zip(kinds, values):
+            pair = [kind], [value]
+            if hasattr(kind, "types"):  # a tuple
+                members = [builder.extract_value(value, i) for i in range(len(kind.types))]
+                pair = _flattened(builder, kind.types, members)
+            for whole, part in zip(flat, pair):
+                whole.extend(part)
+        return flat
+
     class Emitter:
         """Vector instructions on flat arrays, for one type of number."""
 
         def __init__(self, context: Any, builder: Any, signature: Any, args: Any) -> None:
-            self.builder, real = builder, signature.args[0].dtype
+            kinds, values = _flattened(builder, signature.args, args)
+            self.builder, real = builder, kinds[0].dtype
             self.size = 4 if real == types.float32 else 8
             self.lanes = VECTOR_BYTES // self.size
             self.real = context.get_value_type(real)
@@ -54,7 +74,7 @@ if numba is not None:
                 context.make_array(kind)(context, builder, value).data
                 if isinstance(kind, types.Array)
                 else value
-                for kind, value in zip(signature.args, args)
+                for kind, value in zip(kinds, values)
             ]
 
         def _place(self, data: Any, at: Any) -> Any:
@@ -127,11 +147,33 @@ if numba is not None:
             """A place some numbers further."""
             return self.builder.add(at, I64(number))
 
+    def _emit_row_of_b(emit: Emitter, names: dict[str, Any], k: Any, stream: bool) -> list[Any]:
+        """Load the vectors of row k of B, and ask for what is needed later."""
+        builder, lanes = emit.builder, emit.lanes
+        packed_row = builder.add(names["packed_at"], builder.mul(k, I64(VECTORS * lanes)))
+        if not stream:
+            # Packed rows lie one after another, so the hardware fetches them ahead by itself; the
+            # tile's spare loads fetch the block of B that is packed next.
+            emit.prefetch(names["b"], builder.add(names["next_at"], k), near=False)
+            return [
+                emit.load(names["packed"], emit.plus(packed_row, v * lanes)) for v in range(VECTORS)
+            ]
+        b_row = builder.add(names["b_at"], builder.mul(k, names["b_row"]))
+        soon = builder.add(b_row, builder.mul(names["b_row"], I64(AHEAD)))
+        b_vectors = []
+        for v in range(VECTORS):
+            # The rows lie far apart, where the hardware sees no pattern to fetch ahead.
+            emit.prefetch(names["b"], emit.plus(soon, v * lanes), near=True)
+            b_vectors.append(emit.load(names["b"], emit.plus(b_row, v * lanes)))
+            emit.store(b_vectors[v], names["packed"], emit.plus(packed_row, v * lanes))
+        return b_vectors
+
     def _emit_tile(emit: Emitter, names: dict[str, Any], stream: bool) -> None:
-        """The tile; `stream`: B is not packed yet, and packed on the way."""
+        """The tile; with `stream`, B is not packed yet, and is packed on the way."""
         builder, lanes = emit.builder, emit.lanes
         row_starts = [builder.load(builder.gep(names["row_at"], [I64(m)])) for m in range(ROWS)]
-        for m in range(ROWS):  # by the time that the sums are done, C is there
+        # C is asked for now, so that it is in the first cache by the time that the sums are done.
+        for m in range(ROWS):
             row = builder.add(names["c_at"], builder.mul(names["c_row"], I64(m)))
             for v in range(VECTORS):
                 emit.prefetch(names["c"], emit.plus(row, v * lanes), near=True, write=True)
@@ -139,25 +181,12 @@ if numba is not None:
         loop, done = (builder.append_basic_block(n) for n in ("steps", "store"))
         builder.cbranch(builder.icmp_signed(">", names["depth"], I64(0)), loop, done)
 
+        # A phi takes the value of the block that control came from: here 0, then the last step's.
         builder.position_at_end(loop)
         k = builder.phi(I64)
         k.add_incoming(I64(0), before)
         sums = [builder.phi(emit.kind) for _ in range(ROWS * VECTORS)]
-        packed_row = builder.add(names["packed_at"], builder.mul(k, I64(VECTORS * lanes)))
-        if stream:
-            b_row = builder.add(names["b_at"], builder.mul(k, names["b_row"]))
-            soon = builder.add(b_row, builder.mul(names["b_row"], I64(AHEAD)))
-            b_vectors = []
-            for v in range(VECTORS):
-                # The rows lie far apart, where the hardware sees no pattern to fetch ahead.
-                emit.prefetch(names["b"], emit.plus(soon, v * lanes), near=True)
-                b_vectors.append(emit.load(names["b"], emit.plus(b_row, v * lanes)))
-                emit.store(b_vectors[v], names["packed"], emit.plus(packed_row, v * lanes))
-        else:
-            emit.prefetch(names["b"], builder.add(names["next_at"], k), near=False)
-            b_vectors = [
-                emit.load(names["packed"], emit.plus(packed_row, v * lanes)) for v in range(VECTORS)
-            ]
+        b_vectors = _emit_row_of_b(emit, names, k, stream)
         shift = builder.mul(k, names["a_step"])
         after: list[Any] = []
         for start in row_starts:
@@ -219,20 +248,20 @@ if numba is not None:
 
     @intrinsic
     def tile_packed(
-        typingctx: Any, a: Any, row_at: Any, a_step: Any, packed: Any, packed_at: Any, b: Any,
-        next_at: Any, c: Any, c_at: Any, c_row: Any, depth: Any, rows: Any, inside: Any, add: Any,
+        typingctx: Any, rows_of_a: Any, packed: Any, packed_at: Any, b: Any, next_at: Any,
+        c: Any, c_at: Any, c_row: Any, size: Any, add: Any,
     ) -> Any:  # fmt: skip
         """C[m, :] (+)= sum over k of A[m, k] * B[k, :], for up to ROWS rows of C.
 
-        A[m, k] is a[row_at[m] + k * a_step]; B lies in packed[packed_at:], (depth, columns)
-        without gaps; C[m, :] starts at c[c_at + m * c_row]. Rows from `rows` on are computed and
-        not stored; their `row_at` must be valid; nor are columns from `inside` on. `add` false: C
-        is overwritten. Meanwhile
-        b[next_at:next_at + depth] is fetched into the second cache, for the next block.
+        `rows_of_a` is `Rows` of A; B lies in packed[packed_at:], (depth, columns) without gaps;
+        C[m, :] starts at c[c_at + m * c_row]. `size` is (depth, rows, inside): rows from `rows`
+        on are computed and not stored, so that their places must be valid too; columns from
+        `inside` on are not stored either. If `add` is false, C is overwritten. Meanwhile
+        b[next_at : next_at + depth] is fetched into the second cache, for the next block.
         """
         signature = types.void(
-            a, row_at, INTEGER, packed, INTEGER, b, INTEGER, c, INTEGER, INTEGER, INTEGER,
-            INTEGER, INTEGER, LOGICAL,
+            rows_of_a, packed, INTEGER, b, INTEGER, c, INTEGER, INTEGER,
+            size, LOGICAL,
         )  # fmt: skip
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -246,17 +275,17 @@ if numba is not None:
 
     @intrinsic
     def tile_stream(
-        typingctx: Any, a: Any, row_at: Any, a_step: Any, b: Any, b_at: Any, b_row: Any,
-        packed: Any, packed_at: Any, c: Any, c_at: Any, c_row: Any, depth: Any, rows: Any,
-        add: Any,
+        typingctx: Any, rows_of_a: Any, b: Any, b_at: Any, b_row: Any, packed: Any,
+        packed_at: Any, c: Any, c_at: Any, c_row: Any, size: Any, add: Any,
     ) -> Any:  # fmt: skip
         """`tile_packed` for a B that is not packed yet: B[k, :] starts at b[b_at + k * b_row].
 
-        On the way it is packed into packed[packed_at:] for the tiles that follow.
+        On the way it is packed into packed[packed_at:] for the tiles that follow. `size` is
+        (depth, rows): all columns are stored.
         """
         signature = types.void(
-            a, row_at, INTEGER, b, INTEGER, INTEGER, packed, INTEGER, c, INTEGER, INTEGER,
-            INTEGER, INTEGER, LOGICAL,
+            rows_of_a, b, INTEGER, INTEGER, packed, INTEGER, c, INTEGER, INTEGER,
+            size, LOGICAL,
         )  # fmt: skip
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -269,21 +298,22 @@ if numba is not None:
         return signature, codegen
 
     def _stream(streams: int) -> Any:
-        """Make `stream_rows` for so many rows of B."""
+        """Make the intrinsic that reads `streams` rows of B side by side."""
 
         @intrinsic
         def rows_side_by_side(
-            typingctx: Any, a: Any, row_at: Any, a_step: Any, b: Any, b_at: Any, b_row: Any, c: Any,
-            c_at: Any, c_row: Any, columns: Any, rows: Any,
+            typingctx: Any, rows_of_a: Any, b: Any, b_at: Any, b_row: Any, c: Any, c_row: Any,
+            columns: Any, rows: Any,
         ) -> Any:  # fmt: skip
             """C[m, :] += the first terms of sum over k of A[m, k] * B[k, :], one for each row of B.
 
-            For up to ROWS rows; C has room for whole vectors. Memory is quickest in long runs, so
-            rows of B are read side by side from end to end; the sums wait in the first cache.
+            For up to ROWS rows of C, which begin at c[m * c_row] and have room for whole vectors.
+            Memory is quickest in long runs, so rows of B are read side by side from end to end;
+            the sums wait in the first cache.
             """
             signature = types.void(
-                a, row_at, INTEGER, b, INTEGER, INTEGER, c, INTEGER, INTEGER, INTEGER, INTEGER
-            )
+                rows_of_a, b, INTEGER, INTEGER, c, INTEGER, INTEGER, INTEGER
+            )  # fmt: skip
 
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
                 _emit_stream(Emitter(context, builder, signature, args), streams)
@@ -295,7 +325,7 @@ if numba is not None:
 
     def _emit_stream(emit: Emitter, streams: int) -> None:
         """The body of `stream_rows`: a loop over whole vectors, and the rest under a mask."""
-        a, row_at, a_step, b, b_at, b_row, c, c_at, c_row, columns, rows = emit.args
+        a, row_at, a_step, b, b_at, b_row, c, c_row, columns, rows = emit.args
         builder, factors = emit.builder, []
         for m in range(ROWS):
             at = builder.load(builder.gep(row_at, [I64(m)]))
@@ -312,7 +342,7 @@ if numba is not None:
                 b_vectors.append(emit.load(b, at) if mask is None else emit.load_some(b, at, mask))
                 emit.prefetch(b, builder.add(at, builder.mul(b_row, I64(streams))), near=True)
                 at = builder.add(at, b_row)
-            place = builder.add(c_at, i)
+            place = i
             for m in range(ROWS):
                 with builder.if_then(builder.icmp_signed("<", I64(m), rows)):
                     total = emit.load(c, place)

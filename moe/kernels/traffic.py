@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backend import choose, njit
+from .backend import choose, inner, njit
 
 
 class Copies(NamedTuple):
@@ -109,7 +109,7 @@ def _replicas(
     return np.asarray(gpu_SR[taken_SR])
 
 
-@njit
+@inner
 def _replica(n, home, first, last, device_P, gpus_per_node, near):
     """GPU of the copy that token n takes, among the slots first..last of its expert."""
     count = last - first

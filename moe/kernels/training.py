@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import choose, njit
+from .costs import NUMBER_NS
 from .exponential import exp
 from .scores import LANES, largest, softmax_oracle, sum_of
 from .threads import run_items, take_item
@@ -37,7 +38,8 @@ def _embed(queue, n_items, table_CVD, token_NC, x_ND):
 def _embed_fast(table_CVD: np.ndarray, token_NC: np.ndarray) -> np.ndarray:
     x_ND = empty((token_NC.shape[0], table_CVD.shape[2]), table_CVD.dtype)
     items = -(-token_NC.shape[0] // ROWS)
-    run_items(_embed, items, float(token_NC.size) * x_ND.shape[1], table_CVD, token_NC, x_ND)
+    work_ns = NUMBER_NS["embed"] * token_NC.size * x_ND.shape[1]
+    run_items(_embed, items, work_ns, table_CVD, token_NC, x_ND)
     return x_ND
 
 
@@ -67,9 +69,8 @@ def _embed_backward(queue, n_items, dx_ND, token_NC, dtable_CVD):
 def _embed_backward_fast(dx_ND: np.ndarray, token_NC: np.ndarray, n_vocab: int) -> np.ndarray:
     n_context = token_NC.shape[1]
     dtable_CVD = empty((n_context, n_vocab, dx_ND.shape[1]), dx_ND.dtype)
-    run_items(
-        _embed_backward, n_context, float(dx_ND.size) * n_context, dx_ND, token_NC, dtable_CVD
-    )
+    work_ns = NUMBER_NS["embed_backward"] * dx_ND.size * n_context
+    run_items(_embed_backward, n_context, work_ns, dx_ND, token_NC, dtable_CVD)
     return dtable_CVD
 
 
@@ -104,7 +105,7 @@ def _cross_entropy_rows(logits_NV, target_N, low, high, tops, loss_N, dlogits_NV
         out[target_N[n]] -= scale
 
 
-cross_entropy_rows = njit(_cross_entropy_rows, fuse=True)
+cross_entropy_rows = njit(_cross_entropy_rows, fuse=True, borrow=True)
 
 
 @njit
@@ -121,7 +122,8 @@ def _cross_entropy_fast(logits_NV: np.ndarray, target_N: np.ndarray) -> tuple[fl
     loss_N = np.empty(logits_NV.shape[0], np.float64)
     dlogits_NV = empty(logits_NV.shape, logits_NV.dtype)
     items = -(-logits_NV.shape[0] // ROWS)
-    run_items(_cross_entropy, items, 8.0 * logits_NV.size, logits_NV, target_N, loss_N, dlogits_NV)
+    work_ns = NUMBER_NS["cross_entropy"] * logits_NV.size
+    run_items(_cross_entropy, items, work_ns, logits_NV, target_N, loss_N, dlogits_NV)
     return float(loss_N.sum()) / max(loss_N.size, 1), dlogits_NV
 
 

@@ -105,11 +105,11 @@ def register_router(kind: Kind) -> Kind:
         raise ValueError(f"router: got {kind.__name__} without {missing}, allowed is one with them")
     for word in ("name", "title", "source"):
         text = getattr(kind, word, None)
-        own = word != "name" or word in vars(kind)
-        if not own or not isinstance(text, str) or not text.strip():
+        if word == "name" and word not in vars(kind):
+            text = None  # inherited, so it names another router
+        if not isinstance(text, str) or not text.strip():
             raise ValueError(
-                f"{word} of router {kind.__name__}: got {text if own else None!r}, allowed is a "
-                "text of its own"
+                f"{word} of router {kind.__name__}: got {text!r}, allowed is a text of its own"
             )
     if not kind.name.isidentifier():
         raise ValueError(
@@ -153,8 +153,8 @@ def router_of(router: str | Router, k: int) -> Router:
     """The router of that name, with this k if it takes one; or the router itself, checked."""
     if not isinstance(router, str):
         return check_router(router)
-    made = make_router(router)
-    return make_router(router, k=k) if "k" in made.options() else made
+    default = make_router(router)
+    return make_router(router, k=k) if "k" in default.options() else default
 
 
 __all__ = ["ROUTERS", "Router", "check_router", "make_router", "register_router", "router_of"]

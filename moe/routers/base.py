@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_array, check_choice, check_int
+from ..errors import check_array, check_int
 from ..routing import Routing
-from ..scores import SCORES
 
 Arrays = dict[str, np.ndarray]
 
-MAX_SPECIALS = 4096  # of a kind; a file's options are not believed before its arrays are
+# Experts of a kind. A file's options are read before its arrays, and could ask for any number.
+MAX_SPECIALS = 4096
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class Router(ABC):
         Registry name, readable name, publication, and the method as LaTeX.
     causal
         False if a future token can change an earlier token's routing.
+    draws_noise
+        True if, given an rng, it adds noise to the logits of the whole batch, so that ranks which
+        share a batch have to draw it together.
     batch_invariant
         Whether a token's routing has the same bits whoever else is in the batch: then so have the
         layer's result and the gradient at x, unless a capacity limit or noise steps in.
@@ -46,6 +49,8 @@ class Router(ABC):
     buffers
         Names of (E,) arrays without gradient that a balancer may step; they reach `choose`
         under their names.
+    weigh_input
+        Whether weights multiply what experts get, f(w x), rather than their results, w f(x).
     """
 
     name: ClassVar[str]
@@ -53,6 +58,7 @@ class Router(ABC):
     source: ClassVar[str]
     formula: ClassVar[str] = ""
     causal: ClassVar[bool] = True
+    draws_noise: ClassVar[bool] = False
     batch_invariant: ClassVar[bool] = True
     scored: ClassVar[bool] = True
     reroutable: ClassVar[bool] = False
@@ -60,15 +66,13 @@ class Router(ABC):
     projections: ClassVar[tuple[str, ...]] = ("gate",)
     choice_params: ClassVar[tuple[str, ...]] = ()
     buffers: ClassVar[tuple[str, ...]] = ()
+    weigh_input = False  # not a ClassVar, since a router may make it an option
 
     def check(self, n_experts: int) -> None:
         """Raise ValueError if these options don't fit that many experts."""
-        check_int("n_experts", n_experts, 1)
-
-    @property
-    def has_gate_bias(self) -> bool:
-        """Whether the gate adds a learned bias to the logits (`gate_bias_E`)."""
-        return False
+        n_special = len(self.specials)
+        why = "one must compute" if n_special else ""
+        check_int("n_experts", n_experts, n_special + 1, None, why)
 
     @property
     def gate_learns(self) -> bool:
@@ -77,11 +81,6 @@ class Router(ABC):
         A single choice divided by itself always weighs 1.
         """
         return True
-
-    @property
-    def weighs_input(self) -> bool:
-        """Whether weights multiply what experts get, f(w x), rather than their results, w f(x)."""
-        return False
 
     @property
     def specials(self) -> tuple[str, ...]:
@@ -94,17 +93,15 @@ class Router(ABC):
         for name in self.projections:
             spread = 1 / np.sqrt(d_model) if name == "gate" else 0.0
             params[f"{name}_DE"] = spread * rng.standard_normal((d_model, n_experts))
-        if self.has_gate_bias:
-            params["gate_bias_E"] = np.zeros(n_experts)
         return params
 
     def project(self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], n_experts: int) -> Arrays:
-        """What `choose` looks at: 'logits_NE', and whatever else this router makes of x."""
-        made = {f"{n}_NE": kernels.matmul(x_ND, params[f"{n}_DE"]) for n in self.projections}
-        logits_NE = made.pop("gate_NE")
-        if self.has_gate_bias:
+        """What `choose` looks at: 'logits_NE', and whatever else this router computes from x."""
+        outputs = {f"{n}_NE": kernels.matmul(x_ND, params[f"{n}_DE"]) for n in self.projections}
+        logits_NE = outputs.pop("gate_NE")
+        if "gate_bias_E" in params:  # where `init_params` has one, as gpt-oss does
             logits_NE = logits_NE + params["gate_bias_E"]
-        return {"logits_NE": logits_NE} | made
+        return {"logits_NE": logits_NE} | outputs
 
     def project_backward(
         self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], dmade: Mapping[str, np.ndarray]
@@ -116,7 +113,7 @@ class Router(ABC):
             grads[f"{name}_DE"] = kernels.matmul_tn(x_ND, dout_NE)
             dmore_ND = kernels.matmul_nt(dout_NE, params[f"{name}_DE"])
             dx_ND = dmore_ND if dx_ND is None else dx_ND + dmore_ND
-        if self.has_gate_bias:
+        if "gate_bias_E" in params:
             grads["gate_bias_E"] = dmade["logits_NE"].sum(axis=0)
         return np.zeros_like(x_ND) if dx_ND is None else dx_ND, grads
 
@@ -163,26 +160,23 @@ class Router(ABC):
         """
         raise TypeError(f"router {self.name!r} does not do this")
 
-    def backward_slots(
-        self, routing: Routing, ddispatch_NS: np.ndarray, dcombine_NS: np.ndarray
-    ) -> np.ndarray:
-        """Gradient at the logits, given those at Soft MoE's matrices; for routers with slots."""
-        raise TypeError(f"router {self.name!r} does not do this")
-
-    def backward_params(
-        self, routing: Routing, dlogits_NE: np.ndarray, dweight_A: np.ndarray
+    def backward_state(
+        self, routing: Routing, dweight_A: np.ndarray, drouted_NE: np.ndarray, dtotal_NE: np.ndarray
     ) -> Arrays:
-        """Gradients at `choice_params`, given those at the logits and at the weights."""
-        return {}
+        """Gradients at the other arrays that `choose` took, by keyword; none by default.
 
-    def backward_made(self, routing: Routing, dlogits_NE: np.ndarray) -> Arrays:
-        """Gradient at each of `project`'s results, given the one at the logits."""
-        return {"logits_NE": dlogits_NE}
+        Every further projection `<name>_NE` and every name in `choice_params` needs one; an input
+        of the layer, such as 'previous_NE', may have one.
 
-    def backward_inputs(
-        self, routing: Routing, dlogits_NE: np.ndarray, params: Mapping[str, np.ndarray]
-    ) -> Arrays:
-        """Gradients at further inputs of the layer, by name, given the one at the logits."""
+        Parameters
+        ----------
+        dweight_A
+            Gradient at the weights.
+        drouted_NE
+            What `backward` returned for it.
+        dtotal_NE
+            The same, with what reaches the logits from elsewhere, such as a balance loss.
+        """
         return {}
 
     def options(self) -> dict[str, Any]:
@@ -192,15 +186,35 @@ class Router(ABC):
     def _check_logits(self, logits_NE: Any) -> np.ndarray:
         # NaN stays in its row; the layer refuses it at the edge, in x.
         logits_NE = check_array("logits_NE", logits_NE, (None, None), finite=False)
-        self.check(logits_NE.shape[1])
+        n_columns = logits_NE.shape[1]
+        if self.__dict__.get("_fits") != n_columns:
+            self.check(n_columns)
+            # Options never change, so they are checked once for a number of experts.
+            object.__setattr__(self, "_fits", n_columns)
         return logits_NE
+
+    def _routing(
+        self,
+        logits_NE: np.ndarray,
+        scores_NE: np.ndarray,
+        score: str,
+        expert_NK: np.ndarray,
+        weight_NK: np.ndarray,
+        **more: Any,
+    ) -> Routing:
+        """The routing of these choices by these scores; see `Routing.from_choices`."""
+        return Routing.from_choices(
+            expert_NK,
+            weight_NK,
+            logits_NE.shape[1],
+            logits_NE=logits_NE,
+            scores_NE=scores_NE,
+            score=score,
+            n_special=len(self.specials),
+            **more,
+        )
 
 
 def check_k(k: int, n_experts: int) -> None:
     """Raise ValueError unless 1 <= k <= n_experts."""
     check_int("k", k, 1, n_experts, f"n_experts is {n_experts}")
-
-
-def check_score(score: str) -> None:
-    """Raise ValueError unless the score function exists."""
-    check_choice("score", score, SCORES)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import kernels
 from ..routing import Routing
-from ..scores import make_scores
-from .base import Router
-from .choice import broken_rows, choices, gather, scatter
+from .fixed_k import FixedK, broken_rows, scatter_list
 
 
 @dataclass(frozen=True)
-class BaseLayers(Router):
+class BaseLayers(FixedK):
     """Maximise the sum of scores with N / E tokens per expert; weight sigmoid(l); k = 1.
 
     The assignment has no gradient; the weight has. It looks at the whole batch, which the authors
@@ -49,39 +47,28 @@ class BaseLayers(Router):
     causal: ClassVar[bool] = False
     batch_invariant: ClassVar[bool] = False
 
+    score = "sigmoid"
+
     balanced: bool = True
 
-    def choose(
-        self,
-        logits_NE: np.ndarray,
-        *,
-        rng: np.random.Generator | None = None,
-        token_ids: np.ndarray | None = None,
-        **state: np.ndarray,
-    ) -> Routing:
-        """Assign each token to one expert; see `Router.choose`."""
-        logits_NE = self._check_logits(logits_NE)
+    def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
+        """One expert for each token, (N, 1): the assignment, or the best one."""
         if self.balanced:
-            expert_N1 = kernels.balanced_assignment(_finite(logits_NE))[:, None]
-        else:
-            expert_N1 = kernels.topk(logits_NE, 1)
-        scores_NE = make_scores(logits_NE, "sigmoid")
-        weight_N1 = gather(scores_NE, expert_N1)
-        weight_N1[broken_rows(logits_NE)] = np.nan
-        return Routing.from_choices(
-            expert_N1,
-            weight_N1,
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score="sigmoid",
-        )
+            return kernels.balanced_assignment(_finite(logits_NE))[:, None]
+        return kernels.topk(logits_NE, 1)
+
+    def weights(
+        self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
+    ) -> np.ndarray:
+        """Scores of these experts; the assignment does not see a broken logit, so they show it."""
+        weight_NK = super().weights(logits_NE, scores_NE, expert_NK)
+        weight_NK[broken_rows(logits_NE)] = np.nan
+        return weight_NK
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
-        """Gradient at the logits, of the weights only."""
-        weight_N1 = routing.weight_A[:, None]
-        dchosen_N1 = dweight_A[:, None] * weight_N1 * (1 - weight_N1)
-        return scatter(dchosen_N1, choices(routing), routing.n_experts)
+        """Gradient at the logits, of the weights only: a token with a NaN weight gets NaN."""
+        dchosen_A = dweight_A * routing.weight_A * (1 - routing.weight_A)
+        return scatter_list(routing, dchosen_A)
 
 
 def _finite(logits_NE: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ class DeepSeekV2(GroupLimited):
         r"w_e &= \gamma \, s_e, \quad e \in T"
         r"\end{aligned}"
     )
-    score: ClassVar[str] = "softmax"
+    score = "softmax"
     group_score_of: ClassVar[int] = 1
 
     renormalize: bool = False

@@ -47,7 +47,7 @@ class DeepSeekV3(GroupLimited):
         r"w_e &= \gamma \, s_e \Big/ \sum_{j \in T} s_j, \quad e \in T"
         r"\end{aligned}"
     )
-    score: ClassVar[str] = "sigmoid"
+    score = "sigmoid"
     group_score_of: ClassVar[int] = 2
 
     scale: float = 2.5

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import check_int
-from .choice import broken_rows
+from .fixed_k import broken_rows
 from .grouped import GroupLimited
 from .hash import look_up, token_table
 
@@ -51,7 +51,7 @@ class DeepSeekV4(GroupLimited):
         r"w_e &= \gamma \, s_e \Big/ \sum_{j \in T} s_j, \quad e \in T"
         r"\end{aligned}"
     )
-    score: ClassVar[str] = "sqrt_softplus"
+    score = "sqrt_softplus"
     group_score_of: ClassVar[int] = 2
 
     scale: float = 1.5
@@ -64,16 +64,19 @@ class DeepSeekV4(GroupLimited):
         check_int("n_vocab", self.n_vocab, 1)
         check_int("table_seed", self.table_seed, 0)
 
-    def select(self, selection_NE: np.ndarray, token_ids: np.ndarray | None) -> np.ndarray:
+    def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
         """Experts of the token table, if asked for; else the best scores."""
         if not self.by_token:
-            return super().select(selection_NE, token_ids)
-        n_tokens, n_experts = selection_NE.shape
+            return super().select(logits_NE, scores_NE, **given)
+        n_tokens, n_experts = scores_NE.shape
         table_VK = token_table(self.n_vocab, n_experts, self.k, self.table_seed)
-        return look_up(table_VK, token_ids, n_tokens)
+        return look_up(table_VK, given.get("token_ids"), n_tokens)
 
-    def _weights(self, scores_NE: np.ndarray, expert_NK: np.ndarray) -> np.ndarray:
-        weight_NK = super()._weights(scores_NE, expert_NK)
-        if self.by_token:  # a table does not see a broken score
+    def weights(
+        self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
+    ) -> np.ndarray:
+        """Weights of these experts, (N, K); see `FixedK.weights`."""
+        weight_NK = super().weights(logits_NE, scores_NE, expert_NK)
+        if self.by_token:  # a table does not look at the scores, so NaN has to be handed on
             weight_NK[broken_rows(scores_NE)] = np.nan
         return weight_NK

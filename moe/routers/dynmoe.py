@@ -13,8 +13,8 @@ from ..errors import check_array
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Arrays, Router
-from .choice import broken_rows, gather, scatter_list
-from .unit import unit, unit_backward
+from .fixed_k import broken_rows, gather, scatter_list
+from .soft import unit, unit_backward
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,9 @@ class DynMoE(Router):
         count_N1 = np.maximum(listed_NE.sum(axis=1, keepdims=True), 1)
         weight_NE = np.broadcast_to(1 / count_N1, expert_NE.shape).astype(logits_NE.dtype)
         weight_NE[broken_N] = np.nan
-        return Routing.from_choices(
-            expert_NE,
-            weight_NE,
-            n_experts,
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score="sigmoid",
-            saved={"passed_A": passed_NE[listed_NE], "bar_E": bar_E},
-            listed_NK=listed_NE,
-        )
+        saved = {"passed_A": passed_NE[listed_NE], "bar_E": bar_E}
+        more = {"listed_NK": listed_NE, "saved": saved}
+        return self._routing(logits_NE, scores_NE, "sigmoid", expert_NE, weight_NE, **more)
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits, straight through the step, of the experts that passed."""
@@ -116,8 +109,8 @@ class DynMoE(Router):
         dstep_A = dweight_A * routing.weight_A * routing.saved["passed_A"]
         return scatter_list(routing, dstep_A) * slope_NE
 
-    def backward_params(
-        self, routing: Routing, dlogits_NE: np.ndarray, dweight_A: np.ndarray
+    def backward_state(
+        self, routing: Routing, dweight_A: np.ndarray, drouted_NE: np.ndarray, dtotal_NE: np.ndarray
     ) -> Arrays:
         """Gradient of the thresholds: the opposite of the scores'."""
         bar_E = routing.saved["bar_E"]

@@ -11,9 +11,9 @@ import numpy as np
 from .. import kernels
 from ..errors import check_float, exactly
 from ..routing import Routing
-from ..scores import make_scores, scores_backward
+from ..scores import logits_backward, make_scores
 from .base import Router
-from .choice import scatter_list
+from .fixed_k import scatter_list
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class ExpertChoice(Router):
         n_tokens, n_experts = logits_NE.shape
         scores_NE = make_scores(logits_NE, "softmax")
         room = self.capacity(n_tokens, n_experts)
-        # Whose scores are NaN takes nobody's place, and is listed once, for its result to be NaN.
+        # A token with NaN scores takes no other token's place. It is listed once, so that its
+        # result is NaN.
         broken_N = np.isnan(scores_NE[:, 0])
         wanted_NE = np.where(broken_N[:, None], -1, scores_NE) if broken_N.any() else scores_NE
         token_EC = kernels.topk(np.ascontiguousarray(wanted_NE.T), room) if room else None
@@ -100,6 +101,4 @@ class ExpertChoice(Router):
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        dscores_NE = scatter_list(routing, dweight_A)
-        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")
+        return logits_backward(routing, scatter_list(routing, dweight_A))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,17 +45,18 @@ class GShard(TwoChoices):
 
     gumbel: bool = False
 
-    def pick(self, logits_NE: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
         """Two best experts; or the best one and one drawn by the Gumbel trick."""
+        rng = given.get("rng")
         if rng is None or not self.gumbel:
-            return super().pick(logits_NE, rng)
+            return super().select(logits_NE, scores_NE)
         first_N1 = kernels.topk(logits_NE, 1)
         noisy_NE = logits_NE + rng.gumbel(size=logits_NE.shape).astype(logits_NE.dtype)
         np.put_along_axis(noisy_NE, first_N1.astype(np.intp), -np.inf, axis=1)
         return np.concatenate([first_N1, kernels.topk(noisy_NE, 1)], axis=1)
 
     def takes_second(self, weight_N: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """Draw one number a token."""
+        """Draw one number for each token; see `TwoChoices.takes_second`."""
         if rng is None or self.gumbel:
             return np.ones(weight_N.shape, bool)
         return np.asarray(2 * weight_N > rng.random(weight_N.shape))

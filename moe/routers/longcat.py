@@ -46,7 +46,7 @@ class LongCat(GroupLimited):
         r"f_e(x) &= x \ \text{ for the last } Z \text{ experts}"
         r"\end{aligned}"
     )
-    score: ClassVar[str] = "softmax"
+    score = "softmax"
     group_score_of: ClassVar[int] = 1
 
     renormalize: bool = False
@@ -61,8 +61,3 @@ class LongCat(GroupLimited):
     def specials(self) -> tuple[str, ...]:
         """Identity experts, at the end of the pool."""
         return ("copy",) * self.n_identity
-
-    def check(self, n_experts: int) -> None:
-        """Raise ValueError unless k fits and at least one expert computes."""
-        super().check(n_experts)
-        check_int("n_experts", n_experts, self.n_identity + 1, None, "one must compute")

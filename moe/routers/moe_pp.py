@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,13 +10,12 @@ import numpy as np
 from .. import kernels
 from ..errors import check_array, check_int
 from ..routing import Routing
-from ..scores import make_scores, scores_backward
-from .base import MAX_SPECIALS, Arrays, Router, check_k
-from .choice import biased, choices, gather, normalize, normalize_backward, scatter
+from .base import MAX_SPECIALS, Arrays
+from .fixed_k import FixedK
 
 
 @dataclass(frozen=True)
-class MoEPlusPlus(Router):
+class MoEPlusPlus(FixedK):
     """Top-k of a softmax over computing and zero-computation experts.
 
     The last experts of the pool are `n_constant` constant ones, `n_copy` that return x and
@@ -68,25 +66,14 @@ class MoEPlusPlus(Router):
     renormalize: bool = False
 
     def __post_init__(self) -> None:
-        check_int("k", self.k, 1)
+        super().__post_init__()
         for name in ("n_constant", "n_copy", "n_zero"):
             check_int(name, getattr(self, name), 0, MAX_SPECIALS)
-
-    @property
-    def gate_learns(self) -> bool:
-        """Not with one renormalised choice."""
-        return not (self.k == 1 and self.renormalize)
 
     @property
     def specials(self) -> tuple[str, ...]:
         """Constant, copy and zero experts, in this order, at the end of the pool."""
         return ("constant",) * self.n_constant + ("copy",) * self.n_copy + ("zero",) * self.n_zero
-
-    def check(self, n_experts: int) -> None:
-        """Raise ValueError unless k fits and at least one expert computes."""
-        super().check(n_experts)
-        check_k(self.k, n_experts)
-        check_int("n_experts", n_experts, len(self.specials) + 1, None, "one must compute")
 
     def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
         """Gate and the matrix of the gating residual, zero at first."""
@@ -101,59 +88,47 @@ class MoEPlusPlus(Router):
         token_ids: np.ndarray | None = None,
         previous_NE: np.ndarray | None = None,
         residual_EE: np.ndarray | None = None,
-        select_bias_E: np.ndarray | None = None,
         **state: np.ndarray,
     ) -> Routing:
         """Select k experts of the whole pool; see `Router.choose`."""
+        if previous_NE is None or residual_EE is None:
+            return super().choose(logits_NE, rng=rng, token_ids=token_ids, **state)
         logits_NE = self._check_logits(logits_NE)
-        saved: dict[str, np.ndarray] = {}
-        if previous_NE is not None and residual_EE is not None:
-            previous_NE = check_array("previous_NE", previous_NE, logits_NE.shape, finite=False)
-            previous_NE = previous_NE.astype(logits_NE.dtype, copy=False)
-            logits_NE = logits_NE + kernels.matmul(previous_NE, residual_EE)
-            saved = {"previous_NE": previous_NE}
-        scores_NE = make_scores(logits_NE, "softmax")
-        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
-        expert_NK = kernels.topk(logits_NE if selection_NE is scores_NE else selection_NE, self.k)
-        weight_NK = gather(scores_NE, expert_NK)
-        if self.renormalize:
-            saved["counted_NK"] = counted_NK = expert_NK < logits_NE.shape[1] - self.n_zero
-            weight_NK = normalize(weight_NK * counted_NK)
-        return Routing.from_choices(
-            expert_NK,
-            weight_NK,
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score="softmax",
-            saved=saved,
-            n_special=len(self.specials),
-        )
+        previous_NE = check_array("previous_NE", previous_NE, logits_NE.shape, finite=False)
+        previous_NE = previous_NE.astype(logits_NE.dtype, copy=False)
+        logits_NE = logits_NE + kernels.matmul(previous_NE, residual_EE)
+        routing = super().choose(logits_NE, rng=rng, token_ids=token_ids, **state)
+        return replace(routing, saved={"previous_NE": previous_NE, "residual_EE": residual_EE})
 
-    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
-        """Gradient at the logits, residual included; see `Router.backward`."""
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        expert_NK = choices(routing)
-        dchosen_NK = dweight_A.reshape(expert_NK.shape)
-        if self.renormalize:
-            counted_NK = routing.saved["counted_NK"]
-            counted_scores_NK = gather(routing.scores_NE, expert_NK) * counted_NK
-            dchosen_NK = normalize_backward(counted_scores_NK, dchosen_NK) * counted_NK
-        dscores_NE = scatter(dchosen_NK, expert_NK, routing.n_experts)
-        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")
+    def weights(
+        self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
+    ) -> np.ndarray:
+        """Weights of these experts, (N, K), a zero expert's share given away if renormalised."""
+        return super().weights(logits_NE, self._counted(scores_NE), expert_NK)
 
-    def backward_params(
-        self, routing: Routing, dlogits_NE: np.ndarray, dweight_A: np.ndarray
+    def weights_backward(
+        self, scores_NE: np.ndarray, expert_NK: np.ndarray, dweight_NK: np.ndarray
+    ) -> np.ndarray:
+        """Gradient at the chosen scores; see `FixedK.weights_backward`."""
+        dchosen_NK = super().weights_backward(self._counted(scores_NE), expert_NK, dweight_NK)
+        if not self.renormalize:
+            return dchosen_NK
+        return dchosen_NK * (expert_NK < scores_NE.shape[1] - self.n_zero)
+
+    def _counted(self, scores_NE: np.ndarray) -> np.ndarray:
+        """The scores that count in the sum: all but those of zero experts, if renormalised."""
+        if not self.renormalize:
+            return scores_NE
+        n_experts = scores_NE.shape[1]
+        return scores_NE * (np.arange(n_experts) < n_experts - self.n_zero)
+
+    def backward_state(
+        self, routing: Routing, dweight_A: np.ndarray, drouted_NE: np.ndarray, dtotal_NE: np.ndarray
     ) -> Arrays:
-        """Gradient of the residual's matrix; zero without a layer before."""
+        """Gradients of the residual's matrix and of the logits before, if there were any."""
         if "previous_NE" not in routing.saved:
-            return {"residual_EE": np.zeros((routing.n_experts,) * 2, dlogits_NE.dtype)}
-        return {"residual_EE": kernels.matmul_tn(routing.saved["previous_NE"], dlogits_NE)}
-
-    def backward_inputs(
-        self, routing: Routing, dlogits_NE: np.ndarray, params: Mapping[str, np.ndarray]
-    ) -> Arrays:
-        """Gradient at the logits of the layer before, if there was one."""
-        if "previous_NE" not in routing.saved:
-            return {}
-        return {"previous_NE": kernels.matmul_nt(dlogits_NE, params["residual_EE"])}
+            return {"residual_EE": np.zeros((routing.n_experts,) * 2, dtotal_NE.dtype)}
+        return {
+            "residual_EE": kernels.matmul_tn(routing.saved["previous_NE"], dtotal_NE),
+            "previous_NE": kernels.matmul_nt(dtotal_NE, routing.saved["residual_EE"]),
+        }

@@ -8,15 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_array, check_float, check_int
+from ..errors import check_array, check_float
 from ..routing import Routing
 from ..scores import make_scores, softplus
-from .base import Arrays, Router, check_k
-from .choice import choices, gather, scatter
+from .base import Arrays
+from .fixed_k import FixedK, gather, scatter
 
 
 @dataclass(frozen=True)
-class NoisyTopK(Router):
+class NoisyTopK(FixedK):
     """The sparsely-gated layer of 2017: H = x W_g + N(0, 1) softplus(x W_n), softmax of the top k.
 
     Without an rng there is no noise. W_n starts at zero. The paper starts W_g at zero too, so that
@@ -51,25 +51,17 @@ class NoisyTopK(Router):
         r"w &= \operatorname{softmax}(h_e : e \in T)"
         r"\end{aligned}"
     )
+    draws_noise: ClassVar[bool] = True
     projections: ClassVar[tuple[str, ...]] = ("gate", "noise")
+    renormalize = True
 
     k: int = 2
     noise_floor: float = 1e-2
     zero_init: bool = False
 
     def __post_init__(self) -> None:
-        check_int("k", self.k, 1)
+        super().__post_init__()
         check_float("noise_floor", self.noise_floor, 0.0)
-
-    def check(self, n_experts: int) -> None:
-        """Raise ValueError unless 1 <= k <= n_experts."""
-        super().check(n_experts)
-        check_k(self.k, n_experts)
-
-    @property
-    def gate_learns(self) -> bool:
-        """Not with one choice, whose softmax is 1."""
-        return self.k > 1
 
     def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
         """Gate and noise maps; the latter is zero, the former too with `zero_init`."""
@@ -102,27 +94,26 @@ class NoisyTopK(Router):
             saved = {"draw_NE": draw_NE, "noise_NE": noise_NE}
             saved |= {"scale_NE": scale_NE, "noisy_NE": noisy_NE}
         expert_NK = kernels.topk(noisy_NE, self.k)
-        return Routing.from_choices(
-            expert_NK,
-            kernels.softmax(gather(noisy_NE, expert_NK)),
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=make_scores(logits_NE, "softmax"),
-            score="softmax",
-            saved=saved,
-        )
+        weight_NK = kernels.softmax(gather(noisy_NE, expert_NK))
+        scores_NE = make_scores(logits_NE, self.score)
+        return self._routing(logits_NE, scores_NE, self.score, expert_NK, weight_NK, saved=saved)
 
-    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
-        """Gradient at the clean logits, the same as at the noisy ones; see `Router.backward`."""
-        expert_NK = choices(routing)
+    def _backward(
+        self, routing: Routing, expert_NK: np.ndarray, dweight_NK: np.ndarray
+    ) -> np.ndarray:
+        # The gradient at the clean logits is the one at the noisy ones: noise is added.
         weight_NK = routing.weight_A.reshape(expert_NK.shape)
-        dchosen_NK = kernels.softmax_backward(weight_NK, dweight_A.reshape(expert_NK.shape))
+        dchosen_NK = kernels.softmax_backward(weight_NK, dweight_NK)
         return scatter(dchosen_NK, expert_NK, routing.n_experts)
 
-    def backward_made(self, routing: Routing, dlogits_NE: np.ndarray) -> Arrays:
-        """Gradients at the gate's and the noise's results; the latter is 0 without noise."""
+    def backward_state(
+        self, routing: Routing, dweight_A: np.ndarray, drouted_NE: np.ndarray, dtotal_NE: np.ndarray
+    ) -> Arrays:
+        """Gradient at the noise's projection; zero without noise.
+
+        It follows from `drouted_NE`: a balance loss hands over its gradient at the noise by name.
+        """
         if "draw_NE" not in routing.saved:
-            return {"logits_NE": dlogits_NE, "noise_NE": np.zeros_like(dlogits_NE)}
+            return {"noise_NE": np.zeros_like(drouted_NE)}
         slope_NE = kernels.sigmoid(routing.saved["noise_NE"])
-        dnoise_NE = dlogits_NE * routing.saved["draw_NE"] * slope_NE
-        return {"logits_NE": dlogits_NE, "noise_NE": dnoise_NE}
+        return {"noise_NE": drouted_NE * routing.saved["draw_NE"] * slope_NE}

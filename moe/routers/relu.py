@@ -11,7 +11,7 @@ from .. import kernels
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Router
-from .choice import gather, scatter_list
+from .fixed_k import gather, scatter_list
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,9 @@ class ReLU(Router):
         scores_NE = make_scores(logits_NE, "relu")
         expert_NE = kernels.topk(scores_NE, logits_NE.shape[1])
         weight_NE = gather(scores_NE, expert_NE)
-        return Routing.from_choices(
-            expert_NE,
-            weight_NE,
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score="relu",
-            listed_NK=~(weight_NE <= 0),  # NaN too
+        listed_NE = ~(weight_NE <= 0)  # NaN too
+        return self._routing(
+            logits_NE, scores_NE, "relu", expert_NE, weight_NE, listed_NK=listed_NE
         )
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:

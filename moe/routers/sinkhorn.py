@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import kernels
 from ..errors import check_float, check_int
-from ..routing import Routing
-from ..scores import make_scores, scores_backward
-from .base import Router, check_k
-from .choice import broken_rows, choices, gather, scatter
+from .fixed_k import FixedK, broken_rows
 
 
 def sinkhorn(logits_NE: np.ndarray, tolerance: float, max_steps: int) -> np.ndarray:
@@ -42,7 +39,7 @@ def sinkhorn(logits_NE: np.ndarray, tolerance: float, max_steps: int) -> np.ndar
 
 
 @dataclass(frozen=True)
-class Sinkhorn(Router):
+class Sinkhorn(FixedK):
     """Top-k of a balanced transport plan; weights sigmoid(l) for k = 1, softmax(l) else.
 
     The plan only selects and has no gradient. It looks at the whole batch, so a later token can
@@ -86,44 +83,19 @@ class Sinkhorn(Router):
     max_steps: int = 1000
 
     def __post_init__(self) -> None:
-        check_int("k", self.k, 1)
+        super().__post_init__()
         check_float("tolerance", self.tolerance, 0.0)
         check_int("max_steps", self.max_steps, 1)
 
-    def check(self, n_experts: int) -> None:
-        """Raise ValueError unless 1 <= k <= n_experts."""
-        super().check(n_experts)
-        check_k(self.k, n_experts)
+    @property
+    def score(self) -> str:  # type: ignore[override]  # of the value that depends on k
+        """'sigmoid' for one choice, else 'softmax'."""
+        return "sigmoid" if self.k == 1 else "softmax"
 
-    def choose(
-        self,
-        logits_NE: np.ndarray,
-        *,
-        rng: np.random.Generator | None = None,
-        token_ids: np.ndarray | None = None,
-        **state: np.ndarray,
-    ) -> Routing:
-        """Balance, then select; see `Router.choose`."""
-        logits_NE = self._check_logits(logits_NE)
+    def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
+        """Experts with the largest entries of the balanced plan, (N, K)."""
         wanted_NE = logits_NE
         if self.balanced:
             # Entries that differ by rounding only are a tie: a single token's plan is even.
             wanted_NE = sinkhorn(logits_NE, self.tolerance, self.max_steps).round(9)
-        expert_NK = kernels.topk(wanted_NE, self.k)
-        score = "sigmoid" if self.k == 1 else "softmax"
-        scores_NE = make_scores(logits_NE, score)
-        return Routing.from_choices(
-            expert_NK,
-            gather(scores_NE, expert_NK),
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score=score,
-        )
-
-    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
-        """Gradient at the logits, of the weights only."""
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        expert_NK = choices(routing)
-        dscores_NE = scatter(dweight_A.reshape(expert_NK.shape), expert_NK, routing.n_experts)
-        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, routing.score)
+        return kernels.topk(wanted_NE, self.k)

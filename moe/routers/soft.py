@@ -12,7 +12,23 @@ from .. import kernels
 from ..errors import check_int
 from ..routing import Routing
 from .base import Arrays, Router
-from .unit import unit, unit_backward
+
+EPS = 1e-6  # added to the norm by algorithm 2 of arXiv 2308.00951; a zero vector stays zero
+
+
+def unit(x: np.ndarray, axis: int) -> np.ndarray:
+    """Divide by the L2 norm along an axis."""
+    norm = np.sqrt((x * x).sum(axis=axis, keepdims=True)) + x.dtype.type(EPS)
+    return np.asarray(x / norm)
+
+
+def unit_backward(x: np.ndarray, dunit: np.ndarray, axis: int) -> np.ndarray:
+    """Gradient at x of `unit`."""
+    length = np.sqrt((x * x).sum(axis=axis, keepdims=True))
+    norm = length + x.dtype.type(EPS)
+    inner = (dunit * x).sum(axis=axis, keepdims=True)
+    tiny = np.finfo(x.dtype).tiny
+    return np.asarray(dunit / norm - x * inner / (norm * norm * np.maximum(length, tiny)))
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,7 @@ class Soft(Router):
     def backward_slots(
         self, routing: Routing, ddispatch_NS: np.ndarray, dcombine_NS: np.ndarray
     ) -> np.ndarray:
-        """Gradient at the logits of both softmaxes; see `Router.backward_slots`."""
+        """Gradient at the logits, given those at both matrices, (N, S)."""
         assert routing.dispatch_NS is not None and routing.combine_NS is not None
         dispatch_NS = routing.dispatch_NS
         inner_S = (dispatch_NS * ddispatch_NS).sum(axis=0)

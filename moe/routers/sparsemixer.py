@@ -12,7 +12,7 @@ from ..errors import check_float, check_int
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Router
-from .choice import choices, gather
+from .fixed_k import choices, gather
 
 FULL = 0.75  # a sampled expert that is not the best counts in full with probability 1 - FULL
 THIRD = 0.3333  # and else by a third, as Heun's third-order method has it
@@ -98,15 +98,9 @@ class SparseMixer(Router):
             weights.append(weight_N1)
             open_NE = open_NE.copy()
             np.put_along_axis(open_NE, expert_N1, -np.inf, axis=1)
-        return Routing.from_choices(
-            np.concatenate(experts, axis=1),
-            np.concatenate(weights, axis=1),
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=make_scores(logits_NE, "softmax"),
-            score="softmax",
-            saved=saved,
-        )
+        scores_NE = make_scores(logits_NE, "softmax")
+        expert_N2, weight_N2 = (np.concatenate(parts, axis=1) for parts in (experts, weights))
+        return self._routing(logits_NE, scores_NE, "softmax", expert_N2, weight_N2, saved=saved)
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits, those who compete being fixed; see `Router.backward`."""

@@ -45,10 +45,11 @@ class StMoE(TwoChoices):
     threshold: float = 0.2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_float("threshold", self.threshold, 0.0, 1.0)
 
     def takes_second(self, weight_N: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """Draw one number a token, or compare with the threshold."""
+        """Draw one number for each token, or compare with the threshold."""
         if rng is None:
             return np.asarray(weight_N > self.threshold)
         return np.asarray(rng.random(weight_N.shape) * self.threshold < weight_N)

@@ -7,16 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import kernels
 from ..errors import check_float
-from ..routing import Routing
-from ..scores import make_scores, scores_backward
-from .base import Router
-from .choice import biased, choices, gather, scatter
+from .fixed_k import FixedK
 
 
 @dataclass(frozen=True)
-class Switch(Router):
+class Switch(FixedK):
     """Top-1 routing of Switch Transformers: y = p_e(x) f_e(x), p not renormalised.
 
     Renormalised, the weight of one choice is always 1 and the gate gets no gradient.
@@ -50,6 +46,7 @@ class Switch(Router):
     jitter: float = 1e-2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_float("jitter", self.jitter, 0.0, 0.5)
 
     def perturb(self, x_ND: np.ndarray, rng: np.random.Generator | None) -> np.ndarray | None:
@@ -58,37 +55,3 @@ class Switch(Router):
             return None
         factor_ND = rng.uniform(1 - self.jitter, 1 + self.jitter, x_ND.shape)
         return factor_ND.astype(x_ND.dtype)
-
-    def choose(
-        self,
-        logits_NE: np.ndarray,
-        *,
-        rng: np.random.Generator | None = None,
-        token_ids: np.ndarray | None = None,
-        select_bias_E: np.ndarray | None = None,
-        **state: np.ndarray,
-    ) -> Routing:
-        """Select each token's best expert; see `Router.choose`."""
-        logits_NE = self._check_logits(logits_NE)
-        scores_NE = make_scores(logits_NE, "softmax")
-        selection_NE = biased(scores_NE, select_bias_E, state.get("select_factor_E"))
-        expert_N1 = kernels.topk(logits_NE if selection_NE is scores_NE else selection_NE, 1)
-        return Routing.from_choices(
-            expert_N1,
-            gather(scores_NE, expert_N1),
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score="softmax",
-        )
-
-    def weigh(self, routing: Routing) -> np.ndarray:
-        """Probabilities of the experts that assignments went to; see `Router.weigh`."""
-        assert routing.scores_NE is not None
-        return gather(routing.scores_NE, choices(routing)).reshape(-1)
-
-    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
-        """Gradient at the logits; see `Router.backward`."""
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        dscores_NE = scatter(dweight_A.reshape(-1, 1), choices(routing), routing.n_experts)
-        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")

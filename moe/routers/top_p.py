@@ -10,9 +10,9 @@ import numpy as np
 from .. import kernels
 from ..errors import check_float
 from ..routing import Routing
-from ..scores import make_scores, scores_backward
+from ..scores import logits_backward, make_scores
 from .base import Router
-from .choice import gather, scatter_list
+from .fixed_k import gather, scatter_list
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,16 @@ class TopP(Router):
     ) -> Routing:
         """Take experts until their share is reached; see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
-        n_experts = logits_NE.shape[1]
         scores_NE = make_scores(logits_NE, "softmax")
-        expert_NE = kernels.topk(logits_NE, n_experts)
+        expert_NE = kernels.topk(logits_NE, logits_NE.shape[1])
         weight_NE = gather(scores_NE, expert_NE)
         # An expert is taken while those before it hold less than p; the first one always is.
         listed_NE = np.ones(expert_NE.shape, bool)
         listed_NE[:, 1:] = np.cumsum(weight_NE, axis=1)[:, :-1] < self.p
-        return Routing.from_choices(
-            expert_NE,
-            weight_NE,
-            n_experts,
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score="softmax",
-            listed_NK=listed_NE,
+        return self._routing(
+            logits_NE, scores_NE, "softmax", expert_NE, weight_NE, listed_NK=listed_NE
         )
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; see `Router.backward`."""
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        dscores_NE = scatter_list(routing, dweight_A)
-        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, "softmax")
+        return logits_backward(routing, scatter_list(routing, dweight_A))

@@ -8,23 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_choice, check_float, check_int
+from ..errors import check_choice
 from ..routing import Routing
-from ..scores import make_scores, scores_backward
-from .base import Router, check_k, check_score
-from .choice import (
-    biased,
-    choices,
-    gather,
-    normalize,
-    normalize_backward,
-    scatter,
-    steers,
-)
+from .base import Arrays
+from .fixed_k import FixedK, gather, steers
 
 
 @dataclass(frozen=True)
-class TopK(Router):
+class TopK(FixedK):
     """Top-k of softmax or sigmoid scores (Mixtral, Qwen, OLMoE, gpt-oss).
 
     Parameters
@@ -80,31 +71,13 @@ class TopK(Router):
     weigh_input: bool = False
 
     def __post_init__(self) -> None:
-        check_int("k", self.k, 1)
-        check_score(self.score)
+        super().__post_init__()
         check_choice("softmax_order", self.softmax_order, ("before", "after"))
-        check_float("scale", self.scale, 0.0, open_low=True)
-        check_float("norm_min", self.norm_min, 0.0)
 
-    def check(self, n_experts: int) -> None:
-        """Raise ValueError unless 1 <= k <= n_experts."""
-        super().check(n_experts)
-        check_k(self.k, n_experts)
-
-    @property
-    def has_gate_bias(self) -> bool:
-        """Whether the gate has a learned bias."""
-        return self.bias
-
-    @property
-    def gate_learns(self) -> bool:
-        """Not with one renormalised choice; `norm_min` leaves a score below it as it is."""
-        return not (self.k == 1 and self.renormalize and self.norm_min == 0)
-
-    @property
-    def weighs_input(self) -> bool:
-        """Whether experts get w x; see `Router.weighs_input`."""
-        return self.weigh_input
+    def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
+        """Gate, and its bias if it has one, zero at first."""
+        params = super().init_params(d_model, n_experts, rng)
+        return params | {"gate_bias_E": np.zeros(n_experts)} if self.bias else params
 
     def choose(
         self,
@@ -112,72 +85,45 @@ class TopK(Router):
         *,
         rng: np.random.Generator | None = None,
         token_ids: np.ndarray | None = None,
-        select_bias_E: np.ndarray | None = None,
         **state: np.ndarray,
     ) -> Routing:
         """Select the k best experts of each token; see `Router.choose`."""
+        steered = steers(state.get("select_bias_E"), state.get("select_factor_E"))
+        if steered or not self._over_chosen():
+            return super().choose(logits_NE, rng=rng, token_ids=token_ids, **state)
+        # The commonest gate has a kernel of its own, which reads the logits once.
         logits_NE = self._check_logits(logits_NE)
-        select_factor_E = state.get("select_factor_E")
-        if self._over_chosen() and not steers(select_bias_E, select_factor_E):
-            expert_NK, weight_NK, scores_NE = kernels.softmax_topk(logits_NE, self.k)
-            if self.scale != 1:
-                weight_NK *= weight_NK.dtype.type(self.scale)
-        else:
-            scores_NE = make_scores(logits_NE, self.score)
-            selection_NE = biased(scores_NE, select_bias_E, select_factor_E)
-            # Scores rise with logits, and logits still differ where scores round to 0 or 1.
-            expert_NK = kernels.topk(
-                logits_NE if selection_NE is scores_NE else selection_NE, self.k
-            )
-            weight_NK = self._weights(logits_NE, scores_NE, expert_NK)
-        return Routing.from_choices(
-            expert_NK,
-            weight_NK,
-            logits_NE.shape[1],
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score=self.score,
-        )
+        expert_NK, weight_NK, scores_NE = kernels.softmax_topk(logits_NE, self.k)
+        if self.scale != 1:
+            weight_NK *= weight_NK.dtype.type(self.scale)
+        return self._routing(logits_NE, scores_NE, self.score, expert_NK, weight_NK)
 
     def _over_chosen(self) -> bool:
+        """Whether weights are the softmax over the chosen logits.
+
+        It equals renormalised softmax scores, and never divides 0 by 0.
+        """
         return self.score == "softmax" and (
             self.softmax_order == "after" or (self.renormalize and self.norm_min == 0)
         )
 
-    def _weights(
+    def weights(
         self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
     ) -> np.ndarray:
-        if self._over_chosen():
-            # Softmax over the chosen logits equals renormalised scores and never divides 0 by 0.
-            weight_NK = np.asarray(kernels.softmax(gather(logits_NE, expert_NK)))
-        else:
-            weight_NK = gather(scores_NE, expert_NK)
-            weight_NK = normalize(weight_NK, self.norm_min) if self.renormalize else weight_NK
+        """Weights of these experts, (N, K); see `FixedK.weights`."""
+        if not self._over_chosen():
+            return super().weights(logits_NE, scores_NE, expert_NK)
+        weight_NK = kernels.softmax(gather(logits_NE, expert_NK))
         return weight_NK * weight_NK.dtype.type(self.scale)
 
-    def weigh(self, routing: Routing) -> np.ndarray:
-        """Weights of the experts that assignments went to; see `Router.weigh`."""
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        weight_NK = self._weights(routing.logits_NE, routing.scores_NE, choices(routing))
-        return weight_NK.reshape(-1)
-
-    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
-        """Gradient at the logits; see `Router.backward`."""
-        expert_NK = choices(routing)
-        dweight_NK = dweight_A.reshape(expert_NK.shape)
+    def _backward(
+        self, routing: Routing, expert_NK: np.ndarray, dweight_NK: np.ndarray
+    ) -> np.ndarray:
+        if not self._over_chosen():
+            return super()._backward(routing, expert_NK, dweight_NK)
+        weight_NK = routing.weight_A.reshape(expert_NK.shape)
         if self.scale != 1:
-            dweight_NK = dweight_NK * dweight_A.dtype.type(self.scale)
-        assert routing.logits_NE is not None and routing.scores_NE is not None
-        if self._over_chosen():
-            weight_NK = routing.weight_A.reshape(expert_NK.shape)
-            if self.scale != 1:
-                weight_NK = weight_NK / weight_NK.dtype.type(self.scale)
-            weight_NK = weight_NK.astype(dweight_A.dtype, copy=False)
-            return np.asarray(
-                kernels.softmax_topk_backward(expert_NK, weight_NK, dweight_NK, routing.n_experts)
-            )
-        chosen_NK = gather(routing.scores_NE, expert_NK)
-        if self.renormalize:
-            dweight_NK = normalize_backward(chosen_NK, dweight_NK, self.norm_min)
-        dscores_NE = scatter(dweight_NK, expert_NK, routing.n_experts)
-        return scores_backward(routing.logits_NE, routing.scores_NE, dscores_NE, self.score)
+            dweight_NK = dweight_NK * dweight_NK.dtype.type(self.scale)
+            weight_NK = weight_NK / weight_NK.dtype.type(self.scale)
+        weight_NK = weight_NK.astype(dweight_NK.dtype, copy=False)
+        return kernels.softmax_topk_backward(expert_NK, weight_NK, dweight_NK, routing.n_experts)

@@ -20,9 +20,9 @@ MIXED = ("version", "data")  # tell groups apart if a folder has rows of several
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation of a figure over so many runs that have it.
+    """Mean and sample standard deviation of a figure over the n runs that have it.
 
-    NaN where there are too few: no run for the mean, one for the deviation.
+    The mean is NaN without a run, the deviation with fewer than two.
     """
 
     mean: float
@@ -31,7 +31,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarise; infinite and NaN figures count, since they tell of runs that diverged."""
+        """Summarise values; infinite ones and NaN count, since they tell of runs that diverged."""
         n = len(values)
         if not n:
             return cls(math.nan, math.nan, 0)
@@ -40,7 +40,7 @@ class Spread:
         return cls(float(np.mean(values)), deviation, n)
 
     def words(self) -> str:
-        """For people: 1.234 ± 0.005."""
+        """Write both as text: 1.234 ± 0.005."""
         if not self.n:
             return "-"
         spread = "" if math.isnan(self.deviation) else f" ± {self.deviation:.2g}"
@@ -54,9 +54,9 @@ class Group:
     Attributes
     ----------
     varied
-        What tells it from other groups.
+        Settings that tell the group from others.
     n
-        Finished runs.
+        Number of finished runs.
     figures
         By name.
     best
@@ -69,7 +69,7 @@ class Group:
     best: bool = False
 
     def label(self) -> str:
-        """What tells it from other groups, in one line."""
+        """Write what tells the group from others, in one line."""
         return ", ".join(f"{name} {_text(value)}" for name, value in self.varied.items()) or "all"
 
     def as_json(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class SweepReport:
     better: str | None
 
     def table(self) -> list[dict[str, str]]:
-        """Formatted rows."""
+        """Return one row of texts per group."""
         return [
             {
                 **{name: _text(value) for name, value in group.varied.items()},
@@ -107,7 +107,7 @@ class SweepReport:
         ]
 
     def words(self) -> str:
-        """Number of runs, and the best group, in a few sentences."""
+        """Write the number of runs, and the best group, in a few sentences."""
         n = sum(group.n for group in self.groups)
         runs = "1 finished run" if n == 1 else f"{n} finished runs"
         text = f"{runs} of {self.experiment}; ± is the standard deviation over a row's runs."
@@ -173,13 +173,13 @@ def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
     groups = [
         Group(
             dict(zip(varied, key, strict=True)),
-            len(own),
+            len(runs),
             {
-                name: Spread.of([float(row[name]) for row in own if row[name] is not None])
+                name: Spread.of([float(row[name]) for row in runs if row[name] is not None])
                 for name in shown
             },
         )
-        for key, own in by_key.items()
+        for key, runs in by_key.items()
     ]
     better = experiment.better.get(shown[0])
     errors = [row["error"] for row in rows if row["status"] != OK]

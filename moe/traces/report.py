@@ -41,7 +41,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """Figures of one layer; `chance_` fields are the baselines, None what cannot be said.
+    """Figures of one layer; fields `chance_...` are baselines, None is what cannot be computed.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class TraceReport:
         return asdict(self)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One short row a layer, for people: `LEGEND` says of what; no column is empty."""
+        """Return one short row per layer for a table, without empty columns; see `LEGEND`."""
         rows = []
         for layer in self.layers:
             best = layer.top_pairs[0] if layer.top_pairs else None
@@ -146,8 +146,8 @@ class TraceReport:
                 "dev.": layer.overload,
             }
             rows.append(cells)
-        said = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-        return [{name: "-" if row[name] is None else row[name] for name in said} for row in rows]
+        filled = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+        return [{name: "-" if row[name] is None else row[name] for name in filled} for row in rows]
 
 
 def analyse_trace(
@@ -211,7 +211,7 @@ def _layer(
     repeat_first, repeat_any = (
         _mean(metrics.repeats(routing, rank, trace.sequence_N)[1]) for rank in (0, None)
     )
-    said = repeat_first is not None
+    paired = repeat_first is not None  # some tokens have neighbours
     saturation: tuple[float | None, float | None] = None, None
     saturation_first = saturation
     if against is not None:
@@ -238,10 +238,10 @@ def _layer(
         chance_vocabulary=chance.vocabulary,
         vocabulary_ids=n_ids,
         repeat_first=repeat_first,
-        chance_repeat_first=metrics.random_repetition(n_experts, 1) if said else None,
-        same_load_repeat_first=_same_load(routing) if said else None,
+        chance_repeat_first=metrics.random_repetition(n_experts, 1) if paired else None,
+        same_load_repeat_first=_same_load(routing) if paired else None,
         repeat_any=repeat_any,
-        chance_repeat_any=metrics.chance_repetition(routing, trace.sequence_N) if said else None,
+        chance_repeat_any=metrics.chance_repetition(routing, trace.sequence_N) if paired else None,
         saturation=saturation[0],
         saturation_first=saturation_first[0],
         chance_saturation=saturation[1],

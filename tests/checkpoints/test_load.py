@@ -15,9 +15,9 @@ import pytest
 
 import moe
 from moe.capacity import Capacity
-from moe.checkpoints.families import FAMILIES, NESTED
+from moe.checkpoints.families import LOADABLE, NESTED
 from moe.checkpoints.files import open_checkpoint, write_checkpoint
-from moe.checkpoints.plan import layers_in, plan_layer
+from moe.checkpoints.layer_spec import layer_spec, layers_in
 
 CASES = Path(__file__).parent.parent / "parity"
 LAYER = 1
@@ -143,7 +143,7 @@ def test_a_list_of_moe_layers_goes_before_the_step():
 
 def test_lists_in_hunyuan_s_configuration_count_by_layer():
     config = {"model_type": "hunyuan_v1_moe", "num_hidden_layers": 3}
-    plan = plan_layer(config | {"num_experts": [4, 8, 8], "moe_topk": [1, 2, 3]}, 2)
+    plan = layer_spec(config | {"num_experts": [4, 8, 8], "moe_topk": [1, 2, 3]}, 2)
     assert plan.sizes.n_experts == 8 and plan.router.options()["k"] == 3
 
 
@@ -155,7 +155,7 @@ def test_a_layer_that_is_dense_or_not_there_is_refused(layer):
 
 
 CONFIGS = [
-    ({"model_type": "llama"}, ["model_type: got 'llama'", *FAMILIES, *NESTED]),
+    ({"model_type": "llama"}, ["model_type: got 'llama'", *LOADABLE, *NESTED]),
     ({"model_type": ["mixtral"]}, ["model_type"]),
     ({"num_local_experts": 6.0}, ["num_local_experts: got 6.0", "whole number"]),
     ({"num_local_experts": "6"}, ["num_local_experts: got '6'"]),

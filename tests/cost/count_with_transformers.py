@@ -1,5 +1,8 @@
 """Write counts.json: small configurations and the parameters that transformers gives them.
 
+`default` are the parameters of the model that a configuration without any key stands for, or null
+where the library has no such model.
+
 Run: python tests/cost/count_with_transformers.py (transformers 5.24.0, torch 2.13.0, extra bench).
 """
 
@@ -9,7 +12,7 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 COMMON = dict(
     hidden_size=48, num_hidden_layers=5, num_attention_heads=6, num_key_value_heads=2,
@@ -40,6 +43,11 @@ SMALL = {
         n_routed_experts=8, n_shared_experts=1, moe_intermediate_size=14, head_dim=10,
         first_k_dense_replace=2, attention_bias=True,
     ),
+    "dots1": dict(
+        n_routed_experts=8, n_shared_experts=1, moe_intermediate_size=14, head_dim=10,
+        first_k_dense_replace=2, attention_bias=False,
+    ),
+    "flex_olmo": dict(num_experts=7, pad_token_id=1),
     "ernie4_5_moe": dict(
         moe_num_experts=7, moe_k=3, moe_num_shared_experts=2, moe_intermediate_size=14,
         moe_layer_start_index=1, moe_layer_end_index=3,
@@ -51,16 +59,24 @@ SMALL = {
 }  # fmt: skip
 
 
-def count(model_type: str, chosen: dict) -> dict:
+def parameters(config: PreTrainedConfig) -> int:
     """Parameters and the buffers that checkpoints hold."""
-    config = AutoConfig.for_model(model_type, **COMMON | chosen)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     kept = sum(b.numel() for name, b in model.named_buffers() if "correction" in name)
-    total = sum(p.numel() for p in model.parameters()) + kept  # parameters() gives tied ones once
-    return dict(config=config.to_diff_dict(), total=total)
+    return sum(p.numel() for p in model.parameters()) + kept  # parameters() gives tied ones once
+
+
+def count(model_type: str, chosen: dict) -> dict:
+    """A small configuration, its parameters, and those of the configuration without a key."""
+    config = AutoConfig.for_model(model_type, **COMMON | chosen)
+    try:
+        default = parameters(AutoConfig.for_model(model_type))
+    except TypeError:  # a size has no default
+        default = None
+    return dict(config=config.to_diff_dict(), total=parameters(config), default=default)
 
 
 if __name__ == "__main__":
-    made = {name: count(name, chosen) for name, chosen in SMALL.items()}
-    Path(__file__).with_name("counts.json").write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+    counts = {name: count(name, chosen) for name, chosen in SMALL.items()}
+    Path(__file__).with_name("counts.json").write_text(json.dumps(counts, indent=1) + "\n", "utf-8")

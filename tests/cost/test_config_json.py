@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from moe.checkpoints.families import COUNTABLE
 from moe.cost import MODELS, model_from_config
-from moe.cost.config_json import READABLE
 from moe.errors import CheckpointError
 
 V3 = dict(
@@ -18,6 +19,7 @@ V3 = dict(
     qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128, num_nextn_predict_layers=1,
     tie_word_embeddings=False,
 )  # fmt: skip
+COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text("utf-8"))
 PUBLISHED = {
     "deepseek-v3": V3,
     "mixtral-8x7b": dict(
@@ -85,19 +87,23 @@ def test_the_text_part_of_a_model_with_pictures():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "mamba"}, "model_type is 'mamba', allowed is one of dbrx"),
-        ({"model_type": None}, "model_type is None"),
-        ({"model_type": ["llama"]}, "model_type is"),
-        ({"hidden_size": None}, "hidden_size is missing"),
-        ({"hidden_size": "7168"}, "hidden_size is '7168', allowed is a whole number"),
-        ({"hidden_size": True}, "hidden_size is True"),
-        ({"vocab_size": -1}, "vocab_size is -1"),
-        ({"n_routed_experts": None}, "n_routed_experts or num_local_experts"),
+        ({"model_type": "mamba"}, "model_type: got 'mamba', allowed is one of dbrx"),
+        ({"model_type": None}, "model_type: got None"),
+        ({"model_type": ["llama"]}, "model_type: got ['llama']"),
+        ({"hidden_size": None}, "hidden_size: got None, allowed is a whole number"),
+        ({"hidden_size": "7168"}, "hidden_size: got '7168', allowed is a whole number"),
+        ({"hidden_size": True}, "hidden_size: got True"),
+        ({"vocab_size": -1}, "vocab_size: got -1"),
+        ({"n_routed_experts": None}, "n_routed_experts: got None"),
         ({"num_experts_per_tok": 300}, "top_k: got 300"),
-        ({"moe_intermediate_size": [1, 2]}, "moe_intermediate_size differs between layers"),
-        ({"moe_intermediate_size": []}, "moe_intermediate_size differs between layers"),
-        ({"num_hidden_layers": 0}, "layers: got 0"),
-        ({"num_attention_heads": 0}, "heads: got 0"),
+        (
+            {"moe_intermediate_size": [1, 2]},
+            "moe_intermediate_size: got [1, 2], allowed is a",
+        ),
+        ({"moe_intermediate_size": []}, "moe_intermediate_size: got [], allowed is a whole"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers: got 0"),
+        ({"num_attention_heads": 0}, "num_attention_heads: got 0"),
+        ({"num_key_value_heads": 256, "q_lora_rank": -1}, "q_lora_rank: got -1"),
     ],
 )
 def test_what_is_wrong_is_named(change, message):
@@ -119,7 +125,32 @@ def test_a_file_that_is_none(tmp_path):
         model_from_config(path)
 
 
-@pytest.mark.parametrize("model_type", READABLE)
-def test_a_file_with_nothing_else_says_what_is_missing(model_type):
-    with pytest.raises(CheckpointError, match="is missing"):
-        model_from_config({"model_type": model_type})
+@pytest.mark.parametrize(("key", "value"), [("num_experts", [4, 8]), ("moe_topk", [1, 2])])
+def test_layers_that_differ_are_not_counted(key, value):
+    hunyuan = PUBLISHED["hunyuan-a13b"] | {key: value}
+    with pytest.raises(
+        CheckpointError, match=f"{key}: got .*, allowed is one value for all layers"
+    ):
+        model_from_config(hunyuan)
+
+
+# Sizes without a default in the reference library, or that its model cannot be run without.
+MISSING = {
+    "deepseek": ["num_hidden_layers"],
+    "deepseek_v2": ["num_experts_per_tok", "n_group", "topk_group"],
+    "dots1": ["n_shared_experts", "n_routed_experts", "num_experts_per_tok"],
+}
+
+
+@pytest.mark.parametrize("model_type", COUNTABLE)
+def test_a_file_with_nothing_else_is_the_library_s_default_or_says_what_is_missing(model_type):
+    if model_type in MISSING:
+        with pytest.raises(CheckpointError, match=f"got no {MISSING[model_type][0]}"):
+            model_from_config({"model_type": model_type})
+        return
+    if not (default := COUNTS.get(model_type, {}).get("default")):
+        return  # what the library does not have, or cannot build without further sizes
+    usual = {"attention_bias": True} if model_type in ("glm4_moe", "phimoe") else {}
+    model = model_from_config({"model_type": model_type} | usual)
+    # Their biases are counted as the published models have them, against the default.
+    assert model.total_params == pytest.approx(default, rel=1e-5 if usual else 0)

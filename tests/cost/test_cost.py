@@ -88,7 +88,7 @@ def test_weights_take_what_their_precision_says():
 def test_training_holds_16_to_18_bytes_a_parameter_and_activations():
     memory = training_memory(V3, 4096)
     params = V3.total_params + V3.mtp_params
-    assert memory.total - memory.activations == params * TrainingState().bytes_per_param
+    assert memory.total - memory.activations == params * (2 + 4 + 4 + 8)
     assert memory.activations == 4096 * 2 * 61 * 7168
     lean = training_memory(V3, 4096, TrainingState(1, 4, 4, 4))  # DeepSeek-V3's own
     assert lean.total < memory.total
@@ -245,10 +245,7 @@ def test_a_range_is_in_order():
     assert Range(1, 2, 4).inverse(lambda x: 1 / x) == Range(0.25, 0.5, 1)
 
 
-def test_a_serving_days_two_margins():
-    day = ServingDay()
-    assert day.profit_over_income == pytest.approx(0.845, abs=0.001)
-    assert (1 + day.profit_over_cost) * (1 - day.profit_over_income) == pytest.approx(1)
+def test_a_serving_day_has_no_more_cached_tokens_than_it_reads():
     with pytest.raises(ValueError, match="cached_tokens"):
         ServingDay(cached_tokens=1e15)
 

@@ -22,7 +22,6 @@ from moe.cost import (
 from moe.cost import rows as lab
 from moe.cost.checks import check_models, check_numbers
 from moe.cost.hardware import FIGURES
-from moe.speed.machine import Machine
 
 V3 = MODELS["deepseek-v3"]
 CONFIG = json.loads((Path(__file__).parents[1] / "cost" / "counts.json").read_text("utf-8"))
@@ -198,19 +197,6 @@ def test_decoding_rows_are_the_bounds_of_what_was_asked() -> None:
                 **asdict(bounds),
             }
     assert some[1].notes and len(lab.decoding_rows(gpu)) == len(MODELS)
-
-
-def test_this_machine_is_what_was_measured() -> None:
-    here = lab.this_machine(Machine(cores=3, flops_per_s=2.5e11, bytes_per_s=2e10))
-    assert (here.key, here.kind, here.name) == (
-        "this-machine",
-        "processor",
-        "This machine (3 cores)",
-    )
-    assert here.bf16_tflops == 0.25 and here.memory_gb_s == 20 and here.power_w == 0
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert here.memory_gb == pytest.approx(memory / 1e9)
-    assert here.sources == dict.fromkeys(FIGURES, "measured here")
 
 
 @pytest.mark.parametrize(

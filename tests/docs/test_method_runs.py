@@ -19,7 +19,7 @@ from docs.generator.method_runs import (
     synthetic_text,
 )
 from moe.capacity import Capacity
-from moe.cli.registry_rows import balancer_rows, router_rows
+from moe.registry import method_rows
 
 TINY = dict(steps=3, batch=16, d_model=8, d_expert=4)
 
@@ -132,21 +132,21 @@ def test_short_runs_are_long_enough_to_collapse() -> None:
     assert (run.settings.n_experts, run.settings.d_model, run.settings.d_expert) == (8, 32, 32)
 
 
-@pytest.mark.parametrize("rows", [router_rows, balancer_rows])
-def test_rows_say_what_the_classes_say(rows) -> None:
-    registry = moe.ROUTERS if rows is router_rows else moe.BALANCERS
-    assert [row["name"] for row in rows()] == list(registry)
-    for row in rows():
+@pytest.mark.parametrize(
+    ("registry", "claims"),
+    [(moe.ROUTERS, ("causal", "batch_invariant")), (moe.BALANCERS, ())],
+)
+def test_rows_say_what_the_classes_say(registry, claims) -> None:
+    rows = method_rows(registry, *claims)
+    assert [row["name"] for row in rows] == list(registry)
+    for row in rows:
         kind = registry[row["name"]]
         assert row["title"] == kind.title and row["source"] == kind.source
         assert list(row["options"]) == [field.name for field in fields(kind)]
         for field in fields(kind):
             wanted = None if field.default is MISSING else field.default
             assert row["options"][field.name] == wanted, field.name
-        claims = {name: row[name] for name in row if name in ("causal", "batch_invariant")}
-        assert claims == (
-            dict(causal=kind.causal, batch_invariant=kind.batch_invariant)
-            if rows is router_rows
-            else {}
-        )
+        assert {name: row[name] for name in claims} == {
+            name: getattr(kind, name) for name in claims
+        }
         assert set(row) == {"name", "title", "options", "source", *claims}

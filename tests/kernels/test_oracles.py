@@ -201,10 +201,7 @@ def test_dispatch_experts_combine(
         experts.experts_backward_oracle(*arguments),
         strict=True,
     ):
-        if isinstance(want, int):
-            assert got == want
-        else:
-            close(got, want, dtype)
+        close(got, want, dtype)
     sums = [np.zeros((e, h), dtype) for _ in range(2)]
     kernels.experts_backward(*arguments, sums[0])
     experts.experts_backward_oracle(*arguments, sums[1])

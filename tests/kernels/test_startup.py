@@ -354,6 +354,13 @@ def test_read_only_arrays_and_constants_compile_nothing_new(places: list) -> Non
     assert caller(frozen) == caller(values) and caller(frozen) == caller(frozen)
     assert len(caller.signatures) == 1 and sum(caller.stats.cache_misses.values()) == 1
 
+    @backend.njit
+    def first(pair):
+        return pair[0][0]
+
+    pairs = [(a, b) for a in (values, frozen) for b in (values, frozen)]
+    assert {first(pair) for pair in pairs} == {1.5} and len(first.signatures) == 1
+
 
 def test_must_compile_stops_before_it_compiles(places: list) -> None:
     kernel = backend.njit(double)

@@ -57,18 +57,28 @@ def check_committed(root: Path) -> list[bool]:
     return results
 
 
+def value_of(config: object, key: str) -> object:
+    """Return what stands under a key, a dot of which leads into a part; None if nothing does."""
+    for name in key.split("."):
+        config = getattr(config, name, None)
+    return config
+
+
 def check_defaults() -> list[bool]:
     """Compare the table's defaults with those of the configuration classes."""
     import transformers
 
     results = []
     for model_type, family in FAMILIES.items():
+        if model_type not in transformers.CONFIG_MAPPING:
+            continue
         config = transformers.CONFIG_MAPPING[model_type]()
         wrong = {
             key: (default, value)
             for key, default in family.defaults.items()
             if key not in DERIVED
-            and (value := getattr(config, key, None)) is not None
+            and default is not None
+            and (value := value_of(config, key)) is not None
             and value != default
         }
         if wrong:

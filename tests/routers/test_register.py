@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import moe
-from moe.cli.registry_rows import router_rows
+from moe.registry import method_rows
 from moe.routers.topk import TopK
 
 
@@ -42,7 +42,7 @@ def test_it_is_known_everywhere_as_a_function_and_as_a_decorator() -> None:
     assert moe.MoELayer.init(4, 4, 8, router="other", k=3).router.options()["k"] == 3
     small = dict(router="mine", n_experts=8, d_model=8, d_expert=8, steps=2, batch=32)
     assert len(list(moe.train(moe.TrainSettings(**small)))) == 2  # type: ignore[arg-type]
-    assert [row["name"] for row in router_rows()][-2:] == ["mine", "other"]
+    assert [row["name"] for row in method_rows(moe.ROUTERS)][-2:] == ["mine", "other"]
     report = moe.check_gate(gate, like="mine", n_experts=8)
     assert report.clean and "mine" in report.meant_to_be
 

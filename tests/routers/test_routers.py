@@ -267,7 +267,7 @@ def test_dynmoe_gradient_is_that_of_its_straight_through_surrogate(
     routing = router.choose(logits_NE, threshold_E=threshold_E)
     dweight_A = rng.standard_normal(routing.n_assignments)
     dlogits_NE = router.backward(routing, dweight_A)
-    dparams = router.backward_params(routing, dlogits_NE, dweight_A)
+    dparams = router.backward_state(routing, dweight_A, dlogits_NE, dlogits_NE)
 
     def surrogate(l_NE: np.ndarray, t_E: np.ndarray) -> float:
         distance_NE = 1 / (1 + np.exp(-l_NE)) - 1 / (1 + np.exp(-t_E))
@@ -290,3 +290,11 @@ def test_dynmoe_fallback_takes_the_best_expert() -> None:
     logits_NE = np.array([[-0.5, -0.1, -0.2, -0.3]])
     assert moe.make_router("dynmoe").choose(logits_NE).expert_A.tolist() == [1]
     assert moe.make_router("dynmoe", fallback=False).choose(logits_NE).n_assignments == 0
+
+
+def test_renormalised_moe_pp_goes_back_through_an_empty_batch() -> None:
+    router = moe.make_router("moe_pp", k=3, renormalize=True)
+    layer = moe.MoELayer.init(6, 5, 8, router=router)
+    y_ND, ctx = layer.forward(np.empty((0, 6)))
+    dx_ND, grads = layer.backward(y_ND, ctx)
+    assert dx_ND.shape == (0, 6) and not any(array.any() for array in grads.values())

@@ -193,7 +193,7 @@ def explain(model: FirstModel, sentence: str, position: int, percent: int = 0) -
     best_first = [int(np.flatnonzero(ran_K == e)[0]) for e in routing.expert_A]
     output_KD = output_KD[best_first]
     norm_K = np.linalg.norm(output_KD, axis=1)
-    if not layer.router.weighs_input:
+    if not layer.router.weigh_input:
         norm_K = norm_K * routing.weight_A
     probs_V = kernels.softmax(kernels.matmul(x_ND + y_ND, trainer.params["out_DV"]))[0]
     assert routing.logits_NE is not None and routing.scores_NE is not None

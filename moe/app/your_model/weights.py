@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...checkpoints.archives import Limits, open_archive
+from ...checkpoints.layer_spec import layers_in
 from ...checkpoints.load import read_layer
-from ...checkpoints.plan import layers_in
 from ...errors import CheckpointError
 from ...layer import MoELayer
 from .story import Drawn, load_words, loads_of

@@ -1,4 +1,4 @@
-"""From config.json alone: which layers are MoE, and what one of them is made of."""
+"""Which layers are MoE and what a layer consists of, from config.json alone."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..routers import Router, make_router
-from .families import FAMILIES, NESTED, Family, Key
+from .config import ConfigValues
+from .families import LOADABLE, family_of
+from .family import Family
 from .layouts import USUAL_NAMES, Sizes, Slot, linear_slots, transposed, whole
-from .settings import Settings
 from .strict_json import quoted
 
-MAX_LAYERS = 10_000
 MAX_SPANS = 20  # of layers in a message
 
 
 @dataclass(frozen=True)
-class Plan:
+class LayerSpec:
     """One MoE layer as its configuration describes it."""
 
     model_type: str
@@ -67,28 +67,6 @@ class Plan:
 SHARED_NAMES = {"w_gate_up_ED2F": "shared_w_gate_up_D2F", "w_down_EFD": "shared_w_down_FD"}
 
 
-def text_config(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The `model_type` whose row of the table counts, and the configuration that it reads.
-
-    Raises
-    ------
-    CheckpointError
-        If the `model_type` is unknown; the message lists the known ones.
-    """
-    model_type = config.get("model_type")
-    if isinstance(model_type, str) and model_type in NESTED:
-        key, model_type = NESTED[model_type]
-        config = config.get(key)  # type: ignore[assignment]
-        if not isinstance(config, dict):
-            raise CheckpointError(f"config.json: {key}: got {quoted(config)}, allowed is an object")
-    if not isinstance(model_type, str) or model_type not in FAMILIES:
-        known = ", ".join(sorted([*FAMILIES, *NESTED]))
-        raise CheckpointError(
-            f"config.json: model_type: got {quoted(model_type)}, allowed is one of {known}"
-        )
-    return model_type, config
-
-
 def layers_in(config: Mapping[str, Any]) -> tuple[int, ...]:
     """Indices of the MoE layers of a model.
 
@@ -97,14 +75,12 @@ def layers_in(config: Mapping[str, Any]) -> tuple[int, ...]:
     CheckpointError
         If the configuration's `model_type` is unknown or a value is not allowed.
     """
-    model_type, config = text_config(config)
-    family = FAMILIES[model_type]
-    settings = _settings(family, config)
-    return _moe_layers(family, settings, _n_layers(settings))
+    _, family, config = family_of(config, LOADABLE)
+    return family.moe_layers(family.values(config))
 
 
-def plan_layer(config: Mapping[str, Any], layer: int) -> Plan:
-    """What layer number `layer`, counted from 0, is made of.
+def layer_spec(config: Mapping[str, Any], layer: int) -> LayerSpec:
+    """What layer number `layer`, counted from 0, consists of.
 
     Raises
     ------
@@ -112,55 +88,24 @@ def plan_layer(config: Mapping[str, Any], layer: int) -> Plan:
         If the layer is dense or out of range (the message says which ones are MoE), the
         `model_type` is unknown or a value of the configuration is not supported.
     """
-    model_type, config = text_config(config)
-    family = FAMILIES[model_type]
-    settings = _settings(family, config, layer if _is_whole(layer) else 0)
-    n_layers = _n_layers(settings)
-    inside = _is_whole(layer) and 0 <= layer < n_layers
-    if not inside or not family.is_moe(settings, layer):
+    model_type, family, config = family_of(config, LOADABLE)
+    values = family.values(config)
+    n_layers = family.n_layers(values)
+    whole_number = isinstance(layer, (int, np.integer)) and not isinstance(layer, bool)
+    inside = whole_number and 0 <= layer < n_layers
+    if not inside or not family.is_moe(values, layer):
         what = (
             "which is a dense layer"
             if inside
             else f"allowed is a whole number in 0..{n_layers - 1}"
         )
-        spans = _spans(_moe_layers(family, settings, n_layers))
+        spans = _spans(family.moe_layers(values))
         raise CheckpointError(f"layer: got {quoted(layer)}, {what}; MoE layers are {spans}")
     for key, allowed in family.only.items():
-        settings.choice(key, allowed)
-    d_shared = int(bool(family.shared_width))
-    for key in family.shared_width:
-        d_shared *= settings.whole(key, 0)
-    sizes = Sizes(
-        d_model=settings.whole("hidden_size"),
-        d_expert=settings.whole(family.d_expert),
-        n_experts=settings.whole(family.n_experts, per_layer=family.per_layer),
-        d_shared=d_shared,
-    )
-    return Plan(
-        model_type, family, sizes, _router(family, settings, sizes), _activation(family, settings)
-    )
-
-
-def _is_whole(layer: object) -> bool:
-    return isinstance(layer, (int, np.integer)) and not isinstance(layer, bool)
-
-
-def _settings(family: Family, config: Mapping[str, Any], layer: int = 0) -> Settings:
-    firsts = {key: allowed[0] for key, allowed in family.only.items()}
-    return Settings(config, firsts | dict(family.defaults), family.spellings, layer, family.nulls)
-
-
-def _n_layers(settings: Settings) -> int:
-    n_layers = settings.whole("num_hidden_layers")
-    if n_layers > MAX_LAYERS:
-        raise CheckpointError(
-            f"config.json: num_hidden_layers: got {n_layers}, allowed is up to {MAX_LAYERS}"
-        )
-    return n_layers
-
-
-def _moe_layers(family: Family, settings: Settings, n_layers: int) -> tuple[int, ...]:
-    return tuple(layer for layer in range(n_layers) if family.is_moe(settings, layer))
+        values.choice(key, allowed)
+    sizes = family.sizes(values, layer)
+    router = _router(family, family.router_options(values, layer), sizes)
+    return LayerSpec(model_type, family, sizes, router, _activation(family, values))
 
 
 def _spans(layers: tuple[int, ...]) -> str:
@@ -175,18 +120,7 @@ def _spans(layers: tuple[int, ...]) -> str:
     return ", ".join(texts) + (", ..." if len(spans) > MAX_SPANS else "") or "none"
 
 
-def _router(family: Family, settings: Settings, sizes: Sizes) -> Router:
-    named = dict(family.options)
-    if family.groups_if is not None:
-        key, wanted = family.groups_if
-        if settings.choice(key, family.only[key]) != wanted:
-            named = {k: v for k, v in named.items() if k not in ("n_group", "topk_group")}
-    options = {
-        name: settings.option(value.name) if isinstance(value, Key) else value
-        for name, value in named.items()
-    }
-    if family.takes_k:
-        options["k"] = settings.whole(family.k, per_layer=family.per_layer)
+def _router(family: Family, options: Mapping[str, Any], sizes: Sizes) -> Router:
     try:
         router = make_router(family.router, **options)
         router.check(sizes.n_experts)
@@ -195,6 +129,6 @@ def _router(family: Family, settings: Settings, sizes: Sizes) -> Router:
     return router
 
 
-def _activation(family: Family, settings: Settings) -> str:
+def _activation(family: Family, values: ConfigValues) -> str:
     keys = [key for key in family.defaults if f"{{{key}" in family.activation]
-    return family.activation.format(**{key: settings.option(key) for key in keys})
+    return family.activation.format(**{key: values.option(key) for key in keys})

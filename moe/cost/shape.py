@@ -1,0 +1,123 @@
+"""The shape of a language model: sizes, from which every figure is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..checkpoints.families import FAMILIES
+from ..errors import check_choice, check_int
+
+ATTENTIONS = ("mha", "gqa", "mla")
+LATENT = ("kv_lora", "qk_rope", "qk_nope", "v_head")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Shape of a decoder-only model, dense or mixture of experts.
+
+    Parameters
+    ----------
+    name, model_type
+        Its name, and the architecture by its name in config.json (see `FAMILIES`).
+    layers, dense_layers
+        All layers, and those among them without experts.
+    d_model, d_ff_dense, d_ff_expert
+        Widths: model, dense feed-forward networks, one routed expert. Each has three matrices.
+    experts, shared_experts, d_ff_shared, top_k
+        Routed experts a layer, shared ones, the width of each shared one, experts per token.
+    n_group, topk_group, scoring
+        Groups of experts and how many a token may use; the gate's score.
+    attention, heads, kv_heads, head_dim
+        'mha', 'gqa' or 'mla'; query heads, key and value heads, size of a head.
+    q_lora, kv_lora, qk_rope, qk_nope, v_head
+        Sizes of multi-head latent attention; `q_lora` 0 means a plain query projection.
+    vocab, tied
+        Entries of the vocabulary; whether the output matrix is the input table.
+    mtp_layers
+        Multi-token-prediction modules; no total counts them.
+    kv_share
+        Neighbouring layers that share one pair of keys and values (cross-layer attention): the
+        first computes and keeps them, the others have queries only.
+    """
+
+    name: str
+    model_type: str
+    layers: int
+    dense_layers: int
+    d_model: int
+    d_ff_dense: int
+    d_ff_expert: int
+    experts: int
+    shared_experts: int
+    d_ff_shared: int
+    top_k: int
+    heads: int
+    kv_heads: int
+    vocab: int
+    head_dim: int = 0
+    attention: str = "gqa"
+    n_group: int = 0
+    topk_group: int = 0
+    scoring: str = ""
+    q_lora: int = 0
+    kv_lora: int = 0
+    qk_rope: int = 0
+    qk_nope: int = 0
+    v_head: int = 0
+    tied: bool = False
+    mtp_layers: int = 0
+    kv_share: int = 1
+
+    def __post_init__(self) -> None:
+        check_choice("model_type", self.model_type, FAMILIES)
+        check_choice("attention", self.attention, ATTENTIONS)
+        check_int("layers", self.layers, 1)
+        check_int("dense_layers", self.dense_layers, 0, self.layers, f"layers is {self.layers}")
+        for name in ("d_model", "heads", "kv_heads", "vocab"):
+            check_int(name, getattr(self, name), 1)
+        if self.attention == "mla":
+            check_int("q_lora", self.q_lora, 0)
+            for name in LATENT:
+                check_int(name, getattr(self, name), 1)
+        else:
+            check_int("head_dim", self.head_dim, 1)
+            check_int("kv_heads", self.kv_heads, 1, self.heads, f"heads is {self.heads}")
+        if self.dense_layers:
+            check_int("d_ff_dense", self.d_ff_dense, 1)
+        check_int("experts", self.experts, 1 if self.moe_layers else 0)
+        check_int("top_k", self.top_k, 1 if self.moe_layers else 0, self.experts or None)
+        check_int("d_ff_expert", self.d_ff_expert, 1 if self.moe_layers else 0)
+        check_int("shared_experts", self.shared_experts, 0)
+        check_int("d_ff_shared", self.d_ff_shared, 1 if self.shared_experts else 0)
+        check_int("mtp_layers", self.mtp_layers, 0)
+        check_int("kv_share", self.kv_share, 1, 1 if self.attention == "mla" else None)
+
+    @property
+    def moe_layers(self) -> int:
+        """Layers with experts."""
+        return self.layers - self.dense_layers
+
+    @property
+    def qk_dim(self) -> int:
+        """Size of a head's queries and keys."""
+        return self.qk_nope + self.qk_rope if self.attention == "mla" else self.head_dim
+
+    @property
+    def v_dim(self) -> int:
+        """Size of a head's values."""
+        return self.v_head if self.attention == "mla" else self.head_dim
+
+    @property
+    def cache_layers(self) -> int:
+        """Layers that compute keys and values and keep them."""
+        return -(-self.layers // self.kv_share)
+
+    def kv_values_per_token(self) -> int:
+        """Numbers that the cache keeps per token; latent attention keeps one short vector."""
+        if self.attention == "mla":
+            return self.layers * (self.kv_lora + self.qk_rope)
+        return self.cache_layers * 2 * self.kv_heads * self.head_dim
+
+    def kv_bytes_per_token(self, bytes_per_value: float = 2) -> float:
+        """Bytes of key and value cache per token of context, all layers."""
+        return self.kv_values_per_token() * bytes_per_value
