@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -338,30 +337,3 @@ def _route(
         fresh=tuple(fresh),
         looks_ahead=not (layer.router.causal and layer.capacity.causal),
     )
-
-
-def as_json(both: SideBySide) -> dict[str, Any]:
-    """Everything that the page shows, as plain numbers and lists."""
-    sides = {
-        name: {
-            "router": side.router.name,
-            "options": {f.name: getattr(side.router, f.name) for f in fields(side.router)},
-            "source": side.router.source,
-            "fresh_parameters": list(side.fresh),
-            "looks_ahead": side.looks_ahead,
-            "token": side.routing.token_A.tolist(),
-            "expert": side.routing.expert_A.tolist(),
-            "weight": side.routing.weight_A.tolist(),
-            "kept": side.routing.kept_A.tolist(),
-            "load": side.routing.load.tolist(),
-            "asked": side.routing.proposed_load.tolist(),
-        }
-        for name, side in (("A", both.a), ("B", both.b))
-    }
-    return {
-        "tokens": both.tokens,
-        "changed": both.changed_N.tolist(),
-        "counts": both.counts,
-        "words": both.words(),
-        "sides": sides,
-    }

@@ -159,7 +159,7 @@ def test_the_export_holds_every_choice():
     assert len(side["token"]) == len(side["expert"]) == len(side["weight"]) == 10
     assert np.bincount(np.array(side["expert"])[side["kept"]], minlength=8).tolist() == side["load"]
     assert (
-        side_by_side.as_json(put_side_by_side(ready_model(), "Hello", settings))["words"]
+        routers_share.as_json(put_side_by_side(ready_model(), "Hello", settings))["words"]
         in document["words"]
     )
 
@@ -303,7 +303,7 @@ def test_what_both_share_makes_the_limit():
 
 def test_an_export_of_both_is_plain_and_whole():
     both = put(Choice("topk", (("k", 1),)), Choice("noisy_topk"), room=0.5, drop="score")
-    plain = side_by_side.as_json(both)
+    plain = routers_share.as_json(both)
     assert json.loads(json.dumps(plain)) == plain
     assert list(plain["sides"]) == ["A", "B"]
     assert "".join(plain["tokens"]) == DEFAULT_SENTENCE.replace(" ", both.tokens[3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,14 @@ from moe.app.your_model import upload as your_file
 from moe.app.your_model.page import SECTIONS
 from moe.app.your_model.story import YourModel
 from moe.traces import samples
+from tests.app import visit
 from tests.app.your_model.test_hostile_files import npz
 from tests.app.your_model.test_story import PARITY, made, zipped
 
 TRACE = samples.SAMPLES[2].path
 
 
-def open_page(**query: str) -> AppTest:
-    page = AppTest.from_string(
-        "from moe.app.your_model import page\npage.show()\n", default_timeout=120
-    )
-    for key, value in query.items():
-        page.query_params[key] = value
-    return page.run()
+open_page = partial(visit.open_page, "your_model")
 
 
 def upload(page: AppTest, name: str, raw: bytes, at: int = 0) -> AppTest:
