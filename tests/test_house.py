@@ -22,8 +22,9 @@ PAGES = sorted(path.parent.name for path in ROOT.glob("moe/app/*/page.py"))
 # below it, in no circle; `docs/architecture.md` shows this list.
 HOUSE: list[tuple[tuple[str, ...], str]] = [
     (
-        ("errors", "registry", "version", "kernels"),
-        "checks of arguments; registries from lists of files; kernels beside their numpy oracles",
+        ("errors", "registry", "named_options", "numbers", "version", "kernels"),
+        "checks of arguments; registries from lists of files; names with options; numbers as "
+        "people read them; kernels beside their numpy oracles",
     ),
     (
         ("routing", *(f"checkpoints.{name}" for name in LOW)),
@@ -65,7 +66,7 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
     ),
     (("cost", "cluster"), "counted cost; experts on many devices"),
     (("studies",), "experiments: frozen settings in, records and words out"),
-    (("pictures",), "what charts are made with: figures with their words, colours, numbers"),
+    (("pictures",), "what charts are made with: figures with their words, marks, colours"),
     (("sweeps",), "many runs of an experiment, kept and reported"),
     (("app.shared",), "what pages share"),
     (
@@ -80,7 +81,7 @@ FLOORS = {f"moe.{room}": floor for floor, (rooms, _) in enumerate(HOUSE) for roo
 FLOORS |= dict.fromkeys(("app", "moe"), len(HOUSE))  # the façade names all, and nothing imports it
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MARKS = "<!-- floors -->", "<!-- end of floors -->"
-KERNELS_MAY_IMPORT = ("moe.kernels", "moe.errors")
+KERNELS_MAY_IMPORT = ("moe.kernels", "moe.errors", "moe.named_options")
 MAX_LINES = 450
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 ARITHMETIC_MODULES = {"numpy", "math", "statistics", "operator"}

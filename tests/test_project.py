@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import moe
-from moe.pictures.figure import INK, MUTED, PAPER
+from moe.pictures.palette import INK, MUTED, PAPER
 from tests.conftest import LONG
 
 ROOT = Path(__file__).resolve().parent.parent

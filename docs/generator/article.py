@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 from moe.app.five_million.claim import CLAIM, LLAMA, on_record_words
 from moe.app.five_million.story import V3
@@ -18,7 +18,7 @@ from moe.app.moving_data.story import (
 from moe.cluster.schedule import overlap
 from moe.cluster.timing import NORMAL
 from moe.cost import GPUS, MODELS, TrainingCost, check_numbers, decode, find_gpu
-from moe.cost.rows import short
+from moe.numbers import digits, short
 from moe.traces.myths import PUBLISHED, topic_specialists
 from moe.traces.samples import SAMPLES
 
@@ -120,9 +120,7 @@ def statements() -> tuple[Statement, ...]:
     )
 
 
-def _four(value: float) -> str:
-    """A figure as the commands print it."""
-    return f"{value:,.4g}"
+_four = partial(digits, n=4)  # a figure as the commands print it
 
 
 def _five_million() -> Statement:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from moe.cluster.calibration import HELD_OUT, REFERENCE, Calibration
-from moe.cluster.published import calibration, copies_rows
+from moe.cluster.calibration import HELD_OUT, REFERENCE, Calibration, calibrate
+from moe.cluster.published import copies_rows
 
 from .methods import MADE, table
 
@@ -79,7 +79,7 @@ LEFT_OUT = """\
 
 def page() -> str:
     """Return the page."""
-    found = calibration()
+    found = calibrate()
     rows = list(copies_rows(tokens=65_536))
     copies = [
         [

@@ -79,9 +79,9 @@ def percent(spread: Spread) -> str:
     return f"{100 * spread.mean:.1f}\u00a0±\u00a0{100 * spread.deviation:.1f}\u00a0%"
 
 
-def number(spread: Spread) -> str:
+def number(spread: Spread, spec: str = ".2f") -> str:
     """Return a number with its deviation: 4.28 ± 0.89."""
-    return f"{spread.mean:.2f}\u00a0±\u00a0{spread.deviation:.2f}"
+    return f"{spread.mean:{spec}}\u00a0±\u00a0{spread.deviation:{spec}}"
 
 
 def moves(before: Spread, after: Spread) -> str:

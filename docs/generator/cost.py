@@ -6,7 +6,7 @@ from moe.app.five_million.story import V3
 from moe.app.real_models.story import contradiction_words
 from moe.cost import CONVENTIONS, GPUS, MODELS, Check, Gpu, ModelConfig, TrainingCost, check_numbers
 from moe.cost.hardware import FIGURES
-from moe.cost.rows import short, span_words
+from moe.numbers import short, span_words
 
 from .docstrings import to_cell
 from .methods import MADE, table

@@ -8,19 +8,21 @@ import altair as alt
 import numpy as np
 
 from moe import metrics
-from moe.pictures.figure import BUSY, FAIR, PAPER_INK, Drawing, Figure, Rows, draw
+from moe.pictures.figure import Drawing, Figure, Rows, draw
+from moe.pictures.marks import LOADS, band_axis, by_load, end_labels, goal, run_lines
+from moe.pictures.palette import DASHES, FAIR, PAPER_INK, PURPLE, TEAL
 from moe.routing import Routing
 from moe.training.runs import Run
 
 ROW, LOAD_WIDTH = 22, 150  # pixels for one expert, and for the loads beside the tokens
 WITHOUT, WITH = "without", "with"
-COLOURS, DASHES = ["#B0509A", "#12906C"], [[7, 4], [1, 0]]  # colour and dash say the same
+COLOURS = {WITHOUT: PURPLE, WITH: TEAL}
 
 
 def assignment(
     title: str, routing: Routing, kind_N: np.ndarray | None = None, ink: str = PAPER_INK
 ) -> Figure:
-    """Tokens by experts, taller marks for larger weights, and beside it the load per expert.
+    """Draw tokens by experts, taller for larger weights, and beside them the load of each expert.
 
     Parameters
     ----------
@@ -28,11 +30,33 @@ def assignment(
         Kind of each token, (N,), in order; a line separates kinds.
     """
     names = _expert_names(routing)
-    proposed_E, load_E = routing.proposed_load, routing.load
+    proposed_E = routing.proposed_load
     fair = max(float(proposed_E.mean()), 1e-9)
     ratio_E = (proposed_E / fair).tolist()
+    loads = _load_rows(routing, names, ratio_E)
+    changes = [] if kind_N is None else (np.flatnonzero(np.diff(kind_N)) + 1).tolist()
+    picture = _marks(routing.n_tokens, names) | _bars(names, float(proposed_E.max()), ink)
+    spoken = ", ".join(f"{row['expert']}: {row['label']}" for row in loads)
+    dropped = f" Dropped: {_dropped_words(routing)}." if routing.dropped else ""
+    return Figure(
+        title,
+        Drawing(alt.vconcat(picture)),
+        f"{routing.n_tokens} tokens make {routing.n_assignments} assignments to "
+        f"{routing.n_experts} experts; MaxVio {metrics.max_vio(proposed_E):.2f}.{dropped} "
+        f"Load of expert {spoken}.",
+        {
+            "marks": _mark_rows(routing, names, ratio_E),
+            "loads": loads,
+            "fair": [{"fair": fair}],
+            "kinds": [{"at": at} for at in changes],
+        },
+    )
+
+
+def _mark_rows(routing: Routing, names: list[str], ratio_E: list[float]) -> Rows:
+    """Place, height and fate of every assignment; the lightest is still seen."""
     top = max(float(routing.weight_A.max(initial=0.0)), 1e-9)
-    marks = [
+    return [
         {
             "token": token,
             "from": token + 0.08,
@@ -53,7 +77,12 @@ def assignment(
             strict=True,
         )
     ]
-    loads = [
+
+
+def _load_rows(routing: Routing, names: list[str], ratio_E: list[float]) -> Rows:
+    """Place, length and label of every expert's bar; its colour is what was asked of it."""
+    load_E, proposed_E = routing.load, routing.proposed_load
+    return [
         {
             "expert": names[e],
             "middle": e + 0.5,
@@ -65,23 +94,6 @@ def assignment(
         }
         for e in range(routing.n_experts)
     ]
-    changes = [] if kind_N is None else (np.flatnonzero(np.diff(kind_N)) + 1).tolist()
-    picture = _marks(routing.n_tokens, names) | _bars(names, float(proposed_E.max()), ink)
-    spoken = ", ".join(f"{row['expert']}: {row['label']}" for row in loads)
-    dropped = f" Dropped: {_dropped_words(routing)}." if routing.dropped else ""
-    return Figure(
-        title,
-        Drawing(alt.vconcat(picture)),
-        f"{routing.n_tokens} tokens make {routing.n_assignments} assignments to "
-        f"{routing.n_experts} experts; MaxVio {metrics.max_vio(proposed_E):.2f}.{dropped} "
-        f"Load of expert {spoken}.",
-        {
-            "marks": marks,
-            "loads": loads,
-            "fair": [{"fair": fair}],
-            "kinds": [{"at": at} for at in changes],
-        },
-    )
 
 
 def _dropped_words(routing: Routing) -> str:
@@ -101,16 +113,7 @@ def _expert_names(routing: Routing) -> list[str]:
 
 def _expert_axis(names: list[str], labels: bool) -> alt.Y:
     """Experts from the top down, a band of height 1 each."""
-    texts = "[" + ",".join(f"'{name}'" for name in names) + "]"
-    axis = alt.Axis(
-        title="expert" if labels else None,
-        values=[e + 0.5 for e in range(len(names))],
-        labelExpr=f"{texts}[floor(datum.value)]",
-        labels=labels,
-        ticks=False,
-        domain=False,
-        grid=False,
-    )
+    axis = band_axis(names, title="expert" if labels else None, labels=labels)
     return alt.Y("low:Q", axis=axis, scale=alt.Scale(domain=[len(names), 0], nice=False))
 
 
@@ -118,24 +121,16 @@ def _marks(n_tokens: int, names: list[str]) -> alt.LayerChart:
     axis = alt.Axis(title="token, in order of kind", grid=False, tickCount=8, format="d")
     x = alt.X("from:Q", axis=axis, scale=alt.Scale(domain=[0, n_tokens], nice=False))
     fates = alt.Scale(domain=["kept", "dropped"], range=[1.0, 0.0])
-    rects = (
-        draw("marks")
-        .mark_rect(aria=False, strokeWidth=1)
-        .encode(
-            x=x,
-            x2="to:Q",
-            y=_expert_axis(names, labels=True),
-            y2="high:Q",
-            color=alt.Color("ratio:Q", scale=BUSY, legend=None),
-            stroke=alt.Stroke("ratio:Q", scale=BUSY, legend=None),
-            fillOpacity=alt.FillOpacity("fate:O", scale=fates, legend=None),
-            tooltip=[
-                alt.Tooltip("token:Q"),
-                alt.Tooltip("expert:N"),
-                alt.Tooltip("weight:Q", format=".3f"),
-                alt.Tooltip("fate:N"),
-            ],
-        )
+    rects = draw("marks").mark_rect(aria=False, strokeWidth=1)
+    rects = rects.encode(
+        x=x,
+        x2="to:Q",
+        y=_expert_axis(names, labels=True),
+        y2="high:Q",
+        color=by_load(),
+        stroke=alt.Stroke("ratio:Q", scale=LOADS, legend=None),
+        fillOpacity=alt.FillOpacity("fate:O", scale=fates, legend=None),
+        tooltip=["token:Q", "expert:N", alt.Tooltip("weight:Q", format=".3f"), "fate:N"],
     )
     kinds = draw("kinds").mark_rule(color=FAIR, strokeWidth=1, opacity=0.6, aria=False)
     return alt.LayerChart(layer=[kinds.encode(x="at:Q"), rects]).properties(
@@ -147,26 +142,15 @@ def _bars(names: list[str], top: float, ink: str) -> alt.LayerChart:
     scale = alt.Scale(domain=[0, 1.35 * max(top, 1.0)], nice=False)
     x = alt.X("load:Q", scale=scale, axis=alt.Axis(title="load", grid=False, tickCount=3))
     y = _expert_axis(names, labels=False)
-    bars = (
-        draw("loads")
-        .mark_rect(aria=False)
-        .encode(
-            x=x,
-            x2=alt.datum(0),
-            y=y,
-            y2="high:Q",
-            color=alt.Color("ratio:Q", scale=BUSY, legend=None),
-        )
+    bars = draw("loads").mark_rect(aria=False)
+    bars = bars.encode(x=x, x2=alt.datum(0), y=y, y2="high:Q", color=by_load())
+    texts = end_labels(draw("loads"), ink, align="right", dx=0, fontSize=11, aria=False)
+    texts = texts.encode(x=alt.value(LOAD_WIDTH), y=alt.Y("middle:Q", axis=None))
+    rule = goal("fair", ink, x=alt.X("fair:Q", scale=scale))
+    rule.mark.aria = False
+    return alt.LayerChart(layer=[bars, rule, texts]).properties(
+        width=LOAD_WIDTH, height=ROW * len(names)
     )
-    texts = (
-        draw("loads")
-        .mark_text(align="right", fontSize=11, color=ink, aria=False)
-        .encode(x=alt.value(LOAD_WIDTH), y=alt.Y("middle:Q", axis=None), text="label:N")
-    )
-    rule = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink, aria=False)
-    return alt.LayerChart(
-        layer=[bars, rule.encode(x=alt.X("fair:Q", scale=scale)), texts]
-    ).properties(width=LOAD_WIDTH, height=ROW * len(names))
 
 
 @dataclass(frozen=True)
@@ -179,7 +163,7 @@ class Panel:
 
 
 def cure(title: str, without: Run, treated: Run) -> Figure:
-    """MaxVio over the steps without and with a balancer.
+    """Draw MaxVio over the steps without and with a balancer.
 
     If the number of experts that compute varies over the steps, it is shown as well: some
     methods steer that instead.
@@ -191,9 +175,8 @@ def cure(title: str, without: Run, treated: Run) -> Figure:
     if max(values) - min(values) > 0.05:
         panels.append(Panel("Experts that compute", " per token", computing))
     charts = [_lines(panel, f"panel_{i}") for i, panel in enumerate(panels)]
-    row = alt.HConcatChart()
-    for chart in charts:
-        row |= chart.properties(width=640 // len(charts) - 20 * (len(charts) - 1))
+    width = 640 // len(charts) - 20 * (len(charts) - 1)
+    row = alt.hconcat(*(chart.properties(width=width) for chart in charts))
     steps = without.settings.steps
     spoken = []
     for panel in panels:
@@ -235,23 +218,9 @@ def _rows(panel: Panel) -> Rows:
 
 
 def _lines(panel: Panel, table: str) -> alt.Chart:
-    legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=350)
-    names = [WITHOUT, WITH]
-    chart = draw(table).mark_line(strokeWidth=2, aria=False)
-    return chart.encode(
-        x=alt.X("step:Q", axis=alt.Axis(title="step", grid=False, tickCount=4)),
-        y=alt.Y(
-            "value:Q",
-            scale=alt.Scale(zero=True),
-            axis=alt.Axis(title=panel.title + panel.unit, tickCount=4),
-        ),
-        color=alt.Color("run:N", scale=alt.Scale(domain=names, range=COLOURS), legend=legend),
-        strokeDash=alt.StrokeDash(
-            "run:N", scale=alt.Scale(domain=names, range=DASHES), legend=legend
-        ),
-        tooltip=[
-            alt.Tooltip("run:N"),
-            alt.Tooltip("step:Q", format=".0f"),
-            alt.Tooltip("value:Q", format=".3f", title=panel.title),
-        ],
-    ).properties(height=190)
+    y = alt.Y(
+        "value:Q",
+        scale=alt.Scale(zero=True),
+        axis=alt.Axis(title=panel.title + panel.unit, tickCount=4),
+    )
+    return run_lines(table, y, panel.title, COLOURS, DASHES[1::-1], aria=False)

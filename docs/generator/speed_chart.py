@@ -8,43 +8,29 @@ from typing import Any
 import altair as alt
 
 from moe.pictures.figure import Drawing, Figure, Rows, draw
+from moe.pictures.marks import keyed, looks, name_axis
+from moe.pictures.palette import BLUE, GREEN, MAUVE, OCHRE, SLATE, VERMILION
 
 TITLE = "How much of the machine each implementation uses"
-# Okabe-Ito, the layer's own first; shape says the same as colour.
-COLOURS = ["#D55E00", "#56606B", "#0072B2", "#009E73", "#A2558A", "#8A6D00"]
+# The layer of this package comes first, then NumPy, and both keep their look in every chart.
+COLOURS = [VERMILION, SLATE, BLUE, GREEN, MAUVE, OCHRE]
 SHAPES = ["circle", "cross", "square", "triangle-up", "diamond", "triangle-down"]
 
 
 def _panel(name: str, names: Sequence[str], shapes: Sequence[str], size: float) -> alt.Chart:
-    """One pass: a row a shape, a mark an implementation."""
+    """One pass: a row for each shape, in it a mark for each implementation."""
     legend = alt.Legend(title=None, orient="bottom", columns=3, labelLimit=200, symbolSize=90)
-    return (
-        draw(name)
-        .mark_point(filled=True, opacity=1, size=size)
-        .encode(
-            x=alt.X(
-                "share:Q",
-                scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(format="%", tickCount=5, title=None, orient="top"),
-            ),
-            y=alt.Y(
-                "shape:N",
-                sort=list(shapes),
-                axis=alt.Axis(title=None, grid=True, ticks=False, domain=False, labelLimit=120),
-            ),
-            color=alt.Color(
-                "name:N",
-                scale=alt.Scale(domain=list(names), range=COLOURS[: len(names)]),
-                legend=legend,
-            ),
-            shape=alt.Shape(
-                "name:N",
-                scale=alt.Scale(domain=list(names), range=SHAPES[: len(names)]),
-                legend=legend,
-            ),
-        )
-        .properties(width=460, height=alt.Step(32), title=alt.Title(name, anchor="start"))
-    )
+    marks = draw(name).mark_point(filled=True, opacity=1, size=size)
+    return marks.encode(
+        x=alt.X(
+            "share:Q",
+            scale=alt.Scale(domain=[0, 1]),
+            axis=alt.Axis(format="%", tickCount=5, title=None, orient="top"),
+        ),
+        y=alt.Y("shape:N", sort=list(shapes), axis=name_axis(grid=True, labelLimit=120)),
+        color=keyed(alt.Color, "name:N", looks(names, COLOURS), legend),
+        shape=keyed(alt.Shape, "name:N", looks(names, SHAPES), legend),
+    ).properties(width=460, height=alt.Step(32), title=alt.Title(name, anchor="start"))
 
 
 def used(shares: dict[str, Rows]) -> Figure:
@@ -53,7 +39,7 @@ def used(shares: dict[str, Rows]) -> Figure:
     Parameters
     ----------
     shares
-        By pass, rows with 'shape', 'name' (the layer's own first) and 'share'.
+        By pass, rows with 'shape', 'name' (that of this package first) and 'share'.
     """
     rows = [row for part in shares.values() for row in part]
     names = list(dict.fromkeys(row["name"] for row in rows))
@@ -65,11 +51,11 @@ def used(shares: dict[str, Rows]) -> Figure:
     return Figure(TITLE, Drawing(alt.vconcat(*panels, spacing=24)), ". ".join(spoken) + ".", shares)
 
 
-def _spoken(rows: Sequence[dict[str, Any]], own: str) -> str:
+def _spoken(rows: Sequence[dict[str, Any]], ours: str) -> str:
     parts = []
     for shape in dict.fromkeys(row["shape"] for row in rows):
         here = [row for row in rows if row["shape"] == shape]
-        share = next(row["share"] for row in here if row["name"] == own)
-        best = max((row for row in here if row["name"] != own), key=lambda row: row["share"])
-        parts.append(f"{shape} {own} {share:.0%}, {best['name']} {best['share']:.0%}")
+        share = next(row["share"] for row in here if row["name"] == ours)
+        best = max((row for row in here if row["name"] != ours), key=lambda row: row["share"])
+        parts.append(f"{shape} {ours} {share:.0%}, {best['name']} {best['share']:.0%}")
     return "; ".join(parts)

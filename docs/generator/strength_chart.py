@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from moe.pictures.figure import PAPER_INK, Drawing, Figure, draw
-from moe.sweeps.chart import COLOURS
+from moe.pictures.figure import Drawing, Figure, draw
+from moe.pictures.marks import goal, key, keyed, looks
+from moe.pictures.palette import PAPER_INK, SERIES, SHAPES
 from moe.sweeps.report import Spread
 
 from .studies import Study, distinct
@@ -70,15 +71,12 @@ def chosen(study: Study) -> dict[str, float | None]:
     """
     even: dict[str, dict[float, bool]] = {}
     for point in points(study):
-        own = even.setdefault(point.balance, {})
-        own[point.rate] = own.get(point.rate, True) and point.max_vio.mean <= EVEN
+        rates = even.setdefault(point.balance, {})
+        rates[point.rate] = rates.get(point.rate, True) and point.max_vio.mean <= EVEN
     return {
-        name: min((rate for rate, enough in own.items() if enough), default=None)
-        for name, own in even.items()
+        name: min((rate for rate, enough in rates.items() if enough), default=None)
+        for name, rates in even.items()
     }
-
-
-SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 
 
 def evenness_and_loss(points: Sequence[Point], marked: Sequence[Point]) -> Figure:
@@ -102,15 +100,9 @@ def evenness_and_loss(points: Sequence[Point], marked: Sequence[Point]) -> Figur
         }
         for point in points
     ]
-    legend = alt.Legend(title=None, orient="top", symbolSize=120)
-    by = {
-        "color": alt.Color(
-            "balancer:N", legend=legend, scale=alt.Scale(domain=names, range=COLOURS[: len(names)])
-        ),
-        "shape": alt.Shape(
-            "balancer:N", legend=legend, scale=alt.Scale(domain=names, range=SHAPES[: len(names)])
-        ),
-    }
+    legend = key(symbolSize=120)
+    colour = keyed(alt.Color, "balancer:N", looks(names, SERIES), legend)
+    shape = keyed(alt.Shape, "balancer:N", looks(names, SHAPES), legend)
     x = alt.X(
         "max_vio:Q",
         title="MaxVio (even to the left)",
@@ -118,22 +110,13 @@ def evenness_and_loss(points: Sequence[Point], marked: Sequence[Point]) -> Figur
         axis=alt.Axis(values=[0.2, EVEN, 0.5, 1, 2, 4, 7], format="~g", grid=False),
     )
     y = alt.Y("loss:Q", title="held-out loss", scale=alt.Scale(zero=False))
-    base = draw("points")
-    limit = (
-        draw("limit")
-        .mark_rule(strokeDash=[6, 4], color=PAPER_INK, aria=False)
-        .encode(x=alt.X("even:Q", title="MaxVio (even to the left)"))
-    )
+    base = draw("points").encode(x=x, y=y)
     chart = alt.layer(
-        limit,
-        base.mark_line(strokeWidth=1.5, aria=False).encode(
-            x=x, y=y, color=by["color"], order="strength:Q"
-        ),
+        goal("limit", PAPER_INK, x=alt.X("even:Q", title="MaxVio (even to the left)")),
+        base.mark_line(strokeWidth=1.5, aria=False).encode(color=colour, order="strength:Q"),
         base.mark_point(filled=True, opacity=1, size=60).encode(
-            x=x,
-            y=y,
-            color=by["color"],
-            shape=by["shape"],
+            color=colour,
+            shape=shape,
             tooltip=[
                 "balancer:N",
                 alt.Tooltip("strength:Q", format="~g"),
@@ -141,9 +124,9 @@ def evenness_and_loss(points: Sequence[Point], marked: Sequence[Point]) -> Figur
                 alt.Tooltip("loss:Q", title="held-out loss", format=".3f"),
             ],
         ),
-        base.transform_filter("datum.chosen")
-        .mark_point(size=220, strokeWidth=2, color=PAPER_INK, shape="circle", aria=False)
-        .encode(x=x, y=y),
+        base.transform_filter("datum.chosen").mark_point(
+            size=220, strokeWidth=2, color=PAPER_INK, shape="circle", aria=False
+        ),
     )
     spoken = "; ".join(
         f"{point.balance} at {point.rate:g}: MaxVio {point.max_vio.mean:.2f}, loss "

@@ -123,8 +123,7 @@ def _ends(study: Study, balance: str, rate: float | None) -> list[Point]:
 
 
 def _loss(point: Point) -> str:
-    spread = point.held_out_loss
-    return f"{spread.mean:.3f}\u00a0±\u00a0{spread.deviation:.3f}"
+    return number(point.held_out_loss, ".3f")
 
 
 def _chosen_table(study: Study) -> str:

@@ -21,7 +21,7 @@ FILES = (
     "pi",
     "importance_load",
     "z",
-    "device",
+    "device_loss",
     "communication",
     "entropy",
     "l1",

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import check_float, check_int
 from ..routing import Routing
 from .base import BalanceLoss, Balancer
-from .devices import device_of_experts, tokens_sent
+from .device_map import contiguous_devices, tokens_sent
 from .scope import product_loss
 
 
@@ -78,7 +78,7 @@ class CommunicationLoss(Balancer):
         self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
     ) -> BalanceLoss:
         """Loss and gradient; f'' is a count and has none."""
-        device_E = device_of_experts(routing.n_experts, self.n_devices)
+        device_E = contiguous_devices(routing.n_experts, self.n_devices)
         n_devices = int(device_E[-1]) + 1
         reach = min(self.reach, n_devices)
         f_SD = n_devices / (reach * length_S[:, None]) * tokens_sent(routing, device_E, length_S)

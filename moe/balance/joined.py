@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..named_options import parse_named_options
 from ..routing import Routing
 from .base import Arrays, BalanceLoss, Balancer
 
 if TYPE_CHECKING:
     from ..routers import Router
-
-PART = re.compile(r"\s*([a-z0-9_]+)\s*(?:\(([^()]*)\))?\s*")
 
 
 @dataclass(frozen=True)
@@ -117,18 +115,17 @@ def parse(words: str) -> list[tuple[str, dict[str, Any]]]:
     >>> parse("bias(form=proportional, rate=1e-3)+z")
     [('bias', {'form': 'proportional', 'rate': 0.001}), ('z', {})]
     """
-    found = []
-    for part in re.split(r"\+(?![^()]*\))", words):
-        match = PART.fullmatch(part)
-        pairs = [pair.split("=") for pair in (match[2] or "").split(",")] if match else []
-        pairs = [] if match and not (match[2] or "").strip() else pairs
-        if match is None or any(len(pair) != 2 for pair in pairs):
-            raise ValueError(
-                f"balance: got {words!r}, allowed are names joined by '+', with options as in "
-                "'bias(rate=0.01)+aux(scope=sequence)'"
-            )
-        found.append((match[1], {key.strip(): _value(text.strip()) for key, text in pairs}))
-    return found
+    parts = parse_named_options(words)
+    texts = [text for _, options in parts or () for text in options.values()]
+    if parts is None or any(text is None or "=" in text for text in texts):
+        raise ValueError(
+            f"balance: got {words!r}, allowed are names joined by '+', with options as in "
+            "'bias(rate=0.01)+aux(scope=sequence)'"
+        )
+    return [
+        (name, {option: _value(str(text)) for option, text in options.items()})
+        for name, options in parts
+    ]
 
 
 def _value(text: str) -> Any:

@@ -46,11 +46,12 @@ def calibrate(json_output: Json = False) -> None:
 
     Example: moe cluster calibrate --json
     """
-    from ..cluster.published import calibration, calibration_json
+    from ..cluster.calibration import calibrate as fit
+    from ..cluster.published import calibration_json
 
     prepare_kernels()
     with err.status("routing as DeepEP's benchmarks do, and fitting"):
-        found = calibration_json(calibration())
+        found = calibration_json(fit())
     show(found, json_output, *_calibration_parts(found))
 
 

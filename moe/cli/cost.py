@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..cost import Check, TrainingCost, find_gpu
 from ..cost import rows as cost_rows
-from ..cost.rows import short, span_words
+from ..numbers import short, span_words
 from .output import Json, show, table
 
 ENDS = ("low", "mid", "high")

@@ -146,10 +146,10 @@ def _report_parts(report: TraceReport, checks: list[MythCheck]) -> Iterator[Rend
 
 
 def _read(file: str, router: str, k: int | None) -> Trace:
-    from ..traces import OWN_BYTES, load_trace, read_logits_csv
+    from ..traces import LOCAL_BYTES, load_trace, read_logits_csv
 
     if not file.lower().endswith(".csv"):
-        return load_trace(file, OWN_BYTES)
+        return load_trace(file, LOCAL_BYTES)
     options = {} if k is None else {"k": k}
     return read_logits_csv(file, make_router(router, **options), model=file)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from importlib import resources
+from operator import add
 from statistics import median
 
 import numpy as np
 
 from ..kernels import mask_groups, topk
-from .timing import KERNELS, AllToAll, link_bytes, phase_time
+from .timing import AllToAll, link_bytes, phase_time
 from .topology import Cluster
 from .traffic import Traffic, traffic
 
@@ -134,17 +135,17 @@ def _benchmark(
 ) -> Traffic:
     """Traffic of DeepEP's own benchmarks (tests/legacy): random scores, groups by their best."""
     rng = np.random.Generator(np.random.SFC64(0))
-    device_E = np.arange(N_EXPERTS) * cluster.n_gpus // N_EXPERTS
-    total = None
-    for g in range(cluster.n_gpus):
+    device_E = cluster.contiguous(N_EXPERTS)
+
+    def of_gpu(g: int) -> Traffic:
         score_NE = rng.random((tokens_per_gpu, N_EXPERTS), np.float32)
         if topk_group < n_group:
             score_NE = mask_groups(score_NE, n_group, topk_group, 1)
         home_N = np.full(tokens_per_gpu, g)
-        sent = traffic(topk(score_NE, K), device_E, cluster, home_N, copies=copies)
-        total = sent if total is None else total + sent
-    assert total is not None
-    return total
+        return traffic(topk(score_NE, K), device_E, cluster, home_N, copies=copies)
+
+    # One by one: the matrices of all GPUs' batches at once would take hundreds of megabytes.
+    return reduce(add, map(of_gpu, range(cluster.n_gpus)))
 
 
 def _published(row: Measured, sent: Traffic) -> tuple[float, float]:
@@ -196,18 +197,10 @@ def calibrate() -> Calibration:
         return np.asarray(np.log(modelled_R / published_R))
 
     start = [30.0] + [0.8] * (2 * len(tables))
-    found = least_squares(log_errors, start, bounds=(1e-3, np.inf), x_scale=start).x
-    shares = found[1:].reshape(len(tables), 2)
-    made = {
-        table: AllToAll(float(found[0]), float(nvlink), float(network))
+    fit = least_squares(log_errors, start, bounds=(1e-3, np.inf), x_scale=start).x
+    shares = fit[1:].reshape(len(tables), 2)
+    kernels = {
+        table: AllToAll(float(fit[0]), float(nvlink), float(network))
         for table, (nvlink, network) in zip(tables, shares, strict=True)
     }
-    return Calibration(made, [compare(row, made[row.table]) for row in measurements()])
-
-
-def published_errors() -> Calibration:
-    """All rows against the figures that the library uses, without fitting."""
-    return Calibration(
-        {table: KERNELS[table] for table in ("normal", "low latency")},
-        [compare(row, KERNELS[row.table]) for row in measurements()],
-    )
+    return Calibration(kernels, [compare(row, kernels[row.table]) for row in measurements()])

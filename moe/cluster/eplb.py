@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import check_choice, check_int
-from .packing import balanced_packing, lane_sum
+from .packing import balanced_packing
+from .torch_order import lane_sum
 
 METHODS = ("eplb", "search")
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -96,40 +96,25 @@ def maps(phy2log: np.ndarray, n_experts: int) -> Maps:
     return phy2log, _slots(phy2log, rank_LR, logcnt), logcnt
 
 
-@dataclass(frozen=True)
-class Balance:
-    """Loads of the GPUs under one placement.
-
-    Attributes
-    ----------
-    load_LG
-        Load of each GPU in each layer; an expert's load is shared evenly by its copies.
-    """
-
-    load_LG: np.ndarray
-
-    @property
-    def max_over_mean_L(self) -> np.ndarray:
-        """Largest GPU load over the mean, per layer: all wait for the largest. 1 if none."""
-        mean_L = self.load_LG.mean(axis=1)
-        return np.divide(
-            self.load_LG.max(axis=1), mean_L, out=np.ones_like(mean_L), where=mean_L > 0
-        )
-
-
-def placement_balance(weight_LE: Any, phy2log: np.ndarray, num_gpus: int) -> Balance:
-    """Load of each GPU under a placement, (L, R) as `rebalance_experts` returns it."""
+def gpu_loads(weight_LE: Any, phy2log: np.ndarray, num_gpus: int) -> np.ndarray:
+    """Load of each GPU under a placement (L, R), (L, G): copies share an expert's load evenly."""
     weight_LE = np.asarray(weight_LE, np.float64)
     n_layers, n_slots = phy2log.shape
     count_LE = np.stack([np.bincount(row, minlength=weight_LE.shape[1]) for row in phy2log])
     share_LR = np.take_along_axis(weight_LE / np.maximum(count_LE, 1), phy2log, axis=1)
-    return Balance(share_LR.reshape(n_layers, num_gpus, n_slots // num_gpus).sum(axis=2))
+    return np.asarray(share_LR.reshape(n_layers, num_gpus, n_slots // num_gpus).sum(axis=2))
+
+
+def max_over_mean(load_LG: np.ndarray) -> np.ndarray:
+    """Largest GPU load over the mean, (L,): all wait for the largest. 1 without load."""
+    mean_L = load_LG.mean(axis=1)
+    return np.divide(load_LG.max(axis=1), mean_L, out=np.ones_like(mean_L), where=mean_L > 0)
 
 
 def least_max_over_mean(
     weight_LE: Any, num_replicas: int, num_nodes: int, num_gpus: int
 ) -> np.ndarray:
-    """What no placement's `max_over_mean_L` can be below, (L,): 1, or the hottest expert's share.
+    """What no placement's `max_over_mean` can be below, (L,): 1, or the hottest expert's share.
 
     Its load is on at most as many GPUs as its node has, and as it has copies when each other expert
     of the node has one; `num_nodes` counts the parts that experts may not leave.
@@ -140,11 +125,6 @@ def least_max_over_mean(
     share_L = weight_LE.max(axis=1) / min(most_copies, num_gpus // num_nodes)
     least_L = np.divide(share_L, mean_L, out=np.ones_like(mean_L), where=mean_L > 0)
     return np.maximum(least_L, 1.0)
-
-
-def plain_placement(n_layers: int, n_experts: int) -> np.ndarray:
-    """Every expert once, in order: what there is before any balancing, (L, E)."""
-    return np.tile(np.arange(n_experts), (n_layers, 1))
 
 
 def check_loads(weight_LE: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..checkpoints.npz import read_npy
 from ..checkpoints.strict_json import parse_json, quoted
 from ..errors import CheckpointError, check_int, shown
 from ..traces import load_trace
-from .eplb import check_loads, check_sizes, least_max_over_mean, placement_balance, plain_placement
+from .eplb import check_loads, check_sizes, gpu_loads, least_max_over_mean, max_over_mean
 from .eplb import rebalance_experts as rebalance
 from .eplb_search import doubled
 
@@ -147,10 +147,14 @@ def place_experts(
     maps = published = rebalance(weight_LE, replicas, groups, nodes, gpus)
     if search:
         maps = rebalance(weight_LE, replicas, groups, nodes, gpus, "search", restarts, seed)
-    before = None if n_experts % gpus else plain_placement(n_layers, n_experts)
+    ignored = (
+        f"{nodes} nodes do not divide {groups} group{'s' * (groups > 1)}: groups and nodes are "
+        "ignored, as EPLB does."
+    )
+    in_order = None if n_experts % gpus else np.tile(np.arange(n_experts), (n_layers, 1))
 
     def uneven(phy2log: np.ndarray) -> np.ndarray:
-        return placement_balance(weight_LE, phy2log, gpus).max_over_mean_L
+        return max_over_mean(gpu_loads(weight_LE, phy2log, gpus))
 
     def twice(phy2log: np.ndarray) -> np.ndarray:
         return np.asarray(doubled(phy2log.reshape(n_layers, gpus, -1)).sum(axis=1))
@@ -162,22 +166,13 @@ def place_experts(
         phy2log=maps[0],
         log2phy=maps[1],
         logcnt=maps[2],
-        before_L=None if before is None else uneven(before),
+        before_L=None if in_order is None else uneven(in_order),
         eplb_L=uneven(published[0]),
         after_L=uneven(maps[0]),
         least_L=least_max_over_mean(weight_LE, replicas, parts, gpus),
         eplb_doubled_L=twice(published[0]),
         doubled_L=twice(maps[0]),
-        notes=_notes(groups, nodes),
-    )
-
-
-def _notes(groups: int, nodes: int) -> tuple[str, ...]:
-    if groups % nodes == 0:
-        return ()
-    return (
-        f"{nodes} nodes do not divide {groups} group{'s' * (groups > 1)}: groups and nodes are "
-        "ignored, as EPLB does.",
+        notes=(ignored,) if groups % nodes else (),
     )
 
 

@@ -95,11 +95,12 @@ def _at_mean(weight_E: np.ndarray, expert_GS: np.ndarray) -> bool:
     return bool(load_G.max() <= load_G.mean() + LEAST_GAIN * abs(load_G.mean()))
 
 
-def _is_better(weight_E: np.ndarray, one_GS: np.ndarray, other_GS: np.ndarray) -> bool:
-    one, other = (float(_loads(weight_E, expert_GS).max()) for expert_GS in (one_GS, other_GS))
-    if abs(one - other) > LEAST_GAIN * abs(other):
-        return one < other
-    return int(doubled(one_GS).sum()) < int(doubled(other_GS).sum())
+def _is_better(weight_E: np.ndarray, new_GS: np.ndarray, old_GS: np.ndarray) -> bool:
+    """Whether the largest load is lower, or of equal ones fewer experts twice on one GPU."""
+    new, old = (float(_loads(weight_E, expert_GS).max()) for expert_GS in (new_GS, old_GS))
+    if abs(new - old) > LEAST_GAIN * abs(old):
+        return new < old
+    return int(doubled(new_GS).sum()) < int(doubled(old_GS).sum())
 
 
 def doubled(expert_GS: np.ndarray) -> np.ndarray:
@@ -167,7 +168,7 @@ def _best_copy(
     """A spare copy of another expert becomes one more copy of the heaviest GPU's experts."""
     gpu_M, slot_M = np.nonzero(count_E[slot_GS] > 1)
     old_M = slot_GS[gpu_M, slot_M]
-    best, found = bound, None
+    best, move = bound, None
     load_G = copies_GE @ (weight_E / count_E)
     for new in np.unique(slot_GS[hot]):
         less = weight_E[new] / count_E[new] - weight_E[new] / (count_E[new] + 1)
@@ -183,5 +184,5 @@ def _best_copy(
         worst_M = load_MG.max(axis=1) if len(old_M) else np.array([np.inf])
         at = int(worst_M.argmin())
         if worst_M[at] < best:
-            best, found = float(worst_M[at]), [(int(gpu_M[at]), int(slot_M[at]), int(new))]
-    return found
+            best, move = float(worst_M[at]), [(int(gpu_M[at]), int(slot_M[at]), int(new))]
+    return move

@@ -120,7 +120,7 @@ class Hop:
         return self.wire.exchange(rows[self.source_R], self.rows_out_P, self.rows_in_P)
 
     def sums(self, rows: np.ndarray) -> np.ndarray:
-        """Send results, (M, D), back; return their sums per own row, (N, D)."""
+        """Send results, (M, D), back; return their sums per row of this rank, (N, D)."""
         back = self.wire.exchange(rows, self.rows_in_P, self.rows_out_P)
         total = np.zeros((self.n_sent, rows.shape[1]), rows.dtype)
         np.add.at(total, self.source_R, back)
@@ -128,9 +128,9 @@ class Hop:
 
     def numbers(self, values: np.ndarray) -> np.ndarray:
         """Send one number of each arrived assignment back to where it was listed."""
-        own = np.empty(len(self.order_A), values.dtype)
-        own[self.order_A] = self.wire.exchange(values, self.list_in_P, self.list_out_P)
-        return own
+        listed = np.empty(len(self.order_A), values.dtype)
+        listed[self.order_A] = self.wire.exchange(values, self.list_in_P, self.list_out_P)
+        return listed
 
     def _list(self, values: np.ndarray) -> np.ndarray:
         return self.wire.exchange(values, self.list_out_P, self.list_in_P)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..balance.device_map import contiguous_devices
 from ..errors import check_int
+from .packing import pack_in_order
 
 MAX_DEVICES = 64
 STRETCH = 64  # tokens; a placement is learnt on every second stretch, and measured on the others
-IN_ORDER, IN_TURN, BALANCED, OWN = (
+IN_ORDER, IN_TURN, BALANCED, WRITTEN = (
     "in order, neighbours together",
     "dealt out in turn",
     "balanced, learnt from half of the text",
@@ -20,7 +22,7 @@ IN_ORDER, IN_TURN, BALANCED, OWN = (
 
 def in_order(load_E: np.ndarray, n_devices: int) -> np.ndarray:
     """Equal blocks of neighbouring experts, (E,) device of each; what most systems begin with."""
-    return np.arange(len(load_E)) * n_devices // len(load_E)
+    return contiguous_devices(len(load_E), n_devices)
 
 
 def in_turn(load_E: np.ndarray, n_devices: int) -> np.ndarray:
@@ -31,34 +33,28 @@ def in_turn(load_E: np.ndarray, n_devices: int) -> np.ndarray:
 def balanced(load_E: np.ndarray, n_devices: int) -> np.ndarray:
     """Busiest expert first, each to the idlest device that has room for one more, (E,).
 
-    Every device holds as many experts as any other, give or take one. Source: longest processing
-    time first (Graham 1969).
+    Every device holds as many experts as any other, give or take one.
     """
     room_D = np.bincount(in_turn(load_E, n_devices), minlength=n_devices)
-    work_D = np.zeros(n_devices)
-    device_E = np.empty(len(load_E), np.int64)
-    for e in np.argsort(-np.asarray(load_E), kind="stable"):
-        d = int(np.where(room_D > 0, work_D, np.inf).argmin())
-        device_E[e] = d
-        room_D[d] -= 1
-        work_D[d] += load_E[e]
-    return device_E
+    order_E = np.argsort(-load_E, kind="stable")
+    return pack_in_order(load_E.astype(np.float64), order_E, room_D.tolist())[0]
 
 
-PLACEMENTS: dict[str, Callable[[np.ndarray, int], np.ndarray] | None] = {
+# Placements that follow from the loads. WRITTEN is none of them: its devices are read from what the
+# user writes, by `read_devices`.
+PLACEMENTS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     IN_ORDER: in_order,
     IN_TURN: in_turn,
     BALANCED: balanced,
-    OWN: None,
 }
 
 
 def example(n_experts: int) -> str:
     """Two halves, as people write them."""
-    return " ".join(map(str, in_order(np.ones(n_experts), min(2, n_experts))))
+    return " ".join(map(str, contiguous_devices(n_experts, 2)))
 
 
-def written(text: str, n_experts: int) -> np.ndarray:
+def read_devices(text: str, n_experts: int) -> np.ndarray:
     """Read the device of each expert from whole numbers with spaces or commas between, (E,).
 
     Raises

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..balance.device_map import contiguous_devices
 from ..errors import check_choice, check_float, check_int
 from ..layer import Arrays, MoELayer
 from ..routers import Router, make_router
@@ -146,8 +147,8 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if isinstance(error, MPI.Exception):
             time.sleep(LAST_WORD)  # somebody was lost: its parent says who, and ends all
-        one_line = " ".join(str(error).split())
-        sys.stderr.write(f"moe: rank {comm.rank} failed: {type(error).__name__}: {one_line}\n")
+        message = " ".join(str(error).split())
+        sys.stderr.write(f"moe: rank {comm.rank} failed: {type(error).__name__}: {message}\n")
         sys.stderr.flush()
         comm.Abort(1)
         os._exit(1)  # nothing may wait for the others on the way out
@@ -229,14 +230,14 @@ def _step(settings: MpiSettings, layer: MoELayer, comm: Any) -> Step | None:
     shape = (settings.tokens, settings.d_model)
     x_ND, dy_ND = (rng.standard_normal(shape).astype(settings.dtype) for _ in range(2))
     home_N = np.arange(settings.tokens) * size // max(settings.tokens, 1)
-    device_E = np.arange(settings.experts) * size // settings.experts
+    device_E = contiguous_devices(settings.experts, size)
     per_node = settings.per_node(size)
     spread = SpreadLayer(layer, device_E, wire, per_node, settings.copies)
     noise_seed = settings.seed + 2 if layer.router.draws_noise else None
-    own_N = home_N == comm.rank
-    y_ND, ctx = spread.forward(x_ND[own_N], noise_seed)
+    here_N = home_N == comm.rank
+    y_ND, ctx = spread.forward(x_ND[here_N], noise_seed)
     _fail(settings, comm.rank)
-    dx_ND, grads = spread.backward(dy_ND[own_N], ctx)
+    dx_ND, grads = spread.backward(dy_ND[here_N], ctx)
     parts = comm.gather((y_ND, dx_ND, grads, spread.here_L, wire.bytes_P, wire.gathered))
     if parts is None:
         return None

@@ -1,160 +1,66 @@
-"""Equal packs of weighted items, in the order in which PyTorch sorts and adds.
-
-The published placement is a greedy method, so its answer hangs on the order of equal weights and
-on the last bit of sums. Both follow PyTorch's CPU kernels here (2.13; the same for every
-instruction set): `sort` without `stable` is libstdc++'s `std::sort`, and `sum` adds in eight lanes.
-"""
+"""Equal packs of weighted items: heaviest first, each to the lightest pack that has room."""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
 import numpy as np
 
-SMALL = 16  # std::sort leaves shorter stretches to insertion, which keeps the order of equals
-LANES = 8
+from .torch_order import descending_order
+
+
+def pack_in_order(
+    weight_N: np.ndarray, order_N: np.ndarray, room_P: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give each item, in an order, to the lightest pack that has room; the first of equal ones.
+
+    Parameters
+    ----------
+    weight_N
+        Weights; sums of a pack are rounded to their dtype.
+    order_N
+        The items, as they shall be packed.
+    room_P
+        How many items each pack takes, N together.
+
+    Returns
+    -------
+    pack_N, rank_N
+        Each item's pack and its place in it, int64.
+
+    Notes
+    -----
+    Source: longest processing time first, if the heaviest item comes first (Graham 1969).
+    """
+    weights, rounded = weight_N.tolist(), weight_N.dtype.type
+    pack_N, rank_N = np.empty((2, len(weights)), np.int64)
+    lightest = [(0.0, pack) for pack, room in enumerate(room_P) if room]  # a heap
+    filled = [0] * len(room_P)
+    for item in order_N.tolist():
+        total, pack = heapq.heappop(lightest)
+        pack_N[item], rank_N[item] = pack, filled[pack]
+        filled[pack] += 1
+        if filled[pack] < room_P[pack]:
+            heapq.heappush(lightest, (float(rounded(total + weights[item])), pack))
+    return pack_N, rank_N
 
 
 def balanced_packing(weight_XN: np.ndarray, n_packs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pack each row's N items into equal packs: heaviest first, each to the lightest pack.
+    """Pack each row's N items into equal packs, heaviest first, ties as in PyTorch.
 
     Returns
     -------
     pack_XN, rank_XN
         Each item's pack and its place in it, int64.
     """
-    n_rows, n = weight_XN.shape
-    size = n // n_packs
-    pack_XN = np.empty((n_rows, n), np.int64)
-    rank_XN = np.zeros((n_rows, n), np.int64)
+    size = weight_XN.shape[1] // n_packs
     if size == 1:
-        pack_XN[:] = np.arange(n)
-        return pack_XN, rank_XN
-    for row, order in enumerate(descending_order(weight_XN)):
-        weights = weight_XN[row].tolist()
-        lightest = [(0.0, pack) for pack in range(n_packs)]  # a heap: equal packs in their order
-        filled = [0] * n_packs
-        for item in order.tolist():
-            total, pack = heapq.heappop(lightest)
-            pack_XN[row, item], rank_XN[row, item] = pack, filled[pack]
-            filled[pack] += 1
-            if filled[pack] < size:
-                heapq.heappush(lightest, (float(np.float32(total + weights[item])), pack))
+        pack_XN = np.tile(np.arange(n_packs), (len(weight_XN), 1))
+        return pack_XN, np.zeros_like(pack_XN)
+    packed = [
+        pack_in_order(weight_N, order_N, [size] * n_packs)
+        for weight_N, order_N in zip(weight_XN, descending_order(weight_XN), strict=True)
+    ]
+    pack_XN, rank_XN = (np.stack(arrays) for arrays in zip(*packed, strict=True))
     return pack_XN, rank_XN
-
-
-def descending_order(weight_XN: np.ndarray) -> np.ndarray:
-    """Indices that sort each row, largest first, equals as `std::sort` leaves them, (X, N)."""
-    order_XN = np.argsort(-weight_XN, axis=1, kind="stable")
-    if weight_XN.shape[1] <= SMALL:
-        return order_XN
-    sorted_XN = np.take_along_axis(weight_XN, order_XN, axis=1)
-    for row in np.flatnonzero((sorted_XN[:, 1:] == sorted_XN[:, :-1]).any(axis=1)):
-        order_XN[row] = std_sort(weight_XN[row].tolist())
-    return order_XN
-
-
-def std_sort(weights: list[float]) -> list[int]:
-    """Order of libstdc++'s `std::sort`, largest first: introsort, then insertion."""
-    items = [(-weight, index) for index, weight in enumerate(weights)]
-    _introsort(items, 0, len(items), 2 * (len(items).bit_length() - 1))
-    # Insertion keeps equals in their order, and so does a stable sort of what partitions left.
-    return [index for _, index in sorted(items, key=lambda item: item[0])]
-
-
-def _introsort(items: list[tuple[float, int]], first: int, last: int, depth: int) -> None:
-    while last - first > SMALL:
-        if depth == 0:
-            _heap_sort(items, first, last)
-            return
-        depth -= 1
-        cut = _partition(items, first, last)
-        _introsort(items, cut, last, depth)
-        last = cut
-
-
-def _partition(items: list[tuple[float, int]], first: int, last: int) -> int:
-    a, b, c = first + 1, first + (last - first) // 2, last - 1
-    x, y, z = items[a][0], items[b][0], items[c][0]
-    if y <= x:
-        x, y, a, b = y, x, b, a
-    middle = b if y < z else c if x < z else a
-    items[first], items[middle] = items[middle], items[first]
-    pivot, left, right = items[first][0], first + 1, last
-    while True:
-        while items[left][0] < pivot:
-            left += 1
-        right -= 1
-        while pivot < items[right][0]:
-            right -= 1
-        if left >= right:
-            return left
-        items[left], items[right] = items[right], items[left]
-        left += 1
-
-
-def _heap_sort(items: list[tuple[float, int]], first: int, last: int) -> None:
-    heap = items[first:last]
-    for parent in range((len(heap) - 2) // 2, -1, -1):
-        _sift(heap, parent, len(heap), heap[parent])
-    for end in range(len(heap) - 1, 0, -1):
-        value, heap[end] = heap[end], heap[0]
-        _sift(heap, 0, end, value)
-    items[first:last] = heap
-
-
-def _sift(heap: list[tuple[float, int]], hole: int, size: int, value: tuple[float, int]) -> None:
-    top, child = hole, hole
-    while child < (size - 1) // 2:
-        child = 2 * (child + 1)
-        if heap[child][0] < heap[child - 1][0]:
-            child -= 1
-        heap[hole], hole = heap[child], child
-    if size % 2 == 0 and child == (size - 2) // 2:
-        child = 2 * child + 1
-        heap[hole], hole = heap[child], child
-    while hole > top and heap[(hole - 1) // 2][0] < value[0]:
-        heap[hole] = heap[(hole - 1) // 2]
-        hole = (hole - 1) // 2
-    heap[hole] = value
-
-
-def lane_sum(values: np.ndarray) -> np.ndarray:
-    """Sum over the last axis in float32, in the order in which PyTorch's CPU kernel adds."""
-    n = values.shape[-1]
-    if n < LANES:
-        return _row_sum(np.moveaxis(values, -1, 0))
-    whole = n - n % LANES
-    lanes = np.moveaxis(values[..., :whole].reshape(*values.shape[:-1], -1, LANES), -2, 0)
-    parts = _row_sum(lanes)
-    total = np.zeros(values.shape[:-1], np.float32)
-    for i in range(whole, n):
-        total = total + values[..., i]
-    for lane in range(LANES):
-        total = total + parts[..., lane]
-    return total
-
-
-def _row_sum(rows: np.ndarray) -> np.ndarray:
-    """Sum over the first axis: four running sums, then what is left, then the four."""
-    whole = len(rows) - len(rows) % 4
-    sums = _cascade(rows[:whole].reshape(whole // 4, 4, *rows.shape[1:]))
-    for row in rows[whole:]:
-        sums[0] = sums[0] + row
-    return ((sums[0] + sums[1]) + sums[2]) + sums[3]
-
-
-def _cascade(rows: np.ndarray) -> np.ndarray:
-    """Sum over the first axis: every 16 rows a level's sum moves to the level above."""
-    levels = [np.zeros(rows.shape[1:], np.float32) for _ in range(4)]
-    power = max(4, max(1, (max(len(rows), 1) - 1).bit_length()) // 4)
-    step = 1 << power
-    for i, row in enumerate(rows, 1):
-        levels[0] = levels[0] + row
-        if i % step == 0:
-            for level in range(1, 4):
-                levels[level] = levels[level] + levels[level - 1]
-                levels[level - 1] = np.zeros_like(row)
-                if i & ((step - 1) << (level * power)):
-                    break
-    return ((levels[0] + levels[1]) + levels[2]) + levels[3]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .calibration import ROLES, Calibration, RowError, calibrate, published_errors
+from .calibration import ROLES, Calibration, RowError
 from .sampling import expected_copies
 from .schedule import BUBBLES, bubble
 from .simulate import EVENLY, ClusterSettings, run
@@ -60,11 +60,6 @@ def copies_rows(tokens: int = 262_144, seed: int = 0) -> Iterator[CopiesRow]:
         )
 
 
-def calibration(fit: bool = True) -> Calibration:
-    """Return the time model beside DeepEP's tables, fitted anew or with the library's figures."""
-    return calibrate() if fit else published_errors()
-
-
 def error_row(row: RowError) -> dict[str, Any]:
     """Return one measurement beside the model, as a flat record."""
     measured = row.measured
@@ -84,12 +79,12 @@ def error_row(row: RowError) -> dict[str, Any]:
     }
 
 
-def calibration_json(found: Calibration) -> dict[str, Any]:
+def calibration_json(calibration: Calibration) -> dict[str, Any]:
     """Return the fitted figures, the median errors and every row."""
     return {
-        "kernels": {name: asdict(kernels) for name, kernels in found.kernels.items()},
-        "median_error": {role: found.median_error(role) for role in ROLES},
-        "rows": [error_row(row) for row in found.rows],
+        "kernels": {name: asdict(kernels) for name, kernels in calibration.kernels.items()},
+        "median_error": {role: calibration.median_error(role) for role in ROLES},
+        "rows": [error_row(row) for row in calibration.rows],
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +171,7 @@ class ClusterResult:
 
     @property
     def compute_us(self) -> float:
-        """Computing time of the busiest GPU, all of it taken as its experts'."""
+        """Computing time of the busiest GPU, if all of it is spent in experts."""
         even = [batch.even_us * batch.slowest_compute for batch in self.batches]
         return self.settings.compute_ratio * float(np.mean(even))
 
@@ -182,7 +184,7 @@ class ClusterResult:
         return overlap(self.compute_us, communication_us, taken)
 
     def summary(self) -> dict[str, Any]:
-        """Figures by name; rows and bytes are per token, of the dispatch alone if not said."""
+        """Figures by name: rows per token in the dispatch, bytes in dispatch and combine."""
         sent, n = self.traffic, max(self.traffic.n_tokens, 1)
         row = sent.dispatch_row_bytes + sent.combine_row_bytes
         hidden = self.overlap
@@ -211,44 +213,23 @@ class ClusterResult:
         return {
             "settings": asdict(self.settings),
             **self.summary(),
-            "node_gb": (node_bytes(self.traffic) / 1e9).tolist(),
+            "node_gb": (self.traffic.between_nodes(self.traffic.dispatch_bytes_GG) / 1e9).tolist(),
         }
-
-
-def node_bytes(sent: Traffic) -> np.ndarray:
-    """Dispatched bytes between nodes, (M, M); the diagonal holds NVLink's inside a node."""
-    m, p = sent.cluster.n_nodes, sent.cluster.gpus_per_node
-    return np.asarray(sent.dispatch_bytes_GG.reshape(m, p, m, p).sum(axis=(1, 3)))
-
-
-def gpu_rows(sent: Traffic) -> list[dict[str, float]]:
-    """Per GPU: node, rows computed, and dispatched bytes sent and got on either link."""
-    row = sent.dispatch_row_bytes
-    links = {"nvlink": sent.nvlink_GG, "network": sent.network_GG}
-    return [
-        {
-            "gpu": g,
-            "node": g // sent.cluster.gpus_per_node,
-            "rows_computed": int(sent.load_G[g]),
-            **{f"{name}_bytes_sent": float(rows[g].sum() * row) for name, rows in links.items()},
-            **{f"{name}_bytes_got": float(rows[:, g].sum() * row) for name, rows in links.items()},
-        }
-        for g in range(sent.cluster.n_gpus)
-    ]
 
 
 def simulate(
     settings: ClusterSettings, recorded: Iterable[Recorded] | None = None
 ) -> Iterator[ClusterResult]:
-    """Route, count and time batch after batch; yields what is known after each.
+    """Route, count and time batch after batch; yield the result so far after each.
 
     Parameters
     ----------
     settings
         The layer, the machines and the rules.
     recorded
-        Routings, or chosen experts (N, K), to count instead of sampled ones, one a batch (so does
-        `settings.trace`); of the settings, router, skew, tokens and batch then say nothing.
+        Routings, or chosen experts (N, K), one per batch, to count instead of sampled ones; they
+        may also come from the file `settings.trace`. Router, skew, tokens and batch of the
+        settings are not used then.
 
     Raises
     ------
@@ -320,9 +301,8 @@ def _sampled(settings: ClusterSettings) -> Iterator[Parts]:
 def _parts(settings: ClusterSettings, n_tokens: int, seed: tuple[int, ...]) -> Parts:
     """Sample a batch in parts of bounded size, each with the GPUs where its tokens live."""
     rng = np.random.Generator(np.random.SFC64(seed))
-    made = _routings(settings, n_tokens, rng)
     first = 0
-    for part in made:
+    for part in _routings(settings, n_tokens, rng):
         n = part.n_tokens if isinstance(part, Routing) else len(part)
         yield part, np.arange(first, first + n) * settings.cluster().n_gpus // n_tokens
         first += n
@@ -344,9 +324,8 @@ def _routings(
 def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None) -> Traffic:
     cluster = settings.cluster()
     device_P = cluster.contiguous(settings.n_experts + settings.redundant)
-    total: Traffic | None = None
-    for part, home_N in parts:
-        sent = traffic(
+    counted = (
+        traffic(
             part,
             device_P,
             cluster,
@@ -357,9 +336,9 @@ def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None)
             dispatch_row_bytes=fp8_row_bytes(settings.d_model),
             combine_row_bytes=bf16_row_bytes(settings.d_model),
         )
-        total = sent if total is None else total + sent
-    assert total is not None
-    return total
+        for part, home_N in parts
+    )
+    return reduce(add, counted)
 
 
 def _balanced(settings: ClusterSettings, parts: Parts) -> np.ndarray:

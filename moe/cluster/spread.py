@@ -20,7 +20,7 @@ COPIES = ("expert", "gpu", "node")
 
 
 def needs_whole_batch(router: Router) -> bool:
-    """Whether a token's experts hang on other tokens, or on noise drawn for the whole batch."""
+    """Whether a token's experts depend on other tokens, or on noise drawn for the whole batch."""
     return not router.causal or router.draws_noise
 
 
@@ -81,17 +81,17 @@ class SpreadLayer:
         self.local_E = np.full(len(device_E), -1)
         self.local_E[self.here_L] = np.arange(len(self.here_L))
         up = up_name(layer.activation)
-        own = {name: layer.params[name][self.here_L] for name in (up, "w_down_EFD")}
-        self.layer = replace(layer, params=layer.params | own)
-        self.weights = own[up], own["w_down_EFD"]
+        experts = {name: layer.params[name][self.here_L] for name in (up, "w_down_EFD")}
+        self.layer = replace(layer, params=layer.params | experts)
+        self.weights = experts[up], experts["w_down_EFD"]
 
     def forward(self, x_ND: np.ndarray, seed: int | None) -> tuple[np.ndarray, SpreadContext]:
         """Results of this rank's tokens, (N, D); with a seed the router's noise is drawn."""
         routing, home_N = self._route(x_ND, seed)
-        own_A = home_N[routing.token_A] == self.wire.rank
+        here_A = home_N[routing.token_A] == self.wire.rank
         first = int(np.argmax(home_N == self.wire.rank)) if len(x_ND) else 0
         listed = Listed(
-            routing.token_A[own_A] - first, routing.expert_A[own_A], routing.weight_A[own_A]
+            routing.token_A[here_A] - first, routing.expert_A[here_A], routing.weight_A[here_A]
         )
         hops = self._hops(listed, len(x_ND))
         rows_MD = x_ND
@@ -136,23 +136,25 @@ class SpreadLayer:
         """A routing, and the home rank of each of its tokens.
 
         A router that looks at other tokens, or draws noise for the batch, chooses for the whole
-        batch on every rank, from everybody's logits; others for this rank's tokens only.
+        batch on every rank, from the logits of all ranks; others for this rank's tokens only.
         """
         layer, wire = self.layer, self.wire
-        made = layer.router.project(x_ND, layer.params, len(self.device_E))
+        projected = layer.router.project(x_ND, layer.params, len(self.device_E))
         if needs_whole_batch(layer.router):
-            made = {name: wire.gather(array) for name, array in made.items()}
+            projected = {name: wire.gather(array) for name, array in projected.items()}
             home_N = np.repeat(np.arange(wire.size), wire.comm.allgather(len(x_ND)))
         else:
             home_N = np.full(len(x_ND), wire.rank)
         rng = None if seed is None else np.random.default_rng(seed)
-        routing = layer.router.choose(made.pop("logits_NE"), rng=rng, **made, **layer.buffers)
+        routing = layer.router.choose(
+            projected.pop("logits_NE"), rng=rng, **projected, **layer.buffers
+        )
         by = f"router {layer.router.name!r}"
         size = len(home_N), len(self.device_E)
         return check_routing(routing, *size, layer.dtype, by), home_N
 
     def _router_backward(self, ctx: SpreadContext, dweight: np.ndarray) -> Arrays:
-        """Gradients at what the router made of own tokens, given those at own weights."""
+        """Gradients at the projections of this rank's tokens, given those at their weights."""
         router, routing = self.layer.router, ctx.routing
         home_A = ctx.home_N[routing.token_A]
         if needs_whole_batch(router):

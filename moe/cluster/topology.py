@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..balance.device_map import contiguous_devices
 from ..errors import check_float, check_int
 
 MAX_GPUS = 4096  # a matrix of links beyond that takes gigabytes
@@ -20,7 +21,7 @@ class Cluster:
     Parameters
     ----------
     n_nodes, gpus_per_node
-        M nodes of so many GPUs; G of them together.
+        M nodes, and the GPUs of each; G GPUs in all.
     nvlink_gb_s, network_gb_s
         Line rate of one GPU's links in one direction, 1e9 bytes/s. Defaults: H800 with a
         400 Gb/s card (NVLink 400 GB/s in print counts both directions; ISCA'25, arXiv
@@ -57,7 +58,7 @@ class Cluster:
         return self.n_nodes * self.gpus_per_node
 
     def contiguous(self, n_slots: int) -> np.ndarray:
-        """GPU of each of n_slots experts (or token positions) in equal blocks, (n_slots,) int64.
+        """GPU of each of n_slots experts in equal blocks, (n_slots,) int64.
 
         Raises
         ------
@@ -69,4 +70,4 @@ class Cluster:
             raise ValueError(
                 f"n_slots: got {n_slots}, allowed is a multiple of the {self.n_gpus} GPUs"
             )
-        return np.arange(n_slots) * self.n_gpus // n_slots
+        return contiguous_devices(n_slots, self.n_gpus)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .. import kernels
+from .. import kernels, metrics
 from ..errors import check_choice, check_float
 from ..routing import Routing
 from .topology import Cluster
@@ -80,6 +80,11 @@ class Traffic:
         """Bytes of results from GPU i to GPU j, (G, G) float64."""
         return (self.nvlink_GG + self.network_GG).T * self.combine_row_bytes
 
+    def between_nodes(self, bytes_GG: np.ndarray) -> np.ndarray:
+        """Sum bytes between GPUs to those between nodes, (M, M); the diagonal is inside a node."""
+        m, p = self.cluster.n_nodes, self.cluster.gpus_per_node
+        return np.asarray(bytes_GG.reshape(m, p, m, p).sum(axis=(1, 3)))
+
     @property
     def nvlink_rows(self) -> int:
         """Rows over NVLink in one direction, all GPUs."""
@@ -93,8 +98,7 @@ class Traffic:
     @property
     def slowest_load(self) -> float:
         """Rows computed by the busiest GPU, relative to the mean (1 without rows)."""
-        mean = self.load_G.mean()
-        return float(self.load_G.max() / mean) if mean else 1.0
+        return float(metrics.utilisation(self.load_G).max()) if self.load_G.any() else 1.0
 
     def __add__(self, other: Traffic) -> Traffic:
         """Traffic of both batches, of which the GPUs work as one.

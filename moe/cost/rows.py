@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..numbers import short
 from . import (
     CONVENTIONS,
     GPUS,
@@ -226,16 +227,3 @@ def decoding_rows(
         named = {"name": model.name.lower(), "title": model.name, "notes": list(model.notes)}
         rows.append(named | asdict(bounds) | speed)
     return rows
-
-
-def span_words(*values: float) -> str:
-    """Write low, middle and high as 'low / middle / high', and what is the same only once."""
-    return " / ".join(dict.fromkeys(map(short, values)))
-
-
-def short(value: float) -> str:
-    """Write a large number for people: 671.0B, 14.8T, 2.66M, 70,272."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

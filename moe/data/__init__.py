@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..errors import check_choice
-from .corpus import Corpus, Domain, from_bytes, from_file, from_text, load_corpus
+from .corpus import Corpus, Domain, from_bytes, from_file, load_corpus
 from .dialects import DialectsTask
-from .planar import PLANAR_TASKS, PlanarBatch, PlanarTask, spirals
+from .planar import PLANAR_TASKS, PlanarTask, spirals
 from .text import TextTask, token_text, windows
 
 Task = TextTask | PlanarTask | DialectsTask
@@ -44,13 +44,11 @@ __all__ = [
     "Corpus",
     "DialectsTask",
     "Domain",
-    "PlanarBatch",
     "PlanarTask",
     "Task",
     "TextTask",
     "from_bytes",
     "from_file",
-    "from_text",
     "load_corpus",
     "make_task",
     "spirals",

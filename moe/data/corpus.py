@@ -16,7 +16,7 @@ from ..errors import check_int, shown
 MAX_DOMAIN_BYTES = 400_000
 MAX_FILE_BYTES = 8_000_000
 MIN_FILE_BYTES = 2_000  # enough for both kinds of stretches at the longest context
-MAX_DOMAINS = 127  # labels are int8
+MAX_DOMAINS = 127
 SOURCES = (
     "argparse", "ast", "configparser", "datetime", "decimal", "difflib", "doctest", "enum",
     "fractions", "functools", "heapq", "inspect", "logging", "optparse", "pathlib", "pickle",
@@ -75,7 +75,7 @@ class Corpus:
     missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_int("number of domains", len(self.domains), 1, MAX_DOMAINS, "labels are int8")
+        check_int("number of domains", len(self.domains), 1, MAX_DOMAINS)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,26 +93,6 @@ class Corpus:
         stream = np.concatenate([domain.data for domain in self.domains])
         stream.flags.writeable = False
         return stream
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """Number of the domain of every byte of `data`, (n_bytes,) int8, read-only."""
-        sizes = [domain.data.size for domain in self.domains]
-        label_N = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
-        label_N.flags.writeable = False
-        return label_N
-
-    def domain_of(self, position: int) -> Domain:
-        """Return the domain that holds a byte of `data`.
-
-        Raises
-        ------
-        ValueError
-            If the position is outside the text.
-        """
-        check_int("position", position, 0, self.n_bytes - 1)
-        ends = np.cumsum([domain.data.size for domain in self.domains])
-        return self.domains[int(np.searchsorted(ends, position, side="right"))]
 
     @cached_property
     def sha256(self) -> str:
@@ -251,20 +231,6 @@ def from_bytes(raw: bytes, name: str = "your text", max_bytes: int = MAX_FILE_BY
     """
     check_int("bytes of text", len(raw), MIN_FILE_BYTES, max_bytes, "a text to learn from")
     return Corpus((Domain("text", name, "given by the user", np.frombuffer(raw, np.uint8)),))
-
-
-def from_text(text: str, name: str = "your text", max_bytes: int = MAX_FILE_BYTES) -> Corpus:
-    """Make a corpus of one domain from a string, as its UTF-8 bytes.
-
-    Raises
-    ------
-    ValueError
-        If it is not a string, or too short or too long.
-    """
-    if not isinstance(text, str):
-        raise ValueError(f"text: got {type(text).__name__}, allowed is a string")
-    # Lone surrogates, which plain UTF-8 refuses, are text that a user may paste too.
-    return from_bytes(text.encode("utf-8", "surrogatepass"), name, max_bytes)
 
 
 def from_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> Corpus:

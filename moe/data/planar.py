@@ -6,21 +6,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import check_int
 
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-class PlanarBatch(NamedTuple):
-    """Points (N, 2) float64, targets (N,) int64 or (N, 2) float64, and clusters (N,) int64."""
-
-    x_N2: np.ndarray
-    target: np.ndarray
-    cluster_N: np.ndarray
 
 
 def _spirals(rng: np.random.Generator, size: int, n_arms: int = 2) -> Points:
@@ -100,10 +91,6 @@ class PlanarTask:
         return points if with_domain else points[:2]
 
     held_out = draw  # fresh points are new points
-
-    def batch(self, rng: np.random.Generator, size: int) -> PlanarBatch:
-        """Draw points with their targets and the cluster that each came from."""
-        return PlanarBatch(*self.draw(rng, size, with_domain=True))
 
 
 def spirals(n_classes: int = 2) -> PlanarTask:

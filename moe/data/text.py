@@ -99,32 +99,14 @@ class TextTask:
         check_int("size", size, 1)
         texts = []
         for label in range(len(self.corpus.domains)):
-            own = self._segments[1][self._segments[1][:, 2] == label]
-            length = own[:, 1] - own[:, 0]
-            own = own[length >= min(size, length.max())]  # a domain's last stretch may be short
-            chosen = np.unique(np.linspace(0, len(own) - 1, n_per_domain).round().astype(int))
-            for low, high, _ in own[chosen]:
+            held_S3 = self._segments[1][self._segments[1][:, 2] == label]
+            length_S = held_S3[:, 1] - held_S3[:, 0]
+            # A domain's last stretch may be short.
+            held_S3 = held_S3[length_S >= min(size, length_S.max())]
+            chosen = np.unique(np.linspace(0, len(held_S3) - 1, n_per_domain).round().astype(int))
+            for low, high, _ in held_S3[chosen]:
                 texts.append((label, self.corpus.data[low : min(low + size, high)].tobytes()))
         return texts
-
-    def batch(
-        self, rng: np.random.Generator, size: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draw what `draw` does in its smallest types.
-
-        Returns
-        -------
-        tuple
-            Context (N, C) uint8, target (N,) uint8 and domain label (N,) int8.
-        """
-        inputs_NC, target_N, domain_N = self.draw(rng, size, with_domain=True)
-        return inputs_NC, target_N.astype(np.uint8), domain_N.astype(np.int8)
-
-    def eval_batch(self, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the same held-out windows for the same seed, in the types of `batch`."""
-        rng = np.random.default_rng(check_int("seed", seed, 0))
-        inputs_NC, target_N, domain_N = self.held_out(rng, size, with_domain=True)
-        return inputs_NC, target_N.astype(np.uint8), domain_N.astype(np.int8)
 
     def _draw(
         self,

@@ -1,4 +1,4 @@
-"""Gate conformance: which of the known bugs a user's own gate has.
+"""Gate conformance: which of the known bugs a user's gate has.
 
 A number is held against the forms that could explain it: the clean one, each bug, and their
 combinations. A bug is found if every form that fits has it, absent if none has, and open if
@@ -7,7 +7,8 @@ both kinds fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from .convention import (
     weight_residuals,
 )
 from .probe import Call, ask, bias_recordings, loss_recordings, probe_logits, settings_of
-from .recording import Recording, make_recording, read_recordings, said_by
+from .recording import Recording, error_line, make_recording, read_recordings
 from .report import BUG, CLEAN, NONE, OPEN, Finding, GateReport
 
 STATED = ("k", "score", "renormalize", "scale", "n_group", "topk_group")
@@ -43,6 +44,18 @@ CHOICE_BUGS = ("mask_zero", "group_score")
 LOSS_BUGS = ("double_softmax", "p_over_topk", "f_sums_to_k", "concatenated_layers")
 
 
+@contextmanager
+def _only_value_errors() -> Iterator[None]:
+    """Turn what a stranger's gate raises into a ValueError: a traceback is no verdict."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"gate: cannot be checked ({error_line(error)})") from error
+
+
+@_only_value_errors()
 def check_gate(
     gate: Call | str | Path,
     *,
@@ -91,23 +104,6 @@ def check_gate(
     >>> moe.check_gate(OwnGate(router, "bias_in_weights"), like=router).bugs
     ('bias_in_weights',)
     """
-    try:
-        return _check_gate(gate, like, aux_loss, n_experts, coefficient, tolerance, options)
-    except ValueError:
-        raise
-    except Exception as error:  # a command that ends otherwise would look like a verdict
-        raise ValueError(f"gate: cannot be checked ({said_by(error)})") from error
-
-
-def _check_gate(
-    gate: Call | str | Path,
-    like: str | Router | None,
-    aux_loss: Call | None,
-    n_experts: int,
-    coefficient: float | None,
-    tolerance: float,
-    options: dict[str, Any],
-) -> GateReport:
     check_float("tolerance", tolerance, 0.0, 0.5, open_low=True)
     if isinstance(gate, (str, Path)):
         if aux_loss is not None:
@@ -115,22 +111,22 @@ def _check_gate(
                 "aux_loss: got a function with a file, allowed is its value in the file"
             )
         name = str(gate)
-        recordings, says = read_recordings(gate)
+        recordings, recorded = read_recordings(gate)
         n_experts = recordings[0].logits_LNE.shape[2]
-        convention, guessed = _convention(recordings, like, n_experts, tolerance, options, says)
+        convention, guessed = _convention(recordings, like, n_experts, tolerance, options, recorded)
     else:
-        name, says = getattr(gate, "__name__", type(gate).__name__), {}
+        name, recorded = getattr(gate, "__name__", type(gate).__name__), {}
         check_int("n_experts", n_experts, 4, 4096)
         recordings, convention, guessed = _probe(
             gate, aux_loss, like, n_experts, tolerance, options
         )
-    factor = says.get("coefficient", 1.0) if coefficient is None else coefficient
+    factor = recorded.get("coefficient", 1.0) if coefficient is None else coefficient
     check_float("coefficient", factor, 0.0, open_low=True)
-    said = {"coefficient"} if coefficient is not None or "coefficient" in says else set()
-    if isinstance(like, Router) or "n_group" in {**says, **options}:
-        said.add("groups")
+    known = {"coefficient"} if coefficient is not None or "coefficient" in recorded else set()
+    if isinstance(like, Router) or "n_group" in {**recorded, **options}:
+        known.add("groups")
     with np.errstate(over="ignore", invalid="ignore"):  # far-off numbers are infinitely far
-        judge = _Judge(convention, recordings, tolerance, float(factor), guessed, said)
+        judge = _Judge(convention, recordings, tolerance, float(factor), guessed, known)
         return GateReport(
             gate=name,
             meant_to_be=f"{convention.name}: {convention.words()}".removeprefix(": "),
@@ -167,15 +163,15 @@ def _probe(
     return recordings, convention, guessed
 
 
-def _router(like: str | Router, options: dict[str, Any], says: dict[str, Any]) -> Router:
-    """The router that the gate is meant to be; what a file says fills in what was not given."""
+def _router(like: str | Router, options: dict[str, Any], recorded: dict[str, Any]) -> Router:
+    """The router that the gate is meant to be; what a file states fills in what was not given."""
     if isinstance(like, Router):
         if options:
             raise ValueError(f"options: got {', '.join(options)} with a router, allowed are none")
         return like
     kind = ROUTERS[check_choice("like", like, ROUTERS)]
     known = {field.name for field in fields(kind)}
-    return make_router(like, **{n: v for n, v in says.items() if n in known} | options)
+    return make_router(like, **{n: v for n, v in recorded.items() if n in known} | options)
 
 
 def _convention(
@@ -184,12 +180,12 @@ def _convention(
     n_experts: int,
     tolerance: float,
     options: dict[str, Any],
-    says: dict[str, Any],
+    recorded: dict[str, Any],
 ) -> tuple[Convention, bool]:
     """What the gate is meant to be, and whether that had to be guessed."""
     k = recordings[0].expert_LNK.shape[2]
     if like is not None:
-        convention = convention_of(_router(like, options, {"k": k} | says), n_experts)
+        convention = convention_of(_router(like, options, {"k": k} | recorded), n_experts)
         if convention.k != k:
             raise ValueError(
                 f"gate: got {k} experts per token, allowed is k = {convention.k}, "
@@ -198,7 +194,7 @@ def _convention(
         return convention, False
     for name in options:
         check_choice("option without like", name, STATED)
-    stated = {n: v for n, v in says.items() if n in STATED} | options
+    stated = {n: v for n, v in recorded.items() if n in STATED} | options
     _check_stated(stated, k, n_experts)
     score = stated.pop("score", None)
     scores = GUESSED_SCORES if score is None else (check_choice("score", score, SCORES),)
@@ -209,11 +205,11 @@ def _convention(
     biases = [r.bias_NE for r in recordings if r.bias_NE is not None]
     bias_NE = np.concatenate(biases) if biases else None
     stated.pop("k", None)
-    found = fit_convention(logits_NE, expert_NK, weight_NK, bias_NE, tolerance, scores, stated)
-    if found is None:  # held against the commonest convention; a note will say that nothing fits
+    fitted = fit_convention(logits_NE, expert_NK, weight_NK, bias_NE, tolerance, scores, stated)
+    if fitted is None:  # held against the commonest convention; a note will say that nothing fits
         asked = {"renormalize": True, "scale": 1.0} | stated
-        found = Convention("", k, scores[0], states_renormalize="renormalize" in stated, **asked)
-    return found, True
+        fitted = Convention("", k, scores[0], states_renormalize="renormalize" in stated, **asked)
+    return fitted, True
 
 
 def _check_stated(stated: dict[str, Any], k: int, n_experts: int) -> None:
@@ -227,7 +223,7 @@ def _check_stated(stated: dict[str, Any], k: int, n_experts: int) -> None:
 
 
 class _Judge:
-    """Forms that explain the recordings, and what they say of each bug."""
+    """Forms that explain the recordings, and the verdict that they give on each bug."""
 
     def __init__(
         self,
@@ -236,18 +232,18 @@ class _Judge:
         tolerance: float,
         coefficient: float,
         guessed: bool,
-        said: set[str],
+        known: set[str],
     ) -> None:
         self.convention, self.tolerance, self.guessed = convention, tolerance, guessed
-        self.recordings, self.said = recordings, said
+        self.recordings, self.known = recordings, known
         self.asked = [_as_asked(convention, recording) for recording in recordings]
         self.weights = _worst(
             weight_residuals(convention, r.logits_NE, r.expert_NK, r.weight_NK, r.bias_NE)
             for r in recordings
         )
         self.choices = [
-            choice_residuals(own, r.logits_NE, r.expert_NK, r.bias_NE, tolerance)
-            for own, r in zip(self.asked, recordings, strict=True)
+            choice_residuals(asked, r.logits_NE, r.expert_NK, r.bias_NE, tolerance)
+            for asked, r in zip(self.asked, recordings, strict=True)
             if convention.chooser is None
         ]
         self.loss = _worst(
@@ -259,7 +255,7 @@ class _Judge:
             "bias": any(r.bias_LE is not None and r.bias_LE.any() for r in recordings),
             "renormalizes": convention.renormalize,
             "states_renormalize": convention.states_renormalize,
-            "groups": any(own.masks for own in self.asked),
+            "groups": any(asked.masks for asked in self.asked),
             "states_group_score": len(convention.best_of) == 1,
             "loss": bool(self.loss),
         }
@@ -276,16 +272,16 @@ class _Judge:
         return parts + ([self.loss] if bug in LOSS_BUGS and self.loss else [])
 
     def finding(self, bug: GateBug) -> Finding:
-        """Combine what all parts say: found anywhere is found."""
+        """Combine the verdicts of all parts: a bug found in one of them is found."""
         parts = self._parts(bug.name)
-        said = [self._verdict(bug.name, part) for part in parts]
+        verdicts = [self._verdict(bug.name, part) for part in parts]
         verdict, value = NONE, None
         for wanted in (BUG, CLEAN, OPEN):
-            values = [number for word, number in said if word == wanted]
+            values = [number for word, number in verdicts if word == wanted]
             if values:
                 verdict, value = wanted, max(values)
                 break
-        if not said and self._not_stated(bug.name):
+        if not verdicts and self._not_stated(bug.name):
             verdict = OPEN
         advice = {CLEAN: "Nothing to do.", BUG: bug.fix}.get(verdict)
         if advice is None:
@@ -338,7 +334,7 @@ class _Judge:
         notes += self._wrong_choices()
         if self.loss and min(self.loss.values()) > self.tolerance:
             hint = (
-                "" if "coefficient" in self.said else " If it has a coefficient, say coefficient."
+                "" if "coefficient" in self.known else " If it has a coefficient, say coefficient."
             )
             notes.append(
                 "The balance loss follows no known form; the nearest is off by "
@@ -350,13 +346,15 @@ class _Judge:
         """What is wrong with the experts, in a sentence, if no form explains them."""
         wrong = [min(part.values()) for part in self.choices]
         if wrong and max(wrong) > self.tolerance:
-            own = self.asked[int(np.argmax(wrong))]
-            among = f" in the {own.topk_group} best of {own.n_group} groups" if own.masks else ""
-            hint = "" if among or "groups" in self.said else (
+            asked = self.asked[int(np.argmax(wrong))]
+            among = (
+                f" in the {asked.topk_group} best of {asked.n_group} groups" if asked.masks else ""
+            )
+            hint = "" if among or "groups" in self.known else (
                 " If the gate is limited to groups, say n_group and topk_group."
             )  # fmt: skip
             return [
-                f"For {max(wrong):.1%} of tokens the experts are not the {own.k} with the best "
+                f"For {max(wrong):.1%} of tokens the experts are not the {asked.k} with the best "
                 f"scores{among}.{hint}"
             ]
         chooser = self.convention.chooser

@@ -20,12 +20,12 @@ from ..routers.fixed_k import choices
 from ..scores import make_scores
 
 GUESSED_SCORES = ("softmax", "sigmoid", "sqrt_softplus")
-GROUP_SCORES = (1, 2)  # a group scores by the sum of so many of its best: DeepSeek-V2's and V3's
+GROUP_SCORES = (1, 2)  # best experts whose sum is a group's score: DeepSeek-V2's and V3's
 WEIGHT_BUGS = ("bias_in_weights", "no_renormalize", "double_softmax")
 
 
 class Form(NamedTuple):
-    """One way in which a number may have come about: bugs, and legitimate variants."""
+    """One formula that may have produced a number: its bugs, and legitimate variants."""
 
     bugs: frozenset[str]
     variant: frozenset[str] = frozenset()
@@ -128,12 +128,12 @@ def weight_residuals(
 ) -> Residuals:
     """How far recorded weights are from each combination of weight bugs."""
     bugs = [b for b in WEIGHT_BUGS if convention.renormalize or b != "no_renormalize"]
-    found: Residuals = {}
+    residuals: Residuals = {}
     for on in product((False, True), repeat=len(bugs)):
         form = frozenset(bug for bug, is_on in zip(bugs, on, strict=True) if is_on)
         expected_NK = weights(convention, logits_NE, expert_NK, bias_NE, form)
-        found[Form(form)] = distance(weight_NK, expected_NK)
-    return found
+        residuals[Form(form)] = distance(weight_NK, expected_NK)
+    return residuals
 
 
 def choice_residuals(
@@ -147,7 +147,7 @@ def choice_residuals(
 
     Tokens whose choice of groups is a near tie are left out.
     """
-    found: Residuals = {}
+    residuals: Residuals = {}
     masks = ((), ("mask_zero",)) if convention.masks else ((),)
     group_scores = GROUP_SCORES if convention.masks else convention.best_of[:1]
     for scored, best_of in product(((), ("double_softmax",)), group_scores):
@@ -162,8 +162,8 @@ def choice_residuals(
             wrong_N = _not_the_best(masked_NE, expert_NK, near) & clear_N
             bugs = frozenset((*misjudged, *mask))
             form = Form(bugs, frozenset((*scored, f"best of {best_of}")))
-            found[form] = float(wrong_N.sum() / max(int(clear_N.sum()), 1))
-    return found
+            residuals[form] = float(wrong_N.sum() / max(int(clear_N.sum()), 1))
+    return residuals
 
 
 def _reachable(
@@ -211,7 +211,7 @@ def loss_residuals(
     first_LNE = np.zeros(logits_LNE.shape, bool)
     np.put_along_axis(first_LNE, expert_LNK[:, :, :1], True, axis=2)
     loads = {"all": chosen_LNE.mean(axis=1) / convention.k, "first": first_LNE.mean(axis=1)}
-    found: Residuals = {}
+    residuals: Residuals = {}
     for scored in ((), ("double_softmax",)):
         flat_NE = score_table(logits_LNE.reshape(-1, n_experts), convention.score, scored)
         share_LNE = _shares(flat_NE).reshape(logits_LNE.shape)
@@ -231,8 +231,8 @@ def loss_residuals(
                 bugs = frozenset((*scored, *p_bug, *l_bug, *f_bug))
                 form = Form(bugs, frozenset((p_form, f_form, l_form)))
                 expected = value * (convention.k if f_bug else 1)
-                found[form] = _finite(abs(loss - expected) / max(abs(expected), 1e-30))
-    return found
+                residuals[form] = _finite(abs(loss - expected) / max(abs(expected), 1e-30))
+    return residuals
 
 
 def _shares(scores: np.ndarray) -> np.ndarray:
@@ -287,20 +287,19 @@ def convention_of(router: Router, n_experts: int) -> Convention:
     routing = router.choose(logits_NE)
     count_N = np.bincount(routing.token_A, minlength=routing.n_tokens)
     fixed = routing.scores_NE is not None and count_N.min() == count_N.max() < n_experts
-    found = None
+    fitted = None
     if fixed:
         expert_NK = routing.expert_A.reshape(len(logits_NE), -1).astype(np.int64)
         weight_NK = routing.weight_A.reshape(expert_NK.shape)
-        found = fit_convention(
-            logits_NE, expert_NK, weight_NK, None, 1e-9, (routing.score,)
-        )  # fmt: skip
-    if found is None:
+        scores = (routing.score,)
+        fitted = fit_convention(logits_NE, expert_NK, weight_NK, None, 1e-9, scores)
+    if fitted is None:
         raise ValueError(
             f"like: got {router.name!r}, allowed is a router that gives every token the same "
             "number of experts, fewer than all, weighted by scores"
         )
-    found = replace(
-        found,
+    fitted = replace(
+        fitted,
         name=router.name,
         n_group=getattr(router, "n_group", 1),
         topk_group=getattr(router, "topk_group", 1),
@@ -308,6 +307,6 @@ def convention_of(router: Router, n_experts: int) -> Convention:
         takes_bias="select_bias_E" in router.buffers,
         states_renormalize=True,
     )
-    wrong = choice_residuals(found, logits_NE, expert_NK, None, 1e-9)
+    wrong = choice_residuals(fitted, logits_NE, expert_NK, None, 1e-9)
     by_score = min(off for form, off in wrong.items() if not form.bugs) == 0
-    return replace(found, chooser=None if by_score else router)
+    return replace(fitted, chooser=None if by_score else router)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import shown
 from .convention import Convention
-from .recording import Recording, as_array, make_recording, said_by
+from .recording import Recording, as_array, error_line, make_recording
 
 Call = Callable[..., Any]
 TAKES = ("bias_E", "k", "n_group", "topk_group", "scale", "experts", "n_experts")
@@ -49,19 +49,19 @@ def named_callable(argument: str, name: str) -> Call:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        target = getattr(importlib.import_module(module), attribute)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the user's module may fail in any way, and even exit
         raise ValueError(
-            f"{argument}: got {shown(name)} ({said_by(error)}), "
+            f"{argument}: got {shown(name)} ({error_line(error)}), "
             "allowed is package.module:function or the path of a .npz file"
         ) from error
-    if not callable(found):
+    if not callable(target):
         raise ValueError(
-            f"{argument}: got {shown(name)}, a {type(found).__name__}, allowed is a function"
+            f"{argument}: got {shown(name)}, a {type(target).__name__}, allowed is a function"
         )
-    return found
+    return target
 
 
 def taken_by(call: Call) -> frozenset[str]:
@@ -120,7 +120,7 @@ def _call(name: str, call: Call, first: Any, wanted: dict[str, Any]) -> Any:
         raise
     except BaseException as error:  # the user's code may fail in any way, and even exit
         raise ValueError(
-            f"{name}: failed ({said_by(error)}) when called with logits"
+            f"{name}: failed ({error_line(error)}) when called with logits"
             + "".join(f", {n}" for n in given)
         ) from error
 
@@ -152,31 +152,30 @@ def bias_recordings(
     takes = taken_by(gate)
     if "bias_E" not in takes or not convention.takes_bias:
         return []
-    logits_NE = probe_logits(settings["n_experts"])[0]
+    n_experts = settings["n_experts"]
+    logits_NE = probe_logits(n_experts)[0]
     rng = np.random.default_rng(1)
-    mild_E = rng.uniform(0.05, 0.2, settings["n_experts"]).astype(np.float32)
+    mild_E = rng.uniform(0.05, 0.2, n_experts).astype(np.float32)
+    # The gate can be asked for two of four groups if they hold its k experts.
+    fits_groups = n_experts % 4 == 0 and convention.k <= n_experts // 2
     asked: list[tuple[np.ndarray, tuple[int, int] | None]] = [(mild_E, None)]
     if convention.masks:
         asked.append((mild_E - 10.0, None))
-    elif {"n_group", "topk_group"} <= takes and _fits_groups(convention, settings["n_experts"]):
+    elif fits_groups and {"n_group", "topk_group"} <= takes and convention.chooser is None:
         asked.append((mild_E - 10.0, (4, 2)))
-    found = []
+    recordings = []
     for bias_E, groups in asked:
-        own = {} if groups is None else {"n_group": groups[0], "topk_group": groups[1]}
-        answer = ask(gate, logits_NE, **settings | own | {"bias_E": bias_E})
-        found.append(make_recording(logits_NE, *answer, bias=bias_E, groups=groups))
-    return found
-
-
-def _fits_groups(convention: Convention, n_experts: int) -> bool:
-    return n_experts % 4 == 0 and convention.k <= n_experts // 2 and convention.chooser is None
+        limit = {} if groups is None else {"n_group": groups[0], "topk_group": groups[1]}
+        answer = ask(gate, logits_NE, **settings | limit | {"bias_E": bias_E})
+        recordings.append(make_recording(logits_NE, *answer, bias=bias_E, groups=groups))
+    return recordings
 
 
 def loss_recordings(
     gate: Call, aux_loss: Call, convention: Convention, settings: dict[str, Any]
 ) -> list[Recording]:
     """The balance loss of one layer, and of several."""
-    found = []
+    recordings = []
     for n_layers in (1, N_LAYERS):
         layers = list(probe_logits(settings["n_experts"], n_layers))
         answers = [ask(gate, logits_NE, **settings) for logits_NE in layers]
@@ -195,5 +194,5 @@ def loss_recordings(
                     "shape, allowed is the same"
                 )
         plain = make_recording(np.stack(layers), np.stack(experts), np.stack(weights))
-        found.append(replace(plain, aux_loss=float(value.reshape(-1)[0])))
-    return found
+        recordings.append(replace(plain, aux_loss=float(value.reshape(-1)[0])))
+    return recordings

@@ -72,13 +72,13 @@ class Recording:
 
     def layer(self, place: int, aux_loss: float) -> Recording:
         """One layer alone, with its loss."""
-        one = slice(place, place + 1)
+        here = slice(place, place + 1)
         return replace(
             self,
-            logits_LNE=self.logits_LNE[one],
-            expert_LNK=self.expert_LNK[one],
-            weight_LNK=self.weight_LNK[one],
-            bias_LE=None if self.bias_LE is None else self.bias_LE[one],
+            logits_LNE=self.logits_LNE[here],
+            expert_LNK=self.expert_LNK[here],
+            weight_LNK=self.weight_LNK[here],
+            bias_LE=None if self.bias_LE is None else self.bias_LE[here],
             aux_loss=aux_loss,
         )
 
@@ -102,16 +102,16 @@ def as_array(name: str, value: Any) -> np.ndarray:
         return np.array(value)  # a copy: the next call may write into the same memory
     except Exception as error:  # it may be anything
         raise ValueError(
-            f"{name}: got a {type(value).__name__} that numpy cannot read ({said_by(error)}), "
+            f"{name}: got a {type(value).__name__} that numpy cannot read ({error_line(error)}), "
             "allowed is an array"
         ) from error
 
 
-def said_by(error: BaseException) -> str:
-    """What a stranger's exception says, in one line that is not too long."""
+def error_line(error: BaseException) -> str:
+    """A stranger's exception in one line that is not too long."""
     try:
         text = f"{type(error).__name__}: {error}"
-    except Exception:  # its own text may fail, too
+    except Exception:  # making its text may fail, too
         text = type(error).__name__
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split()).rstrip(": ")
     return text if len(text) <= MAX_ERROR else f"{text[:MAX_ERROR]}..."
@@ -187,7 +187,7 @@ def _layers(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def read_recordings(path: str | Path) -> tuple[list[Recording], dict[str, Any]]:
-    """Recordings of a .npz file, and what it says of the gate: score, scale, n_group and so on.
+    """Recordings of a .npz file, and what it states of the gate: score, scale, n_group and so on.
 
     `aux_loss` is one number for all layers together, or one per layer.
 
@@ -202,21 +202,23 @@ def read_recordings(path: str | Path) -> tuple[list[Recording], dict[str, Any]]:
     missing = [name for name in ARRAYS if name not in arrays]
     if missing:
         raise ValueError(f"{path}: got no array {missing[0]!r}, allowed is a file with {ARRAYS}")
-    says: dict[str, Any] = {name: _number(name, arrays[name]) for name in NUMBERS if name in arrays}
+    stated: dict[str, Any] = {
+        name: _number(name, arrays[name]) for name in NUMBERS if name in arrays
+    }
     if "score" in arrays:
-        says["score"] = _text("score", arrays["score"])
+        stated["score"] = _text("score", arrays["score"])
     whole = make_recording(
         arrays["logits"], arrays["experts"], arrays["weights"], arrays.get("bias")
     )
     whole = replace(whole, whole_batch=False)
     if "aux_loss" not in arrays:
-        return [whole], says
+        return [whole], stated
     loss, n_layers = _floats("aux_loss", arrays["aux_loss"]).reshape(-1), len(whole.logits_LNE)
     if loss.size == 1:
-        return [replace(whole, aux_loss=float(loss[0]))], says
+        return [replace(whole, aux_loss=float(loss[0]))], stated
     if loss.size != n_layers:
         raise ValueError(f"aux_loss: got {loss.size} numbers, allowed is 1 or {n_layers}")
-    return [whole.layer(place, float(value)) for place, value in enumerate(loss)], says
+    return [whole.layer(place, float(value)) for place, value in enumerate(loss)], stated
 
 
 def _number(name: str, array: np.ndarray) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import check_choice, check_float, shown
+from ..named_options import parse_named_options
 
 # Kernels know an activation by its number, since compiled code compares numbers, not texts.
 SWIGLU, GELU, RELU, CLAMPED_SWIGLU = range(4)
@@ -38,14 +38,15 @@ def parse(activation: str) -> Activation:
     ValueError
         If the name, an option or its value is not allowed.
     """
-    name, given = activation, ""
-    match = re.fullmatch(r"(\w+)\((.*)\)", activation)
-    if match and match[1] in OPTIONS:
-        name, given = match[1], match[2]
+    name = activation
+    given: dict[str, str | None] = {}
+    parts = parse_named_options(activation)
+    if parts and len(parts) == 1 and parts[0][0] in OPTIONS:
+        name, given = parts[0]
     check_choice("activation", name, CODES)
     options = dict(OPTIONS.get(name, {}))
-    for part in filter(None, (text.strip() for text in given.split(","))):
-        option, _, value = (text.strip() for text in part.partition("="))
+    for option, written in given.items():
+        value = written or ""
         check_choice(f"option of activation {name}", option, options)
         try:
             number = float(value)

@@ -1,1 +1,1 @@
-"""What charts are made with: a figure with its words, and lines of text with a row per expert."""
+"""What charts are made with: figures with their words, shared marks, the palette, lines of text."""

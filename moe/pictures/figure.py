@@ -1,4 +1,4 @@
-"""`Figure`: a chart with its title and alt text, and the colours that all charts share."""
+"""`Figure`: a chart with its title, its data and what it shows in words."""
 
 from __future__ import annotations
 
@@ -10,18 +10,7 @@ from typing import Any, ParamSpec, cast
 
 import altair as alt
 
-# Blue below the fair share, grey at it, orange above: over 3:1 on white and on near-black, and
-# the same as in the run player.
-IDLE, FAIR, TWICE, CROWDED = "#1F7DC3", "#868E99", "#B27655", "#DE6210"
-BUSY = alt.Scale(domain=[0, 1, 2, 4], range=[IDLE, FAIR, TWICE, CROWDED], clamp=True)
-RUN_COLOURS = {"A": "#B0509A", "B": "#12906C"}  # as in the run player; B is dashed as well
-CHOSEN, OTHER = "#12906C", FAIR
-INK = {"light": "#0E1621", "dark": "#E6EBF2"}  # the theme's text colours
-PAPER_INK = INK["light"]  # exported pictures are on white
-MUTED = {INK["light"]: "#4D5866", INK["dark"]: "#B4BECB"}  # axes and legends, by ink
-PAPER = {INK["light"]: "#FFFFFF", INK["dark"]: "#10161F"}  # what charts are drawn on, by ink
-HALO = 4  # pixels around letters that hide a line below them
-
+from .palette import MUTED
 
 Rows = list[dict[str, Any]]
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
@@ -131,24 +120,3 @@ class Figure:
 def draw(name: str) -> alt.Chart:
     """Begin a chart of the data of that name."""
     return alt.Chart(alt.NamedData(name))
-
-
-def legible(ink: str, *texts: alt.Chart) -> list[alt.Chart]:
-    """Letters in front of rims of the paper's colour, so that no line runs through them."""
-    rims = []
-    for text in texts:
-        rim = text.copy(deep=True)
-        rim.mark.color = rim.mark.stroke = PAPER[ink]
-        rim.mark.strokeWidth, rim.mark.strokeJoin, rim.mark.aria = HALO, "round", False
-        rims.append(rim)
-    return [*rims, *texts]
-
-
-def percent_axis() -> alt.Axis:
-    """Return an axis in whole percent with few ticks."""
-    return alt.Axis(format="%", tickCount=4, title=None)
-
-
-def with_room(times: float) -> alt.Scale:
-    """Scale of bars that leaves room for the labels beside them, whatever the bars show."""
-    return alt.Scale(range=[0, alt.expr(f"width / {times}")], zero=True, nice=False)

@@ -26,29 +26,29 @@ class Staff:
 
     @property
     def pitch(self) -> int:
-        """Rows of a line: its characters, the experts, and room between lines."""
+        """The rows of a line: its characters, the experts, and room between lines."""
         return self.n_experts + 2
 
     @property
     def n_lines(self) -> int:
-        """Lines that the sentence takes."""
+        """The number of lines that the sentence takes."""
         return -(-self.n_tokens // LINE)
 
     @property
     def height(self) -> int:
-        """Pixels of the whole picture."""
+        """The height of the whole picture in pixels."""
         return self.n_lines * self.pitch * ROW
 
     def column(self, token: int) -> int:
-        """Column of a character."""
+        """Return the column of a character."""
         return token % LINE
 
     def row(self, token: int, expert: int) -> int:
-        """Row of an expert below a character."""
+        """Return the row of an expert below a character."""
         return token // LINE * self.pitch + 2 + expert
 
     def characters(self, tokens: Sequence[str]) -> Rows:
-        """Place of each character, and of the frame around it and its experts."""
+        """Return the place of each character, and of the frame around it and its experts."""
         rows: Rows = []
         for i, token in enumerate(tokens):
             top = i // LINE * self.pitch
@@ -66,13 +66,13 @@ class Staff:
         return rows
 
     def x(self) -> alt.X:
-        """Columns."""
+        """Return the channel of columns."""
         columns = list(range(min(LINE, self.n_tokens)))
         scale = alt.Scale(domain=columns, paddingInner=self.padding)
         return alt.X("column:O", axis=None, scale=scale)
 
     def y(self, field: str) -> alt.Y:
-        """Rows, numbered by expert in every line."""
+        """Return the channel of rows, numbered by expert in every line."""
         axis = alt.Axis(
             title="expert",
             values=[

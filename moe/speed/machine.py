@@ -141,7 +141,7 @@ def peak(seconds: Mapping[str, float]) -> float:
 
 
 def read_calls(n_bytes: int = READ_BYTES) -> dict[str, Callable[[], object]]:
-    """Ways to read so many bytes, for `time_in_turn`."""
+    """Ways to read `n_bytes`, for `time_in_turn`."""
     big = np.ones(n_bytes // 4, np.float32)
     return {"read, numpy": big.max, "read, kernel": partial(kernels.read_all, big)}
 

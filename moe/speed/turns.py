@@ -10,10 +10,6 @@ SEATS = 2
 PATIENCE = 0.1  # seconds between two looks at whether the one who waits still wants to
 
 
-def _keep_waiting() -> None:
-    """Wait without looking up."""
-
-
 class Turns:
     """A first-come, first-served queue for a number of seats.
 
@@ -29,13 +25,13 @@ class Turns:
         self._changed = threading.Condition()
 
     @contextmanager
-    def training(self, waiting: Callable[[], object] = _keep_waiting) -> Iterator[None]:
+    def training(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Hold one seat; `waiting` is called now and then before, and may raise to give up."""
         with self._take(1, waiting):
             yield
 
     @contextmanager
-    def measuring(self, waiting: Callable[[], object] = _keep_waiting) -> Iterator[None]:
+    def measuring(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Hold all seats, so that nothing else of this process disturbs the clock."""
         with self._take(self._all, waiting):
             yield

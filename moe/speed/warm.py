@@ -100,10 +100,10 @@ def _layers(dtype: str) -> dict[str, Callable[[], None]]:
 
     def layer(router: str | Router, **options: Any) -> Callable[[], None]:
         def run() -> None:
-            made = MoELayer.init(8, 4, 8, router=router, dtype=dtype, **options)
+            moe_layer = MoELayer.init(8, 4, 8, router=router, dtype=dtype, **options)
             for n_tokens in (1, len(x_ND)):  # few tokens take kernels of their own
-                y_ND, ctx = made.forward(x_ND[:n_tokens])
-                made.backward(y_ND, ctx)
+                y_ND, ctx = moe_layer.forward(x_ND[:n_tokens])
+                moe_layer.backward(y_ND, ctx)
 
         return run
 

@@ -128,16 +128,16 @@ def _fate(routing: Routing) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def probe_router(router: Router, settings: ProbeSettings | None = None) -> CausalityRow:
+def probe_router(router: Router, settings: ProbeSettings = ProbeSettings()) -> CausalityRow:
     """Probe a router without a capacity limit, with its noise if it has any."""
 
     def route(logits_NE: np.ndarray, ids_N: np.ndarray, seed: int, room: float) -> Routing:
         return router.choose(logits_NE, rng=np.random.default_rng(seed), token_ids=ids_N)
 
-    return probe(router.name, "router", router.causal, route, settings or ProbeSettings())
+    return probe(router.name, "router", router.causal, route, settings)
 
 
-def probe_capacity(capacity: Capacity, settings: ProbeSettings | None = None) -> CausalityRow:
+def probe_capacity(capacity: Capacity, settings: ProbeSettings = ProbeSettings()) -> CausalityRow:
     """Probe a drop policy after top-2 routing, which is causal by itself; `factor` is replaced."""
     router = make_router("topk", k=2)
 
@@ -145,11 +145,10 @@ def probe_capacity(capacity: Capacity, settings: ProbeSettings | None = None) ->
         tight = replace(capacity, factor=room)
         return tight.apply(router.choose(logits_NE), np.random.default_rng(seed), router)
 
-    settings = settings or ProbeSettings()
     return probe(capacity.drop, "drop policy", capacity.causal, route, settings)
 
 
-def causality_rows(settings: ProbeSettings | None = None) -> list[CausalityRow]:
+def causality_rows(settings: ProbeSettings = ProbeSettings()) -> list[CausalityRow]:
     """Probe every router and every drop policy of the registries."""
     rows = [probe_router(make_router(name), settings) for name in ROUTERS]
     return rows + [probe_capacity(Capacity(drop=drop), settings) for drop in DROP_POLICIES]

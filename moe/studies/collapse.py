@@ -134,11 +134,11 @@ class OneLayer:
 
     def step(self) -> tuple[float, Sequence[Look]]:
         """Do one training step."""
-        made = self.trainer.begin()
-        seen = look(made.x_ND, made.ctx.routing)
-        self._mean_D = made.x_ND.mean(axis=0)
-        self.trainer.finish(made)
-        return made.loss, (seen,)
+        batch = self.trainer.begin()
+        seen = look(batch.x_ND, batch.ctx.routing)
+        self._mean_D = batch.x_ND.mean(axis=0)
+        self.trainer.finish(batch)
+        return batch.loss, (seen,)
 
     def common_outputs(self) -> np.ndarray:
         """Mean embedding of the last batch, straight to the outputs."""
@@ -190,8 +190,8 @@ def centred(router: Router) -> Router:
             dx_ND, grads = super().project_backward(_without_mean(x_ND), *rest)
             return _without_mean(dx_ND), grads
 
-    made: Router = Centred(**router.options())
-    return made
+    centred_router: Router = Centred(**router.options())
+    return centred_router
 
 
 def _without_mean(x_ND: np.ndarray) -> np.ndarray:
@@ -296,7 +296,7 @@ def watch(subject: Subject, intervention: str, steps: int) -> CollapseFigures:
     first = {name: array.copy() for name, array in subject.gates().items()}
     early = min(EARLY.stop, steps)
     seen = [subject.step() for _ in range(early)]
-    says = _correlation(subject.common_outputs(), subject.class_counts())
+    frequency = _correlation(subject.common_outputs(), subject.class_counts())
     seen += [subject.step() for _ in range(steps - early)]
     losses, look_TL = zip(*seen, strict=True)
     change = {name: array - first[name] for name, array in subject.gates().items()}
@@ -304,7 +304,7 @@ def watch(subject: Subject, intervention: str, steps: int) -> CollapseFigures:
     mean = {name: float(np.mean([layer[name] for layer in layers])) for name in layers[0]}
     return CollapseFigures(
         **mean,
-        says_frequency=says,
+        says_frequency=frequency,
         gate_moved=_length(change) / _length(first),
         loss=float(np.mean(losses[-LAST:])),
         held_out_loss=subject.evaluate(),

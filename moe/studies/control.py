@@ -1,7 +1,7 @@
 """Controllers of the load, as in control theory: their step response on frozen scores.
 
-The scores stay as they are, so that only the controller moves: what one sees is its own doing,
-not that of training. The page *Cure* puts the same controllers on a model that learns.
+The scores stay as they are, so that only the controller moves and training explains nothing. The
+page on the cure shows the same controllers on a model that learns.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """What one controller made of the frozen scores.
+    """Loads of the frozen scores under one controller, batch after batch.
 
     Attributes
     ----------

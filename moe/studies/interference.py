@@ -63,12 +63,12 @@ def interference(settings: InterferenceSettings) -> InterferenceFigures:
     }
     records, looks = [], []
     for step in range(settings.steps):
-        made = trainer.begin()
+        batch = trainer.begin()
         if step % EVERY == 0:
-            task = trainer.gradients(made, balance=False)
-            balance = trainer.gradients(made, task=False)
-            looks.append([_angle(task, balance, own) for own in names.values()])
-        records.append(trainer.finish(made))
+            task = trainer.gradients(batch, balance=False)
+            balance = trainer.gradients(batch, task=False)
+            looks.append([_angle(task, balance, arrays) for arrays in names.values()])
+        records.append(trainer.finish(batch))
     end = Run(settings, records, trainer.evaluate()).summary()
     look_L22 = np.array(looks)
     if not look_L22[:, 0, 1].any():
@@ -87,11 +87,11 @@ def _angle(
     task: Mapping[str, np.ndarray], balance: Mapping[str, np.ndarray], names: Sequence[str]
 ) -> tuple[float, float]:
     """Cosine of two gradients over the named arrays, and the second's length over the first's."""
-    one, other = (
+    first, second = (
         np.concatenate([grads[name].ravel() for name in names]).astype(np.float64)
         for grads in (task, balance)
     )
-    length, second = np.linalg.norm(one), np.linalg.norm(other)
-    if length == 0 or second == 0:
+    length, other = np.linalg.norm(first), np.linalg.norm(second)
+    if length == 0 or other == 0:
         return 0.0, 0.0
-    return float(one @ other / (length * second)), float(second / length)
+    return float(first @ second / (length * other)), float(other / length)

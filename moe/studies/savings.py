@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -252,8 +252,3 @@ def _numpy_caller(layer: DenseFFN, x_ND: np.ndarray) -> Callable[[], object]:
         return np.asarray((gate_NF / (1 + np.exp(-gate_NF)) * up_NF) @ down_FD)
 
     return call
-
-
-def as_rows(records: list[CountedCost] | list[MeasuredCost]) -> list[dict[str, object]]:
-    """Plain dictionaries, for tables and JSON."""
-    return [asdict(record) for record in records]

@@ -7,15 +7,14 @@ from typing import Any
 
 import altair as alt
 
-from ..pictures.figure import CHOSEN, OTHER, PAPER_INK, Chart, Drawing, Figure, Rows, draw
+from ..pictures.figure import Chart, Drawing, Figure, Rows, draw
+from ..pictures.marks import keyed, line_key, looks, name_axis
+from ..pictures.palette import CHOSEN, DASHES, OTHER, PAPER_INK, SERIES
 from .report import Group, SweepReport
 
 NAME = "sweep"
-MOST_CURVES = 6
+MOST_CURVES = len(SERIES)  # one more would look like another
 ENDINGS = ("png", "svg", "html")
-# Okabe-Ito without yellow; dashes say the same as colour.
-COLOURS = ["#0072B2", "#D55E00", "#12906C", "#A2558A", "#56606B", "#8A6D00"]
-DASHES = [[1, 0], [7, 4], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4]]
 
 
 def sweep_figure(report: SweepReport) -> Figure:
@@ -46,14 +45,14 @@ def sweep_figure(report: SweepReport) -> Figure:
 
 def _axis(groups: list[Group]) -> str | None:
     """Varied number that makes the longest curves; None if there is none worth it."""
-    found: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     for name in groups[0].varied:
         values = {group.varied[name] for group in groups}
         others = {_rest(group, name) for group in groups}
         numbers = all(type(value) in (int, float) for value in values)
         if numbers and len(values) >= 3 and len(others) <= MOST_CURVES:
-            found[name] = len(values)
-    return max(found, key=lambda name: found[name], default=None)
+            lengths[name] = len(values)
+    return max(lengths, key=lambda name: lengths[name], default=None)
 
 
 def _rest(group: Group, axis: str) -> str:
@@ -85,29 +84,17 @@ def _curves(groups: list[Group], name: str, axis: str) -> tuple[Chart, Rows]:
         "at:Q", title=axis, scale=scale, axis=alt.Axis(values=values, format="~g", grid=False)
     )
     names = list(dict.fromkeys(row["group"] for row in rows))
-    shown = alt.Legend(
-        title=None, orient="top", labelLimit=320, symbolType="stroke", symbolSize=350
-    )
-    legend = shown if len(names) > 1 else None
-    colour = alt.Color(
-        "group:N", scale=alt.Scale(domain=names, range=COLOURS[: len(names)]), legend=legend
-    )
-    dash = alt.StrokeDash(
-        "group:N", scale=alt.Scale(domain=names, range=DASHES[: len(names)]), legend=legend
-    )
-    y = alt.Y("mean:Q", title=name, scale=alt.Scale(zero=False))
-    tips = [alt.Tooltip("group:N"), alt.Tooltip("at:Q", title=axis), alt.Tooltip("mean:Q")]
-    base = draw(NAME)
+    legend = line_key(labelLimit=320) if len(names) > 1 else None
+    colour = keyed(alt.Color, "group:N", looks(names, SERIES), legend)
+    dash = keyed(alt.StrokeDash, "group:N", looks(names, DASHES), legend)
+    y, low = (alt.Y(at, title=name, scale=alt.Scale(zero=False)) for at in ("mean:Q", "low:Q"))
+    tips = ["group:N", alt.Tooltip("at:Q", title=axis), "mean:Q"]
+    base = draw(NAME).encode(x=x, color=colour)
     chart = alt.layer(
-        base.mark_rule(strokeWidth=1.5).encode(
-            x=x, y=alt.Y("low:Q", title=name, scale=alt.Scale(zero=False)), y2="high:Q",
-            color=colour,
-        ),
-        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash),
-        base.mark_point(filled=True, opacity=1, size=60).encode(
-            x=x, y=y, color=colour, tooltip=tips
-        ),
-    )  # fmt: skip
+        base.mark_rule(strokeWidth=1.5).encode(y=low, y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
+        base.mark_point(filled=True, opacity=1, size=60).encode(y=y, tooltip=tips),
+    )
     return chart.properties(height=280), rows
 
 
@@ -116,24 +103,17 @@ def _rows(groups: list[Group], name: str) -> tuple[Chart, Rows]:
     y = alt.Y(
         "group:N",
         sort=[row["group"] for row in rows],
-        axis=alt.Axis(title=None, grid=True, ticks=False, domain=False, labelLimit=360),
+        axis=name_axis(grid=True, labelLimit=360),
     )
-    scale = alt.Scale(zero=False)
+    x, low = (alt.X(at, title=name, scale=alt.Scale(zero=False)) for at in ("mean:Q", "low:Q"))
     colour = alt.condition("datum.best", alt.value(CHOSEN), alt.value(OTHER))
-    base = draw(NAME)
+    tips = ["group:N", alt.Tooltip("mean:Q", format=".5g")]
+    base = draw(NAME).encode(y=y)
+    best = base.transform_filter("datum.best").mark_text(dy=-11, fontWeight="bold", color=PAPER_INK)
     chart = alt.layer(
-        base.mark_rule(strokeWidth=2).encode(
-            x=alt.X("low:Q", title=name, scale=scale), x2="high:Q", y=y, color=colour
-        ),
-        base.mark_point(filled=True, opacity=1, size=90).encode(
-            x=alt.X("mean:Q", title=name, scale=scale),
-            y=y,
-            color=colour,
-            tooltip=[alt.Tooltip("group:N"), alt.Tooltip("mean:Q", format=".5g")],
-        ),
-        base.transform_filter("datum.best")
-        .mark_text(dy=-11, fontWeight="bold", color=PAPER_INK)
-        .encode(x=alt.X("mean:Q", title=name, scale=scale), y=y, text=alt.value("best")),
+        base.mark_rule(strokeWidth=2).encode(x=low, x2="high:Q", color=colour),
+        base.mark_point(filled=True, opacity=1, size=90).encode(x=x, color=colour, tooltip=tips),
+        best.encode(x=x, text=alt.value("best")),
     )
     return chart.properties(height=alt.Step(28)), rows
 
@@ -149,10 +129,10 @@ def write_figure(figure: Figure, path: str) -> None:
     ending = path.rpartition(".")[2].lower()
     if ending not in ENDINGS:
         raise ValueError(f"chart: got {path!r}, allowed is a path ending in {', '.join(ENDINGS)}")
-    made = figure.page() if ending == "html" else figure.image(ending)
+    content = figure.page() if ending == "html" else figure.image(ending)
     try:
         with open(path, "wb") as file:
-            file.write(made)
+            file.write(content)
     except OSError as error:
         raise ValueError(
             f"chart: got {path!r}, allowed is a path that can be written ({error.strerror})"

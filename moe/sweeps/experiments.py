@@ -30,11 +30,6 @@ LOWER, HIGHER = "lower", "higher"
 NO_DATA = "none"
 
 
-def no_data(settings: Any) -> str:
-    """Say that an experiment reads no data: its settings decide all."""
-    return NO_DATA
-
-
 @dataclass(frozen=True)
 class Experiment:
     """Something that can be swept.
@@ -53,7 +48,7 @@ class Experiment:
         figures, and looks for the best by the first.
     data
         From settings to the hash of the data that the experiment reads, since the built-in text
-        differs between machines.
+        differs between machines; by default none is read, and the settings decide all.
     """
 
     title: str
@@ -61,7 +56,7 @@ class Experiment:
     figures: type
     measure: Callable[[Any], Any]
     better: Mapping[str, str] = field(default_factory=dict)
-    data: Callable[[Any], str] = no_data
+    data: Callable[[Any], str] = lambda settings: NO_DATA
 
     def setting_names(self) -> list[str]:
         """Names of the settings, in their order."""
@@ -103,13 +98,10 @@ def _train(settings: TrainSettings) -> TrainFigures:
 
 
 def _train_data(settings: TrainSettings) -> str:
-    changed = None if settings.text is None else _last_change(settings.text)
+    changed = None  # of a missing file too, for which the task has the better words
+    if settings.text is not None and Path(settings.text).is_file():
+        changed = Path(settings.text).stat().st_mtime_ns
     return _task_data(settings.task, settings.text, changed)
-
-
-def _last_change(path: str) -> int | None:
-    """Of a file; None if there is none, which the task will say better."""
-    return Path(path).stat().st_mtime_ns if Path(path).is_file() else None
 
 
 @cache
@@ -134,13 +126,11 @@ class ControlRun(ControlSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        make_balancer(self.balance)  # says which there are
+        make_balancer(self.balance)  # raises for unknown ones
 
     def figures(self) -> ControlFigures:
-        """Let it act."""
-        names = [f.name for f in fields(ControlSettings)]
-        settings = ControlSettings(**{name: getattr(self, name) for name in names})
-        response = respond(Method(self.balance, "", self.balance), settings)
+        """Let the controller act."""
+        response = respond(Method(self.balance, "", self.balance), self)
         return ControlFigures(response.steady_error, response.swing, response.settled_after)
 
 
@@ -198,7 +188,7 @@ class CausalityRun(ProbeSettings):
         check_choice("method", self.method, (*ROUTERS, *DROP_POLICIES))
 
     def figures(self) -> CausalityFigures:
-        """Probe it."""
+        """Probe the method."""
         if self.method in ROUTERS:
             row = probe_router(make_router(self.method), self)
         else:
@@ -239,7 +229,7 @@ class CostRun:
     precision: str = "bf16"
 
     def __post_init__(self) -> None:
-        self.training()  # says what is wrong
+        self.training()  # raises for wrong ones
 
     def training(self) -> TrainingCost:
         """Settings with ranges of one value."""
@@ -247,7 +237,7 @@ class CostRun:
         return TrainingCost(**(vars(self) | exact))
 
     def figures(self) -> CostFigures:
-        """Compute it."""
+        """Compute the cost."""
         result = self.training().result()
         return CostFigures(
             result.gpu_hours.mid, result.dollars.mid, result.energy_mwh.mid, result.train_flops
@@ -284,7 +274,7 @@ def _cluster(settings: ClusterSettings) -> ClusterFigures:
 
 def _cluster_data(settings: ClusterSettings) -> str:
     if not settings.trace or not Path(settings.trace).is_file():
-        return NO_DATA  # a trace that is not there is said better by the run
+        return NO_DATA  # of a missing trace too, for which the run has the better words
     with Path(settings.trace).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 

@@ -150,14 +150,14 @@ def make_plan(table: Mapping[str, Any]) -> SweepPlan:
         chosen = case | dict(zip(grid, values, strict=True))
         try:
             settings = experiment.settings(**fixed | chosen)
-            found = [SweepRun.make(name, settings, number) for number in range(repeat)]
+            repeats = [SweepRun.make(name, settings, number) for number in range(repeat)]
         except ValueError as error:
             if skip:
                 skipped += 1
                 continue
             where = ", ".join(f"{key} = {shown(value)}" for key, value in chosen.items())
             raise ValueError(f"{error}{where and f' (in the run with {where})'}") from error
-        runs |= {run.id: run for run in found}
+        runs |= {run.id: run for run in repeats}
     varied = tuple(dict.fromkeys([*_keys(cases), *grid]))
     if not runs:
         raise ValueError(f"grid: got {skipped} runs that {name} refuses, allowed is at least one")
@@ -186,9 +186,9 @@ def _keys(tables: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _check_apart(places: Mapping[str, Iterable[str]]) -> None:
     """Refuse a setting that two places of the file set."""
-    for (one, keys), (other, others) in itertools.combinations(places.items(), 2):
+    for (place, keys), (other, others) in itertools.combinations(places.items(), 2):
         if both := set(keys) & set(others):
-            raise ValueError(f"{min(both)}: got it in {one} and in {other}, allowed is one place")
+            raise ValueError(f"{min(both)}: got it in {place} and in {other}, allowed is one place")
 
 
 def _list(name: str, value: Any, of: str) -> list[Any]:

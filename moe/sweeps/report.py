@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import check_choice
-from .experiments import EXPERIMENTS, LOWER, Experiment
+from ..numbers import plural, setting
+from .experiments import EXPERIMENTS, LOWER
 from .plan import SEED
 from .store import OK, Row, SweepStore
 
@@ -70,7 +71,7 @@ class Group:
 
     def label(self) -> str:
         """Write what tells the group from others, in one line."""
-        return ", ".join(f"{name} {_text(value)}" for name, value in self.varied.items()) or "all"
+        return ", ".join(f"{name} {setting(value)}" for name, value in self.varied.items()) or "all"
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers, ready for `json.dumps`; what is no number is None."""
@@ -98,7 +99,7 @@ class SweepReport:
         """Return one row of texts per group."""
         return [
             {
-                **{name: _text(value) for name, value in group.varied.items()},
+                **{name: setting(value) for name, value in group.varied.items()},
                 "runs": str(group.n),
                 **{name: spread.words() for name, spread in group.figures.items()},
                 "best": "best" if group.best else "",
@@ -109,7 +110,7 @@ class SweepReport:
     def words(self) -> str:
         """Write the number of runs, and the best group, in a few sentences."""
         n = sum(group.n for group in self.groups)
-        runs = "1 finished run" if n == 1 else f"{n} finished runs"
+        runs = plural(n, "finished run")
         text = f"{runs} of {self.experiment}; ± is the standard deviation over a row's runs."
         for group in self.groups:
             if group.best:
@@ -128,12 +129,6 @@ def finite(value: Any) -> Any:
 def plain(row: Row) -> Row:
     """Return a row ready for `json.dumps`."""
     return {name: finite(value) for name, value in row.items()}
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
@@ -159,7 +154,7 @@ def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
             f"out: got {str(folder)!r} with {got}, allowed is a folder that moe sweep wrote"
         )
     experiment = EXPERIMENTS[names[0]]
-    shown = [check_choice("figure", name, _numbers(experiment)) for name in figures]
+    shown = [check_choice("figure", name, list(experiment.figure_types())) for name in figures]
     shown = shown or list(experiment.better)
     finished = [row for row in rows if row["status"] == OK]
     varied = [
@@ -192,11 +187,6 @@ def report(folder: Path, figures: Sequence[str] = ()) -> SweepReport:
     )
 
 
-def _numbers(experiment: Experiment) -> list[str]:
-    """Figures of an experiment, all of which have a mean: true counts as one."""
-    return list(experiment.figure_types())
-
-
 def _order(value: Any) -> tuple[bool, bool, Any]:
     """Sort key for values of one column: none first, then numbers or words."""
     return value is not None, isinstance(value, str), 0 if value is None else value
@@ -208,7 +198,4 @@ def _mark_best(groups: list[Group], figure: str, better: str | None) -> list[Gro
     if better is None or len(groups) < 2 or not sound:
         return groups
     best = min(sound) if better == LOWER else max(sound)
-    return [
-        Group(group.varied, group.n, group.figures, mean == best)
-        for group, mean in zip(groups, means, strict=True)
-    ]
+    return [replace(group, best=mean == best) for group, mean in zip(groups, means, strict=True)]

@@ -99,12 +99,12 @@ def remaining(plan: SweepPlan, store: SweepStore, retry: bool = False) -> Remain
                 f"new folder or one with runs of {plan.experiment!r}"
             )
         there[row["id"]] = row["status"]
-    own = {run.id: there[run.id] for run in plan.runs if run.id in there}
-    kept = {id for id, status in own.items() if status == OK or not retry}
+    known = {run.id: there[run.id] for run in plan.runs if run.id in there}
+    kept = {id for id, status in known.items() if status == OK or not retry}
     return Remaining(
         tuple(run for run in plan.runs if run.id not in kept),
-        frozenset(id for id in kept if own[id] == OK),
-        frozenset(id for id in kept if own[id] == FAILED),
+        frozenset(id for id in kept if known[id] == OK),
+        frozenset(id for id in kept if known[id] == FAILED),
     )
 
 

@@ -1,6 +1,6 @@
 """Results of a sweep on disk: a folder that any Parquet reader takes as one table.
 
-A row is a file of its own, named by the run's id, and comes into being by a rename: whatever is
+Each row is one file, named by the run's id, and comes into being by a rename: whatever is
 killed and when, a row is there whole or not at all, and no run can have two.
 """
 
@@ -83,7 +83,7 @@ class SweepStore:
         import pyarrow.parquet as pq
 
         schema = pa.schema([_field(*column) for column in columns(row["experiment"]).items()])
-        # A name of its own, so that not even two writers of one run meet in one file.
+        # A name that nobody else takes, so that not even two writers of one run meet in one file.
         new = self.folder / f"{HIDDEN}{row['id']}-{uuid.uuid4().hex[:8]}.new"
         with new.open("wb") as file:
             pq.write_table(pa.Table.from_pylist([row], schema), file)
@@ -103,7 +103,7 @@ class SweepStore:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        found = []
+        rows = []
         for path in sorted(self.folder.glob(f"[!{HIDDEN}]*{ENDING}")):
             try:
                 (row,) = pq.ParquetFile(path).read().to_pylist()
@@ -115,8 +115,8 @@ class SweepStore:
                     f"out: got {str(path)!r}, allowed are the files of a sweep; delete a damaged "
                     "one, and its run is done again"
                 )
-            found.append(dict.fromkeys(columns(row["experiment"])) | row)
-        return found
+            rows.append(dict.fromkeys(columns(row["experiment"])) | row)
+        return rows
 
 
 def _field(name: str, hint: Any) -> Any:

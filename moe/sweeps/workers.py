@@ -1,7 +1,7 @@
-"""Who does the runs of a sweep: processes of this machine, or a Dask cluster; both are executors.
+"""Executors of a sweep's runs: processes of this machine, or a Dask cluster.
 
-An executor here is that of `concurrent.futures`, and says in `places` how many runs it wants to
-have at a time. What breaks a worker breaks its future with a `BrokenExecutor`.
+Both submit as executors of `concurrent.futures` do, and `places` is the number of runs that they
+want to have under way. What breaks a worker breaks its future with a `BrokenExecutor`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AHEAD = 2  # runs per thread of a cluster that are under way, so that no worker 
 
 
 class Workers(Protocol):
-    """What a sweep asks of who does its runs."""
+    """What a sweep needs of an executor."""
 
     @property
     def places(self) -> int:
@@ -92,8 +92,8 @@ def _submit(
 ) -> Future[Any]:
     """Submit with Ctrl-C put off: a process that begins here inherits that.
 
-    It also has to get all that it is told, or it ends with a traceback of its own. The mask alone
-    does not do it, since a thread that has none may take the signal for the main one.
+    It also has to receive its whole start-up message, or it ends with a traceback. Masking alone
+    is not enough, since a thread without the mask may take the signal for the main one.
     """
     if not hasattr(signal, "pthread_sigmask"):
         return pool.submit(function, *arguments)

@@ -1,8 +1,8 @@
-"""Work on a stranger's file in a process of its own, within limits of time and memory.
+"""Work on a stranger's file in a separate process, within limits of time and memory.
 
 A broken file can crash the library that reads it, and a file of a kilobyte can ask for any amount
-of work. `ask` starts a Python of its own, hands it the bytes and returns those that it answers;
-the process ends with the work, at its limits, or as soon as nobody waits for it any more.
+of work. `ask` starts another Python, hands it the bytes and returns those that it answers; the
+process ends with the work, at its limits, or as soon as nobody waits for it any more.
 """
 
 from __future__ import annotations
@@ -52,16 +52,12 @@ class Allowed:
     answer: int = 512 * 2**20
 
 
-def _wait() -> None:
-    """Wait without looking up."""
-
-
 def ask(
     work: str,
     raw: bytes,
     *arguments: str,
     allowed: Allowed = Allowed(),
-    waiting: Callable[[], object] = _wait,
+    waiting: Callable[[], object] = lambda: None,
 ) -> bytes:
     """Let a module's `answer(raw, *arguments)` work on bytes that anybody may have made.
 
@@ -87,16 +83,17 @@ def ask(
 
 @contextmanager
 def _started(arguments: list[str], folder: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python of its own at work, which ends with the body; what it leaves lies in the folder."""
+    """Start another Python, which ends with the body; its temporary files lie in `folder`."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {"PYTHONPATH": os.pathsep.join(paths)} | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+    private = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+    private["PYTHONPATH"] = os.pathsep.join(paths)
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", f"from {__name__} import main; main()", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | PLAIN | own,
+            env=os.environ | PLAIN | private,
         )
     except OSError as error:
         raise CheckpointError(
@@ -183,18 +180,18 @@ def main() -> None:
     _limit(int(seconds), int(memory))
     code = 0
     try:
-        made = module.answer(raw, *arguments)
+        output = module.answer(raw, *arguments)
     except MemoryError:
-        made, code = b"", TOO_LARGE
+        output, code = b"", TOO_LARGE
     except ValueError as error:
-        made, code = " ".join(str(error).split()).encode("utf-8", "replace"), REFUSED
-    sys.stdout.buffer.write(made)
+        output, code = " ".join(str(error).split()).encode("utf-8", "replace"), REFUSED
+    sys.stdout.buffer.write(output)
     sys.stdout.buffer.flush()
     raise SystemExit(code)
 
 
 def _limit(seconds: int, memory: int) -> None:
-    """Let this process have so much more of the processor and of memory than it has now."""
+    """Limit how much more processor time (s) and memory (bytes) this process may take."""
     if resource is None:
         return
     _lower(resource.RLIMIT_CPU, int(time.process_time()) + 1 + seconds)
@@ -212,7 +209,7 @@ def _lower(limit: int, most: int) -> None:
 
 
 def answer(raw: bytes, max_bytes: str) -> bytes:
-    """Read a Parquet file; for `read_parquet_trace`, in a process of its own."""
+    """Read a Parquet file; for `read_parquet_trace`, in the separate process."""
     return pack_trace(parse_parquet(raw, int(max_bytes)))
 
 

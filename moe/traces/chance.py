@@ -15,7 +15,7 @@ N_SHUFFLES = 20
 
 @dataclass(frozen=True)
 class ByChance:
-    """Means over shuffles; None what cannot be said.
+    """Means over shuffles; None where a figure is not defined.
 
     Attributes
     ----------
@@ -64,25 +64,25 @@ def by_chance(
     place_N = np.cumsum(count_N > 0) - 1
     place_A = place_N[routing.token_A]
     first_M = metrics.first_choices(routing)[at_M]
-    told: list[tuple[np.ndarray, ...]] = []
+    chunks: list[tuple[np.ndarray, ...]] = []
     step = max(CHUNK // len(routing.token_A), 1)
     for low in range(0, N_SHUFFLES, step):
         n_tables = min(step, N_SHUFFLES - low)
         order_RM = rng.permuted(np.tile(np.arange(len(at_M)), (n_tables, 1)), axis=1)
-        found = [np.zeros(0)] * 3
+        figures = [np.zeros(0)] * 3
         if domain_N is not None:
             label_RA = domain_N[at_M][order_RM][:, place_A]
-            found[0] = cells_information(label_RA, routing.expert_A)
-            found[1] = np.array([_strongest(row_A, routing)[2] for row_A in label_RA])
+            figures[0] = cells_information(label_RA, routing.expert_A)
+            figures[1] = np.array([_strongest(row_A, routing)[2] for row_A in label_RA])
         if len(often_M):
-            found[2] = _favourites(often_M[order_RM], first_M, routing.n_experts)
-        told.append(tuple(found))
-    information_R, strongest_R, vocabulary_R = map(np.concatenate, zip(*told, strict=True))
-    return ByChance(
-        float(information_R.mean()) if len(information_R) else None,
-        float(strongest_R.mean()) if len(strongest_R) else None,
-        float(vocabulary_R.mean()) if len(vocabulary_R) else None,
-    )
+            figures[2] = _favourites(often_M[order_RM], first_M, routing.n_experts)
+        chunks.append(tuple(figures))
+    return ByChance(*(mean_or_none(np.concatenate(part)) for part in zip(*chunks, strict=True)))
+
+
+def mean_or_none(values: np.ndarray) -> float | None:
+    """Mean of some values; None of none."""
+    return float(values.mean()) if len(values) else None
 
 
 def strongest_domain(routing: Routing, domain_N: np.ndarray) -> tuple[int, int, float]:

@@ -11,7 +11,7 @@ from .parquet import write_parquet
 from .trace import Trace
 
 MAX_BYTES = 128 * 2**20  # of a stranger's arrays; 16 layers of 64 experts: 25,000 tokens
-OWN_BYTES = 4 * 2**30  # of a file that its reader made
+LOCAL_BYTES = 4 * 2**30  # of a file on the user's disk
 ENDINGS = (".npz", ".parquet")
 
 

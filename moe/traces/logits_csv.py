@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import CheckpointError
 from ..routers import Router
 from .files import MAX_BYTES, read_bytes
-from .trace import MAX_EXPERTS, Trace, check_layers, trace_of_routings
+from .rows import layer_rows, same_in_layers
+from .trace import MAX_EXPERTS, Trace, trace_of_routings
 
 DESCRIBING = ("layer", "token_id", "token", "sequence", "domain", "context")
 TEXTS = ("token", "domain")
@@ -74,41 +75,27 @@ def read_logits_csv(
         raise CheckpointError(
             f"file: got CSV that cannot be read ({error}), allowed is UTF-8 with commas"
         ) from error
-    n_rows, n_experts = table.logit_RE.shape
-    none_R = np.zeros(n_rows, np.int64)
-    layer_R = table.whole.get("layer", none_R)
-    layers, n_of = np.unique(layer_R, return_counts=True)
-    check_layers(layers.tolist())
-    if len(set(n_of.tolist())) != 1:
-        raise CheckpointError("layer: got different numbers of rows, allowed is one per token each")
-    order = np.argsort(layer_R, kind="stable")
-    n_tokens = int(n_of[0])
-
-    def same(name: str, value_R: np.ndarray) -> np.ndarray:
-        """Values of the first layer, which the other layers have to repeat."""
-        value_LN = value_R[order].reshape(len(layers), n_tokens)
-        if (value_LN != value_LN[0]).any():
-            raise CheckpointError(f"{name}: got different ones by layer, allowed is the same")
-        return np.asarray(value_LN[0])
-
-    ids_N = same("token_id", table.whole["token_id"]) if "token_id" in table.whole else None
-    sequence_N = same("sequence", table.whole.get("sequence", none_R))
-    context_C = np.unique(table.whole.get("context", none_R))
+    none_R = np.zeros(len(table.logit_RE), np.int64)
+    layers, row_LN = layer_rows(table.whole.get("layer", none_R))
+    columns = {name: value_R[row_LN] for name, value_R in table.whole.items()}
+    ids_N = same_in_layers("token_id", columns["token_id"]) if "token_id" in columns else None
+    sequence_N = same_in_layers("sequence", columns.get("sequence", none_R[row_LN]))
+    context_C = np.unique(columns.get("context", none_R))
     if len(context_C) > 1:
         raise CheckpointError(
             f"context: got {len(context_C)} values, allowed is the same in every row"
         )
     tokens, domain_N = None, None
-    if "token" in table.whole:
-        tokens = [table.tokens[text] for text in table.whole["token"][order[:n_tokens]].tolist()]
-    if "domain" in table.whole:
-        domain_N = same("domain", table.whole["domain"]).astype(np.int32)
-    logits_LNE = table.logit_RE[order].reshape(len(layers), n_tokens, n_experts)
+    if "token" in columns:
+        tokens = [table.tokens[text] for text in columns["token"][0].tolist()]
+    if "domain" in columns:
+        domain_N = same_in_layers("domain", columns["domain"]).astype(np.int32)
+    logits_LNE = table.logit_RE[row_LN]
     routings = [router.choose(logits_NE, token_ids=ids_N) for logits_NE in logits_LNE]
     return trace_of_routings(
-        routings, ids_N, model=model, layers=layers.tolist(), logits_LNE=logits_LNE,
+        routings, ids_N, model=model, layers=layers, logits_LNE=logits_LNE,
         tokens=tokens, sequence_N=sequence_N, domain_N=domain_N, domains=table.domains,
-        context=int(context_C[0]) if "context" in table.whole else None,
+        context=int(context_C[0]) if "context" in columns else None,
     )  # fmt: skip
 
 
@@ -140,8 +127,8 @@ def write_logits_csv(trace: Trace, path: str | Path) -> None:
         out.writerow(["layer", *named, *logits])
         for layer, logits_NE in zip(trace.layers, trace.logits_LNE, strict=True):
             for place, logits_E in enumerate(logits_NE):
-                told = (values[place] for values in named.values())
-                out.writerow([layer, *told, *(str(logit) for logit in logits_E)])
+                described = (values[place] for values in named.values())
+                out.writerow([layer, *described, *(str(logit) for logit in logits_E)])
 
 
 def _read(raw: bytes, router: Router, max_values: int | None, max_experts: int) -> _Table:
@@ -150,13 +137,7 @@ def _read(raw: bytes, router: Router, max_values: int | None, max_experts: int) 
     header = [name.strip() for name in next(reader, [])]
     n_experts = _check_header(header, max_experts)
     router.check(n_experts)
-    lines = raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")
-    room = lines * max(len(header), LEAST_VALUES)
-    if max_values is not None and room > max_values:
-        raise CheckpointError(
-            f"file: got {lines:,} lines of {len(header)} values, allowed are {max_values:,} in all "
-            f"(a line counts as {LEAST_VALUES} at least)"
-        )
+    _check_room(raw, header, max_values)
     place = {name: column for column, name in enumerate(header)}
     columns = [place[f"logit_{expert}"] for expert in range(n_experts)]
     first, after = columns[0], columns[0] + n_experts
@@ -192,19 +173,34 @@ def _read(raw: bytes, router: Router, max_values: int | None, max_experts: int) 
                 )
     if line == 1:
         raise CheckpointError("file: got no rows, allowed is one per token")
+    return _Table(
+        _logits(logits, n_experts),
+        {name: np.array(values, np.int64) for name, values in whole.items()},
+        tuple(names.get("token", ())),
+        tuple(names.get("domain", ())),
+    )
+
+
+def _check_room(raw: bytes, header: list[str], max_values: int | None) -> None:
+    """Refuse a table of too many values, counted by its lines before one is read."""
+    lines = raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")
+    if max_values is not None and lines * max(len(header), LEAST_VALUES) > max_values:
+        raise CheckpointError(
+            f"file: got {lines:,} lines of {len(header)} values, allowed are {max_values:,} in all "
+            f"(a line counts as {LEAST_VALUES} at least)"
+        )
+
+
+def _logits(values: array[float], n_experts: int) -> np.ndarray:
+    """The logits of all rows as (R, E) float32."""
     with np.errstate(over="ignore"):  # what overflows float32 is refused as infinite
-        logit_RE = np.frombuffer(logits, np.float64).astype(np.float32).reshape(-1, n_experts)
+        logit_RE = np.frombuffer(values, np.float64).astype(np.float32).reshape(-1, n_experts)
     wrong_R = ~np.isfinite(logit_RE).all(axis=1)
     if wrong_R.any():
         raise CheckpointError(
             f"line {wrong_R.argmax() + 2}: got NaN or infinity, allowed are finite numbers only"
         )
-    return _Table(
-        logit_RE,
-        {name: np.array(values, np.int64) for name, values in whole.items()},
-        tuple(names.get("token", ())),
-        tuple(names.get("domain", ())),
-    )
+    return logit_RE
 
 
 def _check_header(header: list[str], max_experts: int) -> int:

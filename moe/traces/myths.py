@@ -19,6 +19,7 @@ import numpy as np
 from .. import metrics
 from ..counting import CHUNK, cells_information, tally
 from ..errors import check_int
+from ..numbers import plural
 from ..routing import Routing
 from . import Trace
 from .chance import strongest_domain
@@ -99,8 +100,8 @@ def stretches(trace: Trace, length: int = STRETCH) -> np.ndarray:
     long_G = np.diff(start_G, append=trace.n_tokens)
     number_G = np.maximum(np.rint(long_G / length).astype(np.int64), 1)
     place_N = np.arange(trace.n_tokens) - np.repeat(start_G, long_G)
-    own_N = np.minimum(place_N // length, np.repeat(number_G, long_G) - 1)
-    return np.asarray(np.repeat(np.cumsum(number_G) - number_G, long_G) + own_N)
+    within_N = np.minimum(place_N // length, np.repeat(number_G, long_G) - 1)
+    return np.asarray(np.repeat(np.cumsum(number_G) - number_G, long_G) + within_N)
 
 
 def topic_specialists(trace: Trace, seed: int = 0, length: int = STRETCH) -> MythCheck:
@@ -125,9 +126,9 @@ def topic_specialists(trace: Trace, seed: int = 0, length: int = STRETCH) -> Myt
     rng = np.random.default_rng(check_int("seed", seed, 0))
     domain = _domain_information(trace, label_S, stretch_N, rng)
     figures = {"domain_above_chance": domain.excess}
-    untold = _ids_tell_nothing(trace)
-    if untold:
-        tokens = f"; of the tokens themselves it cannot tell, as {untold}"
+    no_ids = _ids_tell_nothing(trace)
+    if no_ids:
+        tokens = f"; of the tokens themselves it cannot tell, as {no_ids}"
     else:
         within = _domain_information_within(trace, rng)
         token = _token_information(trace, rng)
@@ -149,7 +150,7 @@ def topic_specialists(trace: Trace, seed: int = 0, length: int = STRETCH) -> Myt
     else:
         verdict = next(word for least, word in GRADES if share >= least)
         answer = f"{verdict.capitalize()}: {explain} (by chance: p = {p_value:.3f}){tokens}."
-        if not untold and within.p_value > SIGNIFICANT:
+        if not no_ids and within.p_value > SIGNIFICANT:
             answer += " Of one token, topics explain nothing more."
     return MythCheck(
         name, claim, verdict, answer, domain.measured, domain.chance, domain.low, domain.high,
@@ -162,7 +163,7 @@ def _whose(trace: Trace) -> str:
     published = f"Models differ: {PUBLISHED}"
     if trace.context is None or trace.context >= STRETCH:
         return published
-    many = "1 token" if trace.context == 1 else f"{trace.context} tokens"
+    many = plural(trace.context, "token")
     return (
         f"This model sees {many} at a time, and its router cannot know of a topic what they do not "
         f"show. {published}"
@@ -220,7 +221,7 @@ def same_experts_stay_hot(trace: Trace, seed: int = 0, length: int = STRETCH) ->
         for _ in range(N_SHUFFLES)
     ]
     same_load, random_sets = float(np.mean(shuffles)), n_hot / trace.n_experts
-    found = f"two stretches of text share {measured:.0%} of their hot experts"
+    shared = f"two stretches of text share {measured:.0%} of their hot experts"
     between = (
         f"random ones would share {random_sets:.0%}, a fixed popularity would give {same_load:.0%}"
     )
@@ -235,7 +236,7 @@ def same_experts_stay_hot(trace: Trace, seed: int = 0, length: int = STRETCH) ->
     else:
         verdict, word = "partly", "Partly"
     return MythCheck(
-        name, claim, verdict, f"{word}: {found}; {between}.", measured, random_sets, low, high,
+        name, claim, verdict, f"{word}: {shared}; {between}.", measured, random_sets, low, high,
         None, per_layer, (("same_load_everywhere", same_load), ("stretches", float(n_stretches))),
     )  # fmt: skip
 
@@ -265,16 +266,16 @@ class _Information:
         return self.measured - self.chance
 
 
-Told = Callable[[int], np.ndarray]  # nats that each layer tells, for so many shuffles: (L, R)
+Information = Callable[[int], np.ndarray]  # nats of each layer in R shuffles of labels, (L, R)
 
 
-def _compared(trace: Trace, told: Told, n_draws: int) -> _Information:
-    """Nats that each layer tells, really and `n_draws` times shuffled, over its load's entropy."""
+def _compared(trace: Trace, nats: Information, n_draws: int) -> _Information:
+    """Information of each layer as recorded and in `n_draws` shuffles, over its load's entropy."""
     loads = [trace.routing(index).load for index in range(trace.n_layers)]
     entropy_L = np.array([max(metrics.load_entropy(load_E), 1e-12) for load_E in loads])
-    per_layer = tuple((told(0)[:, 0] / entropy_L).tolist())
+    per_layer = tuple((nats(0)[:, 0] / entropy_L).tolist())
     measured = float(np.mean(per_layer))
-    drawn = (told(n_draws) / entropy_L[:, None]).mean(axis=0)
+    drawn = (nats(n_draws) / entropy_L[:, None]).mean(axis=0)
     low, high = np.quantile(drawn, [0.025, 0.975])
     reached = (1 + (drawn >= measured - 1e-12).sum()) / (1 + n_draws)
     return _Information(
@@ -283,25 +284,26 @@ def _compared(trace: Trace, told: Told, n_draws: int) -> _Information:
 
 
 def _shuffled(label_S: np.ndarray, n_shuffles: int, rng: np.random.Generator) -> np.ndarray:
-    """So many shuffles of the labels, (R, S); of none, the labels as they are, (1, S)."""
+    """R shuffles of the labels, (R, S); for none, the labels as they are, (1, S)."""
     labels_RS = np.tile(label_S, (max(n_shuffles, 1), 1))
     return rng.permuted(labels_RS, axis=1) if n_shuffles else labels_RS
 
 
-def _by_token(trace: Trace, label_N: np.ndarray, shuffled: Callable[[], np.ndarray]) -> Told:
+def _by_token(trace: Trace, label_N: np.ndarray, shuffled: Callable[[], np.ndarray]) -> Information:
     """What each layer tells of the labels of tokens; every layer of the same shuffles."""
     routings = [trace.routing(index) for index in range(trace.n_layers)]
 
-    def told(n_shuffles: int) -> np.ndarray:
+    def nats(n_shuffles: int) -> np.ndarray:
         columns = []
         for _ in range(max(n_shuffles, 1)):
             labels_N = shuffled() if n_shuffles else label_N
             columns.append([
-                cells_information(labels_N[None, one.token_A], one.expert_A)[0] for one in routings
+                cells_information(labels_N[None, routing.token_A], routing.expert_A)[0]
+                for routing in routings
             ])  # fmt: skip
         return np.array(columns).T
 
-    return told
+    return nats
 
 
 def _domain_information(
@@ -312,7 +314,7 @@ def _domain_information(
 
     step = max(CHUNK // max(len(label_S), *(len(count_C) for *_, count_C in tables)), 1)
 
-    def told(n_shuffles: int) -> np.ndarray:
+    def nats(n_shuffles: int) -> np.ndarray:
         parts = []
         for low in range(0, max(n_shuffles, 1), step):
             labels_RS = _shuffled(label_S, min(step, n_shuffles - low), rng)
@@ -322,7 +324,7 @@ def _domain_information(
             ])  # fmt: skip
         return np.concatenate(parts, axis=1)
 
-    return _compared(trace, told, N_DRAWS)
+    return _compared(trace, nats, N_DRAWS)
 
 
 def _domain_information_within(trace: Trace, rng: np.random.Generator) -> _Information:
@@ -343,8 +345,8 @@ def _token_information(trace: Trace, rng: np.random.Generator) -> _Information:
     """What experts tell of the token's id; ids are shuffled, and only their mean is needed."""
     assert trace.token_ids_N is not None
     id_N = np.unique(trace.token_ids_N, return_inverse=True)[1]
-    told = _by_token(trace, id_N, lambda: rng.permutation(id_N))
-    return _compared(trace, told, N_TOKEN_DRAWS)
+    nats = _by_token(trace, id_N, lambda: rng.permutation(id_N))
+    return _compared(trace, nats, N_TOKEN_DRAWS)
 
 
 def _cells(routing: Routing, label_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -377,7 +379,7 @@ def _hot_overlap(
     n_pairs_R = n_stretches**2 - (times_RS**2).sum(axis=1)
     overlap_LR = np.zeros((trace.n_layers, len(times_RS)))
     for index, shared_R in enumerate(overlap_LR):
-        # Ties by lot: going to the lower index, they would make an overlap of their own.
+        # Ties by lot: if they went to the lower index, ties alone would make experts overlap.
         load_SE = rng.random((n_stretches, trace.n_experts)) / 2
         stretch_C, expert_C, count_C = _cells(trace.routing(index), stretch_N)
         load_SE[stretch_C, expert_C] += count_C

@@ -24,14 +24,10 @@ MAX_RATIO = 100  # of unpacked to packed bytes; choices of a collapsed router sh
 
 def write_npz(trace: Trace, path: str | Path) -> None:
     """Write a trace as .npz; the same trace gives the same bytes."""
-    with Path(path).open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays_of(trace))
-
-
-def arrays_of(trace: Trace) -> dict[str, Any]:
-    """Arrays of a trace by the names that they have in a file."""
     texts = {"format": FORMAT, **_texts_of(trace)}
-    return _numbers_of(trace) | {name: np.array(text, np.str_) for name, text in texts.items()}
+    arrays = _numbers_of(trace) | {name: np.array(text, np.str_) for name, text in texts.items()}
+    with Path(path).open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def _numbers_of(trace: Trace) -> dict[str, np.ndarray]:
@@ -78,15 +74,15 @@ def read_npz_trace(source: bytes | str | Path, max_bytes: int) -> Trace:
     return _trace(arrays)
 
 
-def pack(arrays: dict[str, np.ndarray], told: Any) -> bytes:
+def pack(arrays: dict[str, np.ndarray], document: Any) -> bytes:
     """Arrays and what JSON can hold, as the bytes that `unpack` takes apart.
 
     In the format for files every text takes the room of the longest, which a stranger chooses.
     """
-    made = io.BytesIO()
-    text = np.frombuffer(json.dumps(told, ensure_ascii=False).encode(), np.uint8)
-    np.savez(made, allow_pickle=False, **arrays, told=text)
-    return made.getvalue()
+    packed = io.BytesIO()
+    text = np.frombuffer(json.dumps(document, ensure_ascii=False).encode(), np.uint8)
+    np.savez(packed, allow_pickle=False, **arrays, document=text)
+    return packed.getvalue()
 
 
 def unpack(packed: bytes, max_bytes: int) -> tuple[dict[str, np.ndarray], Any]:
@@ -99,44 +95,44 @@ def unpack(packed: bytes, max_bytes: int) -> tuple[dict[str, np.ndarray], Any]:
     """
     arrays = read_npz(packed, Limits(max_bytes, max_bytes))
     try:
-        return arrays, json.loads(arrays.pop("told").tobytes())
+        return arrays, json.loads(arrays.pop("document").tobytes())
     except (KeyError, ValueError, RecursionError) as error:
         raise CheckpointError("file: got an answer that cannot be read, allowed is one") from error
 
 
-def pack_trace(trace: Trace, **told: Any) -> bytes:
-    """Pack a trace, and what else is told of it."""
-    return pack(_numbers_of(trace), told | _texts_of(trace))
+def pack_trace(trace: Trace, **notes: Any) -> bytes:
+    """Pack a trace together with notes about it, which JSON can hold."""
+    return pack(_numbers_of(trace), notes | _texts_of(trace))
 
 
 def unpack_trace(packed: bytes, max_bytes: int) -> tuple[Trace, dict[str, Any]]:
-    """Return the trace that `pack_trace` packed, and what else was told.
+    """Return the trace that `pack_trace` packed, and the notes packed with it.
 
     Raises
     ------
     CheckpointError
         If it is anything else.
     """
-    arrays, told = unpack(packed, max_bytes)
+    arrays, document = unpack(packed, max_bytes)
     try:
-        return _made(arrays, told), told
+        return _trace_of(arrays, document), document
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError("file: got an answer that is no trace, allowed is one") from error
 
 
 def _trace(arrays: dict[str, np.ndarray]) -> Trace:
-    says = _scalar("format", arrays["format"], "U")
-    if says != FORMAT:
-        raise CheckpointError(f"format: got {says[:40]!r}, allowed is {FORMAT!r}")
+    written = _scalar("format", arrays["format"], "U")
+    if written != FORMAT:
+        raise CheckpointError(f"format: got {written[:40]!r}, allowed is {FORMAT!r}")
     texts: dict[str, Any] = {
         name: _texts(name, arrays[name]) for name in ("tokens", "domains") if name in arrays
     }
     if "model" in arrays:
         texts["model"] = _scalar("model", arrays["model"], "U")
-    return _made(arrays, texts)
+    return _trace_of(arrays, texts)
 
 
-def _made(arrays: dict[str, np.ndarray], texts: dict[str, Any]) -> Trace:
+def _trace_of(arrays: dict[str, np.ndarray], texts: dict[str, Any]) -> Trace:
     layers = arrays.get("layers")
     if layers is not None and (layers.ndim != 1 or layers.dtype.kind not in "iu"):
         raise CheckpointError(f"layers: got {layers.dtype} of shape {layers.shape}, allowed: (L,)")

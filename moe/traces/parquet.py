@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import CheckpointError
 from .npz import FORMAT
-from .trace import MAX_TOKEN_TEXT, Trace, check_layers, make_trace
+from .rows import layer_rows, same_in_layers
+from .trace import MAX_TOKEN_TEXT, Trace, make_trace
 
 COLUMNS = {
     "format": "text", "model": "text", "n_experts": "whole", "layer": "whole",
@@ -148,23 +149,15 @@ def _check_type(name: str, kind: Any) -> None:
 
 
 def _trace(columns: dict[str, Any], max_bytes: int) -> Trace:
-    says, n_experts = _constant("format", columns), _constant("n_experts", columns)
-    if says != FORMAT:
-        raise CheckpointError(f"format: got {str(says)[:40]!r}, allowed is {FORMAT!r}")
-    row_layer = np.asarray(columns["layer"])
-    layers, n_of = np.unique(row_layer, return_counts=True)
-    if len(set(n_of.tolist())) != 1:
-        raise CheckpointError("layer: got different numbers of rows, allowed is one per token each")
-    check_layers(layers.tolist())
-    n_layers, n_tokens = len(layers), int(n_of[0])
-    order = np.argsort(row_layer, kind="stable")  # rows may come by layer or by token
-    first = order[:n_tokens]
-    per_token = {}
-    for name in {"token_id", "token", "sequence", "domain"} & set(columns):
-        rows_LN = np.asarray(columns[name])[order].reshape(n_layers, n_tokens)
-        if (rows_LN != rows_LN[0]).any():
-            raise CheckpointError(f"{name}: got different ones by layer, allowed is the same")
-        per_token[name] = np.asarray(columns[name])[first]
+    written, n_experts = _constant("format", columns), _constant("n_experts", columns)
+    if written != FORMAT:
+        raise CheckpointError(f"format: got {str(written)[:40]!r}, allowed is {FORMAT!r}")
+    layers, row_LN = layer_rows(np.asarray(columns["layer"]))
+    per_token = {
+        name: same_in_layers(name, np.asarray(columns[name])[row_LN])
+        for name in ("token_id", "token", "sequence", "domain")
+        if name in columns
+    }
     expert_RK, weight_RK = (
         _padded(name, columns, fill, max_bytes)
         for name, fill in (("experts", -1), ("weights", 0.0))
@@ -182,15 +175,14 @@ def _trace(columns: dict[str, Any], max_bytes: int) -> Trace:
     if "logits" in columns:
         if (_lengths(columns["logits"]) != n_experts).any():
             raise CheckpointError(f"logits: got other lengths, allowed is n_experts, {n_experts}")
-        logits_LNE = _padded("logits", columns, 0.0, max_bytes)[order]
-        logits_LNE = logits_LNE.reshape(n_layers, n_tokens, -1)
+        logits_LNE = _padded("logits", columns, 0.0, max_bytes)[row_LN]
     return make_trace(
-        expert_RK[order].reshape(n_layers, n_tokens, -1),
-        weight_RK[order].reshape(n_layers, n_tokens, -1),
+        expert_RK[row_LN],
+        weight_RK[row_LN],
         n_experts,
         per_token.get("token_id"),
         model=_constant("model", columns) if "model" in columns else "",
-        layers=layers.tolist(),
+        layers=layers,
         logits_LNE=logits_LNE,
         tokens=per_token["token"].tolist() if "token" in per_token else None,
         sequence_N=per_token.get("sequence"),

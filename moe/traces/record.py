@@ -120,7 +120,7 @@ def record_tiny(
         f"{settings.balance}, {settings.steps} steps, last loss {loss:.3f} nats per byte"
     ]
     if documents:
-        documents = [Document(one.domain, one.text[:max_tokens]) for one in documents]
+        documents = [Document(d.domain, d.text[:max_tokens]) for d in documents]
     else:
         documents = held_out_documents(trainer, 4, max(max_tokens // 4, 1))
         notes.append("text: held-out parts of the labelled corpus")
@@ -128,7 +128,7 @@ def record_tiny(
 
 
 def read_documents(paths: Sequence[str | Path]) -> list[Document]:
-    """Read texts, a file or a folder of files each; every file is a domain of its own.
+    """Read texts from files and folders of files; every file is a domain.
 
     Raises
     ------
@@ -138,14 +138,14 @@ def read_documents(paths: Sequence[str | Path]) -> list[Document]:
     files: list[Path] = []
     for path in map(Path, paths):
         try:
-            found = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+            inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
         except OSError as error:
             raise ValueError(
                 f"text: got {shown(str(path))} ({error.strerror}), allowed: files"
             ) from error
-        if not found:
+        if not inside:
             raise ValueError(f"text: got {str(path)!r}, allowed is a folder with files in it")
-        files += found
+        files += inside
     documents = []
     stems = [path.stem for path in files]
     for path in files:

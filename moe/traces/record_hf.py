@@ -32,7 +32,7 @@ NUMBER = re.compile(r"\.(\d+)(?:\.|$)")
 
 @dataclass(frozen=True, eq=False)
 class RouterOutput:
-    """What a router said of N tokens: experts and weights (N, K), best first; logits (N, E)."""
+    """A router's output for N tokens: experts and weights (N, K), best first; logits (N, E)."""
 
     expert_NK: np.ndarray
     weight_NK: np.ndarray
@@ -95,7 +95,7 @@ def record_module(
     Parameters
     ----------
     module
-        Takes ids (1, T) as its first argument.
+        A model that takes ids (1, T) as its first argument.
     sequences
         Token ids of each document, (T,) each.
     text_of
@@ -108,19 +108,50 @@ def record_module(
     CheckpointError
         If no router is recognised, or routers differ in experts.
     """
+    outputs = _listen(module, sequences, context)
+    ids_N = np.concatenate([*sequences, np.zeros(0, np.int64)]).astype(np.int64)
+    places = _routers(outputs, len(ids_N))
+    expert_LNk, weight_LNk, logits_LNE = (
+        [np.concatenate([getattr(output, field) for output in outputs[place]]) for place in places]
+        for field in ("expert_NK", "weight_NK", "logits_NE")
+    )
+    numbers = [_layer_number(place) for place in places]
+    rising = all(a < b for a, b in zip([-1, *numbers], numbers, strict=False))
+    document_N = np.repeat(np.arange(len(sequences)), [len(ids_T) for ids_T in sequences])
+    text = {number: _clean(text_of(number)) for number in np.unique(ids_N).tolist()}
+    return make_trace(
+        _padded(expert_LNk, NO_EXPERT),
+        _padded(weight_LNk, 0.0),
+        logits_LNE[0].shape[1],
+        ids_N,
+        model=name,
+        layers=numbers if rising else None,
+        logits_LNE=np.stack(logits_LNE),
+        tokens=[text[number] for number in ids_N.tolist()],
+        sequence_N=document_N,
+        domain_N=document_N if domains else None,
+        domains=tuple(domains),
+        context=context,
+    )
+
+
+def _listen(
+    module: torch.nn.Module, sequences: Sequence[np.ndarray], context: int
+) -> dict[str, list[RouterOutput]]:
+    """Run a model on token ids; what each of its modules returned that looks like routing."""
     import torch
 
-    heard: dict[str, list[RouterOutput]] = {}
+    outputs: dict[str, list[RouterOutput]] = {}
 
-    def listen(place: str) -> Callable[[Any, Any, Any], None]:
-        def hook(_: Any, __: Any, output: Any) -> None:
-            said = router_output(output)
-            if said is not None:
-                heard.setdefault(place, []).append(said)
+    def listener(place: str) -> Callable[[Any, Any, Any], None]:
+        def hook(_: Any, __: Any, returned: Any) -> None:
+            output = router_output(returned)
+            if output is not None:
+                outputs.setdefault(place, []).append(output)
 
         return hook
 
-    hooks = [part.register_forward_hook(listen(place)) for place, part in module.named_modules()]
+    hooks = [part.register_forward_hook(listener(place)) for place, part in module.named_modules()]
     training = module.training
     module.eval()
     try:
@@ -132,35 +163,17 @@ def record_module(
         module.train(training)
         for handle in hooks:
             handle.remove()
-    ids_N = np.concatenate([*sequences, np.zeros(0, np.int64)]).astype(np.int64)
-    places = _routers(heard, len(ids_N))
-    layers = [
-        [np.concatenate([getattr(said, field) for said in heard[place]]) for place in places]
-        for field in ("expert_NK", "weight_NK", "logits_NE")
-    ]
-    experts, weights = _padded(layers[0], NO_EXPERT), _padded(layers[1], 0.0)
-    numbers = [int(found.group(1)) if (found := NUMBER.search(f".{p}")) else -1 for p in places]
-    rising = all(a < b for a, b in zip([-1, *numbers], numbers, strict=False))
-    length_S = [len(ids_T) for ids_T in sequences]
-    text = {number: _clean(text_of(number)) for number in np.unique(ids_N).tolist()}
-    return make_trace(
-        experts,
-        weights,
-        layers[2][0].shape[1],
-        ids_N,
-        model=name,
-        layers=numbers if rising else None,
-        logits_LNE=np.stack(layers[2]),
-        tokens=[text[number] for number in ids_N.tolist()],
-        sequence_N=np.repeat(np.arange(len(sequences)), length_S),
-        domain_N=np.repeat(np.arange(len(sequences)), length_S) if domains else None,
-        domains=tuple(domains),
-        context=context,
-    )
+    return outputs
+
+
+def _layer_number(place: str) -> int:
+    """The first whole number in a module's name: 3 of 'layers.3.mlp.gate'; -1 if there is none."""
+    match = NUMBER.search(f".{place}")
+    return int(match[1]) if match else -1
 
 
 def router_output(output: Any) -> RouterOutput | None:
-    """Return what a module's output says of routing, best expert first; None if it says nothing."""
+    """Return the routing in a module's output, best expert first; None if it is no router's."""
     import torch
 
     if not isinstance(output, tuple) or not 2 <= len(output) <= 4:
@@ -211,16 +224,16 @@ def _numpy(table: torch.Tensor) -> np.ndarray:
     return np.array((table.float() if table.is_floating_point() else table).cpu().numpy())
 
 
-def _routers(heard: dict[str, list[RouterOutput]], n_tokens: int) -> list[str]:
+def _routers(outputs: dict[str, list[RouterOutput]], n_tokens: int) -> list[str]:
     """Modules that routed every token, in the model's order."""
     places = [
         place
-        for place, said in heard.items()
-        if sum(len(one.expert_NK) for one in said) == n_tokens
+        for place, parts in outputs.items()
+        if sum(len(part.expert_NK) for part in parts) == n_tokens
     ]
-    # A module may hand on what the router inside it said: the inner one has spoken for both.
+    # A module may return what the router inside it returned: only the inner one is a router.
     places = [p for p in places if not any(q != p and q.startswith(f"{p}.") for q in places)]
-    experts = sorted({heard[place][0].logits_NE.shape[1] for place in places})
+    experts = sorted({outputs[place][0].logits_NE.shape[1] for place in places})
     if not places or not n_tokens:
         raise CheckpointError(
             "model: got one without a router that is recognised, allowed is a mixture-of-experts "

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..balance.device_map import contiguous_devices
 from ..checkpoints.header import read_limited
 from ..checkpoints.strict_json import parse_json
 from ..counting import pair_counts
 from ..errors import CheckpointError, check_int
 from ..routing import Routing
 from . import Trace
-from .chance import by_chance, strongest_domain
+from .chance import by_chance, mean_or_none, strongest_domain
 
 MIN_SEEN = 10  # of a token id, to count in the vocabulary: as in OLMoE's script
 N_PAIRS = 5
@@ -209,7 +210,7 @@ def _layer(
         domain_information = metrics.label_information(routing, domain_N)
         strongest = strongest_domain(routing, domain_N)[2]
     repeat_first, repeat_any = (
-        _mean(metrics.repeats(routing, rank, trace.sequence_N)[1]) for rank in (0, None)
+        mean_or_none(metrics.repeats(routing, rank, trace.sequence_N)[1]) for rank in (0, None)
     )
     paired = repeat_first is not None  # some tokens have neighbours
     saturation: tuple[float | None, float | None] = None, None
@@ -252,9 +253,9 @@ def _layer(
 
 def top_pairs(routing: Routing, adjacent: bool = False, n_pairs: int = N_PAIRS) -> list[Pair]:
     """Return the pairs of different experts with the strongest co-activation, best first."""
-    one_P, other_P, count_P = pair_counts(routing, adjacent)
+    low_P, high_P, count_P = pair_counts(routing, adjacent)
     load_E = np.bincount(routing.expert_A, minlength=routing.n_experts)
-    expert_P, partner_P = np.concatenate([one_P, other_P]), np.concatenate([other_P, one_P])
+    expert_P, partner_P = np.concatenate([low_P, high_P]), np.concatenate([high_P, low_P])
     share_P = np.tile(count_P, 2) / load_E[expert_P]
     if len(share_P) > n_pairs:
         kept = share_P >= np.partition(share_P, -n_pairs)[-n_pairs]
@@ -284,8 +285,7 @@ def read_placement(text: str, trace: Trace) -> np.ndarray:
         n_devices = check_int("placement", int(text), 1, n_experts, "no device without an expert")
         if n_experts % n_devices:
             raise ValueError(f"placement: got {n_devices}, allowed is a divisor of {n_experts}")
-        device_E = np.arange(n_experts) // (n_experts // n_devices)
-        return np.tile(device_E, (n_layers, 1))
+        return np.tile(contiguous_devices(n_experts, n_devices), (n_layers, 1))
     what = "placement"
     value = parse_json(read_limited(Path(text), what, MAX_PLACEMENT_BYTES), what)
     try:
@@ -323,11 +323,7 @@ def _vocabulary(routing: Routing, ids_N: np.ndarray | None) -> tuple[float | Non
     if ids_N is None:
         return None, 0
     share_V = metrics.vocabulary_specialisation(routing, ids_N, MIN_SEEN)[2]
-    return _mean(share_V), len(share_V)
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None
+    return mean_or_none(share_V), len(share_V)
 
 
 def _router_information(routing: Routing) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..numbers import plural
 from ..routing import Routing
 
 MAX_EXPERTS = 1 << 20
@@ -37,7 +38,7 @@ class Trace:
     expert_LNK
         Chosen experts, int16 (int32 from 32,768 experts on), as asked for before any capacity.
         -1 where a token has fewer than K, which routers without a fixed k leave at the end; so a
-        trace says the same at any width K that holds its choices.
+        trace is the same at any width K that holds its choices.
     weight_LNK
         Their weights, float32; 0 where the expert is -1.
     logits_LNE
@@ -58,7 +59,7 @@ class Trace:
     Raises
     ------
     CheckpointError
-        If a shape, type or value is not as said.
+        If a shape, type or value is not as described.
     """
 
     model: str
@@ -166,7 +167,7 @@ class Trace:
     def describe(self) -> str:
         """One line for people."""
         domains = f", {len(self.domains)} domains" if self.domain_N is not None else ""
-        layers = "1 MoE layer" if self.n_layers == 1 else f"{self.n_layers} MoE layers"
+        layers = plural(self.n_layers, "MoE layer")
         fixed = not self.count_LN.size or self.count_LN.min() == self.k
         some = f"{self.k}" if fixed else f"on average {self.mean_k:.2f}"
         return (
@@ -190,7 +191,7 @@ def make_trace(
     domains: Sequence[str] = (),
     context: int | None = None,
 ) -> Trace:
-    """Make a trace from arrays of any whole-number or floating type.
+    """Build a trace from arrays of any whole-number or floating type.
 
     Parameters
     ----------
@@ -236,7 +237,7 @@ def make_trace(
 def trace_of_routings(
     routings: Sequence[Routing], token_ids_N: np.ndarray | None = None, **described: Any
 ) -> Trace:
-    """Make a trace from one `Routing` a layer, all of the same tokens and number of experts.
+    """Build a trace from one `Routing` per layer, all of the same tokens and number of experts.
 
     Experts are those asked for, before any capacity; `described` are keywords of `make_trace`.
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from .. import metrics
 from ..balance import balancer_title
 from ..balance.none import NoBalance
 from ..data import TextTask, from_bytes
@@ -25,7 +26,7 @@ class Run:
     Attributes
     ----------
     settings, records
-        What was asked, and one record a step.
+        What was asked for, and one record per step.
     held_out_loss
         Loss on data that training never drew.
     """
@@ -72,7 +73,7 @@ class Run:
             dropped=float(np.mean([record.dropped for record in last])),
             loss=float(np.mean([record.loss for record in last])),
             held_out_loss=self.held_out_loss,
-            hottest_share=float(load_E.max() / load_E.sum()),
+            hottest_share=metrics.hottest_share(load_E),
             hottest=int(load_E.argmax()),
             fair_share=1 / load_E.size,
         )
@@ -102,7 +103,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run comes to.
+    """Figures of a finished run.
 
     Attributes
     ----------

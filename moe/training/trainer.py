@@ -64,7 +64,7 @@ class TrainRecord:
 
 @dataclass(frozen=True)
 class Pass:
-    """One batch through the model, up to the losses: what its gradients are made of.
+    """The forward pass of one batch, up to the losses, with all that its gradients need.
 
     Attributes
     ----------
@@ -108,8 +108,8 @@ class Trainer:
     optimizer
         Steps all arrays but those of the frozen parts.
     output_bias_V
-        Added to the outputs and not learnt, zero unless somebody writes into it; the frequencies
-        of the classes, for example, need not be learnt then.
+        Added to the outputs and not learnt, zero unless a caller writes into it: the frequencies
+        of the classes, for example, then need not be learnt.
     """
 
     def __init__(self, settings: TrainSettings, task: Task | None = None) -> None:
@@ -144,14 +144,14 @@ class Trainer:
         if self.task.n_vocab:
             shape: tuple[int, ...] = (self.settings.context, self.task.n_vocab, d_model)
             spread = EMBEDDING_SPREAD / np.sqrt(self.settings.context)
-            made = {"table_CVD": rng.standard_normal(shape) * spread}
+            params = {"table_CVD": rng.standard_normal(shape) * spread}
         else:
-            made = {
+            params = {
                 "in_ID": rng.standard_normal((self.task.n_inputs, d_model)),
                 "in_bias_D": rng.standard_normal(d_model),
             }
-        made["out_DV"] = rng.standard_normal((d_model, n_out)) * 0.02
-        return {name: array.astype(np.float32) for name, array in made.items()}
+        params["out_DV"] = rng.standard_normal((d_model, n_out)) * 0.02
+        return {name: array.astype(np.float32) for name, array in params.items()}
 
     def embed(self, inputs: np.ndarray) -> np.ndarray:
         """Return the layer's input for task inputs: token windows (N, C) or points (N, I)."""
@@ -173,7 +173,7 @@ class Trainer:
         return self._loss(self.predict(inputs), target)[0]
 
     def run(self) -> Iterator[TrainRecord]:
-        """Yield one record a step until `settings.steps` are done; resumable."""
+        """Yield one record per step until `settings.steps` are done; resumable."""
         while self._step < self.settings.steps:
             yield self.step()
 
@@ -185,9 +185,9 @@ class Trainer:
         """Which of `PARTS` an array belongs to, or 'output'."""
         if name in self.params:
             return "output" if name == "out_DV" else "embedding"
-        # What a router makes for a gate of any width is the gate's; the rest computes.
-        made = self.layer.router.init_params(1, self.layer.n_experts, np.random.default_rng(0))
-        return "gate" if name in made else "experts"
+        # The layer's arrays are the router's, which it makes for any width, or the experts'.
+        gate = self.layer.router.init_params(1, self.layer.n_experts, np.random.default_rng(0))
+        return "gate" if name in gate else "experts"
 
     def step(self) -> TrainRecord:
         """Do one training step."""
@@ -208,42 +208,42 @@ class Trainer:
         return Pass(inputs, x_ND, h_ND, ctx, loss, dout_NV, balance, *param_loss)
 
     def gradients(
-        self, made: Pass, task: bool = True, balance: bool = True
+        self, batch: Pass, task: bool = True, balance: bool = True
     ) -> dict[str, np.ndarray]:
         """Gradients at all arrays of the sum of both losses, or of one of them.
 
         Parameters
         ----------
-        made
+        batch
             From `begin`, with no step in between.
         task, balance
             Which losses count.
         """
-        dout_NV = made.dout_NV if task else np.zeros_like(made.dout_NV)
-        grads = {"out_DV": kernels.matmul_tn(made.h_ND, dout_NV)}
+        dout_NV = batch.dout_NV if task else np.zeros_like(batch.dout_NV)
+        grads = {"out_DV": kernels.matmul_tn(batch.h_ND, dout_NV)}
         dh_ND = kernels.matmul_nt(dout_NV, self.params["out_DV"])
-        added = (made.balance.dlogits_NE, made.balance.extra) if balance else ()
-        dx_ND, layer_grads = self.layer.backward(dh_ND, made.ctx, *added)
+        added = (batch.balance.dlogits_NE, batch.balance.extra) if balance else ()
+        dx_ND, layer_grads = self.layer.backward(dh_ND, batch.ctx, *added)
         if balance:
             layer_grads |= {
-                name: layer_grads[name] + grad for name, grad in made.param_grads.items()
+                name: layer_grads[name] + grad for name, grad in batch.param_grads.items()
             }
         dx_ND += dh_ND
         if self.task.n_vocab:
-            grads["table_CVD"] = kernels.embed_backward(dx_ND, made.inputs, self.task.n_vocab)
+            grads["table_CVD"] = kernels.embed_backward(dx_ND, batch.inputs, self.task.n_vocab)
         else:
-            x_NI = np.ascontiguousarray(made.inputs, np.float32)
+            x_NI = np.ascontiguousarray(batch.inputs, np.float32)
             grads |= {"in_ID": kernels.matmul_tn(x_NI, dx_ND), "in_bias_D": dx_ND.sum(axis=0)}
         return grads | layer_grads
 
-    def finish(self, made: Pass) -> TrainRecord:
+    def finish(self, batch: Pass) -> TrainRecord:
         """Step the arrays that learn, and the balancer's buffers."""
-        arrays, grads = self.arrays(), self.gradients(made)
+        arrays, grads = self.arrays(), self.gradients(batch)
         for name in self._frozen:
             del arrays[name], grads[name]
         self.optimizer.step(arrays, grads)
-        self.balancer.update(self.layer.buffers, made.ctx.routing)
-        record = self._record(made.ctx, made.loss, made.balance.value + made.param_loss)
+        self.balancer.update(self.layer.buffers, batch.ctx.routing)
+        record = self._record(batch.ctx, batch.loss, batch.balance.value + batch.param_loss)
         self._step += 1
         return record
 

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 import moe
 from moe.cli.main import cli, main
 from moe.cli.place import place
-from moe.cluster import packing
-from moe.cluster.eplb import least_max_over_mean, placement_balance
+from moe.cluster import torch_order
+from moe.cluster.eplb import gpu_loads, least_max_over_mean, max_over_mean
 from moe.cluster.eplb_report import RESTARTS
 from moe.cluster.eplb_search import doubled, improve_placement
-from moe.cluster.packing import SMALL, descending_order, lane_sum, std_sort
+from moe.cluster.torch_order import SMALL, descending_order, lane_sum, std_sort
 
 HERE = Path(__file__).parent
 spec = importlib.util.spec_from_file_location("eplb_cases", HERE / "eplb_cases.py")
@@ -105,8 +105,10 @@ def test_the_sort_sorts_and_long_stretches_of_equals_do_not_keep_their_order():
 
 def test_what_defeats_the_medians_is_heap_sorted(monkeypatch):
     heaps = []
-    real = packing._heap_sort
-    monkeypatch.setattr(packing, "_heap_sort", lambda *args: (heaps.append(args[1:]), real(*args)))
+    real = torch_order._heap_sort
+    monkeypatch.setattr(
+        torch_order, "_heap_sort", lambda *args: (heaps.append(args[1:]), real(*args))
+    )
     weights = -(quicksort_killer(1000) // 2)
     order = std_sort(weights.tolist())
     assert heaps
@@ -145,7 +147,7 @@ def test_search_lowers_the_fullest_gpu_and_keeps_the_rules(groups, nodes, gpus, 
     sizes = (128, groups, nodes, gpus)
     before, _, _ = moe.rebalance_experts(weight, *sizes)
     after, log2phy, logcnt = moe.rebalance_experts(weight, *sizes, method="search")
-    was, now = (placement_balance(weight, p, gpus).max_over_mean_L for p in (before, after))
+    was, now = (max_over_mean(gpu_loads(weight, p, gpus)) for p in (before, after))
     with capsys.disabled():
         print(f"\n  {sizes}: max/mean {was.mean():.4f} before, {now.mean():.4f} after search")
     assert (now <= was + 1e-12).all()
@@ -165,7 +167,7 @@ def test_search_leaves_an_even_placement_and_its_input_alone():
     skewed = np.array([[4.0, 3.0, 2.0, 1.0]])
     start = np.array([[0, 1, 2, 3]])
     better = improve_placement(skewed, start, 1, 2)
-    assert placement_balance(skewed, better, 2).max_over_mean_L.tolist() == [1.0]
+    assert max_over_mean(gpu_loads(skewed, better, 2)).tolist() == [1.0]
     assert start.tolist() == [[0, 1, 2, 3]]
     assert improve_placement(skewed, start, 1, 2, max_moves=0).tolist() == start.tolist()
 
@@ -186,7 +188,7 @@ def best_of_pairs(weights: list[float], n_slots: int) -> float:
 def test_restarts_find_the_best_placement_of_a_public_example():
     def fullest(**options) -> float:
         phy2log, _, _ = moe.rebalance_experts(EXAMPLE, 16, 1, 1, 8, **options)
-        return placement_balance(EXAMPLE, phy2log, 8).load_LG.max()
+        return gpu_loads(EXAMPLE, phy2log, 8).max()
 
     assert fullest() == 232  # as the pull request says; its own method finds 205
     assert fullest(method="search") == 210
@@ -205,7 +207,7 @@ def test_restarts_keep_the_rules_are_never_worse_and_the_same_each_time():
             weight, *sizes, method="search", restarts=restarts, seed=7
         )
         found.append(phy2log)
-        uneven = placement_balance(weight, phy2log, 8).max_over_mean_L
+        uneven = max_over_mean(gpu_loads(weight, phy2log, 8))
         assert (uneven <= last + 1e-12).all() and (logcnt >= 1).all()
         last = uneven
         for old, new in zip(before.reshape(6, -1), phy2log.reshape(6, -1)):
@@ -246,12 +248,12 @@ def test_no_placement_is_below_the_bound_and_one_hot_expert_reaches_it(
     least = least_max_over_mean(weight, replicas, nodes, 4)
     for options in ({}, {"method": "search", "restarts": 3}):
         phy2log, _, _ = moe.rebalance_experts(weight, *sizes, **options)
-        assert (placement_balance(weight, phy2log, 4).max_over_mean_L >= least - 1e-6).all()
+        assert (max_over_mean(gpu_loads(weight, phy2log, 4)) >= least - 1e-6).all()
     assert (least.max() > 1.2) == (most < 4)
     hot = np.array([[80.0, 0, 0, 0, 0, 0, 0, 0]])  # 20 a GPU
     phy2log, _, _ = moe.rebalance_experts(hot, *sizes, method="search", restarts=20)
     assert least_max_over_mean(hot, replicas, nodes, 4).tolist() == [80 / most / 20]
-    assert placement_balance(hot, phy2log, 4).max_over_mean_L[0] == pytest.approx(80 / most / 20)
+    assert max_over_mean(gpu_loads(hot, phy2log, 4))[0] == pytest.approx(80 / most / 20)
     assert least_max_over_mean(np.zeros((1, 8)), replicas, nodes, 4).tolist() == [1.0]
 
 
@@ -265,7 +267,7 @@ def test_58_layers_of_256_experts_take_seconds():
 
 def test_no_load_at_all_is_even():
     phy2log, _, _ = moe.rebalance_experts(np.zeros((1, 8)), 8, 1, 1, 4)
-    assert placement_balance(np.zeros((1, 8)), phy2log, 4).max_over_mean_L.tolist() == [1.0]
+    assert max_over_mean(gpu_loads(np.zeros((1, 8)), phy2log, 4)).tolist() == [1.0]
 
 
 def test_the_command_searches_counts_and_says_what_it_ignores(tmp_path, run_moe):

@@ -12,7 +12,7 @@ from moe.cluster import published
 from moe.cluster import simulate as cluster
 from moe.cluster.calibration import Calibration, RowError, measurements
 from moe.cluster.schedule import bubble
-from moe.cluster.simulate import BatchTime, ClusterSettings, gpu_rows, node_bytes, run, simulate
+from moe.cluster.simulate import BatchTime, ClusterSettings, run, simulate
 from moe.cluster.timing import AllToAll
 from moe.cost import GPUS, MODELS
 
@@ -176,23 +176,13 @@ def test_every_figure_of_the_summary() -> None:
     assert set(document) == {"settings", "node_gb", "bound_by", *found}
 
 
-def test_rows_of_gpus_and_bytes_of_nodes_are_sums_of_links() -> None:
+def test_bytes_of_nodes_are_sums_of_links() -> None:
     sent = run(SMALL).traffic
-    for g, row in enumerate(gpu_rows(sent)):
-        assert row == {
-            "gpu": g,
-            "node": g // 2,
-            "rows_computed": sent.load_G[g],
-            "nvlink_bytes_sent": pytest.approx(264 * sum(sent.nvlink_GG[g])),
-            "nvlink_bytes_got": pytest.approx(264 * sum(sent.nvlink_GG[:, g])),
-            "network_bytes_sent": pytest.approx(264 * sum(sent.network_GG[g])),
-            "network_bytes_got": pytest.approx(264 * sum(sent.network_GG[:, g])),
-        }
     both_GG = 264 * (sent.nvlink_GG + sent.network_GG)
     by_hand = [
         [both_GG[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].sum() for j in (0, 1)] for i in (0, 1)
     ]
-    np.testing.assert_allclose(node_bytes(sent), by_hand)
+    np.testing.assert_allclose(sent.between_nodes(sent.dispatch_bytes_GG), by_hand)
     assert sent.network_GG[:2, 2:].sum() != sent.network_GG[2:, :2].sum()
 
 
@@ -322,13 +312,6 @@ def test_every_field_of_a_measurement_beside_the_model() -> None:
         "other": {"call_us": 2.0, "nvlink_share": 0.4, "network_share": 0.2},
     }
     assert set(document) == {"kernels", "median_error", "rows"}
-
-
-def test_the_model_is_fitted_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "calibrate", lambda: "fitted")
-    monkeypatch.setattr(published, "published_errors", lambda: "the library's")
-    assert published.calibration() == published.calibration(True) == "fitted"
-    assert published.calibration(False) == "the library's"
 
 
 def test_bubbles_of_the_times_that_were_given() -> None:

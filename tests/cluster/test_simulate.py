@@ -8,7 +8,7 @@ import pytest
 
 import moe
 from moe.cluster.published import bubble_rows, copies_rows
-from moe.cluster.simulate import ClusterSettings, gpu_rows, node_bytes, run, simulate
+from moe.cluster.simulate import ClusterSettings, run, simulate
 from moe.traces import save_trace, trace_of_routings
 
 SMALL = ClusterSettings(
@@ -99,15 +99,13 @@ def test_a_trace_is_counted_layer_by_layer(tmp_path):
 
 def test_bytes_between_nodes_and_gpus_agree():
     result = run(SMALL)
-    nodes = node_bytes(result.traffic)
-    assert nodes.sum() == result.traffic.dispatch_bytes_GG.sum()
-    rows = gpu_rows(result.traffic)
-    assert [row["node"] for row in rows] == [0] * 4 + [1] * 4
+    sent = result.traffic
+    nodes = sent.between_nodes(sent.dispatch_bytes_GG)
+    assert nodes.sum() == sent.dispatch_bytes_GG.sum()
     off_diagonal = nodes.sum() - np.trace(nodes)
-    assert sum(row["network_bytes_sent"] for row in rows) == off_diagonal
-    assert sum(row["network_bytes_got"] for row in rows) == off_diagonal
-    assert sum(row["nvlink_bytes_sent"] for row in rows) == np.trace(nodes)
-    assert sum(row["rows_computed"] for row in rows) == 80_000
+    assert (sent.network_GG * sent.dispatch_row_bytes).sum() == off_diagonal
+    assert (sent.nvlink_GG * sent.dispatch_row_bytes).sum() == np.trace(nodes)
+    assert sent.load_G.sum() == 80_000
 
 
 def test_the_node_limit_saves_network_bytes():

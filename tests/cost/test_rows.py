@@ -197,13 +197,3 @@ def test_decoding_rows_are_the_bounds_of_what_was_asked() -> None:
                 **asdict(bounds),
             }
     assert some[1].notes and len(lab.decoding_rows(gpu)) == len(MODELS)
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [(1e12, "1T"), (9.996e11, "999.6B"), (1e9, "1B"), (1e6, "1M"), (-2.5e6, "-2.5M"),
-     (999_999, "999,999"), (1000, "1,000"), (-1234.5, "-1,234"), (999.94, "999.9"),
-     (0.38941, "0.3894"), (1.23456e9, "1.235B")],
-)  # fmt: skip
-def test_large_numbers_are_written_short(value: float, said: str) -> None:
-    assert lab.short(value) == said

@@ -32,7 +32,7 @@ from moe.gates.convention import (
     weight_residuals,
     weights,
 )
-from moe.gates.recording import make_recording, read_recordings, said_by
+from moe.gates.recording import error_line, make_recording, read_recordings
 from moe.gates.report import Finding, GateReport
 from moe.gates.self_check import BugShown, demo_router
 
@@ -356,12 +356,11 @@ def test_what_a_recording_may_hold_at_its_edges() -> None:
 def test_an_error_is_said_in_one_line_of_at_most_so_many_characters() -> None:
     begin = len("ValueError: ")
     for n, cut in ((300 - begin, False), (301 - begin, True)):
-        said = said_by(ValueError("x" * n))
+        said = error_line(ValueError("x" * n))
         assert said == f"ValueError: {'x' * (300 - begin)}" + ("..." if cut else "")
-    assert said_by(KeyError("a\n\x1b b")) == "KeyError: 'a\\n\\x1b b'"
-    assert (
-        said_by(ValueError("a \n\n b\x1b")) == "ValueError: a b" and said_by(OSError()) == "OSError"
-    )
+    assert error_line(KeyError("a\n\x1b b")) == "KeyError: 'a\\n\\x1b b'"
+    assert error_line(ValueError("a \n\n b\x1b")) == "ValueError: a b"
+    assert error_line(OSError()) == "OSError"
 
 
 def test_what_a_file_says_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 
 from moe.cli.main import main
 from moe.traces.samples import CSV, SAMPLES
-from tests.charts.table import TABLE, Shown
+from tests.pictures.table import TABLE, Shown
 
 FOLDER = Path(__file__).resolve().parent
 PAGES: dict[str, dict[str, str]] = {
@@ -57,7 +57,7 @@ def plain(value: Any) -> Any:
 
 
 def figure(make: Callable[[], Shown]) -> Any:
-    """A figure without its rows, which `tests/charts` holds against the record."""
+    """A figure without its rows, which `tests/pictures` holds against the record."""
     shown = make().figure
     spec = json.loads(shown.drawing.text)
     rows = {name: [len(rows), sorted({k for row in rows for k in row})]

@@ -22,6 +22,7 @@ from moe.kernels import (
     backend,
     blocks,
     dispatch,
+    expert_gradients,
     experts,
     items,
     products,
@@ -192,7 +193,7 @@ def check_load(
     given = (dy_ND, x_ND, h_SH, weight_S, taken, up_EDH, down_EFD, activation)
     sums = [np.zeros(up_EDH.shape[::2], dtype) for _ in range(2)]
     mine = kernels.experts_backward(*given, sums[0])
-    truth = experts.experts_backward_oracle(*given, sums[1])
+    truth = expert_gradients.experts_backward_oracle(*given, sums[1])
     for name, got, want in zip(("dx", "dweight", "dup", "ddown"), mine, truth):
         tally.compare(f"{name}, {case}", got, want, exact)
     tally.compare(f"dbias, {case}", *sums, exact)

@@ -15,6 +15,7 @@ from moe import kernels
 from moe.kernels import (
     activation_text,
     dispatch,
+    expert_gradients,
     experts,
     products,
     rerouting,
@@ -198,13 +199,13 @@ def test_dispatch_experts_combine(
     arguments = (dy_ND, x_ND, other[1], weight_S, plan, up_EDH, down_EFD, activation)
     for got, want in zip(
         kernels.experts_backward(*arguments),
-        experts.experts_backward_oracle(*arguments),
+        expert_gradients.experts_backward_oracle(*arguments),
         strict=True,
     ):
         close(got, want, dtype)
     sums = [np.zeros((e, h), dtype) for _ in range(2)]
     kernels.experts_backward(*arguments, sums[0])
-    experts.experts_backward_oracle(*arguments, sums[1])
+    expert_gradients.experts_backward_oracle(*arguments, sums[1])
     close(*sums, dtype)
 
 

@@ -29,7 +29,7 @@ FAULTS = {
     ),
     "a block not added": ("blocks", "adds = add or k0 > 0", "adds = add"),
     "a block not added, few rows": ("blocks", "if add or k0 > 0:", "if add:"),
-    "a half not added": ("experts", "f > 0 or half > 0", "f > 0"),
+    "a half not added": ("expert_gradients", "f > 0 or half > 0", "f > 0"),
     "a part not added": (
         "experts", "for p in range(1, n_blocks):", "for p in range(2, n_blocks):",
     ),

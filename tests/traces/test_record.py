@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import moe
+from docs.generator.samples import thinned, write_samples
 from moe.data import TextTask, load_corpus, windows
 from moe.traces import load_trace, make_trace, read_logits_csv, samples
 from moe.traces import record as record_module
@@ -20,7 +21,7 @@ from moe.traces.record import (
     record_tiny,
     record_trainer,
 )
-from moe.traces.samples import CSV, SAMPLES, thinned
+from moe.traces.samples import CSV, SAMPLES
 from moe.training import Trainer, TrainSettings
 
 SMALL = TrainSettings(steps=3, batch=64, d_model=16, d_expert=8, n_experts=6)
@@ -74,7 +75,9 @@ def test_the_tiny_model_is_recorded_on_text_it_never_learned() -> None:
 
 def test_held_out_texts_are_never_drawn() -> None:
     task = TextTask(load_corpus())
-    stream, labels = task.corpus.data.tobytes(), task.corpus.labels
+    stream = task.corpus.data.tobytes()
+    sizes = [domain.data.size for domain in task.corpus.domains]
+    labels = np.repeat(np.arange(len(sizes)), sizes)
     held = task._segments[1]
     for label, text in task.held_out_texts(3, 50):
         inside = [
@@ -231,7 +234,7 @@ def test_samples_are_written_as_their_settings_say(tmp_path: Path, monkeypatch) 
     monkeypatch.setattr(samples, "FOLDER", tmp_path / "made")
     monkeypatch.setattr(samples, "CSV", tmp_path / "made" / "router-logits.csv")
     monkeypatch.setattr(samples, "SAMPLES", quick)
-    paths = samples.write_samples()
+    paths = write_samples()
     names = [f"{sample.name}.npz" for sample in SAMPLES]
     assert [path.name for path in paths] == [*names, "router-logits.csv"]
     for sample, path in zip(quick, paths):

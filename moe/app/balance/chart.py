@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
-from ...pictures.figure import (
-    BUSY,
-    PAPER_INK,
-    RUN_COLOURS,
-    Chart,
-    Drawing,
-    Figure,
-    draw,
-    drawn_once,
-    percent_axis,
-)
+from ...pictures.figure import Chart, Drawing, Figure, draw, drawn_once
+from ...pictures.marks import by_load, expert_x, goal, percent_axis, run_lines, sheet, titled
+from ...pictures.palette import PAPER_INK, RUN_COLOURS
 from ...training.runs import Run
 
 
@@ -39,7 +32,7 @@ MEASURES = {
 
 
 def over_steps(run_a: Run, run_b: Run, measure: str) -> Figure:
-    """One measure of both runs over the steps, averaged to at most 100 points a line."""
+    """Draw one measure of both runs over the steps, averaged to at most 100 points a line."""
     what = MEASURES[measure]
     data, ends = [], []
     for name, run in (("A", run_a), ("B", run_b)):
@@ -57,58 +50,25 @@ def over_steps(run_a: Run, run_b: Run, measure: str) -> Figure:
 @drawn_once
 def _over_steps(measure: str) -> Chart:
     what = MEASURES[measure]
-    legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=350)
-    names = list(RUN_COLOURS)
-    return (
-        draw(f"over_steps_{measure}")
-        .mark_line(strokeWidth=2)
-        .encode(
-            x=alt.X("step:Q", axis=alt.Axis(title="step", grid=False, tickCount=4)),
-            y=alt.Y(
-                "value:Q",
-                scale=alt.Scale(zero=measure != "loss"),
-                axis=alt.Axis(
-                    title=None, tickCount=4, format=what.format if "%" in what.format else ""
-                ),
-            ),
-            color=alt.Color(
-                "run:N",
-                scale=alt.Scale(domain=names, range=list(RUN_COLOURS.values())),
-                legend=legend,
-            ),
-            strokeDash=alt.StrokeDash(
-                "run:N", scale=alt.Scale(domain=names, range=[[1, 0], [7, 4]]), legend=legend
-            ),
-            tooltip=[
-                alt.Tooltip("run:N"),
-                alt.Tooltip("step:Q", format=".0f"),
-                alt.Tooltip("value:Q", format=".3f", title=what.title),
-            ],
-        )
-        .properties(height=190)
+    y = alt.Y(
+        "value:Q",
+        scale=alt.Scale(zero=measure != "loss"),
+        axis=alt.Axis(title=None, tickCount=4, format=what.format if "%" in what.format else ""),
     )
+    return run_lines(f"over_steps_{measure}", y, what.title, RUN_COLOURS)
 
 
 def final_load(name: str, run: Run, ink: str = PAPER_INK) -> Figure:
-    """Share of the work of each expert at the end of a run against the fair share."""
+    """Draw the share of the work of each expert at the end of a run against the fair share."""
     load_E = run.end_load()
     fair = 1 / load_E.size
     share_E = (load_E / max(int(load_E.sum()), 1)).tolist()
     data = [{"expert": e, "share": share, "ratio": share / fair} for e, share in enumerate(share_E)]
-    bars = (
-        draw(f"load_{name}")
-        .mark_bar()
-        .encode(
-            x=alt.X("expert:O", axis=alt.Axis(title="expert", labelAngle=0, labelOverlap=True)),
-            y=alt.Y("share:Q", axis=percent_axis()),
-            color=alt.Color("ratio:Q", scale=BUSY, legend=None),
-        )
+    bars = draw(f"load_{name}").mark_bar()
+    bars = bars.encode(
+        x=expert_x(labelOverlap=True), y=alt.Y("share:Q", axis=percent_axis()), color=by_load()
     )
-    rule = (
-        draw(f"fair_{name}")
-        .mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
-        .encode(y="fair:Q")
-    )
+    rule = goal(f"fair_{name}", ink, y="fair:Q")
     return Figure(
         f"{name}: {run.name()}",
         Drawing((bars + rule).properties(height=190)),
@@ -119,25 +79,11 @@ def final_load(name: str, run: Run, ink: str = PAPER_INK) -> Figure:
 
 
 def poster(run_a: Run, run_b: Run) -> Figure:
-    """Both runs on one sheet: loads at the end, MaxVio and loss over the steps."""
+    """Draw both runs on one sheet: loads at the end, MaxVio and loss over the steps."""
     loads = [final_load("A", run_a), final_load("B", run_b)]
     lines = [over_steps(run_a, run_b, measure) for measure in ("max_vio", "loss")]
-    below = _side_by_side(lines).resolve_scale(color="independent", strokeDash="independent")
-    sheet = alt.vconcat(_side_by_side(loads).resolve_scale(y="shared"), below).resolve_scale(
-        color="independent", strokeDash="independent"
-    )
-    figures = loads + lines
-    return Figure(
-        "Two runs on the same seed",
-        Drawing(sheet),
-        " ".join(figure.alt for figure in figures),
-        {name: rows for figure in figures for name, rows in figure.data.items()},
-    )
-
-
-def _side_by_side(figures: list[Figure]) -> alt.HConcatChart:
-    sheet = alt.HConcatChart()
-    for figure in figures:
-        assert not isinstance(figure.chart, alt.VConcatChart)
-        sheet |= figure.chart.properties(title=figure.title, width=360)
-    return sheet
+    # Colour means the load above and the run below, so no scale of colours holds for both.
+    apart: dict[str, Any] = {"color": "independent", "strokeDash": "independent"}
+    above, below = (alt.hconcat(*titled(figures, 360)) for figures in (loads, lines))
+    chart = alt.vconcat(above.resolve_scale(y="shared"), below.resolve_scale(**apart))
+    return sheet("Two runs on the same seed", loads + lines, chart.resolve_scale(**apart))

@@ -147,10 +147,10 @@ def _run(title: str, records: Sequence[TrainRecord], share_SE: np.ndarray) -> di
 def _sentence(record: TrainRecord, share_E: np.ndarray) -> str:
     """Put the numbers of one step in words."""
     hottest = int(share_E.argmax())
-    takes = f"hottest expert (no.{NBSP}{hottest}) takes {_percent(share_E[hottest])}"
+    takes = f"hottest expert (no.{NBSP}{hottest}) takes {share_E[hottest]:.1%}"
     if not share_E.any():
         takes = "no expert takes anything"
-    dropped = f", {_percent(record.dropped)} dropped" if record.dropped > 0 else ""
+    dropped = f", {record.dropped:.1%} dropped" if record.dropped > 0 else ""
     return (
         f"Step {_counted(record)}: {takes} ({_fair(len(share_E))}), {record.dead} of "
         f"{len(share_E)} idle, MaxVio{NBSP}{record.max_vio:.2f}{dropped}, "
@@ -160,12 +160,7 @@ def _sentence(record: TrainRecord, share_E: np.ndarray) -> str:
 
 def _fair(n_experts: int) -> str:
     """Return the fair share in words."""
-    return f"fair share {_percent(1 / n_experts)}"
-
-
-def _percent(share: float) -> str:
-    """Return a share as a percentage, as in the table below the player."""
-    return f"{share:.1%}"
+    return f"fair share {1 / n_experts:.1%}"
 
 
 def _running_mean(value_S: np.ndarray) -> np.ndarray:

@@ -6,19 +6,9 @@ from typing import Any
 
 import altair as alt
 
-from ...pictures.figure import (
-    BUSY,
-    CROWDED,
-    FAIR,
-    IDLE,
-    PAPER_INK,
-    Chart,
-    Drawing,
-    Figure,
-    Rows,
-    draw,
-    drawn_once,
-)
+from ...pictures.figure import Chart, Drawing, Figure, Rows, draw, drawn_once
+from ...pictures.marks import by_load, goal, keyed, line_key
+from ...pictures.palette import CROWDED, FAIR, IDLE, PAPER_INK, PURPLE, TEAL
 from ...studies.control import SETTLED, Method, Response
 from ...training import TrainSettings
 from ...training.runs import Run
@@ -32,15 +22,15 @@ STYLES = [
     (IDLE, [2, 2], 2.0),
     (IDLE, [1, 0], 2.0),
     (IDLE, [7, 3], 2.0),
-    ("#B0509A", [10, 3, 2, 3], 2.0),
+    (PURPLE, [10, 3, 2, 3], 2.0),
     (CROWDED, [3, 5], 3.0),
-    ("#12906C", [1, 0], 3.5),
+    (TEAL, [1, 0], 3.5),
     (FAIR, [1, 0], 1.5),
 ]
 
 
 def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_INK) -> Figure:
-    """MaxVio over the batches, a line for each controller, in a band from least to largest."""
+    """Draw MaxVio over the batches, a line for each controller, in a band from least to largest."""
     rows: Rows = [
         {
             "method": r.method.title,
@@ -57,12 +47,12 @@ def step_response(responses: list[Response], log: bool = True, ink: str = PAPER_
     size = max(r.max_vio_S.size for r in responses)
     goal_row = {"goal": SETTLED, "at": 1, "label": f"even: below {SETTLED:+.0%}"}
     goal_row |= {f"line_{line}": r.method.title for line, r in enumerate(responses)}
-    told = "; ".join(f"{r.method.title} ends at {r.steady_error:+.1%}" for r in responses)
+    ends = "; ".join(f"{r.method.title} ends at {r.steady_error:+.1%}" for r in responses)
     return Figure(
         "How far the busiest expert is above its fair share (MaxVio)",
         _response(size, len(responses), log, ink),
         f"Lines of {len(responses)} controllers over {size - 1:,} batches, from "
-        f"{responses[0].max_vio_S[0]:+.0%} at the start: {told}.",
+        f"{responses[0].max_vio_S[0]:+.0%} at the start: {ends}.",
         {"response": rows, "goal": [goal_row]},
     )
 
@@ -78,42 +68,33 @@ def _response(size: int, n_lines: int, log: bool, ink: str) -> Chart:
     y_scale = alt.Scale(type="log" if log else "linear", domainMin=FLOOR if log else 0, nice=False)
     axis = _percent_axis(log)
     numbers = list(range(n_lines))  # the titles change with the data
-    bands = (
-        draw("response")
-        .mark_area(opacity=0.28)
-        .encode(
-            x=x,
-            y=alt.Y("low:Q", scale=y_scale, axis=axis),
-            y2=alt.Y2("high:Q"),
-            fill=_style("Fill", 0, numbers),
-        )
+    bands = draw("response").mark_area(opacity=0.28)
+    bands = bands.encode(
+        x=x,
+        y=alt.Y("low:Q", scale=y_scale, axis=axis),
+        y2="high:Q",
+        fill=_style(alt.Fill, 0, numbers),
     )
-    lines = (
-        draw("response")
-        .mark_line()
-        .encode(
-            x=x,
-            y=alt.Y("mean:Q", scale=y_scale, axis=axis),
-            stroke=_style("Stroke", 0, numbers),
-            strokeDash=_style("StrokeDash", 1, numbers),
-            strokeWidth=_style("StrokeWidth", 2, numbers),
-            tooltip=[
-                alt.Tooltip("method:N"),
-                alt.Tooltip("batch:Q", format=",.0f"),
-                alt.Tooltip("exact:Q", format="+.1%", title="busiest expert above fair share"),
-            ],
-        )
+    lines = draw("response").mark_line()
+    lines = lines.encode(
+        x=x,
+        y=alt.Y("mean:Q", scale=y_scale, axis=axis),
+        **_styles(numbers),
+        tooltip=[
+            "method:N",
+            alt.Tooltip("batch:Q", format=",.0f"),
+            alt.Tooltip("exact:Q", format="+.1%", title="busiest expert above fair share"),
+        ],
     )
-    goal = draw("goal").encode(y=alt.Y("goal:Q", scale=y_scale, axis=axis))
-    rule = goal.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
-    note = goal.mark_text(align="left", dx=4, dy=-8, fontSize=12, color=ink).encode(
-        x=alt.X("at:Q", scale=x_scale), text=alt.Text("label:N")
-    )
-    return alt.LayerChart(layer=[bands, lines, rule, note]).properties(height=HEIGHT)
+    y = alt.Y("goal:Q", scale=y_scale, axis=axis)
+    note = draw("goal").mark_text(align="left", dx=4, dy=-8, fontSize=12, color=ink)
+    note = note.encode(x=alt.X("at:Q", scale=x_scale), y=y, text="label:N")
+    layers = [bands, lines, goal("goal", ink, y=y), note]
+    return alt.LayerChart(layer=layers).properties(height=HEIGHT)
 
 
 def end_loads(response: Response, ink: str = PAPER_INK) -> Figure:
-    """Loads of the last batch (bars) and of the one before (ticks), in fair shares."""
+    """Draw the loads of the last batch (bars) and of the one before (ticks), in fair shares."""
     before_E, last_E = response.ratio_SE[-2].tolist(), response.ratio_SE[-1].tolist()
     rows = [
         {"expert": e, "load": last, "before": before}
@@ -139,9 +120,9 @@ def _end_loads(ink: str) -> Chart:
     )
     bars = base.mark_bar().encode(
         y=alt.Y("load:Q", scale=scale, axis=axis),
-        color=alt.Color("load:Q", scale=BUSY, legend=None),
+        color=by_load("load:Q"),
         tooltip=[
-            alt.Tooltip("expert:O"),
+            "expert:O",
             alt.Tooltip("load:Q", format=".2f", title="last batch, fair shares"),
             alt.Tooltip("before:Q", format=".2f", title="batch before"),
         ],
@@ -149,9 +130,10 @@ def _end_loads(ink: str) -> Chart:
     ticks = base.mark_tick(color=ink, thickness=1.5).encode(
         y=alt.Y("before:Q", scale=scale, axis=axis)
     )
-    fair = draw("fair").encode(y=alt.Y("fair:Q", scale=scale, axis=axis))
-    rule = fair.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
-    room = fair.mark_point(opacity=0, aria=False).encode(y=alt.Y("room:Q", scale=scale, axis=axis))
+    rule = goal("fair", ink, y=alt.Y("fair:Q", scale=scale, axis=axis))
+    # An unseen point, so that axes of several charts reach equally far where all loads are even.
+    room = draw("fair").mark_point(opacity=0, aria=False)
+    room = room.encode(y=alt.Y("room:Q", scale=scale, axis=axis))
     return alt.LayerChart(layer=[bars, rule, ticks, room]).properties(height=130)
 
 
@@ -161,7 +143,7 @@ def live(
     log: bool = True,
     ink: str = PAPER_INK,
 ) -> Figure:
-    """MaxVio over the steps of training, a line for each finished run.
+    """Draw MaxVio over the steps of training, a line for each finished run.
 
     Parameters
     ----------
@@ -179,36 +161,30 @@ def live(
     ]
     top = max(row["value"] for row in rows)
     y_scale = _axis_scale([0.8 * level if log else 0, top], log)
-    lines = (
-        draw("live")
-        .mark_line()
-        .encode(
-            x=alt.X(
-                "step:Q",
-                scale=alt.Scale(domain=[0, one.steps], nice=False),
-                axis=alt.Axis(title="step of training", grid=False, tickCount=4),
-            ),
-            y=alt.Y("value:Q", scale=y_scale, axis=_percent_axis(log)),
-            stroke=_style("Stroke", 0, titles),
-            strokeDash=_style("StrokeDash", 1, titles),
-            strokeWidth=_style("StrokeWidth", 2, titles),
-            tooltip=[
-                alt.Tooltip("method:N"),
-                alt.Tooltip("step:Q", format=".0f"),
-                alt.Tooltip("value:Q", format="+.0%", title="busiest expert above fair share"),
-            ],
-        )
+    lines = draw("live").mark_line()
+    lines = lines.encode(
+        x=alt.X(
+            "step:Q",
+            scale=alt.Scale(domain=[0, one.steps], nice=False),
+            axis=alt.Axis(title="step of training", grid=False, tickCount=4),
+        ),
+        y=alt.Y("value:Q", scale=y_scale, axis=_percent_axis(log)),
+        **_styles(titles),
+        tooltip=[
+            "method:N",
+            alt.Tooltip("step:Q", format=".0f"),
+            alt.Tooltip("value:Q", format="+.0%", title="busiest expert above fair share"),
+        ],
     )
-    even = draw("chance").encode(y=alt.Y("chance:Q", scale=y_scale))
-    rule = even.mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink)
-    note = even.mark_text(align="left", dx=4, dy=9, fontSize=12, color=ink).encode(
-        x="at:Q", text=alt.Text("label:N")
-    )
-    told = "; ".join(f"{m.title} ends at {run.summary().max_vio:+.0%}" for m, run in runs.items())
+    y = alt.Y("chance:Q", scale=y_scale)
+    rule = goal("chance", ink, y=y)
+    note = draw("chance").mark_text(align="left", dx=4, dy=9, fontSize=12, color=ink)
+    note = note.encode(x="at:Q", y=y, text="label:N")
+    ends = "; ".join(f"{m.title} ends at {run.summary().max_vio:+.0%}" for m, run in runs.items())
     return Figure(
         "How far the busiest expert is above its fair share, while the model learns",
         Drawing(alt.LayerChart(layer=[lines, rule, note]).properties(height=HEIGHT)),
-        f"Lines of {len(runs)} runs over {one.steps} steps of training: {told}. Chance alone "
+        f"Lines of {len(runs)} runs over {one.steps} steps of training: {ends}. Chance alone "
         f"would give {level:+.0%}.",
         {"live": rows, "chance": [chance_row]},
     )
@@ -224,8 +200,17 @@ def _axis_scale(domain: list[float], log: bool) -> alt.Scale:
     return alt.Scale(type="log" if log else "linear", domain=domain, nice=False)
 
 
-def _style(channel: str, style: int, lines: list[str] | list[int]) -> Any:
-    """One of the channels that tell the controllers apart, all in one legend.
+def _styles(lines: list[str] | list[int]) -> dict[str, Any]:
+    """Return the channels that tell the lines of the controllers apart."""
+    return {
+        "stroke": _style(alt.Stroke, 0, lines),
+        "strokeDash": _style(alt.StrokeDash, 1, lines),
+        "strokeWidth": _style(alt.StrokeWidth, 2, lines),
+    }
+
+
+def _style(channel: Any, style: int, lines: list[str] | list[int]) -> Any:
+    """Return one of those channels; Vega joins their keys into one.
 
     Parameters
     ----------
@@ -233,11 +218,9 @@ def _style(channel: str, style: int, lines: list[str] | list[int]) -> Any:
         Titles of all controllers, or their numbers if the data hold the titles.
     """
     numbered = isinstance(lines[0], int)
-    legend = alt.Legend(
-        title=None, orient="top", symbolType="stroke", symbolSize=350, symbolOpacity=1,
-        columns=2, labelLimit=200,
+    legend = line_key(
+        symbolOpacity=1, columns=2, labelLimit=200,
         labelExpr="data('goal')[0]['line_' + datum.value]" if numbered else alt.Undefined,
     )  # fmt: skip
-    scale = alt.Scale(domain=lines, range=[one[style] for one in STYLES[: len(lines)]])
-    field = "line:O" if numbered else "method:O"
-    return getattr(alt, channel)(field, scale=scale, legend=legend)
+    by_line = {line: one[style] for line, one in zip(lines, STYLES, strict=False)}
+    return keyed(channel, "line:O" if numbered else "method:O", by_line, legend)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import metrics
+from ...numbers import percent, plural
 from ...studies.control import RATES, SETTLED, Method, Response, methods
 from ...training import TrainSettings
 from ...training.runs import Run
@@ -49,8 +50,8 @@ def compare_rates(slow: Response, fast: Response) -> Verdict:
     """
     close, sooner = slow.fell_below(CLOSE), fast.fell_below(CLOSE)
     ends = (
-        f"busiest expert stays {_percent(fast.steady_error)} above; with the smaller step it is "
-        f"{_percent(slow.steady_error)}"
+        f"busiest expert stays {percent(fast.steady_error)} above; with the smaller step it is "
+        f"{percent(slow.steady_error)}"
     )
     if sooner is None:
         arrival = f"Ten times the step never comes within {CLOSE:.0%} of the fair share"
@@ -58,7 +59,7 @@ def compare_rates(slow: Response, fast: Response) -> Verdict:
         instead = "" if close is None else f" instead of {close:,}"
         arrival = (
             f"Ten times the step comes within {CLOSE:.0%} of the fair share after "
-            f"{_batches(sooner)}{instead}"
+            f"{plural(sooner, 'batch')}{instead}"
         )
     if fast.swing >= SWING and fast.settled_after is None:
         link = "and" if sooner is None else "but"
@@ -73,17 +74,17 @@ def first_to_settle(responses: list[Response]) -> str:
     if not settled:
         return "None of them is even in the end."
     after, best = min(settled, key=lambda pair: pair[0])
-    return f"First to be even: {best.method.title}, after {_batches(after)}."
+    return f"First to be even: {best.method.title}, after {plural(after, 'batch')}."
 
 
 def response_words(response: Response) -> str:
     """What the curve shows, in a sentence."""
-    end = f"its busiest expert is {_percent(response.steady_error)} above the fair share"
+    end = f"its busiest expert is {percent(response.steady_error)} above the fair share"
     if response.settled_after is not None:
-        return f"Even after {_batches(response.settled_after)}; at the end {end}."
+        return f"Even after {plural(response.settled_after, 'batch')}; at the end {end}."
     if response.swing >= SWING:
         return f"Swings for ever: experts take turns at too much work, {end}."
-    return f"Not there yet after {_batches(response.max_vio_S.size - 1)}: {end}."
+    return f"Not there yet after {plural(response.max_vio_S.size - 1, 'batch')}: {end}."
 
 
 def rows(responses: list[Response]) -> list[dict[str, str]]:
@@ -92,7 +93,7 @@ def rows(responses: list[Response]) -> list[dict[str, str]]:
         {
             "Controller": r.method.title,
             f"Even (MaxVio below {SETTLED:g}) after": (
-                "never" if r.settled_after is None else _batches(r.settled_after)
+                "never" if r.settled_after is None else plural(r.settled_after, "batch")
             ),
             "MaxVio at the end": f"{r.steady_error:.3f}",
             "Change from batch to batch, in fair shares": f"{r.swing:.3f}",
@@ -104,14 +105,6 @@ def rows(responses: list[Response]) -> list[dict[str, str]]:
 def kinds(responses: list[Response]) -> list[str]:
     """Registry names of the controllers' balancers, each once."""
     return list(dict.fromkeys(r.method.balance.partition("(")[0] for r in responses))
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if share < 0.095 else f"{share:.0%}"
-
-
-def _batches(n: int) -> str:
-    return "1 batch" if n == 1 else f"{n:,} batches"
 
 
 # On a model that learns -------------------------------------------------------------------------

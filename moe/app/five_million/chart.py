@@ -6,20 +6,30 @@ from typing import Any
 
 import altair as alt
 
-from ...pictures.figure import PAPER_INK, Drawing, Figure, Rows, draw, drawn_once, legible
-from ...pictures.numbers import dollars
+from ...numbers import dollars
+from ...pictures.figure import Figure, Rows, draw, drawn_once
+from ...pictures.marks import (
+    end_labels,
+    goal,
+    keyed,
+    legible,
+    looks,
+    sheet,
+    stacked,
+    with_room,
+)
+from ...pictures.palette import BLUE, PAPER_INK, VERMILION
 from . import chips, story
 from . import claim as money_claim
 
-# Okabe-Ito; shapes, hollow marks and words say the same as colour.
-MAIN, OTHER, PUBLISHED = "#0072B2", "#D55E00", "#D55E00"
-STEP = 48  # pixels a row: its name above, its mark below
+MAIN, OTHER = BLUE, VERMILION
+STEP = 48  # pixels of a row: its name above, its mark below
 MONEY = "(datum.value >= 1e9 ? '$' + datum.value / 1e9 + 'B' : datum.value >= 1e6 ? '$' + "
 MONEY += "datum.value / 1e6 + 'M' : '$' + datum.value / 1e3 + 'K')"
 
 
 def _named(name: str, ink: str, **channels: Any) -> tuple[alt.Chart, alt.Chart]:
-    """Rows of a chart with their names above the marks, which a phone has room for.
+    """Begin a chart with a named row for each mark; names stand above, where a phone has room.
 
     Returns
     -------
@@ -32,15 +42,9 @@ def _named(name: str, ink: str, **channels: Any) -> tuple[alt.Chart, alt.Chart]:
     return base.encode(**channels), names
 
 
-def _room(times: float) -> alt.Scale:
-    """Scale from zero with room for labels to the right."""
-    return alt.Scale(range=[0, alt.expr(f"width / {times}")], zero=True, nice=False)
-
-
-def _label(base: alt.Chart, ink: str, end: str) -> alt.Chart:
-    """Words right of a mark's end."""
-    text = base.mark_text(align="left", dx=8, dy=4, fontSize=12.5, color=ink)
-    return text.encode(x=alt.X(f"{end}:Q"), text="label:N")
+def _label(base: alt.Chart, ink: str, x: alt.X) -> alt.Chart:
+    """Write words right of a mark's end."""
+    return end_labels(base, ink, dx=8, dy=4, fontSize=12.5).encode(x=x)
 
 
 def _stack(layers: list[alt.Chart]) -> alt.LayerChart:
@@ -48,7 +52,7 @@ def _stack(layers: list[alt.Chart]) -> alt.LayerChart:
 
 
 def _log_money(lowest: float, highest: float, values: list[float]) -> alt.X:
-    """Axis of dollars in powers of ten."""
+    """Return an axis of dollars in powers of ten."""
     return alt.X(
         "low:Q",
         scale=alt.Scale(type="log", domain=[lowest, highest], nice=False),
@@ -57,14 +61,9 @@ def _log_money(lowest: float, highest: float, values: list[float]) -> alt.X:
 
 
 def parts(found: list[story.Part], ink: str = PAPER_INK) -> Figure:
-    """The parts of the published cost."""
+    """Draw the parts of the published cost."""
     rows = [
-        {
-            "name": part.name,
-            "dollars": part.dollars,
-            "label": part.sum_words(),
-        }
-        for part in found
+        {"name": part.name, "dollars": part.dollars, "label": part.sum_words()} for part in found
     ]
     spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
     return Figure(
@@ -77,26 +76,24 @@ def parts(found: list[story.Part], ink: str = PAPER_INK) -> Figure:
 
 @drawn_once
 def _parts(ink: str) -> alt.LayerChart:
-    x = alt.X("dollars:Q", axis=None, scale=_room(2.2))
+    x = alt.X("dollars:Q", axis=None, scale=with_room(2.2))
     base, names = _named("parts", ink, x=x)
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadiusEnd=2)
-    return _stack([bars, names, _label(base, ink, "dollars").encode(x=x)])
+    return _stack([bars, names, _label(base, ink, x)])
 
 
 def left_out(found: list[story.Beside], ink: str = PAPER_INK) -> Figure:
-    """The published figure beside what it leaves out, in powers of ten."""
-    rows: Rows = []
-    for one in found:
-        span = one.dollars
-        rows.append(
-            {
-                "name": one.what,
-                "low": span.low if span else None,
-                "high": span.high if span else None,
-                "kind": "published" if one is found[0] else "left out",
-                "label": one.amount(),
-            }
-        )
+    """Draw the published figure beside what it leaves out, in powers of ten."""
+    rows: Rows = [
+        {
+            "name": one.what,
+            "low": one.dollars.low if one.dollars else None,
+            "high": one.dollars.high if one.dollars else None,
+            "kind": "published" if one is found[0] else "left out",
+            "label": one.amount(),
+        }
+        for one in found
+    ]
     spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
     return Figure(
         "What that figure leaves out (each line of the grid is ten times the one before)",
@@ -110,11 +107,8 @@ def left_out(found: list[story.Beside], ink: str = PAPER_INK) -> Figure:
 def _left_out(ink: str) -> alt.LayerChart:
     x = _log_money(1e5, 3e11, [10.0**power for power in range(5, 11)])
     base, names = _named("left_out", ink, x=x)
-    kinds = ["published", "left out"]
-    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[MAIN, OTHER]), legend=None)
-    shape = alt.Shape(
-        "kind:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond"]), legend=None
-    )
+    colour = keyed(alt.Color, "kind:N", {"published": MAIN, "left out": OTHER})
+    shape = keyed(alt.Shape, "kind:N", {"published": "circle", "left out": "diamond"})
     known = base.transform_filter("datum.low != null")
     lines = known.mark_rule(strokeWidth=5, yOffset=6).encode(x2="high:Q", color=colour)
     ends = [
@@ -123,24 +117,23 @@ def _left_out(ink: str) -> alt.LayerChart:
         )
         for x_of in (x, _same(x, "high"))
     ]
-    labels = known.mark_text(align="left", dx=11, dy=7, fontSize=12.5, color=ink).encode(
-        x=_same(x, "high"), text="label:N"
-    )
-    unknown = base.transform_filter("datum.low == null").mark_text(
-        align="left", dy=7, fontSize=12.5, fontStyle="italic", color=ink
-    )
-    return _stack([lines, *ends, names, labels, unknown.encode(x=alt.value(0), text="label:N")])
+    labels = end_labels(known, ink, dx=11, dy=7, fontSize=12.5).encode(x=_same(x, "high"))
+    unknown = end_labels(
+        base.transform_filter("datum.low == null"), ink, dx=0, dy=7, fontSize=12.5,
+        fontStyle="italic",
+    )  # fmt: skip
+    return _stack([lines, *ends, names, labels, unknown.encode(x=alt.value(0))])
 
 
 def _same(x: alt.X, field: str) -> alt.X:
-    """The same axis for another field."""
+    """Return the same axis for another field."""
     copy = x.copy()
     copy.shorthand = f"{field}:Q"
     return copy
 
 
 def swings(found: list[story.Swing], middle: float, ink: str = PAPER_INK) -> Figure:
-    """How far each assumption alone moves the rent."""
+    """Draw how far each assumption alone moves the rent."""
     rows = [
         {
             "name": f"{swing.name}: {swing.setting}",
@@ -161,17 +154,16 @@ def swings(found: list[story.Swing], middle: float, ink: str = PAPER_INK) -> Fig
 
 @drawn_once
 def _swings(ink: str) -> alt.LayerChart:
-    x = alt.X("low:Q", axis=None, scale=_room(1.5))
+    x = alt.X("low:Q", axis=None, scale=with_room(1.5))
     base, names = _named("swings", ink, x=x)
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
-    labels = _label(base, ink, "high").encode(x=_same(x, "high"))
-    rule = draw("middle").mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=ink)
-    words = legible(ink, names, labels)
-    return _stack([rule.encode(x=_same(x, "middle")), bars, *words])
+    labels = _label(base, ink, _same(x, "high"))
+    rule = goal("middle", ink, x=_same(x, "middle"))
+    return _stack([rule, bars, *legible(ink, names, labels)])
 
 
 def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:
-    """Computed ranges of all trainings with published hours, beside these."""
+    """Draw computed ranges of all trainings with published hours, beside these hours."""
     rows: Rows = [
         {
             "name": f"{row.model} ({row.gpu})" + ("" if row.within else ": outside"),
@@ -202,15 +194,15 @@ def _compared(ink: str) -> alt.LayerChart:
     base, names = _named("compared", ink, x=x)
     bars = base.mark_bar(size=14, yOffset=6, color=MAIN, opacity=0.75).encode(x2="high:Q")
     points = base.mark_point(
-        shape="diamond", size=150, filled=True, opacity=1, color=PUBLISHED, yOffset=6,
+        shape="diamond", size=150, filled=True, opacity=1, color=OTHER, yOffset=6,
         stroke="white", strokeWidth=1,
     ).encode(x=_same(x, "published"))  # fmt: skip
-    labels = _label(base, ink, "edge").encode(x=_same(x, "edge"))
+    labels = _label(base, ink, _same(x, "edge"))
     return _stack([bars, points, names, labels])
 
 
 def ways(found: list[money_claim.Way], ink: str = PAPER_INK) -> Figure:
-    """Ways of counting beside the claimed range."""
+    """Draw ways of counting beside the claimed range."""
     claim = money_claim.CLAIM
     rows = [
         {
@@ -233,20 +225,19 @@ def ways(found: list[money_claim.Way], ink: str = PAPER_INK) -> Figure:
 
 @drawn_once
 def _ways(ink: str) -> alt.LayerChart:
-    x = alt.X("low:Q", axis=None, scale=_room(1.4))
+    x = alt.X("low:Q", axis=None, scale=with_room(1.4))
     base, names = _named("ways", ink, x=x)
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
     ticks = base.mark_tick(thickness=3, height=16, yOffset=6, color="white").encode(
         x=_same(x, "mid")
     )
-    labels = _label(base, ink, "high").encode(x=_same(x, "high"))
-    rules = draw("claim").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=OTHER)
-    words = legible(ink, names, labels)
-    return _stack([rules.encode(x=_same(x, "at")), bars, ticks, *words])
+    labels = _label(base, ink, _same(x, "high"))
+    rules = goal("claim", OTHER, x=_same(x, "at"))
+    return _stack([rules, bars, ticks, *legible(ink, names, labels)])
 
 
 def limits(sides: dict[str, list[chips.Limit]], ink: str = PAPER_INK) -> Figure:
-    """Time that each part of two GPUs needs for a token, one bar a GPU."""
+    """Draw the time that each part of two GPUs needs for a token, a bar for each GPU."""
     rows = [
         {
             "part": limit.name,
@@ -271,24 +262,17 @@ def limits(sides: dict[str, list[chips.Limit]], ink: str = PAPER_INK) -> Figure:
 
 @drawn_once
 def _limits(gpus: tuple[str, ...], ink: str) -> alt.LayerChart:
-    x = alt.X("microseconds:Q", axis=None, scale=_room(1.6))
+    x = alt.X("microseconds:Q", axis=None, scale=with_room(1.6))
     base, names = _named("limits", ink, x=x)
-    colour = alt.Color(
-        "gpu:N", scale=alt.Scale(domain=list(gpus), range=[MAIN, OTHER]), legend=None
-    )
-    bars = base.mark_bar(size=14, yOffset=6, cornerRadiusEnd=2).encode(color=colour)
-    return _stack([bars, names, _label(base, ink, "microseconds").encode(x=x)])
+    bars = base.mark_bar(size=14, yOffset=6, cornerRadiusEnd=2)
+    bars = bars.encode(color=keyed(alt.Color, "gpu:N", looks(gpus, (MAIN, OTHER))))
+    return _stack([bars, names, _label(base, ink, x)])
 
 
 def poster(ink: str = PAPER_INK) -> Figure:
-    """The published parts and what they leave out on one sheet."""
+    """Draw the published parts and what they leave out on one sheet."""
     figures = [parts(story.published_parts(), ink), left_out(story.beside(), ink)]
-    sheet = alt.vconcat(
-        *(figure.chart.properties(title=figure.title, width=700) for figure in figures)
-    ).resolve_scale(x="independent", color="independent", shape="independent")
-    return Figure(
-        "What DeepSeek-V3's published cost pays for, and what it leaves out",
-        Drawing(sheet),
-        " ".join(figure.alt for figure in figures),
-        {name: rows for figure in figures for name, rows in figure.data.items()},
+    chart = stacked(figures, 700, "x", "color", "shape")
+    return sheet(
+        "What DeepSeek-V3's published cost pays for, and what it leaves out", figures, chart
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...cost import LEFT_OUT, MODELS, Range, TrainingCost
 from ...cost.checks import V3_HOURS, check_numbers
-from ...pictures.numbers import count, dollars
+from ...numbers import count, dollars
 from .story import V3, from_to, published_dollars
 
 LLAMA = "llama-3.1-405b"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ...cost import GPUS, LEFT_OUT, MODELS, Range, TrainingCost, find_gpu
 from ...cost.checks import V3_GPUS, V3_HOURS
 from ...cost.training import DEFAULT_MFU, DEFAULT_POWER_SHARE, DEFAULT_PRICE, DEFAULT_PUE
-from ...pictures.numbers import count, dollars
+from ...numbers import count, dollars
 
 V3 = "deepseek-v3"
 OWN_SIZE = "A model of my own, by its size"
@@ -286,11 +287,8 @@ def swing_words(swings: list[Swing]) -> str:
 
 def assumption_list(cost: TrainingCost) -> str:
     """Every assumption behind the result as a list in Markdown."""
-
-    def number(value: float) -> str:
-        return f"{value:.4g}" if value < 1000 else count(value, 4)
-
+    four = partial(count, n=4)
     return "\n".join(
-        f"- **{a.name.replace('_', ' ')}**: {from_to(a.value, number)} {a.unit}; {a.source}"
+        f"- **{a.name.replace('_', ' ')}**: {from_to(a.value, four)} {a.unit}; {a.source}"
         for a in cost.result().assumptions
     )

@@ -6,104 +6,81 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from ...pictures.figure import BUSY, CROWDED, IDLE, PAPER_INK, Drawing, Figure, Rows, draw
+from ...pictures.figure import Drawing, Figure, Rows, draw
+from ...pictures.marks import RATIO_TIP, band_axis, by_load, end_labels, goal, key, keyed, looks
+from ...pictures.palette import CROWDED, IDLE, PAPER_INK, PURPLE, SHAPES, TEAL
 from .story import PER_NODE, Moved, Way
 
-# Both over 3:1 on white and on near-black; places and labels say the same.
-NVLINK, NETWORK = "#12906C", "#B0539B"
-LINKS = ["network", "NVLink"]
+# Each link has its place and its label too, so that nobody needs the colours.
+LINKS = {"network": PURPLE, "NVLink": TEAL}
 THICKEST = 11  # pixels of the busiest link
 SWITCH = PER_NODE + 2  # row of the network that joins the nodes, below each node's own line
 
 
 def cluster_picture(moved: Moved, ink: str = PAPER_INK) -> Figure:
-    """Nodes as columns of GPUs: lines are links, as thick as the bytes on them.
+    """Draw nodes as columns of GPUs: lines are links, as thick as the bytes on them.
 
     A GPU's mark is as wide as the rows its experts compute; the busiest has its number on it.
     """
     n_nodes = moved.settings.nodes
     rows = ["NVLink, MB", *(f"GPU {i}" for i in range(PER_NODE))]
     rows += ["network, MB"] if n_nodes > 1 else []
-    names = "[" + ",".join(map(repr, rows)) + "]"
     x_scale = alt.Scale(domain=[0, n_nodes], nice=False)
-    x_axis = alt.Axis(
-        title="node",
-        values=[i + 0.5 for i in range(n_nodes)],
-        labelExpr="floor(datum.value)",
-        orient="top",
-        ticks=False,
-        domain=False,
-        grid=False,
-    )
+    x_axis = band_axis(range(n_nodes), title="node", labelExpr="floor(datum.value)", orient="top")
     y_scale = alt.Scale(domain=[0, len(rows) + 0.1], reverse=True, nice=False)
-    y_axis = alt.Axis(
-        title=None,
-        values=[i + 0.5 for i in range(len(rows))],
-        labelExpr=f"{names}[floor(datum.value)]",
-        ticks=False,
-        domain=False,
-        grid=False,
-    )
+    y_axis = band_axis(rows)
     x, left = (alt.X(f"{name}:Q", scale=x_scale, axis=x_axis) for name in ("x", "left"))
     y, top = (alt.Y(f"{name}:Q", scale=y_scale, axis=y_axis) for name in ("y", "top"))
-    most = float(max(moved.nvlink_mb_M.max(), moved.network_mb_M.max()))
-    links = (
-        draw("links")
-        .mark_rule(strokeCap="butt")
-        .encode(
-            x=x,
-            y=top,
-            y2=alt.Y2("bottom:Q"),
-            strokeWidth=alt.StrokeWidth(
-                "mb:Q", scale=alt.Scale(domain=[0, most], range=[0, THICKEST]), legend=None
-            ),
-            color=alt.Color(
-                "link:N", scale=alt.Scale(domain=LINKS, range=[NETWORK, NVLINK]), legend=None
-            ),
-            tooltip=[
-                alt.Tooltip("node:N"),
-                alt.Tooltip("link:N"),
-                alt.Tooltip("mb:Q", format=",.0f", title="megabytes"),
-            ],
-        )
-    )
-    gpus = (
-        draw("gpus")
-        .mark_rect(cornerRadius=2)
-        .encode(
-            x=left,
-            x2=alt.X2("right:Q"),
-            y=top,
-            y2=alt.Y2("bottom:Q"),
-            color=alt.Color("ratio:Q", scale=BUSY, legend=None),
-            tooltip=[
-                alt.Tooltip("node:N"),
-                alt.Tooltip("gpu:N"),
-                alt.Tooltip("ratio:Q", format=".2f", title="fair shares"),
-            ],
-        )
-    )
     texts = draw("numbers").mark_text(color=ink, fontSize=11).encode(x=x, y=y, text="label:N")
     hot = draw("hot").mark_text(color=ink, fontSize=11, fontWeight="bold")
-    switch = draw("switch").mark_rule(color=NETWORK, strokeWidth=6)
-    layers = [links, gpus, texts, hot.encode(x=x, y=y, text="label:N")]
+    hot = hot.encode(x=x, y=y, text="label:N")
+    most = float(max(moved.nvlink_mb_M.max(), moved.network_mb_M.max()))
+    layers = [_link_lines(x, top, most), _gpu_marks(left, top), texts, hot]
     if n_nodes > 1:
-        layers.append(switch.encode(x=left, x2=alt.X2("right:Q"), y=y))
+        switch = draw("switch").mark_rule(color=LINKS["network"], strokeWidth=6)
+        layers.append(switch.encode(x=left, x2="right:Q", y=y))
     nodes = f"{n_nodes} nodes" if n_nodes > 1 else "One node"
+    chart = alt.LayerChart(layer=layers).resolve_scale(color="independent")
     return Figure(
         "The cluster: bytes on every link, and work of every GPU",
-        Drawing(
-            alt.LayerChart(layer=layers)
-            .resolve_scale(color="independent")
-            .properties(height=70 + 28 * len(rows))
-        ),
+        Drawing(chart.properties(height=70 + 28 * len(rows))),
         f"{nodes} of {PER_NODE} GPUs; lines as thick as the bytes on them. {moved.words()}",
         _cluster_rows(moved),
     )
 
 
+def _link_lines(x: alt.X, top: alt.Y, most: float) -> alt.Chart:
+    """Draw the links, as thick as their megabytes."""
+    width = alt.Scale(domain=[0, most], range=[0, THICKEST])
+    marks = draw("links").mark_rule(strokeCap="butt")
+    return marks.encode(
+        x=x,
+        y=top,
+        y2="bottom:Q",
+        strokeWidth=alt.StrokeWidth("mb:Q", scale=width, legend=None),
+        color=keyed(alt.Color, "link:N", LINKS),
+        tooltip=["node:N", "link:N", alt.Tooltip("mb:Q", format=",.0f", title="megabytes")],
+    )
+
+
+def _gpu_marks(left: alt.X, top: alt.Y) -> alt.Chart:
+    """Draw the GPUs, as wide as their work."""
+    marks = draw("gpus").mark_rect(cornerRadius=2)
+    return marks.encode(
+        x=left,
+        x2="right:Q",
+        y=top,
+        y2="bottom:Q",
+        color=by_load(),
+        tooltip=["node:N", "gpu:N", RATIO_TIP],
+    )
+
+
 def _cluster_rows(moved: Moved) -> dict[str, Rows]:
-    """Where GPUs, links and numbers of the cluster's picture stand: a node is one unit wide."""
+    """Return the places of GPUs, links and numbers in the cluster's picture.
+
+    A node is one unit wide, a GPU one unit high.
+    """
     n_nodes = moved.settings.nodes
     gpus, lines, numbers = [], [], []
     for g, ratio in enumerate(moved.load_G.tolist()):
@@ -130,7 +107,7 @@ def _cluster_rows(moved: Moved) -> dict[str, Rows]:
 
 
 def node_to_node(moved: Moved) -> Figure:
-    """Nodes by nodes: megabytes from one to the other, in numbers and in lightness."""
+    """Draw nodes by nodes: megabytes from one to the other, in numbers and in lightness."""
     mb_MM = moved.node_MM
     rows = [
         {
@@ -151,12 +128,9 @@ def node_to_node(moved: Moved) -> Figure:
     cells = base.mark_rect().encode(
         color=alt.Color("mb:Q", scale=alt.Scale(scheme="cividis", domain=[0, top]), legend=None),
         tooltip=[
-            alt.Tooltip("from:O"),
-            alt.Tooltip("to:O"),
-            alt.Tooltip("link:N"),
-            alt.Tooltip("mb:Q", format=",.1f", title="megabytes"),
+            "from:O", "to:O", "link:N", alt.Tooltip("mb:Q", format=",.1f", title="megabytes"),
         ],
-    )
+    )  # fmt: skip
     texts = base.mark_text(fontSize=11).encode(
         text="label:N",
         color=alt.condition(f"datum.mb > {top / 2}", alt.value("#000000"), alt.value("#FFFFFF")),
@@ -171,15 +145,15 @@ def node_to_node(moved: Moved) -> Figure:
     )
 
 
-def ways_bars(made: Sequence[Way], ink: str = PAPER_INK) -> Figure:
-    """Milliseconds of the exchange for each way of sending, with the copies beside them."""
+def ways_bars(ways: Sequence[Way], ink: str = PAPER_INK) -> Figure:
+    """Draw the milliseconds of the exchange for each way of sending, beside them the copies."""
     rows = [
         {
             "way": way.title,
             "ms": way.moved.ms,
             "label": f"{way.moved.ms:.2f} ms, {way.moved.sent.copies_per_token:.2f} copies",
         }
-        for way in made
+        for way in ways
     ]
     spoken = "; ".join(f"{row['way']}: {row['label']}" for row in rows)
     return Figure(
@@ -191,36 +165,27 @@ def ways_bars(made: Sequence[Way], ink: str = PAPER_INK) -> Figure:
 
 
 def _bars(name: str, field: str, rows: Rows, ink: str) -> alt.LayerChart:
-    """Bars of milliseconds; names stand above them, so that a phone has room."""
+    """Draw bars of milliseconds; names stand above them, so that a phone has room."""
     top = max(row["ms"] for row in rows)
     base = draw(name).encode(
         y=alt.Y(f"{field}:N", sort=None, axis=None),
         x=alt.X("ms:Q", axis=None, scale=alt.Scale(domain=[0, top or 1.0], nice=False)),
     )
-    bars = base.mark_bar(color=NETWORK, height=14, yOffset=10, cornerRadiusEnd=2)
-    said = f"datum.{field} + ': ' + datum.label"
-    texts = base.transform_calculate(said=said).mark_text(
-        align="left", dy=-8, fontSize=12, color=ink
-    )
-    return (bars + texts.encode(x=alt.value(0), text="said:N")).properties(height=alt.Step(46))
+    bars = base.mark_bar(color=LINKS["network"], height=14, yOffset=10, cornerRadiusEnd=2)
+    words = base.transform_calculate(said=f"datum.{field} + ': ' + datum.label")
+    texts = end_labels(words, ink, dx=0, dy=-8).encode(x=alt.value(0), text="said:N")
+    return (bars + texts).properties(height=alt.Step(46))
 
 
 def links_bars(both: Sequence[Moved], ink: str = PAPER_INK) -> Figure:
-    """What NVLink and network alone would take on either GPU; the longer decides."""
+    """Draw what NVLink and network alone would take on either GPU; the longer decides."""
     rows = [
-        {
-            "of": f"{one.settings.gpu}, {link}",
-            "link": link,
-            "ms": ms,
-            "label": f"{ms:.2f} ms",
-        }
+        {"of": f"{one.settings.gpu}, {link}", "link": link, "ms": ms, "label": f"{ms:.2f} ms"}
         for one in both
         for link, ms in (("network", one.network_ms), ("NVLink", one.nvlink_ms))
     ]
     chart = _bars("links", "of", rows, ink)
-    chart.layer[0].encoding.color = alt.Color(
-        "link:N", scale=alt.Scale(domain=LINKS, range=[NETWORK, NVLINK]), legend=None
-    )
+    chart.layer[0].encoding.color = keyed(alt.Color, "link:N", LINKS)
     spoken = "; ".join(f"{row['of']} {row['label']}" for row in rows)
     return Figure(
         "H800 and H100: what each link alone would take",
@@ -231,36 +196,27 @@ def links_bars(both: Sequence[Moved], ink: str = PAPER_INK) -> Figure:
 
 
 def placements(before: Moved, after: Moved, ink: str = PAPER_INK) -> Figure:
-    """Work of every GPU before and after placing experts, against the fair share."""
+    """Draw the work of every GPU before and after placing experts, against the fair share."""
     names = [before.settings.placed, after.settings.placed]
     rows = [
         {"placed": name, "gpu": g, "ratio": ratio}
         for name, one in zip(names, (before, after), strict=True)
         for g, ratio in enumerate(one.load_G.tolist())
     ]
-    legend = alt.Legend(title=None, orient="top", direction="vertical", labelLimit=280)
-    marks = (
-        draw("placements")
-        .mark_point(size=44, filled=True, opacity=0.9)
-        .encode(
-            x=alt.X("gpu:Q", axis=alt.Axis(title="GPU", grid=False, tickMinStep=1)),
-            y=alt.Y("ratio:Q", axis=alt.Axis(title="fair shares", tickCount=4)),
-            color=alt.Color(
-                "placed:N", scale=alt.Scale(domain=names, range=[CROWDED, IDLE]), legend=legend
-            ),
-            shape=alt.Shape(
-                "placed:N",
-                scale=alt.Scale(domain=names, range=["circle", "square"]),
-                legend=legend,
-            ),
-            tooltip=[
-                alt.Tooltip("placed:N", title="experts"),
-                alt.Tooltip("gpu:Q", title="GPU"),
-                alt.Tooltip("ratio:Q", format=".2f", title="fair shares"),
-            ],
-        )
+    legend = key(direction="vertical", labelLimit=280)
+    marks = draw("placements").mark_point(size=44, filled=True, opacity=0.9)
+    marks = marks.encode(
+        x=alt.X("gpu:Q", axis=alt.Axis(title="GPU", grid=False, tickMinStep=1)),
+        y=alt.Y("ratio:Q", axis=alt.Axis(title="fair shares", tickCount=4)),
+        color=keyed(alt.Color, "placed:N", looks(names, (CROWDED, IDLE)), legend),
+        shape=keyed(alt.Shape, "placed:N", looks(names, SHAPES), legend),
+        tooltip=[
+            alt.Tooltip("placed:N", title="experts"),
+            alt.Tooltip("gpu:Q", title="GPU"),
+            RATIO_TIP,
+        ],
     )
-    rule = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink).encode(y="fair:Q")
+    rule = goal("fair", ink, y="fair:Q")
     spread = "; ".join(
         f"{name} {one.load_G.min():.2f} to {one.load_G.max():.2f}"
         for name, one in zip(names, (before, after), strict=True)

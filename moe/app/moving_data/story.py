@@ -154,9 +154,8 @@ class Moved:
     @property
     def node_MM(self) -> np.ndarray:
         """Megabytes from node to node, dispatch and combine; inside a node on the diagonal."""
-        n = self.settings.nodes
-        both_GG = self.sent.dispatch_bytes_GG + self.sent.combine_bytes_GG
-        return np.asarray(both_GG.reshape(n, PER_NODE, n, PER_NODE).sum(axis=(1, 3)) / 1e6)
+        sent = self.sent
+        return sent.between_nodes(sent.dispatch_bytes_GG + sent.combine_bytes_GG) / 1e6
 
     @property
     def nvlink_mb_M(self) -> np.ndarray:

@@ -6,30 +6,32 @@ from typing import Literal
 
 import altair as alt
 
-from ...pictures.figure import FAIR, PAPER_INK, Figure, Rows, draw, drawn_once, legible
+from ...numbers import count, digits, gigabytes
+from ...pictures.figure import Figure, Rows, draw, drawn_once
+from ...pictures.marks import end_labels, goal, key, keyed, legible, line_key, looks
+from ...pictures.palette import BLUE, DASHES, FAIR, GOAL, GREEN, GREY, PAPER_INK, SHAPES, VERMILION
 from . import story
 
 FITS, TOO_LARGE = "fits", "does not fit"
-KINDS = [FITS, TOO_LARGE]
-COLOURS, SHAPES = ["#009E73", "#868E99"], ["circle", "square"]
+COLOURS = {FITS: GREEN, TOO_LARGE: GREY}
 SIDES: tuple[tuple[str, Literal["left", "right"], int, int], ...] = (
     ("left", "right", -8, -7),
     ("right", "left", 9, 5),
     ("below", "right", 4, 16),
 )
 MEMORY, ARITHMETIC = "memory: reading weights", "arithmetic"
+LIMITS = {MEMORY: BLUE, ARITHMETIC: VERMILION}
 
 
 def _kind() -> tuple[alt.Color, alt.Shape]:
-    legend = alt.Legend(title=None, orient="top")
     return (
-        alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=COLOURS), legend=legend),
-        alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=SHAPES), legend=legend),
+        keyed(alt.Color, "kind:N", COLOURS, key()),
+        keyed(alt.Shape, "kind:N", looks(COLOURS, SHAPES), key()),
     )
 
 
 def total_and_active(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
-    """Every model: parameters that are stored, and those that one token uses."""
+    """Draw the parameters of every model: those stored, and those that one token uses."""
     rows: Rows = [
         {
             "model": a.model.name,
@@ -48,7 +50,7 @@ def total_and_active(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
         _total_and_active(ink),
         f"{len(rows)} points, both axes in powers of ten. Dense models lie on the dashed line, "
         f"where all parameters are used; {most.model.name} lies furthest below it: "
-        f"{story.size(most.model.total_params)} stored, {story.size(most.active)} used. Crosses "
+        f"{count(most.model.total_params, 3)} stored, {count(most.active, 3)} used. Crosses "
         "mark the published figures.",
         {"models": rows, "dense": [{"at": 1.0}, {"at": 1000.0}]},
     )
@@ -66,18 +68,15 @@ def _total_and_active(ink: str) -> alt.LayerChart:
         x=alt.X("total:Q", scale=x_scale, axis=x_axis),
         y=alt.Y("active:Q", scale=y_scale, axis=y_axis),
     )
-    line = (
-        draw("dense")
-        .mark_line(strokeDash=[6, 4], strokeWidth=1.5, color=FAIR, clip=True)
-        .encode(
-            x=alt.X("at:Q", scale=x_scale, axis=x_axis), y=alt.Y("at:Q", scale=y_scale, axis=y_axis)
-        )
+    line = draw("dense").mark_line(strokeDash=GOAL, strokeWidth=1.5, color=FAIR, clip=True)
+    line = line.encode(
+        x=alt.X("at:Q", scale=x_scale, axis=x_axis), y=alt.Y("at:Q", scale=y_scale, axis=y_axis)
     )
     points = base.mark_point(size=80, filled=True, opacity=0.9).encode(
         color=colour,
         shape=shape,
         tooltip=[
-            alt.Tooltip("model:N"),
+            "model:N",
             alt.Tooltip("total:Q", format=",.3~f", title="total, computed"),
             alt.Tooltip("published_total:Q", format=",.3~f", title="total, published"),
             alt.Tooltip("active:Q", format=",.3~f", title="active, computed"),
@@ -104,14 +103,14 @@ def _total_and_active(ink: str) -> alt.LayerChart:
 
 
 def memory(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
-    """Memory that every model needs, beside what the machine has, and its speed at most."""
+    """Draw the memory that every model needs beside the machine's, and its speed at most."""
     usable = answers.question.usable_gb
     rows: Rows = [
         {
             "model": a.model.name,
             "needed": a.needed_gb,
             "kind": FITS if a.fits else TOO_LARGE,
-            "label": f"{story.gigabytes(a.needed_gb)}, {a.speed}",
+            "label": f"{gigabytes(a.needed_gb)}, {a.speed}",
             "start": 0.4,
         }
         for a in answers.rows
@@ -119,8 +118,8 @@ def memory(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
     return Figure(
         f"Memory needed, and how fast it can be: {answers.machine_words()}",
         _memory(ink),
-        f"{len(rows)} models by the memory they need, from {story.gigabytes(rows[0]['needed'])} "
-        f"({rows[0]['model']}) to {story.gigabytes(rows[-1]['needed'])} ({rows[-1]['model']}), "
+        f"{len(rows)} models by the memory they need, from {gigabytes(rows[0]['needed'])} "
+        f"({rows[0]['model']}) to {gigabytes(rows[-1]['needed'])} ({rows[-1]['model']}), "
         f"against a dashed line at {usable:,.0f} GB. {len(answers.fitting)} fit. The table below "
         "has every figure.",
         {"memory": rows, "usable": [{"at": usable}]},
@@ -146,17 +145,15 @@ def _memory(ink: str) -> alt.LayerChart:
     names = base.mark_text(align="left", baseline="bottom", dy=1, fontSize=12, color=ink).encode(
         x=alt.value(2), text="model:N"
     )
-    labels = base.mark_text(align="left", dx=9, dy=5, fontSize=11.5, color=ink).encode(
-        x=x, text="label:N"
-    )
-    rule = draw("usable").mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=ink, opacity=0.6)
+    labels = end_labels(base, ink, dx=9, dy=5, fontSize=11.5).encode(x=x)
     words = legible(ink, names, labels)
-    limit = rule.encode(x=alt.X("at:Q", scale=scale, axis=axis))
+    limit = goal("usable", ink, x=alt.X("at:Q", scale=scale, axis=axis))
+    limit.mark.opacity = 0.6  # it passes behind the label of every model that fits
     return alt.LayerChart(layer=[limit, stems, points, *words]).properties(height=alt.Step(30))
 
 
 def by_batch(answers: story.Answers, name: str, ink: str = PAPER_INK) -> Figure:
-    """Both bounds on a model's speed over the number of conversations at once."""
+    """Draw both bounds on a model's speed over the number of conversations at once."""
     steps = answers.by_batch(name)
     rows: Rows = [
         {"batch": batch, "limit": limit, "speed": speed, "fits": FITS if bound.fits else TOO_LARGE}
@@ -164,7 +161,7 @@ def by_batch(answers: story.Answers, name: str, ink: str = PAPER_INK) -> Figure:
         for limit, speed in ((MEMORY, bound.by_bandwidth), (ARITHMETIC, bound.by_compute))
     ]
     chosen = [row for row in rows if row["batch"] == answers.question.batch]
-    spoken = "; ".join(f"{row['limit']} {story.rate(row['speed'])}" for row in chosen)
+    spoken = "; ".join(f"{row['limit']} {digits(row['speed'])}" for row in chosen)
     return Figure(
         f"{name}: tokens a second, all conversations together, at most",
         _by_batch(ink),
@@ -176,8 +173,7 @@ def by_batch(answers: story.Answers, name: str, ink: str = PAPER_INK) -> Figure:
 
 @drawn_once
 def _by_batch(ink: str) -> alt.LayerChart:
-    limits = [MEMORY, ARITHMETIC]
-    legend = alt.Legend(title="limit by", orient="top", symbolType="stroke", symbolSize=300)
+    legend = line_key(title="limit by")
     x = alt.X(
         "batch:Q",
         scale=alt.Scale(type="log", base=2, domain=[1, 1024], nice=False),
@@ -186,31 +182,23 @@ def _by_batch(ink: str) -> alt.LayerChart:
             grid=False,
         ),
     )  # fmt: skip
-    lines = (
-        draw("by_batch")
-        .mark_line(strokeWidth=2.5)
-        .encode(
-            x=x,
-            y=alt.Y(
-                "speed:Q",
-                scale=alt.Scale(type="log"),
-                axis=alt.Axis(title="tokens/s", tickCount=5, format="~s", gridOpacity=0.5),
-            ),
-            color=alt.Color(
-                "limit:N",
-                scale=alt.Scale(domain=limits, range=["#0072B2", "#D55E00"]),
-                legend=legend,
-            ),
-            strokeDash=alt.StrokeDash(
-                "limit:N", scale=alt.Scale(domain=limits, range=[[1, 0], [6, 4]]), legend=legend
-            ),
-            tooltip=[
-                alt.Tooltip("batch:Q", title="conversations"),
-                alt.Tooltip("limit:N", title="limit by"),
-                alt.Tooltip("speed:Q", format=",.2~s", title="tokens/s"),
-                alt.Tooltip("fits:N", title="memory"),
-            ],
-        )
+    lines = draw("by_batch").mark_line(strokeWidth=2.5)
+    lines = lines.encode(
+        x=x,
+        y=alt.Y(
+            "speed:Q",
+            scale=alt.Scale(type="log"),
+            axis=alt.Axis(title="tokens/s", tickCount=5, format="~s", gridOpacity=0.5),
+        ),
+        color=keyed(alt.Color, "limit:N", LIMITS, legend),
+        strokeDash=keyed(alt.StrokeDash, "limit:N", looks(LIMITS, DASHES), legend),
+        tooltip=[
+            alt.Tooltip("batch:Q", title="conversations"),
+            alt.Tooltip("limit:N", title="limit by"),
+            alt.Tooltip("speed:Q", format=",.2~s", title="tokens/s"),
+            alt.Tooltip("fits:N", title="memory"),
+        ],
     )
+    # Dotted, for it is where the visitor stands and no goal.
     rule = draw("chosen").mark_rule(strokeDash=[2, 3], strokeWidth=1.5, color=ink).encode(x=x)
     return alt.LayerChart(layer=[rule, lines]).properties(height=270)

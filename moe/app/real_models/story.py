@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...cost import GPUS, MODELS, Decoding, Gpu, ModelConfig, decode
-from ...pictures.numbers import count
+from ...numbers import count, digits, gigabytes
 
 OWN_MACHINE = "A machine of my own"
 AS_PUBLISHED = "as each publisher counts"
@@ -119,7 +119,7 @@ class Answer:
         """The bound on its speed in words."""
         if not self.fits:
             return "does not fit"
-        return f"{rate(self.decoding.tokens_per_s)} tokens/s at most"
+        return f"{digits(self.decoding.tokens_per_s)} tokens/s at most"
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,9 @@ class Answers:
         return (
             f"With weights of {asked.weights}, **{len(fitting)} of {len(self.rows)}** models fit "
             f"in {memory}. The largest is **{most.model.name}** with "
-            f"{size(most.model.total_params)} parameters: it needs {gigabytes(most.needed_gb)} and "
-            f"writes at most **{rate(bound.tokens_per_s)} tokens a second**{together}, as "
-            f"{because}."
+            f"{count(most.model.total_params, 3)} parameters: it needs "
+            f"{gigabytes(most.needed_gb)} and writes at most "
+            f"**{digits(bound.tokens_per_s)} tokens a second**{together}, as {because}."
         )
 
     def table(self) -> list[dict[str, object]]:
@@ -213,8 +213,8 @@ class Answers:
         change = next((batch for batch, bound in steps if bound.limit == "compute"), None)
         full = [batch for batch, bound in steps if bound.fits]
         text = (
-            f"Alone, a conversation with {name} gets at most {rate(first.tokens_per_s)} tokens a "
-            f"second; {steps[-1][0]:,} at once get {rate(last.tokens_per_s)} together."
+            f"Alone, a conversation with {name} gets at most {digits(first.tokens_per_s)} tokens a "
+            f"second; {steps[-1][0]:,} at once get {digits(last.tokens_per_s)} together."
         )
         if change is None:
             text += " Reading memory stays the limit throughout."
@@ -232,7 +232,7 @@ def convention_words() -> str:
     used = [model.active_convention for model in MODELS.values()]
     counted = ", ".join(f"{used.count(name)} “{words}”" for name, words in SHORT.items())
     v3 = MODELS["deepseek-v3"]
-    each = ", ".join(f"{size(v3.active(name))} ({words})" for name, words in SHORT.items())
+    each = ", ".join(f"{count(v3.active(name), 3)} ({words})" for name, words in SHORT.items())
     stated = [model.name for model in MODELS.values() if model.convention_basis == "stated"]
     other = [
         contradiction_words(model)
@@ -242,8 +242,8 @@ def convention_words() -> str:
     return (
         f"There are three ways to count: the tables that turn words into numbers and back may be "
         f"in or out. For {v3.name} they give {each}; it is published as "
-        f"{size(v3.published_active)}. Of {len(used)} models, the published figure fits {counted}. "
-        f"The makers of {' and '.join(stated)} say which they use, and it fits."
+        f"{count(v3.published_active, 3)}. Of {len(used)} models, the published figure fits "
+        f"{counted}. The makers of {' and '.join(stated)} say which they use, and it fits."
         f"{''.join(' ' + words for words in other)}"
     )
 
@@ -253,9 +253,9 @@ def contradiction_words(model: ModelConfig) -> str:
     words, fits = SHORT[model.stated_convention], SHORT[model.active_convention]
     stated = model.active(model.stated_convention)
     return (
-        f"The makers of {model.name} say {size(model.published_active)} “{words}”, which would be "
-        f"{size(stated)}; “{fits}” is {size(model.active_params)}: "
-        f"{size(abs(stated - model.active_params))} lie between, one table."
+        f"The makers of {model.name} say {count(model.published_active, 3)} “{words}”, which would "
+        f"be {count(stated, 3)}; “{fits}” is {count(model.active_params, 3)}: "
+        f"{count(abs(stated - model.active_params), 3)} lie between, one table."
     )
 
 
@@ -266,22 +266,6 @@ def marks(table: list[dict[str, object]]) -> list[tuple[int, str]]:
         (at, f"Active, {SHORT[by_name[str(row['Model'])].active_convention]}")
         for at, row in enumerate(table)
     ]
-
-
-def size(params: float) -> str:
-    """Parameters for people: '37.6 billion'."""
-    return count(params, 3)
-
-
-def gigabytes(value: float) -> str:
-    """'3.8 GB' or '377 GB'."""
-    return f"{value:,.0f} GB" if value >= 10 else f"{value:.1f} GB"
-
-
-def rate(value: float) -> str:
-    """A speed with two digits, since bounds are no measurements."""
-    rounded = float(f"{value:.2g}")
-    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
 
 
 def _or_none(value: float) -> float | None:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import altair as alt
 
-from ...pictures.figure import (
-    FAIR,
-    PAPER_INK,
-    RUN_COLOURS,
-    Chart,
-    Drawing,
-    Figure,
-    draw,
-    drawn_once,
-    percent_axis,
-)
+from ...pictures.figure import Chart, Figure, draw, drawn_once
+from ...pictures.marks import expert_x, goal, key, keyed, percent_axis, sheet, stacked
+from ...pictures.palette import FAIR, PAPER_INK, RUN_COLOURS
 from ...pictures.staff import Staff
 from .story import A_ONLY, B_ONLY, BOTH, Side, SideBySide
 
 HALF = {A_ONLY: 0.42, B_ONLY: 0.36, BOTH: 0.1}  # half heights; the frame of B needs some room
-WHOSE = [A_ONLY, B_ONLY, BOTH]
-FILLS = [RUN_COLOURS["A"], "transparent", FAIR]  # B is hollow, so that colour is not needed
-STROKES = [RUN_COLOURS["A"], RUN_COLOURS["B"], FAIR]
+# Choices of B are hollow, so that nobody needs the colours to tell them from A's.
+FILLS = {A_ONLY: RUN_COLOURS["A"], B_ONLY: "transparent", BOTH: FAIR}
+STROKES = {A_ONLY: RUN_COLOURS["A"], B_ONLY: RUN_COLOURS["B"], BOTH: FAIR}
+
+
+def _square_key() -> alt.Legend:
+    return key(symbolType="square", symbolSize=130)
+
+
+def _spots(staff: Staff, *fields: str) -> alt.Chart:
+    """Draw what one hovers over: a frame around each character, with words that it shows."""
+    return staff.frames("spots").mark_rect(opacity=0, aria=False).encode(tooltip=list(fields))
 
 
 def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
-    """Characters by experts: chosen by A only, by B only, or by both."""
+    """Draw characters by experts: chosen by A only, by B only, or by both."""
     staff = Staff(len(both.tokens), both.a.routing.n_experts, padding=0.18)
     rows = [
         {
@@ -57,30 +58,21 @@ def differences(both: SideBySide, ink: str = PAPER_INK) -> Figure:
 
 @drawn_once
 def _differences(staff: Staff, ink: str) -> Chart:
-    legend = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=130)
-    marks = (
-        draw("differences")
-        .mark_rect(strokeWidth=1.5, aria=False)  # a label for each would say nothing, slowly
-        .encode(
-            x=staff.x(),
-            y=staff.y("low"),
-            y2=alt.Y2("high:Q"),
-            fill=alt.Fill("whose:N", scale=alt.Scale(domain=WHOSE, range=FILLS), legend=legend),
-            stroke=alt.Stroke(
-                "whose:N", scale=alt.Scale(domain=WHOSE, range=STROKES), legend=legend
-            ),
-        )
+    # Without labels for screen readers: one for each mark would say nothing, slowly.
+    marks = draw("differences").mark_rect(strokeWidth=1.5, aria=False)
+    marks = marks.encode(
+        x=staff.x(),
+        y=staff.y("low"),
+        y2="high:Q",
+        fill=keyed(alt.Fill, "whose:N", FILLS, _square_key()),
+        stroke=keyed(alt.Stroke, "whose:N", STROKES, _square_key()),
     )
-    spots = (
-        staff.frames("spots")
-        .mark_rect(opacity=0, aria=False)
-        .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "A:N", "B:N")])
-    )
+    spots = _spots(staff, "position:Q", "character:N", "A:N", "B:N")
     return alt.LayerChart(layer=[marks, staff.texts(ink), spots]).properties(height=staff.height)
 
 
 def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
-    """Share of the work of each expert in both; lines above a bar are what was dropped."""
+    """Draw the share of the work of each expert in both; lines above bars are what was asked."""
     rows, spoken = [], []
     for name, side in (("A", both.a), ("B", both.b)):
         share_E, asked_E = side.share_E.tolist(), side.asked_E.tolist()
@@ -88,9 +80,9 @@ def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
             {"run": name, "expert": e, "share": share, "asked": asked}
             for e, (share, asked) in enumerate(zip(share_E, asked_E, strict=True))
         ]
-        told = ", ".join(f"{e} {share:.0%}" for e, share in enumerate(share_E))
+        shares = ", ".join(f"{e} {share:.0%}" for e, share in enumerate(share_E))
         lost = f", {side.dropped} choices dropped" if side.dropped else ""
-        spoken.append(f"{name} ({side.router.title}{lost}): {told}")
+        spoken.append(f"{name} ({side.router.title}{lost}): {shares}")
     fair_row = {"fair": 1 / both.a.routing.n_experts}
     dropped = bool(both.a.dropped or both.b.dropped)
     return Figure(
@@ -104,35 +96,27 @@ def loads(both: SideBySide, ink: str = PAPER_INK) -> Figure:
 
 @drawn_once
 def _loads(dropped: bool, ink: str) -> Chart:
-    names = list(RUN_COLOURS)
-    colours = list(RUN_COLOURS.values())
-    legend = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=130)
-    x = alt.X("expert:O", axis=alt.Axis(title="expert", labelAngle=0))
-    offset = alt.XOffset("run:N", scale=alt.Scale(domain=names))
-    base = draw("loads").encode(x=x, xOffset=offset)
+    base = draw("loads").encode(
+        x=expert_x(), xOffset=alt.XOffset("run:N", scale=alt.Scale(domain=list(RUN_COLOURS)))
+    )
     bars = base.mark_bar(strokeWidth=1.5, cornerRadiusEnd=2).encode(
         y=alt.Y("share:Q", axis=percent_axis()),
-        fill=alt.Fill(
-            "run:N", scale=alt.Scale(domain=names, range=[colours[0], "transparent"]), legend=legend
-        ),
-        stroke=alt.Stroke("run:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
+        fill=keyed(alt.Fill, "run:N", RUN_COLOURS | {"B": "transparent"}, _square_key()),
+        stroke=keyed(alt.Stroke, "run:N", RUN_COLOURS, _square_key()),
         tooltip=[
-            alt.Tooltip("run:N"),
-            alt.Tooltip("expert:O"),
+            "run:N",
+            "expert:O",
             alt.Tooltip("share:Q", format=".1%", title="share of the work"),
             alt.Tooltip("asked:Q", format=".1%", title="asked for"),
         ],
     )
-    layers = [bars]
-    if dropped:
-        layers.append(base.mark_tick(color=ink, thickness=2).encode(y=alt.Y("asked:Q")))
-    fair = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
-    layers.append(fair.encode(y=alt.Y("fair:Q")))
-    return alt.LayerChart(layer=layers).properties(height=230)
+    asked = [base.mark_tick(color=ink, thickness=2).encode(y="asked:Q")] if dropped else []
+    fair = goal("fair", ink, y="fair:Q")
+    return alt.LayerChart(layer=[bars, *asked, fair]).properties(height=230)
 
 
 def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> Figure:
-    """One router's choices, taller for larger weights; crosses are choices that were dropped."""
+    """Draw one router's choices, taller for larger weights; crosses are dropped choices."""
     routing = side.routing
     staff = Staff(len(tokens), routing.n_experts)
     top = max(float(routing.weight_A.max(initial=0.0)), 1e-12)
@@ -168,34 +152,19 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
 
 @drawn_once
 def _weights(name: str, staff: Staff, lost: bool, ink: str) -> Chart:
-    marks = (
-        draw("kept")
-        .mark_rect(color=RUN_COLOURS[name], aria=False)
-        .encode(x=staff.x(), y=staff.y("low"), y2=alt.Y2("high:Q"))
-    )
-    layers = [marks, staff.texts(ink)]
+    marks = draw("kept").mark_rect(color=RUN_COLOURS[name], aria=False)
+    layers = [marks.encode(x=staff.x(), y=staff.y("low"), y2="high:Q"), staff.texts(ink)]
     if lost:
         crosses = draw("lost").mark_point(
             shape="cross", angle=45, size=28, filled=True, color=ink, aria=False
         )
         layers.append(crosses.encode(x=staff.x(), y=staff.y("row")))
-    spots = (
-        staff.frames("spots")
-        .mark_rect(opacity=0, aria=False)
-        .encode(tooltip=[alt.Tooltip(f) for f in ("position:Q", "character:N", "experts:N")])
-    )
-    return alt.LayerChart(layer=[*layers, spots]).properties(height=staff.height)
+    layers.append(_spots(staff, "position:Q", "character:N", "experts:N"))
+    return alt.LayerChart(layer=layers).properties(height=staff.height)
 
 
 def poster(both: SideBySide) -> Figure:
-    """Differences and loads on one sheet."""
+    """Draw differences and loads on one sheet."""
     figures = [differences(both), loads(both)]
-    sheet = alt.vconcat(
-        *(figure.chart.properties(title=figure.title, width=760) for figure in figures)
-    ).resolve_scale(fill="independent", stroke="independent", x="independent", y="independent")
-    return Figure(
-        f"A: {both.a.router.title} · B: {both.b.router.title}",
-        Drawing(sheet),
-        " ".join(figure.alt for figure in figures),
-        {name: rows for figure in figures for name, rows in figure.data.items()},
-    )
+    chart = stacked(figures, 760, "fill", "stroke", "x", "y")
+    return sheet(f"A: {both.a.router.title} · B: {both.b.router.title}", figures, chart)

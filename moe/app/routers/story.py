@@ -10,6 +10,7 @@ from ... import metrics
 from ...capacity import DROP_POLICIES, NO_LIMIT, Capacity
 from ...errors import check_float
 from ...layer import MoELayer
+from ...numbers import plural
 from ...routers import ROUTERS, Router, make_router
 from ...routing import Routing
 from ..shared.first_model import FirstModel, sentence_windows
@@ -211,11 +212,10 @@ class SideBySide:
         ]
         for name, side in sides:
             if side.dropped:
-                sentences.append(f"{name} drops {_number(side.dropped, 'choice')}.")
+                sentences.append(f"{name} drops {plural(side.dropped, 'choice')}.")
             if side.unserved:
-                sentences.append(
-                    f"{name} leaves {_number(side.unserved, 'character')} without any expert."
-                )
+                left_out = plural(side.unserved, "character")
+                sentences.append(f"{name} leaves {left_out} without any expert.")
         return " ".join(sentences)
 
     def _changed_words(self) -> str:
@@ -247,10 +247,6 @@ class SideBySide:
                 str(len(s.router.specials)) for s in sides
             ]
         return [{"": text, "A": a, "B": b} for text, (a, b) in figures.items()]
-
-
-def _number(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _spread(value_N: np.ndarray, spec: str) -> str:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from ...pictures.figure import PAPER_INK, Chart, Figure, Rows, draw, drawn_once, with_room
+from ...pictures.figure import Chart, Figure, Rows, draw, drawn_once
+from ...pictures.marks import keyed, labelled_bars, looks, name_axis, with_room
+from ...pictures.palette import BLUE, DASHES, GREEN, PAPER_INK, SHAPES, VERMILION
 from ...studies.savings import ACTIVE, MOE, TOTAL, CountedCost, MeasuredCost
 
-# Okabe-Ito; shape and dash say the same as colour.
-LAYERS = [MOE, TOTAL, ACTIVE]
-COLOURS, SHAPES = ["#0072B2", "#D55E00", "#009E73"], ["circle", "square", "triangle-up"]
-DASHES = [[1, 0], [7, 4], [2, 3]]
+COLOURS = {MOE: BLUE, TOTAL: VERMILION, ACTIVE: GREEN}
 SHORT = {MOE: "MoE", TOTAL: "dense, same total", ACTIVE: "dense, same active"}
 
 
@@ -34,7 +33,7 @@ QUANTITIES = {
 
 
 def counted(costs: list[CountedCost], quantity: str, ink: str = PAPER_INK) -> Figure:
-    """One counted quantity of the MoE layer and both dense yardsticks."""
+    """Draw one counted quantity of the MoE layer and both dense yardsticks."""
     what = QUANTITIES[quantity]
     data = [
         {
@@ -52,46 +51,39 @@ def counted(costs: list[CountedCost], quantity: str, ink: str = PAPER_INK) -> Fi
 @drawn_once
 def _counted(ink: str) -> Chart:
     base = draw("costs").encode(
-        y=alt.Y(
-            "layer:N",
-            sort=None,
-            axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=140),
-        ),
+        y=alt.Y("layer:N", sort=None, axis=name_axis(labelLimit=140)),
         x=alt.X("value:Q", axis=None, scale=with_room(1.4)),
     )
-    bars = base.mark_bar(cornerRadiusEnd=3).encode(
-        color=alt.Color("kind:N", scale=alt.Scale(domain=LAYERS, range=COLOURS), legend=None)
-    )
-    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
-    return (bars + texts).properties(height=alt.Step(30))
+    return labelled_bars(base, ink, 30, keyed(alt.Color, "kind:N", COLOURS))
 
 
 @drawn_once
 def _log_lines(value: str, unit: str, spread: bool = False) -> Chart:
-    """Lines over the batch size, both axes logarithmic, one a layer; as rules what runs span."""
+    """Draw the layers over the batch size; with `spread`, rules from the runs' least to most.
+
+    Both axes are logarithmic, on which a cost that is proportional to the tokens is a straight
+    line.
+    """
     legend = alt.Legend(
         title=None, orient="bottom", direction="vertical", labelLimit=260, symbolSize=90
     )
     y_scale = alt.Scale(type="log")
     y_axis = alt.Axis(title=unit, tickCount=5, format="~g")
-    colour = alt.Color("layer:N", scale=alt.Scale(domain=LAYERS, range=COLOURS), legend=legend)
     base = draw("costs").encode(
         x=alt.X(
             "n_tokens:Q",
             scale=alt.Scale(type="log", base=4),
             axis=alt.Axis(
-                title="tokens in a batch",
-                values=[1, 4, 16, 64, 256, 1024, 4096],
-                grid=False,
+                title="tokens in a batch", values=[4**power for power in range(7)], grid=False,
                 format=",d",
             ),
         ),
-        color=colour,
-    )
+        color=keyed(alt.Color, "layer:N", COLOURS, legend),
+    )  # fmt: skip
     y = alt.Y(f"{value}:Q", scale=y_scale, axis=y_axis)
-    shape = alt.Shape("layer:N", scale=alt.Scale(domain=LAYERS, range=SHAPES), legend=legend)
+    shape = keyed(alt.Shape, "layer:N", looks(COLOURS, SHAPES), legend)
     tooltip = [
-        alt.Tooltip("layer:N"),
+        "layer:N",
         alt.Tooltip("n_tokens:Q", title="tokens", format=","),
         alt.Tooltip(f"{value}:Q", title=unit, format=".3~g"),
     ]
@@ -100,7 +92,7 @@ def _log_lines(value: str, unit: str, spread: bool = False) -> Chart:
         base.transform_filter(f"datum.layer == '{layer}'")
         .mark_line(strokeWidth=2, strokeDash=dash)
         .encode(y=y)
-        for layer, dash in zip(LAYERS, DASHES, strict=True)
+        for layer, dash in looks(COLOURS, DASHES).items()
     ]
     layers.append(
         base.mark_point(size=70, filled=True, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)
@@ -112,17 +104,17 @@ def _log_lines(value: str, unit: str, spread: bool = False) -> Chart:
 
 
 def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
-    """First and last point of each line, in words."""
+    """Say the first and the last point of each line."""
     parts = []
-    for layer in LAYERS:
-        own = [record for record in records if record.layer == layer]
-        ends = " to ".join(f"{getattr(record, value):.3g}" for record in (own[0], own[-1]))
+    for layer in COLOURS:
+        line = [record for record in records if record.layer == layer]
+        ends = " to ".join(f"{getattr(record, value):.3g}" for record in (line[0], line[-1]))
         parts.append(f"{layer} {ends} {unit}")
     return f"From {records[0].n_tokens:,} to {records[-1].n_tokens:,} tokens: {'; '.join(parts)}."
 
 
 def measured(records: list[MeasuredCost]) -> Figure:
-    """Milliseconds of a forward pass over the batch size, from the fastest run to the slowest."""
+    """Draw how long a forward pass takes by batch size, from the fastest run to the slowest."""
     data = [
         {
             "layer": r.layer,
@@ -142,7 +134,7 @@ def measured(records: list[MeasuredCost]) -> Figure:
 
 
 def executed(records: list[MeasuredCost]) -> Figure:
-    """Operations of a forward pass over the batch size, counted where they were executed."""
+    """Draw the operations of a forward pass by batch size, as counted when they were executed."""
     data = [
         {"layer": r.layer, "n_tokens": r.n_tokens, "gflops": r.executed_gflops} for r in records
     ]
@@ -155,7 +147,7 @@ def executed(records: list[MeasuredCost]) -> Figure:
 
 
 def bytes_by_batch(by_batch: Rows) -> Figure:
-    """Weights read from memory over the batch size."""
+    """Draw the bytes of weights read from memory over the batch size."""
     moe = [row["megabytes"] for row in by_batch if row["layer"] == MOE]
     return Figure(
         "Weights that a batch reads from memory",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ...speed.machine import Machine
-from ...studies.savings import CountedCost, MeasuredCost, SavingsSettings, as_rows
+from ...studies.savings import CountedCost, MeasuredCost, SavingsSettings
 from ..shared.sharing import call, json_document
 
 
@@ -21,8 +21,8 @@ def document(
         {
             "settings": asdict(settings),
             "machine": asdict(machine) if machine else None,
-            "counted": as_rows(counted),
-            "measured": as_rows(measured),
+            "counted": [asdict(row) for row in counted],
+            "measured": [asdict(row) for row in measured],
         },
     )
 

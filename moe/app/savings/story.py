@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...numbers import plural
 from ...speed.machine import Machine
 from ...studies.savings import ACTIVE, TOTAL, MeasuredCost, SavingsSettings, count
 
@@ -13,7 +14,7 @@ def count_words(settings: SavingsSettings) -> str:
     moe, total, _ = count(settings)
     fewer = total.weight_bytes / moe.weight_bytes
     reads = "as many weights" if fewer < 1.05 else f"{fewer:.1f} times fewer weights"
-    tokens = "1 token" if settings.n_tokens == 1 else f"{settings.n_tokens:,} tokens"
+    tokens = plural(settings.n_tokens, "token")
     shared = f" and {settings.n_shared} shared" if settings.n_shared else ""
     return (
         f"Every token passes {settings.k} of {settings.n_experts} experts{shared}: "

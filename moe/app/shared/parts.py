@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import streamlit as st
 
-from ...pictures.figure import INK, PAPER_INK, Figure, Rows
+from ...pictures.figure import Figure, Rows
+from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence

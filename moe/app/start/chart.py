@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from ...pictures.figure import (
-    BUSY,
-    CHOSEN,
-    OTHER,
-    PAPER_INK,
-    Chart,
-    Figure,
-    draw,
-    drawn_once,
+from ...pictures.figure import Chart, Figure, draw, drawn_once
+from ...pictures.marks import (
+    by_load,
+    end_labels,
+    expert_x,
+    goal,
+    keyed,
+    labelled_bars,
+    name_axis,
     percent_axis,
     with_room,
 )
+from ...pictures.palette import CHOSEN, OTHER, PAPER_INK
 from ...pictures.staff import Staff
 from .story import SentenceRouting, TokenStory
 
@@ -27,7 +28,7 @@ SELECTION, FIELD = "character", "position"  # what a click on the picture report
 
 
 def load_bars(routing: SentenceRouting, top: float = 0.0, ink: str = PAPER_INK) -> Figure:
-    """Share of the work of each expert against the fair share.
+    """Draw the share of the work that each expert gets, against the fair share.
 
     Parameters
     ----------
@@ -64,35 +65,28 @@ def load_bars(routing: SentenceRouting, top: float = 0.0, ink: str = PAPER_INK) 
 @drawn_once
 def _load_bars(top: float, ink: str) -> Chart:
     scale = alt.Scale(domain=[0, top])
-    x = alt.X("expert:O", axis=alt.Axis(title="expert", labelAngle=0))
-    y = alt.Y("share:Q", scale=scale, axis=percent_axis())
-    tooltip = [
-        alt.Tooltip("expert:O"),
-        alt.Tooltip("share:Q", format=".1%", title="share of the work"),
-        alt.Tooltip("assignments:Q", title="characters"),
-    ]
-    bars = (
-        draw("bars")
-        .mark_bar(cornerRadiusEnd=3)
-        .encode(x=x, y=y, color=alt.Color("ratio:Q", scale=BUSY, legend=None), tooltip=tooltip)
+    x = expert_x()
+    bars = draw("bars").mark_bar(cornerRadiusEnd=3)
+    bars = bars.encode(
+        x=x,
+        y=alt.Y("share:Q", scale=scale, axis=percent_axis()),
+        color=by_load(),
+        tooltip=[
+            "expert:O",
+            alt.Tooltip("share:Q", format=".1%", title="share of the work"),
+            alt.Tooltip("assignments:Q", title="characters"),
+        ],
     )
-    labels = (
-        draw("bars")
-        .mark_text(dy=-9, fontSize=13, fontWeight="bold", color=ink)
-        .encode(x=x, y=alt.Y("at:Q", scale=scale), text="label:N")
-    )
-    fair = draw("fair").encode(y=alt.Y("fair:Q", scale=scale))
-    rule = fair.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink)
-    note = (
-        draw("fair")
-        .mark_text(align="right", baseline="top", dx=-3, fontSize=12, color=ink)
-        .encode(text="label:N", x=alt.value("width"), y=alt.value(0))
-    )
+    labels = draw("bars").mark_text(dy=-9, fontSize=13, fontWeight="bold", color=ink)
+    labels = labels.encode(x=x, y=alt.Y("at:Q", scale=scale), text="label:N")
+    rule = goal("fair", ink, y=alt.Y("fair:Q", scale=scale))
+    note = draw("fair").mark_text(align="right", baseline="top", dx=-3, fontSize=12, color=ink)
+    note = note.encode(text="label:N", x=alt.value("width"), y=alt.value(0))
     return alt.LayerChart(layer=[bars, rule, labels, note]).properties(height=250)
 
 
 def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_INK) -> Figure:
-    """Which experts each character goes to, with what weight; a click names a character.
+    """Draw the experts that each character goes to, by weight; a click names a character.
 
     Parameters
     ----------
@@ -123,8 +117,7 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
         "Where each character goes",
         _sentence_picture(staff, ink),
         f"{n_tokens} characters in {staff.n_lines} lines, below each its two experts of "
-        f"{n_experts}; "
-        f"taller marks are larger weights. Marked: character {here['position']}, "
+        f"{n_experts}; taller marks are larger weights. Marked: character {here['position']}, "
         f"{here['character']}, to experts {here['experts']}.",
         {"choices": choices, "characters": characters, "spots": spots, "marked": [here]},
     )
@@ -132,27 +125,12 @@ def sentence_picture(routing: SentenceRouting, selected: int, ink: str = PAPER_I
 
 @drawn_once
 def _sentence_picture(staff: Staff, ink: str) -> Chart:
-    marks = (
-        draw("choices")
-        .mark_rect()
-        .encode(
-            x=staff.x(),
-            y=staff.y("low"),
-            y2="high:Q",
-            color=alt.Color("ratio:Q", scale=BUSY, legend=None),
-        )
-    )
+    marks = draw("choices").mark_rect()
+    marks = marks.encode(x=staff.x(), y=staff.y("low"), y2="high:Q", color=by_load())
     click = alt.selection_point(name=SELECTION, fields=[FIELD], on="click", empty=False)
-    spots = (
-        staff.frames("spots")
-        .mark_rect(opacity=0, cursor="pointer")
-        .encode(
-            tooltip=[
-                alt.Tooltip("position:Q"),
-                alt.Tooltip("character:N"),
-                alt.Tooltip("experts:N", title="experts (weight)"),
-            ]
-        )
+    spots = staff.frames("spots").mark_rect(opacity=0, cursor="pointer")
+    spots = spots.encode(
+        tooltip=["position:Q", "character:N", alt.Tooltip("experts:N", title="experts (weight)")]
     )
     mark = staff.frames("marked").mark_rect(filled=False, stroke=ink, strokeWidth=2, cornerRadius=3)
     return alt.LayerChart(
@@ -169,7 +147,7 @@ def _expert_bars(
     note: str,
     ticks_E: Sequence[float] | None = None,
 ) -> Figure:
-    """Horizontal bars, one an expert, the chosen ones coloured and labelled in words."""
+    """Draw a horizontal bar for each expert; the chosen ones are coloured and numbered."""
     order = {e: f" · {place + 1}." for place, e in enumerate(chosen)}
     data = [
         {
@@ -191,52 +169,32 @@ def _expert_bars(
 @drawn_once
 def _expert_chart(ticks: bool, ink: str) -> Chart:
     scale = with_room(1.42)
-    base = draw("bars").encode(
-        y=alt.Y("expert:O", axis=alt.Axis(title="expert", ticks=False, domain=False))
-    )
+    base = draw("bars").encode(y=alt.Y("expert:O", axis=name_axis(title="expert")))
     bars = base.mark_bar(cornerRadiusEnd=2).encode(
         x=alt.X("value:Q", scale=scale, axis=None),
-        color=alt.Color(
-            "chosen:N", scale=alt.Scale(domain=["yes", "no"], range=[CHOSEN, OTHER]), legend=None
-        ),
+        color=keyed(alt.Color, "chosen:N", {"yes": CHOSEN, "no": OTHER}),
     )
-    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(
-        x=alt.X("end:Q", scale=scale, axis=None), text="label:N"
-    )
-    layers = [bars, texts]
+    layers = [bars, end_labels(base, ink).encode(x=alt.X("end:Q", scale=scale, axis=None))]
     if ticks:
-        layers.append(
-            base.mark_tick(color=ink, thickness=2).encode(x=alt.X("tick:Q", scale=scale, axis=None))
-        )
+        tick = base.mark_tick(color=ink, thickness=2)
+        layers.append(tick.encode(x=alt.X("tick:Q", scale=scale, axis=None)))
     return alt.LayerChart(layer=layers).properties(height=alt.Step(19))
 
 
 def logits(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 1: the gate's result for each expert."""
-    return _expert_bars(
-        "1 · The router rates every expert",
-        story.logits_E.tolist(),
-        (),
-        "+.2f",
-        ink,
-        "Logits.",
-    )
+    """Draw step 1: the gate's result for each expert."""
+    title = "1 · The router rates every expert"
+    return _expert_bars(title, story.logits_E.tolist(), (), "+.2f", ink, "Logits.")
 
 
 def scores(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 2: shares that sum to one."""
-    return _expert_bars(
-        "2 · Ratings become shares",
-        story.scores_E.tolist(),
-        (),
-        ".1%",
-        ink,
-        "Scores.",
-    )
+    """Draw step 2: shares that sum to one."""
+    title = "2 · Ratings become shares"
+    return _expert_bars(title, story.scores_E.tolist(), (), ".1%", ink, "Scores.")
 
 
 def selection(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 3: the k best, by score plus balancing bonus; ticks mark the bare scores."""
+    """Draw step 3: the k best, by score plus balancing bonus; ticks mark the bare scores."""
     chosen = story.expert_K.tolist()
     return _expert_bars(
         f"3 · The best {len(chosen)} are chosen",
@@ -250,7 +208,7 @@ def selection(story: TokenStory, ink: str = PAPER_INK) -> Figure:
 
 
 def _parts(title: str, story: TokenStory, part_K: Sequence[float], ink: str, note: str) -> Figure:
-    """Bars of the chosen experts' parts, which sum to one."""
+    """Draw bars of the chosen experts' parts, which sum to one."""
     data = [
         {"place": i, "expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
         for i, (e, part) in enumerate(zip(story.expert_K.tolist(), part_K, strict=True))
@@ -262,38 +220,26 @@ def _parts(title: str, story: TokenStory, part_K: Sequence[float], ink: str, not
 @drawn_once
 def _part_chart(ink: str) -> Chart:
     base = draw("bars").encode(
-        y=alt.Y("expert:N", sort=BY_PLACE, axis=alt.Axis(title=None, ticks=False, domain=False)),
+        y=alt.Y("expert:N", sort=BY_PLACE, axis=name_axis()),
         x=alt.X("part:Q", scale=alt.Scale(domain=[0, 1.3]), axis=None),
     )
-    bars = base.mark_bar(color=CHOSEN, cornerRadiusEnd=2)
-    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
-    return (bars + texts).properties(height=alt.Step(26))
+    return labelled_bars(base, ink, 26, CHOSEN)
 
 
 def weights(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 4: the chosen scores over their sum."""
-    return _parts(
-        "4 · Shares of the chosen become weights",
-        story,
-        story.weight_K.tolist(),
-        ink,
-        "Weights, which sum to 100 %:",
-    )
+    """Draw step 4: the chosen scores over their sum."""
+    title, note = "4 · Shares of the chosen become weights", "Weights, which sum to 100 %:"
+    return _parts(title, story, story.weight_K.tolist(), ink, note)
 
 
 def contributions(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 5: length of each weighted answer, as a share of their sum."""
-    return _parts(
-        "5 · The chosen experts answer",
-        story,
-        story.share_K.tolist(),
-        ink,
-        "Parts of the answer, by the length of each weighted result:",
-    )
+    """Draw step 5: the length of each weighted answer, as a share of their sum."""
+    note = "Parts of the answer, by the length of each weighted result:"
+    return _parts("5 · The chosen experts answer", story, story.share_K.tolist(), ink, note)
 
 
 def guesses(story: TokenStory, ink: str = PAPER_INK) -> Figure:
-    """Step 6: the model's most likely next characters."""
+    """Draw step 6: the model's most likely next characters."""
     data = [
         {"place": i, "token": token, "probability": p, "label": f"{p:.0%}"}
         for i, (token, p) in enumerate(story.guesses)
@@ -313,12 +259,8 @@ def _guess_chart(ink: str) -> Chart:
         y=alt.Y(
             "token:N",
             sort=BY_PLACE,
-            axis=alt.Axis(
-                title=None, ticks=False, domain=False, labelFont="monospace", labelFontSize=14
-            ),
+            axis=name_axis(labelFont="monospace", labelFontSize=14),
         ),
         x=alt.X("probability:Q", scale=with_room(1.25), axis=None),
     )
-    bars = base.mark_bar(color=OTHER, cornerRadiusEnd=2)
-    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
-    return (bars + texts).properties(height=alt.Step(22))
+    return labelled_bars(base, ink, 22, OTHER)

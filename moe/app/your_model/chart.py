@@ -8,10 +8,27 @@ from typing import Final
 import altair as alt
 import numpy as np
 
-from ...pictures.figure import BUSY, PAPER_INK, Drawing, Figure, draw, legible, percent_axis
+from ...pictures.figure import Drawing, Figure, Rows, draw
+from ...pictures.marks import (
+    LOADS,
+    RATIO_TIP,
+    band_axis,
+    by_load,
+    end_labels,
+    goal,
+    key,
+    keyed,
+    legible,
+    looks,
+    name_axis,
+    percent_axis,
+    sheet,
+    stacked,
+)
+from ...pictures.palette import CROWDED, GOAL, IDLE, PAPER_INK, SHAPES
 from .story import Drawn, Line
 
-LINE_COLOURS, LINE_SHAPES = ["#1F7DC3", "#DE6210"], ["circle", "square"]  # either is enough
+LINE_COLOURS = (IDLE, CROWDED)
 SEQUENCE: Final = "cividis"  # its lightness alone says how much
 LEGEND = 110  # pixels that legend and axis take of a picture's height
 
@@ -22,7 +39,7 @@ def _experts(experts: Sequence[int | str], title: str = "expert") -> alt.X:
 
 
 def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
-    """Load of every expert of one layer in fair shares, against the fair share.
+    """Draw the load of every expert of one layer in fair shares, against the fair share.
 
     Parameters
     ----------
@@ -33,20 +50,14 @@ def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
     """
     ratio_E = drawn.value_RE[0].tolist()
     rows = [{"expert": e, "ratio": ratio} for e, ratio in zip(drawn.experts, ratio_E, strict=True)]
-    bars = (
-        draw("load")
-        .mark_bar(cornerRadiusEnd=2)
-        .encode(
-            x=_experts(drawn.experts),
-            y=alt.Y("ratio:Q", axis=alt.Axis(title="fair shares", tickCount=4)),
-            color=alt.Color("ratio:Q", scale=BUSY, legend=None),
-            tooltip=[
-                alt.Tooltip("expert:O"),
-                alt.Tooltip("ratio:Q", format=".2f", title="fair shares"),
-            ],
-        )
+    bars = draw("load").mark_bar(cornerRadiusEnd=2)
+    bars = bars.encode(
+        x=_experts(drawn.experts),
+        y=alt.Y("ratio:Q", axis=alt.Axis(title="fair shares", tickCount=4)),
+        color=by_load(),
+        tooltip=["expert:O", RATIO_TIP],
     )
-    rule = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink).encode(y="fair:Q")
+    rule = goal("fair", ink, y="fair:Q")
     return Figure(
         f"How busy each expert of {layer} is",
         Drawing(alt.LayerChart(layer=[bars, rule]).properties(height=220)),
@@ -55,89 +66,71 @@ def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
     )
 
 
-def cells(name: str, title: str, drawn: Drawn, of: str, ink: str = PAPER_INK) -> Figure:
-    """Rows by experts: taller and warmer marks are more than the fair share.
+def cells(name: str, title: str, drawn: Drawn, of: str) -> Figure:
+    """Draw rows by experts: taller and warmer marks are more than the fair share.
 
     Parameters
     ----------
     name
-        Of the data, unique on the page.
+        The name of the data, unique on the page.
     of
-        What the columns are.
+        Title of the axis: what the columns are.
     """
-    columns = list(range(len(drawn.experts)))
+    height = LEGEND + max(60, min(26, 640 // len(drawn.rows)) * len(drawn.rows))
+    return Figure(
+        title,
+        Drawing(_cell_marks(name, drawn, of).properties(height=height)),
+        f"{len(drawn.rows)} rows of {len(drawn.experts)} marks, taller and warmer where the load "
+        f"is above the fair share. {drawn.words}",
+        {name: _cell_rows(drawn)},
+    )
+
+
+def _cell_rows(drawn: Drawn) -> Rows:
+    """Place and height of every mark; four fair shares fill a row, and none is still seen."""
     height_RE = 0.06 + 0.40 * np.clip(drawn.value_RE / 4, 0, 1)
-    rows = [
+    return [
         {
-            "row": drawn.rows[r],
+            "row": row,
             "column": c,
-            "expert": drawn.experts[c],
+            "expert": expert,
             "ratio": drawn.value_RE[r, c].item(),
             "low": r + 0.5 - height_RE[r, c].item(),
             "high": r + 0.5 + height_RE[r, c].item(),
         }
-        for r in range(len(drawn.rows))
-        for c in columns
+        for r, row in enumerate(drawn.rows)
+        for c, expert in enumerate(drawn.experts)
     ]
-    names = "[" + ",".join(repr(row) for row in drawn.rows) + "]"
-    every = -(-len(drawn.rows) // 24)
-    axis = alt.Axis(
-        title=None,
-        values=[r + 0.5 for r in range(0, len(drawn.rows), every)],
-        labelExpr=f"{names}[floor(datum.value)]",
-        ticks=False,
-        domain=False,
-        grid=False,
-    )
-    scale = alt.Scale(domain=[0, len(drawn.rows)], reverse=True, nice=False)
-    marks = (
-        draw(name)
-        .mark_rect()
-        .encode(
-            x=alt.X(
-                "column:O",
-                axis=alt.Axis(title=of, labels=False, ticks=False),
-                scale=alt.Scale(domain=columns, paddingInner=0.12),
-            ),
-            y=alt.Y("low:Q", axis=axis, scale=scale),
-            y2=alt.Y2("high:Q"),
-            color=alt.Color(
-                "ratio:Q",
-                scale=BUSY,
-                legend=alt.Legend(
-                    title="fair shares", orient="top", values=[0, 1, 2, 4], gradientLength=160
-                ),
-            ),
-            tooltip=[
-                alt.Tooltip("row:N", title=" "),
-                alt.Tooltip("expert:N"),
-                alt.Tooltip("ratio:Q", format=".2f", title="fair shares"),
-            ],
-        )
-    )
-    pixels = LEGEND + max(60, min(26, 640 // len(drawn.rows)) * len(drawn.rows))
-    return Figure(
-        title,
-        Drawing(marks.properties(height=pixels)),
-        f"{len(drawn.rows)} rows of {len(drawn.experts)} marks, taller and warmer where the load "
-        f"is above the fair share. {drawn.words}",
-        {name: rows},
+
+
+def _cell_marks(name: str, drawn: Drawn, of: str) -> alt.Chart:
+    """Draw the marks, with the name of every row, or of as many as there is room for."""
+    columns = alt.Scale(domain=list(range(len(drawn.experts))), paddingInner=0.12)
+    rows = alt.Scale(domain=[0, len(drawn.rows)], reverse=True, nice=False)
+    legend = key(title="fair shares", values=[0, 1, 2, 4], gradientLength=160)
+    marks = draw(name).mark_rect()
+    return marks.encode(
+        x=alt.X("column:O", axis=alt.Axis(title=of, labels=False, ticks=False), scale=columns),
+        y=alt.Y("low:Q", axis=band_axis(drawn.rows, -(-len(drawn.rows) // 24)), scale=rows),
+        y2="high:Q",
+        color=alt.Color("ratio:Q", scale=LOADS, legend=legend),
+        tooltip=[alt.Tooltip("row:N", title=" "), "expert:N", RATIO_TIP],
     )
 
 
 def over_layers(
     name: str, title: str, lines: Sequence[Line], percent: bool = True, ink: str = PAPER_INK
 ) -> Figure:
-    """One or two measures over the layers, each with its chance level dashed.
+    """Draw one or two measures over the layers, each with its chance level dashed.
 
     Parameters
     ----------
     name
-        Of the data, unique on the page.
+        The name of the data, unique on the page.
     """
     if len(lines[0].layers) == 1:
         return _one_layer(name, title, lines, percent, ink)
-    rows, chance, said = [], [], []
+    rows, chance, spoken = [], [], []
     for line in lines:
         rows += [
             {"line": line.title, "layer": layer, "value": value}
@@ -147,10 +140,9 @@ def over_layers(
             {"line": line.title, "layer": layer, "value": value}
             for layer, value in zip(line.layers, line.chance_L, strict=False)  # or none at all
         ]
-        said.append(line.words(percent))
+        spoken.append(line.words(percent))
     names = [line.title for line in lines]
-    scale = alt.Scale(domain=names, range=LINE_COLOURS[: len(names)])
-    legend = alt.Legend(title=None, orient="top", labelLimit=320) if len(names) > 1 else None
+    legend = key(labelLimit=320) if len(names) > 1 else None
     axis = percent_axis() if percent else alt.Axis(title=None, tickCount=4)
     x = alt.X(
         "layer:O",
@@ -158,13 +150,11 @@ def over_layers(
         axis=alt.Axis(title="layer", labelAngle=0, labelOverlap=True),
     )
     y = alt.Y("value:Q", axis=axis, scale=alt.Scale(zero=True))
-    colour = alt.Color("line:N", scale=scale, legend=legend)
-    shape = alt.Shape(
-        "line:N", scale=alt.Scale(domain=names, range=LINE_SHAPES[: len(names)]), legend=legend
-    )
+    colour = keyed(alt.Color, "line:N", looks(names, LINE_COLOURS), legend)
+    shape = keyed(alt.Shape, "line:N", looks(names, SHAPES), legend)
     tooltip = [
         alt.Tooltip("line:N", title=" "),
-        alt.Tooltip("layer:O"),
+        "layer:O",
         alt.Tooltip("value:Q", format=".1%" if percent else ".3f"),
     ]
     base = draw(name).encode(x=x, y=y, color=colour)
@@ -174,18 +164,18 @@ def over_layers(
     ]
     if chance:
         dashed = draw(f"{name}_chance").encode(x=x, y=y, color=colour)
-        layers.append(dashed.mark_line(strokeDash=[5, 4], strokeWidth=1.5))
+        layers.append(dashed.mark_line(strokeDash=GOAL, strokeWidth=1.5))
         layers.append(dashed.mark_tick(thickness=2, width=14))
     return Figure(
         title,
         Drawing(alt.LayerChart(layer=layers).properties(height=210 if legend is None else 250)),
-        f"Over {len(lines[0].layers)} layers. {' '.join(said)}",
+        f"Over {len(lines[0].layers)} layers. {' '.join(spoken)}",
         {name: rows, f"{name}_chance": chance},
     )
 
 
 def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink: str) -> Figure:
-    """The same of a single layer: a bar for each measure, and a line where chance would be."""
+    """Draw the measures of a single layer: a bar for each, and a line where chance would be."""
     rows = [
         {
             "line": line.title,
@@ -197,13 +187,13 @@ def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink:
     ]
     top = max(max(line.value_L + line.chance_L) for line in lines) or 1.0
     scale = alt.Scale(domain=[0, 1.2 * top], nice=False)
-    axis = alt.Axis(title=None, ticks=False, domain=False, labelLimit=240)
+    axis = name_axis(labelLimit=240)
     names = alt.Scale(domain=[line.title for line in lines])
     base = draw(name).encode(y=alt.Y("line:N", scale=names, axis=axis))
     value = base.encode(x=alt.X("value:Q", scale=scale, axis=None))
     layers = [
         value.mark_bar(color=LINE_COLOURS[0], cornerRadiusEnd=2),
-        value.mark_text(align="left", dx=7, fontSize=12, color=ink).encode(text="label:N"),
+        end_labels(value, ink, dx=7),
     ]
     if lines[0].chance_L:
         tick = base.mark_tick(color=LINE_COLOURS[1], thickness=3, height=24)
@@ -218,7 +208,7 @@ def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink:
 
 
 def pairs(title: str, drawn: Drawn) -> Figure:
-    """Experts by experts: how often both work on the same token; lighter is more."""
+    """Draw experts by experts: how often both work on the same token; lighter is more."""
     names = list(drawn.experts)
     top = max(float(drawn.value_RE.max(initial=0.0)), 1e-9)
     rows = [
@@ -227,26 +217,19 @@ def pairs(title: str, drawn: Drawn) -> Figure:
         for c in range(len(names))
         if drawn.rows[r] != str(names[c])
     ]
-    axis = alt.Axis(title="tokens of expert", labelOverlap=True, ticks=False, domain=False)
-    chart = (
-        draw("pairs")
-        .mark_rect()
-        .encode(
-            x=_experts(names, "also go to expert"),
-            y=alt.Y("first:O", sort=None, axis=axis, scale=alt.Scale(domain=list(drawn.rows))),
-            color=alt.Color(
-                "share:Q",
-                scale=alt.Scale(scheme=SEQUENCE, domain=[0, top]),
-                legend=alt.Legend(title=None, format=".0%", orient="top", gradientLength=160),
-            ),
-            tooltip=[
-                alt.Tooltip("first:O", title="tokens of expert"),
-                alt.Tooltip("expert:O", title="also go to"),
-                alt.Tooltip("share:Q", format=".1%"),
-            ],
-        )
-        .properties(height=LEGEND + max(80, min(24, 560 // len(names)) * len(names)))
-    )
+    axis = name_axis(title="tokens of expert", labelOverlap=True)
+    lightness = alt.Scale(scheme=SEQUENCE, domain=[0, top])
+    chart = draw("pairs").mark_rect()
+    chart = chart.encode(
+        x=_experts(names, "also go to expert"),
+        y=alt.Y("first:O", sort=None, axis=axis, scale=alt.Scale(domain=list(drawn.rows))),
+        color=alt.Color("share:Q", scale=lightness, legend=key(format=".0%", gradientLength=160)),
+        tooltip=[
+            alt.Tooltip("first:O", title="tokens of expert"),
+            alt.Tooltip("expert:O", title="also go to"),
+            alt.Tooltip("share:Q", format=".1%"),
+        ],
+    ).properties(height=LEGEND + max(80, min(24, 560 // len(names)) * len(names)))
     return Figure(
         title,
         Drawing(chart),
@@ -257,7 +240,7 @@ def pairs(title: str, drawn: Drawn) -> Figure:
 
 
 def devices(drawn: Drawn, ink: str = PAPER_INK) -> Figure:
-    """Load of each device in fair shares; the whole batch waits for the longest bar."""
+    """Draw the load of each device in fair shares; the whole batch waits for the longest bar."""
     rows = [
         {"device": f"device {d}", "ratio": ratio, "label": f"{ratio:.2f}"}
         for d, ratio in zip(drawn.experts, drawn.value_RE[0].tolist(), strict=True)
@@ -265,36 +248,23 @@ def devices(drawn: Drawn, ink: str = PAPER_INK) -> Figure:
     top = max(row["ratio"] for row in rows)
     scale = alt.Scale(domain=[0, 1.2 * max(top, 1.0)], nice=False)
     base = draw("devices").encode(
-        y=alt.Y("device:N", sort=None, axis=alt.Axis(title=None, ticks=False, domain=False)),
+        y=alt.Y("device:N", sort=None, axis=name_axis()),
         x=alt.X("ratio:Q", scale=scale, axis=alt.Axis(title="fair shares", tickCount=4)),
     )
-    bars = base.mark_bar(cornerRadiusEnd=2).encode(
-        color=alt.Color("ratio:Q", scale=BUSY, legend=None)
-    )
-    texts = base.mark_text(align="left", dx=5, fontSize=12, color=ink).encode(text="label:N")
-    rule = draw("fair").mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=ink).encode(x="fair:Q")
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(color=by_load())
+    layers = [bars, goal("fair", ink, x="fair:Q"), *legible(ink, end_labels(base, ink))]
     return Figure(
         "The load of each device",
-        Drawing(
-            alt.LayerChart(layer=[bars, rule, *legible(ink, texts)]).properties(height=alt.Step(24))
-        ),
+        Drawing(alt.LayerChart(layer=layers).properties(height=alt.Step(24))),
         f"Bars of {len(rows)} devices against a dashed line at the fair share. {drawn.words}",
         {"devices": rows, "fair": [{"fair": 1.0}]},
     )
 
 
 def poster(layer: str, drawn: Sequence[Drawn]) -> Figure:
-    """Loads of a layer and of all layers on one sheet."""
+    """Draw the loads of a layer and of all layers on one sheet."""
     figures = [
         load_bars(layer, drawn[0]),
         cells("layers", "All layers, busiest experts first", drawn[1], "experts, busiest first"),
     ]
-    sheet = alt.vconcat(
-        *(figure.chart.properties(title=figure.title, width=760) for figure in figures)
-    ).resolve_scale(x="independent", color="independent")
-    return Figure(
-        f"Routing of {layer}",
-        Drawing(sheet),
-        " ".join(figure.alt for figure in figures),
-        {name: rows for figure in figures for name, rows in figure.data.items()},
-    )
+    return sheet(f"Routing of {layer}", figures, stacked(figures, 760, "x", "color"))

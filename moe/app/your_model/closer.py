@@ -153,9 +153,9 @@ def devices(model: YourModel, at: int, kind: str, n_devices: int, text: str = ""
     Parameters
     ----------
     kind
-        One of `homes.PLACEMENTS`.
+        A name in `homes.PLACEMENTS`, or `homes.WRITTEN`.
     text
-        Device of each expert as the visitor wrote it, for `homes.OWN`.
+        Device of each expert as the visitor wrote it, for `homes.WRITTEN`.
 
     Raises
     ------
@@ -170,8 +170,10 @@ def devices(model: YourModel, at: int, kind: str, n_devices: int, text: str = ""
         np.bincount(part[part >= 0], minlength=trace.n_experts)
         for part in (expert_NK[seen_N], expert_NK[~seen_N])
     )
-    place = homes.PLACEMENTS[kind]
-    device_E = homes.written(text, trace.n_experts) if place is None else place(first_E, n_devices)
+    if kind == homes.WRITTEN:
+        device_E = homes.read_devices(text, trace.n_experts)
+    else:
+        device_E = homes.PLACEMENTS[kind](first_E, n_devices)
     load_D = np.bincount(device_E, weights=second_E)
     factor = metrics.overload_factor(second_E, device_E)
     return Drawn(

@@ -226,9 +226,10 @@ def _pairs(model: YourModel, at: int, earlier: str | None) -> None:
 
 def _devices(model: YourModel, at: int, earlier: str | None) -> None:
     kind_box, devices_box = st.columns(2)
-    kind = kind_box.selectbox("Experts live", list(homes.PLACEMENTS), key="placed", **BOUND)
+    kinds = [*homes.PLACEMENTS, homes.WRITTEN]
+    kind = kind_box.selectbox("Experts live", kinds, key="placed", **BOUND)
     most = min(model.trace.n_experts, homes.MAX_DEVICES)
-    if kind == homes.OWN:
+    if kind == homes.WRITTEN:
         written = st.text_input(
             "Device of each expert, from 0", homes.example(model.trace.n_experts),
             key="device_of", **BOUND,
@@ -236,7 +237,7 @@ def _devices(model: YourModel, at: int, earlier: str | None) -> None:
     else:
         written = ""
     n_devices = devices_box.slider(
-        "Devices", 1, max(most, 2), min(4, most), key="devices", disabled=kind == homes.OWN,
+        "Devices", 1, max(most, 2), min(4, most), key="devices", disabled=kind == homes.WRITTEN,
         **BOUND,
     )  # fmt: skip
     try:

@@ -6,10 +6,11 @@ import unicodedata
 from collections.abc import Sequence
 from html import escape
 
+from ...pictures.palette import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
 from .text import Token
 
-# Okabe and Ito's colours: tinted behind the ink they leave it a contrast of 7 in both themes.
-TINTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#868E99")
+# Tinted behind the ink they leave it a contrast of 7 in both themes.
+TINTS = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, GREY)
 SPACES = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 LONGEST = 24  # characters of a token that are shown
 

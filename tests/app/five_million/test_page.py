@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from moe import numbers
 from moe.app.five_million import share as five_million_share
 from moe.app.five_million import story as money
-from moe.pictures import numbers
 from tests.app.visit import open_page
 
 

@@ -14,7 +14,6 @@ from moe.app.five_million import story as money
 from moe.cluster.sampling import expected_copies
 from moe.cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from moe.cost import GPUS, LEFT_OUT, MODELS, Range
-from moe.pictures import numbers
 
 
 def test_the_parts_add_up_to_the_published_figure() -> None:
@@ -39,15 +38,6 @@ def test_what_is_left_out_has_a_source_each_and_no_made_up_figure() -> None:
     assert trials.dollars == Range(2 * 5_576_000, 3 * 5_576_000, 4 * 5_576_000)
     assert trials.amount().endswith("²")
     assert by_name["Pay of the people"].amount() == "no figure"
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "said"),
-    [(5_576_000, 4, "$5.576M"), (10_000, 4, "$10K"), (1.6e9, 2, "$1.6B"), (2, 3, "$2"),
-     (16_657_674, 2, "$17M"), (999_999, 2, "$1,000K")],
-)  # fmt: skip
-def test_money_is_written_for_people(value: float, digits: int, said: str) -> None:
-    assert numbers.dollars(value, digits) == said
 
 
 def test_the_controls_are_the_cost_models_assumptions() -> None:

@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 
 from moe.app.real_models import story as models
-from moe.app.real_models.story import Answers, Question, gigabytes, rate, size
+from moe.app.real_models.story import Answers, Question
 from moe.cost import CONVENTIONS, GPUS, MODELS, decode
+from moe.numbers import count, digits, gigabytes
 
 MIXTRAL = MODELS["mixtral-8x7b"]
 OWN = Question(machine=models.OWN_MACHINE, memory_gb=100.0, memory_gb_s=500.0, tflops=20.0)
@@ -59,7 +60,7 @@ def test_active_parameters_are_counted_as_asked(convention: str) -> None:
     for answer in answers:
         assert answer.needed_gb == answer.decoding.needed_bytes / 1e9
         assert answer.fits == (answer.needed_gb <= 90)
-        fast = f"{rate(answer.decoding.tokens_per_s)} tokens/s at most"
+        fast = f"{digits(answer.decoding.tokens_per_s)} tokens/s at most"
         assert answer.speed == (fast if answer.fits else "does not fit")
 
 
@@ -111,8 +112,9 @@ def test_what_fits_in_words() -> None:
     assert answers.words() == (
         f"With weights of 4 bits, **{len(answers.fitting)} of {len(MODELS)}** models fit in 90 GB "
         f"of memory. The largest is **{largest.model.name}** with "
-        f"{size(largest.model.total_params)} parameters: it needs {gigabytes(largest.needed_gb)} "
-        f"and writes at most **{rate(bound.tokens_per_s)} tokens a second** for all 3 "
+        f"{count(largest.model.total_params, 3)} parameters: it needs "
+        f"{gigabytes(largest.needed_gb)} and writes at most "
+        f"**{digits(bound.tokens_per_s)} tokens a second** for all 3 "
         "conversations together, as reading its weights from memory takes longest."
     )
     slow = Answers(replace(OWN, tflops=0.01))
@@ -150,8 +152,8 @@ def test_batches_in_words(
     steps = answers.by_batch("Mixtral-8x7B")
     said = answers.batch_words("Mixtral-8x7B")
     assert said.startswith(
-        f"Alone, a conversation with Mixtral-8x7B gets at most {rate(steps[0][1].tokens_per_s)} "
-        f"tokens a second; 1,024 at once get {rate(steps[-1][1].tokens_per_s)} together."
+        f"Alone, a conversation with Mixtral-8x7B gets at most {digits(steps[0][1].tokens_per_s)} "
+        f"tokens a second; 1,024 at once get {digits(steps[-1][1].tokens_per_s)} together."
     )
     first = [batch for batch, bound in steps if bound.by_compute < bound.by_bandwidth]
     assert bool(first) == bool(arithmetic)
@@ -186,24 +188,4 @@ def test_ways_of_counting_in_words() -> None:
         )
     marked = models.marks(Answers(OWN).table())
     assert [at for at, _ in marked] == list(range(len(MODELS)))
-
-
-@pytest.mark.parametrize(
-    ("value", "said"), [(9.94, "9.9 GB"), (10.0, "10 GB"), (3.84, "3.8 GB"), (1376.6, "1,377 GB")]
-)
-def test_gigabytes_for_people(value: float, said: str) -> None:
-    assert gigabytes(value) == said
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [(1234.0, "1,200"), (10.4, "10"), (9.96, "10"), (9.94, "9.9"), (0.123, "0.12")],
-)
-def test_bounds_have_two_digits(value: float, said: str) -> None:
-    assert rate(value) == said
-
-
-def test_sizes_have_three_digits() -> None:
-    assert size(37.56e9) == "37.6 billion"
-    assert size(671_026_419_200) == "671 billion"
     assert set(models.NAMED.values()) <= {"left", "right", "below"}

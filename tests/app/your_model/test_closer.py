@@ -196,7 +196,7 @@ def test_devices_are_measured_on_the_other_stretches(n_tokens: int) -> None:
     for kind, text, device in (
         (homes.IN_ORDER, "", [0, 0, 0, 0, 1, 1, 1, 1]),
         (homes.BALANCED, "", homes.balanced(np.array(seen), 2).tolist()),
-        (homes.OWN, "1 0 2 0 1 0 2 1", [1, 0, 2, 0, 1, 0, 2, 1]),
+        (homes.WRITTEN, "1 0 2 0 1 0 2 1", [1, 0, 2, 0, 1, 0, 2, 1]),
     ):
         drawn = closer.devices(model, 1, kind, 2, text)
         load = [sum(n for n, d in zip(other, device) if d == one) for one in range(max(device) + 1)]

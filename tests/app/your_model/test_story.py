@@ -135,7 +135,6 @@ def test_saturation_is_the_share_of_experts_had_before(model: YourModel) -> None
 def test_placements_give_each_device_as_many_experts(kind: str, n_devices: int) -> None:
     load_E = np.array([9, 1, 1, 1, 8, 7, 1, 1])
     place = homes.PLACEMENTS[kind]
-    assert place is not None
     count_D = np.bincount(place(load_E, n_devices), minlength=n_devices)
     assert count_D.sum() == 8 and count_D.max() - count_D.min() <= 1
 
@@ -144,11 +143,11 @@ def test_a_balanced_placement_spreads_the_busy_and_a_written_one_is_read() -> No
     load_E = np.array([9, 1, 1, 1, 8, 7, 1, 1])
     device_E = homes.balanced(load_E, 4)
     assert len({int(device_E[e]) for e in (0, 4, 5)}) == 3
-    assert homes.written("0, 1 1,0", 4).tolist() == [0, 1, 1, 0]
-    assert homes.written(homes.example(6), 6).tolist() == [0, 0, 0, 1, 1, 1]
+    assert homes.read_devices("0, 1 1,0", 4).tolist() == [0, 1, 1, 0]
+    assert homes.read_devices(homes.example(6), 6).tolist() == [0, 0, 0, 1, 1, 1]
     for text, problem in (("0 1", "number of devices"), ("0 -1 0 1", "-1"), ("0 64 0 1", "64")):
         with pytest.raises(ValueError, match=problem):
-            homes.written(text, 4)
+            homes.read_devices(text, 4)
 
 
 @pytest.mark.parametrize(
@@ -171,14 +170,14 @@ def test_each_name_has_its_placement_and_a_written_one_its_limits() -> None:
     kinds = homes.PLACEMENTS
     assert kinds[homes.IN_ORDER] is homes.in_order
     assert kinds[homes.IN_TURN] is homes.in_turn
-    assert kinds[homes.BALANCED] is homes.balanced and kinds[homes.OWN] is None
+    assert kinds[homes.BALANCED] is homes.balanced and homes.WRITTEN not in kinds
     assert homes.example(5) == "0 0 0 1 1" and homes.example(1) == "0"
-    assert homes.written("63,007 0", 3).tolist() == [63, 7, 0]
+    assert homes.read_devices("63,007 0", 3).tolist() == [63, 7, 0]
     for text in ("64", "0001", "1.0", "²", "x" * 30):
         with pytest.raises(ValueError, match=r"device: got .*allowed is .*0\.\.63"):
-            homes.written(text, 1)
+            homes.read_devices(text, 1)
     with pytest.raises(ValueError, match=f"got '{'x' * 20}',"):  # not all that a file holds
-        homes.written("x" * 30, 1)
+        homes.read_devices("x" * 30, 1)
 
 
 def test_the_overload_factor_is_that_of_the_other_stretches(model: YourModel) -> None:

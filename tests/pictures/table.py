@@ -34,10 +34,11 @@ from moe.app.start import chart as start
 from moe.app.your_model import chart as your_model
 from moe.app.your_model import closer
 from moe.cluster import homes
+from moe.numbers import digits, dollars, gigabytes
 from moe.pictures.figure import Figure, Rows
 from moe.studies import savings as lab_savings
 from moe.sweeps import chart as sweep
-from tests.charts import records
+from tests.pictures import records
 
 Drawn = list[tuple[str, str, dict[str, Any]]]
 # Colours as the pages explain them.
@@ -48,7 +49,7 @@ LAYERS = {"MoE": "#0072B2", "Dense, equal total": "#D55E00", "Dense, equal activ
 LAYER_SHAPES = {"MoE": "circle", "Dense, equal total": "square",
                 "Dense, equal active": "triangle-up"}  # fmt: skip
 LAYER_DASHES = {"MoE": (1, 0), "Dense, equal total": (7, 4), "Dense, equal active": (2, 3)}
-LINK = {"network": "#B0539B", "NVLink": "#12906C"}
+LINK = {"network": "#B0509A", "NVLink": "#12906C"}
 FITS = {"fits": "#009E73", "does not fit": "#868E99"}
 FIT_SHAPES = {"fits": "circle", "does not fit": "square"}
 KINDS = {"published": "#0072B2", "left out": "#D55E00"}
@@ -388,8 +389,8 @@ def memory_of_models() -> Shown:
         {
             "model": one.model.name, "needed": one.decoding.needed_bytes / 1e9,
             "kind": "fits" if one.needed_gb <= 0.9 * 24 else "does not fit",
-            "label": f"{lab_models.gigabytes(one.needed_gb)}, "
-            + (f"{lab_models.rate(one.decoding.tokens_per_s)} tokens/s at most"
+            "label": f"{gigabytes(one.needed_gb)}, "
+            + (f"{digits(one.decoding.tokens_per_s)} tokens/s at most"
                if one.needed_gb <= 0.9 * 24 else "does not fit"),
             "start": 0.4,
         }
@@ -426,7 +427,7 @@ def bounds_by_batch() -> Shown:
             rows.append({"batch": batch, "limit": limit, "speed": speed, "fits": fits})
     x = {"x": "batch|conversations at once|,d"}
     by = "limit|limit by"
-    dashes = {"memory: reading weights": (1, 0), "arithmetic": (6, 4)}
+    dashes = {"memory: reading weights": (1, 0), "arithmetic": (7, 4)}
     at = dict(steps)[4]
     return Shown(
         models.by_batch(answers, "DeepSeek-V3"),
@@ -436,8 +437,8 @@ def bounds_by_batch() -> Shown:
             ("line", "by_batch", x | {
                 "y": "speed|tokens/s|~s", "color": (by, colours), "strokeDash": (by, dashes)}),
         ],
-        (f"At the chosen 4: memory: reading weights {lab_models.rate(at.by_bandwidth)}; "
-         f"arithmetic {lab_models.rate(at.by_compute)}",),
+        (f"At the chosen 4: memory: reading weights {digits(at.by_bandwidth)}; "
+         f"arithmetic {digits(at.by_compute)}",),
     )  # fmt: skip
 
 
@@ -510,7 +511,7 @@ def one_assumption_at_a_time() -> Shown:
     rows = [
         {
             "name": f"{one.name}: {one.setting}", "low": one.low, "high": one.high,
-            "label": f"{lab_money.dollars(one.low)} to {lab_money.dollars(one.high)}",
+            "label": f"{dollars(one.low)} to {dollars(one.high)}",
         }
         for one in found
     ]  # fmt: skip
@@ -541,7 +542,7 @@ def computed_beside_published() -> Shown:
                 else ": outside"),
             "low": 2 * one.gpu_hours.low, "high": 2 * one.gpu_hours.high,
             "published": 2 * one.published_hours,
-            "label": lab_money.dollars(2 * one.published_hours, 3),
+            "label": dollars(2 * one.published_hours, 3),
             "edge": 2 * max(one.published_hours, one.gpu_hours.high),
         }
         for one in found
@@ -566,7 +567,7 @@ def ways_of_counting() -> Shown:
         {
             "name": f"{one.name} ({one.how})", "low": one.dollars.low, "mid": one.dollars.mid,
             "high": one.dollars.high,
-            "label": " to ".join(map(lab_money.dollars, (one.dollars.low, one.dollars.high))),
+            "label": " to ".join(map(dollars, (one.dollars.low, one.dollars.high))),
         }
         for one in found
     ]  # fmt: skip
@@ -1329,7 +1330,7 @@ def lines_over_layers() -> Shown:
         [
             ("line", "repetition", base),
             ("point", "repetition", base | {"shape": ("line", shapes)}),
-            ("line", "repetition_chance", base | {"dash": (5, 4)}),
+            ("line", "repetition_chance", base | {"dash": (6, 4)}),
             ("tick", "repetition_chance", base),
         ],
         tuple(f"{title}: {np.mean(value_L):.1%} on average"
@@ -1388,7 +1389,7 @@ def experts_that_work_together() -> Shown:
 @of(your_model.devices)
 def loads_of_devices() -> Shown:
     model = records.several_layers()
-    drawn = closer.devices(model, 0, homes.OWN, 2, "0 1 1 1 1 1 1 1")
+    drawn = closer.devices(model, 0, homes.WRITTEN, 2, "0 1 1 1 1 1 1 1")
     stretch = max(1, min(homes.STRETCH, 200))
     second = np.arange(400) // stretch % 2 == 1
     load_E = np.bincount(model.trace.expert_LNK[0][second].reshape(-1), minlength=8)

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import check_float, check_int
 from ..routing import Routing
 from .base import BalanceLoss, Balancer
-from .devices import device_of_experts
+from .device_map import contiguous_devices
 from .scope import count_per_sequence, product_loss
 
 
@@ -80,7 +80,7 @@ class DeviceLoss(Balancer):
             routing.token_A, routing.expert_A, routing.n_experts, length_S
         )
         f_SE = routing.n_experts * count_SE / np.maximum(count_SE.sum(axis=1, keepdims=True), 1)
-        device_E = device_of_experts(routing.n_experts, self.n_devices)
+        device_E = contiguous_devices(routing.n_experts, self.n_devices)
         mean_ED = (device_E[:, None] == np.arange(device_E[-1] + 1)).astype(np.float64)
         mean_ED /= mean_ED.sum(axis=0)
         return product_loss(routing, self.coefficient * (f_SE @ mean_ED)[:, device_E], length_S)

@@ -18,25 +18,17 @@ from moe.app.your_model import chart as your_model
 from moe.app.your_model import tinted_text
 from moe.app.your_model.story import Drawn, Line
 from moe.app.your_model.text import Token
-from moe.pictures.figure import (
-    INK,
-    PAPER,
-    Drawing,
-    Figure,
-    draw,
-    drawn_once,
-    legible,
-    percent_axis,
-    with_room,
-)
+from moe.pictures.figure import Drawing, Figure, draw, drawn_once
+from moe.pictures.marks import legible, percent_axis, with_room
+from moe.pictures.palette import INK, PAPER
 from moe.pictures.staff import Staff
 from moe.routing import Routing
 from moe.sweeps import chart as sweep
 from moe.sweeps.report import Group, Spread, SweepReport
 from moe.training import TrainRecord
 from moe.training.runs import Run
-from tests.charts import records
-from tests.charts.spec import marks
+from tests.pictures import records
+from tests.pictures.spec import marks
 
 # Figures themselves ------------------------------------------------------------------------------
 

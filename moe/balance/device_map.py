@@ -1,4 +1,4 @@
-"""Experts in groups, one for each device, as the device and communication losses see them."""
+"""Experts on devices: the contiguous map, and the tokens that each device receives."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from ..routing import Routing
 from .scope import starts
 
 
-def device_of_experts(n_experts: int, n_devices: int) -> np.ndarray:
-    """Device of each expert, (E,): consecutive experts, sizes that differ by one at most.
+def contiguous_devices(n_experts: int, n_devices: int) -> np.ndarray:
+    """Device of each expert, (E,) int64: equal blocks of consecutive experts.
 
-    No device without an expert: there are at most E.
+    Where the devices do not divide the experts, block sizes differ by one at most. With fewer
+    experts than devices, the first E devices hold one expert each: used device numbers then have no
+    gap, which the losses over devices need, since a mean over no expert does not exist.
     """
     return np.arange(n_experts) * min(n_devices, n_experts) // n_experts
 

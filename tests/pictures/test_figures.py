@@ -19,10 +19,10 @@ import pytest
 from moe.app.start import chart as start
 from moe.app.your_model import tinted_text
 from moe.app.your_model.text import Token
-from moe.pictures.figure import INK
-from tests.charts import records
-from tests.charts.spec import calculated, fields, marks
-from tests.charts.table import TABLE, Shown, shares_of_the_work
+from moe.pictures.palette import INK
+from tests.pictures import records
+from tests.pictures.spec import calculated, fields, marks
+from tests.pictures.table import TABLE, Shown, shares_of_the_work
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NO_FIGURES = {  # public functions that return none

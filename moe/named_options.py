@@ -1,0 +1,32 @@
+"""Methods and their options as one text: 'bias(rate=0.01)+z', 'clamped_swiglu(limit=7.0)'."""
+
+from __future__ import annotations
+
+import re
+
+PLUS = re.compile(r"\+(?![^()]*\))")  # not inside parentheses: 1e+3 is a value
+PART = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*")
+
+
+def parse_named_options(text: str) -> list[tuple[str, dict[str, str | None]]] | None:
+    """Names joined by '+', each with its options as written; None if the text is anything else.
+
+    Callers word the error, since they know what is allowed. An option without '=' is None.
+
+    Examples
+    --------
+    >>> parse_named_options("bias(form=proportional, rate=1e+3)+z")
+    [('bias', {'form': 'proportional', 'rate': '1e+3'}), ('z', {})]
+    """
+    parts = []
+    for part in PLUS.split(text):
+        match = PART.fullmatch(part)
+        if match is None:
+            return None
+        written = (match[2] or "").strip()
+        options: dict[str, str | None] = {}
+        for pair in written.split(",") if written else []:
+            option, equals, value = (piece.strip() for piece in pair.partition("="))
+            options[option] = value if equals else None
+        parts.append((match[1], options))
+    return parts
