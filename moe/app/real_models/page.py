@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
 from ..shared import parts
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share, story
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
 PIXELS = {"Published figures from": 320, "Counted as published": 190}
 
 
@@ -75,8 +73,7 @@ def _question() -> story.Question:
     )  # fmt: skip
     with st.expander("More: several machines, your own machine, another way to count"):
         left, middle, right = st.columns(3)
-        own = machine == story.OWN_MACHINE
-        of_own = {"disabled": not own, **BOUND}
+        described = {"disabled": machine != story.OWN_MACHINE, **BOUND}
         return story.Question(
             machine=machine,
             weights=weights,
@@ -93,15 +90,15 @@ def _question() -> story.Question:
                 "Count as “used”", list(story.CONVENTIONS), key="convention", **BOUND
             ),
             memory_gb=left.number_input(
-                "Own machine: memory, GB", 1.0, 1e5, usual.memory_gb, 8.0, key="gb", **of_own
+                "Own machine: memory, GB", 1.0, 1e5, usual.memory_gb, 8.0, key="gb", **described
             ),
             memory_gb_s=middle.number_input(
                 "Own machine: memory speed, GB/s", 1.0, 1e6, usual.memory_gb_s, 10.0, key="gbs",
-                **of_own,
+                **described,
             ),
             tflops=right.number_input(
                 "Own machine: trillion operations/s", 0.01, 1e6, usual.tflops, 1.0, key="tflops",
-                **of_own,
+                **described,
             ),
         )  # fmt: skip
 
