@@ -17,7 +17,7 @@ from moe.app.five_million.claim import (
 )
 from moe.app.five_million.story import Assumed, from_to
 from moe.cost import MODELS, Range
-from moe.pictures.numbers import count, dollars
+from moe.numbers import count, dollars
 
 V3 = MODELS["deepseek-v3"]
 USUAL = Assumed().cost()
