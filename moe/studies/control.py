@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..balance import make_balancer
-from ..errors import check_float, check_int
+from ..errors import check_float
 from ..routers import make_router
+from ..settings import Settings, option
 
 SETTLED = 0.1  # MaxVio below which the load counts as even
 TAIL = 0.2  # share of the batches that "at the end" means
@@ -22,35 +23,18 @@ RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 
 
 @dataclass(frozen=True)
-class ControlSettings:
+class ControlSettings(Settings):
     """The frozen scores and how long to steer; made up, and hard: a few experts are wanted by all.
 
-    Attributes
-    ----------
-    n_tokens, n_experts, k
-        Tokens in a batch, the same ones in every batch, experts, and experts per token.
-    skew
-        Logits are N(0, 1) plus a ramp over the experts from `skew` down to minus `skew`.
-    batches
-        How often the controller acts.
-    seed
-        Of the logits.
+    Logits are N(0, 1) plus a ramp over the experts from `skew` down to minus `skew`.
     """
 
-    n_tokens: int = 2048
-    n_experts: int = 16
-    k: int = 2
-    skew: float = 2.0
-    batches: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_int("n_tokens", self.n_tokens, 1, 1 << 16)
-        check_int("n_experts", self.n_experts, 2, 256)
-        check_int("k", self.k, 1, self.n_experts, f"n_experts is {self.n_experts}")
-        check_float("skew", self.skew, 0.0, 20.0)
-        check_int("batches", self.batches, 10, 100_000)
-        check_int("seed", self.seed, 0)
+    n_tokens: int = option(2048, "Tokens in a batch, the same in every batch.", low=1, high=1 << 16)
+    n_experts: int = option(16, "Experts.", low=2, high=256)
+    k: int = option(2, "Experts per token.", low=1, high="n_experts")
+    skew: float = option(2.0, "How uneven the logits are.", low=0, high=20)
+    batches: int = option(1000, "How often the controller acts.", low=10, high=100_000)
+    seed: int = option(0, "Of the logits.", low=0)
 
     def logits(self) -> np.ndarray:
         """The frozen logits, (N, E) float32."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..cost import FeedForward
 from ..dense import DenseFFN
-from ..errors import check_int
 from ..layer import MoELayer
+from ..settings import Settings, option
 from ..speed.timing import blocks_in_turn
 from ..speed.turns import TURNS
 
@@ -21,27 +21,15 @@ MAX_MEASURED_WEIGHTS = 13_000_000  # keeps a visitor's measurement below a minut
 
 
 @dataclass(frozen=True)
-class SavingsSettings:
-    """Shape of the layer whose cost is compared.
+class SavingsSettings(Settings):
+    """Shape of the layer whose cost is compared."""
 
-    Parameters
-    ----------
-    d_model, d_expert, n_experts, k, n_shared
-        D, F, E, K and shared experts of width F.
-    n_tokens
-        Batch for which the counted table holds.
-    """
-
-    d_model: int = 256
-    d_expert: int = 256
-    n_experts: int = 16
-    k: int = 2
-    n_shared: int = 0
-    n_tokens: int = 1024
-
-    def __post_init__(self) -> None:
-        check_int("n_tokens", self.n_tokens, 1, 1 << 24)
-        self.shape()
+    d_model: int = option(256, "Width of a token, D.", low=1)
+    d_expert: int = option(256, "Width inside an expert, F.", low=1)
+    n_experts: int = option(16, "Experts, E.", low=1)
+    k: int = option(2, "Experts per token, K.", low=1, high="n_experts")
+    n_shared: int = option(0, "Shared experts, of width F.", low=0)
+    n_tokens: int = option(1024, "Batch that the counted table is of.", low=1, high=1 << 24)
 
     def shape(self) -> FeedForward:
         """Return the MoE layer's shape."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ...studies.control import ControlSettings, Response
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 from .story import judge
 
 
@@ -38,7 +38,7 @@ def code(rate: float, settings: ControlSettings) -> str:
 from moe.app.cure.story import judge, response_words
 from moe.studies.control import ControlSettings, respond_all
 
-responses = respond_all({rate:g}, {call("ControlSettings", settings)})
+responses = respond_all({rate:g}, {settings.as_call()})
 for response in responses:
     print(response.method.title, response_words(response))
 print(judge(responses).words)

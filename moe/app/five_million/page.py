@@ -96,8 +96,9 @@ def _more(model: str, usual: story.Assumed) -> dict[str, Any]:
             "of: 16-bit or 8-bit numbers. Print has 16-bit even for 8-bit trainings.", **BOUND,
         ),
         "formula": middle.selectbox(
-            "Operations", ["counted", "6ND"], key="formula", help="Counted part by part with "
-            "attention, or by the rule of thumb: 6 times active parameters times tokens.", **BOUND,
+            "Operations", **TrainingCost.control("formula"), key="formula", help="Counted part by "
+            "part with attention, or by the rule of thumb: 6 times active parameters times tokens.",
+            **BOUND,
         ),
         "context": right.select_slider(
             "Length of a text, tokens", [1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072],

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ...cost import Range, TrainingCost
 from ...cost.rows import training_row
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 from . import chips, claim
 from . import story as money
 
@@ -36,7 +36,7 @@ def code(cost: TrainingCost) -> str:
     return f"""\
 from moe.cost import Range, TrainingCost
 
-cost = {call("TrainingCost", cost)}
+cost = {cost.as_call()}
 result = cost.result()
 print(result.gpu_hours, result.dollars, result.energy_mwh)
 for assumption in result.assumptions:

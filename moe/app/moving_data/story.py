@@ -15,7 +15,7 @@ from ...cluster.simulate import ClusterSettings, run
 from ...cluster.timing import NORMAL, PHASES, PhaseTime, phase_time
 from ...cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from ...cost import find_gpu
-from ...errors import check_choice, check_float, check_int
+from ...settings import Settings, option
 
 # DeepSeek-V3 (arXiv 2412.19437, section 4.2): 8 of 256 experts, rows of 7,168 values.
 N_EXPERTS, K, D_MODEL, PER_NODE = 256, 8, 7168, 8
@@ -38,45 +38,18 @@ ABOUT = (
 
 
 @dataclass(frozen=True)
-class MovingSettings:
-    """A layer of DeepSeek-V3's size, spread over a cluster.
+class MovingSettings(Settings):
+    """A layer of DeepSeek-V3's size, spread over a cluster."""
 
-    Parameters
-    ----------
-    nodes
-        Nodes (servers) of eight GPUs each.
-    limit
-        Nodes that one token may reach; as many as there are means no limit.
-    copies, wire, placed, gpu
-        Names of `COPIES`, `WIRES` (what a dispatch sends; a combine is BF16), `PLACED`, `GPUS`.
-    skew
-        How uneven the experts' popularity is: see `moe.cluster.sampling.popularity`.
-    tokens
-        Tokens of each GPU in a batch.
-    seed
-        Of popularity and tokens.
-    """
-
-    nodes: int = 8
-    limit: int = 4
-    copies: str = "once per node"
-    wire: str = "FP8"
-    placed: str = IN_ORDER
-    gpu: str = "H800"
-    skew: float = 0.3
-    tokens: int = 512
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_choice("nodes", str(self.nodes), list(map(str, NODES)))
-        check_int("limit", self.limit, 1, NODES[-1])
-        check_choice("copies", self.copies, COPIES)
-        check_choice("wire", self.wire, WIRES)
-        check_choice("placed", self.placed, PLACED)
-        check_choice("gpu", self.gpu, GPUS)
-        check_float("skew", self.skew, 0.0, MAX_SKEW)
-        check_int("tokens", self.tokens, 1, TOKENS[-1])
-        check_int("seed", self.seed, 0)
+    nodes: int = option(8, "Nodes (servers) of eight GPUs each.", among=NODES)
+    limit: int = option(4, "Nodes that a token may reach.", low=1, high=NODES[-1])
+    copies: str = option("once per node", "How a token is sent.", among=COPIES)
+    wire: str = option("FP8", "What a dispatch sends; a combine is BF16.", among=WIRES)
+    placed: str = option(IN_ORDER, "Where experts live.", among=PLACED)
+    gpu: str = option("H800", "Whose links carry the tokens.", among=GPUS)
+    skew: float = option(0.3, "See `moe.cluster.sampling.popularity`.", low=0, high=MAX_SKEW)
+    tokens: int = option(512, "Tokens of each GPU in a batch.", low=1, high=TOKENS[-1])
+    seed: int = option(0, "Of popularity and tokens.", low=0)
 
     @property
     def reach(self) -> int:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ...cost import GPUS, MODELS, Decoding, Gpu, ModelConfig, decode
 from ...numbers import count, digits, gigabytes
+from ...settings import Settings, option
 
 OWN_MACHINE = "A machine of my own"
 AS_PUBLISHED = "as each publisher counts"
@@ -38,35 +39,21 @@ NAMED = {
 
 
 @dataclass(frozen=True)
-class Question:
-    """The controls of the page.
+class Question(Settings):
+    """The controls of the page; several machines are all alike, with free links."""
 
-    Parameters
-    ----------
-    machine, n_machines
-        A name of `MACHINES` or `OWN_MACHINE`; how many, all alike, with free links.
-    memory_gb, memory_gb_s, tflops
-        Of `OWN_MACHINE`.
-    usable_percent
-        Share of the memory that the model and its cache may fill.
-    weights
-        A key of `PRECISIONS`.
-    batch, context
-        Conversations at once, and how long each is, in tokens.
-    convention
-        A key of `CONVENTIONS`.
-    """
-
-    machine: str = DEFAULT_MACHINE
-    n_machines: int = 1
-    memory_gb: float = 64.0
-    memory_gb_s: float = 400.0
-    tflops: float = 30.0
-    usable_percent: int = 90
-    weights: str = "4 bits"
-    batch: int = 1
-    context: int = 4096
-    convention: str = AS_PUBLISHED
+    machine: str = option(
+        DEFAULT_MACHINE, "A machine, or your own.", among=(*MACHINES, OWN_MACHINE)
+    )
+    n_machines: int = option(1, "How many machines.", low=1, high=1024)
+    memory_gb: float = option(64.0, "Memory of your own machine.", low=1.0, high=1e5)
+    memory_gb_s: float = option(400.0, "Speed of that memory.", low=1.0, high=1e6)
+    tflops: float = option(30.0, "Trillion operations/s of your own.", low=0.01, high=1e6)
+    usable_percent: int = option(90, "Memory that the model may fill.", low=30, high=100)
+    weights: str = option("4 bits", "What each weight takes.", among=PRECISIONS)
+    batch: int = option(1, "Conversations at once.", low=1)
+    context: int = option(4096, "Tokens of each.", low=1)
+    convention: str = option(AS_PUBLISHED, "What counts as used.", among=CONVENTIONS)
 
     @property
     def gpu(self) -> Gpu:

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from ..shared.first_model import FirstModel
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 from .story import SideBySide, SideSettings, put_side_by_side
 
 
@@ -59,7 +59,7 @@ from moe.app.shared.first_model import ready_model
 
 model = ready_model()  # trains the tiny model
 sentence = {sentence!r}
-settings = {call("SideSettings", settings)}
+settings = {settings.as_call()}
 
 both = put_side_by_side(model, sentence, settings)
 print(both.words())

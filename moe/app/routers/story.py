@@ -8,11 +8,11 @@ import numpy as np
 
 from ... import metrics
 from ...capacity import DROP_POLICIES, NO_LIMIT, Capacity
-from ...errors import check_float
 from ...layer import MoELayer
 from ...numbers import plural
 from ...routers import ROUTERS, Router, make_router
 from ...routing import Routing
+from ...settings import Settings, option
 from ..shared.first_model import FirstModel, sentence_windows
 
 A_ONLY, B_ONLY, BOTH = "only A", "only B", "both"
@@ -53,7 +53,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class SideSettings:
+class SideSettings(Settings):
     """Two routers and what both share.
 
     Attributes
@@ -70,14 +70,10 @@ class SideSettings:
 
     a: Choice = Choice("topk")
     b: Choice = Choice("expert_choice")
-    room: float | None = None
+    room: float | None = option(None, low=0, open_low=True)
     drop: str = POLICIES[0]
     noise: bool = False
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.room is not None:
-            check_float("room", self.room, 0.0, open_low=True)
 
     def capacity(self) -> Capacity:
         """Return the limit on the room of every expert."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from ...speed.machine import Machine
 from ...studies.savings import CountedCost, MeasuredCost, SavingsSettings
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 
 
 def document(
@@ -34,7 +34,7 @@ from moe.app.savings.story import verdict
 from moe.speed.machine import measure_machine
 from moe.studies.savings import SavingsSettings, count, measure
 
-settings = {call("SavingsSettings", settings)}
+settings = {settings.as_call()}
 for cost in count(settings):
     print(cost)
 
