@@ -9,9 +9,10 @@ from fractions import Fraction
 import numpy as np
 
 from . import kernels
-from .errors import check_choice, check_float, check_int, exactly
+from .errors import check_float, exactly
 from .routers import ROUTERS, Router
 from .routing import Routing
+from .settings import Settings, option
 
 DROP_POLICIES = (
     "none", "order", "score", "rank", "batch_priority", "random", "reroute", "sequence",
@@ -20,7 +21,7 @@ CAUSAL_POLICIES = ("none", "order")
 
 
 @dataclass(frozen=True)
-class Capacity:
+class Capacity(Settings):
     """Limit of max(min_capacity, ceil(A / E * factor)) assignments per expert.
 
     The product is exact, by the factor as it is written: 50 * 1.1 is 55, where floating point makes
@@ -74,19 +75,15 @@ class Capacity:
     """
 
     factor: float = 1.25
-    drop: str = "order"
-    min_capacity: int = 0
-    n_devices: int = 0
-    sequence_length: int = 128
-    protected: float = 0.1
+    drop: str = option("order", among=DROP_POLICIES)
+    min_capacity: int = option(0, low=0)
+    n_devices: int = option(0, low=0)
+    sequence_length: int = option(128, low=1)
+    protected: float = option(0.1, low=0, high=1)
 
     def __post_init__(self) -> None:
         check_float("capacity_factor", self.factor, 0.0, open_low=True)
-        check_choice("drop", self.drop, DROP_POLICIES)
-        check_int("min_capacity", self.min_capacity, 0)
-        check_int("n_devices", self.n_devices, 0)
-        check_int("sequence_length", self.sequence_length, 1)
-        check_float("protected", self.protected, 0.0, 1.0)
+        super().__post_init__()
 
     @property
     def causal(self) -> bool:

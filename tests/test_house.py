@@ -22,9 +22,9 @@ PAGES = sorted(path.parent.name for path in ROOT.glob("moe/app/*/page.py"))
 # below it, in no circle; `docs/architecture.md` shows this list.
 HOUSE: list[tuple[tuple[str, ...], str]] = [
     (
-        ("errors", "registry", "named_options", "numbers", "version", "kernels"),
+        ("errors", "registry", "named_options", "numbers", "settings", "version", "kernels"),
         "checks of arguments; registries from lists of files; names with options; numbers as "
-        "people read them; kernels beside their numpy oracles",
+        "people read them; what every set of options shares; kernels beside their numpy oracles",
     ),
     (
         ("routing", *(f"checkpoints.{name}" for name in LOW)),

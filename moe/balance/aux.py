@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_choice, check_float, check_int
 from ..routers.fixed_k import steers
 from ..routing import Routing
+from ..settings import option
 from .base import Arrays, BalanceLoss, Balancer, choices_per_token, equal_lengths
 from .scope import count_per_sequence, product_loss
 
@@ -125,18 +125,11 @@ class AuxLoss(Balancer):
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 0.3
 
-    coefficient: float = 1e-2
-    scale: str = "megatron"
-    scope: str = "batch"
-    sequence_length: int = 1
-    window: int = 8
-
-    def __post_init__(self) -> None:
-        check_float("coefficient", self.coefficient, 0.0)
-        check_choice("scale", self.scale, SCALES)
-        check_choice("scope", self.scope, SCOPES)
-        check_int("sequence_length", self.sequence_length, 1)
-        check_int("window", self.window, 1)
+    coefficient: float = option(1e-2, low=0)
+    scale: str = option("megatron", among=SCALES)
+    scope: str = option("batch", among=SCOPES)
+    sequence_length: int = option(1, low=1)
+    window: int = option(8, low=1)
 
     @property
     def sequence_tokens(self) -> int | None:

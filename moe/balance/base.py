@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import check_lengths, check_mask
 from ..routing import Routing
 from ..scores import logits_backward, shares, shares_backward
+from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..routers import Router
@@ -56,7 +57,7 @@ class BalanceLoss:
 
 
 @dataclass(frozen=True)
-class Balancer:
+class Balancer(Settings):
     """Options of a balancing method.
 
     Class attributes

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_choice, check_float, check_int
 from ..routing import Routing
+from ..settings import option
 from .base import Arrays, Balancer
 
 FORMS = ("sign", "proportional", "multiplicative")
@@ -64,16 +64,10 @@ class BiasControl(Balancer):
     short_run_rate: ClassVar[float] = 3e-3
     needs: ClassVar[str] = "select_bias_E"
 
-    rate: float = 1e-3
-    form: str = "sign"
+    rate: float = option(1e-3, low=0)
+    form: str = option("sign", among=FORMS)
     zero_mean: bool = False
-    freeze_after: int | None = None
-
-    def __post_init__(self) -> None:
-        check_float("rate", self.rate, 0.0)
-        check_choice("form", self.form, FORMS)
-        if self.freeze_after is not None:
-            check_int("freeze_after", self.freeze_after, 0)
+    freeze_after: int | None = option(None, low=0)
 
     def init_state(self, n_experts: int) -> Arrays:
         """The factor on the scores, and the number of updates, where they are needed."""

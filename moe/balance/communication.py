@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_float, check_int
 from ..routing import Routing
+from ..settings import option
 from .base import BalanceLoss, Balancer
 from .device_map import contiguous_devices, tokens_sent
 from .scope import product_loss
@@ -58,16 +58,10 @@ class CommunicationLoss(Balancer):
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 0.02
 
-    coefficient: float = 0.02
-    n_devices: int = 8
-    reach: int = 3
-    sequence_length: int = 0
-
-    def __post_init__(self) -> None:
-        check_float("coefficient", self.coefficient, 0.0)
-        check_int("n_devices", self.n_devices, 1)
-        check_int("reach", self.reach, 1, self.n_devices, f"n_devices is {self.n_devices}")
-        check_int("sequence_length", self.sequence_length, 0)
+    coefficient: float = option(0.02, low=0)
+    n_devices: int = option(8, low=1)
+    reach: int = option(3, low=1, high="n_devices")
+    sequence_length: int = option(0, low=0)
 
     @property
     def sequence_tokens(self) -> int | None:

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_float, check_int
 from ..routing import Routing
+from ..settings import option
 from .base import BalanceLoss, Balancer
 from .device_map import contiguous_devices
 from .scope import count_per_sequence, product_loss
@@ -58,14 +58,9 @@ class DeviceLoss(Balancer):
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 0.05
 
-    coefficient: float = 0.05
-    n_devices: int = 4
-    sequence_length: int = 0
-
-    def __post_init__(self) -> None:
-        check_float("coefficient", self.coefficient, 0.0)
-        check_int("n_devices", self.n_devices, 1)
-        check_int("sequence_length", self.sequence_length, 0)
+    coefficient: float = option(0.05, low=0)
+    n_devices: int = option(4, low=1)
+    sequence_length: int = option(0, low=0)
 
     @property
     def sequence_tokens(self) -> int | None:

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_float
 from ..routing import Routing
+from ..settings import option
 from .base import BalanceLoss, Balancer, affinity, affinity_backward
 
 
@@ -43,10 +43,7 @@ class EntropyLoss(Balancer):
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 1e-2
 
-    coefficient: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_float("coefficient", self.coefficient, 0.0)
+    coefficient: float = option(1e-4, low=0)
 
     def _loss(
         self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray

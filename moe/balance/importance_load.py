@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float, check_int
 from ..routing import Routing
+from ..settings import option
 from .base import BalanceLoss, Balancer, choices_per_token, scores_of
 
 if TYPE_CHECKING:
@@ -64,16 +64,10 @@ class ImportanceLoad(Balancer):
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 0.1
 
-    coefficient: float = 0.1
-    importance: float = 1.0
-    load: float = 1.0
-    ddof: int = 0
-
-    def __post_init__(self) -> None:
-        check_float("coefficient", self.coefficient, 0.0)
-        check_float("importance", self.importance, 0.0)
-        check_float("load", self.load, 0.0)
-        check_int("ddof", self.ddof, 0, 1)
+    coefficient: float = option(0.1, low=0)
+    importance: float = option(1.0, low=0)
+    load: float = option(1.0, low=0)
+    ddof: int = option(0, low=0, high=1)
 
     def fits(self, router: Router) -> bool:
         """Whether the router has scores, and weights with a gradient."""

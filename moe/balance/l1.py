@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..errors import check_float, check_int
 from ..routing import Routing
 from ..scores import logits_backward
+from ..settings import option
 from .base import Arrays, BalanceLoss, Balancer, scores_of
 
 if TYPE_CHECKING:
@@ -64,15 +64,10 @@ class AdaptiveL1(Balancer):
     rate_name: ClassVar[str] = "strength"
     short_run_rate: ClassVar[float] = 1e-3
 
-    strength: float = 1e-8
-    growth: float = 1.2
-    k: int = 2
+    strength: float = option(1e-8, low=0)
+    growth: float = option(1.2, low=1)
+    k: int = option(2, low=1)
     balanced: bool = True
-
-    def __post_init__(self) -> None:
-        check_float("strength", self.strength, 0.0)
-        check_float("growth", self.growth, 1.0)
-        check_int("k", self.k, 1)
 
     def fits(self, router: Router) -> bool:
         """Whether the router's scores are ReLU's."""

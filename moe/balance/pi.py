@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_float
 from ..routing import Routing
+from ..settings import option
 from .base import Arrays, Balancer, scores_of
 from .bias import relative_error
 
@@ -65,14 +65,9 @@ class PIControl(Balancer):
     short_run_rate: ClassVar[float] = 0.3
     needs: ClassVar[str] = "select_bias_E"
 
-    rate: float = 0.1
-    proportional: float = 0.1
-    limit: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_float("rate", self.rate, 0.0)
-        check_float("proportional", self.proportional, 0.0)
-        check_float("limit", self.limit, 0.0, open_low=True)
+    rate: float = option(0.1, low=0)
+    proportional: float = option(0.1, low=0)
+    limit: float = option(1.0, low=0, open_low=True)
 
     def init_state(self, n_experts: int) -> Arrays:
         """The integral, zero at first."""

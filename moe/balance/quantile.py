@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float
 from ..routing import Routing
+from ..settings import option
 from .base import Balancer, choices_per_token, scores_of
 
 
@@ -59,10 +59,7 @@ class QuantileBalancing(Balancer):
     short_run_rate: ClassVar[float] = 1.0
     needs: ClassVar[str] = "select_bias_E"
 
-    rate: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_float("rate", self.rate, 0.0, 1.0)
+    rate: float = option(1.0, low=0, high=1)
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
         """Step `select_bias_E` in place."""

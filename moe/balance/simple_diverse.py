@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..errors import check_float
+from ..settings import option
 from .base import Arrays, Balancer
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ class SimpleDiverse(Balancer):
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 0.1
 
-    coefficient: float = 0.01
-
-    def __post_init__(self) -> None:
-        check_float("coefficient", self.coefficient, 0.0)
+    coefficient: float = option(0.01, low=0)
 
     def fits(self, router: Router) -> bool:
         """Whether the router has a gate."""

@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float
 from ..routing import Routing
+from ..settings import option
 from .base import BalanceLoss, Balancer
 
 
@@ -42,10 +42,7 @@ class ZLoss(Balancer):
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 1e-3
 
-    coefficient: float = 1e-3
-
-    def __post_init__(self) -> None:
-        check_float("coefficient", self.coefficient, 0.0)
+    coefficient: float = option(1e-3, low=0)
 
     def _loss(
         self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_float
 from ..routing import Routing
+from ..settings import option
 from .base import Balancer
 
 
@@ -51,12 +51,8 @@ class ZeroComputationControl(Balancer):
     needs: ClassVar[str] = "select_bias_E"
     needs_specials: ClassVar[bool] = True
 
-    rate: float = 1e-2
-    computing: float = 8 / 12
-
-    def __post_init__(self) -> None:
-        check_float("rate", self.rate, 0.0)
-        check_float("computing", self.computing, 0.0, 1.0)
+    rate: float = option(1e-2, low=0)
+    computing: float = option(8 / 12, low=0, high=1)
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
         """Step the computing experts' part of `select_bias_E` in place."""

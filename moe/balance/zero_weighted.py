@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_float
 from ..routing import Routing
+from ..settings import option
 from .base import BalanceLoss, Balancer
 from .scope import product_loss
 
@@ -52,12 +52,8 @@ class ZeroWeightedLoss(Balancer):
     rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 0.3
 
-    coefficient: float = 0.01
-    tau: float = 0.75
-
-    def __post_init__(self) -> None:
-        check_float("coefficient", self.coefficient, 0.0)
-        check_float("tau", self.tau, 0.0)
+    coefficient: float = option(0.01, low=0)
+    tau: float = option(0.75, low=0)
 
     def _loss(
         self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray

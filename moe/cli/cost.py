@@ -14,6 +14,7 @@ from ..cost import Check, TrainingCost, find_gpu
 from ..cost import rows as cost_rows
 from ..numbers import short, span_words
 from .output import Json, show, table
+from .settings import with_flags
 
 ENDS = ("low", "mid", "high")
 PARAMETERS = {
@@ -56,56 +57,30 @@ def _marked(row: dict[str, Any]) -> dict[str, Any]:
     return row | {convention: f"{short(row[convention])}*"}
 
 
+@with_flags(
+    TrainingCost, "tokens", "gpu", "context", "causal", "formula", "mtp", "precision",
+    "extra_hours", "n_gpus",
+)  # fmt: skip
 def cost(
     model: Annotated[str, typer.Argument(help="A name from `moe models`, or a config.json.")],
-    tokens: Annotated[float, typer.Option(help="Training tokens; 0: the published number.")] = 0.0,
-    gpu: Annotated[str, typer.Option(help="A key from `moe hardware`.")] = "h800",
     mfu: Annotated[
         str, typer.Option(help="Utilisation of the peak: VALUE or LOW:MIDDLE:HIGH.")
     ] = "",
     price: Annotated[
         str, typer.Option(help="Dollars per GPU and hour: VALUE or LOW:MIDDLE:HIGH.")
     ] = "",
-    context: Annotated[int, typer.Option(help="Tokens of a sequence.")] = 4096,
-    causal: Annotated[
-        bool, typer.Option(help="Attention counts only the tokens before, or all.")
-    ] = True,
-    formula: Annotated[str, typer.Option(help="'counted', or '6ND' for the rule of thumb.")] = (
-        "counted"
-    ),
-    mtp: Annotated[bool, typer.Option("--mtp", help="Count multi-token prediction.")] = False,
-    precision: Annotated[
-        str, typer.Option(help="Whose peak the utilisation is of: bf16, fp8 or fp4.")
-    ] = "bf16",
-    extra_hours: Annotated[
-        float, typer.Option(help="GPU-hours beside pre-training, such as post-training.")
-    ] = 0.0,
-    n_gpus: Annotated[int, typer.Option(help="GPUs of the cluster, to get days.")] = 0,
     json_output: Json = False,
+    **options: Any,
 ) -> None:
     """Estimate what training a model costs, as a range, with every assumption named.
 
     Example: moe cost deepseek-v3 --tokens 14.8e12 --gpu h800 --price 2
     """
-    ranges: dict[str, Any] = {}
     if mfu:
-        ranges["mfu"] = cost_rows.parse_range("mfu", mfu)
+        options["mfu"] = cost_rows.parse_range("mfu", mfu)
     if price:
-        ranges["dollars_per_hour"] = cost_rows.parse_range("price", price)
-    settings = TrainingCost(
-        model=cost_rows.find_model(model),
-        tokens=tokens,
-        gpu=gpu,
-        context=context,
-        causal=causal,
-        formula=formula,
-        mtp=mtp,
-        precision=precision,
-        extra_hours=extra_hours,
-        n_gpus=n_gpus,
-        **ranges,
-    )
-    row = cost_rows.training_row(settings)
+        options["dollars_per_hour"] = cost_rows.parse_range("price", price)
+    row = cost_rows.training_row(TrainingCost(cost_rows.find_model(model), **options))
     show(row, json_output, *_training_parts(row))
 
 

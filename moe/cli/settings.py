@@ -4,39 +4,51 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from ..settings import Settings
 from .output import Json
 
+Command = Callable[..., None]
 
-def settings_command(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per field of a settings dataclass, with its help and default."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(kind)
-        parameters = [
+def with_flags(kind: type[Settings], *names: str) -> Callable[[Command], Command]:
+    """Replace a command's `**options` by one flag per named field, with its help and default."""
+
+    def decorate(command: Command) -> Command:
+        hints, fields = get_type_hints(kind), kind.__dataclass_fields__
+        flags = [
             inspect.Parameter(
-                field.name,
+                name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=Annotated[hints[field.name], typer.Option(help=field.metadata["help"])],
+                default=fields[name].default,
+                annotation=Annotated[hints[name], typer.Option(help=fields[name].metadata["help"])],
             )
-            for field in fields(kind)
+            for name in names
         ]
+        kept = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
+        *kept, json_output = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in kept]
 
-        def run(json_output: bool = False, **values: Any) -> None:
-            command(kind(**values), json_output)
+        def run(**values: Any) -> None:
+            command(**values)
 
-        parameters.append(
-            inspect.Parameter(
-                "json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
-            )
-        )
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature([*kept, *flags, json_output])  # type: ignore[attr-defined]
         run.__doc__, run.__name__ = command.__doc__, command.__name__
         return run
+
+    return decorate
+
+
+def settings_command(kind: type[Settings]) -> Callable[[Command], Command]:
+    """Give a command one flag per field of a settings class, and the settings in return."""
+
+    def decorate(command: Command) -> Command:
+        def run(json_output: Json = False, **options: Any) -> None:
+            command(kind(**options), json_output)
+
+        run.__doc__, run.__name__ = command.__doc__, command.__name__
+        return with_flags(kind, *kind.__dataclass_fields__)(run)
 
     return decorate

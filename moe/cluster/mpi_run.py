@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..balance.device_map import contiguous_devices
-from ..errors import check_choice, check_float, check_int
 from ..layer import Arrays, MoELayer
 from ..routers import Router, make_router
+from ..settings import Settings, option
 from .exchange import Wire
 from .sent import predicted_bytes
 from .spread import COPIES, SpreadLayer, check_router
@@ -29,52 +29,32 @@ LAST_WORD = 1.0  # seconds for the parent of a lost rank to speak first
 
 
 @dataclass(frozen=True)
-class MpiSettings:
-    """What one run does; every field is a flag.
+class MpiSettings(Settings):
+    """What one run does; every field is a flag."""
 
-    Parameters
-    ----------
-    router
-        A name in `moe.ROUTERS`.
-    tokens, d_model, d_expert, experts, k, seed
-        Size of the batch and of the layer.
-    ranks_per_node
-        Ranks that count as one node; 0 takes 2 if that divides the ranks, else 1.
-    topk_group
-        Nodes that a token of a group-limited router may reach; 0 takes half of them, at least 1.
-    copies
-        'expert', 'gpu' or 'node'.
-    dtype
-        'float64' or 'float32'.
-    steps
-        How often forward and backward run.
-    timeout
-        Seconds after which a rank ends the run.
-    fail
-        Show how a run ends: 'raise:2', 'kill:2' or 'hang:2' for rank 2, after its first forward.
-    """
-
-    router: str = "topk"
-    tokens: int = 512
-    d_model: int = 64
-    d_expert: int = 64
-    experts: int = 16
-    k: int = 4
-    seed: int = 0
-    ranks_per_node: int = 0
-    topk_group: int = 0
-    copies: str = "node"
-    dtype: str = "float64"
-    steps: int = 1
-    timeout: float = 60.0
-    fail: str = ""
+    router: str = option("topk", "Router (see moe routers).")
+    tokens: int = option(512, "Tokens of the batch.", low=0)
+    d_model: int = option(64, "Width of a token's vector.")
+    d_expert: int = option(64, "Width inside an expert.")
+    experts: int = option(16, "Experts of the layer.")
+    k: int = option(4, "Experts per token.")
+    seed: int = option(0, "Of tokens and weights.", low=0)
+    ranks_per_node: int = option(
+        0, "Ranks that count as one node; 0 takes 2 if that divides the ranks, else 1.", low=0
+    )
+    topk_group: int = option(
+        0, "Nodes that a token of a group-limited router may reach; 0 takes half of them.", low=0
+    )
+    copies: str = option("node", "A copy per expert, gpu or node.", among=COPIES)
+    dtype: str = option("float64", "float64 or float32.")
+    steps: int = option(1, "How often forward and backward run.", low=1)
+    timeout: float = option(60.0, "Seconds until a rank ends the run.", low=0, open_low=True)
+    fail: str = option(
+        "", "Show how a run ends: raise:2, kill:2 or hang:2 for rank 2, after its first forward."
+    )
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "ranks_per_node", "topk_group", "seed"):
-            check_int(name, getattr(self, name), 0)
-        check_int("steps", self.steps, 1)
-        check_float("timeout", self.timeout, 0.0, open_low=True)
-        check_choice("copies", self.copies, COPIES)
+        super().__post_init__()
         if self.fail:
             how, _, rank = self.fail.partition(":")
             if how not in FAILURES or not rank.isdecimal():
@@ -166,8 +146,10 @@ def _parse(argv: list[str]) -> tuple[MpiSettings, bool]:
         description="Run the layer with its experts spread over ranks; compare with one process.",
     )
     for name, field in MpiSettings.__dataclass_fields__.items():
-        kind = type(field.default)
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=field.default)
+        parser.add_argument(
+            "--" + name.replace("_", "-"), type=type(field.default), default=field.default,
+            help=field.metadata["help"],
+        )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
     values = vars(parser.parse_args(argv))
     as_json = values.pop("json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import check_choice, check_float, check_int
+from ..errors import check_int
 from ..routers import ROUTERS, Router, make_router
 from ..routing import Routing
+from ..settings import Settings, option
 from .sampling import CHUNK, popularity, random_experts, sample_routings
 from .schedule import COMMUNICATING, Overlap, overlap
 from .timing import KERNELS, phase_time
@@ -35,54 +36,48 @@ Recorded = Routing | np.ndarray
 Parts = Iterable[tuple[Recorded, np.ndarray | None]]
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
-class ClusterSettings:
+class ClusterSettings(Settings):
     """DeepSeek-V3's layer on H800 nodes by default; each field's help says what it is."""
 
-    n_nodes: int = _option(8, "Nodes.")
-    gpus_per_node: int = _option(8, "GPUs of a node.")
-    nvlink_gb_s: float = _option(200.0, "NVLink of a GPU in one direction, GB/s.")
-    network_gb_s: float = _option(50.0, "Network of a GPU in one direction, GB/s.")
-    n_experts: int = _option(256, "Experts of the layer.")
-    router: str = _option("deepseek_v3", "Router (see moe routers), or random.")
-    k: int = _option(8, "Experts per token.")
-    n_group: int = _option(8, "Groups of experts.")
-    topk_group: int = _option(4, "Groups that a token may reach.")
-    skew: float = _option(0.0, "How uneven the experts' popularity is: 0 even, 1 strong.")
-    tokens: int = _option(262_144, "Tokens to route.")
-    batch: int = _option(4096, "Tokens of a GPU in one all-to-all.")
-    d_model: int = _option(7168, "Values of a token.")
-    copies: str = _option("node", "A copy per expert, gpu or node.")
-    kernels: str = _option("normal", "Timed as: normal, low latency or line rate.")
-    placement: str = _option("contiguous", "Experts on GPUs: contiguous or balanced.")
-    redundant: int = _option(0, "Second copies of experts.")
-    replica: str = _option("spread", "Copy of an expert that a token takes: spread or near.")
-    compute_ratio: float = _option(1.0, "Computing relative to communication, loads even.")
-    seed: int = _option(0, "Of all that is random.")
-    trace: str = _option("", "Count a recorded trace, layer by layer, instead of sampled tokens.")
+    n_nodes: int = option(8, "Nodes.")
+    gpus_per_node: int = option(8, "GPUs of a node.")
+    nvlink_gb_s: float = option(200.0, "NVLink of a GPU in one direction, GB/s.")
+    network_gb_s: float = option(50.0, "Network of a GPU in one direction, GB/s.")
+    n_experts: int = option(256, "Experts of the layer.", low=1, high=1 << 16)
+    router: str = option(
+        "deepseek_v3", "Router (see moe routers), or random.", among=lambda: (EVENLY, *ROUTERS)
+    )
+    k: int = option(8, "Experts per token.")
+    n_group: int = option(8, "Groups of experts.")
+    topk_group: int = option(4, "Groups that a token may reach.")
+    skew: float = option(
+        0.0, "How uneven the experts' popularity is: 0 even, 1 strong.", low=0, high=100
+    )
+    tokens: int = option(262_144, "Tokens to route.", low=1, high=1 << 27)
+    batch: int = option(4096, "Tokens of a GPU in one all-to-all.", low=1, high=1 << 20)
+    d_model: int = option(7168, "Values of a token.", low=1, high=1 << 20)
+    copies: str = option("node", "A copy per expert, gpu or node.", among=MODES)
+    kernels: str = option("normal", "Timed as: normal, low latency or line rate.", among=KERNELS)
+    placement: str = option(
+        "contiguous", "Experts on GPUs: contiguous or balanced.", among=PLACEMENTS
+    )
+    redundant: int = option(0, "Second copies of experts.", low=0, high=MAX_GPUS)
+    replica: str = option(
+        "spread", "Copy of an expert that a token takes: spread or near.", among=REPLICA_RULES
+    )
+    compute_ratio: float = option(
+        1.0, "Computing relative to communication, loads even.", low=0, high=1000
+    )
+    seed: int = option(0, "Of all that is random.", low=0)
+    trace: str = option("", "Count a recorded trace, layer by layer, instead of sampled tokens.")
 
     def __post_init__(self) -> None:
-        cluster = self.cluster()
-        check_int("n_experts", self.n_experts, 1, 1 << 16)
-        check_choice("router", self.router, (EVENLY, *ROUTERS))
+        super().__post_init__()
+        cluster = self.cluster()  # which checks nodes, GPUs and links
         check_int("k", self.k, 1, self.n_experts)
         check_int("n_group", self.n_group, 1, self.n_experts)
         check_int("topk_group", self.topk_group, 1, self.n_group, f"{self.n_group} groups")
-        check_float("skew", self.skew, 0.0, 100.0)
-        check_int("tokens", self.tokens, 1, 1 << 27)
-        check_int("batch", self.batch, 1, 1 << 20)
-        check_int("d_model", self.d_model, 1, 1 << 20)
-        check_choice("copies", self.copies, MODES)
-        check_choice("kernels", self.kernels, tuple(KERNELS))
-        check_choice("placement", self.placement, PLACEMENTS)
-        check_int("redundant", self.redundant, 0, MAX_GPUS)
-        check_choice("replica", self.replica, REPLICA_RULES)
-        check_float("compute_ratio", self.compute_ratio, 0.0, 1000.0)
-        check_int("seed", self.seed, 0)
         slots = self.n_experts + self.redundant
         if slots % cluster.n_gpus:
             more = -self.n_experts % cluster.n_gpus

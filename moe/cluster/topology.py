@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..balance.device_map import contiguous_devices
-from ..errors import check_float, check_int
+from ..errors import check_int
+from ..settings import Settings, option
 
 MAX_GPUS = 4096  # a matrix of links beyond that takes gigabytes
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(Settings):
     """GPUs in nodes: NVLink inside a node, one network card per GPU between nodes.
 
     GPU g is number g % gpus_per_node of node g // gpus_per_node.
@@ -36,21 +37,17 @@ class Cluster:
     64
     """
 
-    n_nodes: int = 8
+    n_nodes: int = option(8, low=1, high=MAX_GPUS)
     gpus_per_node: int = 8
-    nvlink_gb_s: float = 200.0
-    network_gb_s: float = 50.0
-    nvlink_latency_us: float = 0.0
-    network_latency_us: float = 0.0
+    nvlink_gb_s: float = option(200.0, low=0, open_low=True)
+    network_gb_s: float = option(50.0, low=0, open_low=True)
+    nvlink_latency_us: float = option(0.0, low=0)
+    network_latency_us: float = option(0.0, low=0)
 
     def __post_init__(self) -> None:
-        check_int("n_nodes", self.n_nodes, 1, MAX_GPUS)
+        super().__post_init__()
         most = MAX_GPUS // self.n_nodes
         check_int("gpus_per_node", self.gpus_per_node, 1, most, f"{MAX_GPUS} GPUs in all")
-        check_float("nvlink_gb_s", self.nvlink_gb_s, 0.0, open_low=True)
-        check_float("network_gb_s", self.network_gb_s, 0.0, open_low=True)
-        check_float("nvlink_latency_us", self.nvlink_latency_us, 0.0)
-        check_float("network_latency_us", self.network_latency_us, 0.0)
 
     @property
     def n_gpus(self) -> int:

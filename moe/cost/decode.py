@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import check_float, check_int
+from ..settings import Settings, option
 from .feed_forward import expected_experts
 from .hardware import Gpu
 from .memory import WEIGHT_BYTES, kv_cache_bytes, weight_bytes
@@ -136,7 +137,7 @@ def decode(
 
 
 @dataclass(frozen=True)
-class ExchangeBound:
+class ExchangeBound(Settings):
     """Least time of a token if every layer's exchange of tokens is all that takes time.
 
     Parameters
@@ -150,18 +151,13 @@ class ExchangeBound:
         Bandwidth, 10^9 bytes a second. Two micro-batches alternate, so a layer takes twice.
     """
 
-    gb_s: float = 50.0
-    tokens: int = 32
-    copies: int = 9
-    width: int = 7000
-    layers: int = 61
+    gb_s: float = option(50.0, low=0, open_low=True)
+    tokens: int = option(32, low=1)
+    copies: int = option(9, low=1)
+    width: int = option(7000, low=1)
+    layers: int = option(61, low=1)
     dispatch_bytes: float = 1.0
     combine_bytes: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_float("gb_s", self.gb_s, 0.0, open_low=True)
-        for name in ("tokens", "copies", "width", "layers"):
-            check_int(name, getattr(self, name), 1)
 
     @property
     def exchange_seconds(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import check_choice, check_float, check_int
+from ..settings import Settings, option
 from .model import ModelConfig
 
 # Bytes per weight. fp8: a float32 scale per 128 x 128 block; 4 bit: a 16-bit scale per 32 weights.
@@ -71,7 +72,7 @@ def activation_bytes_per_token(config: ModelConfig, recompute: str = "none") -> 
 
 
 @dataclass(frozen=True)
-class TrainingState:
+class TrainingState(Settings):
     """Bytes per parameter that training keeps; a common mixed-precision recipe by default.
 
     Parameters
@@ -81,14 +82,10 @@ class TrainingState:
         moments together. DeepSeek-V3 keeps weights at 1 byte and moments at 4 (two of bfloat16).
     """
 
-    weight: float = 2.0
-    gradient: float = 4.0
-    master: float = 4.0
-    moments: float = 8.0
-
-    def __post_init__(self) -> None:
-        for name in ("weight", "gradient", "master", "moments"):
-            check_float(name, getattr(self, name), 0.0)
+    weight: float = option(2.0, low=0)
+    gradient: float = option(4.0, low=0)
+    master: float = option(4.0, low=0)
+    moments: float = option(8.0, low=0)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import check_float, check_int
+from ..settings import Settings, option
 
 
 @dataclass(frozen=True)
-class ServingDay:
+class ServingDay(Settings):
     """24 hours of a service; the defaults are DeepSeek's of 27-28 February 2025.
 
     Parameters
@@ -25,24 +25,15 @@ class ServingDay:
     Source: deepseek-ai/open-infra-index, 202502OpenSourceWeek, day 6.
     """
 
-    nodes: float = 226.75
-    gpus_per_node: int = 8
-    dollars_per_hour: float = 2.0
-    input_tokens: float = 608e9
-    cached_tokens: float = 342e9
-    output_tokens: float = 168e9
-    price_input: float = 0.55
-    price_cached: float = 0.14
-    price_output: float = 2.19
-
-    def __post_init__(self) -> None:
-        check_int("gpus_per_node", self.gpus_per_node, 1)
-        check_float("nodes", self.nodes, 0.0, open_low=True)
-        check_float("dollars_per_hour", self.dollars_per_hour, 0.0, open_low=True)
-        check_float("input_tokens", self.input_tokens, 0.0)
-        check_float("cached_tokens", self.cached_tokens, 0.0, self.input_tokens)
-        for name in ("output_tokens", "price_input", "price_cached", "price_output"):
-            check_float(name, getattr(self, name), 0.0)
+    nodes: float = option(226.75, low=0, open_low=True)
+    gpus_per_node: int = option(8, low=1)
+    dollars_per_hour: float = option(2.0, low=0, open_low=True)
+    input_tokens: float = option(608e9, low=0)
+    cached_tokens: float = option(342e9, low=0, high="input_tokens")
+    output_tokens: float = option(168e9, low=0)
+    price_input: float = option(0.55, low=0)
+    price_cached: float = option(0.14, low=0)
+    price_output: float = option(2.19, low=0)
 
     @property
     def cost(self) -> float:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isclose
 
-from ..errors import check_choice, check_float, check_int
+from ..errors import check_choice, check_float
+from ..settings import Settings, option
 from .flops import flops_per_token
 from .hardware import PRECISIONS, Gpu, find_gpu
 from .model import ModelConfig
@@ -73,72 +74,45 @@ DEFAULT_POWER_SHARE = Range(0.7, 0.85, 1.0)
 
 
 @dataclass(frozen=True)
-class TrainingCost:
+class TrainingCost(Settings):
     """Every assumption of a training's cost; `result` computes from them alone.
 
-    Parameters
-    ----------
-    model
-        A name of `MODELS`, or a shape.
-    tokens
-        Training tokens; 0 takes the published number.
-    gpu
-        A key of `GPUS` or a short alias.
-    mfu
-        Model FLOP utilisation: share of the peak at `precision` that useful operations reach.
-    dollars_per_hour
-        Price of one GPU for an hour, rented.
-    context, causal
-        Tokens of a sequence, and whether attention counts only the tokens before.
-    formula
-        'counted' adds attention; '6ND' is six times active parameters (with the input table, as
-        the rule of thumb has it) times tokens.
-    mtp
-        Count multi-token prediction.
-    precision
-        Whose peak the utilisation refers to; print has BF16 even for FP8 trainings.
-    extra_hours
-        GPU-hours beside pre-training, such as longer contexts and post-training.
-    power_share, pue
-        Share of the board power that a busy GPU draws on average; the building's overhead.
-    n_gpus
-        GPUs of the cluster; 0 leaves days unknown.
-    active_params
-        Active parameters of a model that is known by its size only: operations are 6 x these,
-        attention is not counted; 0 takes the model's shape.
+    `model` may be a shape. `mfu` is the model FLOP utilisation, of the peak at `precision`; print
+    has BF16 there even for FP8 trainings. '6ND' is six times active parameters (with the input
+    table, as the rule of thumb has it) times tokens.
     """
 
-    model: str | ModelConfig = "deepseek-v3"
-    tokens: float = 0.0
-    gpu: str = "h800"
-    mfu: Range = DEFAULT_MFU
-    dollars_per_hour: Range = DEFAULT_PRICE
-    context: int = 4096
-    causal: bool = True
-    formula: str = "counted"
-    mtp: bool = False
-    precision: str = "bf16"
-    extra_hours: float = 0.0
-    power_share: Range = DEFAULT_POWER_SHARE
-    pue: Range = DEFAULT_PUE
-    n_gpus: int = 0
-    active_params: float = 0.0
+    model: str | ModelConfig = option("deepseek-v3", "A name from `moe models`.")
+    tokens: float = option(0.0, "Training tokens; 0: the published number.", low=0)
+    gpu: str = option("h800", "A key from `moe hardware`.")
+    mfu: Range = option(DEFAULT_MFU, "Share of the peak that useful operations reach.")
+    dollars_per_hour: Range = option(DEFAULT_PRICE, "Rent of one GPU for an hour.")
+    context: int = option(4096, "Tokens of a sequence.", low=1)
+    causal: bool = option(True, "Attention counts only the tokens before, or all.")
+    formula: str = option("counted", "'counted', or '6ND' for the rule of thumb.", among=FORMULAS)
+    mtp: bool = option(False, "Count multi-token prediction.")
+    precision: str = option(
+        "bf16", "Whose peak the utilisation is of: bf16, fp8 or fp4.", among=PRECISIONS
+    )
+    extra_hours: float = option(0.0, "GPU-hours beside pre-training, such as post-training.", low=0)
+    power_share: Range = option(
+        DEFAULT_POWER_SHARE, "Share of the board power that a busy GPU draws on average."
+    )
+    pue: Range = option(DEFAULT_PUE, "Power of the building over that of its machines.")
+    n_gpus: int = option(0, "GPUs of the cluster, to get days.", low=0)
+    active_params: float = option(
+        0.0, "Operations are 6 x these, without attention; 0: those of the shape.", low=0
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.model, str):
             check_choice("model", self.model.lower(), MODELS)
         find_gpu(self.gpu)
-        check_float("tokens", self.tokens, 0.0)
+        super().__post_init__()
         check_float("mfu", self.mfu.low, 0.0, 1.0, open_low=True)
         check_float("mfu", self.mfu.high, 0.0, 1.0)
-        check_int("context", self.context, 1)
-        check_choice("formula", self.formula, FORMULAS)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_float("extra_hours", self.extra_hours, 0.0)
         check_float("power_share", self.power_share.high, 0.0, 1.0)
         check_float("pue", self.pue.low, 1.0)
-        check_int("n_gpus", self.n_gpus, 0)
-        check_float("active_params", self.active_params, 0.0)
         if not self.n_tokens:
             raise ValueError(
                 f"tokens: got 0, and {self.config.name} has no published number; "

@@ -12,6 +12,7 @@ import numpy as np
 from .. import kernels
 from ..errors import check_array, check_int
 from ..routing import Routing
+from ..settings import Settings
 
 Arrays = dict[str, np.ndarray]
 
@@ -20,7 +21,7 @@ MAX_SPECIALS = 4096
 
 
 @dataclass(frozen=True)
-class Router(ABC):
+class Router(Settings, ABC):
     """Options of a routing method; the layer owns parameters and buffers.
 
     Class attributes

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import check_int
+from ..settings import option
 from .fixed_k import broken_rows
 from .grouped import GroupLimited
 from .hash import look_up, token_table
@@ -56,13 +56,8 @@ class DeepSeekV4(GroupLimited):
 
     scale: float = 1.5
     by_token: bool = False
-    n_vocab: int = 256
-    table_seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_int("n_vocab", self.n_vocab, 1)
-        check_int("table_seed", self.table_seed, 0)
+    n_vocab: int = option(256, low=1)
+    table_seed: int = option(0, low=0)
 
     def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
         """Experts of the token table, if asked for; else the best scores."""

@@ -9,9 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float, exactly
+from ..errors import exactly
 from ..routing import Routing
 from ..scores import logits_backward, make_scores
+from ..settings import option
 from .base import Router
 from .fixed_k import scatter_list
 
@@ -50,10 +51,7 @@ class ExpertChoice(Router):
     causal: ClassVar[bool] = False
     batch_invariant: ClassVar[bool] = False
 
-    factor: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_float("factor", self.factor, 0.0, open_low=True)
+    factor: float = option(2.0, low=0, open_low=True)
 
     def capacity(self, n_tokens: int, n_experts: int) -> int:
         """Tokens that each expert takes, rounded up and at most all."""

@@ -41,6 +41,7 @@ class FixedK(Router):
     scale = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_int("k", self.k, 1)
         check_choice("score", self.score, SCORES)
         check_float("norm_min", self.norm_min, 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import check_int
+from ..settings import option
 from .fixed_k import FixedK, biased
 
 
@@ -27,15 +28,10 @@ class GroupLimited(FixedK):
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     k: int = 2
-    n_group: int = 1
-    topk_group: int = 1
+    n_group: int = option(1, low=1)
+    topk_group: int = option(1, low=1, high="n_group")
     renormalize: bool = True
     scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_int("n_group", self.n_group, 1)
-        check_int("topk_group", self.topk_group, 1, self.n_group, f"n_group is {self.n_group}")
 
     def check(self, n_experts: int) -> None:
         """Raise ValueError unless the groups divide E and the reachable ones hold k experts."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import check_int
 from ..routing import Routing
+from ..settings import option
 from .base import Arrays, Router, check_k
 
 
@@ -88,14 +89,13 @@ class Hash(Router):
     scored: ClassVar[bool] = False
 
     k: int = 1
-    n_vocab: int = 256
-    table_seed: int = 0
+    n_vocab: int = option(256, low=1)
+    table_seed: int = option(0, low=0)
     counts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_int("k", self.k, 1, 1 if self.counts else None, "balanced" if self.counts else "")
-        check_int("n_vocab", self.n_vocab, 1)
-        check_int("table_seed", self.table_seed, 0)
         if self.counts and min(self.counts) < 0:
             raise ValueError(f"counts: got {min(self.counts)}, allowed are whole numbers >= 0")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..errors import check_int
+from ..settings import option
 from .base import MAX_SPECIALS
 from .grouped import GroupLimited
 
@@ -51,11 +51,7 @@ class LongCat(GroupLimited):
 
     renormalize: bool = False
     scale: float = 6.0
-    n_identity: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_int("n_identity", self.n_identity, 0, MAX_SPECIALS)
+    n_identity: int = option(2, low=0, high=MAX_SPECIALS)
 
     @property
     def specials(self) -> tuple[str, ...]:

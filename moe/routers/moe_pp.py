@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_array, check_int
+from ..errors import check_array
 from ..routing import Routing
+from ..settings import option
 from .base import MAX_SPECIALS, Arrays
 from .fixed_k import FixedK
 
@@ -60,15 +61,10 @@ class MoEPlusPlus(FixedK):
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
     k: int = 2
-    n_constant: int = 1
-    n_copy: int = 1
-    n_zero: int = 1
+    n_constant: int = option(1, low=0, high=MAX_SPECIALS)
+    n_copy: int = option(1, low=0, high=MAX_SPECIALS)
+    n_zero: int = option(1, low=0, high=MAX_SPECIALS)
     renormalize: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("n_constant", "n_copy", "n_zero"):
-            check_int(name, getattr(self, name), 0, MAX_SPECIALS)
 
     @property
     def specials(self) -> tuple[str, ...]:

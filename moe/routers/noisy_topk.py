@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_array, check_float
+from ..errors import check_array
 from ..routing import Routing
 from ..scores import make_scores, softplus
+from ..settings import option
 from .base import Arrays
 from .fixed_k import FixedK, gather, scatter
 
@@ -56,12 +57,8 @@ class NoisyTopK(FixedK):
     renormalize = True
 
     k: int = 2
-    noise_floor: float = 1e-2
+    noise_floor: float = option(1e-2, low=0)
     zero_init: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_float("noise_floor", self.noise_floor, 0.0)
 
     def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
         """Gate and noise maps; the latter is zero, the former too with `zero_init`."""

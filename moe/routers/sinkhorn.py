@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float, check_int
+from ..settings import option
 from .fixed_k import FixedK, broken_rows
 
 
@@ -79,13 +79,8 @@ class Sinkhorn(FixedK):
 
     k: int = 2
     balanced: bool = True
-    tolerance: float = 1e-4
-    max_steps: int = 1000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_float("tolerance", self.tolerance, 0.0)
-        check_int("max_steps", self.max_steps, 1)
+    tolerance: float = option(1e-4, low=0)
+    max_steps: int = option(1000, low=1)
 
     @property
     def score(self) -> str:  # type: ignore[override]  # of the value that depends on k

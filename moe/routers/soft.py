@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_int
 from ..routing import Routing
+from ..settings import option
 from .base import Arrays, Router
 
 EPS = 1e-6  # added to the norm by algorithm 2 of arXiv 2308.00951; a zero vector stays zero
@@ -67,10 +67,7 @@ class Soft(Router):
     batch_invariant: ClassVar[bool] = False
     scored: ClassVar[bool] = False
 
-    slots: int = 1
-
-    def __post_init__(self) -> None:
-        check_int("slots", self.slots, 1)
+    slots: int = option(1, low=1)
 
     def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
         """Slot vectors `gate_DE` (p columns per expert) and their scale, 1."""

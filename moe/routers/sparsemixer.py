@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float, check_int
+from ..errors import check_int
 from ..routing import Routing
 from ..scores import make_scores
+from ..settings import option
 from .base import Router
 from .fixed_k import choices, gather
 
@@ -57,10 +58,7 @@ class SparseMixer(Router):
     )
     straight_through: ClassVar[bool] = True
 
-    jitter_eps: float = 0.01
-
-    def __post_init__(self) -> None:
-        check_float("jitter_eps", self.jitter_eps, 0.0)
+    jitter_eps: float = option(0.01, low=0)
 
     def check(self, n_experts: int) -> None:
         """Raise ValueError unless there are two experts to choose."""

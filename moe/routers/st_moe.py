@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_float
+from ..settings import option
 from .two_choices import TwoChoices
 
 
@@ -42,11 +42,7 @@ class StMoE(TwoChoices):
         r"\end{aligned}"
     )
 
-    threshold: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_float("threshold", self.threshold, 0.0, 1.0)
+    threshold: float = option(0.2, low=0, high=1)
 
     def takes_second(self, weight_N: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         """Draw one number for each token, or compare with the threshold."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import check_float
+from ..settings import option
 from .fixed_k import FixedK
 
 
@@ -43,11 +43,7 @@ class Switch(FixedK):
     )
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 
-    jitter: float = 1e-2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_float("jitter", self.jitter, 0.0, 0.5)
+    jitter: float = option(1e-2, low=0, high=0.5)
 
     def perturb(self, x_ND: np.ndarray, rng: np.random.Generator | None) -> np.ndarray | None:
         """Jitter factors for the gate's input, (N, D), or None without an rng."""

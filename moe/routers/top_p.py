@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_float
 from ..routing import Routing
 from ..scores import logits_backward, make_scores
+from ..settings import option
 from .base import Router
 from .fixed_k import gather, scatter_list
 
@@ -46,10 +46,7 @@ class TopP(Router):
         r"\end{aligned}"
     )
 
-    p: float = 0.4
-
-    def __post_init__(self) -> None:
-        check_float("p", self.p, 0.0, 1.0, open_low=True)
+    p: float = option(0.4, low=0, high=1, open_low=True)
 
     def choose(
         self,

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_choice
 from ..routing import Routing
+from ..settings import option
 from .base import Arrays
 from .fixed_k import FixedK, gather, steers
 
@@ -64,15 +64,11 @@ class TopK(FixedK):
     k: int = 2
     score: str = "softmax"
     renormalize: bool = True
-    softmax_order: str = "before"
+    softmax_order: str = option("before", among=("before", "after"))
     bias: bool = False
     scale: float = 1.0
     norm_min: float = 0.0
     weigh_input: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("softmax_order", self.softmax_order, ("before", "after"))
 
     def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
         """Gate, and its bias if it has one, zero at first."""

@@ -19,31 +19,20 @@ import numpy as np
 from ..capacity import DROP_POLICIES, Capacity
 from ..routers import ROUTERS, Router, make_router
 from ..routing import Routing
+from ..settings import Settings, option
 
 ROOM = (0.5, 1.0)  # factors tight enough to drop: with 1.0 some experts still have room
 
 
 @dataclass(frozen=True)
-class ProbeSettings:
-    """How hard to look.
+class ProbeSettings(Settings):
+    """How hard to look."""
 
-    Attributes
-    ----------
-    n_early, n_future
-        Tokens that stay, and tokens that are replaced.
-    n_experts
-        E.
-    trials
-        Random prefixes; each meets five futures.
-    seed
-        Of prefixes, futures and router noise.
-    """
-
-    n_early: int = 16
-    n_future: int = 16
-    n_experts: int = 8
-    trials: int = 12
-    seed: int = 0
+    n_early: int = option(16, "Tokens that stay.")
+    n_future: int = option(16, "Tokens that are replaced.")
+    n_experts: int = option(8, "Experts, E.")
+    trials: int = option(12, "Random prefixes; each meets five futures.")
+    seed: int = option(0, "Of prefixes, futures and router noise.")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from ..layer import MoELayer
 from ..optim import SGD, Adam, Optimizer, Split
 from ..routers import ROUTERS, Router
 from ..routing import Routing
-from ..training import Trainer, TrainSettings, option
+from ..settings import option
+from ..training import Trainer, TrainSettings
 from ..training.runs import LAST
 
 NONE = "none"
@@ -243,11 +244,12 @@ INTERVENTIONS = {
 class CollapseSettings(TrainSettings):
     """A training run, what is frozen in it, and what else is done to it."""
 
-    intervention: str = option(NONE, f"What is changed: {', '.join(INTERVENTIONS)}.")
+    intervention: str = option(
+        NONE, f"What is changed: {', '.join(INTERVENTIONS)}.", among=INTERVENTIONS
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("intervention", self.intervention, INTERVENTIONS)
         scored = [name for name, kind in ROUTERS.items() if kind.scored and kind.projections]
         check_choice("router", self.router, scored)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..training import Trainer, TrainSettings, option
+from ..settings import option
+from ..training import Trainer, TrainSettings
 from ..training.runs import Run
 
 EVERY = 10  # steps between two looks

@@ -16,8 +16,8 @@ from ..cluster.simulate import run as simulate_cluster
 from ..cost import Range, TrainingCost
 from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
 from ..data import make_task
-from ..errors import check_choice
 from ..routers import ROUTERS, make_router
+from ..settings import Settings, option
 from ..studies.causality import ProbeSettings, probe_capacity, probe_router
 from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
 from ..studies.control import ControlSettings, Method, respond
@@ -52,7 +52,7 @@ class Experiment:
     """
 
     title: str
-    settings: type
+    settings: type[Settings]
     figures: type
     measure: Callable[[Any], Any]
     better: Mapping[str, str] = field(default_factory=dict)
@@ -114,15 +114,9 @@ def _task_data(task: str, text: str | None, changed: int | None) -> str:
 
 @dataclass(frozen=True)
 class ControlRun(ControlSettings):
-    """One controller on the frozen scores of `ControlSettings`.
+    """One controller on the frozen scores of `ControlSettings`."""
 
-    Attributes
-    ----------
-    balance
-        The controller, as for training: 'bias(rate=0.01)', 'pi', 'quantile'.
-    """
-
-    balance: str = "bias"
+    balance: str = option("bias", "As for training: 'bias(rate=0.01)', 'pi', 'quantile'.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -174,18 +168,11 @@ def _savings(settings: SavingsSettings) -> SavingsFigures:
 
 @dataclass(frozen=True)
 class CausalityRun(ProbeSettings):
-    """The causality probe on one router, or on one drop policy after top-2 routing.
+    """The causality probe on one router, or on one drop policy after top-2 routing."""
 
-    Attributes
-    ----------
-    method
-        Name of a router or of a drop policy.
-    """
-
-    method: str = "topk"
-
-    def __post_init__(self) -> None:
-        check_choice("method", self.method, (*ROUTERS, *DROP_POLICIES))
+    method: str = option(
+        "topk", "A router or a drop policy.", among=lambda: (*ROUTERS, *DROP_POLICIES)
+    )
 
     def figures(self) -> CausalityFigures:
         """Probe the method."""
@@ -209,16 +196,8 @@ class CausalityFigures:
 
 
 @dataclass(frozen=True)
-class CostRun:
-    """Cost of one training, every assumption one number.
-
-    Attributes
-    ----------
-    model, tokens, gpu, context, precision
-        See `moe.cost.TrainingCost`; 0 tokens takes the published number.
-    mfu, dollars_per_hour
-        Share of the peak that is used, and the rent of a GPU.
-    """
+class CostRun(Settings):
+    """Cost of one training, every assumption of `TrainingCost` one number."""
 
     model: str = "deepseek-v3"
     tokens: float = 0.0

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from ..checkpoints.header import read_limited
 from ..errors import check_choice, check_int, shown
@@ -25,7 +24,6 @@ MAX_RUNS = 100_000
 MAX_BYTES = 2**18  # of the file
 MAX_DOTS = 1000  # a key a.b.c... takes memory that grows with the square of its parts
 REAL = re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])")
-WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -205,27 +203,4 @@ def _table(name: str, value: Any) -> Mapping[str, Any]:
 
 def _settings(place: str, table: Any, experiment: Experiment) -> dict[str, Any]:
     """Check names and types of settings; the experiment itself checks their values."""
-    hints = get_type_hints(experiment.settings)
-    settings = {}
-    for key, value in _table(place, table).items():
-        check_choice(f"key of [{place}]", key, experiment.setting_names())
-        settings[key] = _value(f"{place}.{key}", value, hints[key])
-    return settings
-
-
-def _value(name: str, value: Any, hint: Any) -> Any:
-    """Return a TOML value as a setting's type; 'none' is None where a setting may be that."""
-    kinds = get_args(hint) or (hint,)
-    if value == "none" and NoneType in kinds and str not in kinds:
-        return None
-    for kind in kinds:
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            try:
-                return float(value)
-            except OverflowError:
-                break
-        if type(value) is kind:
-            return value
-    words = [WORDS[kind] for kind in kinds if kind in WORDS]
-    words += ["'none'"] if NoneType in kinds and str not in kinds else []
-    raise ValueError(f"{name}: got {shown(value)}, allowed is {' or '.join(words)}")
+    return experiment.settings.read(place, _table(place, table))

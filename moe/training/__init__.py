@@ -1,7 +1,6 @@
 """Training as records: settings in, one record for each step out, and finished runs summed up."""
 
 from .settings import TrainSettings as TrainSettings
-from .settings import option as option
 from .settings import suits as suits
 from .trainer import Trainer as Trainer
 from .trainer import TrainRecord as TrainRecord

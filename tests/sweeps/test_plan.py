@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import moe
+from moe.settings import _typed
 from moe.sweeps import plan as sweep_plan
 from moe.sweeps.experiments import EXPERIMENTS
 from moe.sweeps.plan import MAX_BYTES, MAX_DOTS, MAX_RUNS, SweepRun, make_plan, read_plan
@@ -58,9 +59,9 @@ def test_a_wrong_type_is_told_what_is_allowed(name: str, value: Any, allowed: st
 
 
 def test_true_or_false_is_taken_where_it_is_meant() -> None:
-    assert sweep_plan._value("a", True, bool) is True
+    assert _typed("a", True, bool) is True
     with pytest.raises(ValueError, match="allowed is true or false"):
-        sweep_plan._value("a", 1, bool)
+        _typed("a", 1, bool)
 
 
 def test_grids_are_nested_in_their_order_and_seeds_are_innermost() -> None:

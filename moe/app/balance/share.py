@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from ...training import TrainSettings
 from ...training.runs import Run
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 from .story import compare
 
 
@@ -31,8 +31,8 @@ import moe
 from moe.app.balance.story import compare
 from moe.training.runs import run
 
-run_a = run({call("moe.TrainSettings", a)})
-run_b = run({call("moe.TrainSettings", b)})
+run_a = run(moe.{a.as_call()})
+run_b = run(moe.{b.as_call()})
 
 print(run_a.records[-1].load)  # tokens per expert in the last step
 print(run_a.summary().max_vio, run_b.summary().max_vio)

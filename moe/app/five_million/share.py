@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ...cost import Range, TrainingCost
 from ...cost.rows import training_row
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 from . import chips, claim
 from . import story as money
 
@@ -18,7 +18,7 @@ def document(cost: TrainingCost) -> bytes:
         "five-million",
         {
             "published": [asdict(part) for part in money.published_parts()],
-            "beside": [asdict(one) for one in money.beside()],
+            "beside": [asdict(cost) for cost in money.beside()],
             "training": training_row(cost),
             "swings": [asdict(swing) for swing in money.swings(cost)],
             "compared": [asdict(row) for row in claim.compared(cost)],
@@ -36,7 +36,7 @@ def code(cost: TrainingCost) -> str:
     return f"""\
 from moe.cost import Range, TrainingCost
 
-cost = {call("TrainingCost", cost)}
+cost = {cost.as_call()}
 result = cost.result()
 print(result.gpu_hours, result.dollars, result.energy_mwh)
 for assumption in result.assumptions:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from ..shared import parts
 from ..shared.kept import KEPT
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share, story
 from .story import Moved, MovingSettings, Way
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
+Computed = tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]
 
 
-def computed(
-    settings: MovingSettings,
-) -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
-    """Compute a setting's story once for all visitors."""
-
-    def make() -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
-        return (
-            story.move(settings),
-            story.ways(settings),
-            story.links(settings),
-            story.links(story.more_uneven(settings)),
-            story.before_after(settings),
-        )
-
+def computed(settings: MovingSettings) -> Computed:
+    """Compute what the page shows of these settings, once for all visitors."""
     with st.spinner("Sending a batch through the cluster …", show_time=False):
-        return KEPT.of(("moving", settings), make)
+        return KEPT.of(
+            ("moving", settings),
+            lambda: (
+                story.move(settings),
+                story.ways(settings),
+                story.links(settings),
+                story.links(story.more_uneven(settings)),
+                story.before_after(settings),
+            ),
+        )
 
 
 def show() -> None:
@@ -51,8 +47,7 @@ def show() -> None:
     parts.show(charts.ways_bars(ways, parts.ink()), "ways")
     st.markdown(story.ways_words(ways))
     st.subheader("On every link")
-    for column, (label, value, about) in zip(st.columns(4), moved.figures(), strict=True):
-        column.metric(label, value, help=about)
+    parts.metrics(moved.figures())
     parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
     st.markdown(moved.words())
     with st.expander("From node to node in numbers"):
@@ -80,24 +75,25 @@ def show() -> None:
 def _settings() -> MovingSettings:
     """Controls; all are in the address."""
     first, second = st.columns(4), st.columns(4)
-    nodes = first[0].select_slider("Nodes of eight GPUs", story.NODES, 8, key="nodes", **BOUND)
+    control = MovingSettings.control
+    nodes = first[0].select_slider("Nodes of eight GPUs", **control("nodes"), key="nodes", **BOUND)
     limit = first[1].slider(
-        "Nodes a token may reach", 1, story.NODES[-1], 4, key="limit", **BOUND,
+        "Nodes a token may reach", **control("limit"), key="limit", **BOUND,
         help="DeepSeek-V3 allows four. With as many as there are, there is no limit.",
     )  # fmt: skip
-    copies = first[2].selectbox("A token is sent", list(story.COPIES), 2, key="copies", **BOUND)
-    placed = first[3].selectbox("Experts live", list(story.PLACED), key="placed", **BOUND)
+    copies = first[2].selectbox("A token is sent", **control("copies"), key="copies", **BOUND)
+    placed = first[3].selectbox("Experts live", **control("placed"), key="placed", **BOUND)
     skew = second[0].slider(
-        "How uneven experts' popularity is", 0.0, 1.0, 0.3, 0.1, key="skew", **BOUND
+        "How uneven experts' popularity is", 0.0, 1.0, MovingSettings.skew, 0.1, key="skew", **BOUND
     )
     tokens = second[1].select_slider(
-        "Tokens per GPU", story.TOKENS, story.TOKENS[1], key="tokens", **BOUND
+        "Tokens per GPU", story.TOKENS, MovingSettings.tokens, key="tokens", **BOUND
     )
     wire = second[2].selectbox(
-        "Numbers travel to experts as", list(story.WIRES), key="wire", **BOUND,
+        "Numbers travel to experts as", **control("wire"), key="wire", **BOUND,
         help="FP8 has one byte per number, BF16 two. Results come back in BF16.",
     )  # fmt: skip
-    gpu = second[3].selectbox("GPU", list(story.GPUS), key="gpu", **BOUND)
+    gpu = second[3].selectbox("GPU", **control("gpu"), key="gpu", **BOUND)
     return MovingSettings(
         nodes=nodes, limit=limit, copies=copies, wire=wire, placed=placed, gpu=gpu, skew=skew,
         tokens=tokens,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from ..shared.sharing import call, changed, json_document
+from ..shared.sharing import json_document
 from .story import Moved, MovingSettings, Way
 
 
@@ -17,8 +17,8 @@ def document(
         {
             "moved": moved.as_row(),
             "ways": [{"way": way.title, **way.moved.as_row()} for way in ways],
-            "links": [one.as_row() for one in links],
-            "before_and_after": [one.as_row() for one in placed],
+            "links": [moved.as_row() for moved in links],
+            "before_and_after": [moved.as_row() for moved in placed],
         },
     )
 
@@ -31,7 +31,7 @@ from moe.app.moving_data.story import (
     ways_words,
 )
 
-settings = {call("MovingSettings", settings)}
+settings = {settings.as_call()}
 moved = move(settings)
 print(moved.words())
 print(moved.sent.dispatch_bytes_GG)  # bytes from GPU to GPU
@@ -46,7 +46,4 @@ def command(settings: MovingSettings) -> str | None:
     """Command line with the same batch; None where it has no option for what is sent."""
     if settings.wire != "FP8":
         return None
-    words = ["moe", "cluster", "simulate"]
-    for name, value in changed(settings.simulated()).items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+    return shlex.join(["moe", "cluster", "simulate", *settings.simulated().as_flags()])

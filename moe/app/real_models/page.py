@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
 from ..shared import parts
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share, story
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
 PIXELS = {"Published figures from": 320, "Counted as published": 190}
 
 
@@ -56,14 +54,11 @@ def show() -> None:
 
 
 def _question() -> story.Question:
-    usual = story.Question()
+    usual, control = story.Question(), story.Question.control
     machine_box, weights_box, batch_box, context_box = st.columns([3, 2, 2, 2])
-    names = [*story.MACHINES, story.OWN_MACHINE]
-    machine = machine_box.selectbox(
-        "Machine", names, names.index(usual.machine), key="machine", **BOUND
-    )
+    machine = machine_box.selectbox("Machine", **control("machine"), key="machine", **BOUND)
     weights = weights_box.selectbox(
-        "Each weight takes", list(story.PRECISIONS), key="weights", help="Models are published "
+        "Each weight takes", **control("weights"), key="weights", help="Models are published "
         "with 16 or 8 bits; many people run them rounded to 4.", **BOUND,
     )  # fmt: skip
     batch = batch_box.select_slider(
@@ -75,32 +70,31 @@ def _question() -> story.Question:
     )  # fmt: skip
     with st.expander("More: several machines, your own machine, another way to count"):
         left, middle, right = st.columns(3)
-        own = machine == story.OWN_MACHINE
-        of_own = {"disabled": not own, **BOUND}
+        of_own = {"disabled": machine != story.OWN_MACHINE, **BOUND}
         return story.Question(
             machine=machine,
             weights=weights,
             batch=batch,
             context=context,
             n_machines=left.number_input(
-                "How many machines", 1, 1024, usual.n_machines, key="machines", **BOUND
+                "How many machines", **control("n_machines"), key="machines", **BOUND
             ),
             usable_percent=middle.slider(
-                "Memory that the model may fill, %", 30, 100, usual.usable_percent, key="usable",
+                "Memory that the model may fill, %", **control("usable_percent"), key="usable",
                 **BOUND,
             ),
             convention=right.selectbox(
-                "Count as “used”", list(story.CONVENTIONS), key="convention", **BOUND
+                "Count as “used”", **control("convention"), key="convention", **BOUND
             ),
             memory_gb=left.number_input(
-                "Own machine: memory, GB", 1.0, 1e5, usual.memory_gb, 8.0, key="gb", **of_own
+                "Own machine: memory, GB", **control("memory_gb"), step=8.0, key="gb", **of_own
             ),
             memory_gb_s=middle.number_input(
-                "Own machine: memory speed, GB/s", 1.0, 1e6, usual.memory_gb_s, 10.0, key="gbs",
+                "Own machine: memory speed, GB/s", **control("memory_gb_s"), step=10.0, key="gbs",
                 **of_own,
             ),
             tflops=right.number_input(
-                "Own machine: trillion operations/s", 0.01, 1e6, usual.tflops, 1.0, key="tflops",
+                "Own machine: trillion operations/s", **control("tflops"), step=1.0, key="tflops",
                 **of_own,
             ),
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 from .story import Answers, Question
 
 
@@ -30,7 +30,7 @@ def code(question: Question) -> str:
     return f"""\
 from moe.app.real_models.story import Answers, Question
 
-answers = Answers({call("Question", question)})
+answers = Answers({question.as_call()})
 print(answers.words())
 for answer in answers.rows:
     print(answer.model.name, answer.model.total_params, answer.needed_gb, answer.speed)

@@ -1,4 +1,4 @@
-"""The published models side by side: sizes in three conventions, and one's own machine."""
+"""Published models: sizes in three conventions, and how they run on a chosen machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ...cost import GPUS, MODELS, Decoding, Gpu, ModelConfig, decode
 from ...numbers import count, digits, gigabytes
+from ...settings import Settings, option
 
 OWN_MACHINE = "A machine of my own"
 AS_PUBLISHED = "as each publisher counts"
@@ -38,39 +39,25 @@ NAMED = {
 
 
 @dataclass(frozen=True)
-class Question:
-    """The controls of the page.
+class Question(Settings):
+    """The controls of the page; several machines are all alike, with free links."""
 
-    Parameters
-    ----------
-    machine, n_machines
-        A name of `MACHINES` or `OWN_MACHINE`; how many, all alike, with free links.
-    memory_gb, memory_gb_s, tflops
-        Of `OWN_MACHINE`.
-    usable_percent
-        Share of the memory that the model and its cache may fill.
-    weights
-        A key of `PRECISIONS`.
-    batch, context
-        Conversations at once, and how long each is, in tokens.
-    convention
-        A key of `CONVENTIONS`.
-    """
-
-    machine: str = DEFAULT_MACHINE
-    n_machines: int = 1
-    memory_gb: float = 64.0
-    memory_gb_s: float = 400.0
-    tflops: float = 30.0
-    usable_percent: int = 90
-    weights: str = "4 bits"
-    batch: int = 1
-    context: int = 4096
-    convention: str = AS_PUBLISHED
+    machine: str = option(
+        DEFAULT_MACHINE, "A machine, or your own.", among=(*MACHINES, OWN_MACHINE)
+    )
+    n_machines: int = option(1, "How many machines.", low=1, high=1024)
+    memory_gb: float = option(64.0, "Memory of your own machine.", low=1.0, high=1e5)
+    memory_gb_s: float = option(400.0, "Speed of that memory.", low=1.0, high=1e6)
+    tflops: float = option(30.0, "Trillion operations/s of your own.", low=0.01, high=1e6)
+    usable_percent: int = option(90, "Memory that the model may fill.", low=30, high=100)
+    weights: str = option("4 bits", "What each weight takes.", among=PRECISIONS)
+    batch: int = option(1, "Conversations at once.", low=1)
+    context: int = option(4096, "Tokens of each.", low=1)
+    convention: str = option(AS_PUBLISHED, "What counts as used.", among=CONVENTIONS)
 
     @property
     def gpu(self) -> Gpu:
-        """The machine."""
+        """The machine as `moe.cost` describes one."""
         if self.machine != OWN_MACHINE:
             return MACHINES[self.machine]
         return Gpu(
@@ -85,11 +72,11 @@ class Question:
 
     @property
     def usable_gb(self) -> float:
-        """Memory for weights and cache, all machines."""
+        """Gigabytes for weights and cache on all machines together."""
         return self.n_machines * self.gpu.memory_gb * self.usable_percent / 100
 
     def decoding(self, model: ModelConfig) -> Decoding:
-        """Bounds of one model."""
+        """Bounds on the speed of one model."""
         return decode(
             model, self.gpu, batch=self.batch, context=self.context, precision=self.precision,
             n_gpus=self.n_machines, usable=self.usable_percent / 100,
@@ -106,12 +93,12 @@ class Answer:
 
     @property
     def needed_gb(self) -> float:
-        """Weights and cache."""
+        """Gigabytes of weights and cache."""
         return self.decoding.needed_bytes / 1e9
 
     @property
     def fits(self) -> bool:
-        """Whether that fits."""
+        """Whether weights and cache fit in the memory."""
         return self.decoding.fits
 
     @property
@@ -130,20 +117,20 @@ class Answers:
 
     @cached_property
     def rows(self) -> list[Answer]:
-        """One a model, the smallest first."""
+        """The answer for each model, the one that needs least memory first."""
         convention = CONVENTIONS[self.question.convention]
-        found = [
+        answers = [
             Answer(
                 model, self.question.decoding(model),
                 model.active(convention or model.active_convention),
             )
             for model in MODELS.values()
         ]  # fmt: skip
-        return sorted(found, key=lambda answer: answer.needed_gb)
+        return sorted(answers, key=lambda answer: answer.needed_gb)
 
     @property
     def fitting(self) -> list[Answer]:
-        """Those that fit."""
+        """The models that fit."""
         return [answer for answer in self.rows if answer.fits]
 
     def machine_words(self) -> str:
@@ -249,7 +236,7 @@ def convention_words() -> str:
 
 
 def contradiction_words(model: ModelConfig) -> str:
-    """How a published active figure and its publisher's words on it differ."""
+    """How a published count of active parameters differs from its publisher's description."""
     words, fits = SHORT[model.stated_convention], SHORT[model.active_convention]
     stated = model.active(model.stated_convention)
     return (
@@ -260,7 +247,7 @@ def contradiction_words(model: ModelConfig) -> str:
 
 
 def marks(table: list[dict[str, object]]) -> list[tuple[int, str]]:
-    """Row and column of the convention that each model is published in."""
+    """Row and column of each cell whose convention the model's publisher uses."""
     by_name = {model.name: model for model in MODELS.values()}
     return [
         (at, f"Active, {SHORT[by_name[str(row['Model'])].active_convention]}")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from ...speed.machine import Machine
 from ...studies.savings import CountedCost, MeasuredCost, SavingsSettings
-from ..shared.sharing import call, json_document
+from ..shared.sharing import json_document
 
 
 def document(
@@ -30,10 +30,11 @@ def document(
 def code(settings: SavingsSettings) -> str:
     """Code of the page on savings: counted costs, then measured ones."""
     return f"""\
+from moe.app.savings.story import verdict
 from moe.speed.machine import measure_machine
-from moe.studies.savings import SavingsSettings, count, measure, verdict
+from moe.studies.savings import SavingsSettings, count, measure
 
-settings = {call("SavingsSettings", settings)}
+settings = {settings.as_call()}
 for cost in count(settings):
     print(cost)
 
