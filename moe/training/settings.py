@@ -85,14 +85,14 @@ class TrainSettings(Settings):
                 f"drop: got {self.drop!r} with capacity_factor {self.capacity_factor}, allowed is "
                 "'none' without a capacity_factor, or another policy with one"
             )
-        self.make_balancer()
-        if not suits(self.balance, self.router):
+        balancer, router = self.make_balancer(), self.make_router()
+        if not balancer.fits(router):
             fit = [name for name in ROUTERS if suits(self.balance, name)]
             raise ValueError(
                 f"balance: got {self.balance!r} with router {self.router!r}, allowed is "
                 f"it with one of {', '.join(fit)}"
             )
-        self.make_capacity().check(self.make_router(), self.n_experts)
+        self.make_capacity().check(router, self.n_experts)
 
     def frozen_parts(self) -> tuple[str, ...]:
         """Return the parts that do not learn."""

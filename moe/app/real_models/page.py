@@ -80,7 +80,7 @@ def _question() -> story.Question:
                 "How many machines", **control("n_machines"), key="machines", **BOUND
             ),
             usable_percent=middle.slider(
-                "Memory that the model may fill, %", **control("usable_percent"), key="usable",
+                "Memory that the model may fill, %", 30, 100, usual.usable_percent, key="usable",
                 **BOUND,
             ),
             convention=right.selectbox(

@@ -49,7 +49,7 @@ class Question(Settings):
     memory_gb: float = option(64.0, "Memory of your own machine.", low=1.0, high=1e5)
     memory_gb_s: float = option(400.0, "Speed of that memory.", low=1.0, high=1e6)
     tflops: float = option(30.0, "Trillion operations/s of your own.", low=0.01, high=1e6)
-    usable_percent: int = option(90, "Memory that the model may fill.", low=30, high=100)
+    usable_percent: int = option(90, "Memory that the model may fill.", low=1, high=100)
     weights: str = option("4 bits", "What each weight takes.", among=PRECISIONS)
     batch: int = option(1, "Conversations at once.", low=1)
     context: int = option(4096, "Tokens of each.", low=1)
