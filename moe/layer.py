@@ -31,6 +31,7 @@ from .experts import check_activation
 from .fresh import fresh_params
 from .from_arrays import arrays_from
 from .identity import as_html, options_words, same_arrays, same_options, sizes_words
+from .layer_file import write_layer
 from .routed import routed_backward, routed_forward
 from .router_check import check_added, check_gradients, check_pairs, warn_of_gate
 from .routers import Router, router_of
@@ -192,9 +193,8 @@ class MoELayer:
             If the path is none, the router is not registered (`moe.register_router`), or an
             array or option is not allowed.
         """
-        from .saved import save
-
-        save(self, path)
+        self.check()
+        write_layer(path, self.router, self.capacity, self.activation, self.params, self.buffers)
 
     def check(self) -> None:
         """Raise ValueError if an array or option does not fit; every call does this first."""

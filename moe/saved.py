@@ -1,72 +1,20 @@
-"""`layer.save` and `moe.load`: any layer in one safetensors file, bit for bit."""
+"""`moe.load`: a layer from the file that `layer.save` wrote, bit for bit."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .capacity import Capacity
-from .checkpoints.files import Checkpoint, write_file
+from .checkpoints.files import Checkpoint
 from .checkpoints.header import read_header
 from .checkpoints.strict_json import parse_object, quoted
 from .errors import CheckpointError
 from .layer import MoELayer
-from .routers import ROUTERS, Router, make_router
+from .layer_file import FORMAT, KEY, STORED, capacity_of, router_of
 
-KEY, FORMAT = "moescope", 1
-STORED = {"float32": "F32", "float64": "F64"}
 WORDS = {"format", "router", "options", "activation", "capacity", "params", "buffers"}
 REFUSALS = (ValueError, TypeError, OverflowError, MemoryError, RecursionError)
-
-
-def save(layer: MoELayer, path: str | Path) -> None:
-    """Write a layer; see `MoELayer.save`."""
-    layer.check()
-    router = layer.router
-    if ROUTERS.get(router.name) is not type(router):
-        raise ValueError(
-            f"router: got a {type(router).__name__} named {router.name!r}, which is not in "
-            "moe.ROUTERS; allowed is one that moe.register_router has added, so that load finds it"
-        )
-    if type(layer.capacity) is not Capacity:
-        raise ValueError(f"capacity: got a {type(layer.capacity).__name__}, allowed is a Capacity")
-    says = {
-        "format": FORMAT,
-        "router": router.name,
-        "options": _plain_options(router, "router"),
-        "activation": layer.activation,
-        "capacity": _plain_options(layer.capacity, "capacity"),
-        "params": list(layer.params),
-        "buffers": list(layer.buffers),
-    }
-    text = json.dumps(says)
-    again = parse_object(text.encode(), "options")
-    if _router(again) != router or _capacity(again) != layer.capacity:
-        raise ValueError(f"router: got options that a file cannot keep, {router!r}")
-    tensors = {
-        f"{kind}.{name}": (array, STORED[array.dtype.name])
-        for kind, arrays in (("params", layer.params), ("buffers", layer.buffers))
-        for name, array in arrays.items()
-    }
-    try:
-        target = Path(path)
-    except TypeError as error:
-        raise ValueError(f"path: got {path!r}, allowed is the path of a file") from error
-    if target.is_dir() or not target.parent.is_dir():
-        raise ValueError(f"path: got {str(target)!r}, allowed is a file in an existing folder")
-    # Written beside its place and renamed into it: a file that is there is whole.
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        write_file(part, tensors, {KEY: text})
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> MoELayer:
@@ -117,7 +65,7 @@ def load(path: str | Path) -> MoELayer:
                 f"{what}: tensor {quoted(name)}: got dtype {info.dtype}, allowed are F32 and F64"
             )
     try:
-        router, capacity = _router(says), _capacity(says)
+        router, capacity = router_of(says), capacity_of(says)
         with Checkpoint(target.parent, {}, dict.fromkeys(names, target.name), {}) as file:
             params, buffers = (
                 {name: np.array(file.read(f"{kind}.{name}")) for name in says[kind]}
@@ -130,54 +78,3 @@ def load(path: str | Path) -> MoELayer:
     except REFUSALS as error:
         raise CheckpointError(f"{what}: {error}") from error
     return layer
-
-
-def _plain_options(options: Any, what: str) -> dict[str, Any]:
-    """Values of a dataclass's fields, ready for JSON."""
-    made = {}
-    for field in fields(options):
-        value = getattr(options, field.name)
-        value = value.item() if isinstance(value, np.generic) else value
-        numbers = list(value) if isinstance(value, tuple) else [value]
-        if not all(one is None or isinstance(one, (bool, int, float, str)) for one in numbers):
-            raise ValueError(
-                f"option {field.name} of {what}: got {value!r}, allowed are numbers, texts and "
-                "tuples of them, which a file can keep"
-            )
-        made[field.name] = value
-    return made
-
-
-def _router(says: Mapping[str, Any]) -> Router:
-    name = says["router"]
-    if not isinstance(name, str) or name not in ROUTERS:
-        raise CheckpointError(
-            f"router: got {quoted(name)}, allowed is one of {', '.join(ROUTERS)}; "
-            "moe.register_router adds one of your own"
-        )
-    return make_router(name, **_typed(ROUTERS[name], says["options"], "options"))
-
-
-def _capacity(says: Mapping[str, Any]) -> Capacity:
-    return Capacity(**_typed(Capacity, says["capacity"], "capacity"))
-
-
-def _typed(kind: Any, given: Any, what: str) -> dict[str, Any]:
-    """The options, each of its default's type; lists are tuples again."""
-    defaults = {field.name: field.default for field in fields(kind)}
-    if not isinstance(given, dict) or set(given) != set(defaults):
-        raise CheckpointError(
-            f"{what}: got {quoted(given)}, allowed are {', '.join(defaults) or 'none'}"
-        )
-    made = {}
-    for name, value in given.items():
-        value = tuple(value) if isinstance(value, list) else value
-        default = defaults[name]
-        kinds = (int, float) if type(default) is float else (type(default),)
-        optional = default is None
-        if type(value) not in kinds and not optional:
-            raise CheckpointError(
-                f"{what}: {name}: got {quoted(value)}, allowed is a {type(default).__name__}"
-            )
-        made[name] = value
-    return made

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,8 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
             "dense",
             "fresh",
             "from_arrays",
+            "layer_file",
+            "layer_file",
             "saved",
             "identity",
             "layer",
@@ -83,6 +87,7 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MARKS = "<!-- floors -->", "<!-- end of floors -->"
 KERNELS_MAY_IMPORT = ("moe.kernels", "moe.errors", "moe.named_options")
 MAX_LINES = 450
+MOST_OF_ALL = 0.15  # of the lines, in the files of one folder
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 ARITHMETIC_MODULES = {"numpy", "math", "statistics", "operator"}
 ARITHMETIC_CALLS = {"sum", "pow", "divmod"}
@@ -261,6 +266,67 @@ def test_imports_go_down_the_floors_only():
     for path, source in SOURCES.items():
         found += upward_imports(source, module_name(path), path.name == "__init__.py")
     assert not found, "\n".join(found)
+
+
+def circle(edges: dict[str, set[str]]) -> tuple[str, ...]:
+    """Files that import each other in a circle, the first that is met; none if there is none."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return tuple(error.args[1])
+    return ()
+
+
+def imported_files(sources: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:
+    """Files that each file imports, late imports and those for types too.
+
+    Parameters
+    ----------
+    sources
+        Of each dotted name its text, and whether it is a package.
+    """
+
+    def file_of(target: str) -> str:
+        while target and target not in sources:
+            target = target.rpartition(".")[0]
+        return target
+
+    return {
+        name: {file_of(target) for _, target in imports_of(text, name, is_package)} - {name, ""}
+        for name, (text, is_package) in sources.items()
+    }
+
+
+def test_no_circle_of_files():
+    folders = ("moe", "benchmarks", "docs")
+    paths = [path for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")]
+    sources = {
+        module_name(path): (path.read_text("utf-8"), path.name == "__init__.py") for path in paths
+    }
+    assert not circle(imported_files(sources))
+
+
+def test_a_circle_is_found():
+    late = "def f():\n    from .a import b"
+    typed = "if TYPE_CHECKING:\n    from . import a"
+    for back in (late, typed):
+        assert circle(imported_files({"m.a": ("from .b import c", False), "m.b": (back, False)}))
+    assert not circle(imported_files({"m.a": ("from .b import c", False), "m.b": ("", False)}))
+
+
+def test_tests_have_the_same_folders():
+    folders = {path.parent for path in ROOT.glob("tests/**/test_*.py")} - {ROOT / "tests"}
+    names = {path.relative_to(ROOT / "tests").as_posix() for path in folders}
+    strange = {name for name in names if not (ROOT / "moe" / name).is_dir()}
+    assert strange == {"docs", "e2e", "golden"}
+
+
+def test_no_folder_holds_much_of_the_house():
+    lines = Counter()
+    for path, source in SOURCES.items():
+        lines[path.parent] += source.count("\n")
+    most, count = lines.most_common(1)[0]
+    assert count <= MOST_OF_ALL * lines.total(), f"{most}: {count} of {lines.total()}"
 
 
 def test_pages_and_command_line_hold_no_arithmetic():

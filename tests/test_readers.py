@@ -66,7 +66,7 @@ OWN = {
     "moe/sweeps/store.py: SweepStore.add": "written",
     "moe/sweeps/store.py: SweepStore.locked": "written",
     "moe/sweeps/store.py: _sync_folder": "written",
-    "moe/saved.py: save": "written",
+    "moe/layer_file.py: write_layer": "written",
     "moe/traces/logits_csv.py: write_logits_csv": "written",
     "moe/traces/npz.py: write_npz": "written",
     # Files of the package, of Python and of the machine.

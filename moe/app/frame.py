@@ -12,7 +12,7 @@ from altair.utils import schemapi
 
 @lru_cache
 def keep_loaded(n_modules: int) -> None:
-    """Spare what pages have loaded later collections, which would hold up an answer."""
+    """Keep the garbage collector from visiting loaded modules, which would delay an answer."""
     gc.freeze()
 
 

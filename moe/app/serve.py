@@ -48,9 +48,9 @@ def check_place(address: str, port: int) -> None:
 
 
 def make_ready() -> None:
-    """Import and train what the first page needs, so that the first visitor need not wait."""
+    """Import the first page and train its model, so that the first visitor need not wait."""
     from .shared.first_model import ready_model
-    from .start import chart as start  # noqa: F401
+    from .start import chart  # noqa: F401
 
     ready_model()
     gc.collect()

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .backend import choose, njit, numba
+from .backend import choose, njit
 from .costs import NUMBER_NS
+from .environment import numba
 from .threads import run_items, take_item
 
 CHUNK = 1 << 14

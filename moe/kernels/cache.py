@@ -25,7 +25,7 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from .backend import CHECK
+from .environment import CHECK
 from .width import VECTOR_BYTES
 
 HERE = Path(__file__).parent

@@ -13,10 +13,11 @@ import numpy as np
 
 from .activation_text import parse
 from .activations import activate_backward, activate_backward_oracle, activate_oracle
-from .backend import CHECK, choose, inner, njit
+from .backend import choose, inner, njit
 from .blocks import STRETCH, multiply, scratch, transpose
 from .costs import PRODUCT_NS
 from .dispatch import Plan
+from .environment import CHECK
 from .experts import BLOCK
 from .flat import Block, Matrix, Rows
 from .items import DOWN, TALL, TILE, backward_queue

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import numba
+from .environment import numba
 
 
 def exp(x):

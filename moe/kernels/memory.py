@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import CHECK, inner, njit
+from .backend import inner, njit
+from .environment import CHECK
 
 
 @njit

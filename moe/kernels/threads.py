@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import check_int
-from .backend import njit, numba, threads_override
+from .backend import njit, threads_override
 from .cores import allowed_cores
 from .costs import MIN_PARALLEL_NS
+from .environment import numba
 
 # Looks at a flag before a thread gives up: waking a sleeping core takes longer than a small layer.
 START, BURST = 60_000, 4_000_000  # some 15 microseconds and 1 millisecond

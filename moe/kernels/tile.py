@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import numba
+from .environment import numba
 from .width import ROWS as ROWS
 from .width import VECTOR_BYTES as VECTOR_BYTES
 

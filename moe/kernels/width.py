@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ..errors import check_choice
-from .backend import numba
+from .environment import numba
 
 # Rows of a tile, by bytes of a vector: all sums and operands must fit the registers.
 TILE_ROWS = {

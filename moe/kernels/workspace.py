@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import CHECK
+from .environment import CHECK
 
 LEAST = 1 << 17  # bytes; smaller arrays are numpy's own, and no system call
 MOST = 1 << 29  # bytes that the pool keeps at most

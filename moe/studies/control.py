@@ -12,14 +12,11 @@ import numpy as np
 
 from ..balance import make_balancer
 from ..errors import check_float
-from ..numbers import percent, plural
 from ..routers import make_router
 from ..settings import Settings, option
 
 SETTLED = 0.1  # MaxVio below which the load counts as even
 TAIL = 0.2  # share of the batches that "at the end" means
-CLOSE = 0.5  # MaxVio that counts as close
-SWING = 0.05  # fair shares an expert's load moves from batch to batch that count as swinging
 POINTS = 120  # of a curve that is drawn
 FACTOR = 10  # between one rate of the sign rule and the next
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
@@ -113,15 +110,6 @@ class Response:
         middle[-1] = size
         return list(zip(middle.tolist(), mean.tolist(), low.tolist(), high.tolist(), strict=True))
 
-    def words(self) -> str:
-        """What the curve shows, in a sentence."""
-        end = f"its busiest expert is {percent(self.steady_error)} above the fair share"
-        if self.settled_after is not None:
-            return f"Even after {plural(self.settled_after, 'batch')}; at the end {end}."
-        if self.swing >= SWING:
-            return f"Swings for ever: experts take turns at too much work, {end}."
-        return f"Not there yet after {plural(self.max_vio_S.size - 1, 'batch')}: {end}."
-
     def _tail(self, value_S: np.ndarray) -> np.ndarray:
         return value_S[-max(2, round(TAIL * len(value_S))) :]
 
@@ -187,85 +175,3 @@ def respond_all(
 ) -> list[Response]:
     """Step responses of all `methods`."""
     return [respond(method, settings) for method in methods(rate)]
-
-
-GUESSES = {
-    "faster": "It is even ten times sooner, and stays so",
-    "swings": "It comes close sooner, but then swings back and forth",
-    "no": "It makes no difference, or is slower",
-}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the curves say: the key of `GUESSES` that is true, and words."""
-
-    truth: str
-    words: str
-
-    def reply(self, guess: str | None = None) -> str:
-        """Return the words, after whether a guess, a key of `GUESSES`, was right."""
-        if guess is None:
-            return self.words
-        right = "You were right." if guess == self.truth else "Not quite."
-        return f"{right} {self.words}"
-
-
-def judge(responses: list[Response]) -> Verdict:
-    """Compare the middle and the largest step of the sign rule, and name who is even first."""
-    verdict = compare_rates(responses[1], responses[2])
-    return Verdict(verdict.truth, f"{verdict.words} {first_to_settle(responses)}")
-
-
-def compare_rates(slow: Response, fast: Response) -> Verdict:
-    """Say what the larger of two rates changed.
-
-    "Close" is half a fair share above it: both get there if they get anywhere.
-    """
-    close, sooner = slow.fell_below(CLOSE), fast.fell_below(CLOSE)
-    ends = (
-        f"busiest expert stays {percent(fast.steady_error)} above; with the smaller step it is "
-        f"{percent(slow.steady_error)}"
-    )
-    if sooner is None:
-        arrival = f"Ten times the step never comes within {CLOSE:.0%} of the fair share"
-    else:
-        instead = "" if close is None else f" instead of {close:,}"
-        arrival = (
-            f"Ten times the step comes within {CLOSE:.0%} of the fair share after "
-            f"{plural(sooner, 'batch')}{instead}"
-        )
-    if fast.swing >= SWING and fast.settled_after is None:
-        link = "and" if sooner is None else "but"
-        return Verdict("swings", f"{arrival}, {link} swings for ever: its {ends}.")
-    quicker = sooner is not None and (close is None or sooner < close)
-    return Verdict("faster" if quicker else "no", f"{arrival}: its {ends}.")
-
-
-def first_to_settle(responses: list[Response]) -> str:
-    """Name the controller that is even first, in words."""
-    settled = [(r.settled_after, r) for r in responses if r.settled_after is not None]
-    if not settled:
-        return "None of them is even in the end."
-    after, best = min(settled, key=lambda pair: pair[0])
-    return f"First to be even: {best.method.title}, after {plural(after, 'batch')}."
-
-
-def rows(responses: list[Response]) -> list[dict[str, str]]:
-    """Figures of every controller, formatted, for a table."""
-    return [
-        {
-            "Controller": r.method.title,
-            f"Even (MaxVio below {SETTLED:g}) after": (
-                "never" if r.settled_after is None else plural(r.settled_after, "batch")
-            ),
-            "MaxVio at the end": f"{r.steady_error:.3f}",
-            "Change from batch to batch, in fair shares": f"{r.swing:.3f}",
-        }
-        for r in responses
-    ]
-
-
-def kinds(responses: list[Response]) -> list[str]:
-    """Registry names of the balancers, each once."""
-    return list(dict.fromkeys(r.method.balance.partition("(")[0] for r in responses))

@@ -18,7 +18,8 @@ import streamlit as st
 import moe
 from moe.app import frame
 from moe.app.shared.first_model import DEFAULT_SENTENCE, ready_model
-from tests.app.test_pages import open_page
+from moe.app.start.story import explain
+from tests.app.visit import open_page
 
 PAGES = {
     "start": {"character": "8", "balance": "20"}, "routers": {}, "balance": {"steps": "50"},
@@ -64,7 +65,7 @@ def test_every_download_is_made_without_a_session(
     assert document["moescope"] == moe.__version__
     if name == "start":  # the character and the bonus of the moment when it was asked for
         assert (document["character"]["position"], document["balancing_percent"]) == (7, 20)
-        story = ready_model().explain(DEFAULT_SENTENCE, 7, 20)
+        story = explain(ready_model(), DEFAULT_SENTENCE, 7, 20)
         assert document["character"]["logits"] == story.logits_E.tolist()
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 import pytest
 
 import moe
-from moe.app.balance import share as balance_share
-from moe.app.balance.story import compare
 from moe.app.cure import share as cure_share
-from moe.app.five_million import chips, claim
-from moe.app.five_million import share as five_million_share
+from moe.app.cure.story import judge
 from moe.app.moving_data import share as moving_data_share
 from moe.app.moving_data.story import MovingSettings
 from moe.app.real_models import share as real_models_share
@@ -26,48 +22,32 @@ from moe.app.routers import share as routers_share
 from moe.app.routers.story import Choice, SideSettings, put_side_by_side
 from moe.app.savings import share as savings_share
 from moe.app.shared import sharing
-from moe.app.shared.first_model import FirstModel, first_model
+from moe.app.shared.first_model import (
+    FirstModel,
+)
 from moe.app.start import share as start_share
-from moe.app.your_model import share as your_model_share
-from moe.cost import Range, TrainingCost
-from moe.cost.rows import training_row
+from moe.app.start.story import explain, route
 from moe.speed.machine import Machine
-from moe.studies.control import ControlSettings, judge, respond_all
+from moe.studies.control import ControlSettings, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
-from moe.traces.samples import SAMPLES
-from moe.training.runs import run
-
-SMALL = dict(steps=4, batch=32, d_model=8, d_expert=4, n_experts=8)
+from moe.training import Trainer
+from tests.app.visit import made_by, plain, read
 
 
 @pytest.fixture(scope="module")
 def model() -> FirstModel:
     """Hardly trained, with a bonus that moves characters."""
     bonus_E = np.linspace(0.3, -0.3, 8, dtype=np.float32)
-    return FirstModel(first_model(steps=3, batch=64), 0.0, bonus_E)
-
-
-def read(raw: bytes, kind: str) -> dict[str, Any]:
-    """The document without its head, which is looked at here."""
-    document: dict[str, Any] = json.loads(raw)
-    assert document.pop("kind") == kind
-    assert document.pop("moescope") == moe.__version__
-    assert document.pop("versions")["numpy"] == np.__version__
-    return document
-
-
-def plain(value: Any) -> Any:
-    """As JSON keeps it."""
-    return json.loads(json.dumps(value))
-
-
-# Exports ---------------------------------------------------------------------------------------
+    trainer = Trainer(moe.TrainSettings(n_experts=8, steps=3, batch=64, seed=1))
+    for _ in trainer.run():
+        pass
+    return FirstModel(trainer, 0.0, bonus_E)
 
 
 def test_the_first_page(model: FirstModel) -> None:
     found = read(start_share.document(model, "Hello", 2, 50), "start")
-    routing, story = model.route("Hello", 50), model.explain("Hello", 2, 50)
-    assert not np.array_equal(routing.load_E, model.route("Hello", 0).load_E)
+    routing, story = route(model, "Hello", 50), explain(model, "Hello", 2, 50)
+    assert not np.array_equal(routing.load_E, route(model, "Hello", 0).load_E)
     assert moe.TrainSettings(**found.pop("settings")) == model.trainer.settings
     assert found == {
         "data": model.trainer.task.sha256,
@@ -99,19 +79,6 @@ def test_the_page_on_routers(model: FirstModel) -> None:
     assert moe.TrainSettings(**found["model"]) == model.trainer.settings
     assert (found["data"], found["sentence"]) == (model.trainer.task.sha256, "Hello")
     assert found["words"] == put_side_by_side(model, "Hello", settings).words()
-
-
-def test_the_page_on_balance() -> None:
-    a, b = (run(moe.TrainSettings(**SMALL, balance=name)) for name in ("none", "bias"))
-    found = read(balance_share.document(a, b), "balance")
-    assert found["words"] == compare(a, b).words != compare(b, a).words
-    assert set(found) == {"runs", "words"} and list(found["runs"]) == ["A", "B"]
-    for one, told in zip((a, b), found["runs"].values(), strict=True):
-        assert moe.TrainSettings(**told["settings"]) == one.settings
-        assert told["held_out_loss"] == one.held_out_loss
-        assert told["summary"] == asdict(one.summary())
-        assert [record["loss"] for record in told["records"]] == [r.loss for r in one.records]
-        assert set(told) == {"settings", "held_out_loss", "summary", "records"}
 
 
 def test_the_page_on_cures() -> None:
@@ -147,22 +114,6 @@ def test_the_page_on_savings() -> None:
     assert read(savings_share.document(settings, [], [], None), "savings")["machine"] is None
 
 
-def test_the_page_on_money() -> None:
-    cost = TrainingCost(n_gpus=2048)
-    found = read(five_million_share.document(cost), "five-million")
-    assert [part["gpu_hours"] for part in found["published"]] == [2664e3, 119e3, 5e3]
-    assert found["training"] == plain(training_row(cost))
-    assert [row["model"] for row in found["compared"]] == [
-        row.model for row in claim.compared(cost)
-    ]
-    assert list(found["limits"]) == list(chips.CHOICES)
-    for name, gpu in chips.CHOICES.items():
-        assert found["limits"][name] == [plain(asdict(one)) for one in chips.limits(gpu)]
-    assert set(found) == {
-        "published", "beside", "training", "swings", "compared", "ways", "limits",
-    }  # fmt: skip
-
-
 def test_the_page_on_real_models() -> None:
     answers = Answers(Question(batch=8))
     found = read(real_models_share.document(answers), "real-models")
@@ -174,19 +125,6 @@ def test_the_page_on_real_models() -> None:
         assert told == bounds | {
             "name": answer.model.name, "fits": answer.fits, "limit": answer.decoding.limit,
         }  # fmt: skip
-
-
-# Code ------------------------------------------------------------------------------------------
-
-
-def made_by(code: str, names: dict[str, Any]) -> list[Any]:
-    """What the calls of these constructors make in a piece of code, as it stands there."""
-    return [
-        eval(ast.unparse(node), dict(names))
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in names
-        if ast.unparse(node.func) != "Choice"
-    ]
 
 
 @pytest.mark.parametrize(
@@ -216,94 +154,15 @@ def test_code_holds_the_settings_that_differ_and_no_others(
         assert (f"{field.name}=" in shown) == changed, field.name
 
 
-def test_the_code_of_two_runs_has_both_in_order() -> None:
-    a, b = moe.TrainSettings(steps=7, text=None), moe.TrainSettings(balance="bias", k=3)
-    code = balance_share.code(a, b)
-    tree = ast.parse(code)
-    named = {
-        node.targets[0].id: eval(ast.unparse(node.value), {"moe": moe, "run": lambda x: x})
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    assert named == {"run_a": a, "run_b": b}
-
-
 def test_code_on_a_sentence_quotes_it_and_says_where() -> None:
     said = 'He said "it\'s"'
     code = start_share.code(said, 30, 5)
     assert f"sentence = {said!r}" in code and f"sentence = {said!r}" in routers_share.code(
         said, SideSettings()
     )
-    assert "route_sentence(trainer, sentence, percent=30)" in code
-    assert "explain_token(trainer, sentence, position=5, percent=30)" in code
+    assert "route(model, sentence, percent=30)" in code
+    assert "explain(model, sentence, position=5, percent=30)" in code
     assert "respond_all(0.02, ControlSettings())" in cure_share.code(0.02, ControlSettings())
-
-
-def test_code_of_a_sample_names_its_place_and_layer() -> None:
-    for number, sample in enumerate(SAMPLES):
-        code = your_model_share.sample_code(sample.title, 1)
-        assert f"trace = load_trace(SAMPLES[{number}].path)" in code
-        assert "analyse_trace(trace).layers[1]" in code
-        assert code.splitlines()[:4] == [
-            "from moe.app.your_model.upload import beliefs",
-            "from moe.traces import load_trace",
-            "from moe.traces.report import analyse_trace",
-            "from moe.traces.samples import SAMPLES",
-        ]
-
-
-@pytest.mark.parametrize("is_part", [False, True])
-def test_code_of_a_file_loads_what_the_file_is(is_part: bool) -> None:
-    def shown(file: str) -> list[str]:
-        return your_model_share.own_file_code(file, 3, 2, is_part).splitlines()
-
-    around = "shortened({})" if is_part else "{}"
-    beliefs = "beliefs, shortened" if is_part else "beliefs"
-    first = f"from moe.app.your_model.upload import {beliefs}"
-    report = "from moe.traces.report import analyse_trace"
-    trace, ratings = shown("a.npz"), shown("a.CSV")
-    assert trace[:3] == [first, "from moe.traces import load_trace", report]
-    assert "trace = " + around.format("load_trace('a.npz')") in trace
-    assert ratings[:4] == [
-        first,
-        "from moe.routers import make_router",
-        "from moe.traces import read_logits_csv",
-        report,
-    ]
-    asked = "read_logits_csv('a.CSV', make_router(\"topk\", k=3))"
-    assert "trace = " + around.format(asked) in ratings
-    assert "layer = analyse_trace(trace).layers[2]" in trace
-    # If nothing else is said, the file is taken whole.
-    assert "shortened" not in your_model_share.own_file_code("a.npz", 3, 2)
-
-
-# Commands --------------------------------------------------------------------------------------
-
-COST = TrainingCost(
-    "llama-3.1-405b", 3e12, "h100", Range(0.2, 0.3, 0.5), Range(1.0, 2.5, 3.0), context=8192,
-    formula="6ND", precision="fp8", extra_hours=1.5e5, n_gpus=1024,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "cost",
-    [
-        COST,
-        replace(COST, causal=False, formula="counted"),
-        TrainingCost("deepseek-v3", mtp=True, n_gpus=2048),
-    ],
-)
-def test_the_command_of_a_cost_gives_the_same_row(cost: TrainingCost, run_moe: Any) -> None:
-    words = shlex.split(five_million_share.command(cost) or "")
-    assert words[:2] == ["moe", "cost"]
-    assert json.loads(run_moe(*words[1:], "--json").stdout) == plain(training_row(cost))
-    assert ("--no-causal" in words, "--mtp" in words) == (not cost.causal, cost.mtp)
-
-
-def test_the_code_of_a_cost_makes_it_and_a_size_alone_has_no_command() -> None:
-    names = {"TrainingCost": TrainingCost, "Range": Range}
-    assert COST in made_by(five_million_share.code(COST), names)
-    assert five_million_share.command(replace(COST, active_params=37e9)) is None
 
 
 def test_the_command_of_a_training_makes_its_settings() -> None:

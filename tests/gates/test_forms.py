@@ -615,7 +615,7 @@ def judge(**changed: Any) -> _Judge:
     logits_NE = probe.probe_logits(8)[0]
     router = moe.make_router("topk")
     recording = make_recording(logits_NE, *OwnGate(router)(logits_NE))
-    given = {"tolerance": 1e-3, "coefficient": 1.0, "guessed": False, "said": set()} | changed
+    given = {"tolerance": 1e-3, "coefficient": 1.0, "guessed": False, "known": set()} | changed
     return _Judge(convention_of(router, 8), [recording], **given)
 
 

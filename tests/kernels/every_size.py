@@ -19,7 +19,6 @@ from moe import kernels
 from moe.experts import row_plan
 from moe.kernels import (
     activation_text,
-    backend,
     blocks,
     dispatch,
     expert_gradients,
@@ -273,7 +272,7 @@ def main() -> None:
     asked = parser.parse_args()
     tally = run(asked.only, asked.dtypes)
     print(json.dumps({
-        "vector_bytes": width.VECTOR_BYTES, "checked": backend.CHECK,
+        "vector_bytes": width.VECTOR_BYTES, "checked": environment.CHECK,
         "tried": tally.tried, "wrong": len(tally.wrong), "first": tally.wrong[:5],
     }))  # fmt: skip
 

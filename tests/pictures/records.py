@@ -8,12 +8,13 @@ import numpy as np
 
 import moe
 from docs.generator.strength_chart import Point
-from moe.app.cure.live import NOTHING, live_settings
+from moe.app.cure.story import NOTHING, live_settings
 from moe.app.five_million import story as money
 from moe.app.moving_data import story as moving
 from moe.app.real_models.story import Answers, Question
 from moe.app.routers.story import Choice, SideBySide, SideSettings, put_side_by_side
-from moe.app.shared.first_model import SentenceRouting, TokenStory, ready_model
+from moe.app.shared.first_model import ready_model
+from moe.app.start.story import SentenceRouting, TokenStory, explain, route
 from moe.app.your_model.story import YourModel
 from moe.routing import Routing
 from moe.studies.control import ControlSettings, Method, Response, respond_all
@@ -104,12 +105,12 @@ def measured() -> list[MeasuredCost]:
 
 def sentence() -> SentenceRouting:
     """The first page's model at work, half balanced."""
-    return ready_model().route(SENTENCE, 50)
+    return route(ready_model(), SENTENCE, 50)
 
 
 def story() -> TokenStory:
     """One of its characters."""
-    return ready_model().explain(SENTENCE, 7, 50)
+    return explain(ready_model(), SENTENCE, 7, 50)
 
 
 def sweep(*axes: str) -> SweepReport:
@@ -140,10 +141,10 @@ def strengths() -> list[Point]:
 @cache
 def several_layers() -> YourModel:
     """A trace of several layers."""
-    return YourModel(made())
+    return YourModel.of(made())
 
 
 @cache
 def one_layer() -> YourModel:
     """A sample."""
-    return YourModel(samples.SAMPLES[0].load())
+    return YourModel.of(samples.SAMPLES[0].load())

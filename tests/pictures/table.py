@@ -19,7 +19,7 @@ from docs.generator import method_charts, speed_chart, strength_chart
 from moe import metrics
 from moe.app.balance import chart as balance
 from moe.app.cure import chart as cure
-from moe.app.cure.live import chance
+from moe.app.cure.story import chance
 from moe.app.five_million import chart as money
 from moe.app.five_million import chips as lab_limits
 from moe.app.five_million import claim as lab_claim
@@ -32,6 +32,7 @@ from moe.app.routers import chart as routers
 from moe.app.savings import chart as savings
 from moe.app.start import chart as start
 from moe.app.your_model import chart as your_model
+from moe.app.your_model import closer
 from moe.cluster import homes
 from moe.numbers import digits, dollars, gigabytes
 from moe.pictures.figure import Figure, Rows
@@ -1300,7 +1301,7 @@ def layers_by_experts(of_what: str = "experts, busiest first") -> Shown:
 @of(your_model.over_layers)
 def lines_over_layers() -> Shown:
     model = records.several_layers()
-    lines = model.repetition()
+    lines = closer.repetition(model)
     kept = [
         [metrics.repetition(model.trace.routing(i), 0, model.trace.sequence_N) for i in range(3)],
         [one.repeat_any for one in model.report.layers],
@@ -1350,7 +1351,7 @@ def bars_of_one_layer() -> Shown:
         for title, (value, by_chance) in values.items()
     ]
     return Shown(
-        your_model.over_layers("repetition", "title", model.repetition()),
+        your_model.over_layers("repetition", "title", closer.repetition(model)),
         {"repetition": rows},
         [
             ("bar", "repetition", {"x": "value", "y": "line"}),
@@ -1375,7 +1376,7 @@ def experts_that_work_together() -> Shown:
         ]  # fmt: skip
     best = max(rows, key=lambda row: row["share"])
     return Shown(
-        your_model.pairs("title", model.pairs(0, False)),
+        your_model.pairs("title", closer.pairs(model, 0, False)),
         {"pairs": rows},
         [("rect", "pairs", {
             "x": "expert|also go to expert", "y": "first|tokens of expert",
@@ -1388,7 +1389,7 @@ def experts_that_work_together() -> Shown:
 @of(your_model.devices)
 def loads_of_devices() -> Shown:
     model = records.several_layers()
-    drawn = model.devices(0, homes.WRITTEN, 2, "0 1 1 1 1 1 1 1")
+    drawn = closer.devices(model, 0, homes.WRITTEN, 2, "0 1 1 1 1 1 1 1")
     stretch = max(1, min(homes.STRETCH, 200))
     second = np.arange(400) // stretch % 2 == 1
     load_E = np.bincount(model.trace.expert_LNK[0][second].reshape(-1), minlength=8)

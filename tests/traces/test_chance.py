@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import moe
+from moe.app.your_model import closer
 from moe.app.your_model.story import YourModel
 from moe.cluster import homes
 from moe.traces import Trace, chance, make_trace
@@ -52,19 +53,19 @@ def padded(trace: Trace, width: int) -> Trace:
 
 def everything(trace: Trace, against: Trace) -> str:
     """All that the command and the page say of two traces."""
-    model, earlier = YourModel(trace), YourModel(against)
+    model, earlier = YourModel.of(trace), YourModel.of(against)
     return json.dumps([
         analyse_trace(trace, against).as_json(),
         analyse_trace(trace, against).rows(),
         [check.as_json() for check in check_myths(trace)],
         trace.describe(),
         model.figures(0),
-        [line.words() for line in [*model.repetition(), model.saturation(earlier)]],
-        model.repetition_rows(),
-        [model.pairs(0, adjacent).value_RE.tolist() for adjacent in (False, True)],
-        [model.pairs(0, adjacent).words for adjacent in (False, True)],
-        [model.loads(0).words, model.domains(0).words, model.vocabulary(0).words],
-        model.devices(0, homes.IN_ORDER, 2).words,
+        [line.words() for line in [*closer.repetition(model), closer.saturation(model, earlier)]],
+        closer.repetition_rows(model),
+        [closer.pairs(model, 0, adjacent).value_RE.tolist() for adjacent in (False, True)],
+        [closer.pairs(model, 0, adjacent).words for adjacent in (False, True)],
+        [model.loads(0).words, closer.domains(model, 0).words, closer.vocabulary(model, 0).words],
+        closer.devices(model, 0, homes.IN_ORDER, 2).words,
     ])  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def test_shuffles_leave_out_tokens_without_experts() -> None:
     # No two tokens with experts adjoin.
     assert layer.repeat_first is layer.repeat_any is layer.chance_repeat_any is None
     assert layer.same_load_repeat_first is None and "first" not in trace_rows(trace)
-    assert YourModel(trace).repetition() == []
+    assert closer.repetition(YourModel.of(trace)) == []
 
 
 def trace_rows(trace: Trace) -> dict:
@@ -131,7 +132,7 @@ def test_a_hot_expert_is_no_specialist() -> None:
     assert layer.chance_strongest_domain == pytest.approx(layer.strongest_domain, rel=0.05)
     share = [np.mean(experts[0, d * 200 : (d + 1) * 200] == 3) for d in range(4)]
     assert layer.strongest_domain == pytest.approx(8 * max(share))
-    words = YourModel(trace).domains(0).words
+    words = closer.domains(YourModel.of(trace), 0).words
     assert f"expert 3 gets {8 * max(share):.1f} times its fair share" in words
     assert f"would have {layer.chance_strongest_domain:.1f} times" in words
 
@@ -164,9 +165,14 @@ def test_memory_goes_with_what_a_file_holds(of: str) -> None:
     """Tables of all pairs of 12,000 experts would take 2 GB, of 2,000 stretches 64 MB."""
     trace = CROWDS[of]()
     tracemalloc.start()
-    model = YourModel(trace).ready()
+    model = YourModel.of(trace)
     for at in {0, trace.n_layers - 1}:
-        _ = model.pairs(at, False), model.domains(at), model.vocabulary(at), model.repetition_rows()
+        _ = (
+            closer.pairs(model, at, False),
+            closer.domains(model, at),
+            closer.vocabulary(model, at),
+            closer.repetition_rows(model),
+        )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 48e6

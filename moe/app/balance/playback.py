@@ -103,7 +103,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def _counted(record: TrainRecord) -> int:
-    """Number of a step as people count; records begin at 0."""
+    """Number of a step, counted from 1; records count from 0."""
     return int(record.step) + 1
 
 
@@ -121,7 +121,7 @@ def _shares(name: str, records: Sequence[TrainRecord]) -> np.ndarray:
 
 
 def _run(title: str, records: Sequence[TrainRecord], share_SE: np.ndarray) -> dict[str, Any]:
-    """Pack one run."""
+    """Pack the series and the words of one run."""
     n_experts = share_SE.shape[1]
     loss_S = np.array([record.loss for record in records], dtype=np.float64)
     return {
@@ -164,7 +164,7 @@ def _fair(n_experts: int) -> str:
 
 
 def _running_mean(value_S: np.ndarray) -> np.ndarray:
-    """Return at each step the mean of it and those before it, as many as are to be covered."""
+    """Return at each step the mean over it and the steps before it, `_mean_steps` in all."""
     span = _mean_steps(len(value_S))
     return np.array([value_S[max(0, i + 1 - span) : i + 1].mean() for i in range(len(value_S))])
 
@@ -175,7 +175,7 @@ def _mean_steps(n_steps: int) -> int:
 
 
 def _loss_axis(losses: list[np.ndarray]) -> dict[str, Any]:
-    """Fit the loss axis to what comes after the warm-up, which else would flatten the rest."""
+    """Fit the loss axis to the steps after the warm-up, whose high loss would flatten the rest."""
     start = math.ceil(WARM_UP * (len(losses[0]) - 1))
     loss = np.concatenate([loss_S[start:] for loss_S in losses])
     loss = loss[np.isfinite(loss)]

@@ -12,7 +12,7 @@ EVEN, SAME_LOSS = 0.1, 0.003  # differences (MaxVio, share of the loss) that cou
 
 
 def setup_words(a: TrainSettings, b: TrainSettings, own_text: bool = False) -> str:
-    """What both runs learn, and by what they differ, before either has begun."""
+    """What both runs learn and how they differ, in words that hold before either has begun."""
     learn = "guess the next character"
     if own_text:
         learn += " of your own text"
@@ -26,7 +26,7 @@ def setup_words(a: TrainSettings, b: TrainSettings, own_text: bool = False) -> s
 
 @dataclass(frozen=True)
 class Guess:
-    """A guess against the truth, both shares: `gap` in percentage points, above zero if more."""
+    """A guess and the truth, both as shares; `gap` is the truth less the guess, in points."""
 
     guess: float
     truth: float
@@ -48,14 +48,14 @@ def judge_guess(guess_percent: float, summary: RunSummary) -> Guess:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs' ends: a table of formatted numbers, and what they say in words."""
+    """How two runs ended: rows of formatted numbers, and what these say in words."""
 
     rows: list[dict[str, str]]
     words: str
 
 
 def compare(run_a: Run, run_b: Run) -> Comparison:
-    """Say which run is more even and which predicts better."""
+    """Compare which of two runs is more even and which predicts better."""
     a, b = run_a.summary(), run_b.summary()
     numbers: dict[str, tuple[float, float, str]] = {
         "Busiest expert's share of the work": (a.hottest_share, b.hottest_share, ".1%"),

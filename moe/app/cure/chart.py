@@ -12,7 +12,7 @@ from ...pictures.palette import CROWDED, FAIR, IDLE, PAPER_INK, PURPLE, TEAL
 from ...studies.control import SETTLED, Method, Response
 from ...training import TrainSettings
 from ...training.runs import Run
-from .live import chance
+from .story import chance
 
 HEIGHT = 400  # pixels, legend included
 ROOM = 1.5  # fair shares that the small charts show at least

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from ...balance import BALANCERS
@@ -12,12 +10,11 @@ from ...studies.control import ControlSettings, Method, Response
 from ...training.runs import Run
 from ..shared import parts, sharing
 from ..shared.kept import KEPT
-from ..shared.run_slots import run_slot
+from ..shared.parts import BOUND
 from . import chart as charts
-from . import share
-from .live import live_rows, live_settings, live_words
+from . import share, story
+from .story import live_settings
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
 TO_GUESS = "whether larger steps mend it faster. Guess first."
 
 
@@ -52,7 +49,7 @@ def show() -> None:
         settings = _settings()
     with st.spinner("Steering a thousand batches …", show_time=False):
         responses = [response(method, settings) for method in control.methods(rate)]
-    verdict = control.judge(responses)
+    verdict = story.judge(responses)
     guess = st.session_state.get("guessed_step") if predict else None
     see.markdown(parts.to_see(verdict.reply(guess)))
     with picture:
@@ -65,7 +62,7 @@ def show() -> None:
     parts.code_and_exports(
         "cure",
         share.code(rate, settings),
-        "\n".join(sharing.train_command(one) for one in live_settings(rate).values()),
+        "\n".join(sharing.train_command(run) for run in live_settings(rate).values()),
         lambda: share.document(rate, settings, responses),
         lambda: charts.step_response(responses, log),
     )
@@ -88,37 +85,37 @@ def _settings() -> ControlSettings:
 
 
 def _ask() -> None:
-    """Ask for the guess, and show the page anew once it was given."""
+    """Ask for a guess, and show the page anew once there is one."""
     with st.form("guess_step"):
         guess = st.radio(
             "What happens with ten times the step?",
-            list(control.GUESSES),
+            list(story.GUESSES),
             None,
-            format_func=control.GUESSES.__getitem__,
+            format_func=story.GUESSES.__getitem__,
         )
-        given = st.form_submit_button("Reveal")
-    if given and guess:
+        submitted = st.form_submit_button("Reveal")
+    if submitted and guess:
         st.session_state["guessed_step"] = guess
         st.rerun()
-    elif given:
+    elif submitted:
         st.error("Choose one of the three first.")
 
 
 def _ends(responses: list[Response]) -> None:
-    """A card for each controller: what it does, and the load in the end."""
+    """Show each controller with its idea and the load of every expert at the end."""
     st.subheader("The load of every expert in the end")
     st.markdown(
         "A bar for each expert: its work in the last batch, in fair shares. The short line on it "
         "is the batch before: where they differ, the load swings."
     )
     columns = [*st.columns(3), *st.columns(3)]
-    for i, (column, one) in enumerate(zip(columns, responses, strict=True)):
+    for i, (column, response) in enumerate(zip(columns, responses, strict=True)):
         with column:
-            parts.show(charts.end_loads(one, parts.ink()), f"end_{i}")
-            st.caption(f"{one.method.idea} {one.words()}")
+            parts.show(charts.end_loads(response, parts.ink()), f"end_{i}")
+            st.caption(f"{response.method.idea} {story.response_words(response)}")
     with st.expander("All in numbers, and the rules as formulas"):
-        st.table(control.rows(responses))
-        for name in control.kinds(responses):
+        st.table(story.rows(responses))
+        for name in story.kinds(responses):
             kind = BALANCERS[name]
             st.markdown(f"**{kind.title}**")
             parts.formula(kind.formula)
@@ -126,7 +123,7 @@ def _ends(responses: list[Response]) -> None:
 
 
 def _live(rate: float, log: bool) -> None:
-    """The same controllers while a model learns, if the visitor wants them."""
+    """Train a model with each controller if the visitor asks for it, and show the runs."""
     st.subheader("And on a model that learns?")
     st.markdown("There the ratings change with every step, and the controller has to follow.")
     if not st.toggle(
@@ -136,15 +133,10 @@ def _live(rate: float, log: bool) -> None:
     words, chart, progress = st.empty(), st.empty(), st.empty()
     settings = live_settings(rate)
     runs: dict[Method, Run] = {}
-    for method, one in settings.items():
-        for at in run_slot(one).progress():
-            if at.run is None:
-                progress.progress(at.done, f"{method.title}: {at.words}")
-            else:
-                runs[method] = at.run
+    for method, train_settings in settings.items():
+        runs[method] = parts.trained(train_settings, method.title, progress)
         with chart.container():
             figure = charts.live(runs, settings, log, parts.ink())
             parts.show(figure, f"live_{method.balance}")
-    progress.empty()
-    words.markdown(f"**{live_words(runs)}**")
-    st.table(live_rows(runs))
+    words.markdown(f"**{story.live_words(runs)}**")
+    st.table(story.live_rows(runs))

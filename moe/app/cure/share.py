@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ...studies.control import ControlSettings, Response, judge
+from ...studies.control import ControlSettings, Response
 from ..shared.sharing import json_document
+from .story import judge
 
 
 def document(rate: float, settings: ControlSettings, responses: list[Response]) -> bytes:
@@ -34,10 +35,11 @@ def document(rate: float, settings: ControlSettings, responses: list[Response]) 
 def code(rate: float, settings: ControlSettings) -> str:
     """Code of the page on cures: step responses on frozen scores."""
     return f"""\
-from moe.studies.control import ControlSettings, judge, respond_all
+from moe.app.cure.story import judge, response_words
+from moe.studies.control import ControlSettings, respond_all
 
 responses = respond_all({rate:g}, {settings.as_call()})
 for response in responses:
-    print(response.method.title, response.words())
+    print(response.method.title, response_words(response))
 print(judge(responses).words)
 """

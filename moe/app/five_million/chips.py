@@ -53,11 +53,11 @@ def copies(config: ModelConfig, travel: str = ONE_A_NODE_4) -> tuple[float, floa
     check_choice("travel", travel, TRAVEL)
     experts, k = config.experts, config.top_k
     nodes = NODES // 2 if travel == ONE_A_NODE_4 else NODES
-    reached = experts * nodes // NODES
-    sent = float(k) if travel == ONE_AN_EXPERT else expected_copies(reached, k, nodes)
-    forwarded = expected_copies(reached, k, nodes * GPUS_PER_NODE)
-    if travel == ONE_AN_EXPERT:  # straight to the GPU; only those of the own node take NVLink
-        forwarded = k / NODES
+    if travel == ONE_AN_EXPERT:  # straight to the GPU; only those of the same node take NVLink
+        sent, forwarded = float(k), k / NODES
+    else:
+        sent = expected_copies(experts, k, NODES, nodes)
+        forwarded = expected_copies(experts, k, NODES * GPUS_PER_NODE, nodes * GPUS_PER_NODE)
     return sent * (1 - 1 / NODES), forwarded * (1 - 1 / GPUS_PER_NODE)
 
 
@@ -66,7 +66,7 @@ def limits(gpu: Gpu, precision: str = "bf16", travel: str = ONE_A_NODE_4) -> lis
     config = MODELS["deepseek-v3"]
     flops = config.flops_per_token(4096, causal=True, training=True)
     network, nvlink = copies(config, travel)
-    # FP8 there and BF16 back, in the forward pass and again in the backward pass.
+    # There in FP8 and back in BF16; forward, and the same again backward.
     a_layer = 2 * (fp8_row_bytes(config.d_model) + bf16_row_bytes(config.d_model))
     work = [
         (COMPUTE, flops, "billion operations", gpu.peak_flops(precision)),
@@ -81,9 +81,9 @@ def limits(gpu: Gpu, precision: str = "bf16", travel: str = ONE_A_NODE_4) -> lis
     ]
 
 
-def binding(found: list[Limit]) -> Limit:
-    """The part that takes longest."""
-    return max(found, key=lambda limit: limit.microseconds)
+def binding(parts: list[Limit]) -> Limit:
+    """Return the part that takes longest."""
+    return max(parts, key=lambda limit: limit.microseconds)
 
 
 def words(a: Gpu, b: Gpu, precision: str, travel: str) -> str:
@@ -150,7 +150,7 @@ def _share(a: float, b: float) -> str:
 
 
 def about() -> str:
-    """What the times assume."""
+    """The assumptions behind the times, in words."""
     config = MODELS["deepseek-v3"]
     return (
         f"{config.name} in training: each token goes to {config.top_k} of {config.experts} experts "

@@ -16,21 +16,21 @@ CLAIM = Range(50e6, 75e6, 100e6)  # as the news had it; no source was found for 
 
 @dataclass(frozen=True)
 class OnRecord:
-    """What somebody who knows has said on the cost of a training.
+    """A public statement of somebody who knows about the cost of a training.
 
     Attributes
     ----------
     who, when
-        Who said it and when.
-    said
-        What, as a clause after "said that".
+        The speaker and the date.
+    statement
+        A clause that goes on after "said that".
     source, check
-        Where it stands; 'second-hand' if it was read in another's report only.
+        Where the statement is found; 'second-hand' if we read it in another's report only.
     """
 
     who: str
     when: str
-    said: str
+    statement: str
     source: str
     check: str
 
@@ -55,12 +55,11 @@ ON_RECORD = (
 
 
 def on_record_words() -> str:
-    """What is on record beside the claim, who said it, when and where."""
+    """The statements on record, with speaker, date and place."""
     return " ".join(
-        f"{one.who} said in {one.when} that {one.said} ({one.source})."
-        if one.when[0].isalpha()
-        else f"{one.who} said on {one.when} that {one.said} ({one.source})."
-        for one in ON_RECORD
+        f"{record.who} said {'in' if record.when[0].isalpha() else 'on'} {record.when} that "
+        f"{record.statement} ({record.source})."
+        for record in ON_RECORD
     )
 
 
@@ -98,22 +97,22 @@ def compared(cost: TrainingCost) -> list[Compared]:
     rows = []
     for key, model in MODELS.items():
         if model.gpu_hours and model.training_tokens:
-            own = replace(
+            training = replace(
                 cost.with_model(key),
                 gpu=model.gpu,
                 precision="bf16",
                 extra_hours=model.other_gpu_hours,
             )
-            hours = own.result().gpu_hours
+            hours = training.result().gpu_hours
             rows.append(
                 Compared(
                     model=model.name,
-                    gpu=own.hardware.name,
+                    gpu=training.hardware.name,
                     gpu_hours=hours,
                     dollars=hours.map(lambda value: value * rent),
                     published_hours=model.gpu_hours,
                     published=model.gpu_hours * rent,
-                    mfu=own.mfu_of_hours(model.pretraining_hours),
+                    mfu=training.mfu_of_hours(model.pretraining_hours),
                 )
             )
     return sorted(rows, key=lambda row: row.published)
@@ -140,7 +139,7 @@ def why_8b_differs() -> str:
 
 
 def compared_table(rows: list[Compared]) -> list[dict[str, str]]:
-    """The same in numbers."""
+    """Computed and published figures of every model as rows of a table."""
     return [
         {
             "Model": row.model,
@@ -157,7 +156,7 @@ def compared_table(rows: list[Compared]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Way:
-    """One way of counting that may land at the claim: dollars at low, usual and high rent."""
+    """A way of counting that may reach the claim: its dollars at low, usual and high rent."""
 
     name: str
     how: str
@@ -175,7 +174,7 @@ def ways(cost: TrainingCost) -> list[Way]:
     llama, v3 = MODELS[LLAMA], MODELS[V3]
     of: dict[str, Any] = {"context": 4096, "causal": True, "training": True}
     dense = V3_HOURS[0] * llama.flops_per_token(**of) / v3.flops_per_token(**of)
-    trials = next(one for one in LEFT_OUT if one.key == "trials").dollars(published_dollars())
+    trials = next(item for item in LEFT_OUT if item.key == "trials").dollars(published_dollars())
     assert trials
     total = trials.map(lambda value: value + published_dollars())
 
@@ -194,8 +193,8 @@ def ways(cost: TrainingCost) -> list[Way]:
     ]  # fmt: skip
 
 
-def ways_words(found: list[Way]) -> str:
-    """How one lands at the claim, and what makes the difference."""
+def ways_words(ways: list[Way]) -> str:
+    """How the claimed figure can be reached, and what makes the difference."""
     llama, v3 = MODELS[LLAMA], MODELS[V3]
     of: dict[str, Any] = {"context": 4096, "causal": True, "training": True}
     work = (
@@ -203,7 +202,7 @@ def ways_words(found: list[Way]) -> str:
         / (v3.flops_per_token(**of) * v3.training_tokens)
     )  # fmt: skip
     hours = llama.pretraining_hours / v3.pretraining_hours
-    landing = " and ".join(f"“{way.name}”" for way in found if way.lands)
+    landing = " and ".join(f"“{way.name}”" for way in ways if way.lands)
     reached = f"It can be reached: see {landing}."
     if not landing:
         reached = "At these rents none of these ways reaches it."

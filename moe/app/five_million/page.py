@@ -10,10 +10,9 @@ from ...cost import TrainingCost
 from ...pictures.figure import Figure
 from ..shared import parts
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import chips, claim, share, story
-
-BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 def show() -> None:
@@ -58,10 +57,10 @@ def _assumed() -> story.Assumed:
     model_box, size_box, tokens_box = st.columns(3)
     names = [*story.MODEL_CHOICES, story.OWN_SIZE]
     model = model_box.selectbox("Model", names, names.index(usual.model), key="model", **BOUND)
-    own = model == story.OWN_SIZE
+    by_size = model == story.OWN_SIZE
     billions = size_box.number_input(
         "Its active parameters, in billions", 0.1, 2000.0, usual.active_billions, 1.0,
-        key="active", disabled=not own, help="Parameters that one token uses. Only for a model "
+        key="active", disabled=not by_size, help="Parameters that one token uses. Only for a model "
         "known by its size: the others have a shape.", **BOUND,
     )  # fmt: skip
     tokens = tokens_box.number_input(
@@ -129,9 +128,9 @@ def _result(cost: TrainingCost) -> None:
         column.metric(name, _safe(middle))
         column.caption(_safe(span))
     st.markdown(_safe(story.published_words(cost)))
-    found = story.swings(cost)
-    _draw(charts.swings(found, cost.result().dollars.mid, parts.ink()), "swings")
-    st.markdown(_safe(story.swing_words(found)))
+    swings = story.swings(cost)
+    _draw(charts.swings(swings, cost.result().dollars.mid, parts.ink()), "swings")
+    st.markdown(_safe(story.swing_words(swings)))
     with st.expander("Every assumption, and where it is from"):
         st.markdown(_safe(story.assumption_list(cost)))
 
@@ -142,11 +141,11 @@ def _others(cost: TrainingCost) -> None:
         "The same sum for every model whose makers published the hours, each on its own chip, "
         "with how busy the chips are and the rent as set above."
     )
-    found = claim.compared(cost)
-    _draw(charts.compared(found, parts.ink()), "compared")
-    st.markdown(_safe(claim.compared_words(found, cost.dollars_per_hour.mid)))
+    trainings = claim.compared(cost)
+    _draw(charts.compared(trainings, parts.ink()), "compared")
+    st.markdown(_safe(claim.compared_words(trainings, cost.dollars_per_hour.mid)))
     with st.expander("In numbers, and why Llama-3.1-8B does not fit"):
-        st.dataframe(claim.compared_table(found), hide_index=True, key="others")
+        st.dataframe(claim.compared_table(trainings), hide_index=True, key="others")
         st.markdown(_safe(claim.why_8b_differs()))
     st.subheader(_safe(f"Where would {story.from_to(claim.CLAIM)} come from?"))
     ways = claim.ways(cost)
@@ -186,7 +185,7 @@ def _draw(figure: Figure, key: str) -> None:
 
 
 def _safe(words: str) -> str:
-    """Words in which dollars are dollars; Markdown would begin a formula."""
+    """Escape dollar signs, with which Markdown would begin a formula."""
     return words.replace("$", "\\$")
 
 

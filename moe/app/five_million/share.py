@@ -18,7 +18,7 @@ def document(cost: TrainingCost) -> bytes:
         "five-million",
         {
             "published": [asdict(part) for part in money.published_parts()],
-            "beside": [asdict(one) for one in money.beside()],
+            "beside": [asdict(cost) for cost in money.beside()],
             "training": training_row(cost),
             "swings": [asdict(swing) for swing in money.swings(cost)],
             "compared": [asdict(row) for row in claim.compared(cost)],

@@ -84,7 +84,7 @@ class Beside:
     check: str
 
     def amount(self) -> str:
-        """In words, with a mark for figures that were not read at their source."""
+        """The dollars in words, with a mark where the figure was not read at its source."""
         if self.dollars is None:
             return "no figure"
         return from_to(self.dollars) + ("²" if self.check == "second-hand" else "")
@@ -98,12 +98,13 @@ def beside() -> list[Beside]:
         "GPU-hours times rent.", "V3 report (arXiv 2412.19437) Table 1", "verified",
     )  # fmt: skip
     return [first] + [
-        Beside(one.what, one.dollars(run), one.about, one.source, one.check) for one in LEFT_OUT
+        Beside(item.what, item.dollars(run), item.about, item.source, item.check)
+        for item in LEFT_OUT
     ]
 
 
 def beside_rows() -> list[dict[str, str]]:
-    """The same as a table."""
+    """The same costs as rows of a table."""
     return [
         {"Cost": b.what, "Dollars": b.amount(), "What is known": b.about, "Source": b.source}
         for b in beside()
@@ -112,7 +113,7 @@ def beside_rows() -> list[dict[str, str]]:
 
 def left_out_words() -> str:
     """What the figure leaves out, in two sentences."""
-    by_key = {one.key: one.dollars(published_dollars()) for one in LEFT_OUT}
+    by_key = {item.key: item.dollars(published_dollars()) for item in LEFT_OUT}
     trials, servers = by_key["trials"], by_key["servers"]
     assert trials and servers
     return (
@@ -165,11 +166,11 @@ class Assumed:
     pue: tuple[float, float] = (DEFAULT_PUE.low, DEFAULT_PUE.high)
 
     def cost(self) -> TrainingCost:
-        """The settings as `moe.cost` takes them."""
-        own = self.model == OWN_SIZE
+        """Return the same assumptions as `moe.cost` takes them."""
+        by_size = self.model == OWN_SIZE
         return TrainingCost(
-            model=V3 if own else MODEL_CHOICES[self.model],
-            active_params=1e9 * self.active_billions if own else 0.0,
+            model=V3 if by_size else MODEL_CHOICES[self.model],
+            active_params=1e9 * self.active_billions if by_size else 0.0,
             tokens=1e12 * self.tokens_trillions,
             gpu=GPU_CHOICES[self.gpu],
             mfu=between(self.mfu_percent, DEFAULT_MFU, 100),
@@ -226,10 +227,10 @@ def published_words(cost: TrainingCost) -> str:
     if not cost.published_hours:
         return "No hours are published for this model on this chip with this much text."
     mfu = cost.mfu_of_hours(cost.published_hours)
-    said = "inside" if result.gpu_hours.holds(model.gpu_hours) else "outside"
+    where = "inside" if result.gpu_hours.holds(model.gpu_hours) else "outside"
     stage = " of pre-training" if model.other_gpu_hours else ""
     return (
-        f"Published for {model.name}: {count(model.gpu_hours, 4)} hours, {said} the range. Those"
+        f"Published for {model.name}: {count(model.gpu_hours, 4)} hours, {where} the range. Those"
         f"{stage} mean that the chips did {mfu:.1%} of the most they can, under these assumptions."
     )
 
@@ -245,14 +246,14 @@ class Swing:
 
 
 def swings(cost: TrainingCost) -> list[Swing]:
-    """What each assumption does alone, the strongest first."""
+    """What changing each assumption by itself does to the cost, the strongest first."""
 
     def price(**changed: Any) -> float:
         return replace(cost, **changed).result().dollars.mid
 
     exact, hours, mfu = Range.exact, cost.dollars_per_hour, cost.mfu
     tokens = cost.n_tokens
-    tried: list[tuple[str, str, list[dict[str, Any]]]] = [
+    assumptions: list[tuple[str, str, list[dict[str, Any]]]] = [
         ("How busy the chips are", f"{mfu.low:.0%} to {mfu.high:.0%} of their peak",
          [{"mfu": exact(mfu.low)}, {"mfu": exact(mfu.high)}]),
         ("Rent of a chip", f"${hours.low:.2f} to ${hours.high:.2f} an hour",
@@ -263,23 +264,21 @@ def swings(cost: TrainingCost) -> list[Swing]:
          [{"precision": "bf16"}, {"precision": "fp8"}]),
     ]  # fmt: skip
     if not cost.active_params:
-        tried += [
+        assumptions += [
             ("How work is counted", "part by part, or 6 times parameters",
              [{"formula": "counted"}, {"formula": "6ND"}]),
             ("Attention", "to earlier tokens only, or to all",
              [{"causal": True}, {"causal": False}]),
             ("Length of a text", "4,096 or 32,768 tokens", [{"context": 4096}, {"context": 32768}]),
         ]  # fmt: skip
-    found = []
-    for name, setting, changes in tried:
-        both = [price(**change) for change in changes]
-        found.append(Swing(name, setting, min(both), max(both)))
-    return sorted(found, key=lambda swing: swing.low - swing.high)
+    costs = [(name, setting, [price(**end) for end in ends]) for name, setting, ends in assumptions]
+    swings = [Swing(name, setting, min(both), max(both)) for name, setting, both in costs]
+    return sorted(swings, key=lambda swing: swing.low - swing.high)
 
 
-def swing_words(found: list[Swing]) -> str:
-    """Which assumption matters most."""
-    first, last = found[0], found[-1]
+def swing_words(swings: list[Swing]) -> str:
+    """Which assumption matters most and which least."""
+    first, last = swings[0], swings[-1]
     return (
         f"“{first.name}” moves the result most ({dollars(first.low)} to {dollars(first.high)}), "
         f"“{last.name}” least ({dollars(last.low)} to {dollars(last.high)})."
@@ -287,9 +286,9 @@ def swing_words(found: list[Swing]) -> str:
 
 
 def assumption_list(cost: TrainingCost) -> str:
-    """Every assumption behind the result, a line each."""
+    """Every assumption behind the result as a list in Markdown."""
     four = partial(count, n=4)
     return "\n".join(
-        f"- **{one.name.replace('_', ' ')}**: {from_to(one.value, four)} {one.unit}; {one.source}"
-        for one in cost.result().assumptions
+        f"- **{a.name.replace('_', ' ')}**: {from_to(a.value, four)} {a.unit}; {a.source}"
+        for a in cost.result().assumptions
     )

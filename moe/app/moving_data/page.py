@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from ..shared import parts
 from ..shared.kept import KEPT
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share, story
 from .story import Moved, MovingSettings, Way
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
+Computed = tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]
 
 
-def computed(
-    settings: MovingSettings,
-) -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
-    """Compute a setting's story once for all visitors."""
-
-    def make() -> tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]:
-        return (
-            story.move(settings),
-            story.ways(settings),
-            story.links(settings),
-            story.links(story.more_uneven(settings)),
-            story.before_after(settings),
-        )
-
+def computed(settings: MovingSettings) -> Computed:
+    """Compute what the page shows of these settings, once for all visitors."""
     with st.spinner("Sending a batch through the cluster …", show_time=False):
-        return KEPT.of(("moving", settings), make)
+        return KEPT.of(
+            ("moving", settings),
+            lambda: (
+                story.move(settings),
+                story.ways(settings),
+                story.links(settings),
+                story.links(story.more_uneven(settings)),
+                story.before_after(settings),
+            ),
+        )
 
 
 def show() -> None:
@@ -51,8 +47,7 @@ def show() -> None:
     parts.show(charts.ways_bars(ways, parts.ink()), "ways")
     st.markdown(story.ways_words(ways))
     st.subheader("On every link")
-    for column, (label, value, about) in zip(st.columns(4), moved.figures(), strict=True):
-        column.metric(label, value, help=about)
+    parts.metrics(moved.figures())
     parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
     st.markdown(moved.words())
     with st.expander("From node to node in numbers"):

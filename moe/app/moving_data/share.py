@@ -17,8 +17,8 @@ def document(
         {
             "moved": moved.as_row(),
             "ways": [{"way": way.title, **way.moved.as_row()} for way in ways],
-            "links": [one.as_row() for one in links],
-            "before_and_after": [one.as_row() for one in placed],
+            "links": [moved.as_row() for moved in links],
+            "before_and_after": [moved.as_row() for moved in placed],
         },
     )
 

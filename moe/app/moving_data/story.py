@@ -12,7 +12,7 @@ from ... import metrics
 from ...cluster import Traffic
 from ...cluster.sampling import expected_copies
 from ...cluster.simulate import ClusterSettings, run
-from ...cluster.timing import NORMAL, PhaseTime, phase_time
+from ...cluster.timing import NORMAL, PHASES, PhaseTime, phase_time
 from ...cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from ...cost import find_gpu
 from ...settings import Settings, option
@@ -86,7 +86,7 @@ class MovingSettings(Settings):
 
 @dataclass(frozen=True)
 class Moved:
-    """One batch's way through one layer: what moved, and how long it took."""
+    """What one batch moves in one layer, and how long that takes."""
 
     settings: MovingSettings
     sent: Traffic
@@ -181,7 +181,7 @@ class Moved:
         ]
 
     def as_row(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Figures as plain numbers, for JSON."""
         return {
             "settings": asdict(self.settings),
             "copies_per_token": self.sent.copies_per_token,
@@ -196,24 +196,26 @@ class Moved:
 
 
 @lru_cache(maxsize=16)
-def _counted(settings: ClusterSettings) -> Traffic:
+def _traffic(settings: ClusterSettings) -> Traffic:
     return run(settings).traffic
 
 
 def move(settings: MovingSettings) -> Moved:
     """Route a batch with DeepSeek-V3's router, and count and time what moves."""
-    asked = settings.simulated()
-    usual = ClusterSettings()
-    # Rows do not depend on the links' speeds, so GPUs share what was counted.
-    rows = _counted(replace(asked, nvlink_gb_s=usual.nvlink_gb_s, network_gb_s=usual.network_gb_s))
-    sent = replace(rows, cluster=asked.cluster(), dispatch_row_bytes=WIRES[settings.wire](D_MODEL))
-    times = (phase_time(sent, phase, NORMAL) for phase in ("dispatch", "combine"))
-    return Moved(settings, sent, *times)
+    # The rows depend neither on the GPU nor on the format, so that all of these share one count.
+    rows = _traffic(replace(settings, gpu=MovingSettings.gpu).simulated())
+    sent = replace(
+        rows,
+        cluster=settings.simulated().cluster(),
+        dispatch_row_bytes=WIRES[settings.wire](D_MODEL),
+    )
+    dispatch, combine = (phase_time(sent, phase, NORMAL) for phase in PHASES)
+    return Moved(settings, sent, dispatch, combine)
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way of sending the same batch, with the copies that even chance would give."""
+    """A way of sending the batch, and the copies per token that an even choice would make."""
 
     title: str
     moved: Moved
@@ -221,17 +223,17 @@ class Way:
 
 
 def ways(settings: MovingSettings) -> list[Way]:
-    """Send a copy per expert, one per node, and one per node with the limit."""
+    """Send the batch with a copy per expert, one per node, and one per node within the limit."""
     free = replace(settings, limit=NODES[-1])
-    made = [
+    ways = [
         Way("a copy for each expert", move(replace(free, copies="once per expert")), float(K)),
         Way("one for each node", move(replace(free, copies="once per node")), _chance(free)),
     ]
     if settings.reach < settings.nodes:
         title = f"{settings.reach} node{'s' if settings.reach > 1 else ''} at most"
         limited = replace(settings, copies="once per node")
-        made.append(Way(f"one for each node, {title}", move(limited), _chance(settings)))
-    return made
+        ways.append(Way(f"one for each node, {title}", move(limited), _chance(settings)))
+    return ways
 
 
 def _chance(settings: MovingSettings) -> float:
@@ -244,10 +246,10 @@ def speeds_words(settings: MovingSettings) -> str:
     return f"{cluster.nvlink_gb_s / cluster.network_gb_s:.0f} times slower on an {settings.gpu}"
 
 
-def story_words(made: list[Way], both: list[Moved]) -> str:
+def story_words(ways: list[Way], links: list[Moved]) -> str:
     """What to see: the last way of sending against the first, and the H800 against the H100."""
-    first, last = made[0], made[-1]
-    h800, h100 = both
+    first, last = ways[0], ways[-1]
+    h800, h100 = links
     return (
         f"with “{last.title}” the exchange takes {last.moved.ms:.2f} ms, with “{first.title}” "
         f"{first.moved.ms:.2f} ms. As set below, it takes {h800.ms:.2f} ms on the H800, the GPU "
@@ -255,10 +257,10 @@ def story_words(made: list[Way], both: list[Moved]) -> str:
     )
 
 
-def ways_words(made: list[Way]) -> str:
-    """What the ways cost, beside the formula."""
-    first, last = made[0].moved, made[-1].moved
-    chances = ", ".join(f"{way.by_chance:.2f}" for way in made)
+def ways_words(ways: list[Way]) -> str:
+    """What each way of sending costs, and the copies that the formula expects."""
+    first, last = ways[0].moved, ways[-1].moved
+    chances = ", ".join(f"{way.by_chance:.2f}" for way in ways)
     settings = last.settings
     limited = (
         " A limit chooses nodes by their best experts, so a token reaches nearly all of those it "
@@ -275,7 +277,7 @@ def ways_words(made: list[Way]) -> str:
 
 
 def _change_words(less: float) -> str:
-    """A time over the one after it, in words."""
+    """The change from one time to another, as words on their ratio."""
     if abs(less - 1) < 0.05:
         return "which is next to no change"
     return f"{less:.1f} times less" if less > 1 else f"{1 / less:.1f} times more"
@@ -287,22 +289,22 @@ def links(settings: MovingSettings) -> list[Moved]:
 
 
 def more_uneven(settings: MovingSettings) -> MovingSettings:
-    """Return the same with experts whose popularity differs more."""
+    """Return the settings with a popularity of experts that is more uneven."""
     return replace(settings, skew=min(settings.skew + 0.3, MAX_SKEW))
 
 
 def experts_per_row(settings: MovingSettings) -> float:
-    """Rows that NVLink passes on while the network brings one: free experts per node."""
+    """Rows that NVLink passes on while the network brings one row."""
     cluster = settings.simulated().cluster()
     nvlink = cluster.nvlink_gb_s * NORMAL.nvlink_share
     return nvlink / (cluster.network_gb_s * NORMAL.network_share)
 
 
-def links_words(both: list[Moved], uneven: list[Moved]) -> str:
+def links_words(links: list[Moved], uneven: list[Moved]) -> str:
     """Which link decides on which GPU, and what the cut costs; also if experts are less even."""
-    h800, h100 = both
+    h800, h100 = links
     worse = uneven[0].ms / uneven[1].ms
-    free = [experts_per_row(one.settings) for one in both]
+    free = [experts_per_row(moved.settings) for moved in links]
     cost = h800.ms / h100.ms
     lost = (
         "Here the cut costs next to nothing"
@@ -314,13 +316,13 @@ def links_words(both: list[Moved], uneven: list[Moved]) -> str:
         if h800.bound_by == h100.bound_by
         else f"{h800.bound_by} decides on the H800, {h100.bound_by} on the H100"
     )
-    said = (
+    words = (
         f"The H800 is an H100 whose NVLink was cut from {h100.sent.cluster.nvlink_gb_s:.0f} to "
         f"{h800.sent.cluster.nvlink_gb_s:.0f} GB/s in each direction. {lost}: {decides}."
     )
     if h800.settings.nodes == 1:
-        return said + " With one node there is nothing but NVLink. Add nodes to see the network."
-    said += (
+        return words + " With one node there is nothing but NVLink. Add nodes to see the network."
+    words += (
         f" While the network brings one row, NVLink can pass on {free[0]:.1f} on an H800 and "
         f"{free[1]:.1f} on an H100. So {free[0]:.0f} of a token's experts on a node cost the H800 "
         "no more than one."
@@ -330,42 +332,34 @@ def links_words(both: list[Moved], uneven: list[Moved]) -> str:
         f"exchange on H800s would be {worse:.2f} times as long as on H100s"
     )
     if worse > cost + 0.01:
-        return f"{said} That holds for experts as even as these. {uneven_words}."
-    return f"{said} {uneven_words}: no worse than now."
+        return f"{words} That holds for experts as even as these. {uneven_words}."
+    return f"{words} {uneven_words}: no worse than now."
 
 
 def before_after(settings: MovingSettings) -> tuple[Moved, Moved]:
-    """Put experts in order, and as chosen (with a spare copy per GPU if in order was chosen)."""
+    """Send the batch with experts in order, and placed as chosen, with spare copies by default."""
     after = SPARE if settings.placed == IN_ORDER else settings.placed
     return move(replace(settings, placed=IN_ORDER)), move(replace(settings, placed=after))
-
-
-def _evener_words(before: Moved, after: Moved) -> str:
-    """Say so if the placement did not help."""
-    return (
-        "" if after.load_G.max() < before.load_G.max() else " Here it does not even out the work."
-    )
 
 
 def placement_words(before: Moved, after: Moved) -> str:
     """What the placement changes for the busiest GPU and for the exchange."""
     settings = after.settings
-    exchange = (
-        f"the exchange takes {after.ms:.2f} ms instead of {before.ms:.2f} ms"
-        if abs(after.ms / before.ms - 1) > 0.01
-        else f"the exchange still takes {after.ms:.2f} ms, for {after.bound_by} decides"
-    )
-    if after.load_G.max() < before.load_G.max() and abs(after.ms / before.ms - 1) <= 0.01:
-        exchange += ", but computing waits less"
-    said = (
-        f"The busiest GPU had {before.load_G.max():.2f} fair shares of the computing and now has "
-        f"{after.load_G.max():.2f}; {exchange}.{_evener_words(before, after)} The placement was "
-        "learnt from other tokens of the same popularity."
+    busiest, now = before.load_G.max(), after.load_G.max()
+    if abs(after.ms / before.ms - 1) > 0.01:
+        exchange = f"the exchange takes {after.ms:.2f} ms instead of {before.ms:.2f} ms"
+    else:
+        exchange = f"the exchange still takes {after.ms:.2f} ms, for {after.bound_by} decides"
+        exchange += ", but computing waits less" if now < busiest else ""
+    no_help = "" if now < busiest else " Here it does not even out the work."
+    words = (
+        f"The busiest GPU had {busiest:.2f} fair shares of the computing and now has {now:.2f}; "
+        f"{exchange}.{no_help} The placement was learnt from other tokens of the same popularity."
     )
     if settings.reach < settings.nodes:
-        said += (
+        words += (
             " With a limit on nodes, experts of a group stay on one node, so the load is evened "
             "out inside each node only; without the limit it is evened out everywhere, for more "
             "copies on the network."
         )
-    return said
+    return words

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
 from ..shared import parts
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share, story
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
 PIXELS = {"Published figures from": 320, "Counted as published": 190}
 
 
@@ -72,8 +70,7 @@ def _question() -> story.Question:
     )  # fmt: skip
     with st.expander("More: several machines, your own machine, another way to count"):
         left, middle, right = st.columns(3)
-        own = machine == story.OWN_MACHINE
-        of_own = {"disabled": not own, **BOUND}
+        of_own = {"disabled": machine != story.OWN_MACHINE, **BOUND}
         return story.Question(
             machine=machine,
             weights=weights,

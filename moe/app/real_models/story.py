@@ -1,4 +1,4 @@
-"""The published models side by side: sizes in three conventions, and one's own machine."""
+"""Published models: sizes in three conventions, and how they run on a chosen machine."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Question(Settings):
 
     @property
     def gpu(self) -> Gpu:
-        """The machine."""
+        """The machine as `moe.cost` describes one."""
         if self.machine != OWN_MACHINE:
             return MACHINES[self.machine]
         return Gpu(
@@ -72,11 +72,11 @@ class Question(Settings):
 
     @property
     def usable_gb(self) -> float:
-        """Memory for weights and cache, all machines."""
+        """Gigabytes for weights and cache on all machines together."""
         return self.n_machines * self.gpu.memory_gb * self.usable_percent / 100
 
     def decoding(self, model: ModelConfig) -> Decoding:
-        """Bounds of one model."""
+        """Bounds on the speed of one model."""
         return decode(
             model, self.gpu, batch=self.batch, context=self.context, precision=self.precision,
             n_gpus=self.n_machines, usable=self.usable_percent / 100,
@@ -93,12 +93,12 @@ class Answer:
 
     @property
     def needed_gb(self) -> float:
-        """Weights and cache."""
+        """Gigabytes of weights and cache."""
         return self.decoding.needed_bytes / 1e9
 
     @property
     def fits(self) -> bool:
-        """Whether that fits."""
+        """Whether weights and cache fit in the memory."""
         return self.decoding.fits
 
     @property
@@ -117,20 +117,20 @@ class Answers:
 
     @cached_property
     def rows(self) -> list[Answer]:
-        """One a model, the smallest first."""
+        """The answer for each model, the one that needs least memory first."""
         convention = CONVENTIONS[self.question.convention]
-        found = [
+        answers = [
             Answer(
                 model, self.question.decoding(model),
                 model.active(convention or model.active_convention),
             )
             for model in MODELS.values()
         ]  # fmt: skip
-        return sorted(found, key=lambda answer: answer.needed_gb)
+        return sorted(answers, key=lambda answer: answer.needed_gb)
 
     @property
     def fitting(self) -> list[Answer]:
-        """Those that fit."""
+        """The models that fit."""
         return [answer for answer in self.rows if answer.fits]
 
     def machine_words(self) -> str:
@@ -236,7 +236,7 @@ def convention_words() -> str:
 
 
 def contradiction_words(model: ModelConfig) -> str:
-    """How a published active figure and its publisher's words on it differ."""
+    """How a published count of active parameters differs from its publisher's description."""
     words, fits = SHORT[model.stated_convention], SHORT[model.active_convention]
     stated = model.active(model.stated_convention)
     return (
@@ -247,7 +247,7 @@ def contradiction_words(model: ModelConfig) -> str:
 
 
 def marks(table: list[dict[str, object]]) -> list[tuple[int, str]]:
-    """Row and column of the convention that each model is published in."""
+    """Row and column of each cell whose convention the model's publisher uses."""
     by_name = {model.name: model for model in MODELS.values()}
     return [
         (at, f"Active, {SHORT[by_name[str(row['Model'])].active_convention]}")

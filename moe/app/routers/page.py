@@ -9,6 +9,7 @@ import streamlit as st
 from ..shared import parts
 from ..shared.first_model import ready_model
 from ..shared.outside import show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
 from . import share
 from .story import (
@@ -23,7 +24,6 @@ from .story import (
 )
 
 DEFAULTS = {"a": SideSettings.a.router, "b": SideSettings.b.router}
-BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 def show() -> None:
@@ -36,46 +36,24 @@ def show() -> None:
     see = st.empty()
     with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
         model = ready_model()
-    controls = st.columns(2)
-    choices, problems = [], []
-    for column, name in zip(controls, "ab", strict=True):
-        with column:
-            choice = _choice(name)
-            choices.append(choice)
-            try:
-                choice.make().check(model.trainer.layer.n_experts)
-            except ValueError as error:
-                problems.append(error)
-                show_problem(error)
+    choices, problems = _choices(model.trainer.layer.n_experts)
     picture = st.container()
     sentence = parts.sentence()
     with st.expander("Full experts, dice and seed"):
         shared = _shared()
-    problem = st.container()  # outside, so that a closed expander does not hide it
     if problems:
         return
-    settings = SideSettings(choices[0], choices[1], **shared)
+    a, b = choices
+    settings = SideSettings(a, b, **shared)
     try:
         both = put_side_by_side(model, sentence, settings)
-    except ValueError as error:
-        with problem:
-            show_problem(error)
+    except ValueError as error:  # outside of the expander, which may be closed
+        show_problem(error)
         return
     see.markdown(parts.to_see(both.words()))
     with picture:
         parts.show(charts.differences(both, parts.ink()), "differences")
-    left, right = st.columns([3, 2])
-    with left:
-        parts.show(charts.loads(both, parts.ink()), "loads")
-    with right:
-        st.markdown("##### Both in numbers")
-        st.table(both.rows())
-    st.subheader("Each router's choices and weights")
-    turned_away = " Crosses are choices that a full expert turned away." if settings.room else ""
-    st.markdown(f"The taller a mark, the more this expert's answer counts.{turned_away}")
-    for column, name, side in zip(st.columns(2), "AB", (both.a, both.b), strict=True):
-        with column:
-            _about(name, side, both)
+    _results(both)
     parts.code_and_exports(
         "routers",
         share.code(sentence, settings),
@@ -86,27 +64,35 @@ def show() -> None:
     st.caption(model.describe())
 
 
+def _choices(n_experts: int) -> tuple[list[Choice], list[ValueError]]:
+    """Controls of both sides; problems are shown beside the control that they come from."""
+    choices, problems = [], []
+    for column, name in zip(st.columns(2), "ab", strict=True):
+        with column:
+            choice = _choice(name)
+            choices.append(choice)
+            try:
+                choice.make().check(n_experts)
+            except ValueError as error:
+                problems.append(error)
+                show_problem(error)
+    return choices, problems
+
+
 def _choice(name: str) -> Choice:
     """Controls of one side; they carry its letter in the address."""
     titles = router_titles()
-    router = titles[
-        st.selectbox(
-            f"Router {name.upper()}",
-            list(titles),
-            list(titles.values()).index(DEFAULTS[name]),
-            key=name,
-            **BOUND,
-        )
-    ]
-    turned = {}
+    usual = list(titles.values()).index(DEFAULTS[name])
+    router = titles[st.selectbox(f"Router {name.upper()}", list(titles), usual, key=name, **BOUND)]
+    options = {}
     for option, (dial, default) in dials(router).items():
         value = st.slider(
             dial.label, dial.low, dial.high, default, dial.step,
             key=f"{option}_{router}_{name}", **BOUND,
         )  # fmt: skip
         if value != default:
-            turned[option] = value
-    return Choice(router, tuple(turned.items()))
+            options[option] = value
+    return Choice(router, tuple(options.items()))
 
 
 def _shared() -> dict[str, Any]:
@@ -131,6 +117,23 @@ def _shared() -> dict[str, Any]:
         "noise": noise,
         "seed": int(seed),
     }
+
+
+def _results(both: SideBySide) -> None:
+    """Loads and figures of both routers, then each by itself."""
+    left, right = st.columns([3, 2])
+    with left:
+        parts.show(charts.loads(both, parts.ink()), "loads")
+    with right:
+        st.markdown("##### Both in numbers")
+        st.table(both.rows())
+    st.subheader("Each router's choices and weights")
+    limited = both.settings.room is not None
+    crosses = " Crosses are choices that a full expert turned away." if limited else ""
+    st.markdown(f"The taller a mark, the more this expert's answer counts.{crosses}")
+    for column, name, side in zip(st.columns(2), "AB", (both.a, both.b), strict=True):
+        with column:
+            _about(name, side, both)
 
 
 def _about(name: str, side: Side, both: SideBySide) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from typing import Any
 
 from ..shared.first_model import FirstModel
 from ..shared.sharing import json_document
-from .story import SideSettings, put_side_by_side
-from .story import as_json as sides_as_json
+from .story import SideBySide, SideSettings, put_side_by_side
 
 
 def document(model: FirstModel, sentence: str, settings: SideSettings) -> bytes:
@@ -19,9 +19,36 @@ def document(model: FirstModel, sentence: str, settings: SideSettings) -> bytes:
             "model": asdict(model.trainer.settings),
             "data": model.trainer.task.sha256,
             "sentence": sentence,
-            **sides_as_json(put_side_by_side(model, sentence, settings)),
+            **as_json(put_side_by_side(model, sentence, settings)),
         },
     )
+
+
+def as_json(both: SideBySide) -> dict[str, Any]:
+    """Everything that the page shows, as plain numbers and lists."""
+    sides = {
+        name: {
+            "router": side.router.name,
+            "options": {f.name: getattr(side.router, f.name) for f in fields(side.router)},
+            "source": side.router.source,
+            "fresh_parameters": list(side.fresh),
+            "looks_ahead": side.looks_ahead,
+            "token": side.routing.token_A.tolist(),
+            "expert": side.routing.expert_A.tolist(),
+            "weight": side.routing.weight_A.tolist(),
+            "kept": side.routing.kept_A.tolist(),
+            "load": side.routing.load.tolist(),
+            "asked": side.routing.proposed_load.tolist(),
+        }
+        for name, side in (("A", both.a), ("B", both.b))
+    }
+    return {
+        "tokens": both.tokens,
+        "changed": both.changed_N.tolist(),
+        "counts": both.counts,
+        "words": both.words(),
+        "sides": sides,
+    }
 
 
 def code(sentence: str, settings: SideSettings) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -49,7 +48,7 @@ class Choice:
     options: tuple[tuple[str, float], ...] = ()
 
     def make(self) -> Router:
-        """Return the router."""
+        """Make the router with these options."""
         return make_router(self.router, **dict(self.options))
 
 
@@ -77,7 +76,7 @@ class SideSettings(Settings):
     seed: int = 0
 
     def capacity(self) -> Capacity:
-        """Return the limit."""
+        """Return the limit on the room of every expert."""
         return NO_LIMIT if self.room is None else Capacity(self.room, self.drop)
 
 
@@ -123,17 +122,17 @@ class Side:
 
     @property
     def dropped(self) -> int:
-        """Choices that found their expert full."""
+        """Number of choices that a full expert turned away."""
         return self.routing.dropped
 
     @property
-    def alone(self) -> int:
-        """Characters that no expert works on."""
+    def unserved(self) -> int:
+        """Number of characters that no expert works on."""
         return int((~self.chosen_NE.any(axis=1)).sum())
 
     def experts_words(self) -> list[str]:
         """Each character's experts with their weights, best first."""
-        told: list[list[str]] = [[] for _ in range(self.routing.n_tokens)]
+        words: list[list[str]] = [[] for _ in range(self.routing.n_tokens)]
         routing = self.routing
         for n, e, weight, kept in zip(
             routing.token_A.tolist(),
@@ -142,11 +141,11 @@ class Side:
             routing.kept_A.tolist(),
             strict=True,
         ):
-            told[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
-        return [", ".join(experts) or "none" for experts in told]
+            words[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
+        return [", ".join(experts) or "none" for experts in words]
 
     def sight_words(self) -> str:
-        """Whether it looks ahead, for beginners."""
+        """Whether the router looks ahead, in words for beginners."""
         if self.looks_ahead and self.router.causal:
             return (
                 "Its rule looks back only, but with this limit a later character can take an "
@@ -160,7 +159,7 @@ class Side:
         return "It looks back only: no later character changes where an earlier one goes."
 
     def origin_words(self) -> str:
-        """Which of its numbers were trained."""
+        """Which of the router's parameters were trained, in words."""
         if not self.router.projections:
             return "It has no gate: a fixed table decides."
         if "gate_DE" in self.fresh:
@@ -203,16 +202,17 @@ class SideBySide:
         sides = (("A", self.a), ("B", self.b))
         busiest = [f"{name}'s busiest expert has {s.share_E.max():.1%}" for name, s in sides]
         fair = 1 / self.a.routing.n_experts
-        told = [
+        sentences = [
             self._changed_words(),
             f"{busiest[0]} of the work, {busiest[1]}; fair would be {fair:.1%}.",
         ]
         for name, side in sides:
             if side.dropped:
-                told.append(f"{name} drops {plural(side.dropped, 'choice')}.")
-            if side.alone:
-                told.append(f"{name} leaves {plural(side.alone, 'character')} without any expert.")
-        return " ".join(told)
+                sentences.append(f"{name} drops {plural(side.dropped, 'choice')}.")
+            if side.unserved:
+                left_out = plural(side.unserved, "character")
+                sentences.append(f"{name} leaves {left_out} without any expert.")
+        return " ".join(sentences)
 
     def _changed_words(self) -> str:
         changed, total = int(self.changed_N.sum()), len(self.tokens)
@@ -234,7 +234,7 @@ class SideBySide:
             ],
             "Busiest expert's share of the work": [f"{s.share_E.max():.1%}" for s in sides],
             "Idle experts": [str(metrics.dead_experts(s.routing.load)) for s in sides],
-            "Characters without any expert": [str(s.alone) for s in sides],
+            "Characters without any expert": [str(s.unserved) for s in sides],
             "Choices dropped": [f"{s.dropped} of {s.routing.n_assignments}" for s in sides],
             "May look at later characters": ["yes" if s.looks_ahead else "no" for s in sides],
         }
@@ -254,8 +254,8 @@ def _spread(value_N: np.ndarray, spec: str) -> str:
 
 def dials(router: str) -> dict[str, tuple[Dial, float]]:
     """Options of a router that have a dial, with their defaults."""
-    made = make_router(router)
-    return {name: (DIALS[name], value) for name, value in made.options().items() if name in DIALS}
+    options = make_router(router).options()
+    return {name: (DIALS[name], value) for name, value in options.items() if name in DIALS}
 
 
 def router_titles() -> dict[str, str]:
@@ -312,11 +312,11 @@ def _route(
         capacity=shared.capacity(),
     )
     gate_DE = trained.params["gate_DE"]
-    own = layer.router.init_params(
+    initial = layer.router.init_params(
         trained.d_model, trained.n_experts, np.random.default_rng(shared.seed)
     )
-    fresh = [name for name in own if name != "gate_DE" or own[name].shape != gate_DE.shape]
-    if "gate_DE" in own and "gate_DE" not in fresh:
+    fresh = [name for name in initial if name != "gate_DE" or initial[name].shape != gate_DE.shape]
+    if "gate_DE" in initial and "gate_DE" not in fresh:
         layer.params["gate_DE"] = gate_DE
     rng = np.random.default_rng(shared.seed) if shared.noise else None
     routing = layer.route(x_ND, token_ids, rng)
@@ -329,30 +329,3 @@ def _route(
         fresh=tuple(fresh),
         looks_ahead=not (layer.router.causal and layer.capacity.causal),
     )
-
-
-def as_json(both: SideBySide) -> dict[str, Any]:
-    """Everything that the page shows, as plain numbers and lists."""
-    sides = {
-        name: {
-            "router": side.router.name,
-            "options": {f.name: getattr(side.router, f.name) for f in fields(side.router)},
-            "source": side.router.source,
-            "fresh_parameters": list(side.fresh),
-            "looks_ahead": side.looks_ahead,
-            "token": side.routing.token_A.tolist(),
-            "expert": side.routing.expert_A.tolist(),
-            "weight": side.routing.weight_A.tolist(),
-            "kept": side.routing.kept_A.tolist(),
-            "load": side.routing.load.tolist(),
-            "asked": side.routing.proposed_load.tolist(),
-        }
-        for name, side in (("A", both.a), ("B", both.b))
-    }
-    return {
-        "tokens": both.tokens,
-        "changed": both.changed_N.tolist(),
-        "counts": both.counts,
-        "words": both.words(),
-        "sides": sides,
-    }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from ...speed.machine import Machine, measure_machine
 from ...studies import savings
 from ..shared import parts
 from ..shared.kept import KEPT
+from ..shared.parts import BOUND
 from . import chart as charts
-from . import share
+from . import share, story
 
 ASKED = "measured_for"  # in the visitor's session: the shape whose measurement was asked for
 
@@ -39,7 +38,7 @@ def show() -> None:
     see = st.empty()
     settings = _settings()
     costs = savings.count(settings)
-    see.markdown(parts.to_see(savings.count_words(settings)))
+    see.markdown(parts.to_see(story.count_words(settings)))
     st.subheader("Counted")
     for column, quantity in zip([*st.columns(2), *st.columns(2)], charts.QUANTITIES, strict=True):
         with column:
@@ -72,16 +71,15 @@ def _measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
     if st.session_state.get(ASKED) != settings:
         return []
     times = measured(settings)
-    said = savings.verdict(settings, times, machine())
-    st.markdown(f"**{said.text}**")
+    verdict = story.verdict(settings, times, machine())
+    st.markdown(f"**{verdict.text}**")
     left, right = st.columns(2)
     with left:
         parts.show(charts.measured(times), "measured")
     with right:
         parts.show(charts.executed(times), "executed")
     st.subheader("From which batch size on?")
-    for column, (label, value, about) in zip(st.columns(4), said.figures(), strict=True):
-        column.metric(label, value, help=about)
+    parts.metrics(verdict.figures())
     st.caption(
         f"This computer: {machine().describe()}. A dense layer counts as the faster of two. "
         "Measurements of a busy computer differ: lines through the points go from the fastest run "
@@ -91,21 +89,20 @@ def _measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
 
 
 def _settings() -> savings.SavingsSettings:
-    bound: dict[str, Any] = {"bind": "query-params"}
     experts, k, shared, width, model = st.columns(5)
-    n_experts = experts.slider("Experts", 2, 64, 16, key="experts", **bound)
+    n_experts = experts.slider("Experts", 2, 64, 16, key="experts", **BOUND)
     with k:
         per_token = parts.at_most(
-            st.slider("Experts per token", 1, 16, 2, key="k", **bound), n_experts
+            st.slider("Experts per token", 1, 16, 2, key="k", **BOUND), n_experts
         )
     return savings.SavingsSettings(
         n_experts=n_experts,
         k=per_token,
-        n_shared=shared.slider("Shared experts", 0, 4, 0, key="shared", **bound),
+        n_shared=shared.slider("Shared experts", 0, 4, 0, key="shared", **BOUND),
         d_expert=width.select_slider(
-            "Width of an expert", [64, 128, 256, 512], 256, key="width", **bound
+            "Width of an expert", [64, 128, 256, 512], 256, key="width", **BOUND
         ),
         d_model=model.select_slider(
-            "Width of a token", [64, 128, 256, 512], 256, key="model", **bound
+            "Width of a token", [64, 128, 256, 512], 256, key="model", **BOUND
         ),
     )

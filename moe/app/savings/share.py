@@ -30,8 +30,9 @@ def document(
 def code(settings: SavingsSettings) -> str:
     """Code of the page on savings: counted costs, then measured ones."""
     return f"""\
+from moe.app.savings.story import verdict
 from moe.speed.machine import measure_machine
-from moe.studies.savings import SavingsSettings, count, measure, verdict
+from moe.studies.savings import SavingsSettings, count, measure
 
 settings = {settings.as_call()}
 for cost in count(settings):

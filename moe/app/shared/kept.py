@@ -20,29 +20,29 @@ T = TypeVar("T")
 
 
 def size_of(value: Any) -> int:
-    """Bytes of a result: of its arrays, texts, containers and fields, each object once."""
+    """Bytes of a result: of its arrays, texts, containers and fields, each object counted once."""
     seen: set[int] = set()
     waiting, total = [value], 0
     while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
+        item = waiting.pop()
+        if id(item) in seen:
             continue
-        seen.add(id(one))
-        total += sys.getsizeof(one)
-        if isinstance(one, np.ndarray):
-            total += 0 if one.base is None else one.nbytes
-        elif isinstance(one, Mapping):
-            waiting += [*one.keys(), *one.values()]
-        elif isinstance(one, list | tuple | set | frozenset):
-            waiting += one
-        elif is_dataclass(one) and not isinstance(one, type):
-            waiting += [getattr(one, field.name) for field in fields(one)]
-            waiting += getattr(one, "__dict__", {}).values()
+        seen.add(id(item))
+        total += sys.getsizeof(item)
+        if isinstance(item, np.ndarray):
+            total += 0 if item.base is None else item.nbytes
+        elif isinstance(item, Mapping):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple | set | frozenset):
+            waiting += item
+        elif is_dataclass(item) and not isinstance(item, type):
+            waiting += [getattr(item, field.name) for field in fields(item)]
+            waiting += getattr(item, "__dict__", {}).values()
     return total
 
 
 class Kept:
-    """A store of results by key; what was not asked for longest goes first.
+    """A store of results by key; the one that was not asked for longest is dropped first.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Kept:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of what is kept."""
+        """Bytes of all results that are kept."""
         return self._bytes
 
     def get(self, key: Hashable) -> Any | None:
@@ -73,7 +73,7 @@ class Kept:
             return self._results[key][0]
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Keep a result, and drop what there is no room for any more."""
+        """Keep a result, and drop the oldest ones that there is no more room for."""
         size = size_of(value)
         with self._lock:
             self._bytes -= self._results.pop(key, (None, 0))[1]
@@ -83,21 +83,20 @@ class Kept:
                 self._bytes -= self._results.popitem(last=False)[1][1]
 
     def of(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the result of that key, made by the first who asks; the others wait for it."""
-        found = self.get(key)
-        if found is None:
+        """Return the result of a key; the first who asks computes it while the others wait."""
+        result: T | None = self.get(key)
+        if result is None:
             with self._lock:
                 making = self._making.setdefault(key, threading.Lock())
             try:
                 with making:
-                    found = self.get(key)
-                    if found is None:
-                        found = make()
-                        self.put(key, found)
+                    result = self.get(key)
+                    if result is None:
+                        result = make()
+                        self.put(key, result)
             finally:
                 with self._lock:
                     self._making.pop(key, None)
-        result: T = found
         return result
 
 

@@ -25,7 +25,7 @@ _PAIRS = re.compile(r":(?=\S)|@|www(?=\.)|[-<>~](?=\\?[-=>])", re.IGNORECASE)
 
 
 def clean_address() -> None:
-    """Take numbers without an end out of the address, at which Streamlit's boxes break.
+    """Take infinite numbers out of the address, since Streamlit's number boxes break on them.
 
     The address was read before the page runs, so the page begins anew.
     """
@@ -54,23 +54,23 @@ def plain(text: str) -> str:
 
 
 def plain_rows(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Rows of a table, each text as it stands."""
+    """Rows of a table in which every text is shown as it stands."""
     return [{plain(name): plain(text) for name, text in row.items()} for row in rows]
 
 
 def show_problem(error: ValueError) -> None:
-    """Say what is wrong with what a visitor gave."""
+    """Show what is wrong with a file or a setting of the visitor's."""
     st.error(plain(str(error)))
 
 
 def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -> T:
-    """Read a visitor's file once per key; keep what was read, or what is wrong, while it is there.
+    """Read a visitor's file once per key, and keep the result or the error in the session.
 
     Parameters
     ----------
     read
-        Gets a function to call now and then: once the visitor has left or changed something, it
-        ends the reading.
+        Gets a function that it calls now and then: once the visitor has left or changed something,
+        that function ends the reading.
 
     Raises
     ------
@@ -86,13 +86,13 @@ def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -
                 kept[place] = key, read(tick.empty)
             except ValueError as error:
                 kept[place] = key, error
-    found: T | ValueError = kept[place][1]
-    if isinstance(found, ValueError):
-        raise found
-    return found
+    result: T | ValueError = kept[place][1]
+    if isinstance(result, ValueError):
+        raise result
+    return result
 
 
 def forget(*places: str) -> None:
-    """Drop what was read from files that the visitor removed."""
+    """Drop the results of files that the visitor has removed."""
     for place in places:
         st.session_state.get(OPENED, {}).pop(place, None)

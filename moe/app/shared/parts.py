@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
@@ -11,7 +11,13 @@ import streamlit as st
 
 from ...pictures.figure import Figure, Rows
 from ...pictures.palette import INK, PAPER_INK
+from ...training import TrainSettings
+from ...training.runs import Run
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
+from .run_slots import run_slot
+
+# For every control: its value stands in the address, so that a link shows the same page.
+BOUND: dict[str, Any] = {"bind": "query-params"}
 
 # Room for slanted letters, and a smaller size on a phone: what scrolls could not be reached by key.
 FORMULA_STYLE = """<style>
@@ -58,26 +64,40 @@ def heading(question: str, sentence: str, see: str = "") -> None:
 
 
 def to_see(words: str) -> str:
-    """What to look for on a page."""
+    """Words on what to look for on a page."""
     return f"**What you should see:** {words}"
 
 
 def sentence() -> str:
-    """Ask for a sentence; what cannot be shown is replaced, and the visitor is told."""
-    typed = st.text_input(
-        "Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", bind="query-params"
-    )
+    """Ask for a sentence; one that cannot be shown is replaced, with a warning that says why."""
+    typed = st.text_input("Your own sentence", DEFAULT_SENTENCE, MAX_SENTENCE, key="text", **BOUND)
     shown, words = shown_sentence(typed)
     if words:
         st.warning(words)
     return shown
 
 
+def metrics(rows: Iterable[tuple[str, str, str]]) -> None:
+    """Show up to four figures beside one another: label, value and explanation of each."""
+    for column, (label, value, about) in zip(st.columns(4), rows, strict=True):
+        column.metric(label, value, help=about)
+
+
 def at_most(k: int, n_experts: int) -> int:
-    """Experts per token, of those that there are; say so if more were wished for."""
+    """Cap the experts per token at the number of experts, with a caption if that changes them."""
     if k > n_experts:
         st.caption(f"There are only {n_experts} experts, so a token uses at most {n_experts}.")
     return min(k, n_experts)
+
+
+def trained(settings: TrainSettings, label: str, place: Any, own_text: bytes | None = None) -> Run:
+    """Return the run of these settings; while it is trained, `place` shows the progress."""
+    for state in run_slot(settings, own_text).progress():
+        if state.run is not None:
+            place.empty()
+            return state.run
+        place.progress(state.done, f"{label}: {state.words}")
+    raise AssertionError("a training ends with its run")
 
 
 def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
@@ -99,7 +119,7 @@ def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
 
 
 def _table(rows: Rows) -> pa.Table:
-    """Rows as the browser gets them; without the way through pandas, which takes far longer."""
+    """Rows as an Arrow table, which the browser gets; through pandas it would take far longer."""
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 
@@ -118,7 +138,7 @@ def code_and_exports(
     as_json: Callable[[], bytes],
     figure: Callable[[], Figure],
 ) -> None:
-    """Offer the code behind the page, and its numbers and picture as files, made when wanted."""
+    """Offer the code behind the page, and its numbers and picture as files made on demand."""
     with st.expander("Show the code"):
         st.markdown("The same numbers from the library:")
         st.code(code, language=None, wrap_lines=True)

@@ -1,4 +1,4 @@
-"""Places in which runs are trained: the first who asks trains, everybody else gets the same run."""
+"""One place for each run: the first visitor who asks trains it, all others get the same run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPORT_EVERY = 10  # steps between two words on the progress
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: share done, in words, and at last the run."""
+    """How far a training is: the share that is done, words on it, and at the end the run."""
 
     done: float
     words: str
@@ -27,7 +27,7 @@ class Progress:
 
 
 class RunSlot:
-    """A place for one run: the first who asks trains it, everybody else gets the same.
+    """A place for one run: the first visitor who asks trains it, and all others get the same.
 
     `run_slot` returns the same place to all who ask at the same time.
 
@@ -46,7 +46,7 @@ class RunSlot:
         self._lock = threading.Lock()
 
     def progress(self) -> Iterator[Progress]:
-        """Yield now and then until the run is there; close it to give up."""
+        """Yield the progress until the run is finished; closing the iterator gives up."""
         while not self._lock.acquire(timeout=PATIENCE):
             yield Progress(0.0, "another visitor is training just this, one moment")
         try:
@@ -84,7 +84,7 @@ _slots_lock = threading.Lock()
 def run_slot(settings: TrainSettings, own_text: bytes | None = None) -> RunSlot:
     """Return the place where these settings are trained, once for all users."""
     with _slots_lock:
-        found = _slots.get(_key(settings, own_text))
-        if found is None:
-            found = _slots[_key(settings, own_text)] = RunSlot(settings, own_text)
-        return found
+        slot = _slots.get(_key(settings, own_text))
+        if slot is None:
+            slot = _slots[_key(settings, own_text)] = RunSlot(settings, own_text)
+        return slot

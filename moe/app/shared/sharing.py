@@ -1,4 +1,4 @@
-"""What pages give away: a run as JSON with the versions it depends on."""
+"""What a visitor takes along: a run as JSON with the versions it depends on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...version import __version__
 
 
 def json_document(kind: str, content: dict[str, Any]) -> bytes:
-    """Return a page's run as JSON, headed by its kind and the versions of what computed it."""
+    """Return a page's run as JSON, after its kind and the versions of the libraries behind it."""
     head = {"kind": kind, "moescope": __version__, "versions": versions()}
     return json.dumps(head | content, indent=1).encode()
 

@@ -20,7 +20,7 @@ from ...pictures.marks import (
 )
 from ...pictures.palette import CHOSEN, OTHER, PAPER_INK
 from ...pictures.staff import Staff
-from ..shared.first_model import SentenceRouting, TokenStory
+from .story import SentenceRouting, TokenStory
 
 BY_PLACE = alt.EncodingSortField("place", op="min")  # not by when a name was first in the data
 LABEL = 0.1  # part of the axis that a label above a bar takes

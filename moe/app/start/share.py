@@ -6,12 +6,13 @@ from dataclasses import asdict
 
 from ..shared.first_model import FirstModel
 from ..shared.sharing import json_document
+from .story import explain, route
 
 
 def document(model: FirstModel, sentence: str, position: int, percent: int) -> bytes:
     """Routing of the sentence and the story of one of its characters."""
-    routing = model.route(sentence, percent)
-    story = model.explain(sentence, position, percent)
+    routing = route(model, sentence, percent)
+    story = explain(model, sentence, position, percent)
     return json_document(
         "start",
         {
@@ -42,16 +43,17 @@ def document(model: FirstModel, sentence: str, position: int, percent: int) -> b
 def code(sentence: str, percent: int, position: int) -> str:
     """Code of the first page: route a sentence, follow one of its characters."""
     return f"""\
-from moe.app.shared.first_model import explain_token, first_model, route_sentence
+from moe.app.shared.first_model import ready_model
+from moe.app.start.story import explain, route
 
-trainer = first_model()  # trains the tiny model
+model = ready_model()  # trains the tiny model
 sentence = {sentence!r}
 
-routing = route_sentence(trainer, sentence, percent={percent})  # of the balancing bonus
+routing = route(model, sentence, percent={percent})  # of the balancing bonus
 print(routing.load_E)  # characters per expert
 print(routing.words())
 
-story = explain_token(trainer, sentence, position={position}, percent={percent})
+story = explain(model, sentence, position={position}, percent={percent})
 print(story.scores_E, story.expert_K, story.weight_K)
 print(story.cost_words())
 """

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 from ...errors import CheckpointError
 from ...speed.turns import TURNS
+from ...traces import Trace
 from ...traces.apart import Allowed, ask
 from ...traces.myths import MythCheck
 from ...traces.npz import pack, pack_trace, unpack, unpack_trace
 from ...traces.report import LayerReport, Pair, TraceReport
 from .story import Drawn, YourModel
-from .upload import Known, read_trace
-from .weights import Contents, LayerLook, look_at, look_into
+from .upload import read_trace
+from .weights import Contents, LayerRun, read_contents, run_layer
 
 ALLOWED = Allowed(seconds=6, memory=256 * 2**20, answer=64 * 2**20)
 LONGEST_NAME = 200  # characters of a file's name that are looked at
@@ -38,27 +39,26 @@ def open_trace(name: str, raw: bytes, k: int, waiting: Waiting) -> YourModel:
         If the file is not what its name says, or takes more than is allowed.
     """
     ending = name[-LONGEST_NAME:].replace("\0", "")
-    trace, told = unpack_trace(_ask(raw, waiting, "trace", ending, str(k)), ALLOWED.answer)
-    return YourModel(trace, _known(told))
+    trace, facts = unpack_trace(_ask(raw, waiting, "trace", ending, str(k)), ALLOWED.answer)
+    return _checked(lambda: _model(trace, facts))
 
 
 def open_contents(raw: bytes, waiting: Waiting) -> Contents:
-    """List what an uploaded checkpoint holds; see `your_checkpoint.look_into`."""
-    told = unpack(_ask(raw, waiting, "contents"), ALLOWED.answer)[1]
-    return _made(lambda: Contents(**told | {"layers": tuple(told["layers"])}))
+    """List what an uploaded checkpoint holds; see `weights.read_contents`."""
+    _, facts = unpack(_ask(raw, waiting, "contents"), ALLOWED.answer)
+    return _checked(lambda: Contents(**facts | {"layers": tuple(facts["layers"])}))
 
 
-def open_layer(raw: bytes, layer: int, waiting: Waiting) -> LayerLook:
-    """Run one layer of an uploaded checkpoint; see `your_checkpoint.look_at`."""
-    arrays, told = unpack(_ask(raw, waiting, "layer", str(layer)), ALLOWED.answer)
-    return _made(
-        lambda: LayerLook(
-            told["title"],
-            told["sizes"],
-            Drawn(tuple(told["rows"]), tuple(told["experts"]), arrays["value"], told["said"]),
-            told["words"],
-        )
-    )
+def open_layer(raw: bytes, layer: int, waiting: Waiting) -> LayerRun:
+    """Run one layer of an uploaded checkpoint; see `weights.run_layer`."""
+    arrays, facts = unpack(_ask(raw, waiting, "layer", str(layer)), ALLOWED.answer)
+
+    def layer_run() -> LayerRun:
+        rows, experts = tuple(facts["rows"]), tuple(facts["experts"])
+        loads = Drawn(rows, experts, arrays["value"], facts["load_words"])
+        return LayerRun(facts["title"], facts["sizes"], loads, facts["words"])
+
+    return _checked(layer_run)
 
 
 def _ask(raw: bytes, waiting: Waiting, *arguments: str) -> bytes:
@@ -67,62 +67,60 @@ def _ask(raw: bytes, waiting: Waiting, *arguments: str) -> bytes:
 
 
 def answer(raw: bytes, what: str, *arguments: str) -> bytes:
-    """Do the work, in a process of its own."""
+    """Do the work, in a process that is started for it."""
     if what == "trace":
         name, k = arguments
-        model = YourModel(read_trace(name, raw, int(k))).ready()
-        known = Known(model.report, model.myths, model.describe(), model.is_part)
-        return pack_trace(replace(model.trace, logits_LNE=None), **_told(known))
+        model = YourModel.of(read_trace(name, raw, int(k)))
+        facts = model.as_json() | {"about": model.about, "is_part": model.is_part}
+        return pack_trace(replace(model.trace, logits_LNE=None), **facts)
     if what == "contents":
-        return pack({}, asdict(look_into(raw)))
-    look = look_at(raw, int(arguments[0]))
-    told = {
-        "title": look.title,
-        "sizes": look.sizes,
-        "rows": look.loads.rows,
-        "experts": look.loads.experts,
-        "said": look.loads.words,
-        "words": look.words,
+        return pack({}, asdict(read_contents(raw)))
+    run = run_layer(raw, int(arguments[0]))
+    facts = {
+        "title": run.title,
+        "sizes": run.sizes,
+        "rows": run.loads.rows,
+        "experts": run.loads.experts,
+        "load_words": run.loads.words,
+        "words": run.words,
     }
-    return pack({"value": look.loads.value_RE}, told)
+    return pack({"value": run.loads.value_RE}, facts)
 
 
-def _told(known: Known) -> dict[str, Any]:
-    """What is known of a trace, as JSON can hold it."""
-    return {
-        "report": known.report.as_json(),
-        "myths": [check.as_json() for check in known.myths],
-        "about": known.about,
-        "is_part": known.is_part,
-    }
+def _model(trace: Trace, facts: dict[str, Any]) -> YourModel:
+    """Put together what `answer` took apart."""
 
-
-def _known(told: dict[str, Any]) -> Known:
-    """The same back again."""
-
-    def layer(said: dict[str, Any]) -> LayerReport:
+    def layer(figures: dict[str, Any]) -> LayerReport:
         pairs = {
-            name: [Pair(**pair) for pair in said[name]]
+            name: [Pair(**pair) for pair in figures[name]]
             for name in ("top_pairs", "top_adjacent_pairs")
         }
-        return LayerReport(**said | pairs)
+        return LayerReport(**figures | pairs)
 
-    def check(said: dict[str, Any]) -> MythCheck:
-        figures = tuple(said["figures"].items())
-        return MythCheck(**said | {"figures": figures, "per_layer": tuple(said["per_layer"])})
+    def myth(check: dict[str, Any]) -> MythCheck:
+        figures, per_layer = tuple(check["figures"].items()), tuple(check["per_layer"])
+        return MythCheck(**check | {"figures": figures, "per_layer": per_layer})
 
-    def known() -> Known:
-        report = told["report"]
-        made = {"domains": tuple(report["domains"]), "layers": tuple(map(layer, report["layers"]))}
-        checks = tuple(map(check, told["myths"]))
-        return Known(TraceReport(**report | made), checks, told["about"], bool(told["is_part"]))
+    report = facts["report"]
+    tuples = {"domains": tuple(report["domains"]), "layers": tuple(map(layer, report["layers"]))}
+    return YourModel(
+        trace,
+        TraceReport(**report | tuples),
+        tuple(map(myth, facts["myths"])),
+        facts["about"],
+        bool(facts["is_part"]),
+    )
 
-    return _made(known)
 
+def _checked(read: Callable[[], T]) -> T:
+    """Return what an answer holds, or say that it holds something else: nothing in it is trusted.
 
-def _made(make: Callable[[], T]) -> T:
-    """What an answer holds."""
+    Raises
+    ------
+    CheckpointError
+        If the answer is not one that `answer` gives.
+    """
     try:
-        return make()
+        return read()
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError("file: got an answer that cannot be read, allowed is one") from error

@@ -11,18 +11,17 @@ from ...traces import samples
 from ..shared import parts
 from ..shared.kept import KEPT
 from ..shared.outside import forget, opened, plain, plain_rows, show_problem
+from ..shared.parts import BOUND
 from . import chart as charts
-from . import opening, share, text, upload
+from . import closer, opening, share, text, upload
 from .story import YourModel
 from .tinted_text import tinted_text
 from .weights_page import show_checkpoint
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
-
 
 def sample(name: str) -> YourModel:
     """Read a sample file once for all visitors."""
-    return KEPT.of(("sample", name), lambda: YourModel(upload.TITLES[name].load()).ready())
+    return KEPT.of(("sample", name), lambda: YourModel.of(upload.TITLES[name].load()))
 
 
 def show() -> None:
@@ -101,12 +100,11 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
             "Layer", trace.layers, trace.layers[model.first_shown], key="layer", **BOUND
         )
         at = trace.layer_index(layer)
-    st.caption(plain(model.describe()))
+    st.caption(plain(model.about))
     _beliefs(model)
     _text(model, at)
     st.subheader("Who does the work?")
-    for column, (label, value, about) in zip(st.columns(4), model.figures(at), strict=True):
-        column.metric(label, value, help=about)
+    parts.metrics(model.figures(at))
     parts.show(charts.load_bars(model.layer_name(at), model.loads(at), parts.ink()), "load")
     st.markdown(model.load_words(at))
     st.subheader("Look closer")
@@ -114,7 +112,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
         "Look closer", list(SECTIONS), default=next(iter(SECTIONS)), required=True, key="closer",
         label_visibility="collapsed", **BOUND,
     )  # fmt: skip
-    SECTIONS[section](model, at, name, bool(file))
+    SECTIONS[section](model, at, None if file else upload.earlier_of(name))
     with st.expander("All layers in numbers"):
         st.dataframe(model.report.rows(), hide_index=True)
     parts.code_and_exports(
@@ -155,7 +153,7 @@ def _text(model: YourModel, at: int) -> None:
     st.html(tinted_text(shown.tokens, shown.words))
 
 
-def _layers(model: YourModel, at: int, name: str, own: bool) -> None:
+def _layers(model: YourModel, at: int, earlier: str | None) -> None:
     if model.trace.n_layers > 1:
         title = "Load in every layer"
         loads = model.all_loads()
@@ -164,24 +162,26 @@ def _layers(model: YourModel, at: int, name: str, own: bool) -> None:
         left, right = st.columns(2)
         with left:
             title = "MaxVio: the busiest above its fair share"
-            parts.show(charts.over_layers("max_vio", title, model.max_vio(), False), "max_vio")
+            max_vio = closer.line(model, "MaxVio", "max_vio")
+            parts.show(charts.over_layers("max_vio", title, [max_vio], False), "max_vio")
         with right:
-            parts.show(charts.over_layers("dead", "Experts without work", model.dead()), "dead")
+            idle = closer.line(model, "Experts without work", "dead_share")
+            parts.show(charts.over_layers("dead", idle.title, [idle]), "dead")
     else:
         st.markdown("This file holds one layer; of a file with more, all are compared here.")
-    information = model.information()
-    if not information:
+    information = closer.line(model, "Mutual information", "router_information")
+    if not information.layers:
         st.markdown("The file holds no ratings, so mutual information is not known.")
         return
     title = "How much a token decides who takes it (mutual information, in nats)"
     parts.show(
-        charts.over_layers("information", title, information, False, parts.ink()), "information"
+        charts.over_layers("information", title, [information], False, parts.ink()), "information"
     )
-    st.markdown(model.information_words())
+    st.markdown(closer.information_words(model))
 
 
-def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
-    domains = model.domains(at)
+def _topics(model: YourModel, at: int, earlier: str | None) -> None:
+    domains = closer.domains(model, at)
     if domains:
         title = "Each kind of text: which experts take it"
         parts.show(charts.cells("domains", title, domains, "experts"), "domains")
@@ -190,15 +190,15 @@ def _topics(model: YourModel, at: int, name: str, own: bool) -> None:
         st.markdown("The file names no kinds of text (domains), so topics cannot be told apart.")
 
 
-def _vocabulary(model: YourModel, at: int, name: str, own: bool) -> None:
-    vocabulary = model.vocabulary(at)
+def _vocabulary(model: YourModel, at: int, earlier: str | None) -> None:
+    vocabulary = closer.vocabulary(model, at)
     st.markdown(plain(vocabulary.words))
     if vocabulary.rows:
         st.table(plain_rows(vocabulary.rows))
 
 
-def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
-    lines = model.repetition()
+def _neighbours(model: YourModel, at: int, earlier: str | None) -> None:
+    lines = closer.repetition(model)
     if not lines:
         st.markdown("No two neighbouring tokens have experts, so there is nothing to repeat.")
         return
@@ -206,25 +206,25 @@ def _neighbours(model: YourModel, at: int, name: str, own: bool) -> None:
     parts.show(charts.over_layers("repetition", title, lines, ink=parts.ink()), "repetition")
     for line in lines:
         st.markdown(line.words())
-    rows = model.repetition_rows()
+    rows = closer.repetition_rows(model)
     if rows:
         st.markdown("First choices that repeat, by kind of text:")
         st.table(plain_rows(rows))
 
 
-def _pairs(model: YourModel, at: int, name: str, own: bool) -> None:
+def _pairs(model: YourModel, at: int, earlier: str | None) -> None:
     if model.trace.k == 1:
         st.markdown("Each token has one expert only, so there are no pairs.")
         return
     adjacent = st.toggle(
         "Count neighbours in rank only, as the published script does", key="adjacent", **BOUND
     )
-    drawn = model.pairs(at, adjacent)
+    drawn = closer.pairs(model, at, adjacent)
     parts.show(charts.pairs("Which experts work together", drawn), "pairs")
     st.markdown(drawn.words)
 
 
-def _devices(model: YourModel, at: int, name: str, own: bool) -> None:
+def _devices(model: YourModel, at: int, earlier: str | None) -> None:
     kind_box, devices_box = st.columns(2)
     kinds = [*homes.PLACEMENTS, homes.WRITTEN]
     kind = kind_box.selectbox("Experts live", kinds, key="placed", **BOUND)
@@ -241,7 +241,7 @@ def _devices(model: YourModel, at: int, name: str, own: bool) -> None:
         **BOUND,
     )  # fmt: skip
     try:
-        drawn = model.devices(at, kind, min(n_devices, most), written)
+        drawn = closer.devices(model, at, kind, min(n_devices, most), written)
     except ValueError as error:
         show_problem(error)
         return
@@ -249,23 +249,24 @@ def _devices(model: YourModel, at: int, name: str, own: bool) -> None:
     st.markdown(drawn.words)
 
 
-def _early_and_late(model: YourModel, at: int, name: str, own: bool) -> None:
+def _early_and_late(model: YourModel, at: int, earlier: str | None) -> None:
     st.markdown(
         "Router saturation: of the experts that a token has in this trace, which share did it "
         "have in another trace of the same text, for example early in training?"
     )
-    other = None if own else upload.earlier_of(name)
     uploaded = st.file_uploader(
         "The other trace of the same text (.npz or .parquet)", key="other_model",
         max_upload_size=upload.MAX_MB,
     )  # fmt: skip
-    if not uploaded:
+    if uploaded:
+        other = _opened(uploaded, "other")
+    else:
         forget("other")
-    earlier = _opened(uploaded, "other") if uploaded else (sample(other) if other else None)
-    if not earlier:
+        other = sample(earlier) if earlier else None
+    if not other:
         return
     try:
-        line = model.saturation(earlier)
+        line = closer.saturation(model, other)
     except ValueError as error:
         show_problem(error)
         return

@@ -17,7 +17,7 @@ def document(model: YourModel) -> bytes:
 
 def sample_code(title: str, at: int) -> str:
     """Code of the page on your own model for a sample, by its title."""
-    path = f"SAMPLES[{[one.title for one in SAMPLES].index(title)}].path"
+    path = f"SAMPLES[{[sample.title for sample in SAMPLES].index(title)}].path"
     loading = "from moe.traces.samples import SAMPLES", "from moe.traces import load_trace"
     return _trace_code(loading, f"load_trace({path})", at)
 

@@ -10,7 +10,7 @@ from ...errors import check_int
 from ...traces import Trace
 
 PAGE = 240  # tokens shown at once
-TOLD = 16  # experts of a token that are named
+MAX_NAMED = 16  # experts of a token that are named
 ALL = "everything"
 
 
@@ -22,7 +22,7 @@ class Token:
     ----------
     text, expert
         The token, and the expert whose number and colour it gets.
-    told
+    words
         Its experts in words, the first of very many.
     lit
         Whether it gets number and colour at all.
@@ -32,7 +32,7 @@ class Token:
 
     text: str
     expert: int
-    told: str
+    words: str
     lit: bool = True
     begins: bool = False
 
@@ -89,14 +89,13 @@ def text_page(trace: Trace, at: int, of: str, page: int, focus: int | None) -> T
             for e, weight in zip(experts, weights, strict=True)
             if e >= 0
         ]
-        more = [f"and {len(named) - TOLD} more"] if len(named) > TOLD else []
-        told = ", ".join(named[:TOLD] + more)
+        more = [f"and {len(named) - MAX_NAMED} more"] if len(named) > MAX_NAMED else []
         lit = experts[0] >= 0 if focus is None else focus in experts
         tokens.append(
             Token(
                 trace.tokens[n],
                 experts[0] if focus is None else focus,
-                told or "no expert",
+                ", ".join(named[:MAX_NAMED] + more) or "no expert",
                 lit,
                 n in begins,
             )

@@ -62,7 +62,7 @@ def tinted_text(tokens: Sequence[Token], what: str) -> str:
         kind = f"c{token.expert % len(TINTS)}" if token.lit else "off"
         number = f"<small>{token.expert}</small>" if token.lit else "<small>&nbsp;</small>"
         pieces.append(
-            f'<span class="t {kind}" title="{escape(token.told)}">'
+            f'<span class="t {kind}" title="{escape(token.words)}">'
             f"<bdi>{escape(printable(token.text)) or '∅'}</bdi>{number}</span>"
         )
         if "\n" in token.text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
@@ -11,7 +11,6 @@ from ...errors import CheckpointError
 from ...routers import make_router
 from ...traces import Trace, load_trace, read_logits_csv
 from ...traces.myths import MythCheck, check_myths
-from ...traces.report import TraceReport
 from ...traces.samples import SAMPLES
 
 MAX_MB = 20  # of an uploaded file
@@ -29,16 +28,6 @@ TITLES = {sample.title: sample for sample in SAMPLES}
 EARLIER = {"balanced": "early"}  # samples of the same model and text
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What was found out of a trace already, of how much of it, and how the whole is described."""
-
-    report: TraceReport
-    myths: tuple[MythCheck, ...]
-    about: str
-    is_part: bool
-
-
 def earlier_of(title: str) -> str | None:
     """Title of the sample of the same model at an earlier step, if there is one."""
     name = EARLIER.get(TITLES[title].name)
@@ -46,12 +35,12 @@ def earlier_of(title: str) -> str | None:
 
 
 def is_checkpoint(name: str) -> bool:
-    """Say whether a file of that name would hold weights, not routing."""
+    """Whether a file of that name would hold weights, not routing."""
     return PurePath(name).suffix.lower() in CHECKPOINT_KINDS
 
 
 def is_ratings(name: str) -> bool:
-    """Say whether a file of that name would hold ratings, by which a router has to choose."""
+    """Whether a file of that name would hold ratings, by which a router has to choose."""
     return PurePath(name).suffix.lower() == ".csv"
 
 
@@ -84,15 +73,15 @@ def read_trace(name: str, raw: bytes, k: int) -> Trace:
 
 def _check_sizes(trace: Trace) -> None:
     """Refuse what would take too long to look at, before any of it is looked at."""
-    found = {
+    sizes = {
         "experts": trace.n_experts,
         "layers": trace.n_layers,
         "domains": len(trace.domains),
         "sequences": len(trace.start_S),
     }
     for what, most in MOST.items():
-        if found[what] > most:
-            raise CheckpointError(f"file: got {found[what]:,} {what}, allowed are {most:,}")
+        if sizes[what] > most:
+            raise CheckpointError(f"file: got {sizes[what]:,} {what}, allowed are {most:,}")
 
 
 def shortened(trace: Trace, most: int = MAX_CHOICES) -> Trace:
@@ -124,8 +113,8 @@ def beliefs(trace: Trace) -> tuple[MythCheck, ...]:
     checks = check_myths(part)
     if part is trace:
         return tuple(checks)
-    of = f"Measured on {part.n_tokens:,} tokens in {part.n_layers} of the layers."
-    return tuple(replace(check, note=f"{check.note} {of}".strip()) for check in checks)
+    scope = f"Measured on {part.n_tokens:,} tokens in {part.n_layers} of the layers."
+    return tuple(replace(check, note=f"{check.note} {scope}".strip()) for check in checks)
 
 
 def for_beliefs(trace: Trace) -> Trace:

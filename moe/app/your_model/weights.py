@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ... import metrics
 from ...checkpoints.archives import Limits, open_archive
 from ...checkpoints.layer_spec import layers_in
 from ...checkpoints.load import read_layer
 from ...errors import CheckpointError
 from ...layer import MoELayer
-from .story import MAX_BARS, Drawn, load_words
+from .story import Drawn, load_words, loads_of
 from .upload import MAX_BYTES, MAX_MB
 
 LIMITS = Limits(packed_bytes=MAX_MB * 2**20, unpacked_bytes=MAX_BYTES, entries=200)
@@ -38,7 +37,7 @@ class Contents:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerLook:
+class LayerRun:
     """A layer's sizes, and the load of its experts on random inputs."""
 
     title: str
@@ -47,7 +46,7 @@ class LayerLook:
     words: str
 
 
-def look_into(raw: bytes) -> Contents:
+def read_contents(raw: bytes) -> Contents:
     """List the MoE layers of a checkpoint; of a bare file, its tensors.
 
     Raises
@@ -59,8 +58,8 @@ def look_into(raw: bytes) -> Contents:
         if checkpoint.config:
             every = layers_in(checkpoint.config)
             kind = str(checkpoint.config["model_type"])
-            found = {int(n) for name in checkpoint.names for n in LAYER.findall(name)}
-            layers = tuple(layer for layer in every if layer in found)
+            stored = {int(n) for name in checkpoint.names for n in LAYER.findall(name)}
+            layers = tuple(layer for layer in every if layer in stored)
             if not layers:
                 raise CheckpointError(
                     f"archive: got tensors of none of the {len(every)} MoE layers that config.json "
@@ -92,7 +91,7 @@ def look_into(raw: bytes) -> Contents:
         )
 
 
-def look_at(raw: bytes, layer: int) -> LayerLook:
+def run_layer(raw: bytes, layer: int) -> LayerRun:
     """Run one MoE layer's router on random inputs, and count its parameters.
 
     The inputs are as after a normalisation: independent normal numbers of variance one.
@@ -103,19 +102,17 @@ def look_at(raw: bytes, layer: int) -> LayerLook:
         If the layer cannot be read.
     """
     with open_archive(raw, LIMITS) as checkpoint:
-        made = read_layer(checkpoint, layer)
-    x_ND = np.random.default_rng(0).standard_normal((N_INPUTS, made.d_model))
-    routing = made.route(x_ND.astype(made.dtype))
+        moe = read_layer(checkpoint, layer)
+    x_ND = np.random.default_rng(0).standard_normal((N_INPUTS, moe.d_model))
+    routing = moe.route(x_ND.astype(moe.dtype))
     load_E = routing.proposed_load
-    ratio_E = metrics.utilisation(load_E)
-    shown = np.sort(np.argsort(-ratio_E, kind="stable")[:MAX_BARS])
-    words = load_words(load_E)
     per_token = routing.n_assignments / N_INPUTS
-    return LayerLook(
+    return LayerRun(
         f"layer {layer}, on random inputs",
-        _sizes(made, per_token),
-        Drawn((f"layer {layer}",), tuple(shown.tolist()), ratio_E[None, shown], words),
-        f"{made.router.title}: {per_token:g} of {made.n_experts} experts for each input. {words}",
+        _sizes(moe, per_token),
+        loads_of(f"layer {layer}", load_E),
+        f"{moe.router.title}: {per_token:g} of {moe.n_experts} experts for each input. "
+        f"{load_words(load_E)}",
     )
 
 

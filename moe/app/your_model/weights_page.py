@@ -12,7 +12,7 @@ from .weights import NOT_TEXT
 
 
 def show_checkpoint(file: str, raw: bytes) -> None:
-    """Show a checkpoint file, named so within the session, or what is wrong with it."""
+    """Show what a checkpoint file holds, or what is wrong with it; `file` is its id."""
     try:
         contents = opened("contents", file, lambda tick: opening.open_contents(raw, tick))
         st.subheader("What the file holds")
@@ -24,11 +24,11 @@ def show_checkpoint(file: str, raw: bytes) -> None:
         layer = contents.layers[0]
         if len(contents.layers) > 1:
             layer = st.select_slider("Layer", contents.layers, key="weights_of")
-        look = opened("layer", (file, layer), lambda tick: opening.open_layer(raw, layer, tick))
+        run = opened("layer", (file, layer), lambda tick: opening.open_layer(raw, layer, tick))
     except ValueError as error:
         show_problem(error)
         return
-    st.table(look.sizes)
+    st.table(run.sizes)
     st.warning(NOT_TEXT)
-    parts.show(charts.load_bars(look.title, look.loads, parts.ink()), "random_load")
-    st.markdown(look.words)
+    parts.show(charts.load_bars(run.title, run.loads, parts.ink()), "random_load")
+    st.markdown(run.words)

@@ -186,3 +186,11 @@ def test_all_who_ask_for_the_same_share_one_place() -> None:
     texts = [run_slot(settings, text) for text in (b"one", b"another", b"")]
     assert len({id(one) for one in [place, *texts]}) >= 3
     assert run_slot(settings, b"one") is texts[0] and run_slot(replace(settings, seed=79)) != place
+
+
+def test_progress_counts_steps_from_one_to_all() -> None:
+    slot = RunSlot(TrainSettings(steps=50, batch=64, d_model=16, d_expert=8))
+    said = [at.words for at in slot.progress()]
+    assert [words.partition(",")[0] for words in said if words.startswith("step")] == [
+        f"step {step} of 50" for step in (10, 20, 30, 40, 50)
+    ]

@@ -12,15 +12,7 @@ from streamlit.testing.v1 import AppTest
 from moe import numbers
 from moe.app.five_million import share as five_million_share
 from moe.app.five_million import story as money
-
-
-def open_page(name: str = "five_million", **query: str) -> AppTest:
-    page = AppTest.from_string(
-        f"from moe.app.{name} import page\npage.show()\n", default_timeout=120
-    )
-    for key, value in query.items():
-        page.query_params[key] = value
-    return page.run()
+from tests.app.visit import open_page
 
 
 def words(page: AppTest) -> str:
@@ -28,7 +20,7 @@ def words(page: AppTest) -> str:
 
 
 def test_the_story_is_told_without_a_click() -> None:
-    page = open_page()
+    page = open_page("five_million")
     assert not page.exception and not page.error
     assert page.title[0].value == r"Did it cost \$5 million?"
     said = words(page)
@@ -40,10 +32,10 @@ def test_the_story_is_told_without_a_click() -> None:
 
 
 def test_controls_come_from_the_link_and_change_the_result() -> None:
-    page = open_page(price='["2.0", "2.0"]', model="Llama-3.1-405B")
+    page = open_page("five_million", price='["2.0", "2.0"]', model="Llama-3.1-405B")
     assert not page.exception and page.selectbox(key="model").value == "Llama-3.1-405B"
     assert "Published for Llama-3.1-405B: 30.84 million hours, inside the range" in words(page)
-    page = open_page()
+    page = open_page("five_million")
     page.slider(key="price").set_value((4.0, 4.0)).run()
     hours = money.Assumed(price=(4.0, 4.0)).cost().result().gpu_hours.mid
     assert page.metric[1].value == "\\" + numbers.dollars(4 * hours)
@@ -55,13 +47,15 @@ def test_controls_come_from_the_link_and_change_the_result() -> None:
 
 
 def test_a_bad_link_falls_back() -> None:
-    page = open_page(mfu="900", price="x", model="Nobody", context="7", a="?", travel="by ship")
+    page = open_page(
+        "five_million", mfu="900", price="x", model="Nobody", context="7", a="?", travel="by ship"
+    )
     assert not page.exception and not page.error
     assert page.selectbox(key="model").value == "DeepSeek-V3"
 
 
 def test_the_chips_can_be_changed() -> None:
-    page = open_page()
+    page = open_page("five_million")
     page.selectbox(key="a").set_value("H20").run()
     assert "times as long on H20" in words(page) and not page.exception
 
@@ -76,23 +70,3 @@ def test_the_code_and_the_command_give_the_same_hours(
     assert command
     said = run_moe(*command.split()[1:], "--json").stdout
     assert json.loads(said)["gpu_hours"] == pytest.approx(cost.result().gpu_hours.mid)
-
-
-def test_real_models_tell_what_fits_without_a_click() -> None:
-    page = open_page("real_models")
-    assert not page.exception and not page.error
-    assert "30 of 31" in words(page) and len(page.get("vega_lite_chart")) == 3
-    assert len(page.dataframe[0].value) == 31
-    page.selectbox(key="machine").set_value("GeForce RTX 4090").run()
-    page.selectbox(key="weights").set_value("16 bits").run()
-    assert not page.exception and "in 22 GB of memory" in words(page)
-    page.selectbox(key="convention").set_value("without both tables").run()
-    page.selectbox(key="model").set_value("OLMoE-1B-7B").run()
-    assert "Alone, a conversation with OLMoE-1B-7B" in words(page)
-
-
-def test_real_models_survive_a_bad_link() -> None:
-    page = open_page("real_models", machine="?", batch="3", machines="0", usable="7", gb="-1")
-    assert not page.exception and not page.error and "30 of 31" in words(page)
-    page = open_page("real_models", machine="A machine of my own", gb="1.0")
-    assert not page.exception and "none of the 31 models" in words(page)

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from html import escape
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from docs.generator import article, site
 from moe.app.moving_data import chart as charts
 from moe.app.moving_data import story as moving
 from moe.app.moving_data.story import MovingSettings
+from tests.app import visit
+from tests.app.visit import spoken, words
 
-
-def open_page(**query: str) -> AppTest:
-    page = AppTest.from_string(
-        "from moe.app.moving_data import page\npage.show()\n", default_timeout=120
-    )
-    for key, value in query.items():
-        page.query_params[key] = value
-    return page.run()
-
-
-def words(page: AppTest) -> str:
-    return "\n".join(element.value for element in page.markdown)
-
-
-def spoken(page: AppTest) -> list[str]:
-    """What screen readers are told above each chart."""
-    bodies = [html.proto.body for html in page.get("html")]
-    return [body for body in bodies if "moe-spoken" in body]
+open_page = partial(visit.open_page, "moving_data")
 
 
 def test_the_first_view_tells_the_story() -> None:

@@ -49,7 +49,7 @@ def test_counts_of_every_router_agree_with_sets_of_pairs(name):
     assert set(np.flatnonzero(both.changed_N).tolist()) == changed
     assert (f"{len(changed)} of {N} characters go" in both.words()) == bool(changed)
     assert len(both.differences()) == len(a | b)
-    assert both.b.alone == N - len({n for n, _ in b})
+    assert both.b.unserved == N - len({n for n, _ in b})
 
 
 def test_the_default_pair_tells_the_story():
@@ -62,7 +62,7 @@ def test_the_default_pair_tells_the_story():
         and "B's busiest expert has 12.5%" in both.words()
     )
     assert not both.a.looks_ahead and both.b.looks_ahead
-    assert f"B leaves {both.b.alone} characters without any expert." in both.words()
+    assert f"B leaves {both.b.unserved} characters without any expert." in both.words()
 
 
 def test_both_sides_use_the_trained_gate_and_say_what_is_not_trained():
@@ -159,7 +159,7 @@ def test_the_export_holds_every_choice():
     assert len(side["token"]) == len(side["expert"]) == len(side["weight"]) == 10
     assert np.bincount(np.array(side["expert"])[side["kept"]], minlength=8).tolist() == side["load"]
     assert (
-        side_by_side.as_json(put_side_by_side(ready_model(), "Hello", settings))["words"]
+        routers_share.as_json(put_side_by_side(ready_model(), "Hello", settings))["words"]
         in document["words"]
     )
 
@@ -195,7 +195,7 @@ LOST = [(0, 0, 0.75, True), (0, 2, 0.5, False), (1, 0, 1.0, True), (2, 2, 0.125,
 def test_shares_are_of_all_that_was_asked_for():
     side = by_hand(LOST)
     assert side.share_E.tolist() == [0.4, 0, 0] and side.asked_E.tolist() == [0.6, 0, 0.4]
-    assert (side.dropped, side.alone) == (3, 2)
+    assert (side.dropped, side.unserved) == (3, 2)
     assert side.chosen_NE.tolist() == [[True, False, False]] * 2 + [[False] * 3] * 2
     assert side.experts_words() == [
         "0 (0.75), 2 (0.50, dropped)", "0 (1.00)", "2 (0.12, dropped)", "0 (0.50, dropped)"
@@ -303,7 +303,7 @@ def test_what_both_share_makes_the_limit():
 
 def test_an_export_of_both_is_plain_and_whole():
     both = put(Choice("topk", (("k", 1),)), Choice("noisy_topk"), room=0.5, drop="score")
-    plain = side_by_side.as_json(both)
+    plain = routers_share.as_json(both)
     assert json.loads(json.dumps(plain)) == plain
     assert list(plain["sides"]) == ["A", "B"]
     assert "".join(plain["tokens"]) == DEFAULT_SENTENCE.replace(" ", both.tokens[3])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from moe.app.savings.story import verdict
 from moe.speed import machine
 from moe.speed.machine import Machine
 from moe.speed.timing import time_in_turn
@@ -18,9 +19,8 @@ from moe.studies.savings import (
     MeasuredCost,
     SavingsSettings,
     count,
-    verdict,
 )
-from tests.app.test_pages import open_page, specs, spoken
+from tests.app.visit import open_page, specs, spoken
 
 SMALL = {"model": "64", "width": "64", "experts": "8"}
 

@@ -15,11 +15,10 @@ from streamlit.runtime.scriptrunner import ScriptRunner, StopException
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from moe.app.balance import page as balance
 from moe.app.cure import page as cure
 from moe.app.moving_data import page as moving
 from moe.app.savings import page as savings
-from moe.app.shared import outside, run_slots
+from moe.app.shared import outside, parts, run_slots
 from moe.app.shared.kept import KEPT
 from moe.app.shared.outside import plain
 from moe.app.your_model import opening
@@ -254,4 +253,4 @@ def test_what_visitors_share_survives_an_order_to_clear_all_caches(
 def test_no_page_keeps_anything_in_streamlits_caches() -> None:
     for path in ROOT.glob("moe/**/*.py"):
         assert "st.cache_" not in path.read_text("utf-8"), path
-    assert balance.run_slot is run_slots.run_slot
+    assert parts.run_slot is run_slots.run_slot

@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from moe.app.your_model import opening, upload
-from moe.app.your_model.weights import look_at, look_into
+from moe.app.your_model import closer, opening, upload
+from moe.app.your_model.weights import read_contents, run_layer
 from moe.traces import apart, load_trace, make_trace, samples, save_trace
 from moe.traces.apart import Allowed, ask
 from moe.traces.logits_csv import LEAST_VALUES
@@ -181,7 +181,7 @@ def check_within(name: str, case: tuple[str, Callable[[Path], bytes], str], tmp:
             opening.open_trace(file, raw, 2, nobody)
         assert "\n" not in str(refused.value) and "Warning" not in str(refused.value)
     else:
-        assert opening.open_trace(file, raw, 2, nobody).known
+        assert opening.open_trace(file, raw, 2, nobody).report
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     megabytes = int((tmp / "peak").read_text()) / 1024
@@ -225,14 +225,16 @@ def test_what_comes_back_is_what_was_read(tmp_path: Path) -> None:
     trace = made()
     save_trace(trace, tmp_path / "t.npz")
     model = opening.open_trace("t.npz", (tmp_path / "t.npz").read_bytes(), 2, nobody)
-    assert model.describe() == trace.describe()
+    assert model.about == trace.describe()
     back = json.loads(json.dumps(model.as_json()))
     assert back["report"] == json.loads(json.dumps(analyse_trace(trace).as_json()))
     assert back["myths"] == json.loads(json.dumps([c.as_json() for c in check_myths(trace)]))
     for name in ("expert_LNK", "weight_LNK", "token_ids_N", "sequence_N", "domain_N"):
         assert np.array_equal(getattr(model.trace, name), getattr(trace, name))
     assert model.trace.tokens == trace.tokens and model.trace.domains == trace.domains
-    assert model.trace.layers == trace.layers and model.information()
+    assert (
+        model.trace.layers == trace.layers and closer.line(model, "", "router_information").layers
+    )
 
 
 def test_ratings_are_chosen_by_as_in_the_library() -> None:
@@ -246,9 +248,9 @@ def test_ratings_are_chosen_by_as_in_the_library() -> None:
 def test_a_checkpoint_is_looked_at_apart() -> None:
     raw = zipped(PARITY / "mixtral")
     contents = opening.open_contents(raw, nobody)
-    assert contents == look_into(raw)
+    assert contents == read_contents(raw)
     layer = contents.layers[0]
-    here, there = look_at(raw, layer), opening.open_layer(raw, layer, nobody)
+    here, there = run_layer(raw, layer), opening.open_layer(raw, layer, nobody)
     assert (there.title, there.sizes, there.words) == (here.title, here.sizes, here.words)
     assert np.array_equal(there.loads.value_RE, here.loads.value_RE)
     assert there.loads.experts == here.loads.experts and there.loads.rows == here.loads.rows

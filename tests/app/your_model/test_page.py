@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,14 @@ from moe.app.your_model import upload as your_file
 from moe.app.your_model.page import SECTIONS
 from moe.app.your_model.story import YourModel
 from moe.traces import samples
+from tests.app import visit
 from tests.app.your_model.test_hostile_files import npz
 from tests.app.your_model.test_story import PARITY, made, zipped
 
 TRACE = samples.SAMPLES[2].path
 
 
-def open_page(**query: str) -> AppTest:
-    page = AppTest.from_string(
-        "from moe.app.your_model import page\npage.show()\n", default_timeout=120
-    )
-    for key, value in query.items():
-        page.query_params[key] = value
-    return page.run()
+open_page = partial(visit.open_page, "your_model")
 
 
 def upload(page: AppTest, name: str, raw: bytes, at: int = 0) -> AppTest:
@@ -49,7 +45,7 @@ def texts(page: AppTest) -> str:
 def test_a_sample_shows_text_loads_and_two_beliefs_without_a_click() -> None:
     page = open_page()
     assert not page.exception and not page.error
-    model = YourModel(samples.SAMPLES[0].load())
+    model = YourModel.of(samples.SAMPLES[0].load())
     for check in model.myths:
         assert f"“{check.claim}”" in words(page) and check.answer in words(page)
         assert check.note in words(page)
@@ -76,12 +72,12 @@ def test_a_bad_link_falls_back() -> None:
 def test_an_uploaded_trace_is_shown_and_forgotten_when_it_is_removed() -> None:
     page = upload(open_page(), "mine.npz", TRACE.read_bytes())
     assert not page.exception and not page.error
-    assert YourModel(samples.SAMPLES[2].load()).load_words(0) in words(page)
+    assert YourModel.of(samples.SAMPLES[2].load()).load_words(0) in words(page)
     assert "own" in page.session_state[OPENED]
     page.file_uploader[0].set_value(None)
     page.run()
     assert "own" not in page.session_state[OPENED]
-    assert YourModel(samples.SAMPLES[0].load()).load_words(0) in words(page)
+    assert YourModel.of(samples.SAMPLES[0].load()).load_words(0) in words(page)
 
 
 def test_layers_of_a_trace_can_be_chosen(tmp_path: Path) -> None:
@@ -89,7 +85,7 @@ def test_layers_of_a_trace_can_be_chosen(tmp_path: Path) -> None:
     moe.traces.save_trace(trace, tmp_path / "t.parquet")
     page = upload(open_page(), "t.parquet", (tmp_path / "t.parquet").read_bytes())
     page.select_slider(key="layer").set_value(3).run()
-    assert not page.exception and YourModel(trace).load_words(2) in words(page)
+    assert not page.exception and YourModel.of(trace).load_words(2) in words(page)
     assert "Load in every layer" in texts(page)
 
 
@@ -148,7 +144,7 @@ def test_a_placement_may_be_written() -> None:
 
 def test_the_export_and_the_code_give_the_pages_figures(capsys: pytest.CaptureFixture) -> None:
     sample = samples.SAMPLES[1]
-    model = YourModel(sample.load())
+    model = YourModel.of(sample.load())
     document = json.loads(your_model_share.document(model))
     assert document["report"]["layers"][0]["max_vio"] == model.report.layers[0].max_vio
     exec(your_model_share.sample_code(sample.title, 0), {})

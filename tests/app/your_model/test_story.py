@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from moe.app.your_model import chart as charts
+from moe.app.your_model import closer, upload, weights
 from moe.app.your_model import text as your_text
-from moe.app.your_model import upload, weights
 from moe.app.your_model.story import YourModel
 from moe.app.your_model.text import PAGE, Token, n_pages, text_page
 from moe.app.your_model.tinted_text import TINTS, printable, tinted_text
@@ -47,7 +47,7 @@ def made(n_layers: int = 3, n_tokens: int = 400, n_experts: int = 8, k: int = 2)
 
 @pytest.fixture(scope="module")
 def model() -> YourModel:
-    return YourModel(made()).ready()
+    return YourModel.of(made())
 
 
 def zipped(folder: Path, *, extra: dict[str, bytes] | None = None) -> bytes:
@@ -84,14 +84,14 @@ def test_a_trace_is_cut_to_the_first_part_of_every_document() -> None:
 
 
 def test_large_traces_stay_below_four_thousand_marks() -> None:
-    model = YourModel(made(n_layers=60, n_tokens=200, n_experts=200)).ready()
+    model = YourModel.of(made(n_layers=60, n_tokens=200, n_experts=200))
     figures = [
         charts.load_bars("x", model.loads(0)),
         charts.cells("a", "t", model.all_loads(), "experts"),
-        charts.cells("b", "t", model.domains(0), "experts"),
-        charts.pairs("t", model.pairs(0, adjacent=False)),
-        charts.over_layers("c", "t", model.repetition()),
-        charts.devices(model.devices(0, homes.IN_ORDER, 64)),
+        charts.cells("b", "t", closer.domains(model, 0), "experts"),
+        charts.pairs("t", closer.pairs(model, 0, adjacent=False)),
+        charts.over_layers("c", "t", closer.repetition(model)),
+        charts.devices(closer.devices(model, 0, homes.IN_ORDER, 64)),
         charts.poster("x", [model.loads(0), model.all_loads()]),
     ]
     for figure in figures:
@@ -101,21 +101,23 @@ def test_large_traces_stay_below_four_thousand_marks() -> None:
 
 
 def test_every_figure_of_one_layer_can_be_drawn() -> None:
-    model = YourModel(samples.SAMPLES[0].load()).ready()
+    model = YourModel.of(samples.SAMPLES[0].load())
     assert model.trace.n_layers == 1
-    for lines in (model.repetition(), model.information(), model.dead(), model.max_vio()):
+    figures = ("router_information", "dead_share", "max_vio")
+    single = [[closer.line(model, name, name)] for name in figures]
+    for lines in (closer.repetition(model), *single):
         figure = charts.over_layers("x", "t", lines)
         assert figure.image("png").startswith(b"\x89PNG")
         assert "on average" not in figure.alt
 
 
 def test_saturation_is_the_share_of_experts_had_before(model: YourModel) -> None:
-    assert model.saturation(model).value_L == (1.0, 1.0, 1.0)
+    assert closer.saturation(model, model).value_L == (1.0, 1.0, 1.0)
     early, late = (
-        YourModel(next(s for s in samples.SAMPLES if s.name == name).load())
+        YourModel.of(next(s for s in samples.SAMPLES if s.name == name).load())
         for name in ("early", "balanced")
     )
-    line = late.saturation(early)
+    line = closer.saturation(late, early)
     had = [
         len(set(a) & set(b))
         for a, b in zip(
@@ -125,7 +127,7 @@ def test_saturation_is_the_share_of_experts_had_before(model: YourModel) -> None
     assert line.value_L[0] == pytest.approx(np.mean(had) / 2)
     assert line.value_L[0] > line.chance_L[0] == 2 / 16
     with pytest.raises(ValueError, match="same text"):
-        model.saturation(late)
+        closer.saturation(model, late)
 
 
 @pytest.mark.parametrize("kind", [homes.IN_ORDER, homes.IN_TURN, homes.BALANCED])
@@ -179,13 +181,13 @@ def test_each_name_has_its_placement_and_a_written_one_its_limits() -> None:
 
 
 def test_the_overload_factor_is_that_of_the_other_stretches(model: YourModel) -> None:
-    drawn = model.devices(0, homes.IN_TURN, 2)
+    drawn = closer.devices(model, 0, homes.IN_TURN, 2)
     other = np.arange(400) // 64 % 2 == 1
     odd = (model.trace.expert_LNK[0][other] % 2).mean()
     assert drawn.value_RE[0].tolist() == pytest.approx([2 * (1 - odd), 2 * odd])
     assert f"Overload factor {2 * max(odd, 1 - odd):.2f}" in drawn.words
-    few = YourModel(made(n_tokens=1)).ready()
-    assert "Overload factor" in few.devices(0, homes.BALANCED, 4).words
+    few = YourModel.of(made(n_tokens=1))
+    assert "Overload factor" in closer.devices(few, 0, homes.BALANCED, 4).words
 
 
 def test_text_shows_first_choices_and_follows_one_expert(model: YourModel) -> None:
@@ -197,8 +199,8 @@ def test_text_shows_first_choices_and_follows_one_expert(model: YourModel) -> No
     assert [token.lit for token in followed.tokens] == chose
     assert n_pages(model.trace, "everything") == -(-400 // PAGE)
     many = text_page(made(n_layers=1, n_experts=40, k=36), 0, "everything", 1, None)
-    told = many.tokens[0].told
-    assert told.endswith(", and 20 more") and told.count("expert") == your_text.TOLD == 16
+    told = many.tokens[0].words
+    assert told.endswith(", and 20 more") and told.count("expert") == your_text.MAX_NAMED == 16
     with pytest.raises(ValueError, match="page: got 9"):
         text_page(model.trace, 0, "two", 9, None)
 
@@ -257,19 +259,19 @@ def test_ratings_and_traces_open() -> None:
 
 def test_a_checkpoint_shows_its_layers_and_runs_one() -> None:
     raw = zipped(PARITY / "mixtral")
-    contents = weights.look_into(raw)
+    contents = weights.read_contents(raw)
     assert contents.model_type == "mixtral" and contents.layers
-    look = weights.look_at(raw, contents.layers[0])
+    look = weights.run_layer(raw, contents.layers[0])
     all_row = look.sizes[-1]
     stored, used = (int(text.replace(",", "")) for text in list(all_row.values())[1:])
     assert 0 < used < stored
     assert look.loads.value_RE.mean() == pytest.approx(1)
     with pytest.raises(CheckpointError, match="layer"):
-        weights.look_at(raw, 99)
+        weights.run_layer(raw, 99)
 
 
 def test_a_bare_file_lists_tensors_and_a_bad_archive_says_why() -> None:
-    contents = weights.look_into((PARITY / "mixtral" / "model.safetensors").read_bytes())
+    contents = weights.read_contents((PARITY / "mixtral" / "model.safetensors").read_bytes())
     assert not contents.layers and contents.tensors and "config.json" in contents.words
     for raw, problem in (
         (b"PK\x03\x04", "archive"),
@@ -277,7 +279,7 @@ def test_a_bare_file_lists_tensors_and_a_bad_archive_says_why() -> None:
         (b"\xff" * 100, "neither"),
     ):
         with pytest.raises(CheckpointError, match=problem):
-            weights.look_into(raw)
+            weights.read_contents(raw)
 
 
 def test_beliefs_about_a_large_trace_are_measured_on_some_layers() -> None:
@@ -286,7 +288,7 @@ def test_beliefs_about_a_large_trace_are_measured_on_some_layers() -> None:
     assert part.n_layers == upload.MYTH_LAYERS and part.n_tokens == 300
     at = [whole.layers.index(layer) for layer in part.layers]
     assert min(np.diff(at)) >= 4 and np.array_equal(part.expert_LNK, whole.expert_LNK[at])
-    model = YourModel(whole)
+    model = YourModel.of(whole)
     assert f"300 tokens in {part.n_layers} of the layers" in model.myths[0].note
     assert len(model.myths[1].per_layer) == part.n_layers
-    assert "of the layers" not in (YourModel(made()).myths[0].note)
+    assert "of the layers" not in (YourModel.of(made()).myths[0].note)
