@@ -21,6 +21,7 @@ from moe.kernels import (
     activation_text,
     blocks,
     dispatch,
+    environment,
     expert_gradients,
     experts,
     items,
