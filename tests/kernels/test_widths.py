@@ -33,7 +33,7 @@ def test_kernels_equal_their_oracles_at_every_size(width: int) -> None:
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["vector_bytes"] == width and said["checked"]
-    assert said["tried"] > 10_000
+    assert said["tried"] > 9_000
     assert not said["wrong"], said["first"]
 
 
