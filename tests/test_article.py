@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from docs.generator import article, scores
 from docs.generator.article import Statement, statements
-from moe.cli.main import cli
+from moe.cli.main import command_line
 from moe.cost import MODELS, TrainingCost
 
 # A figure by itself: not a part of a name such as H800 or V3.
@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def printed(command: str) -> str:
     words = shlex.split(command)
     assert words[0] == "moe"
-    done = CliRunner().invoke(cli, words[1:])
+    done = CliRunner().invoke(command_line(), words[1:])
     assert done.exit_code == 0, done.output
     return str(done.output)
 

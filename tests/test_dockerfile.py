@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from moe.cli.main import cli
+from moe.cli.main import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = typer.main.get_command(cli).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(command_line()).commands  # type: ignore[attr-defined]
 
 
 def instructions() -> list[tuple[str, str]]:

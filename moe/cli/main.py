@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from ..version import __version__
-from .app import app
-from .cluster import cluster
-from .cost import check_numbers, cost, decode, hardware, models
-from .gates import check_gate
-from .place import place
-from .registries import balancers, routers
-from .speed import bench, warm
-from .sweep import sweep
-from .traces import analyze, trace
-from .train import train
 
-cli = typer.Typer(
-    name="moe",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="MoEscope: see, measure and check mixture-of-experts layers.",
-)
+# In the order of the help: each command, and the file that holds it.
+COMMANDS = {
+    "warm": "speed", "app": "app", "train": "train", "routers": "registries",
+    "balancers": "registries", "check-gate": "gates", "bench": "speed", "place": "place",
+    "trace": "traces", "analyze": "traces", "models": "cost", "cost": "cost", "decode": "cost",
+    "hardware": "cost", "check-numbers": "cost", "cluster": "cluster", "sweep": "sweep",
+}  # fmt: skip
 UsageError: Any = typer.BadParameter.__base__  # its own class in some versions, click's in others
 
 
@@ -36,7 +26,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@cli.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -45,19 +34,34 @@ def _root(
     """MoEscope: see, measure and check mixture-of-experts layers."""
 
 
-for command in (  # in the order of the help
-    warm, app, train, routers, balancers, check_gate, bench, place, trace, analyze, models, cost,
-    decode, hardware, check_numbers,
-):  # fmt: skip
-    cli.command()(command)
-cli.add_typer(cluster, name="cluster")
-cli.add_typer(sweep, name="sweep")
+def command_line(only: str = "") -> typer.Typer:
+    """Build the command line, or as much of it as one command needs.
+
+    Loading every command's file, and what its flags derive from, takes longer than most commands.
+    """
+    cli = typer.Typer(
+        name="moe",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        help="MoEscope: see, measure and check mixture-of-experts layers.",
+    )
+    cli.callback()(_root)
+    for name in [only] if only in COMMANDS else COMMANDS:
+        file = importlib.import_module(f".{COMMANDS[name]}", __package__)
+        command = getattr(file, name.replace("-", "_"))
+        if isinstance(command, typer.Typer):
+            cli.add_typer(command, name=name)
+        else:
+            cli.command(name)(command)
+    return cli
 
 
 def main() -> None:
     """Run the command line; a wrong value ends with one line and exit code 2."""
     try:
-        code = cli(standalone_mode=False)
+        code = command_line(*sys.argv[1:2])(standalone_mode=False)
     except UsageError as error:
         _fail(error.format_message(), error)
     except ValueError as error:

@@ -5,11 +5,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from moe.cli.main import cli, main
+from moe.cli.main import command_line, main
 
 
 def call(*arguments):
-    done = CliRunner().invoke(cli, ["cluster", *arguments], catch_exceptions=False)
+    done = CliRunner().invoke(command_line(), ["cluster", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import moe
-from moe.cli.main import cli
+from moe.cli.main import command_line
 from moe.cost import GPUS, Range
 from moe.cost.checks import V3_HOURS
 from moe.cost.rows import decoding_rows, find_model, parse_range
@@ -25,7 +25,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    done = RUNNER.invoke(cli, list(arguments))
+    done = RUNNER.invoke(command_line(), list(arguments))
     assert done.exit_code == code, done.output
     return done.output
 
@@ -183,7 +183,7 @@ def test_a_differing_figure_is_exit_code_1(monkeypatch):
     ],
 )
 def test_wrong_values_are_named(arguments, message):
-    done = RUNNER.invoke(cli, ["cost", *arguments])
+    done = RUNNER.invoke(command_line(), ["cost", *arguments])
     assert isinstance(done.exception, ValueError)
     assert message in str(done.exception)
 

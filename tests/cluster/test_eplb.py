@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import moe
-from moe.cli.main import cli, main
+from moe.cli.main import command_line, main
 from moe.cli.place import place
 from moe.cluster import torch_order
 from moe.cluster.eplb import gpu_loads, least_max_over_mean, max_over_mean
@@ -311,12 +311,14 @@ def test_the_command_places_a_table_of_loads(tmp_path, ending):
         path.write_text(rows if ending == ".csv" else json.dumps(README))
     flags = ["--replicas", "16", "--groups", "4", "--nodes", "2", "--gpus", "8"]
     out = tmp_path / "placement.json"
-    run = CliRunner().invoke(cli, ["place", str(path), *flags, "--json", "--out", str(out)])
+    run = CliRunner().invoke(
+        command_line(), ["place", str(path), *flags, "--json", "--out", str(out)]
+    )
     answer = json.loads(run.stdout)
     assert answer["phy2log"] == moe.rebalance_experts(README, **SIZES)[0].tolist()
     assert json.loads(out.read_text()) == answer
     assert answer["policy"] == "hierarchical"
-    table = CliRunner().invoke(cli, ["place", str(path), *flags, "--search"])
+    table = CliRunner().invoke(command_line(), ["place", str(path), *flags, "--search"])
     assert f"{answer['max_over_mean_eplb']:.3f}" in table.stdout
 
 
@@ -328,7 +330,9 @@ def test_the_command_places_a_trace(tmp_path):
         expert_LNK, np.ones(expert_LNK.shape, np.float32), 8, np.arange(100), layers=[3, 5]
     )
     save_trace(trace, tmp_path / "trace.npz")
-    run = CliRunner().invoke(cli, ["place", str(tmp_path / "trace.npz"), "--gpus", "4", "--json"])
+    run = CliRunner().invoke(
+        command_line(), ["place", str(tmp_path / "trace.npz"), "--gpus", "4", "--json"]
+    )
     answer = json.loads(run.stdout)
     assert answer["layers"] == [3, 5]
     loads = np.stack([np.bincount(expert_NK[:, 0], minlength=8) for expert_NK in expert_LNK])

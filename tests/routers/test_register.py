@@ -48,9 +48,9 @@ def test_it_is_known_everywhere_as_a_function_and_as_a_decorator() -> None:
 
     from typer.testing import CliRunner
 
-    from moe.cli.main import cli  # only now, so that a plain test run does not load typer
+    from moe.cli.main import command_line  # only now, so that a plain test run does not load typer
 
-    rows = json.loads(CliRunner().invoke(cli, ["routers", "--json"]).stdout)
+    rows = json.loads(CliRunner().invoke(command_line(), ["routers", "--json"]).stdout)
     assert [row["title"] for row in rows][-2:] == ["My own gate", "Mine"]
 
 
