@@ -31,7 +31,7 @@ from moe.checkpoints.header import read_header
 from moe.checkpoints.npz import read_npy, read_npz
 from moe.checkpoints.strict_json import parse_object
 from moe.cluster.eplb_report import read_loads
-from moe.cost.config_json import model_from_config
+from moe.cost.from_config import model_from_config
 from moe.data.corpus import from_file
 from moe.gates.recording import read_recordings
 from moe.saved import load
@@ -103,7 +103,7 @@ READ_BY = {
     "moe/checkpoints/npz.py: read_npz": "npz",
     "moe/checkpoints/strict_json.py: parse_json": "json object",
     "moe/checkpoints/strict_json.py: parse_object": "json object",
-    "moe/cost/config_json.py: _load": "config",
+    "moe/cost/from_config.py: _load": "config",
     "moe/data/corpus.py: from_file": "text",
     "moe/gates/recording.py: _read_arrays": "gate",
     "moe/cluster/eplb_report.py: _numbers": "loads",

@@ -60,7 +60,7 @@ decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
 - **Not in it**: failed runs, research, data, salaries, buildings, and time lost to faults unless
   the utilisation has it. Attention to a window only is counted as if it saw everything, so cache
   and attention are upper bounds ({windows}).
-- **Of a config.json** every key is read, known to change no figure (`moe.cost.config_keys`), or
+- **Of a config.json** every key is read, known to change no figure (`moe.cost.unread_keys`), or
   named in the output as not counted. A missing key means the reference library's default, by the
   same table as for loading a layer. Keys and values that neighbouring layers share (`use_cla`) are
   stored once and read by each.

@@ -1,10 +1,10 @@
 """What layers, models and trainings cost: parameters, operations, bytes, hours, money."""
 
 from .checks import Check, check_models, check_numbers
-from .config_json import model_from_config
 from .decode import Decoding, ExchangeBound, decode, decode_flops, weight_bytes_read
 from .feed_forward import FeedForward, expected_experts
 from .flops import Flops, flops_per_token
+from .from_config import model_from_config
 from .hardware import GPUS, Gpu, find_gpu
 from .left_out import LEFT_OUT, LeftOut
 from .memory import (

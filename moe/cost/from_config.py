@@ -14,8 +14,8 @@ from ..checkpoints.files import CONFIG, MAX_CONFIG, read_config
 from ..checkpoints.header import read_limited
 from ..checkpoints.strict_json import parse_object, quoted
 from ..errors import CheckpointError
-from .config_keys import OTHER_PARTS, not_counted
 from .model import ModelConfig
+from .unread_keys import OTHER_PARTS, not_counted
 
 
 def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") -> ModelConfig:

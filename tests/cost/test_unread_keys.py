@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from moe.checkpoints.families import COUNTABLE
 from moe.cost import MODELS, ModelConfig, decode, find_gpu, model_from_config
-from moe.cost.config_keys import NEUTRAL
+from moe.cost.unread_keys import NEUTRAL
 from moe.errors import CheckpointError
 
 COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text("utf-8"))
