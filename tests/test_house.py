@@ -257,7 +257,7 @@ def floors_table() -> str:
 
 
 def test_the_page_on_architecture_shows_these_floors():
-    """To accept a change: `python -m tests.test_house`."""
+    """To accept a change: `python -m tests.test_house`, which prints the house in figures, too."""
     assert f"{MARKS[0]}\n{floors_table()}\n{MARKS[1]}" in ARCHITECTURE.read_text("utf-8")
 
 
@@ -297,13 +297,17 @@ def imported_files(sources: dict[str, tuple[str, bool]]) -> dict[str, set[str]]:
     }
 
 
-def test_no_circle_of_files():
+def all_imports() -> dict[str, set[str]]:
+    """Files that each file of the library, the benchmarks and the documentation imports."""
     folders = ("moe", "benchmarks", "docs")
     paths = [path for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")]
-    sources = {
-        module_name(path): (path.read_text("utf-8"), path.name == "__init__.py") for path in paths
-    }
-    assert not circle(imported_files(sources))
+    return imported_files(
+        {module_name(path): (path.read_text("utf-8"), path.name == "__init__.py") for path in paths}
+    )
+
+
+def test_no_circle_of_files():
+    assert not circle(all_imports())
 
 
 def test_a_circle_is_found():
@@ -321,12 +325,32 @@ def test_tests_have_the_same_folders():
     assert strange == {"docs", "e2e", "golden"}
 
 
-def test_no_folder_holds_much_of_the_house():
-    lines = Counter()
+def lines_of_folders() -> Counter[str]:
+    """Lines of the files that stand in each folder itself."""
+    lines: Counter[str] = Counter()
     for path, source in SOURCES.items():
-        lines[path.parent] += source.count("\n")
+        lines[path.parent.relative_to(ROOT).as_posix()] += source.count("\n")
+    return lines
+
+
+def test_no_folder_holds_much_of_the_house():
+    lines = lines_of_folders()
     most, count = lines.most_common(1)[0]
     assert count <= MOST_OF_ALL * lines.total(), f"{most}: {count} of {lines.total()}"
+
+
+def picture() -> str:
+    """Return the house in figures: its folders, its files, its imports."""
+    lines, imports = lines_of_folders(), all_imports()
+    rows = [
+        f"{count:6,} {count / lines.total():4.0%}  {name}" for name, count in lines.most_common()
+    ]
+    arrows = sum(map(len, imports.values()))
+    longest = max(source.count("\n") for source in SOURCES.values())
+    return "\n".join(
+        [*rows, f"{lines.total():6,} lines in {len(SOURCES)} files, the longest has {longest}",
+         f"{arrows:6,} imports of files, circles: {' -> '.join(circle(imports)) or 'none'}"]
+    )  # fmt: skip
 
 
 def test_pages_and_command_line_hold_no_arithmetic():
@@ -440,6 +464,7 @@ def test_a_print_is_found_and_a_method_of_that_name_is_not():
 
 
 if __name__ == "__main__":
+    print(picture())
     before, _, rest = ARCHITECTURE.read_text("utf-8").partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
     ARCHITECTURE.write_text(f"{before}{MARKS[0]}\n{floors_table()}\n{MARKS[1]}{after}", "utf-8")

@@ -23,7 +23,7 @@ from moe.traces.myths import PUBLISHED, topic_specialists
 from moe.traces.samples import SAMPLES
 
 from .docstrings import to_cell
-from .methods import MADE, table
+from .methods import page_text, table
 from .scores import cited, leads
 
 PAGE = "article.md"
@@ -90,8 +90,8 @@ class Statement:
 
 def page() -> str:
     """Return the page."""
-    parts = [
-        MADE.format(source="docs/generator/article.py, docs/generator/scores.py"),
+    return page_text(
+        "docs/generator/article.py, docs/generator/scores.py",
         INTRO,
         table(
             ["Statement", "What we compute", "Verdict", "Try it"],
@@ -99,8 +99,7 @@ def page() -> str:
         ),
         cited(),
         READING,
-    ]
-    return "\n\n".join(parts) + "\n"
+    )
 
 
 @cache

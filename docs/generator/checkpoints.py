@@ -5,7 +5,7 @@ from __future__ import annotations
 from moe.checkpoints.families import LOADABLE, NESTED, NULLS
 from moe.checkpoints.family import Family, Key
 
-from .methods import MADE, table
+from .methods import page_text, table
 
 PAGE = "checkpoints.md"
 NESTED_NOTE = "; ".join(
@@ -68,30 +68,28 @@ LIMITS = """\
 
 def page() -> str:
     """Return the page."""
-    return "\n\n".join(
-        [
-            MADE.format(source="moe/checkpoints/families.py"),
-            "# Published checkpoints",
-            INTRO,
-            "## Families",
-            f"By the `model_type` of `config.json`; also {NESTED_NOTE}. Tensors stand below "
-            "`model.layers.N.` and the block's name in most files.",
-            table(["`model_type`", "Block", "Experts", "Router", "Shared expert"], _names()),
-            "E, D and F are experts, model width and expert width. In memory, gate and up "
-            "projection share one array, gate half first, whatever the file does.",
-            "## Layers, keys and traps",
-            table(["`model_type`", "MoE layers", "Keys of E, k, F", "Mind"], _keys()),
-            "A missing key means what it means to the reference library: its configuration "
-            "class's default; `moe cost` reads the same table by the same rules. `null` is not a "
-            "missing key. It is refused where the class does not allow it, and of a layer's keys "
-            f"it allows a list of layers, which null leaves out, and {_nulls()}.",
-            "## How exact",
-            EXACT,
-            "## Element types",
-            TYPES,
-            "## Limits",
-            LIMITS + "\n",
-        ]
+    return page_text(
+        "moe/checkpoints/families.py",
+        "# Published checkpoints",
+        INTRO,
+        "## Families",
+        f"By the `model_type` of `config.json`; also {NESTED_NOTE}. Tensors stand below "
+        "`model.layers.N.` and the block's name in most files.",
+        table(["`model_type`", "Block", "Experts", "Router", "Shared expert"], _names()),
+        "E, D and F are experts, model width and expert width. In memory, gate and up "
+        "projection share one array, gate half first, whatever the file does.",
+        "## Layers, keys and traps",
+        table(["`model_type`", "MoE layers", "Keys of E, k, F", "Mind"], _keys()),
+        "A missing key means what it means to the reference library: its configuration "
+        "class's default; `moe cost` reads the same table by the same rules. `null` is not a "
+        "missing key. It is refused where the class does not allow it, and of a layer's keys "
+        f"it allows a list of layers, which null leaves out, and {_nulls()}.",
+        "## How exact",
+        EXACT,
+        "## Element types",
+        TYPES,
+        "## Limits",
+        LIMITS,
     )
 
 

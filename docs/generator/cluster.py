@@ -5,7 +5,7 @@ from __future__ import annotations
 from moe.cluster.calibration import HELD_OUT, REFERENCE, Calibration, calibrate
 from moe.cluster.published import copies_rows
 
-from .methods import MADE, table
+from .methods import page_text, table
 
 PAGE = "cluster.md"
 
@@ -95,8 +95,8 @@ def page() -> str:
         [name, f"{k.call_us:.1f}", f"{k.nvlink_share:.3f}", f"{k.network_share:.3f}"]
         for name, k in found.kernels.items()
     ]
-    parts = [
-        MADE.format(source="docs/generator/cluster.py"),
+    return page_text(
+        "docs/generator/cluster.py",
         "# Where the data moves",
         INTRO,
         "## What is counted",
@@ -116,8 +116,7 @@ def page() -> str:
         SOURCES,
         "## What is left out",
         LEFT_OUT,
-    ]
-    return "\n\n".join(parts) + "\n"
+    )
 
 
 def _longest(found: Calibration, words: str) -> float:

@@ -7,7 +7,7 @@ from moe.studies.collapse import INTERVENTIONS, NONE
 from moe.sweeps.report import Spread
 
 from . import studies
-from .methods import MADE, table
+from .methods import page_text, table
 
 PAGE, NAME = "why-collapse.md", "collapse"
 RATE = 0.01  # of the main table
@@ -25,8 +25,8 @@ def page_of(study: Study) -> str:
     settings = study.settings
     n_experts, k = settings["n_experts"], settings["k"]
     seeds = study.seeds()
-    parts = [
-        MADE.format(source=f"docs/studies/{NAME}.jsonl"),
+    return page_text(
+        f"docs/studies/{NAME}.jsonl",
         "# Why experts collapse",
         "The usual explanation: *an expert that is chosen early is trained more, gets better, and "
         "is chosen again.* It is old (arXiv 1701.06538, section 4) and one can test it: freeze the "
@@ -63,8 +63,7 @@ def page_of(study: Study) -> str:
         f"`moe sweep docs/studies/{NAME}.toml` does the runs, "
         f'`make pages ARGS="--study {NAME}"` writes this page from them. One of them by hand: '
         "`moe train --freeze experts`.",
-    ]
-    return "\n\n".join(parts) + "\n"
+    )
 
 
 def cell(

@@ -9,7 +9,7 @@ from moe.cost.hardware import FIGURES
 from moe.numbers import short, span_words
 
 from .docstrings import to_cell
-from .methods import MADE, table
+from .methods import page_text, table
 
 PAGE = "cost.md"
 MARKS = {"verified": "", "second-hand": "²", "unverified": "³"}
@@ -73,8 +73,8 @@ neither. * marks the one that fits the published figure. {conventions}"""
 
 def page() -> str:
     """Return the page."""
-    parts = [
-        MADE.format(source="docs/generator/cost.py, moe/cost/*.csv"),
+    return page_text(
+        "docs/generator/cost.py, moe/cost/*.csv",
         _intro(),
         "## Published figures",
         "Computed beside published, as `moe check-numbers` prints them. " + MARKED,
@@ -101,8 +101,7 @@ def page() -> str:
         ),
         "## Assumptions, if you give none",
         table(["Name", "Low, middle, high", "Unit", "From"], _assumptions()),
-    ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    )  # fmt: skip
 
 
 def _intro() -> str:

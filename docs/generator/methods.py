@@ -15,7 +15,6 @@ from moe.training import suits
 
 from .docstrings import Docstring, module_prose, of_class, to_cell, to_markdown
 
-MADE = "<!-- Made by `make pages` from {source}: edit there. -->"
 NO_BALANCE = "none"
 LATEX_LINES = {
     r"\begin{aligned}": "\\begin{aligned}\n",
@@ -36,6 +35,12 @@ class Kind:
     facts: Callable[[type[Any]], Iterator[tuple[str, str]]]
     figure: Callable[[str], Figure]
     figure_words: str
+
+
+def page_text(source: str, *parts: str) -> str:
+    """Return a Markdown page of these parts, which says what it is made from."""
+    made = f"<!-- Made by `make pages` from {source}: edit there. -->"
+    return "\n\n".join([made, *parts]) + "\n"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -176,7 +181,6 @@ def method_page(kind: Kind, name: str, alt: str) -> str:
         ("Source", to_markdown(method.source)),
     ]
     parts = [
-        MADE.format(source=f"{method.__module__.replace('.', '/')}.py"),
         f"# {to_markdown(method.title)}",
         f"*{lead(method)}*",
         "\n".join(f"- {what}: {fact}" for what, fact in facts),
@@ -190,7 +194,7 @@ def method_page(kind: Kind, name: str, alt: str) -> str:
         parts.append(example_section(doc))
     if fields(method):
         parts.append(options_section(method, doc))
-    return "\n\n".join([*parts, suited(kind, name)]) + "\n"
+    return page_text(f"{method.__module__.replace('.', '/')}.py", *parts, suited(kind, name))
 
 
 def suited(kind: Kind, name: str) -> str:
@@ -219,8 +223,8 @@ def index_page() -> str:
         [link("balancers", name, to_markdown(balancer.title), up=""), lead(balancer)]
         for name, balancer in moe.BALANCERS.items()
     ]
-    parts = [
-        MADE.format(source="moe/routers and moe/balance"),
+    return page_text(
+        "moe/routers and moe/balance",
         "# Methods",
         f"{len(routers)} routers decide which experts a token goes to; {len(balancers)} balancers "
         "keep the load even; a [capacity](capacity.md) says who gets in where experts are full. "
@@ -231,5 +235,4 @@ def index_page() -> str:
         table(["Router", "In one line", "Causal"], routers),
         "## Balancers",
         table(["Balancer", "In one line"], balancers),
-    ]
-    return "\n\n".join(parts) + "\n"
+    )

@@ -10,6 +10,7 @@ from benchmarks.measure import BEST, BEST_TORCH, FORWARD, PASSES, SWEEP_BASE, na
 from benchmarks.peer import OURS
 from benchmarks.results import read
 from docs.generator.speed_chart import used
+from moe.numbers import plural
 from moe.pictures.figure import Figure
 
 from .methods import table
@@ -92,7 +93,7 @@ def page(alt: str, path: Path = RESULTS) -> str:
         "Blocks of calls alternate between the implementations and the roofs, with "
         f"{settings['pause']:g} seconds of silence and one uncounted call before each: idle "
         "threads of a library spin for a while and take the cores from whoever runs next. A figure "
-        f"is the median of {settings['blocks']} block{'s' * (settings['blocks'] > 1)}, and over "
+        f"is the median of {plural(settings['blocks'], 'block')}, and over "
         "several runs the median of those. Ratios are taken inside one run. The forward pass keeps "
         "nothing for backward (PyTorch: `no_grad`); forward + backward gives the gradient at x and "
         "at every parameter.",

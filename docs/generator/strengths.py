@@ -13,7 +13,7 @@ from moe.training.runs import LAST
 
 from . import studies
 from .collapse import number
-from .methods import MADE, link, table
+from .methods import link, page_text, table
 from .strength_chart import EVEN, Point, chosen, evenness_and_loss, lengths, points
 
 PAGE, PICTURE = "strengths.md", "img/strengths.svg"
@@ -51,8 +51,8 @@ def page(alt: str) -> str:
 def page_of(study: Study, angles: Study, ablation: Sequence[Row], alt: str) -> str:
     """Return what both studies say, and what the ablation says of other routers."""
     settings, steps = study.settings, lengths(study)
-    parts = [
-        MADE.format(source=f"docs/studies/{STRENGTHS}.jsonl and {ANGLES}.jsonl"),
+    return page_text(
+        f"docs/studies/{STRENGTHS}.jsonl and {ANGLES}.jsonl",
         "# How strong a balancer must be",
         "A balancer has a strength, and strengths of different balancers have different units: "
         "comparing two of them at their published values compares the values. So each gets its "
@@ -88,8 +88,7 @@ def page_of(study: Study, angles: Study, ablation: Sequence[Row], alt: str) -> s
         "## Again",
         f"`moe sweep docs/studies/{STRENGTHS}.toml` and `moe sweep docs/studies/{ANGLES}.toml` do "
         f'the runs, `make pages ARGS="--study {STRENGTHS} --study {ANGLES}"` writes this page.',
-    ]
-    return "\n\n".join(parts) + "\n"
+    )
 
 
 def _left_out_words(study: Study) -> list[str]:

@@ -16,7 +16,7 @@ from moe.studies.causality import CausalityRow, ProbeSettings, causality_rows
 
 from . import order, studies
 from .docstrings import module_prose, of_class, to_markdown, values_of
-from .methods import MADE, example_section, link, math_block, options_section, table
+from .methods import example_section, link, math_block, options_section, page_text, table
 
 HERE = Path(__file__).resolve().parent.parent
 RESULTS = HERE / "ablation.jsonl"
@@ -32,7 +32,6 @@ def capacity_page(alts: dict[str, str]) -> str:
     doc = of_class(Capacity)
     meanings = values_of(doc.parameters["drop"])
     parts = [
-        MADE.format(source="moe/capacity.py"),
         "# Capacity and drop policies",
         to_markdown(doc.prose),
     ]
@@ -55,7 +54,7 @@ def capacity_page(alts: dict[str, str]) -> str:
             "Causal." if causal else "Not causal: a later token can displace an earlier one.",
             f"![{to_markdown(alts[drop])}](capacity-{drop}.svg)",
         ]
-    return "\n\n".join(parts) + "\n"
+    return page_text("moe/capacity.py", *parts)
 
 
 @cache
@@ -81,16 +80,15 @@ def causality_page() -> str:
         for row in rows
     ]
     found = [row for row in rows if not row.found]
-    parts = [
-        MADE.format(source="moe/studies/causality.py"),
+    return page_text(
+        "moe/studies/causality.py",
         "# Does the future change the past?",
         to_markdown(module_prose(causality_rows)),
         f"Here {settings.n_early} tokens stay and the {settings.n_future} after them change, with "
         f"{settings.n_experts} experts. {len(found)} of {len(rows)} methods let the future in; "
         f"{sum(row.claims != row.found for row in rows)} behave otherwise than they claim.",
         table(["Kind", "Method", "Claims causal", "Found causal", "Tokens changed"], cells),
-    ]
-    return "\n\n".join(parts) + "\n"
+    )
 
 
 def scales_page() -> str:
@@ -101,7 +99,6 @@ def scales_page() -> str:
         for name, scale in SCALES.items()
     ]
     parts = [
-        MADE.format(source="moe/balance/aux.py"),
         "# Scales of the auxiliary loss",
         "The auxiliary loss of " + link("balancers", "aux", up="") + " multiplies each expert's "
         "share of the choices, f, with the mean of its probability, P. Publications count f "
@@ -112,7 +109,7 @@ def scales_page() -> str:
     ]
     for name, scale in SCALES.items():
         parts.append(f"`{name}`\n\n{math_block(scale.wording)}")
-    return "\n\n".join(parts) + "\n"
+    return page_text("moe/balance/aux.py", *parts)
 
 
 def ablation_page(results: Path = RESULTS) -> str:
@@ -129,8 +126,8 @@ def ablation_page(results: Path = RESULTS) -> str:
         ]
         for row in shown
     ]
-    parts = [
-        MADE.format(source=f"docs/{results.name}"),
+    return page_text(
+        f"docs/{results.name}",
         "# Every router, with and without balancing",
         "Made by `make pages ARGS=--ablation`, which trains each router alone and with every "
         f"balancer that suits it, and keeps finished rows in `docs/{results.name}` ({len(rows)} "
@@ -151,5 +148,4 @@ def ablation_page(results: Path = RESULTS) -> str:
         table(list(shown[0]), cells),
         f"Data {conditions['data']}, {versions}. One seed: small differences mean nothing.",
         *order.section(rows, studies.read("order")),
-    ]
-    return "\n\n".join(parts) + "\n"
+    )

@@ -103,7 +103,8 @@ class Balancer(Settings):
     @property
     def sequence_tokens(self) -> int | None:
         """Tokens of a sequence, 0 if the batch is one; None if it looks at no sequences."""
-        return None
+        length: int | None = getattr(self, "sequence_length", None)  # an option of some methods
+        return length
 
     def loss(
         self,
@@ -139,18 +140,21 @@ class Balancer(Settings):
         per = self.sequence_tokens
         if length_S is None or per is None:
             length_S = equal_lengths(routing.n_tokens, per or 0)
-        if mask_N is None:
-            return self._loss(routing, state, length_S[length_S > 0])
-        mask_N = check_mask(mask_N, routing.n_tokens)
-        ends_S1 = np.cumsum([0, *length_S])
-        length_S = np.diff(np.cumsum([0, *mask_N])[ends_S1])
-        part = self._loss(routing.only(mask_N), state, length_S[length_S > 0])
-        return part.spread(routing, mask_N)
+        counted = routing
+        if mask_N is not None:
+            mask_N = check_mask(mask_N, routing.n_tokens)
+            counted = routing.only(mask_N)
+            ends_S1 = np.cumsum([0, *length_S])
+            length_S = np.diff(np.cumsum([0, *mask_N])[ends_S1])
+        if not counted.n_tokens:
+            return BalanceLoss(0.0)
+        loss = self._loss(counted, state, length_S[length_S > 0])
+        return loss if mask_N is None else loss.spread(routing, mask_N)
 
     def _loss(
         self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
     ) -> BalanceLoss:
-        """`loss` of tokens that all count, in sequences of these lengths, none of them empty."""
+        """`loss` of one or more tokens that all count, in sequences of these lengths."""
         return BalanceLoss(0.0)
 
     def param_loss(self, params: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:

@@ -63,11 +63,6 @@ class CommunicationLoss(Balancer):
     reach: int = option(3, low=1, high="n_devices")
     sequence_length: int = option(0, low=0)
 
-    @property
-    def sequence_tokens(self) -> int | None:
-        """`sequence_length`; 0 is the whole batch."""
-        return self.sequence_length
-
     def _loss(
         self, routing: Routing, state: Mapping[str, np.ndarray] | None, length_S: np.ndarray
     ) -> BalanceLoss:

@@ -50,8 +50,6 @@ class EntropyLoss(Balancer):
     ) -> BalanceLoss:
         """Loss and gradient."""
         p_NE = affinity(routing)
-        if not routing.n_tokens:
-            return BalanceLoss(0.0)
         log_NE = np.log(np.maximum(p_NE, np.finfo(p_NE.dtype).tiny))
         factor = self.coefficient / routing.n_tokens
         value = -factor * float((p_NE * log_NE).sum(dtype=np.float64))

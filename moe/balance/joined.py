@@ -55,14 +55,12 @@ class Sum(Balancer):
         self,
         routing: Routing,
         state: Mapping[str, np.ndarray] | None = None,
-        *,
-        mask_N: np.ndarray | None = None,
-        length_S: np.ndarray | None = None,
+        **tokens: np.ndarray | None,
     ) -> BalanceLoss:
-        """Sum of values and gradients."""
+        """Sum of values and gradients; mask and lengths go to every part."""
         value, gradient = 0.0, Gradients()
         for part in self.parts:
-            loss = part.loss(routing, state, mask_N=mask_N, length_S=length_S)
+            loss = part.loss(routing, state, **tokens)
             value += loss.value
             gradient.add(loss.extra)
             if loss.dlogits_NE is not None:

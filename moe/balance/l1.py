@@ -82,8 +82,6 @@ class AdaptiveL1(Balancer):
     ) -> BalanceLoss:
         """Loss and gradient; f is a count and has none."""
         scores_NE = scores_of(routing)
-        if not routing.n_tokens:
-            return BalanceLoss(0.0)
         now = state if state is not None and "l1_strength_1" in state else self.init_state(0)
         factor_E = np.full(routing.n_experts, float(now["l1_strength_1"][0]) / routing.n_tokens)
         if self.balanced:

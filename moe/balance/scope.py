@@ -28,8 +28,6 @@ def product_loss(routing: Routing, f_SE: np.ndarray, length_S: np.ndarray) -> Ba
     f is a count and has no gradient. The form that all auxiliary losses share.
     """
     p_NE = affinity(routing)
-    if not routing.n_tokens:
-        return BalanceLoss(0.0)
     factor_SE = f_SE / (len(length_S) * length_S[:, None])
     p_SE = np.add.reduceat(p_NE, starts(length_S), axis=0, dtype=np.float64)
     dp_NE = np.repeat(factor_SE.astype(p_NE.dtype), length_S, axis=0)

@@ -50,8 +50,6 @@ class ZLoss(Balancer):
         """Loss and gradient: 2 * logsumexp * softmax / N."""
         if routing.logits_NE is None:
             raise ValueError("routing: got one without logits, allowed is a router with a gate")
-        if not routing.n_tokens:
-            return BalanceLoss(0.0)
         logits_NE = routing.logits_NE
         top_N1 = logits_NE.max(axis=1, keepdims=True)
         z_N1 = np.log(np.exp(logits_NE - top_N1).sum(axis=1, keepdims=True)) + top_N1

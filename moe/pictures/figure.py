@@ -117,6 +117,11 @@ class Figure:
         return {**self.spec(), **size, "title": title, "background": "white", "padding": 16}
 
 
+def spoken(rows: Rows, name: str = "name") -> str:
+    """Return the name and the label of each row, for the words of a figure."""
+    return "; ".join(f"{row[name]}: {row['label']}" for row in rows)
+
+
 def draw(name: str) -> alt.Chart:
     """Begin a chart of the data of that name."""
     return alt.Chart(alt.NamedData(name))

@@ -1,4 +1,4 @@
-"""Top-k gates: choose k experts by their scores, weigh them, and the way back, once for all."""
+"""Gates that choose experts by their scores: choice, weights and the way back, once for all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,60 @@ from .base import Router, check_k
 EPS = 1e-20  # DeepSeek-V3 adds it to the sum of chosen scores before dividing
 
 
-class FixedK(Router):
+class ScoreRouter(Router):
+    """Every token goes to some experts, best first, weighted by their scores.
+
+    Subclasses state what differs: the name of the score function as a plain class attribute or as
+    an option (a field), or one of the methods.
+    """
+
+    score = "softmax"  # without ClassVar, so that a subclass may make it an option
+
+    def choose(
+        self,
+        logits_NE: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        token_ids: np.ndarray | None = None,
+        **state: np.ndarray,
+    ) -> Routing:
+        """Select experts of each token and weigh them; see `Router.choose`."""
+        logits_NE = self._check_logits(logits_NE)
+        scores_NE = make_scores(logits_NE, self.score)
+        expert_NK = self.select(logits_NE, scores_NE, rng=rng, token_ids=token_ids, **state)
+        weight_NK = self.weights(logits_NE, scores_NE, expert_NK)
+        more = self.narrow(expert_NK, weight_NK, rng)
+        return self._routing(logits_NE, scores_NE, self.score, expert_NK, weight_NK, **more)
+
+    def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
+        """Experts of each token, (N, K), best first: all of them.
+
+        `given` has what `choose` got beside the logits: rng, token_ids and state.
+        """
+        return kernels.topk(logits_NE, logits_NE.shape[1])
+
+    def weights(
+        self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
+    ) -> np.ndarray:
+        """Weights of these experts, (N, K): their scores."""
+        return gather(scores_NE, expert_NK)
+
+    def narrow(
+        self, expert_NK: np.ndarray, weight_NK: np.ndarray, rng: np.random.Generator | None
+    ) -> dict[str, Any]:
+        """Which of these a token does go to: arguments of `Routing.from_choices`; none: to all."""
+        return {}
+
+    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
+        """Gradient at the logits; see `Router.backward`."""
+        return logits_backward(routing, scatter_list(routing, dweight_A))
+
+
+class FixedK(ScoreRouter):
     """Every token goes to k experts, weighted by their scores; the choice itself is fixed.
 
-    Subclasses state what differs: a value below, as an option (a field) or for good (a plain class
-    attribute), or one of `select`, `weights` with `weights_backward`, and `choose`.
+    Subclasses state what differs: a value below, as an option or for good, or one of `select`,
+    `weights` with `weights_backward`, and `choose`.
 
     Class attributes
     ----------------
@@ -33,9 +82,7 @@ class FixedK(Router):
         Factor on all weights.
     """
 
-    # Without ClassVar, so that a subclass may make any of them an option.
     k = 1
-    score = "softmax"
     renormalize = False
     norm_min = 0.0
     scale = 1.0
@@ -57,26 +104,8 @@ class FixedK(Router):
         """Not with one renormalised choice; `norm_min` leaves a score below it as it is."""
         return not (self.k == 1 and self.renormalize and self.norm_min == 0)
 
-    def choose(
-        self,
-        logits_NE: np.ndarray,
-        *,
-        rng: np.random.Generator | None = None,
-        token_ids: np.ndarray | None = None,
-        **state: np.ndarray,
-    ) -> Routing:
-        """Select k experts of each token and weigh them; see `Router.choose`."""
-        logits_NE = self._check_logits(logits_NE)
-        scores_NE = make_scores(logits_NE, self.score)
-        expert_NK = self.select(logits_NE, scores_NE, rng=rng, token_ids=token_ids, **state)
-        weight_NK = self.weights(logits_NE, scores_NE, expert_NK)
-        return self._routing(logits_NE, scores_NE, self.score, expert_NK, weight_NK)
-
     def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
-        """Experts of each token, (N, K), best first: those with the largest selection scores.
-
-        `given` has what `choose` got beside the logits: rng, token_ids and state.
-        """
+        """Experts of each token, (N, K), best first: those with the largest selection scores."""
         selection_NE = biased(scores_NE, given.get("select_bias_E"), given.get("select_factor_E"))
         # Scores rise with logits, and logits still differ where scores round to 0 or 1.
         wanted_NE = logits_NE if selection_NE is scores_NE else selection_NE
@@ -86,7 +115,7 @@ class FixedK(Router):
         self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
     ) -> np.ndarray:
         """Weights of these experts, (N, K): their scores, renormalised and scaled if asked for."""
-        weight_NK = gather(scores_NE, expert_NK)
+        weight_NK = super().weights(logits_NE, scores_NE, expert_NK)
         if self.renormalize:
             weight_NK = normalize(weight_NK, self.norm_min)
         return weight_NK if self.scale == 1 else weight_NK * weight_NK.dtype.type(self.scale)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import kernels
 from ..routing import Routing
-from ..scores import make_scores
-from .base import Router
-from .fixed_k import gather, scatter_list
+from .fixed_k import ScoreRouter, scatter_list
 
 
 @dataclass(frozen=True)
-class ReLU(Router):
+class ReLU(ScoreRouter):
     """Weight max(l, 0); experts with a positive weight run. How many is learnt.
 
     The balancer `l1` steers sparsity by an adaptive penalty on the sum of weights.
@@ -38,23 +35,17 @@ class ReLU(Router):
         r"\end{aligned}"
     )
 
-    def choose(
-        self,
-        logits_NE: np.ndarray,
-        *,
-        rng: np.random.Generator | None = None,
-        token_ids: np.ndarray | None = None,
-        **state: np.ndarray,
-    ) -> Routing:
-        """List every expert with a positive logit; see `Router.choose`."""
-        logits_NE = self._check_logits(logits_NE)
-        scores_NE = make_scores(logits_NE, "relu")
-        expert_NE = kernels.topk(scores_NE, logits_NE.shape[1])
-        weight_NE = gather(scores_NE, expert_NE)
-        listed_NE = ~(weight_NE <= 0)  # NaN too
-        return self._routing(
-            logits_NE, scores_NE, "relu", expert_NE, weight_NE, listed_NK=listed_NE
-        )
+    score = "relu"
+
+    def select(self, logits_NE: np.ndarray, scores_NE: np.ndarray, **given: Any) -> np.ndarray:
+        """All experts by their weights: zeros are equal, which is faster to sort than logits."""
+        return super().select(scores_NE, scores_NE)
+
+    def narrow(
+        self, expert_NK: np.ndarray, weight_NK: np.ndarray, rng: np.random.Generator | None
+    ) -> dict[str, Any]:
+        """Every expert with a positive weight, or with NaN."""
+        return {"listed_NK": ~(weight_NK <= 0)}
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits: that of each positive weight."""

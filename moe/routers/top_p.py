@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import kernels
-from ..routing import Routing
-from ..scores import logits_backward, make_scores
 from ..settings import option
-from .base import Router
-from .fixed_k import gather, scatter_list
+from .fixed_k import ScoreRouter
 
 
 @dataclass(frozen=True)
-class TopP(Router):
+class TopP(ScoreRouter):
     """The smallest set of experts whose probabilities reach p; weights are the probabilities.
 
     Unsure tokens get more experts, sure ones fewer.
@@ -48,26 +44,10 @@ class TopP(Router):
 
     p: float = option(0.4, low=0, high=1, open_low=True)
 
-    def choose(
-        self,
-        logits_NE: np.ndarray,
-        *,
-        rng: np.random.Generator | None = None,
-        token_ids: np.ndarray | None = None,
-        **state: np.ndarray,
-    ) -> Routing:
-        """Take experts until their share is reached; see `Router.choose`."""
-        logits_NE = self._check_logits(logits_NE)
-        scores_NE = make_scores(logits_NE, "softmax")
-        expert_NE = kernels.topk(logits_NE, logits_NE.shape[1])
-        weight_NE = gather(scores_NE, expert_NE)
-        # An expert is taken while those before it hold less than p; the first one always is.
-        listed_NE = np.ones(expert_NE.shape, bool)
-        listed_NE[:, 1:] = np.cumsum(weight_NE, axis=1)[:, :-1] < self.p
-        return self._routing(
-            logits_NE, scores_NE, "softmax", expert_NE, weight_NE, listed_NK=listed_NE
-        )
-
-    def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
-        """Gradient at the logits; see `Router.backward`."""
-        return logits_backward(routing, scatter_list(routing, dweight_A))
+    def narrow(
+        self, expert_NK: np.ndarray, weight_NK: np.ndarray, rng: np.random.Generator | None
+    ) -> dict[str, Any]:
+        """Experts while those before them hold less than p; the first one always."""
+        listed_NK = np.ones(expert_NK.shape, bool)
+        listed_NK[:, 1:] = np.cumsum(weight_NK, axis=1)[:, :-1] < self.p
+        return {"listed_NK": listed_NK}

@@ -11,7 +11,6 @@ import numpy as np
 from .. import kernels
 from ..errors import check_int
 from ..routing import Routing
-from ..scores import make_scores
 from .fixed_k import FixedK
 
 
@@ -34,23 +33,13 @@ class TwoChoices(FixedK):
         """First and second choice of each token, (N, 2); no balancer steers them."""
         return kernels.topk(logits_NE, 2)
 
-    def choose(
-        self,
-        logits_NE: np.ndarray,
-        *,
-        rng: np.random.Generator | None = None,
-        token_ids: np.ndarray | None = None,
-        **state: np.ndarray,
-    ) -> Routing:
-        """Select one or two experts per token; see `Router.choose`."""
-        logits_NE = self._check_logits(logits_NE)
-        scores_NE = make_scores(logits_NE, self.score)
-        expert_N2 = self.select(logits_NE, scores_NE, rng=rng)
-        weight_N2 = self.weights(logits_NE, scores_NE, expert_N2)
-        listed_N2 = np.ones(expert_N2.shape, bool)
-        listed_N2[:, 1] = self.takes_second(weight_N2[:, 1], rng)
-        more = {"listed_NK": listed_N2, "saved": {"expert_N2": expert_N2}}
-        return self._routing(logits_NE, scores_NE, self.score, expert_N2, weight_N2, **more)
+    def narrow(
+        self, expert_NK: np.ndarray, weight_NK: np.ndarray, rng: np.random.Generator | None
+    ) -> dict[str, Any]:
+        """The first choice, and the second where it is taken; backward needs both."""
+        listed_N2 = np.ones(expert_NK.shape, bool)
+        listed_N2[:, 1] = self.takes_second(weight_NK[:, 1], rng)
+        return {"listed_NK": listed_N2, "saved": {"expert_N2": expert_NK}}
 
     def backward(self, routing: Routing, dweight_A: np.ndarray) -> np.ndarray:
         """Gradient at the logits; the weight of a choice that was not taken has none."""

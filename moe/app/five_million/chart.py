@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from ...numbers import dollars
-from ...pictures.figure import Figure, Rows, draw, drawn_once
+from ...pictures.figure import Figure, Rows, draw, drawn_once, spoken
 from ...pictures.marks import (
     end_labels,
     goal,
@@ -65,11 +65,10 @@ def parts(found: list[story.Part], ink: str = PAPER_INK) -> Figure:
     rows = [
         {"name": part.name, "dollars": part.dollars, "label": part.sum_words()} for part in found
     ]
-    spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
     return Figure(
         f"{dollars(story.published_dollars(), 4)} and what it paid for",
         _parts(ink),
-        f"Three bars. {spoken}.",
+        f"Three bars. {spoken(rows)}.",
         {"parts": rows},
     )
 
@@ -94,11 +93,10 @@ def left_out(found: list[story.Beside], ink: str = PAPER_INK) -> Figure:
         }
         for one in found
     ]
-    spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
     return Figure(
         "What that figure leaves out (each line of the grid is ten times the one before)",
         _left_out(ink),
-        f"Dollars in powers of ten. {spoken}.",
+        f"Dollars in powers of ten. {spoken(rows)}.",
         {"left_out": rows},
     )
 
@@ -143,11 +141,10 @@ def swings(found: list[story.Swing], middle: float, ink: str = PAPER_INK) -> Fig
         }
         for swing in found
     ]
-    spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
     return Figure(
         "One assumption at a time: how far the rent moves",
         _swings(ink),
-        f"Bars from low to high around {dollars(middle)}, the strongest first. {spoken}.",
+        f"Bars from low to high around {dollars(middle)}, the strongest first. {spoken(rows)}.",
         {"swings": rows, "middle": [{"middle": middle}]},
     )
 
@@ -175,7 +172,7 @@ def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:
         }
         for row in found
     ]
-    spoken = "; ".join(
+    words = "; ".join(
         f"{row['name']}: computed {dollars(row['low'])} to {dollars(row['high'])}, "
         f"published hours {row['label']}"
         for row in rows
@@ -183,7 +180,7 @@ def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:
     return Figure(
         "Computed (bar) beside the rent of the published hours (diamond)",
         _compared(ink),
-        f"Rent in dollars, in powers of ten. {spoken}.",
+        f"Rent in dollars, in powers of ten. {words}.",
         {"compared": rows},
     )
 
@@ -214,11 +211,10 @@ def ways(found: list[money_claim.Way], ink: str = PAPER_INK) -> Figure:
         }
         for way in found
     ]
-    spoken = "; ".join(f"{row['name']}: {row['label']}" for row in rows)
     return Figure(
         f"Which ways of counting reach {story.from_to(claim)} (the dashed lines)?",
         _ways(ink),
-        f"Bars of rent, with a tick at the middle. {spoken}.",
+        f"Bars of rent, with a tick at the middle. {spoken(rows)}.",
         {"ways": rows, "claim": [{"at": claim.low}, {"at": claim.high}]},
     )
 
@@ -251,11 +247,11 @@ def limits(sides: dict[str, list[chips.Limit]], ink: str = PAPER_INK) -> Figure:
         for gpu, found in sides.items()
         for limit in [found[found_at]]
     ]
-    spoken = "; ".join(f"{row['name']} {row['label']}" for row in rows)
+    words = "; ".join(f"{row['name']} {row['label']}" for row in rows)
     return Figure(
         "How long each part of the chip needs for one token of training (µs, at full speed)",
         _limits(tuple(sides), ink),
-        f"Bars in microseconds. {spoken}.",
+        f"Bars in microseconds. {words}.",
         {"limits": rows},
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from ...pictures.figure import Drawing, Figure, Rows, draw
+from ...pictures.figure import Drawing, Figure, Rows, draw, spoken
 from ...pictures.marks import RATIO_TIP, band_axis, by_load, end_labels, goal, key, keyed, looks
 from ...pictures.palette import CROWDED, IDLE, PAPER_INK, PURPLE, SHAPES, TEAL
 from .story import PER_NODE, Moved, Way
@@ -155,11 +155,10 @@ def ways_bars(ways: Sequence[Way], ink: str = PAPER_INK) -> Figure:
         }
         for way in ways
     ]
-    spoken = "; ".join(f"{row['way']}: {row['label']}" for row in rows)
     return Figure(
         "One batch through one layer: how long its exchange takes",
         Drawing(_bars("ways", "way", rows, ink)),
-        f"Bars, shortest best. {spoken}.",
+        f"Bars, shortest best. {spoken(rows, 'way')}.",
         {"ways": rows},
     )
 
@@ -186,11 +185,11 @@ def links_bars(both: Sequence[Moved], ink: str = PAPER_INK) -> Figure:
     ]
     chart = _bars("links", "of", rows, ink)
     chart.layer[0].encoding.color = keyed(alt.Color, "link:N", LINKS)
-    spoken = "; ".join(f"{row['of']} {row['label']}" for row in rows)
+    words = "; ".join(f"{row['of']} {row['label']}" for row in rows)
     return Figure(
         "H800 and H100: what each link alone would take",
         Drawing(chart),
-        f"Bars of both links on both GPUs; the longer one decides. {spoken}.",
+        f"Bars of both links on both GPUs; the longer one decides. {words}.",
         {"links": rows},
     )
 

@@ -121,13 +121,7 @@ def weights(name: str, tokens: list[str], side: Side, ink: str = PAPER_INK) -> F
     staff = Staff(len(tokens), routing.n_experts)
     top = max(float(routing.weight_A.max(initial=0.0)), 1e-12)
     kept, lost = [], []
-    for n, e, weight, got_in in zip(
-        routing.token_A.tolist(),
-        routing.expert_A.tolist(),
-        routing.weight_A.tolist(),
-        routing.kept_A.tolist(),
-        strict=True,
-    ):
+    for n, e, weight, got_in in side.choices():
         row = staff.row(n, e)
         if got_in:
             half = 0.46 * weight / top

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,17 +131,16 @@ class Side:
         """Number of characters that no expert works on."""
         return int((~self.chosen_NE.any(axis=1)).sum())
 
+    def choices(self) -> Iterator[tuple[int, int, float, bool]]:
+        """Character, expert, weight, and whether it got in, of every choice."""
+        r = self.routing
+        columns = (r.token_A, r.expert_A, r.weight_A, r.kept_A)
+        return zip(*(column_A.tolist() for column_A in columns), strict=True)
+
     def experts_words(self) -> list[str]:
         """Each character's experts with their weights, best first."""
         words: list[list[str]] = [[] for _ in range(self.routing.n_tokens)]
-        routing = self.routing
-        for n, e, weight, kept in zip(
-            routing.token_A.tolist(),
-            routing.expert_A.tolist(),
-            routing.weight_A.tolist(),
-            routing.kept_A.tolist(),
-            strict=True,
-        ):
+        for n, e, weight, kept in self.choices():
             words[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
         return [", ".join(experts) or "none" for experts in words]
 

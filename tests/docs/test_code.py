@@ -17,7 +17,7 @@ from moe.capacity import DROP_POLICIES
 from moe.checkpoints.families import LOADABLE
 from moe.gates.bugs import GATE_BUGS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
 
 
