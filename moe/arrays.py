@@ -17,12 +17,12 @@ from .specials import init_specials
 
 Shapes = dict[str, tuple[int, ...]]
 
-C_ALIGNED = 0x0101  # C_CONTIGUOUS and ALIGNED in `flags.num`, one look for both (ndarraytypes.h)
+C_ALIGNED = 0x0101  # C_CONTIGUOUS and ALIGNED in `flags.num`, tested at once (ndarraytypes.h)
 TAKEN = frozenset({"logits_NE", "previous_NE", "rng", "token_ids"})  # other keywords of `choose`
 
 
 class Held(Protocol):
-    """What a contract looks at: a layer's options and arrays."""
+    """The part of a layer that a contract checks: its options and arrays."""
 
     router: Router
     activation: str
@@ -33,7 +33,7 @@ class Held(Protocol):
 
 
 class Known(NamedTuple):
-    """Of an array that was checked: what to compare at the next call."""
+    """What is kept of a checked array, to compare with at the next call."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,22 +42,25 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Contract:
-    """What a layer holds, after it was checked.
+    """What a layer was found to hold when it was checked.
+
+    A check of everything at each call would cost more than a small layer, so that a call only
+    compares with this, and checks again if something is different.
 
     Attributes
     ----------
     owner
         Signature of the layer's contexts: its mark, and all that backward depends on.
     router, activation, capacity, params, buffers
-        What was checked.
+        The options and arrays that were checked.
     d_model, n_experts, dtype
         D; E, with experts that compute nothing; the type that the layer computes in.
     widths
         Columns of the logits and of other projections, by the names that `project` gives them.
     shapes
-        Of the parameters, by name.
+        Shapes of the parameters, by name.
     by
-        The router, for messages about what it returned.
+        Name of the router, for messages about what it returned.
     """
 
     owner: tuple[Any, ...]
@@ -74,7 +77,7 @@ class Contract:
     by: str
 
     def still_holds(self, layer: Held) -> bool:
-        """Whether nothing but numbers changed; most calls check no more than this."""
+        """Whether nothing but the arrays' numbers changed; most calls check no more than this."""
         return (
             layer.router is self.router
             and layer.capacity is self.capacity
@@ -221,9 +224,9 @@ def _router_shapes(router: Router, d_model: int, n_experts: int, limit: int) -> 
 
 
 class _Zeros(np.random.Generator):
-    """Draws zeros, at most `limit` at once: only the shapes of the parameters are wanted.
+    """Draws zeros, at most `limit` at once: only the shapes of the parameters are needed.
 
-    A file's options could ask for any size, and are not believed before its arrays are.
+    The options of a file could ask for any size; no more memory is allocated than its arrays take.
     """
 
     def __init__(self, limit: int) -> None:
@@ -231,7 +234,7 @@ class _Zeros(np.random.Generator):
         self._limit = limit
 
     def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
-        """Zeros of that shape."""
+        """Return zeros of the given shape."""
         if np.prod(() if size is None else size, dtype=np.float64) > self._limit:
             raise ValueError(
                 f"router: got options for a parameter of shape {size}, allowed are no more "
@@ -303,7 +306,11 @@ def _check_shape(name: str, array: np.ndarray, wanted: tuple[int, ...], says: st
 
 
 def _check_buffers(router: Router, buffers: Mapping[str, np.ndarray], n_experts: int) -> None:
-    """The router's buffers are (E,); a balancer's may have any shape, but none of these names."""
+    """Check that the router's buffers are there, and that a balancer's take no reserved name.
+
+    Balancers' buffers may have any shape. They are passed to the router's `choose` as keywords, so
+    that they must not have the names of its other keywords.
+    """
     for name in router.buffers:
         if name not in buffers:
             raise ValueError(f"buffers: got no {name}, allowed are all of the router's")

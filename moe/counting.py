@@ -1,4 +1,8 @@
-"""Counting in time and memory of what there is to count, not of the tables that it would fill."""
+"""Counting in time and memory of the data, not of the tables that the counts would fill.
+
+A table of all pairs of experts, or of all experts and labels, can be far larger than the list of
+assignments. So only the cells that occur are counted, unless the table is small.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,24 @@ import numpy as np
 
 from .routing import Routing
 
-ROOM = 4  # cells of a table for each number that goes into it
-MAX_PAIRS = 1 << 27  # of a token's experts in a layer, counted one by one: some seconds
-MAX_TABLE = 4096  # experts in a table of all pairs, and tokens that fill it at a time
-DENSE = 64  # products of a matrix in the time that it takes to count one pair
+ROOM = 4  # most cells of a table for each number that is counted in it
+MAX_PAIRS = 1 << 27  # pairs of a token's experts in a layer, counted in some seconds
+MAX_TABLE = 4096  # most experts in a table of all pairs, and tokens that are added at a time
+DENSE = 64  # multiplications in a matrix product in the time of counting one pair
 CHUNK = 1 << 18  # numbers counted at a time
 
 
 def tally(
     key_K: np.ndarray, n_cells: int, weight_K: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers that occur, ascending, and how often (or the sum of their weights).
+    """Return the numbers that occur, ascending, and the count of each or the sum of its weights.
 
-    Time and memory go with the length of the list, however many cells there could be.
+    Time and memory grow with the length of the list, not with the number of cells.
 
     Parameters
     ----------
     key_K
-        Whole numbers from 0 below `n_cells`.
+        Whole numbers in 0..n_cells - 1.
     """
     if n_cells <= ROOM * len(key_K):
         count_C = np.bincount(key_K, weight_K, n_cells)
@@ -42,22 +46,23 @@ def tally(
 def pair_counts(
     routing: Routing, adjacent: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens that two experts have in common, for each pair that has some.
+    """Number of tokens that two experts have in common, for each pair that has any.
 
     Parameters
     ----------
     adjacent
-        Only pairs that stand next to each other in a token's ranking.
+        Count only pairs that are neighbours in a token's ranking.
 
     Returns
     -------
     tuple
-        The lower expert of each pair, (P,); the higher; and how many tokens chose both. Ascending.
+        The lower expert of each pair, (P,), the higher one, (P,), and the number of tokens that
+        chose both, (P,); pairs are in ascending order.
 
     Raises
     ------
     ValueError
-        If tokens have so many experts that counting would not end: `MAX_PAIRS`.
+        If tokens have so many experts that counting would take too long: `MAX_PAIRS`.
     """
     n_experts, n_tokens = routing.n_experts, routing.n_tokens
     order_A = np.lexsort((routing.rank_A, routing.token_A))
@@ -77,16 +82,19 @@ def pair_counts(
         raise ValueError(
             f"routing: got {n_pairs} pairs of a token's experts, allowed are {MAX_PAIRS}"
         )
-    left_A = np.repeat(np.cumsum(count_N), count_N) - np.arange(len(token_A)) - 1  # places after it
+    # Number of the token's assignments after each one.
+    left_A = np.repeat(np.cumsum(count_N), count_N) - np.arange(len(token_A)) - 1
     place = np.flatnonzero(left_A >= 1)
     counted: list[tuple[np.ndarray, np.ndarray]] = []
     waiting: list[np.ndarray] = []
     n_waiting = 0
     for apart in range(1, 2 if adjacent else int(count_N.max(initial=1))):
         place = place[left_A[place] >= apart]
-        one, other = expert_A[place], expert_A[place + apart]
-        waiting.append(np.minimum(one, other) * n_experts + np.maximum(one, other))
+        left, right = expert_A[place], expert_A[place + apart]
+        waiting.append(np.minimum(left, right) * n_experts + np.maximum(left, right))
         n_waiting += len(place)
+        # Merge only when at least as many pairs wait as cells are known: each merge then costs no
+        # more than the pairs it adds, and memory stays bounded.
         if n_waiting > max([CHUNK, *(len(key) for key, _ in counted)]):
             counted = [_merged([*counted, tally(np.concatenate(waiting), n_experts**2)])]
             waiting, n_waiting = [], 0
@@ -111,8 +119,8 @@ def cells_information(
     Parameters
     ----------
     row_RC, column_C
-        Row of each of C cells in each of R tables, and their column, whole numbers from 0. Cells in
-        one place add up.
+        Row of each of C cells in each of R tables, and column of each cell, whole numbers from 0.
+        Counts of cells with the same row and column are added.
     count_C
         Count in each cell; 1 by default.
 
@@ -128,20 +136,22 @@ def cells_information(
         return np.zeros(len(row_RC))
     n_rows, n_columns = int(row_RC.max()) + 1, int(column_C.max()) + 1
     columns = _x_log_x(np.bincount(column_C, count_C)).sum()
-    told: list[np.ndarray] = []
+    information: list[np.ndarray] = []
     step = max(CHUNK // column_C.size, 1)
     for low in range(0, len(row_RC), step):
-        own_RC = row_RC[low : low + step].astype(np.int64)
-        n_tables = len(own_RC)
-        own_RC += np.arange(n_tables)[:, None] * n_rows
-        weight = np.broadcast_to(count_C, own_RC.shape).reshape(-1)
+        block_RC = row_RC[low : low + step].astype(np.int64)
+        n_tables = len(block_RC)
+        block_RC += np.arange(n_tables)[:, None] * n_rows
+        weight = np.broadcast_to(count_C, block_RC.shape).reshape(-1)
         sums = []
-        for key, n_cells in ((own_RC, n_rows), (own_RC * n_columns + column_C, n_rows * n_columns)):
+        pair_RC = block_RC * n_columns + column_C
+        for key, n_cells in ((block_RC, n_rows), (pair_RC, n_rows * n_columns)):
             cell, count = tally(key.reshape(-1), n_tables * n_cells, weight)
             sums.append(np.bincount(cell // n_cells, _x_log_x(count), n_tables))
         rows_R, cells_R = sums
-        told.append(np.log(total) + (cells_R - rows_R - columns) / total)
-    return np.maximum(np.concatenate(told), 0.0)
+        # I = sum n_ij ln(n_ij n / (n_i n_j)) / n, split into sums of x ln x.
+        information.append(np.log(total) + (cells_R - rows_R - columns) / total)
+    return np.maximum(np.concatenate(information), 0.0)
 
 
 def _x_log_x(x: np.ndarray) -> np.ndarray:

@@ -14,15 +14,15 @@ FLOAT_TYPES = tuple(np.dtype(name) for name in FLOATS)
 
 
 class GateWarning(UserWarning):
-    """Training in which the task's loss does not reach the gate."""
+    """Warns of training in which the gate gets no gradient from the task's loss."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint folder, trace or uploaded file that cannot be read as promised."""
+    """A checkpoint folder, trace or uploaded file is missing, broken or not of its format."""
 
 
 def shown(value: Any) -> str:
-    """A value for a message, cut if it is long: what is wrong has to be seen beside it."""
+    """Text of a value for a message, cut if it is long, so that the rest stays in sight."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:180]}...{text[-1]}"
 
@@ -36,6 +36,7 @@ def check_int(name: str, value: Any, low: int, high: int | None = None, why: str
         If it is not a whole number in the range; `why` explains the bound.
     """
     allowed = f"a whole number >= {low}" if high is None else f"a whole number in {low}..{high}"
+    # True is an int in Python, but given as a number it is a mistake.
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         raise ValueError(f"{name}: got {shown(value)}, allowed is {allowed}{why and f' ({why})'}")
@@ -64,9 +65,10 @@ def check_float(
 
 
 def exactly(number: float) -> Fraction:
-    """The decimal that is written for a number, 11/10 for 1.1, and not its binary neighbour.
+    """The decimal that a number is written as, 11/10 for 1.1, instead of its binary neighbour.
 
-    Numbers that are rounded up after a product need it, since 1.1 in binary is a little more.
+    A product that is rounded up needs it: 1.1 in binary is a little more than 11/10, so that 1.1
+    times 100 would become 111.
     """
     return Fraction(str(number))
 
@@ -77,7 +79,7 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
     Raises
     ------
     ValueError
-        If it is not; the message lists the allowed ones.
+        If it is not; the message lists the allowed words.
     """
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name}: got {shown(value)}, allowed is one of {', '.join(allowed)}")
@@ -85,12 +87,12 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
 
 
 def check_dtype(dtype: Any) -> str:
-    """Return 'float32' or 'float64' for what numpy takes as one of them.
+    """Return 'float32' or 'float64' for anything that numpy accepts as one of them.
 
     Raises
     ------
     ValueError
-        If it is something else, PyTorch's dtypes and None among them.
+        If it is anything else, such as a dtype of PyTorch or None.
     """
     try:
         name = str(dtype) if dtype is None else np.dtype(dtype).name
@@ -137,7 +139,7 @@ def check_mask(mask_N: Any, n_tokens: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If type or length is another one.
+        If its type or its length differs.
     """
     mask_N = _as_array("mask_N", mask_N)
     if mask_N.dtype != np.bool_ or mask_N.shape != (n_tokens,):
@@ -149,12 +151,12 @@ def check_mask(mask_N: Any, n_tokens: int) -> np.ndarray:
 
 
 def check_lengths(length_S: Any, n_tokens: int) -> np.ndarray:
-    """Return the sequences' lengths, (S,) int64; they hold all tokens of the batch, in order.
+    """Return the lengths of the sequences, (S,) int64; together they hold all tokens of the batch.
 
     Raises
     ------
     ValueError
-        If they are not whole numbers >= 0 with the right sum.
+        If they are not whole numbers >= 0 that sum to the number of tokens.
     """
     length_S = _as_array("length_S", length_S)
     length_S = length_S.astype(np.int64) if not length_S.size else length_S
@@ -177,7 +179,7 @@ def _fits(given: tuple[int, ...], allowed: tuple[int | None, ...]) -> bool:
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:
-    """What numpy makes of the value; of a tensor that it cannot read, what to do with it."""
+    """Convert to an array; for a tensor that numpy cannot read, the error says what to do."""
     if getattr(value, "requires_grad", False) is True:
         raise ValueError(
             f"{name}: got a tensor that needs a gradient, allowed is an array: pass "

@@ -1,4 +1,4 @@
-"""Weights of one's own as a layer's arrays: copied, and turned from the order that they are in."""
+"""A user's weights as the arrays of a layer: copied, and transposed from their order."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from .routers import Router
 
 Arrays = dict[str, np.ndarray]
 
-OWN = "moe"
+LAYER_ORDER = "moe"
 READ = ("float16", "float32", "float64")
 
 
 def arrays_from(
     arrays: Mapping[str, Any], order: str, router: Router, activation: str, dtype: str | None
 ) -> tuple[Arrays, Arrays]:
-    """Return params and buffers, copies; see `MoELayer.from_arrays`.
+    """Return copies as params and buffers; see `MoELayer.from_arrays`.
 
     Raises
     ------
     ValueError
         If an array is missing or unknown, cannot be read, or does not fit the sizes of the others.
     """
-    check_choice("order", order, (OWN, *ORDERS))
+    check_choice("order", order, (LAYER_ORDER, *ORDERS))
     if not isinstance(arrays, Mapping):
         raise ValueError(f"arrays: got a {type(arrays).__name__}, allowed are arrays by name")
     given = {name: _read(str(name), value) for name, value in arrays.items()}
     if dtype is None:
         wide = any(array.dtype == np.float64 for array in given.values())
         dtype = "float64" if wide else "float32"
-    made = given if order == OWN else _turned(given, order, activation, dtype)
-    made = {name: np.array(array, dtype, order="C") for name, array in made.items()}
-    buffers = {name: made.pop(name) for name in router.buffers if name in made}
-    if "w_down_EFD" in made and made["w_down_EFD"].ndim == 3:
-        n_experts = len(made["w_down_EFD"]) + len(router.specials)
+    params = given if order == LAYER_ORDER else _transposed(given, order, activation, dtype)
+    params = {name: np.array(array, dtype, order="C") for name, array in params.items()}
+    buffers = {name: params.pop(name) for name in router.buffers if name in params}
+    if "w_down_EFD" in params and params["w_down_EFD"].ndim == 3:
+        n_experts = len(params["w_down_EFD"]) + len(router.specials)
         for name in router.buffers:
             buffers.setdefault(name, np.zeros(n_experts, dtype))
-    return made, buffers
+    return params, buffers
 
 
-def _turned(given: Arrays, order: str, activation: str, dtype: str) -> Arrays:
-    """The arrays under the layer's names; what is not of the order keeps its name."""
+def _transposed(given: Arrays, order: str, activation: str, dtype: str) -> Arrays:
+    """The arrays under the layer's names; arrays that the order does not name keep theirs."""
     kind, gated = ORDERS[order], n_matrices(activation) == 3
     if kind.gated_only and not gated:
         raise ValueError(f"order: got {order!r} with {activation}, allowed are 'moe' and 'torch'")
@@ -67,43 +67,43 @@ def _turned(given: Arrays, order: str, activation: str, dtype: str) -> Arrays:
         width = np.atleast_1d(given["shared_down_proj"]).shape[-1]
         slots += shared_slots(d, width, gated)
         shapes |= shared_shapes(activation, d, width)
-    made = {
+    arrays = {
         name: _filled(name, [slot for slot in slots if slot.array == name], given, shape, dtype)
         for name, shape in shapes.items()
         if any(slot.name in given for slot in slots if slot.array == name)
     }
     known = {slot.name for slot in slots}
     for name, array in given.items():
-        if name in made:
+        if name in arrays:
             raise ValueError(f"arrays: got {name!r} in two orders, allowed is one")
         if name not in known:
-            made[name] = array
-    return made
+            arrays[name] = array
+    return arrays
 
 
 def _filled(
     name: str, slots: list[Slot], given: Arrays, shape: tuple[int, ...], dtype: str
 ) -> np.ndarray:
-    """One of the layer's arrays, put together from all of its parts."""
-    made = np.empty(shape, dtype)
+    """One of the layer's arrays, assembled from all of its parts."""
+    array = np.empty(shape, dtype)
     for slot in slots:
         if slot.name not in given:
-            others = " and ".join(one.name for one in slots if one is not slot)
+            others = " and ".join(other.name for other in slots if other is not slot)
             raise ValueError(f"arrays: got {others} and no {slot.name}, allowed are both: {name}")
         if given[slot.name].shape != slot.shape:
             raise ValueError(
                 f"{slot.name}: got shape {given[slot.name].shape}, allowed is {slot.shape}, as "
                 "down_proj says"
             )
-        slot.put(made, given[slot.name])
-    return made
+        slot.put(array, given[slot.name])
+    return array
 
 
 def _read(name: str, value: Any) -> np.ndarray:
-    """What numpy makes of an array, a tensor, or a list with one of them per expert."""
+    """Convert an array, a tensor, or a list with one of them per expert, to a numpy array."""
     try:
         if isinstance(value, (list, tuple)):
-            array = np.stack([_plain(one) for one in value])
+            array = np.stack([_plain(item) for item in value])
         else:
             array = _plain(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -119,7 +119,7 @@ def _read(name: str, value: Any) -> np.ndarray:
 
 
 def _plain(value: Any) -> np.ndarray:
-    """An array of a tensor too: one that needs a gradient, lies elsewhere, or is bfloat16."""
+    """Convert to numpy, also a tensor that needs a gradient, is on a GPU, or is bfloat16."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":

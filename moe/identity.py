@@ -1,4 +1,4 @@
-"""What a layer is, in one line, as a table, and whether two are the same."""
+"""What a layer is, in one line and as a table, and whether two layers are the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def options_words(options: Any) -> str:
-    """A dataclass of options in short: its name, and the values that are not the defaults."""
+    """Short text of a dataclass of options: its name, and the values that are not the defaults."""
     changed = [
         f"{field.name}={getattr(options, field.name)!r}"
         for field in fields(options)
@@ -21,7 +21,7 @@ def options_words(options: Any) -> str:
 
 
 def sizes_words(params: Mapping[str, Any]) -> str:
-    """Shapes, number type and size of a layer's parameters, whatever state they are in."""
+    """Sizes, dtype and count of a layer's parameters, even of a layer that is not valid."""
     arrays = [array for array in params.values() if isinstance(array, np.ndarray)]
     names = {"w_down_EFD": "EFD", "w_down_FD": "FD"}
     for name, axes in names.items():
@@ -33,7 +33,7 @@ def sizes_words(params: Mapping[str, Any]) -> str:
 
 
 def as_html(title: str, words: str, groups: Mapping[str, Mapping[str, Any]]) -> str:
-    """A heading line and a table with a row per array, for notebooks."""
+    """A heading line and a table with one row for each array, for notebooks."""
     return (
         f"<b>{escape(title)}</b> {escape(words)}"
         "<table><thead><tr><th>array</th><th>shape</th><th>type</th></tr></thead><tbody>"
@@ -49,24 +49,25 @@ def _rows(groups: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def same_options(one: Any, other: Any) -> bool:
-    """Whether two objects of options are of one class with the same values, arrays among them."""
-    return type(one) is type(other) and all(
-        _same_value(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)
+def same_options(left: Any, right: Any) -> bool:
+    """Whether two objects of options have the same class and the same values, arrays included."""
+    return type(left) is type(right) and all(
+        _same_value(getattr(left, field.name), getattr(right, field.name)) for field in fields(left)
     )
 
 
-def same_arrays(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def same_arrays(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
     """Whether both have the same names, and arrays equal to the last bit; NaN equals itself."""
-    return set(one) == set(other) and all(_same_value(one[name], other[name]) for name in one)
+    return set(left) == set(right) and all(_same_value(left[name], right[name]) for name in left)
 
 
-def _same_value(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+def _same_value(left: Any, right: Any) -> bool:
+    # Arrays are compared as bytes: a saved layer has to return bit for bit, NaN and -0 included.
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
         return (
-            isinstance(one, np.ndarray)
-            and isinstance(other, np.ndarray)
-            and (one.shape, one.dtype) == (other.shape, other.dtype)
-            and one.tobytes() == other.tobytes()
+            isinstance(left, np.ndarray)
+            and isinstance(right, np.ndarray)
+            and (left.shape, left.dtype) == (right.shape, right.dtype)
+            and left.tobytes() == right.tobytes()
         )
-    return bool(one == other)
+    return bool(left == right)

@@ -1,4 +1,4 @@
-"""A layer's file: one safetensors file with its arrays, and its options as text in the header."""
+"""A layer's file: a safetensors file with its arrays, and its options as text in the header."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .checkpoints.strict_json import parse_object, quoted
 from .errors import CheckpointError
 from .routers import ROUTERS, Router, make_router
 
-KEY, FORMAT = "moescope", 1
+KEY, FORMAT = "moescope", 1  # key of the description in the header, and the version of its form
 STORED = {"float32": "F32", "float64": "F64"}
 
 
@@ -29,7 +29,7 @@ def write_layer(
     params: Mapping[str, np.ndarray],
     buffers: Mapping[str, np.ndarray],
 ) -> None:
-    """Write a layer's parts, which fit each other; see `MoELayer.save`."""
+    """Write the parts of a layer, which are already checked to fit; see `MoELayer.save`."""
     if ROUTERS.get(router.name) is not type(router):
         raise ValueError(
             f"router: got a {type(router).__name__} named {router.name!r}, which is not in "
@@ -37,7 +37,7 @@ def write_layer(
         )
     if type(capacity) is not Capacity:
         raise ValueError(f"capacity: got a {type(capacity).__name__}, allowed is a Capacity")
-    says = {
+    description = {
         "format": FORMAT,
         "router": router.name,
         "options": _plain_options(router, "router"),
@@ -46,9 +46,10 @@ def write_layer(
         "params": list(params),
         "buffers": list(buffers),
     }
-    text = json.dumps(says)
-    again = parse_object(text.encode(), "options")
-    if router_of(again) != router or capacity_of(again) != capacity:
+    text = json.dumps(description)
+    # Some values do not survive JSON, NaN for example. Reading the text back shows it.
+    restored = parse_object(text.encode(), "options")
+    if router_of(restored) != router or capacity_of(restored) != capacity:
         raise ValueError(f"router: got options that a file cannot keep, {router!r}")
     tensors = {
         f"{kind}.{name}": (array, STORED[array.dtype.name])
@@ -61,7 +62,7 @@ def write_layer(
         raise ValueError(f"path: got {path!r}, allowed is the path of a file") from error
     if target.is_dir() or not target.parent.is_dir():
         raise ValueError(f"path: got {str(target)!r}, allowed is a file in an existing folder")
-    # Written beside its place and renamed into it: a file that is there is whole.
+    # Written beside its place and then renamed, so that a file of the final name is complete.
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         write_file(part, tensors, {KEY: text})
@@ -72,44 +73,44 @@ def write_layer(
 
 def _plain_options(options: Any, what: str) -> dict[str, Any]:
     """Values of a dataclass's fields, ready for JSON."""
-    made = {}
+    values = {}
     for field in fields(options):
         value = getattr(options, field.name)
         value = value.item() if isinstance(value, np.generic) else value
-        numbers = list(value) if isinstance(value, tuple) else [value]
-        if not all(one is None or isinstance(one, (bool, int, float, str)) for one in numbers):
+        items = list(value) if isinstance(value, tuple) else [value]
+        if not all(item is None or isinstance(item, (bool, int, float, str)) for item in items):
             raise ValueError(
                 f"option {field.name} of {what}: got {value!r}, allowed are numbers, texts and "
                 "tuples of them, which a file can keep"
             )
-        made[field.name] = value
-    return made
+        values[field.name] = value
+    return values
 
 
-def router_of(says: Mapping[str, Any]) -> Router:
-    """Make the router that a file names."""
-    name = says["router"]
+def router_of(description: Mapping[str, Any]) -> Router:
+    """Make the router that a file describes."""
+    name = description["router"]
     if not isinstance(name, str) or name not in ROUTERS:
         raise CheckpointError(
             f"router: got {quoted(name)}, allowed is one of {', '.join(ROUTERS)}; "
             "moe.register_router adds one of your own"
         )
-    return make_router(name, **_typed(ROUTERS[name], says["options"], "options"))
+    return make_router(name, **_typed(ROUTERS[name], description["options"], "options"))
 
 
-def capacity_of(says: Mapping[str, Any]) -> Capacity:
-    """Make the capacity that a file names."""
-    return Capacity(**_typed(Capacity, says["capacity"], "capacity"))
+def capacity_of(description: Mapping[str, Any]) -> Capacity:
+    """Make the capacity that a file describes."""
+    return Capacity(**_typed(Capacity, description["capacity"], "capacity"))
 
 
 def _typed(kind: Any, given: Any, what: str) -> dict[str, Any]:
-    """The options, each of its default's type; lists are tuples again."""
+    """The options, each checked to have its default's type; JSON's lists become tuples."""
     defaults = {field.name: field.default for field in fields(kind)}
     if not isinstance(given, dict) or set(given) != set(defaults):
         raise CheckpointError(
             f"{what}: got {quoted(given)}, allowed are {', '.join(defaults) or 'none'}"
         )
-    made = {}
+    options = {}
     for name, value in given.items():
         value = tuple(value) if isinstance(value, list) else value
         default = defaults[name]
@@ -119,5 +120,5 @@ def _typed(kind: Any, given: Any, what: str) -> dict[str, Any]:
             raise CheckpointError(
                 f"{what}: {name}: got {quoted(value)}, allowed is a {type(default).__name__}"
             )
-        made[name] = value
-    return made
+        options[name] = value
+    return options

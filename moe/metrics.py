@@ -1,6 +1,8 @@
-"""How even, how sure and how specialised a routing is; each figure with its definition.
+"""How even, how certain and how specialised a routing is; each figure with its definition.
 
-c_i is the number of assignments of expert i, c_mean their mean, N tokens, K choices per token.
+c_i is the number of assignments of expert i and c_mean the mean of these; there are N tokens with K
+choices each. Papers differ in what they count under one name, so each docstring says what is
+counted and which source is followed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ def _counts(load_E: np.ndarray) -> np.ndarray:
 
 
 def max_vio(load_E: np.ndarray) -> float:
-    """(max c_i - c_mean) / c_mean: 0 if even, E/k - 1 at total collapse of top-k.
+    """(max c_i - c_mean) / c_mean: 0 if even, E/k - 1 if all tokens choose the same k experts.
 
     Source: Loss-Free Balancing, arXiv 2408.15664, equation 4. 0 for an empty batch.
     """
@@ -30,14 +32,17 @@ def max_vio(load_E: np.ndarray) -> float:
 
 
 def min_vio(load_E: np.ndarray) -> float:
-    """(min c_i - c_mean) / c_mean: 0 if even, -1 if an expert got nothing."""
+    """(min c_i - c_mean) / c_mean: 0 if even, -1 if an expert has no assignment."""
     load_E = _counts(load_E)
     mean = load_E.mean()
     return float(load_E.min() / mean - 1) if mean > 0 else 0.0
 
 
 def coefficient_of_variation(load_E: np.ndarray, ddof: int = 0) -> float:
-    """Standard deviation of c_i over their mean; `ddof` 0 (population) or 1 (sample)."""
+    """Standard deviation of c_i over their mean; `ddof` 0 (population) or 1 (sample).
+
+    Both are offered because numpy's default is 0 and PyTorch's is 1.
+    """
     load_E = _counts(load_E)
     check_int("ddof", ddof, 0, min(1, load_E.size - 1))
     mean = load_E.mean()
@@ -45,36 +50,38 @@ def coefficient_of_variation(load_E: np.ndarray, ddof: int = 0) -> float:
 
 
 def load_entropy(load_E: np.ndarray) -> float:
-    """-sum q_i ln q_i in nats, q_i = c_i / sum c: ln E if even, 0 if one expert has all."""
+    """-sum q_i ln q_i in nats, q_i = c_i / sum c: ln E if even, 0 if one expert has all tokens."""
     load_E = _counts(load_E)
     q_E = load_E[load_E > 0] / max(load_E.sum(), 1)
     return float(-(q_E * np.log(q_E)).sum())
 
 
 def effective_experts(load_E: np.ndarray) -> float:
-    """exp(load entropy): how many equally busy experts would be as uneven."""
+    """exp(load entropy): the number of equally busy experts whose load has the same entropy."""
     return float(np.exp(load_entropy(load_E)))
 
 
 def dead_experts(load_E: np.ndarray) -> int:
-    """Experts with no assignment in this batch; that alone does not make them dead for good."""
+    """Number of experts without an assignment in this batch; later batches may still use them."""
     return int((_counts(load_E) == 0).sum())
 
 
 def utilisation(load_E: np.ndarray) -> np.ndarray:
-    """c_i / c_mean per expert, (E,): 1 is the fair share."""
+    """c_i / c_mean of each expert, (E,): 1 is an equal share."""
     load_E = _counts(load_E)
     return np.asarray(load_E / max(load_E.mean(), np.finfo(float).tiny))
 
 
 def hottest_share(load_E: np.ndarray) -> float:
-    """Share of all assignments that the busiest expert gets: 1 / E if even."""
+    """Share of all assignments that go to the busiest expert: 1 / E if even."""
     load_E = _counts(load_E)
     return float(load_E.max() / max(load_E.sum(), 1))
 
 
 def overload_factor(load_E: np.ndarray, device_E: np.ndarray) -> float:
-    """Load of the busiest device over the mean device's: predicts the time of a step.
+    """Load of the busiest device over the mean load of a device.
+
+    It predicts the time of a step, because all devices wait for the busiest one.
 
     Parameters
     ----------
@@ -91,7 +98,7 @@ def drop_rate(routing: Routing) -> float:
 
 
 def unserved_tokens(routing: Routing) -> float:
-    """Share of tokens of which every assignment was dropped: only the residual path is left."""
+    """Share of tokens whose assignments were all dropped: only the residual path is left."""
     served_N = np.zeros(routing.n_tokens, bool)
     served_N[routing.token_A[routing.kept_A]] = True
     return float((~served_N).mean()) if routing.n_tokens else 0.0
@@ -100,16 +107,16 @@ def unserved_tokens(routing: Routing) -> float:
 def padding_waste(load_E: np.ndarray, limit: int = 0) -> float:
     """Share of computed rows that hold no token: 1 - sum c_i / (E C).
 
-    With arrays of fixed size each expert computes C rows whatever its load. The layers here
-    compute kept rows only, and waste nothing.
+    With arrays of fixed size each expert computes C rows, whatever its load is. The layers here
+    compute kept rows only, and have no such waste.
 
     Parameters
     ----------
     load_E
-        Assignments kept, per expert; or per device, where that is what has a limit.
+        Assignments kept, per expert, or per device if devices have the limit.
     limit
-        C, as from `Capacity.limit`. The largest load, if that is more: what it takes to drop
-        nothing.
+        C, as from `Capacity.limit`. If the largest load is more, C is that load, which is the
+        size that drops nothing.
     """
     load_E = _counts(load_E)
     rows = load_E.size * max(check_int("limit", limit, 0), load_E.max())
@@ -117,14 +124,15 @@ def padding_waste(load_E: np.ndarray, limit: int = 0) -> float:
 
 
 def router_confidence(scores_NE: np.ndarray) -> float:
-    """Mean over tokens of the entropy of its scores in nats: 0 if sure, ln E if undecided."""
+    """Mean entropy of a token's scores in nats: 0 if the router is certain, ln E if undecided."""
     return float(_entropy(_shares(scores_NE)).mean())
 
 
 def mutual_information(scores_NE: np.ndarray) -> float:
     """Entropy of the mean scores minus mean entropy of the scores, in nats.
 
-    High when tokens differ in what they choose *and* each is sure; 0 when all choose alike.
+    High if tokens differ in their choice *and* the router is certain of each; 0 if all tokens have
+    the same scores. Balance or certainty alone does not make it high.
     """
     p_NE = _shares(scores_NE)
     return float(_entropy(p_NE.mean(axis=0, keepdims=True))[0] - _entropy(p_NE).mean())
@@ -133,8 +141,9 @@ def mutual_information(scores_NE: np.ndarray) -> float:
 def saturation(expert_NK: np.ndarray, final_NK: np.ndarray) -> float:
     """Mean share of a token's final experts that it had chosen before.
 
-    Source: OLMoE, arXiv 2409.02060, section 5.1. Both (N, K), the same tokens; -1 is no expert, and
-    the K may differ. Tokens without a final expert are left out; 0 if all are.
+    Source: OLMoE, arXiv 2409.02060, section 5.1. Both arrays are (N, K) for the same tokens; -1
+    means no expert, and the two K may differ. Tokens without a final expert are left out; 0 if
+    there is no other token.
     """
     expert_NK, final_NK = _same_tokens(expert_NK, final_NK, "final_NK")
     width = 1 + max(int(expert_NK.max(initial=0)), int(final_NK.max(initial=0)))
@@ -150,7 +159,7 @@ def saturation(expert_NK: np.ndarray, final_NK: np.ndarray) -> float:
 
 
 def random_saturation(expert_NK: np.ndarray, final_NK: np.ndarray, n_experts: int) -> float:
-    """Saturation of random choices, as many for each token as it has: k / E for a fixed k."""
+    """Expected saturation if each token chose as many experts at random: k / E for a fixed k."""
     expert_NK, final_NK = _same_tokens(expert_NK, final_NK, "final_NK")
     served_N = (final_NK >= 0).any(axis=1)
     count_N = (expert_NK >= 0).sum(axis=1)
@@ -158,7 +167,7 @@ def random_saturation(expert_NK: np.ndarray, final_NK: np.ndarray, n_experts: in
 
 
 def fluctuation(expert_NK: np.ndarray, later_NK: np.ndarray) -> float:
-    """Share of tokens whose set of experts changed: StableMoE, arXiv 2204.08396."""
+    """Share of tokens whose set of experts changed; source: StableMoE, arXiv 2204.08396."""
     expert_NK, later_NK = _same_tokens(expert_NK, later_NK, "later_NK")
     width = max(expert_NK.shape[1], later_NK.shape[1])
     before, after = (
@@ -193,8 +202,9 @@ def coactivation(routing: Routing) -> np.ndarray:
 def adjacent_coactivation(routing: Routing) -> np.ndarray:
     """Share of expert i's tokens that chose j just before or after it, by rank, (E, E).
 
-    What OLMoE's published script counts (`pairwise` in its run_moe_analysis.py), where the paper's
-    text means all pairs; the same for K = 2 but for the diagonal, which is 0 here.
+    OLMoE's published script counts this (`pairwise` in its run_moe_analysis.py), although the
+    paper's text means all pairs. For K = 2 both are the same except for the diagonal, which is 0
+    here.
     """
     return _pair_shares(routing, adjacent=True)
 
@@ -209,10 +219,11 @@ def _pair_shares(routing: Routing, adjacent: bool) -> np.ndarray:
 
 
 def random_coactivation(routing: Routing, adjacent: bool = False) -> float:
-    """Mean co-activation of two experts for random choices, as many for each token as it has.
+    """Expected co-activation of two experts if each token chose as many experts at random.
 
-    Of the a experts of a token each meets a - 1 others, and 2 (a - 1) / a of them in the ranking:
-    (k - 1) / (E - 1) and 2 (k - 1) / (k (E - 1)) for a fixed k. 0 without assignments.
+    Each of a token's a experts is paired with a - 1 others, and with 2 (a - 1) / a of them on
+    average if only neighbours in the ranking count. For a fixed k this gives (k - 1) / (E - 1) and
+    2 (k - 1) / (k (E - 1)). 0 without assignments.
     """
     count_N = np.bincount(routing.token_A, minlength=routing.n_tokens)
     count_N = count_N[count_N > 0]
@@ -241,8 +252,8 @@ def specialisation(routing: Routing, label_N: np.ndarray, n_labels: int) -> np.n
 def label_information(routing: Routing, label_N: np.ndarray) -> float:
     """Mutual information of a token's label and its expert, in nats, over all its choices.
 
-    0 if the experts tell nothing of the label, at most the entropy of either. With few tokens
-    it exceeds 0 by chance alone: compare with shuffled labels.
+    0 if the experts say nothing about the label, at most the entropy of either. With few tokens
+    it exceeds 0 by chance alone, so that it has to be compared with shuffled labels.
     """
     label_N = np.asarray(label_N)
     if label_N.shape != (routing.n_tokens,):
@@ -256,10 +267,11 @@ def label_information(routing: Routing, label_N: np.ndarray) -> float:
 def vocabulary_specialisation(
     routing: Routing, token_ids_N: np.ndarray, min_count: int = 10
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which expert each token id goes to most often, as first choice.
+    """The expert that each token id goes to most often, as first choice.
 
     Source: OLMoE, arXiv 2409.02060, section 5.4, and its script, which lists ids seen at least
-    ten times. The mean of the shares is the layer's vocabulary specialisation.
+    ten times: the share of a rare id is high by chance. The mean of the shares is the layer's
+    vocabulary specialisation.
 
     Returns
     -------
@@ -273,19 +285,19 @@ def vocabulary_specialisation(
     ids, id_N, count = np.unique(
         np.asarray(token_ids_N)[served_N], return_inverse=True, return_counts=True
     )
-    often = count >= min_count
-    row = np.cumsum(often) - 1
-    listed_N = often[id_N]
+    frequent = count >= min_count
+    row = np.cumsum(frequent) - 1
+    listed_N = frequent[id_N]
     key_N = row[id_N[listed_N]] * routing.n_experts + first_N[served_N][listed_N]
-    cell, seen = tally(key_N, int(often.sum()) * routing.n_experts)
-    # Of each id the most frequent, and of those the lower expert.
+    cell, seen = tally(key_N, int(frequent.sum()) * routing.n_experts)
+    # For each id the most frequent expert, and among equals the lower index.
     best = np.lexsort((cell, -seen, cell // routing.n_experts))
     best = best[np.flatnonzero(np.diff(cell[best] // routing.n_experts, prepend=-1))]
-    return ids[often], cell[best] % routing.n_experts, seen[best] / count[often]
+    return ids[frequent], cell[best] % routing.n_experts, seen[best] / count[frequent]
 
 
 def first_choices(routing: Routing, rank: int = 0) -> np.ndarray:
-    """Expert of each token's choice of that rank, (N,) int64; -1 without one."""
+    """Expert of each token's choice of the given rank, (N,) int64; -1 if it has none."""
     first_N = np.full(routing.n_tokens, -1, np.int64)
     at_rank = routing.rank_A == rank
     first_N[routing.token_A[at_rank]] = routing.expert_A[at_rank]
@@ -293,7 +305,7 @@ def first_choices(routing: Routing, rank: int = 0) -> np.ndarray:
 
 
 def random_repetition(n_experts: int, k: int, next_k: int | None = None) -> float:
-    """Chance that random choices of k and of `next_k` among E share an expert.
+    """Probability that random choices of k and of `next_k` among E experts share one.
 
     1 - C(E-k, k) / C(E, k), the baseline of `repetition`: 46.4 % for 2 of 8 in Mixtral's table 5,
     12.5 % for 1 of 8. `next_k` is k by default.
@@ -308,13 +320,13 @@ def random_repetition(n_experts: int, k: int, next_k: int | None = None) -> floa
 def repeats(
     routing: Routing, rank: int | None = 0, sequence_N: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of neighbouring tokens that both have an expert, and which of them repeat one.
+    """Pairs of neighbouring tokens that both have an expert, and whether they share one.
 
     Returns
     -------
     tuple
-        The first token of each pair, (P,), and whether the next repeats its expert; parameters are
-        those of `repetition`.
+        The first token of each pair, (P,), and whether the next one repeats its expert, (P,). The
+        parameters are those of `repetition`.
     """
     first_N = first_choices(routing, rank or 0)
     served_N = first_N >= 0
@@ -326,6 +338,7 @@ def repeats(
     token_P = np.flatnonzero(near)
     if rank is not None:
         return token_P, first_N[token_P + 1] == first_N[token_P]
+    # Adding E to the key of an assignment gives the same expert at the next token.
     key_A = routing.token_A.astype(np.int64) * routing.n_experts + routing.expert_A
     shared = np.intersect1d(key_A, key_A + routing.n_experts, assume_unique=True)
     again_N = np.zeros(routing.n_tokens + 1, bool)
@@ -341,20 +354,21 @@ def repetition(
     Parameters
     ----------
     sequence_N
-        Number of each token's sequence: tokens are neighbours within one only.
+        Number of each token's sequence; only tokens of the same sequence are neighbours.
     rank
-        0: first choice repeats (random: 1 / E). None: any of a token's experts is among the
-        next token's (random, k of E: 1 - C(E-k, k) / C(E, k)). Mixtral, arXiv 2401.04088,
-        table 5. Pairs in which a token has no such expert are left out.
+        0: the first choice repeats (at random: 1 / E). None: any of a token's experts is among the
+        next token's (k of E at random: 1 - C(E-k, k) / C(E, k)). Source: Mixtral, arXiv
+        2401.04088, table 5. Pairs in which a token has no such expert are left out.
     """
     again_P = repeats(routing, rank, sequence_N)[1]
     return float(again_P.mean()) if len(again_P) else 0.0
 
 
 def chance_repetition(routing: Routing, sequence_N: np.ndarray | None = None) -> float:
-    """`repetition` of any expert for random choices, as many for each token as it has.
+    """Expected `repetition` of any expert if each token chose as many experts at random.
 
-    The mean over the same pairs of 1 - C(E-a, b) / C(E, b), where the tokens have a and b experts.
+    It is the mean over the same pairs of 1 - C(E-a, b) / C(E, b), if the tokens have a and b
+    experts.
     """
     token_P = repeats(routing, None, sequence_N)[0]
     if not len(token_P):
@@ -364,7 +378,7 @@ def chance_repetition(routing: Routing, sequence_N: np.ndarray | None = None) ->
     low_P = np.minimum(count_N[token_P], count_N[token_P + 1])
     high_P = np.maximum(count_N[token_P], count_N[token_P + 1])
     key, times = tally(low_P * width + high_P, width**2)
-    chance = [random_repetition(routing.n_experts, *divmod(one, width)) for one in key.tolist()]
+    chance = [random_repetition(routing.n_experts, *divmod(pair, width)) for pair in key.tolist()]
     return float(np.average(chance, weights=times))
 
 

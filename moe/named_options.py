@@ -9,9 +9,9 @@ PART = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*")
 
 
 def parse_named_options(text: str) -> list[tuple[str, dict[str, str | None]]] | None:
-    """Names joined by '+', each with its options as written; None if the text is anything else.
+    """Return the names joined by '+', each with its options as text; None for any other text.
 
-    Callers word the error, since they know what is allowed. An option without '=' is None.
+    The caller raises the error, since it knows what is allowed. An option without '=' is None.
 
     Examples
     --------

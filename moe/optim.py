@@ -13,7 +13,7 @@ from .errors import check_float
 
 
 class Optimizer(Protocol):
-    """Whatever steps arrays by their gradients."""
+    """Any object that updates arrays by their gradients."""
 
     def step(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
         """Update every array of `params` in place; `grads` has the same keys and shapes."""
@@ -79,7 +79,7 @@ class SGD:
 
 @dataclass
 class Split:
-    """Two optimisers that share the work: one steps the named arrays, the other the rest."""
+    """Two optimisers that share the arrays: one updates the named ones, the other the rest."""
 
     names: Collection[str]
     named: Optimizer
@@ -87,9 +87,9 @@ class Split:
 
     def step(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
         """Update every array of `params` in place; `grads` has the same keys and shapes."""
-        for optimizer, mine in ((self.named, True), (self.rest, False)):
-            own = [name for name in params if (name in self.names) is mine]
-            if own:
+        for optimizer, is_named in ((self.named, True), (self.rest, False)):
+            names = [name for name in params if (name in self.names) is is_named]
+            if names:
                 optimizer.step(
-                    *({name: arrays[name] for name in own} for arrays in (params, grads))
+                    *({name: arrays[name] for name in names} for arrays in (params, grads))
                 )

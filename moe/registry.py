@@ -17,16 +17,16 @@ def collect(kind: type[Kind], package: str, files: Iterable[str]) -> dict[str, t
     Parameters
     ----------
     kind
-        What they are subclasses of; a subclass with a `name` of its own is a method.
+        The base class; a subclass that defines a `name` is a method.
     package, files
-        Where the files are, and their names without `.py`.
+        The package of the files, and their names without `.py`.
 
     Raises
     ------
     ImportError
         If a file defines no method, or one whose name is taken.
     """
-    found: dict[str, type[Kind]] = {}
+    registry: dict[str, type[Kind]] = {}
     for file in files:
         module = importlib.import_module(f".{file}", package)
         methods = [
@@ -38,10 +38,10 @@ def collect(kind: type[Kind], package: str, files: Iterable[str]) -> dict[str, t
             and "name" in vars(value)
         ]
         names = [vars(method)["name"] for method in methods]
-        if not methods or set(names) & set(found):
+        if not methods or set(names) & set(registry):
             raise ImportError(f"{module.__name__}: got methods {names}, allowed are new ones")
-        found |= dict(zip(names, methods, strict=True))
-    return found
+        registry |= dict(zip(names, methods, strict=True))
+    return registry
 
 
 def method_rows(methods: Mapping[str, Any], *claims: str) -> list[dict[str, Any]]:

@@ -1,4 +1,8 @@
-"""Whether what a router returned may be used: a routing's indices and pairs, and gradients."""
+"""Checks of what a router returned: the indices and pairs of a routing, and gradients.
+
+Kernels index without bounds checks, so that a wrong index of a user's router would read or write
+foreign memory.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +27,23 @@ def check_routing(
 ) -> Routing:
     """Return a routing that kernels may follow.
 
-    Two passes over the assignments. Indices of other whole types become int32, other weights the
-    layer's type, strided arrays straight; everything else is returned as it is.
+    It passes over the assignments twice. Indices of other integer types become int32, weights get
+    the layer's dtype, strided arrays become contiguous, and everything else is returned as it is.
 
     Parameters
     ----------
     routing
-        What the router, or the capacity, returned.
+        The result of the router, or of the capacity.
     n_tokens, n_experts, dtype
-        N, E and the layer's type.
+        N, E and the layer's dtype.
     by
-        Where it is from, for messages.
+        Name of the object that returned it, for messages.
 
     Raises
     ------
     ValueError
-        If it is no routing of N tokens to E experts: an index out of range, a pair that occurs
-        twice, arrays of different lengths or of wrong types.
+        If it is not a routing of N tokens to E experts: an index is out of range, a pair occurs
+        twice, or arrays have different lengths or wrong types.
     """
     if not isinstance(routing, Routing):
         raise ValueError(f"{by}: got a {type(routing).__name__}, allowed is a Routing")
@@ -65,7 +69,7 @@ def check_pairs(routing: Routing, by: str) -> None:
 
 
 def _is_straight(routing: Routing, dtype: np.dtype[Any]) -> bool:
-    """Whether all arrays are of exactly the right types, as those of this library's routers are."""
+    """Whether no array needs conversion, as is true of this library's routers."""
     token_A, expert_A, rank_A = routing.token_A, routing.expert_A, routing.rank_A
     weight_A, kept_A = routing.weight_A, routing.kept_A
     return (
@@ -89,7 +93,7 @@ def _is_straight(routing: Routing, dtype: np.dtype[Any]) -> bool:
 
 
 def _straightened(routing: Routing, n_experts: int, dtype: np.dtype[Any], by: str) -> Routing:
-    """The routing with arrays of exactly the right types; no value may change by that."""
+    """The routing with its arrays converted to the right dtypes, if that changes no value."""
     length = np.shape(routing.token_A)
     wanted: list[tuple[str, str, np.dtype[Any]]] = [
         ("token_A", "iu", INDEX), ("expert_A", "iu", INDEX), ("rank_A", "iu", INDEX),
@@ -124,7 +128,7 @@ def _straightened(routing: Routing, n_experts: int, dtype: np.dtype[Any], by: st
 
 
 def _refuse(routing: Routing, fault: int, place: int, by: str) -> None:
-    from .kernels.checking import EXPERT, TOKEN, TWICE  # only now, since it loads numba
+    from .kernels.checking import EXPERT, TOKEN, TWICE  # imported here, since it loads numba
 
     token, expert = routing.token_A[place], routing.expert_A[place]
     what = {
@@ -137,7 +141,7 @@ def _refuse(routing: Routing, fault: int, place: int, by: str) -> None:
 
 
 def _check_tables(routing: Routing, dtype: np.dtype[Any], by: str) -> None:
-    """Logits and scores are (N, E); Soft MoE's matrices (N, S), S a multiple of E."""
+    """Check that logits and scores are (N, E), and Soft MoE's matrices (N, S), S = E slots."""
     size = (routing.n_tokens, routing.n_experts)
     for name, table in (("logits_NE", routing.logits_NE), ("scores_NE", routing.scores_NE)):
         if table is not None and (
@@ -171,9 +175,9 @@ _WARNED: set[str] = set()
 
 
 def gate_words(router: Router) -> str:
-    """A warning about a gate that the task's loss does not reach; '' if it does, or has no gate.
+    """Warning that the gate gets no gradient from the task's loss; '' if it does, or has no gate.
 
-    Derived from the router's `gate_learns`.
+    It is derived from the router's `gate_learns`.
     """
     if router.gate_learns or "gate" not in router.projections:
         return ""
@@ -185,7 +189,7 @@ def gate_words(router: Router) -> str:
 
 
 def warn_of_gate(router: Router) -> None:
-    """Warn of a gate that the task's loss does not reach, once per router and process."""
+    """Warn if the gate gets no gradient from the task's loss, once per router and process."""
     words = gate_words(router)
     key = repr(router) if words else ""
     if key not in _WARNED and words:
@@ -212,21 +216,21 @@ def check_added(
     routing: Routing,
     dtype: np.dtype[Any],
 ) -> dict[str, np.ndarray]:
-    """Gradients that a caller adds, by name, in the layer's type.
+    """Return the gradients that a caller adds, by name, in the layer's dtype.
 
     Parameters
     ----------
     dlogits_NE, extra
         As in `MoELayer.backward`.
     sizes
-        Shapes of the logits, which are for `dlogits_NE` alone, and of the other projections.
+        Shapes of the logits, which only `dlogits_NE` may give, and of the other projections.
     routing
-        Says how many weights there are; Soft MoE's matrices have none to add to.
+        It determines the number of weights; gradients cannot be added to Soft MoE's matrices.
 
     Raises
     ------
     ValueError
-        If a name is unknown, or a shape is another one: nothing is stretched.
+        If a name is unknown or a shape differs: nothing is broadcast.
     """
     added: dict[str, np.ndarray] = {}
     if dlogits_NE is not None:
@@ -254,12 +258,12 @@ def check_added(
 def check_gradients(
     given: Any, sizes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], by: str
 ) -> dict[str, np.ndarray]:
-    """Gradients that a router returned, by name, in the layer's type; those asked for only.
+    """Return a router's gradients, by name, in the layer's dtype; others than `sizes` are left out.
 
     Raises
     ------
     ValueError
-        If one is missing or has another shape than what it is the gradient of.
+        If a gradient is missing, or differs in shape from the array that it belongs to.
     """
     if not isinstance(given, dict):
         raise ValueError(f"{by}: got {type(given).__name__}, allowed is a dict of gradients")

@@ -13,7 +13,9 @@ from .errors import CheckpointError
 from .layer import MoELayer
 from .layer_file import FORMAT, KEY, STORED, capacity_of, router_of
 
+# Keys of the content: more or fewer mean a file of another version.
 WORDS = {"format", "router", "options", "activation", "capacity", "params", "buffers"}
+# What options and arrays raise if a broken or hostile file gave them; all become CheckpointError.
 REFUSALS = (ValueError, TypeError, OverflowError, MemoryError, RecursionError)
 
 
@@ -23,17 +25,18 @@ def load(path: str | Path) -> MoELayer:
     Parameters
     ----------
     path
-        The file. A router of your own has to be registered before (`moe.register_router`).
+        The file. A router that is not built in has to be registered before, with
+        `moe.register_router`.
 
     Returns
     -------
     MoELayer
-        Equal to the one that was saved: same options, same bits.
+        Equal to the layer that was saved: it has the same options and the same bits.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, broken, or no layer's, or its arrays and options do not fit.
+        If the file is missing, broken or not that of a layer, or its arrays and options do not fit.
     """
     try:
         target = Path(path).resolve()
@@ -45,16 +48,18 @@ def load(path: str | Path) -> MoELayer:
         raise CheckpointError(
             f"{what}: got a file that layer.save did not write; load_layer reads published ones"
         )
-    says = parse_object(header.metadata[KEY].encode("utf-8", "replace"), f"{what}: {KEY}")
-    if set(says) != WORDS or says["format"] != FORMAT or type(says["format"]) is not int:
-        raise CheckpointError(f"{what}: got {quoted(says)}, allowed are {', '.join(sorted(WORDS))}")
+    content = parse_object(header.metadata[KEY].encode("utf-8", "replace"), f"{what}: {KEY}")
+    if set(content) != WORDS or content["format"] != FORMAT or type(content["format"]) is not int:
+        raise CheckpointError(
+            f"{what}: got {quoted(content)}, allowed are {', '.join(sorted(WORDS))}"
+        )
     for kind in ("params", "buffers"):
-        names = says[kind]
+        names = content[kind]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise CheckpointError(
                 f"{what}: {kind}: got {quoted(names)}, allowed is a list of names"
             )
-    names = [f"{kind}.{name}" for kind in ("params", "buffers") for name in says[kind]]
+    names = [f"{kind}.{name}" for kind in ("params", "buffers") for name in content[kind]]
     if sorted(names) != sorted(header.tensors):
         raise CheckpointError(
             f"{what}: got other tensors than its list of params and buffers names"
@@ -65,13 +70,13 @@ def load(path: str | Path) -> MoELayer:
                 f"{what}: tensor {quoted(name)}: got dtype {info.dtype}, allowed are F32 and F64"
             )
     try:
-        router, capacity = router_of(says), capacity_of(says)
+        router, capacity = router_of(content), capacity_of(content)
         with Checkpoint(target.parent, {}, dict.fromkeys(names, target.name), {}) as file:
             params, buffers = (
-                {name: np.array(file.read(f"{kind}.{name}")) for name in says[kind]}
+                {name: np.array(file.read(f"{kind}.{name}")) for name in content[kind]}
                 for kind in ("params", "buffers")
             )
-        layer = MoELayer(router, says["activation"], params, buffers, capacity)
+        layer = MoELayer(router, content["activation"], params, buffers, capacity)
         layer.check()
     except CheckpointError:
         raise

@@ -1,4 +1,4 @@
-"""Score functions by name: what routers make of logits, with derivatives."""
+"""Score functions by name, which turn logits into router scores, with their derivatives."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 
 def _sqrt_softplus_slope(logits_NE: np.ndarray, scores_NE: np.ndarray) -> np.ndarray:
+    # The slope is sigmoid / (2 score). Both go to 0 for very negative logits, where the quotient
+    # has to become 0 and not NaN.
     tiny = np.finfo(scores_NE.dtype).tiny
     return np.asarray(kernels.sigmoid(logits_NE) / (2 * np.maximum(scores_NE, tiny)))
 
 
+# By name: the score of a logit, and its derivative, given logit and score.
 ELEMENTWISE: dict[str, tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]] = {
     "sigmoid": (lambda l_NE: kernels.sigmoid(l_NE), lambda l_NE, s_NE: s_NE * (1 - s_NE)),
     "sqrt_softplus": (lambda l_NE: np.sqrt(softplus(l_NE)), _sqrt_softplus_slope),
@@ -53,7 +56,7 @@ def logits_backward(routing: Routing, dscores_NE: np.ndarray) -> np.ndarray:
 
 
 def shares(scores_NE: np.ndarray) -> np.ndarray:
-    """Scores divided by their sum, rows sum to one; a row of zeros stays zero."""
+    """Scores divided by their sum, so that rows sum to 1; a row of zeros stays zero."""
     total_N1 = scores_NE.sum(axis=1, keepdims=True)
     return np.asarray(scores_NE / np.maximum(total_N1, np.finfo(scores_NE.dtype).tiny))
 

@@ -1,4 +1,4 @@
-"""Sparse upcycling: an MoE layer that starts as the dense layer whose copies its experts are."""
+"""Sparse upcycling: an MoE layer whose experts start as copies of a dense layer."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def upcycle(
 ) -> MoELayer:
     """Make an MoE layer whose experts are copies of a dense layer, with a fresh gate.
 
-    Without router noise and drops it computes what the dense layer does, if the weights of every
-    token sum to one constant, whatever the gate says: to 1 when they are renormalised, to `scale`
-    in DeepSeek-V3. The experts' last matrix is divided by that constant. It is measured, on
-    random tokens, and so is whether there is one.
+    Without router noise and drops it computes the same function as the dense layer, if the weights
+    of every token sum to the same constant for any logits: to 1 if they are renormalised, to
+    `scale` in DeepSeek-V3. The experts' last matrix is divided by that constant. Whether there is
+    one, and its value, is measured on random tokens, so that any registered router can be used.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ def upcycle(
         As in `MoELayer.init`.
     slices
         Fine-grained experts: the dense layer is cut into this many slices of its width, each with
-        n_experts / slices copies, and k is a multiple of it. All slices share their gate's
-        columns ("virtual groups"), so that a token chooses each slice equally often.
+        n_experts / slices copies, and k is a multiple of the number of slices. All slices share
+        their gate's columns ("virtual groups"), so that a token chooses each slice equally often.
     exact
-        False takes routers without such a constant too, and divides by the mean sum over standard
-        normal tokens: the weights then sum to one on average only, and the function differs.
+        False also accepts routers without such a constant, and divides by the mean sum over
+        standard normal tokens: the weights then sum to 1 on average only, and the function differs.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def upcycle(
 
 
 def _cut(dense: DenseFFN, slices: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both matrices of M networks that sum to the dense one, (M, D, H) and (M, F, D)."""
+    """Both matrices of M networks whose sum is the dense network, (M, D, H) and (M, F, D)."""
     up_DH, down_FD = check_dense(dense.params, dense.activation)
     parts = n_matrices(dense.activation) - 1  # the gate half and the up half are cut alike
     up_DPMF = up_DH.reshape(dense.d_model, parts, slices, -1)
@@ -115,11 +115,11 @@ def _cut(dense: DenseFFN, slices: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weight(layer: MoELayer, slices: int, exact: bool) -> float:
-    """Sum of a token's weights on each slice; the mean, if it varies and need not be exact."""
+    """Sum of a token's weights on each slice, or the mean if it varies and need not be exact."""
     rng = np.random.default_rng(0)
     x_ND = rng.standard_normal((PROBES, layer.d_model))
     if exact:
-        # Short and long vectors: an undecided gate and a sure one.
+        # Vectors of many lengths: short ones leave the gate undecided, long ones make it certain.
         x_ND *= np.geomspace(0.01, 4, PROBES)[:, None]
     free = replace(layer, capacity=NO_LIMIT)
     routing = free.route(x_ND, token_ids=np.arange(PROBES))

@@ -1,4 +1,4 @@
-"""Uploads: a checkpoint as a zip file, unpacked within limits and gone when it is closed."""
+"""Uploads: a checkpoint as a zip file, unpacked within limits and removed when it is closed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .header import MAX_NAME, regular_size
 from .strict_json import quoted
 
 CHUNK = 2**20
-FREE_BYTES = 16 * 2**20  # up to here any ratio is harmless: zeros shrink a thousandfold
-ENCRYPTED = 0x1 | 0x40 | 0x2000
-LOCAL_HEADER = 30  # bytes of an entry's own header, its name apart
+FREE_BYTES = 16 * 2**20  # below this any ratio is harmless: zeros shrink a thousandfold
+ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags: encrypted, strongly encrypted, headers masked
+LOCAL_HEADER = 30  # bytes of the header in front of an entry, without its name
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Limits:
     unpacked_bytes
         Size of all its entries together.
     entries
-        Number of entries, folders too.
+        Number of entries, folders included.
     ratio
-        Unpacked size over packed size; only beyond 16 MB unpacked.
+        Unpacked size over packed size; it is limited only beyond 16 MB unpacked.
     """
 
     packed_bytes: int = 200 * 2**20
@@ -49,11 +49,11 @@ LIMITS = Limits()
 
 
 def open_archive(source: bytes | str | Path, limits: Limits = LIMITS) -> Checkpoint:
-    """Unpack a zip file of a checkpoint folder, or take a bare safetensors file.
+    """Unpack a zip file of a checkpoint folder, or read a bare safetensors file.
 
-    config.json may lie in any one folder of the archive; of what lies beside it only the index and
-    safetensors files are unpacked. Archives in the archive stay closed. A bare file has an empty
-    config. Use the result in a `with` block: leaving it removes all that was unpacked.
+    config.json may be in any one folder of the archive. From that folder only the index and the
+    safetensors files are unpacked; archives inside the archive are not. A bare file has an empty
+    config. Use the result in a `with` block: leaving it removes all unpacked files.
 
     Raises
     ------
@@ -81,12 +81,12 @@ def open_archive(source: bytes | str | Path, limits: Limits = LIMITS) -> Checkpo
 def open_source(
     source: bytes | str | Path, limits: Limits, what: str
 ) -> Iterator[tuple[BinaryIO, int]]:
-    """Give a file or bytes as a readable stream with its size.
+    """Open a file or bytes as a readable stream, and yield it with its size.
 
     Raises
     ------
     CheckpointError
-        If it is no plain file or is larger than `limits.packed_bytes`.
+        If it is not a plain file or is larger than `limits.packed_bytes`.
     """
     if isinstance(source, bytes):
         size = len(source)
@@ -104,12 +104,12 @@ def open_source(
 
 @contextmanager
 def plain_errors(what: str) -> Iterator[None]:
-    """Turn what a broken archive makes of its readers into a CheckpointError."""
+    """Turn all errors of the readers of a broken archive into a CheckpointError."""
     try:
         yield
     except CheckpointError:
         raise
-    except Exception as error:  # zipfile and zlib fail in a dozen ways
+    except Exception as error:  # zipfile and zlib raise a dozen types of errors
         raise CheckpointError(
             f"{what}: got a file that cannot be read ({type(error).__name__}: {quoted(str(error))})"
         ) from error
@@ -119,14 +119,14 @@ def plain_errors(what: str) -> Iterator[None]:
 def open_zip(
     file: BinaryIO, size: int, limits: Limits, what: str
 ) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """A zip file and its entries, folders left out, after all checks that need no unpacking.
+    """Open a zip file and yield its entries, without folders, after the checks before unpacking.
 
     Raises
     ------
     CheckpointError
-        If an entry is encrypted, packed by anything but deflate, a link, named twice, overlaps
-        another or has a name that leads elsewhere; there are too many, or too large ones; or
-        something stands in front of the first.
+        If an entry is encrypted, is packed by anything but deflate, is a link, occurs twice,
+        overlaps another one or has a name that leads elsewhere; if there are too many or too large
+        entries; or if there are bytes in front of the first.
     """
     file.seek(0)
     if file.read(4) not in (
@@ -157,7 +157,7 @@ def open_zip(
 
 
 def pieces(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, what: str) -> Iterator[bytes]:
-    """Content of an entry, a megabyte at a time, and exactly as much as it declared.
+    """Yield the content of an entry in pieces of a megabyte, of exactly the declared size in all.
 
     Raises
     ------
@@ -174,10 +174,10 @@ def pieces(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, what: str) -> Itera
 
 
 class _Careful:
-    """A file that hands out no more than a megabyte at once.
+    """A file that reads no more than a megabyte at once.
 
-    zipfile asks for as many bytes as the archive claims, and Python sets memory aside for them; a
-    list of entries of more than a megabyte is refused by this, too.
+    zipfile asks for as many bytes as the archive claims, and Python allocates memory for them
+    before it reads. This also refuses a list of entries of more than a megabyte.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -212,7 +212,7 @@ def _check_entry(entry: zipfile.ZipInfo, what: str) -> None:
 
 
 def _check_apart(entries: list[zipfile.ZipInfo], end: int, what: str) -> None:
-    """No byte of the file may serve two entries, as in bombs, and none may stand in front."""
+    """Refuse entries that share bytes, as in zip bombs, and bytes in front of the first entry."""
     for entry in sorted(entries, key=lambda entry: entry.header_offset, reverse=True):
         if entry.header_offset + LOCAL_HEADER + entry.compress_size > end:
             raise CheckpointError(f"{what}: entry {quoted(entry.filename)} overlaps another one")

@@ -1,4 +1,4 @@
-"""Eight- and four-bit weights to float32, exactly as their formats define them."""
+"""Eight-bit and four-bit weights as float32, exactly as their formats define the values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ E8M0_NAN = 255
 
 
 def _e4m3_values() -> np.ndarray:
-    """All 256 values of F8_E4M3: no infinities, all ones is NaN."""
+    """All 256 values of F8_E4M3, which has no infinities; all bits but the sign set are NaN."""
     bits = np.arange(256)
     exponent, fraction = bits >> 3 & 15, bits & 7
     normal = np.ldexp(1 + fraction / 8, exponent - 7)
@@ -34,7 +34,7 @@ def from_fp8_blocks(
     bits
         F8_E4M3 as uint8, (out, in).
     scale
-        `weight_scale_inv`, (ceil(out / block), ceil(in / block)): despite its name a factor.
+        `weight_scale_inv`, (ceil(out / block), ceil(in / block)). Despite its name it is a factor.
     block
         Rows and columns of a block.
 
@@ -60,7 +60,7 @@ def from_mxfp4(blocks: np.ndarray, scales: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     blocks
-        uint8, (..., B, 16): two values a byte, the lower half first.
+        uint8, (..., B, 16): two values in each byte, the low four bits first.
     scales
         uint8, (..., B): exponents with a bias of 127; 255 is NaN.
 

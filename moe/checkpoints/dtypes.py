@@ -1,4 +1,4 @@
-"""Element types of safetensors: their names, their sizes, and the arrays that they become."""
+"""Element types of safetensors: their names, their sizes, and the dtypes of arrays read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Stored(NamedTuple):
     bits
         Size of an element.
     stored
-        Dtype of the bytes in the file, or None where numpy has nothing like it.
+        Dtype of the bytes in the file, or None if numpy has no such type.
     read
         Dtype of the array that a reader gets.
     writer
-        Name that the safetensors package knows it by.
+        Name of the type in the safetensors package; empty if it cannot be written.
     """
 
     bits: int
@@ -56,17 +56,17 @@ DTYPES = {
 
 
 def from_bfloat16(bits: np.ndarray) -> np.ndarray:
-    """float32 of bfloat16 bits (uint16), exactly: they are its upper half."""
+    """Return bfloat16 bits (uint16) as float32, exactly: they are the upper half of its bits."""
     wide = bits.astype(np.uint32)
     wide <<= np.uint32(16)
     return wide.view(np.float32)
 
 
 def to_bfloat16(values: np.ndarray) -> np.ndarray:
-    """Bits (uint16) of the nearest bfloat16 of float32 values; ties go to the even one."""
+    """Return the bits (uint16) of the nearest bfloat16 values; ties are rounded to even."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     upper = bits >> np.uint32(16)
     rounded = (bits + np.uint32(0x7FFF) + (upper & np.uint32(1))) >> np.uint32(16)
-    # Rounding up could turn a NaN into infinity: keep its upper half, made quiet.
+    # Rounding up could turn a NaN into infinity: keep its upper half, with the quiet bit set.
     nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
     return np.where(nan, upper | np.uint32(0x40), rounded).astype(np.uint16)

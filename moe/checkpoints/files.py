@@ -1,4 +1,4 @@
-"""A checkpoint folder, config.json and safetensors files: only what is asked for is read."""
+"""A checkpoint folder, config.json and safetensors files: only requested tensors are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MAX_CONFIG = 4 * 2**20
-MAX_INDEX = 32 * 2**20  # 14 MB for the largest published one
+MAX_INDEX = 32 * 2**20  # the largest published index has 14 MB
 SHARD_BYTES = 5 * 10**9
 
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}\.safetensors")
@@ -34,11 +34,11 @@ class Checkpoint:
     Attributes
     ----------
     config
-        What config.json says; its values are unchecked.
+        Content of config.json; its values are unchecked.
     names
         Names of all tensors, sorted.
     metadata
-        Texts in the header of a single file, or what the index of a sharded one says.
+        Texts in the header of a single file, or the metadata in the index of a sharded one.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class Checkpoint:
         self.metadata = dict(metadata)
         self._file_of = file_of
         self._headers: dict[str, Header] = {}
-        # A mapping lives as long as its arrays; each file has one, since each takes a descriptor.
+        # Arrays keep their mapping alive, so that weak references suffice. All tensors of a file
+        # share a mapping, since each mapping takes a file descriptor.
         self._maps: WeakValueDictionary[str, mmap.mmap] = WeakValueDictionary()
         self._remove: Callable[[], None] | None = None
 
@@ -62,7 +63,7 @@ class Checkpoint:
         return name in self._file_of
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor; reads the header of its file at most.
+        """Shape of a tensor; no more than the header of its file is read.
 
         Raises
         ------
@@ -72,7 +73,7 @@ class Checkpoint:
         return self._info(name).shape
 
     def dtype(self, name: str) -> str:
-        """Element type of a tensor as safetensors names it, "BF16" or "F8_E4M3" say.
+        """Element type of a tensor as safetensors names it, for example "BF16" or "F8_E4M3".
 
         Raises
         ------
@@ -82,15 +83,16 @@ class Checkpoint:
         return self._info(name).dtype
 
     def read(self, name: str) -> np.ndarray:
-        """One tensor, in the shape of the file.
+        """Read one tensor, in the shape that it has in the file.
 
-        BF16 comes as float32, exactly; F8 and U8 as uint8, the raw bytes; everything else as it is
-        and memory-mapped, so read-only. Its memory lives as long as the array.
+        BF16 becomes float32, exactly; F8 and U8 become uint8, the raw bytes; all other types stay
+        as they are and are memory-mapped, and thus read-only. The mapping lives as long as the
+        array.
 
         Raises
         ------
         CheckpointError
-            As `shape`, or if numpy has no such element type, or memory is short.
+            As `shape`, or if numpy has no such element type, or if memory runs out.
         """
         info = self._info(name)
         file = self._file_of[name]
@@ -114,7 +116,7 @@ class Checkpoint:
             raise CheckpointError(f"{where}: cannot be read ({error})") from error
 
     def on_close(self, remove: Callable[[], None]) -> None:
-        """Have `close` call this, to remove what was unpacked."""
+        """Let `close` call `remove`, which deletes unpacked files."""
         self._remove = remove
 
     def close(self) -> None:
@@ -153,8 +155,9 @@ class Checkpoint:
 def open_checkpoint(folder: str | Path) -> Checkpoint:
     """Open a folder with config.json and model.safetensors, or shards with their index.
 
-    A single safetensors file of another name will do too. Headers and the index are checked whole;
-    shards are opened when one of their tensors is asked for, so others may be missing.
+    A single safetensors file may also have another name. The index and the header of a single file
+    are checked at once. A shard is opened when one of its tensors is requested, so that the other
+    shards may be missing.
 
     Raises
     ------
@@ -179,12 +182,12 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """What a folder's config.json says; its values are unchecked, and no tensor need be there.
+    """Read a folder's config.json; its values are unchecked, and the folder needs no tensors.
 
     Raises
     ------
     CheckpointError
-        If there is no such folder or file, or it is not plain JSON.
+        If there is no such folder or file, or the file is not plain JSON.
     """
     return _read_json(_folder(folder), CONFIG, MAX_CONFIG)
 
@@ -201,10 +204,10 @@ def _folder(folder: str | Path) -> Path:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Path of a file in the folder, links resolved.
+    """Path of a file in the folder, with links resolved.
 
-    The Hugging Face hub's cache links from snapshots/REVISION/ to blobs/ beside it; this is the
-    only place outside that a link may lead to.
+    The Hugging Face hub's cache links from snapshots/REVISION/ to the blobs/ folder beside
+    snapshots/, which is the only place outside the folder that a link may lead to.
 
     Raises
     ------
@@ -213,7 +216,7 @@ def inside(folder: Path, name: str) -> Path:
     """
     try:
         root, path = folder.resolve(), (folder / name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a circle of links
+    except (OSError, RuntimeError, ValueError) as error:  # for example a circle of links
         raise CheckpointError(f"{name}: got a link that leads nowhere") from error
     allowed = [root]
     if root.parent.name == "snapshots":
@@ -234,12 +237,12 @@ def write_checkpoint(
     Parameters
     ----------
     folder
-        New, or without a checkpoint in it.
+        A new folder, or one without a checkpoint in it.
     tensors
-        For each name the array and its safetensors element type. BF16 takes float32 and rounds to
-        the nearest, F8 takes uint8 bytes; others take arrays of just their type.
+        For each name the array and its safetensors element type. BF16 takes float32, which is
+        rounded to nearest, and F8 takes uint8 bytes; others take arrays of exactly their type.
     max_shard_bytes
-        Files grow up to this size; a single larger tensor gets a file for itself.
+        Largest size of a file; a tensor that is larger gets a file for itself.
 
     Raises
     ------
@@ -255,7 +258,7 @@ def write_checkpoint(
         )
     text = json.dumps(config, indent=2)
     for name, (array, dtype) in tensors.items():
-        _check_writable(name, array, dtype)  # all, before the first file is begun
+        _check_writable(name, array, dtype)  # all of them before the first file is written
     shards = _split(tensors, max_shard_bytes)
     weight_map: dict[str, str] = {}
     for place, names in enumerate(shards, 1):
@@ -268,13 +271,14 @@ def write_checkpoint(
         total = sum(_n_bytes(*tensor) for tensor in tensors.values())
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         (root / INDEX).write_text(json.dumps(index, indent=2), "utf-8")
-    (root / CONFIG).write_text(text, "utf-8")  # last: what was cut short cannot be opened
+    # Written last, so that a folder whose writing was interrupted cannot be opened.
+    (root / CONFIG).write_text(text, "utf-8")
 
 
 def write_file(
     path: Path, tensors: Mapping[str, tuple[np.ndarray, str]], metadata: Mapping[str, str]
 ) -> None:
-    """Write one safetensors file; tensors as in `write_checkpoint`, which also says what raises."""
+    """Write one safetensors file; tensors and errors are those of `write_checkpoint`."""
     from safetensors import TensorSpec, serialize_file
 
     for name, (array, dtype) in tensors.items():
@@ -331,7 +335,7 @@ def _view(pages: mmap.mmap, info: TensorInfo, dtype: np.dtype) -> np.ndarray:
 
 
 def _let_go(pages: mmap.mmap, info: TensorInfo) -> None:
-    """Unload pages that have been converted; a later read loads them again."""
+    """Release pages that have been converted; a later read loads them again."""
     if hasattr(mmap, "MADV_DONTNEED"):
         ahead = info.start % mmap.PAGESIZE
         pages.madvise(mmap.MADV_DONTNEED, info.start - ahead, info.n_bytes + ahead)

@@ -1,4 +1,4 @@
-"""The header of a safetensors file, checked to the last byte before anything is read by it."""
+"""The header of a safetensors file, checked completely before any tensor is read by it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .strict_json import parse_object, quoted
 MAX_HEADER = 16 * 2**20  # the format allows 100 MB; published ones stay below 2 MB
 MAX_NAME = 512
 MAX_AXES = 16
-MAX_BYTES = 2**62  # of one tensor with its empty axes left out: numpy counts in 64 bits
+MAX_BYTES = 2**62  # of one tensor, its empty axes left out: numpy counts bytes in 64 bits
 
 
 class TensorInfo(NamedTuple):
-    """Where a tensor lies: `start` counts from the beginning of the file."""
+    """Place of a tensor; `start` is counted from the beginning of the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -28,14 +28,14 @@ class TensorInfo(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What the header of a file holds: the tensors, and the texts beside them."""
+    """Content of the header of a file: the tensors, and the texts of its metadata."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
 
 
 def regular_size(path: Path, what: str) -> int:
-    """Size in bytes of a plain file; a pipe or a device, which could block, is refused.
+    """Size in bytes of a plain file; pipes and devices, which could block, are refused.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def regular_size(path: Path, what: str) -> int:
 
 
 def read_limited(path: Path, what: str, limit: int) -> bytes:
-    """Content of a plain file; its size is checked before reading.
+    """Read a plain file whose size is checked before reading.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _metadata(entry: object, what: str) -> dict[str, str]:
 
 
 def check_name(name: object, what: str) -> str:
-    """Return the name of a tensor, printable and not empty.
+    """Return the name of a tensor, which has to be printable and not empty.
 
     Raises
     ------

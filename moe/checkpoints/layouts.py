@@ -1,4 +1,7 @@
-"""How published tensors lie in a layer's arrays: one view of the array per tensor, both ways."""
+"""How published tensors map to a layer's arrays: each tensor is a view of an array.
+
+One view serves both loading and exporting, so that the two cannot disagree.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ View = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of one layer: D, F, E and the width of the shared expert (0: there is none)."""
+    """Sizes of one layer: D, F, E and the width of the shared expert, 0 if there is none."""
 
     d_model: int
     d_expert: int
@@ -28,11 +31,11 @@ class Slot:
     Attributes
     ----------
     name, shape
-        As in the file, the layer's prefix left out.
+        Name and shape in the file, without the layer's prefix.
     array
         Name of the layer's array that holds it.
     view
-        Gives the part of that array, axes in the order of the file. Where the file interleaves
+        Returns the part of that array, with axes in the order of the file. If the file interleaves
         gate and up, the view has one axis more than `shape`.
     """
 
@@ -58,7 +61,7 @@ class Layout:
     Attributes
     ----------
     title
-        In words, for the documentation.
+        Description for the documentation.
     slots
         Makes the slots of the routed experts from the sizes.
     biases
@@ -71,12 +74,12 @@ class Layout:
 
 
 def whole(array: np.ndarray) -> np.ndarray:
-    """The array itself."""
+    """Return the array itself."""
     return array
 
 
 def transposed(array: np.ndarray) -> np.ndarray:
-    """The last two axes swapped: linear layers are stored as (out, in)."""
+    """Swap the last two axes, since linear layers are stored as (out, in)."""
     return array.swapaxes(-1, -2)
 
 
@@ -154,19 +157,19 @@ INTERLEAVED = Layout(
 
 @dataclass(frozen=True)
 class Order:
-    """How arrays that hold all experts at once lie, for `MoELayer.from_arrays`.
+    """Order of axes in arrays that hold all experts at once, for `MoELayer.from_arrays`.
 
     Attributes
     ----------
     title
-        In words, for messages.
+        Description for messages.
     down_axes
-        Axes of `down_proj`, which tell the sizes: 'EDF' or 'EFD'.
+        Axes of `down_proj`, 'EDF' or 'EFD', from which the sizes are read.
     slots
         Makes the slots from the sizes and from whether the experts are gated; slots of biases
         need not be filled.
     gated_only
-        Whether it has no form without a gate projection.
+        Whether experts without a gate projection are not supported.
     """
 
     title: str
@@ -195,7 +198,7 @@ def _transposed_part(part: View, array: np.ndarray) -> np.ndarray:
 
 
 def _all_in_one(layout: Callable[[Sizes], Iterator[Slot]], sizes: Sizes, _: bool) -> Iterator[Slot]:
-    """The slots of a layout without the word before their names, and biases if it has none."""
+    """The slots of a layout without "experts." in their names, and with slots of biases."""
     names = []
     for slot in layout(sizes):
         names.append(slot.name.removeprefix("experts."))
@@ -232,14 +235,14 @@ ORDERS = {
 
 
 def gate_slots(d_model: int, width: int) -> Iterator[Slot]:
-    """The gate in every order but the layer's own; the second and third may be missing."""
+    """Slots of the gate in every order except the layer's; both biases may be missing."""
     yield Slot("gate", (width, d_model), "gate_DE", transposed)
     yield Slot("gate_bias", (width,), "gate_bias_E", whole)
     yield Slot("select_bias", (width,), "select_bias_E", whole)
 
 
 def shared_slots(d_model: int, width: int, gated: bool) -> Iterator[Slot]:
-    """The same of shared experts, one network; its gate, the last, may be missing."""
+    """Slots of the shared experts, which form one network; its gate, the last, may be missing."""
     for slot in _linears(Sizes(d_model, width, 1), gated):
         if not slot.name.endswith("_bias"):
             name = f"shared_{slot.array.replace('_ED', '_D').replace('_EF', '_F')}"

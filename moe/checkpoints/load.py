@@ -26,18 +26,18 @@ FP8_BLOCK = (128, 128)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a layer came from: what exporting and saving need.
+    """Origin of a layer, which exporting and saving need.
 
     Attributes
     ----------
     config
-        All of config.json.
+        Content of config.json.
     layer
-        Its number in the model.
+        Number of the layer in the model.
     prefix
-        What stands before each tensor's name.
+        Text in front of each tensor's name.
     dtypes
-        Element type of each tensor in the file; of quantised ones, what holds their values.
+        Element type of each tensor in the file; for quantised ones, a type that holds their values.
     """
 
     config: Mapping[str, Any]
@@ -49,13 +49,13 @@ class Origin:
 def load_layer(folder: str | Path, layer: int) -> MoELayer:
     """Load one MoE layer of a published checkpoint.
 
-    float16 and bfloat16 become float32, float64 stays, FP8 blocks and MXFP4 become the float32
-    values that they stand for. Other tensors than the layer's are not read.
+    float16 and bfloat16 become float32, float64 stays float64, and FP8 blocks and MXFP4 become the
+    float32 values that they represent. Tensors of other layers are not read.
 
     Parameters
     ----------
     folder
-        Holds config.json and *.safetensors, one file or shards with their index.
+        Folder with config.json and *.safetensors, one file or shards with their index.
     layer
         Number of the layer in the model, from 0.
 
@@ -70,7 +70,7 @@ def load_layer(folder: str | Path, layer: int) -> MoELayer:
 
 
 def moe_layers(folder: str | Path) -> list[int]:
-    """Numbers of a checkpoint's MoE layers, what `load_layer` takes; only config.json is read.
+    """Numbers of a checkpoint's MoE layers, for `load_layer`; only config.json is read.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def moe_layers(folder: str | Path) -> list[int]:
 
 
 def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
-    """`load_layer` on an open checkpoint, an unpacked upload say."""
+    """Do what `load_layer` does for an open checkpoint, for example an unpacked upload."""
     spec = layer_spec(checkpoint.config, layer)
     prefix = _prefix(checkpoint, spec, layer)
     block = _fp8_block(checkpoint.config)
@@ -92,7 +92,7 @@ def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
         slots.append(slot)
     _check_no_others(checkpoint, prefix, dtypes)
     dtype = np.float64 if "F64" in dtypes.values() else np.float32
-    # Nothing is allocated before the file has shown that it holds as much.
+    # Nothing is allocated before the headers have shown that the file holds as many numbers.
     params = {name: np.empty(shape, dtype) for name, shape in spec.array_shapes().items()}
     buffers = {name: np.zeros(spec.sizes.n_experts, dtype) for name in spec.router.buffers}
     arrays = params | buffers
@@ -135,7 +135,7 @@ def _fp8_block(config: Mapping[str, Any]) -> tuple[int, int]:
 def _check_tensor(
     checkpoint: Checkpoint, name: str, shape: tuple[int, ...], block: tuple[int, int]
 ) -> str:
-    """Check that the tensor is there in some form; return the type that holds its values."""
+    """Check that the tensor is stored in some form; return the type that holds its values."""
     if name not in checkpoint and name + BLOCKS in checkpoint and len(shape) == 3:
         n_experts, width_in, width_out = shape
         packed = (n_experts, width_out, width_in // MX_BLOCK)
@@ -158,9 +158,11 @@ def _check_tensor(
 def _check_stored(
     checkpoint: Checkpoint, name: str, shape: tuple[int, ...], allowed: tuple[str, ...]
 ) -> str:
-    found, dtype = checkpoint.shape(name), checkpoint.dtype(name)
-    if found != shape:
-        raise CheckpointError(f"tensor {quoted(name)}: got shape {found}, config.json says {shape}")
+    stored, dtype = checkpoint.shape(name), checkpoint.dtype(name)
+    if stored != shape:
+        raise CheckpointError(
+            f"tensor {quoted(name)}: got shape {stored}, config.json says {shape}"
+        )
     if dtype not in allowed:
         raise CheckpointError(
             f"tensor {quoted(name)}: got dtype {dtype}, allowed are {', '.join(allowed)}"
@@ -169,9 +171,9 @@ def _check_stored(
 
 
 def _check_no_others(checkpoint: Checkpoint, prefix: str, known: Mapping[str, str]) -> None:
-    """A tensor that nobody asked for means that the table and this model disagree.
+    """Refuse tensors of the layer that were not expected: the table and this model disagree.
 
-    One without numbers means nothing: the reference library writes such shared experts of width 0.
+    Empty tensors are allowed, since the reference library writes shared experts of width 0.
     """
     for name in checkpoint.names:
         if name.startswith(prefix):
@@ -184,8 +186,8 @@ def _check_no_others(checkpoint: Checkpoint, prefix: str, known: Mapping[str, st
 
 
 def _check_finite(name: str, values: np.ndarray) -> None:
-    """A damaged gate or expert would be seen in some tokens only, or in none."""
-    for part in values if values.ndim > 2 else (values,):  # an expert at a time
+    """Refuse NaN and infinity: a damaged gate or expert would show in some tokens only, or none."""
+    for part in values if values.ndim > 2 else (values,):  # by expert, to need little memory
         if not np.isfinite(part).all():
             raise CheckpointError(
                 f"tensor {quoted(name)}: got NaN or infinity, allowed are finite numbers only"
@@ -198,8 +200,8 @@ def _fill(
     if name not in checkpoint:
         blocks, scales = checkpoint.read(name + BLOCKS), checkpoint.read(name + SCALES)
         part = slot.view(array)
-        for one, packed, exponents in zip(part, blocks, scales, strict=True):
-            one[...] = from_mxfp4(packed, exponents).T.reshape(one.shape)
+        for expert, packed, exponents in zip(part, blocks, scales, strict=True):
+            expert[...] = from_mxfp4(packed, exponents).T.reshape(expert.shape)
     elif checkpoint.dtype(name) == FP8:
         scale = checkpoint.read(name + SCALE)
         slot.put(array, from_fp8_blocks(checkpoint.read(name), scale, block))

@@ -1,4 +1,7 @@
-"""numpy's .npz and .npy files of strangers: no pickle, no evaluation, no memory before facts."""
+"""numpy's .npz and .npy files from strangers, read without pickle and without evaluation.
+
+Memory is allocated only after the sizes that a header claims are found to fit the file.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from .header import MAX_AXES, MAX_BYTES
 from .strict_json import quoted
 
 NPZ_LIMITS = Limits(unpacked_bytes=128 * 2**20, ratio=100)
-MAX_EMPTY = 1 << 20  # as lists, a billion empty rows fill the memory
+MAX_EMPTY = 1 << 20  # a billion empty rows take no bytes in a file, but fill the memory as lists
 MAX_HEADER = 4096
 
-# What numpy writes, byte for byte but for spaces; numpy itself would evaluate it as Python.
+# The header as numpy writes it, up to spaces. numpy itself would evaluate it as a Python literal.
 _HEADER = re.compile(
     rb"\{'descr': *'([<>|=]?)([A-Za-z])(\d{0,5})', *'fortran_order': *(True|False), *"
     rb"'shape': *\(([0-9, ]*)\),? *\}[ \n]*"
@@ -30,19 +33,19 @@ _NUMBERS = {"b1", "f2", "f4", "f8", *(f"{kind}{size}" for kind in "iu" for size 
 
 
 def read_npz(source: bytes | str | Path, limits: Limits = NPZ_LIMITS) -> dict[str, np.ndarray]:
-    """All arrays of a .npz file: numbers, truth values and text.
+    """Read all arrays of a .npz file: numbers, truth values and text.
 
     Parameters
     ----------
     source
-        Path or content of what `numpy.savez` or `numpy.savez_compressed` writes.
+        Path or content of a file that `numpy.savez` or `numpy.savez_compressed` wrote.
     limits
         Sizes beyond which the file is refused; 128 MB unpacked by default.
 
     Raises
     ------
     CheckpointError
-        If the file is broken, too large, holds pickled objects or something that is no array.
+        If the file is broken or too large, or holds pickled objects or anything but arrays.
     """
     what = "npz file"
     with (
@@ -61,7 +64,7 @@ def read_npz(source: bytes | str | Path, limits: Limits = NPZ_LIMITS) -> dict[st
 
 
 def read_npy(source: bytes | str | Path, limits: Limits = NPZ_LIMITS) -> np.ndarray:
-    """The array of a .npy file, as `numpy.save` writes it, of numbers, truth values or text.
+    """Read the array of a .npy file that `numpy.save` wrote: numbers, truth values or text.
 
     Raises
     ------
@@ -123,7 +126,7 @@ def _parse(header: bytes, where: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
 
 
 def _check_values(array: np.ndarray, where: str) -> None:
-    """Refuse bytes that are no value of their type: Python stumbles over them later."""
+    """Refuse bytes that are no value of their dtype, which would only raise errors later."""
     if array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
         raise CheckpointError(f"{where}: got truth values other than 0 and 1")
     if array.dtype.kind == "U":

@@ -21,21 +21,21 @@ NATURAL = {"float32": "F32", "float64": "F64"}
 def export_layer(
     layer: MoELayer, arrays: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """Arrays of a loaded layer under the names and in the shapes of its checkpoint.
+    """Return the arrays of a loaded layer with the names and shapes of its checkpoint.
 
     Parameters
     ----------
     layer
-        As `load_layer` returned it, trained since or not.
+        A layer that `load_layer` returned; it may have been trained since.
     arrays
         The layer's params (default), or the gradients that `layer.backward` returned. Selection
-        biases, which have no gradient, come only with the params.
+        biases have no gradient and are exported only with the params.
 
     Returns
     -------
     dict
-        {published name: array of the published shape}, copies, in the dtype of the layer. Of
-        quantised tensors, name and shape of the plain form, as the reference library has it.
+        {published name: array of the published shape}, copies, in the dtype of the layer.
+        Quantised tensors have the name and shape of their plain form in the reference library.
 
     Raises
     ------
@@ -63,9 +63,9 @@ def export_layer(
 def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
     """Write a folder that `load_layer` reads back bit for bit, under the same layer number.
 
-    It holds the whole config.json and this layer's tensors. Each keeps the element type of the
-    file that it came from if that holds it exactly, and else gets the layer's. Quantised tensors
-    are written plain.
+    The folder holds the whole config.json and this layer's tensors. Each tensor keeps the element
+    type of the file that it came from if that type holds it exactly, and otherwise gets the
+    layer's. Quantised tensors are written plain.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
         If the layer was not loaded, the folder holds a checkpoint already, or the layer has become
         one that its configuration cannot express: another router, activation or capacity, an
         array that the family does not have, or a selection bias that it cannot store and that is
-        not zero. `layer.save` keeps any layer, in a form of its own.
+        not zero. `layer.save` keeps any layer, in this library's format.
     """
     origin, spec = _origin(layer)
     layer.check()
@@ -96,7 +96,7 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
 
 
 def _check_unchanged(layer: MoELayer, spec: LayerSpec) -> None:
-    """What config.json stores for the layer has to be what the layer is."""
+    """Check that the layer still is the one that config.json describes."""
     for name, given, stored in (
         ("router", layer.router, spec.router),
         ("activation", layer.activation, spec.activation),
@@ -124,7 +124,7 @@ def _origin(layer: MoELayer) -> tuple[Origin, LayerSpec]:
 
 
 def _as_stored(array: np.ndarray, dtype: str) -> tuple[np.ndarray, str] | None:
-    """The array ready to be written as `dtype`, or None if that loses a bit."""
+    """Return the array ready to be written as `dtype`, or None if that would lose a bit."""
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype == "BF16":
             ready: np.ndarray[Any, Any] = from_bfloat16(to_bfloat16(array))

@@ -1,4 +1,4 @@
-"""JSON of strangers: size, depth and number of values are checked before Python builds objects."""
+"""JSON from strangers: depth and number of values are checked before Python builds objects."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from ..errors import CheckpointError
 
 MAX_DEPTH = 32
-MAX_MARKS = 600_000  # commas, colons and brackets: what decides how many objects Python builds
-ASCII_BEYOND = 2**20  # one wide character makes Python hold four bytes for each of a text
+MAX_MARKS = 600_000  # commas, colons and brackets, which bound how many objects Python builds
+ASCII_BEYOND = 2**20  # one wide character makes Python store a text in four bytes per character
 
-_STRING = re.compile(r'"[^"]*(?:"|\Z)')  # no escapes are left when it is used
+_STRING = re.compile(r'"[^"]*(?:"|\Z)')  # escapes are removed before it is used
 _NO_BRACKETS = re.compile(r"[^\[\]{}]+")
 
 
 def parse_object(raw: bytes | memoryview, what: str) -> dict[str, Any]:
-    """Read a JSON object: `parse_json` of what has to be one.
+    """Read JSON whose value has to be an object.
 
     Raises
     ------
     CheckpointError
-        If it is something else, or as `parse_json`.
+        If it is another value, or as `parse_json`.
     """
     value = parse_json(raw, what)
     if not isinstance(value, dict):
@@ -44,9 +44,9 @@ def parse_json(raw: bytes | memoryview, what: str) -> Any:
     Raises
     ------
     CheckpointError
-        If it is no JSON, a key comes twice, a whole number needs more than 64 bits, or it is
-        nested deeper than 32 or holds more than some 150,000 values of objects, or 600,000 of
-        lists.
+        If it is not JSON, a key occurs twice, a whole number needs more than 64 bits, or it is
+        nested deeper than 32 levels or holds more than about 150,000 values in objects, or 600,000
+        in lists.
     """
     try:
         text = str(raw, "utf-8")
@@ -59,7 +59,7 @@ def parse_json(raw: bytes | memoryview, what: str) -> Any:
     try:
         value = json.loads(text, object_pairs_hook=_no_twins, parse_int=_int64)
         if wide:
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+            json.dumps(value, ensure_ascii=False).encode()  # raises on half a surrogate pair
     except CheckpointError as error:
         raise CheckpointError(f"{what}: {error}") from None
     except (ValueError, RecursionError) as error:
@@ -68,13 +68,16 @@ def parse_json(raw: bytes | memoryview, what: str) -> Any:
 
 
 def quoted(name: object) -> str:
-    """A name for a message: one line, escaped and cut."""
+    """Text of a name for a message: one line, escaped, and cut if it is long."""
     text = ascii(name)
     return text if len(text) <= 80 else f"{text[:60]}...{text[-1]}"
 
 
 def _check_structure(text: str, what: str) -> None:
-    """Count and peel brackets with passes that run in C: linear, whatever the text."""
+    """Check the number of values and the depth by passes that run in C, in linear time.
+
+    Each pass removes the innermost pairs of brackets, so that the number of passes is the depth.
+    """
     bare = text.replace("\\\\", "").replace('\\"', "")
     if bare.count('"') <= 2 * MAX_MARKS:
         bare = _STRING.sub("", bare)
@@ -92,11 +95,11 @@ def _check_structure(text: str, what: str) -> None:
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         twin = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise CheckpointError(f"got the key {quoted(twin)} twice, allowed is once")
-    return found
+    return members
 
 
 def _int64(digits: str) -> int:

@@ -1,8 +1,8 @@
-"""Standard streams of the command line: what they cannot take ends in one line, or in silence.
+"""Standard streams of the command line, which end without a traceback if writing fails.
 
-A reader that has seen enough (`moe train | head -3`) is no error, and the exit code stays what it
-was or is 0. A full disk is one line on stderr and exit code 2. A character that the terminal does
-not know is spelled in those that it does.
+If the reader stops early (`moe train | head -3`), that is no error: the command ends in silence,
+with the exit code that it has already or 0. If the disk is full, it writes one line to stderr and
+ends with exit code 2. A character that the terminal lacks is replaced by ones that it has.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ SPELLED = {
 
 
 class ReaderGone(SystemExit):
-    """Nobody reads the output any more."""
+    """Ends the command with exit code 0 because the reader of its output is gone."""
 
     def __init__(self) -> None:
         super().__init__(0)
 
 
 class _Raw(io.FileIO):
-    """The end of a stream; after an error it swallows the rest."""
+    """The file under a stream; after an error it discards all further output."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -43,6 +43,7 @@ class _Raw(io.FileIO):
             self._complain(error)
 
     def _swallow(self) -> None:
+        # The interpreter flushes its streams at exit, which must not fail a second time.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
@@ -56,7 +57,7 @@ class _Raw(io.FileIO):
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
-    """Write what a character means where the terminal has no sign for it."""
+    """Replace characters that the stream's encoding lacks: an error handler of `codecs`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     words = []
@@ -70,7 +71,7 @@ codecs.register_error("moe-spell", _spell)
 
 
 def guarded(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """Return a stream to the same place that ends as this file says."""
+    """Return a stream to the same destination that handles errors as this module describes."""
     stream.flush()
     raw = _Raw(stream.fileno(), "wb", closefd=False)
     unbuffered = isinstance(stream.buffer, io.RawIOBase)
@@ -84,7 +85,7 @@ def guarded(stream: io.TextIOWrapper) -> io.TextIOWrapper:
 
 
 def guard() -> None:
-    """Guard this process's own streams, where it has any."""
+    """Replace the standard streams of this process, if it has any, by guarded ones."""
     for name in ("stderr", "stdout"):
         stream = getattr(sys, name)
         if not isinstance(stream, io.TextIOWrapper):
@@ -96,7 +97,7 @@ def guard() -> None:
 
 
 def finish() -> None:
-    """Write what is left; raises SystemExit if it cannot be, but not for want of a reader."""
+    """Write buffered output; raise SystemExit if that fails, unless the reader is gone."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         with suppress(ReaderGone):
             stream.flush()

@@ -1,4 +1,4 @@
-"""Tasks and text that are on every machine already; `TASKS` is the registry."""
+"""Tasks, generated or made of text that every machine already has; `TASKS` is the registry."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def make_task(name: str, context: int = 6, text: str | None = None) -> Task:
     Parameters
     ----------
     context
-        Tokens that the tasks with tokens see.
+        Number of tokens in a window, for tasks that have tokens.
     text
-        Path of a text file for the text task; without it, the built-in corpus.
+        Path of a text file for the text task, which otherwise uses the built-in corpus.
 
     Raises
     ------
     ValueError
-        If the name is unknown, the file cannot be used, or another task gets a file.
+        If the name is unknown, the file cannot be used, or a file is given to another task.
     """
     check_choice("task", name, TASKS)
     if name == TextTask.name:

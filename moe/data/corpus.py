@@ -1,4 +1,4 @@
-"""Real text without a download: labelled domains made of what every Python installation holds."""
+"""Real text without a download: labelled domains from the files of a Python installation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import check_int, shown
 
 MAX_DOMAIN_BYTES = 400_000
 MAX_FILE_BYTES = 8_000_000
-MIN_FILE_BYTES = 2_000  # enough for both kinds of stretches at the longest context
+MIN_FILE_BYTES = 2_000  # enough for training and held-out stretches at the longest context
 MAX_DOMAINS = 127
 SOURCES = (
     "argparse", "ast", "configparser", "datetime", "decimal", "difflib", "doctest", "enum",
@@ -61,7 +61,7 @@ class Corpus:
     Attributes
     ----------
     domains
-        In a fixed order.
+        The domains in a fixed order.
     missing
         Names of domains that this installation lacks.
 
@@ -104,7 +104,7 @@ class Corpus:
         return digest.hexdigest()
 
     def describe(self) -> str:
-        """One line for people."""
+        """One line of text: the domains with their sizes, and the missing ones."""
         parts = [f"{domain.title} ({domain.data.size / 1e3:.0f} kB)" for domain in self.domains]
         missing = f"; not on this machine: {', '.join(self.missing)}" if self.missing else ""
         return ", ".join(parts) + missing
@@ -122,7 +122,8 @@ def _prose() -> Iterator[bytes]:
 
 
 def _python() -> Iterator[bytes]:
-    # By path, not by import: a file of the same name beside the user's script is not the library.
+    # Read by path and not imported: a file of the same name beside the user's script would hide the
+    # library's.
     for name in SOURCES:
         for path in (_library() / f"{name}.py", _library() / name / "__init__.py"):
             if path.is_file():
@@ -161,7 +162,7 @@ DOMAINS: dict[str, tuple[str, str, Callable[[], Iterator[bytes]]]] = {
 
 
 def _load(name: str, max_bytes: int) -> np.ndarray | None:
-    """Return the domain's bytes, or None if this installation lacks it."""
+    """Return the domain's bytes, or None if this installation does not have its text."""
     pieces, size = [], 0
     try:
         for piece in DOMAINS[name][2]():
@@ -178,14 +179,14 @@ def _load(name: str, max_bytes: int) -> np.ndarray | None:
 def load_corpus(
     domains: Iterable[str] = tuple(DOMAINS), max_bytes_per_domain: int = MAX_DOMAIN_BYTES
 ) -> Corpus:
-    """Load labelled domains, only those asked for; what is missing is named.
+    """Load the named domains; the corpus lists those that this installation lacks.
 
     Parameters
     ----------
     domains
         Keys of `DOMAINS`, each at most once; their order is that of the labels.
     max_bytes_per_domain
-        Longer texts are cut there.
+        Longer texts are cut at this size.
 
     Returns
     -------
@@ -195,7 +196,7 @@ def load_corpus(
     Raises
     ------
     ValueError
-        If a name is unknown or comes twice, or this installation has none of them.
+        If a name is unknown or occurs twice, or this installation has none of the domains.
     """
     names = (domains,) if isinstance(domains, str) else tuple(domains)
     for name in names:
@@ -210,15 +211,15 @@ def load_corpus(
 @lru_cache(maxsize=8)
 def _load_corpus(domains: tuple[str, ...], max_bytes: int) -> Corpus:
     loaded = {name: _load(name, max_bytes) for name in domains}
-    found = tuple(
+    present = tuple(
         Domain(name, *DOMAINS[name][:2], data) for name, data in loaded.items() if data is not None
     )
-    if not found:
+    if not present:
         raise ValueError(
             f"domains: got {', '.join(domains)}, and this Python has none of their texts; "
             "allowed is a text file of your own"
         )
-    return Corpus(found, tuple(name for name, data in loaded.items() if data is None))
+    return Corpus(present, tuple(name for name, data in loaded.items() if data is None))
 
 
 def from_bytes(raw: bytes, name: str = "your text", max_bytes: int = MAX_FILE_BYTES) -> Corpus:
@@ -227,7 +228,7 @@ def from_bytes(raw: bytes, name: str = "your text", max_bytes: int = MAX_FILE_BY
     Raises
     ------
     ValueError
-        If there are too few or too many.
+        If there are too few or too many bytes.
     """
     check_int("bytes of text", len(raw), MIN_FILE_BYTES, max_bytes, "a text to learn from")
     return Corpus((Domain("text", name, "given by the user", np.frombuffer(raw, np.uint8)),))

@@ -1,8 +1,9 @@
-"""A planted language in which the same token asks for different experts, as the context says.
+"""A planted language in which the same token needs different experts, depending on its context.
 
-In real text the current character tells nearly all about the next, so that routing by its identity
-alone does well. Here it is one of a few particles: what follows depends on the stem before it and
-on the dialect too, and the dialect is named only by the first token of the window.
+In real text the current character says nearly everything about the next one, so that routing by
+the identity of the token alone does well. Here the current token is one of a few particles: what
+follows depends on the stem before it and on the dialect as well, and only the first token of the
+window says which dialect it is.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import numpy as np
 from ..errors import check_int
 
 N_DIALECTS, N_STEMS, N_PARTICLES = 64, 16, 8
-PLAIN = 0.3  # chance of particle 0; the others share the rest
+PLAIN = 0.3  # probability of particle 0; the other particles share the rest equally
 
 
 @lru_cache(maxsize=1)
 def next_stems() -> np.ndarray:
     """Stem that follows, (particles, dialects, stems).
 
-    Each dialect shuffles the stems, and then each particle does; but particle 0 leaves the stem as
-    it was, in every dialect.
+    Each dialect permutes the stems, and then each particle does, except that particle 0 leaves the
+    stem unchanged in every dialect.
     """
     rng = np.random.default_rng(16)
     dialect_DS, particle_PS = (
@@ -41,12 +42,12 @@ def next_stems() -> np.ndarray:
 class DialectsTask:
     """Predict the next stem from the dialect, the last stem and the particle after it.
 
-    Dialects and stems are equally frequent; stems further back mean nothing.
+    Dialects and stems are equally frequent; stems further back have no influence.
 
     Attributes
     ----------
     context
-        Tokens of a window, at least `least`: the number of the dialect, stems, and a particle.
+        Number of tokens in a window, at least `least`: the dialect, stems, and a particle.
     """
 
     context: int = 6
@@ -64,7 +65,7 @@ class DialectsTask:
 
     @property
     def sha256(self) -> str:
-        """Hash of the rules: it changes when they do."""
+        """Hash of the rules, which changes when they do."""
         return hashlib.sha256(next_stems().astype("<i8").tobytes()).hexdigest()
 
     def draw(

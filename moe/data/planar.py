@@ -1,4 +1,4 @@
-"""Tasks in the plane, generated: small enough to see, hard enough to need several experts."""
+"""Generated tasks in the plane: small enough to draw, hard enough to need several experts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _spirals(rng: np.random.Generator, size: int, n_arms: int = 2) -> Points:
     arm_N = rng.integers(0, n_arms, size)
+    # The square root makes points about equally dense along an arm, whose outer turns are longer.
     turn_N = np.sqrt(rng.random(size)) * 3 * np.pi
     angle_N = turn_N + 2 * np.pi / n_arms * arm_N
     x_N2 = np.stack([np.cos(angle_N), np.sin(angle_N)], 1) * (turn_N / (3 * np.pi))[:, None] * 2
@@ -42,7 +43,7 @@ N_MAPS = 8
 
 
 def linear_map_truth() -> tuple[np.ndarray, np.ndarray]:
-    """Centres (C, 2) and matrices (C, 2, 2) of the mixture of linear maps; fixed."""
+    """Centres (C, 2) and matrices (C, 2, 2) of the mixture of linear maps, which are fixed."""
     angle_C = 2 * np.pi * np.arange(N_MAPS) / N_MAPS
     centre_C2 = 2 * np.stack([np.cos(angle_C), np.sin(angle_C)], 1)
     return centre_C2, np.random.default_rng(8).standard_normal((N_MAPS, 2, 2))
@@ -57,7 +58,7 @@ def _linear_maps(rng: np.random.Generator, size: int) -> Points:
 
 @dataclass(frozen=True)
 class PlanarTask:
-    """Points in the plane with a class each, or (0 classes) a vector to predict.
+    """Points in the plane, each with a class or (with 0 classes) a vector to predict.
 
     Attributes
     ----------
@@ -76,7 +77,7 @@ class PlanarTask:
 
     @property
     def sha256(self) -> str:
-        """Hash of a fixed draw: it changes when the generator does."""
+        """Hash of a fixed draw, which changes when the generator does."""
         x_N2, target_N, _ = self.generate(np.random.default_rng(0), 64)
         return hashlib.sha256(x_N2.tobytes() + target_N.tobytes()).hexdigest()
 
@@ -94,7 +95,7 @@ class PlanarTask:
 
 
 def spirals(n_classes: int = 2) -> PlanarTask:
-    """Return the task of telling intertwined spiral arms apart, one class an arm.
+    """Return the task of telling intertwined spiral arms apart; each arm is a class.
 
     Raises
     ------

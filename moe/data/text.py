@@ -10,7 +10,9 @@ import numpy as np
 from ..errors import check_int
 from .corpus import Corpus
 
-BLOCK, HELD_EVERY = 20_000, 20  # the last twentieth of every block of text is held out
+# The last twentieth of every block of text is held out, instead of the end of each domain, so that
+# training and held-out windows come from all parts of a text.
+BLOCK, HELD_EVERY = 20_000, 20
 SHOWN = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 
@@ -25,13 +27,13 @@ def token_text(byte: int) -> str:
 def windows(text: bytes, context: int) -> np.ndarray:
     """Return for each byte the `context` bytes that end with it, (n, C) uint8.
 
-    Before the start stand newlines, as between two texts.
+    The text is padded with newlines in front, which is how texts in a corpus are separated.
     """
     check_int("context", context, 1)
     if not text:
         return np.zeros((0, context), np.uint8)
     padded = np.frombuffer(b"\n" * context + text, np.uint8)
-    # The first window is all padding: with it, an empty text needs no case of its own.
+    # The first window consists of padding only and is left out.
     return np.lib.stride_tricks.sliding_window_view(padded, context)[1:].copy()
 
 
@@ -63,7 +65,7 @@ class TextTask:
 
     @cached_property
     def _segments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Stretches to train on and stretches held out: (start, end, domain) rows each."""
+        """Stretches for training and held-out stretches, both as rows (start, end, domain)."""
         train, held, start = [], [], 0
         for label, domain in enumerate(self.corpus.domains):
             block = max(min(BLOCK, domain.data.size), HELD_EVERY * (self.context + 2))
@@ -80,18 +82,18 @@ class TextTask:
     ) -> tuple[np.ndarray, ...]:
         """Draw training windows: inputs (N, C) uint8, targets (N,), and labels if asked for.
 
-        Each `run` windows that follow another end at neighbouring bytes, as in a sequence.
+        Every `run` consecutive windows end at neighbouring bytes, as the tokens of a sequence do.
         """
         return self._draw(rng, size, self._segments[0], with_domain, run)
 
     def held_out(
         self, rng: np.random.Generator, size: int, with_domain: bool = False
     ) -> tuple[np.ndarray, ...]:
-        """Draw windows that `draw` never does: from stretches it leaves out."""
+        """Draw windows from the stretches that `draw` leaves out."""
         return self._draw(rng, size, self._segments[1], with_domain)
 
     def held_out_texts(self, n_per_domain: int, size: int) -> list[tuple[int, bytes]]:
-        """Return texts of up to `size` bytes that training never draws: (domain label, text).
+        """Return held-out texts of up to `size` bytes, each as (domain label, text).
 
         They are the starts of held-out stretches, spread evenly over each domain.
         """
@@ -101,7 +103,7 @@ class TextTask:
         for label in range(len(self.corpus.domains)):
             held_S3 = self._segments[1][self._segments[1][:, 2] == label]
             length_S = held_S3[:, 1] - held_S3[:, 0]
-            # A domain's last stretch may be short.
+            # The last stretch of a domain may be short, and is left out if others are longer.
             held_S3 = held_S3[length_S >= min(size, length_S.max())]
             chosen = np.unique(np.linspace(0, len(held_S3) - 1, n_per_domain).round().astype(int))
             for low, high, _ in held_S3[chosen]:

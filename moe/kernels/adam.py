@@ -1,4 +1,4 @@
-"""Adam over any number of arrays: one kernel, that takes chunks of all of them."""
+"""Adam for any number of arrays: one kernel, whose work items are chunks of all of them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ if numba is not None:
 
     @njit
     def part(address, low, size, like):
-        """`size` numbers from number `low` of those that begin at an address; of `like`'s type.
+        """Return a flat view of `size` numbers, of `like`'s type, from number `low` of an address.
 
-        The arrays of a model have many shapes: passed as arrays, each set would be compiled anew.
+        The arrays of a model have different numbers of axes: if they were passed as arrays, the
+        kernel would be compiled for every combination.
         """
         return numba.carray(_pointer(address + low * like.itemsize), size, like.dtype)
 
@@ -61,7 +62,10 @@ def adam_step_oracle(
 
 @njit
 def _adam_step(queue, n_items, array_A5, constants):
-    """Items are chunks of all the arrays, one after another; a row names four and their size."""
+    """Each item is a chunk of one parameter array.
+
+    A row of `array_A5` holds four addresses (param, grad, mean, square) and the common size.
+    """
     keep1, new1, keep2, new2, size, spread, eps = constants
     item = take_item(queue)
     while item < n_items:
@@ -99,11 +103,11 @@ def _adam_step_fast(
         for param, grad, mean, square in zip(params, grads, means, squares, strict=True):
             if param.dtype != dtype:
                 continue
-            straight = grad.astype(dtype, order="C", copy=False)
-            alive.append(straight)  # an address keeps nothing alive
-            written = [_address("param", a, param, True) for a in (param, mean, square)]
-            written.insert(1, _address("grad", straight, param, False))
-            rows.append([*written, param.size])
+            contiguous = grad.astype(dtype, order="C", copy=False)
+            alive.append(contiguous)  # an address alone does not keep a converted copy alive
+            addresses = [_address("param", a, param, True) for a in (param, mean, square)]
+            addresses.insert(1, _address("grad", contiguous, param, False))
+            rows.append([*addresses, param.size])
         array_A5 = np.array(rows, np.int64)
         n_items = int((-(-array_A5[:, 4] // CHUNK)).sum())
         work_ns = NUMBER_NS["adam_step"] * float(array_A5[:, 4].sum())
@@ -111,7 +115,7 @@ def _adam_step_fast(
 
 
 def _address(name: str, array: np.ndarray, param: np.ndarray, written: bool) -> int:
-    """Where an array's numbers lie, one after another."""
+    """Address of an array's first number; the others have to follow it in C order."""
     fits = array.flags.carray if written else array.flags.c_contiguous and array.flags.aligned
     if not fits or (array.shape, array.dtype) != (param.shape, param.dtype):
         state = "contiguous" if array.flags.c_contiguous else "not contiguous"

@@ -21,7 +21,8 @@ def _read_items(queue, n_items, values, total_I):
     while item < n_items:
         low, high = item * CHUNK, min((item + 1) * CHUNK, values.size)
         half = (high - low) // 2
-        # Slices, since an index that may be negative is not vectorised; two, to read side by side.
+        # Slices, since loops over an index that may be negative are not vectorised; two of them, so
+        # that two sums run side by side.
         first, second = values[low : low + half], values[low + half : low + 2 * half]
         sums = np.float32(0)
         others = np.float32(0)

@@ -12,18 +12,19 @@ GOOD, TOKEN, EXPERT, TWICE = 0, 1, 2, 3
 def pair_fault_oracle(
     token_A: np.ndarray, expert_A: np.ndarray, n_tokens: int, n_experts: int
 ) -> tuple[int, int]:
-    """Find the first assignment that is not allowed, whatever order they are listed in.
+    """Find the first assignment that is not allowed; assignments may be in any order.
 
     Parameters
     ----------
     token_A, expert_A
-        int32, of one length; any values.
+        int32, of the same length; any values.
 
     Returns
     -------
     fault, place
-        GOOD and -1; or TOKEN, EXPERT (out of 0..N-1, 0..E-1) or TWICE (its pair came before), and
-        which assignment it is. Pairs are compared only once all of them are in range.
+        GOOD and -1; or the kind of fault and the index of the assignment. TOKEN and EXPERT are out
+        of 0..N-1 and 0..E-1; TWICE repeats an earlier pair. Pairs are compared only if all of them
+        are in range.
     """
     bad_token_A = (token_A < 0) | (token_A >= n_tokens)
     bad_expert_A = (expert_A < 0) | (expert_A >= n_experts)
@@ -52,11 +53,14 @@ def _out_of_range(token_A, expert_A, n_tokens, n_experts):
 
 @njit
 def _repeats(group_A, other_A, n_other):
-    """How many pairs came before; groups lie together. Memory is a number per other member."""
+    """Number of pairs that repeat an earlier one, where pairs of one group are adjacent.
+
+    Memory is one number for each value of the other index, not for each possible pair.
+    """
     seen = np.full(n_other, -1, np.int32)
     n = 0
     for a in range(group_A.size):
-        other = np.uint32(other_A[a])  # an index without a sign needs no look at its end
+        other = np.uint32(other_A[a])  # numba tests signed indices for negative values
         n += seen[other] == group_A[a]
         seen[other] = group_A[a]
     return n
@@ -64,7 +68,7 @@ def _repeats(group_A, other_A, n_other):
 
 @njit
 def _by_token(token_A, n_tokens):
-    """Assignments in order of their tokens: a counting sort."""
+    """Assignments in the order of their tokens, by a counting sort."""
     next_N = np.zeros(n_tokens + 1, np.int64)
     for a in range(token_A.size):
         next_N[token_A[a] + 1] += 1
@@ -79,7 +83,7 @@ def _by_token(token_A, n_tokens):
 
 @njit
 def _first_repeat(token_A, expert_A, n_tokens, n_experts):
-    """The first assignment whose pair came before, of those that have one."""
+    """The first assignment that repeats an earlier pair."""
     seen = np.full(n_experts, -1, np.int32)
     first = token_A.size
     for a in _by_token(token_A, n_tokens):
@@ -91,8 +95,9 @@ def _first_repeat(token_A, expert_A, n_tokens, n_experts):
 
 @njit
 def _pair_fault(token_A, expert_A, n_tokens, n_experts):
-    """4 * place + fault; GOOD, which is 0, if nothing is wrong."""
-    # Loops without a way out run on whole vectors; where it is wrong is looked for afterwards.
+    """Return 4 * place + fault, or GOOD, which is 0."""
+    # A loop without an early exit is vectorised: it only counts faults, and the place of the first
+    # is searched for afterwards.
     wrong, falls, expert_falls = 0, 0, 0
     for a in range(token_A.size):
         wrong += (token_A[a] < 0) | (token_A[a] >= n_tokens)
@@ -115,8 +120,9 @@ def _pair_fault(token_A, expert_A, n_tokens, n_experts):
 def _pair_fault_fast(
     token_A: np.ndarray, expert_A: np.ndarray, n_tokens: int, n_experts: int
 ) -> tuple[int, int]:
-    found = _pair_fault(token_A, expert_A, n_tokens, n_experts)  # one number is the quickest
-    return (found % 4, found // 4) if found else (GOOD, -1)
+    # A single integer is the fastest to return from a kernel.
+    code = _pair_fault(token_A, expert_A, n_tokens, n_experts)
+    return (code % 4, code // 4) if code else (GOOD, -1)
 
 
 pair_fault = choose(pair_fault_oracle, _pair_fault_fast)

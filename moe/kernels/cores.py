@@ -1,4 +1,4 @@
-"""How many cores this process may use: its affinity, and the quotas of its container."""
+"""How many cores this process may use, by its affinity and by the quotas of its container."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WITHOUT_LIMIT = 10**6
 
 
 def allowed_cores() -> int:
-    """Cores that the system gives this process, at least 1."""
+    """Number of cores that this process may use, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min(cores, _own_quota()))
@@ -22,9 +22,10 @@ def _own_quota() -> int:
 
 
 def quota_cores(root: Path = Path("/")) -> int:
-    """Whole cores that control groups of either version allow, or a large number without a limit.
+    """Cores that control groups of version 1 or 2 allow, rounded up; `WITHOUT_LIMIT` if no quota.
 
-    A group's limit also binds the groups inside it; a container may see its own group as the top.
+    The limit of a group also holds for the groups inside it, so that all of them are read up to
+    the root. A container may see its own group as the root.
     """
     limits = [WITHOUT_LIMIT]
     for line in _words(root / "proc/self/cgroup", "\n") or ["0::/"]:
@@ -46,7 +47,7 @@ def quota_cores(root: Path = Path("/")) -> int:
 
 
 def _words(file: Path, separator: str | None = None) -> list[str]:
-    """Contents of a small file, split; nothing if it cannot be read."""
+    """Contents of a small file, split; an empty list if it cannot be read."""
     try:
         return file.read_text(encoding="ascii", errors="replace").strip().split(separator)
     except OSError:

@@ -1,4 +1,4 @@
-"""Rounds in which choices that found no place try their token's next best expert."""
+"""Rerouting: in rounds, assignments beyond the capacity try their token's next best expert."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from .selection import topk, topk_oracle
 def _in_turn(
     token_A: np.ndarray, rank_A: np.ndarray, kept_A: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Who has no place: earlier tokens first, of one token the better choice.
+    """Assignments that have no place, in the order in which they try: by token, then by rank.
 
     Returns
     -------
     waiting, token_T, row_W
-        Assignments, (W,); their tokens, each once; each assignment's row among these.
+        Assignments, (W,); their distinct tokens, (T,); and the row of each assignment's token
+        among these, (W,).
     """
     waiting = np.flatnonzero(~kept_A)
     waiting = waiting[np.lexsort((rank_A[waiting], token_A[waiting]))]
@@ -34,8 +35,9 @@ def reroute_oracle(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Experts and kept assignments after the rounds, both (A,); `limit` places per expert.
 
-    In a round each waiting assignment in turn tries the best expert by logits, the lower one among
-    equals, that its token has neither asked for nor tried. It ends when nobody is left to try.
+    In a round each waiting assignment in turn tries an expert: the best by logits, the lower index
+    among equals, that its token has neither asked for nor tried. The rounds end when no assignment
+    waits, or when every expert is full or tried.
     """
     n_tokens, n_experts = logits_NE.shape
     expert_A, kept_A = expert_A.copy(), kept_A.copy()
@@ -45,11 +47,11 @@ def reroute_oracle(
     asked_NE[token_A, expert_A] = True
     asked_TE = asked_NE[token_T]
     best_TE = topk_oracle(logits_NE[token_T], n_experts)
-    last_TE = np.take_along_axis(asked_TE, best_TE, axis=1)  # what was asked for comes last
+    last_TE = np.take_along_axis(asked_TE, best_TE, axis=1)  # experts asked for already come last
     next_TE = np.take_along_axis(best_TE, np.argsort(last_TE, axis=1, kind="stable"), axis=1)
     n_free_T, tried_T = n_experts - asked_TE.sum(axis=1), np.zeros(token_T.size, np.int64)
     while waiting.size and load_E.min() < limit:  # at most one round per expert
-        # Several lost choices of one token try different experts, the better choice the better.
+        # Waiting assignments of one token try different experts, those of better rank better ones.
         try_W = tried_T[row_W] + np.arange(row_W.size) - np.searchsorted(row_W, row_W)
         left_W = try_W < n_free_T[row_W]
         waiting, row_W, try_W = waiting[left_W], row_W[left_W], try_W[left_W]

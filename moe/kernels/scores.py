@@ -27,6 +27,8 @@ def _sum_of(values):
     return total
 
 
+# `reorder` lets LLVM sum in vectors. The order is fixed when the kernel is compiled, so that sums
+# have the same bits at every call.
 sum_of = njit(_sum_of, reorder=True, borrow=True)
 
 
@@ -43,7 +45,7 @@ LANES = 16
 
 @inner
 def largest(values, tops):
-    """The largest of at least `LANES` numbers, by running ones, so that vectors do the work."""
+    """The largest of at least `LANES` numbers, by `LANES` running maxima that fit in vectors."""
     top = values[0]
     for j in range(LANES):
         tops[j] = top
@@ -79,7 +81,7 @@ def _softmax_rows(given, out, width, tops):
             total = out[at]
             for e in range(1, width):
                 total += out[at + e]
-            share = 1 / total  # short rows divide number by number, without vectors
+            share = 1 / total  # one division: those of a short row would not be vectorised
             for e in range(width):
                 out[at + e] *= share
     else:
@@ -105,7 +107,7 @@ def _softmax(queue, n_items, logits, out, width):
 
 def _softmax_fast(logits_NE: np.ndarray) -> np.ndarray:
     out_NE = np.empty_like(logits_NE)
-    if logits_NE.size == 0:  # such as Soft MoE's slots over no tokens: rows of no width
+    if logits_NE.size == 0:  # for example Soft MoE's slots over no tokens, rows of width 0
         return out_NE
     items = -(-logits_NE.shape[0] // ROWS)
     work_ns = NUMBER_NS["softmax"] * logits_NE.size

@@ -3,7 +3,7 @@
 Ties break toward the lower expert index, and a masked group is -inf, never 0: with a negative
 selection bias an allowed score may lie below 0, and a 0 mask would let a forbidden expert win.
 NaN ranks above every number, as in torch.topk: a broken score is chosen and makes the token's
-result NaN, where ranked last it would go unseen.
+result NaN, while it would go unnoticed if it ranked last.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from .scores import LANES, softmax_backward_oracle, softmax_oracle, softmax_rows
 from .threads import run_items, take_item
 
 ROWS = 128
-# Fewest experts at which vectors of keys beat insertion, on rows that the branch predictor has not
-# seen before (`python -m benchmarks.constants selection.KEYS_FROM 4 16`).
+# Smallest number of experts at which vectors of keys are faster than insertion, on rows that the
+# branch predictor has not seen before (`python -m benchmarks.constants selection.KEYS_FROM 4 16`).
 KEYS_FROM = 8
 
 
 def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
     """Indices of the k largest entries of each row, largest first; (N, E) to (N, k) int32."""
-    # An ascending sort puts NaN last. Read from its end, NaN is first; and of equal ones, whose
-    # columns were turned round too, the lower index.
+    # An ascending sort puts NaN last, so that NaN comes first when it is read from the end. The
+    # columns are reversed before the sort as well, so that of equal scores the lower index leads.
     order_NE = np.argsort(select_NE[:, ::-1], axis=1, kind="stable")[:, ::-1]
     return (select_NE.shape[1] - 1 - order_NE[:, :k]).astype(np.int32)
 
 
 @inner
 def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
-    """For float32: a number's bits and its index make one whole number that sorts alike.
+    """Select float32 scores by an integer key each, made of the score's bits and the index.
 
-    The k-th largest key is the largest below the one before it; vectors find it without a branch.
+    Keys are ordered as the scores are, and no two are equal. So the k-th largest key is the largest
+    one below its predecessor, which vector instructions find without a branch.
     """
     n_experts = select_NE.shape[1]
     lowest = np.int64(-(2**63))
     for e in range(n_experts):
         value, bits = select_NE[n, e], np.int64(bits_NE[n, e])
-        # Negative numbers sort backwards by their bits; -0 equals 0; NaN comes first.
+        # Bits of negative numbers sort in reverse order, -0 equals 0, and NaN comes first.
         ordered = bits if bits >= 0 else -(2**31) - bits - (1 if value != 0 else 0)
         if value != value:
             ordered = np.int64(2**31 - 1)
@@ -56,13 +57,13 @@ def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
 
 @inner
 def above(value, other):
-    """Whether a score ranks before another one: NaN does before every number."""
+    """Whether a score ranks before another one; NaN ranks before every number."""
     return value > other or (value != value and other == other)
 
 
 @inner
 def _best_by_insertion(select_NE, n, k, best_K, out_NK):
-    """Keep the best so far in order; quick for few experts."""
+    """Keep the k best scores so far in order, which is fast for few experts."""
     filled = 0
     for e in range(select_NE.shape[1]):
         value = select_NE[n, e]
@@ -97,7 +98,7 @@ def _topk(queue, n_items, select_NE, bits_NE, by_keys, k, out_NK):
 
 
 def _bits(select_NE: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The numbers' bits, and whether to select by them."""
+    """The scores' bits as integers, and whether to select by keys made of them."""
     by_keys = select_NE.dtype == np.float32 and select_NE.shape[1] >= KEYS_FROM
     return select_NE.view(np.int32), bool(by_keys)
 
@@ -114,7 +115,7 @@ topk = choose(topk_oracle, _topk_fast)
 
 
 def softmax_topk_oracle(logits_NE: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The commonest gate in one go: k largest logits, softmax over them, softmax over all.
+    """The most common gate in one pass: k largest logits, softmax over these, softmax over all.
 
     Returns
     -------
@@ -170,7 +171,7 @@ softmax_topk = choose(softmax_topk_oracle, _softmax_topk_fast)
 def softmax_topk_backward_oracle(
     expert_NK: np.ndarray, weight_NK: np.ndarray, dweight_NK: np.ndarray, n_experts: int
 ) -> np.ndarray:
-    """Gradient at the logits of `softmax_topk`'s weights: of the softmax, at the chosen places."""
+    """Gradient at the logits of the weights of `softmax_topk`; 0 for experts not selected."""
     dlogits_NE = np.zeros((len(expert_NK), n_experts), weight_NK.dtype)
     dchosen_NK = softmax_backward_oracle(weight_NK, dweight_NK)
     np.put_along_axis(dlogits_NE, expert_NK.astype(np.intp), dchosen_NK, axis=1)
@@ -237,7 +238,7 @@ def _mask_groups(queue, n_items, select_NE, n_group, topk_group, best_of, out_NE
     allowed_G = np.empty(n_group, np.bool_)
     while item < n_items:
         for n in range(item * ROWS, min((item + 1) * ROWS, select_NE.shape[0])):
-            with_nan = False  # most rows need no more than a comparison
+            with_nan = False  # rows without NaN, the usual case, need a plain comparison only
             for e in range(select_NE.shape[1]):
                 with_nan |= select_NE[n, e] != select_NE[n, e]
             for g in range(n_group):

@@ -1,4 +1,4 @@
-"""How kernels share the cores: one pool of threads, and work items off an atomic counter.
+"""How kernels share the cores: a pool of threads that take work items off an atomic counter.
 
 Safe under any number of Python threads (Streamlit sessions): kernels are serial numba functions
 that release the GIL; the calling thread and the pool's threads run the *same* kernel, each taking
@@ -24,20 +24,21 @@ from .cores import allowed_cores
 from .costs import MIN_PARALLEL_NS
 from .environment import numba
 
-# Looks at a flag before a thread gives up: waking a sleeping core takes longer than a small layer.
-START, BURST = 60_000, 4_000_000  # some 15 microseconds and 1 millisecond
+# How often a thread reads a flag in a loop before it gives up. Threads spin for a while instead of
+# sleeping at once, because waking a sleeping core takes longer than computing a small layer.
+START, BURST = 60_000, 4_000_000  # about 15 microseconds and 1 millisecond
 
 
 def num_threads() -> int:
-    """Threads a kernel may use: `MOE_NUM_THREADS`, else the cores this process is allowed."""
+    """Number of threads a kernel may use: `MOE_NUM_THREADS`, else this process's allowed cores."""
     override = threads_override.get()
     if override is not None:
         return override
-    asked = os.environ.get("MOE_NUM_THREADS")
-    if asked is not None:
-        if not (asked.isascii() and asked.isdigit()):
-            raise ValueError(f"MOE_NUM_THREADS: got {asked!r}, allowed is a whole number in 1..256")
-        return check_int("MOE_NUM_THREADS", int(asked), 1, 256)
+    words = os.environ.get("MOE_NUM_THREADS")
+    if words is not None:
+        if not (words.isascii() and words.isdigit()):
+            raise ValueError(f"MOE_NUM_THREADS: got {words!r}, allowed is a whole number in 1..256")
+        return check_int("MOE_NUM_THREADS", int(words), 1, 256)
     return allowed_cores()
 
 
@@ -45,9 +46,13 @@ if numba is not None:
     from numba.core import cgutils, types
     from numba.extending import intrinsic
 
+    # On the CPU numba has no atomic operations of its own, so these two emit LLVM's. The orderings
+    # "acq_rel" and "acquire" matter: a thread that reads a new count must also see the results that
+    # another thread wrote before it counted.
+
     @intrinsic
     def add_to(typingctx: Any, flag: Any, number: Any) -> Any:
-        """Atomically add to flag[0] and return what it was."""
+        """Atomically add to flag[0] and return its value before."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array_type = signature.args[0]
@@ -60,7 +65,7 @@ if numba is not None:
 
     @intrinsic
     def peek(typingctx: Any, flag: Any) -> Any:
-        """flag[0] as it is in memory now, whoever wrote it."""
+        """Return flag[0] from memory; the compiler may not keep an older value in a register."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array_type = signature.args[0]
@@ -78,20 +83,20 @@ else:
         return int(flag[0])
 
     def add_to(flag: np.ndarray, number: int) -> int:
-        """Add to flag[0] and return what it was."""
+        """Add to flag[0] and return its value before."""
         flag[0] += number
         return int(flag[0]) - number
 
 
 @njit
 def take_item(queue):
-    """The next work item, each handed out once."""
+    """Return the number of the next work item; no other thread gets the same one."""
     return add_to(queue, 1)
 
 
 @njit
 def _wait(flag, value, spins):
-    """Look at flag[0] until it is at least `value`, or that often; say whether it is."""
+    """Read flag[0] at most `spins` times, until it is at least `value`; return whether it is."""
     for _ in range(spins):
         if peek(flag) >= value:
             return True
@@ -100,7 +105,10 @@ def _wait(flag, value, spins):
 
 @njit
 def _ring(submitted, waiting, queue):
-    """Announce a job; if a thread stands by, leave it the interpreter until it has begun."""
+    """Announce a job; if a thread is spinning, wait until it has begun.
+
+    That thread needs the GIL to call the kernel, and this compiled function waits without it.
+    """
     add_to(submitted, 1)
     if peek(waiting) > 0:
         _wait(queue, 1, START)
@@ -108,7 +116,7 @@ def _ring(submitted, waiting, queue):
 
 @njit
 def _stand_by(submitted, seen, waiting, left):
-    """Say that the last job is left behind, and watch out for the next one for a while."""
+    """Report that the last job is left, spin until the next one, and return whether it came."""
     add_to(left, 1)
     add_to(waiting, 1)
     found = _wait(submitted, seen + 1, BURST)
@@ -117,7 +125,7 @@ def _stand_by(submitted, seen, waiting, left):
 
 
 class _Job:
-    """One call of `run_items`; whoever is free takes part until its items are gone."""
+    """One call of `run_items`; every free thread takes part until no item is left."""
 
     def __init__(self, kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self.kernel, self.arguments = kernel, arguments
@@ -126,24 +134,26 @@ class _Job:
         self.done: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def help(self) -> bool:
-        """Take part, unless the caller has already seen the last item taken."""
-        if not self.open:  # the GIL makes this and the next line one step
+        """Run the kernel too, unless the caller has seen the last item taken; return whether."""
+        # No lock is needed: CPython changes threads only at calls and at the end of loops, so that
+        # `finish` cannot close the job between this test and the count.
+        if not self.open:
             return False
         self.helpers += 1
         error = None
         try:
             self.kernel(*self.arguments)
-        except BaseException as raised:
+        except BaseException as raised:  # whatever it is, the caller waits for an entry in `done`
             error = raised
         self.done.put(error)
         return True
 
     def finish(self) -> None:
-        """Wait for those who took part."""
+        """Wait for the threads that took part, and raise the first of their errors."""
         self.open = False
         helpers = self.helpers
         if helpers:
-            # Helpers need the interpreter to get out; who spins here leaves it to them.
+            # Helpers need the GIL to return from the kernel: spin without it before blocking.
             _wait(self.left, helpers, BURST)
             errors = [self.done.get() for _ in range(helpers)]
             for error in errors:
@@ -155,29 +165,33 @@ class _Pool:
     """One pool for the whole process, grown on demand; its threads never wait on each other."""
 
     def __init__(self) -> None:
+        # The lock guards only the growth of the pool: a SimpleQueue needs none, and the two
+        # counters are changed by atomic additions.
         self.size, self.lock = 0, threading.Lock()
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.submitted, self.waiting = np.zeros(1, np.int64), np.zeros(1, np.int64)
 
     def _work(self) -> None:
-        nobody = np.zeros(1, np.int64)
-        left = nobody
+        no_job = np.zeros(1, np.int64)  # counts for no caller: this thread has left no job yet
+        left = no_job
         while True:
+            # Read before the queue: a job that is submitted after a look at the empty queue then
+            # has a higher number, and ends the spinning at once.
             seen = int(self.submitted[0])
             try:
                 job = self.jobs.get_nowait()
             except Empty:
-                found = _stand_by(self.submitted, seen, self.waiting, left)
-                left = nobody
-                if found:
+                announced = _stand_by(self.submitted, seen, self.waiting, left)
+                left = no_job
+                if announced:
                     continue
                 job = self.jobs.get()
             left[0] += 1
-            left = job.left if job.help() else nobody
-            del job  # while this thread waits, it holds on to nobody's arrays
+            left = job.left if job.help() else no_job
+            del job  # a waiting thread must not keep the arrays of a past job alive
 
     def submit(self, job: _Job, helpers: int) -> None:
-        """Offer a job to that many threads."""
+        """Offer a job to `helpers` threads, and start those that do not exist yet."""
         if self.size < helpers:
             with self.lock:
                 while self.size < helpers:
@@ -190,7 +204,7 @@ class _Pool:
 
 
 def prepare() -> None:
-    """Compile or load what the threads themselves run; a call of theirs would do it too late."""
+    """Compile or load the functions of the pool's threads, which would otherwise do it in a job."""
     flag = np.ones(1, np.int64)
     _ring(flag, np.zeros(1, np.int64), flag)
     _stand_by(flag, 0, flag, flag)
@@ -205,7 +219,7 @@ if hasattr(os, "register_at_fork"):  # a forked child has the object but not its
 def run_items(
     kernel: Callable[..., Any], n_items: int, work_ns: float, *args: Any, threads: int | None = None
 ) -> None:
-    """Run `kernel(queue, n_items, *args)` on as many threads as the work deserves.
+    """Run `kernel(queue, n_items, *args)` on as many threads as the amount of work warrants.
 
     Parameters
     ----------
@@ -214,9 +228,10 @@ def run_items(
     n_items
         Number of independent work items.
     work_ns
-        About how long one core takes; little work stays on the calling thread.
+        Estimated time on one core, in nanoseconds; little work stays on the calling thread, since
+        handing it over would take longer.
     threads
-        What `num_threads` said, if the caller has asked already.
+        The result of `num_threads`, if the caller has it already.
     """
     queue = np.zeros(1, np.int64)
     helpers = 0 if work_ns < MIN_PARALLEL_NS else min(threads or num_threads(), n_items) - 1

@@ -1,4 +1,8 @@
-"""Rows of tokens that cross each link when experts live on many GPUs."""
+"""Rows of tokens that cross each link when experts live on many GPUs.
+
+The count is a kernel because deduplication depends on each token's own set of destinations. numpy
+has to sort all (token, GPU) pairs for it, while a compiled loop over tokens needs one mark per GPU.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,11 @@ from .backend import choose, inner, njit
 
 
 class Copies(NamedTuple):
-    """Rows per link; G GPUs, first index the sender.
+    """Rows on each link between G GPUs; the first index is the sender.
 
-    `nvlink_GG`, `network_GG`: rows sent inside and between nodes, zero on the diagonal;
-    `local_G`: copies that a GPU keeps for itself; `load_G`: rows that its experts compute;
-    `n_copies`: destinations of all tokens together, their own GPU or node included.
+    `nvlink_GG`, `network_GG`: rows sent inside nodes and between nodes, zero on the diagonal;
+    `local_G`: rows that a GPU keeps for its own experts; `load_G`: rows that its experts compute;
+    `n_copies`: destinations summed over tokens, with a token's home GPU or node counted too.
     """
 
     nvlink_GG: np.ndarray
@@ -35,20 +39,21 @@ def count_copies_oracle(
     mode: str,
     replica: str,
 ) -> Copies:
-    """Count what each link carries.
+    """Count the rows that each link carries.
 
     Parameters
     ----------
     start_N1, expert_S
-        Token n goes to the experts expert_S[start[n]..start[n + 1]].
+        Token n is sent to the experts expert_S[start[n]..start[n + 1]].
     home_N
         GPU where each token lives.
     slot_start_E1, device_P
         Expert e has copies on the GPUs device_P[slot_start[e]..slot_start[e + 1]].
     mode
-        'expert': a copy for each chosen expert, straight to its GPU. 'gpu': one for each distinct
-        GPU. 'node': one for each distinct node over the network, to the GPU there that has the
-        sender's index, which passes it on to each distinct GPU over NVLink.
+        'expert': one copy for each chosen expert, straight to its GPU. 'gpu': one copy for each
+        distinct GPU. 'node': one copy for each distinct node, over the network to the GPU there
+        with the sender's index, which passes it on to each distinct GPU over NVLink, as in
+        DeepSeek-V3 (arXiv 2412.19437, section 3.2.2).
     replica
         Which copy of an expert a token takes: 'spread' takes turns by token; 'near' prefers the
         token's GPU, then its node, and takes turns among equals.
@@ -65,7 +70,7 @@ def count_copies_oracle(
     nvlink_GG = np.zeros((n_gpus, n_gpus), np.int64)
     network_GG = np.zeros((n_gpus, n_gpus), np.int64)
     from_C, n_copies = home_C, token_C.size
-    if mode == "node":  # in the own node the GPU of the sender's index is the sender
+    if mode == "node":  # in the home node, the GPU with the sender's index is the sender itself
         from_C = node_C * gpus_per_node + home_C % gpus_per_node
         token_M, node_M = np.divmod(np.unique(token_C * n_nodes + node_C), n_nodes)
         home_M, n_copies = home_N[token_M].astype(np.int64), token_M.size
@@ -89,7 +94,7 @@ def _replicas(
     gpus_per_node: int,
     replica: str,
 ) -> np.ndarray:
-    """GPU of the copy of its expert that each assignment takes, (S,) int64."""
+    """GPU of the replica that computes each assignment, (S,) int64."""
     count_E = np.diff(slot_start_E1)
     if expert_S.size == 0:
         return np.zeros(0, np.int64)
@@ -98,6 +103,7 @@ def _replicas(
     slot_SR = np.minimum(slot_start_E1[expert_S][:, None] + r_R, device_P.size - 1)
     gpu_SR = device_P[slot_SR].astype(np.int64)
     home_S1 = home_N[token_S].astype(np.int64)[:, None]
+    # Distance of a replica: 0 on the token's GPU, 1 in its node, 2 elsewhere, 3 no replica.
     far_SR = np.where(gpu_SR == home_S1, 0, 2)
     far_SR[(far_SR == 2) & (gpu_SR // gpus_per_node == home_S1 // gpus_per_node)] = 1
     if replica == "spread":
@@ -111,7 +117,7 @@ def _replicas(
 
 @inner
 def _replica(n, home, first, last, device_P, gpus_per_node, near):
-    """GPU of the copy that token n takes, among the slots first..last of its expert."""
+    """GPU of the replica that computes token n, among the slots first..last of its expert."""
     count = last - first
     if count == 1:
         return device_P[first]
@@ -138,7 +144,8 @@ def _count_copies(
     start_N1, expert_S, home_N, slot_start_E1, device_P, n_nodes, gpus_per_node, by_gpu, by_node,
     near, nvlink_GG, network_GG, local_G, load_G,
 ):  # fmt: skip
-    # The last token that reached a GPU or node: no clearing between tokens.
+    # The last token that was sent to each GPU and node: a mark that need not be cleared for the
+    # next token.
     seen_G = np.full(n_nodes * gpus_per_node, -1, np.int64)
     seen_M = np.full(n_nodes, -1, np.int64)
     n_copies = 0

@@ -1,4 +1,4 @@
-"""What a training step needs around the layer: embedding and cross-entropy."""
+"""The parts of a training step around the layer: embedding and cross-entropy."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ embed = choose(embed_oracle, _embed_fast)
 
 
 def embed_backward_oracle(dx_ND: np.ndarray, token_NC: np.ndarray, n_vocab: int) -> np.ndarray:
-    """Gradient of the embedding table, (C, V, D): rows of dx added where a token stood."""
+    """Gradient of the embedding table, (C, V, D): the sum of the rows of dx of each token."""
     dtable_CVD = np.zeros((token_NC.shape[1], n_vocab, dx_ND.shape[1]), dx_ND.dtype)
     for c in range(token_NC.shape[1]):
         np.add.at(dtable_CVD[c], token_NC[:, c], dx_ND)
@@ -56,7 +56,8 @@ def embed_backward_oracle(dx_ND: np.ndarray, token_NC: np.ndarray, n_vocab: int)
 
 @njit
 def _embed_backward(queue, n_items, dx_ND, token_NC, dtable_CVD):
-    item = take_item(queue)  # one context position an item: no two items share a row
+    # An item is one context position, so that no two threads add to the same row.
+    item = take_item(queue)
     while item < n_items:
         dtable_CVD[item] = 0
         for n in range(dx_ND.shape[0]):
@@ -78,7 +79,7 @@ embed_backward = choose(embed_backward_oracle, _embed_backward_fast)
 
 
 def cross_entropy_oracle(logits_NV: np.ndarray, target_N: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean cross-entropy in nats and its gradient; (N, V) logits, (N,) class numbers."""
+    """Mean cross-entropy in nats and its gradient; (N, V) logits, (N,) class indices."""
     n_tokens = max(logits_NV.shape[0], 1)
     rows = np.arange(logits_NV.shape[0])
     top_N1 = logits_NV.max(axis=1, keepdims=True)
@@ -95,7 +96,7 @@ def _cross_entropy_rows(logits_NV, target_N, low, high, tops, loss_N, dlogits_NV
     for n in range(low, high):
         logits, out = logits_NV[n], dlogits_NV[n]
         top = largest(logits, tops)
-        for v in range(out.size):  # loops of one thing each, so that vectors do them
+        for v in range(out.size):  # one operation per loop, so that LLVM vectorises each loop
             out[v] = exp(logits[v] - top)
         total = sum_of(out)
         loss_N[n] = np.log(total) + top - logits[target_N[n]]

@@ -1,7 +1,7 @@
-"""How wide the kernels' vectors are: `MOE_VECTOR_BYTES`, else what the processor has.
+"""How wide the kernels' vectors are: `MOE_VECTOR_BYTES`, or else the processor's widest.
 
 The width decides the shape of the register tile. Any width runs on any processor, since LLVM splits
-what the processor lacks; so each can be tested everywhere.
+vectors that are too wide for it, so that every width can be tested everywhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from ..errors import check_choice
 from .environment import numba
 
-# Rows of a tile, by bytes of a vector: all sums and operands must fit the registers.
+# Rows of a tile, by bytes of a vector: all sums and operands must fit into the registers.
 TILE_ROWS = {
     16: 6,
     32: 6,  # 12 sums of 16 registers
@@ -33,10 +33,10 @@ def _widest() -> int:
 
 
 def _chosen() -> int:
-    asked = os.environ.get("MOE_VECTOR_BYTES")
-    if asked is None:
+    setting = os.environ.get("MOE_VECTOR_BYTES")
+    if setting is None:
         return _widest()
-    return int(check_choice("MOE_VECTOR_BYTES", asked, [str(width) for width in TILE_ROWS]))
+    return int(check_choice("MOE_VECTOR_BYTES", setting, [str(width) for width in TILE_ROWS]))
 
 
 VECTOR_BYTES = _chosen()

@@ -1,7 +1,7 @@
-"""Memory for large arrays that is used again: a fresh page costs more than computing on it.
+"""Reuse of the memory of large arrays: touching a fresh page costs more than computing on it.
 
 An array from `empty` is an ordinary numpy array. When it and all views of it are gone, its
-memory goes back to a pool and serves the next array of about that size.
+memory goes back to a pool and serves the next array of about the same size.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ import numpy as np
 
 from .environment import CHECK
 
-LEAST = 1 << 17  # bytes; smaller arrays are numpy's own, and no system call
+LEAST = 1 << 17  # bytes; numpy allocates smaller arrays, which needs no system call
 MOST = 1 << 29  # bytes that the pool keeps at most
-ALIGN = 64
+ALIGN = 64  # bytes of a cache line, and of the widest vector
 
 
 class _Pool:
-    """Free memory by size; what was not asked for longest goes first."""
+    """Free memory by size; the size whose last use is longest ago is released first."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        # The garbage collector may return memory at any time, even while this thread holds the
-        # lock: what comes back waits here until whoever holds it has a moment.
+        # The garbage collector may return memory at any time, even while this very thread holds
+        # the lock. So returned memory is only appended here, which is atomic, and the next thread
+        # that holds the lock sorts it in.
         self.returned: deque[tuple[np.ndarray, int]] = deque()
         self.free: OrderedDict[int, list[tuple[np.ndarray, int]]] = OrderedDict()
         self.kept = 0
 
     def take(self, size: int) -> tuple[np.ndarray, int]:
-        """Memory of that size and its address."""
+        """Return memory of this size and its aligned address."""
         with self.lock:
             self._sort_in()
             waiting = self.free.get(size)
@@ -94,14 +95,14 @@ class _Lease:
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array with any contents, like `numpy.empty`."""
+    """Return an uninitialised array, like `numpy.empty`."""
     dtype, shape = np.dtype(dtype), (shape,) if isinstance(shape, int) else shape
     size = dtype.itemsize * math.prod(shape)
     if size < LEAST:
         out = np.empty(shape, dtype)
-    else:  # sizes that differ little share memory: at most an eighth is unused
+    else:  # sizes are rounded up, so that similar ones share memory: at most an eighth is unused
         step = 1 << (size.bit_length() - 4)
         out = np.asarray(_Lease(shape, dtype, -(-size // step) * step))
-    if CHECK:
+    if CHECK:  # a kernel that reads before it writes shows itself
         out.fill(np.nan)
     return out
