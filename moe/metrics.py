@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .counting import cells_information, pair_counts, tally
+from .contingency import cells_information, pair_counts, tally
 from .errors import check_array, check_int
 from .routing import Routing
 

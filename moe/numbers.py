@@ -52,10 +52,3 @@ def plural(n: int, noun: str) -> str:
     """Return a number of things: '1 token', '2,048 tokens', '3 batches'."""
     ending = "es" if noun.endswith("ch") else "s"
     return f"{n:,} {noun}{'' if n == 1 else ending}"
-
-
-def setting(value: object) -> str:
-    """Return the value of a setting as one types it: '0.01', 'topk', 'none'."""
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

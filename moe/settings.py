@@ -150,3 +150,10 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     words = [WORDS[kind] for kind in kinds if kind in WORDS]
     words += ["'none'"] if NoneType in kinds and str not in kinds else []
     raise ValueError(f"{name}: got {shown(value)}, allowed is {' or '.join(words)}")
+
+
+def setting(value: object) -> str:
+    """Return the value of a setting as one types it: '0.01', 'topk', 'none'."""
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -34,7 +34,7 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
         "and no layer",
     ),
     (
-        ("routers", "balance", "capacity", "scores", "counting", "experts"),
+        ("routers", "balance", "capacity", "scores", "contingency", "experts"),
         "who goes where; what keeps it even; who gets in; how often; what an expert computes",
     ),
     (

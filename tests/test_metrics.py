@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import moe
-from moe import counting, metrics
+from moe import contingency, metrics
 
 loads = st.lists(st.integers(0, 1000), min_size=1, max_size=40).map(np.array)
 
@@ -186,13 +186,13 @@ def test_chances_of_two_numbers_of_choices() -> None:
 def test_pairs_are_counted_alike_whichever_way(
     n_experts: int, most: int, chunk: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(counting, "CHUNK", chunk)
+    monkeypatch.setattr(contingency, "CHUNK", chunk)
     routing = ragged(rng, 50, n_experts, most)
     rows = chosen(routing)
     every = Counter(tuple(sorted(p)) for row in rows for p in itertools.combinations(row, 2))
     near = Counter(tuple(sorted(p)) for row in rows for p in itertools.pairwise(row))
     for adjacent, want in ((False, every), (True, near)):
-        expert_P, other_P, count_P = counting.pair_counts(routing, adjacent)
+        expert_P, other_P, count_P = contingency.pair_counts(routing, adjacent)
         found = zip(expert_P.tolist(), other_P.tolist())
         assert dict(zip(found, count_P.tolist())) == dict(want)
         assert (expert_P < other_P).all()
@@ -202,13 +202,13 @@ def test_more_pairs_than_can_be_counted_are_refused() -> None:
     one = np.arange(20_000)[None]
     routing = moe.Routing.from_choices(one, np.ones(one.shape), 20_000)
     with pytest.raises(ValueError, match=r"routing: got 199990000 pairs .* allowed are 134217728"):
-        counting.pair_counts(routing)
+        contingency.pair_counts(routing)
 
 
 def test_information_of_tables() -> None:
     def told(table: np.ndarray) -> float:
         rows, columns = np.nonzero(np.ones(table.shape))
-        return float(counting.cells_information(rows[None], columns, table.reshape(-1))[0])
+        return float(contingency.cells_information(rows[None], columns, table.reshape(-1))[0])
 
     assert told(np.eye(4)) == pytest.approx(math.log(4))
     assert told(np.ones((3, 5))) == pytest.approx(0)
@@ -223,10 +223,10 @@ def test_information_of_tables() -> None:
 def test_information_of_several_labels_and_of_rare_ones(rng: np.random.Generator) -> None:
     label_RN = rng.integers(0, 3, (4, 30))
     routing = ragged(rng, 30, 5, 2)
-    own = counting.cells_information(label_RN[:, routing.token_A], routing.expert_A)
+    own = contingency.cells_information(label_RN[:, routing.token_A], routing.expert_A)
     assert own == pytest.approx([metrics.label_information(routing, row) for row in label_RN])
     rare_RN = label_RN * 1000  # the same labels, in a table too large to be filled
-    assert counting.cells_information(rare_RN[:, routing.token_A], routing.expert_A) == (
+    assert contingency.cells_information(rare_RN[:, routing.token_A], routing.expert_A) == (
         pytest.approx(own)
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moe.numbers import count, digits, dollars, gigabytes, percent, plural, setting, short
+from moe.numbers import count, digits, dollars, gigabytes, percent, plural, short
+from moe.settings import setting
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,12 @@ from moe.checkpoints.strict_json import parse_object
 from moe.cluster.eplb_report import read_loads
 from moe.cost.from_config import model_from_config
 from moe.data.corpus import from_file
+from moe.data.documents import read_documents
 from moe.gates.recording import read_recordings
 from moe.saved import load
 from moe.sweeps.plan import read_plan
 from moe.traces import load_trace, make_trace, read_logits_csv, save_trace
 from moe.traces.npz import pack_trace, unpack_trace
-from moe.traces.record import read_documents
 from moe.traces.report import read_placement
 from tests.checkpoints import fabricate
 from tests.checkpoints.test_hostile import cases, scarred
@@ -107,7 +107,7 @@ READ_BY = {
     "moe/data/corpus.py: from_file": "text",
     "moe/gates/recording.py: _read_arrays": "gate",
     "moe/cluster/eplb_report.py: _numbers": "loads",
-    "moe/traces/record.py: _read": "document",
+    "moe/data/documents.py: _read": "document",
     "moe/sweeps/plan.py: read_plan": "plan",
     "moe/traces/report.py: read_placement": "placement",
     "moe/saved.py: load": "saved layer",

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from ..errors import CheckpointError
+from .strict_json import quoted
+
+FP8_BLOCK = (128, 128)  # where a configuration does not say it
 MX_BLOCK = 32  # values that share a scale
 E8M0_BIAS = 127
 E8M0_NAN = 255
@@ -81,3 +88,20 @@ def from_mxfp4(blocks: np.ndarray, scales: np.ndarray) -> np.ndarray:
         np.ldexp(values, exponent[..., None, None], out=values)
     values[scales == E8M0_NAN] = np.nan
     return values.reshape(*scales.shape[:-1], MX_BLOCK * scales.shape[-1])
+
+
+def fp8_block(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Shape of the blocks that share a scale, from a configuration or as usual."""
+    quantization = config.get("quantization_config")
+    block = quantization.get("weight_block_size") if isinstance(quantization, dict) else None
+    if block is None:
+        return FP8_BLOCK
+    if (
+        not isinstance(block, list)
+        or len(block) != 2
+        or not all(type(n) is int and 0 < n < 2**31 for n in block)
+    ):
+        raise CheckpointError(
+            f"config.json: weight_block_size: got {quoted(block)}, allowed are two whole numbers"
+        )
+    return block[0], block[1]

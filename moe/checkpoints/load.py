@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..layer import MoELayer
-from .dequantise import MX_BLOCK, from_fp8_blocks, from_mxfp4
+from .dequantise import MX_BLOCK, fp8_block, from_fp8_blocks, from_mxfp4
 from .families import PREFIXES
 from .files import Checkpoint, open_checkpoint, read_config
 from .layer_spec import LayerSpec, layer_spec, layers_in
@@ -21,7 +21,6 @@ from .strict_json import quoted
 FLOATS = ("F16", "BF16", "F32", "F64")
 FP8, SCALE = "F8_E4M3", "_scale_inv"
 BLOCKS, SCALES = "_blocks", "_scales"
-FP8_BLOCK = (128, 128)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
     """Do what `load_layer` does for an open checkpoint, for example an unpacked upload."""
     spec = layer_spec(checkpoint.config, layer)
     prefix = _prefix(checkpoint, spec, layer)
-    block = _fp8_block(checkpoint.config)
+    block = fp8_block(checkpoint.config)
     dtypes: dict[str, str] = {}
     slots = []
     for slot in spec.slots():
@@ -114,22 +113,6 @@ def _prefix(checkpoint: Checkpoint, spec: LayerSpec, layer: int) -> str:
         if tail + spec.family.gate in checkpoint:
             return tail
     raise CheckpointError(f"got no tensor {quoted(tails[0] + spec.family.gate)} in this checkpoint")
-
-
-def _fp8_block(config: Mapping[str, Any]) -> tuple[int, int]:
-    quantization = config.get("quantization_config")
-    block = quantization.get("weight_block_size") if isinstance(quantization, dict) else None
-    if block is None:
-        return FP8_BLOCK
-    if (
-        not isinstance(block, list)
-        or len(block) != 2
-        or not all(type(n) is int and 0 < n < 2**31 for n in block)
-    ):
-        raise CheckpointError(
-            f"config.json: weight_block_size: got {quoted(block)}, allowed are two whole numbers"
-        )
-    return block[0], block[1]
 
 
 def _check_tensor(

@@ -57,8 +57,9 @@ def trace(
 
     Example: moe trace --model ./my-mixtral --text prose.txt --text code.txt --out trace.npz
     """  # fmt: skip
+    from ..data.documents import read_documents
     from ..traces import check_ending, save_trace
-    from ..traces.record import TINY, read_documents, record_tiny
+    from ..traces.record import TINY, record_tiny
 
     check_ending(out_file)
     documents = read_documents(text or [])

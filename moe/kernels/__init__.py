@@ -21,7 +21,7 @@ _HOME = {
     "dispatch": ("Plan", "combine", "dispatch_plan"),
     "experts": ("experts_forward",),
     "expert_gradients": ("experts_backward",),
-    "tally": ("count_flops", "counting"),
+    "flop_count": ("count_flops", "counting"),
     "threads": ("num_threads", "prepare"),
     "traffic": ("count_copies",),
     "training": ("cross_entropy", "embed", "embed_backward"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import check_choice, check_int
 from .environment import CHECK, numba
-from .tally import listening
+from .flop_count import listening
 
 BACKENDS = ("numba", "numpy")
 

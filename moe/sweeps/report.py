@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import check_choice
-from ..numbers import plural, setting
+from ..numbers import plural
+from ..settings import setting
 from .experiments import EXPERIMENTS, LOWER
 from .plan import SEED
 from .store import OK, Row, SweepStore

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import metrics
-from ..counting import CHUNK, cells_information, tally
+from ..contingency import CHUNK, cells_information, tally
 from ..routing import Routing
 
 N_SHUFFLES = 20

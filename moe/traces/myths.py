@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..counting import CHUNK, cells_information, tally
+from ..contingency import CHUNK, cells_information, tally
 from ..errors import check_int
 from ..numbers import plural
 from ..routing import Routing

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data import token_text
+from ..data.documents import Document
 from ..errors import CheckpointError, check_int
 from . import NO_EXPERT, Trace, make_trace
-from .record import Document, Recorded
+from .record import Recorded
 from .trace import MAX_TOKEN_TEXT
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from .. import metrics
 from ..balance.device_map import contiguous_devices
 from ..checkpoints.header import read_limited
 from ..checkpoints.strict_json import parse_json
-from ..counting import pair_counts
+from ..contingency import pair_counts
 from ..errors import CheckpointError, check_int
 from ..routing import Routing
 from . import Trace

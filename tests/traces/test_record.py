@@ -11,16 +11,10 @@ import pytest
 import moe
 from docs.generator.samples import thinned, write_samples
 from moe.data import TextTask, load_corpus, windows
+from moe.data.documents import Document, read_documents
 from moe.traces import load_trace, make_trace, read_logits_csv, samples
 from moe.traces import record as record_module
-from moe.traces.record import (
-    Document,
-    held_out_documents,
-    read_documents,
-    record_layer,
-    record_tiny,
-    record_trainer,
-)
+from moe.traces.record import held_out_documents, record_layer, record_tiny, record_trainer
 from moe.traces.samples import CSV, SAMPLES
 from moe.training import Trainer, TrainSettings
 

@@ -194,7 +194,7 @@ def test_a_tokenizer_in_the_folder_is_used(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from moe.traces.record import Document
+    from moe.data.documents import Document
     from moe.traces.record_hf import record_hf
 
     tiny("mixtral").save_pretrained(tmp_path)
@@ -210,7 +210,7 @@ def test_a_tokenizer_in_the_folder_is_used(tmp_path: Path) -> None:
 def test_what_cannot_be_recorded_is_said_in_one_line(tmp_path: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from moe.traces.record import Document
+    from moe.data.documents import Document
     from moe.traces.record_hf import record_hf
 
     text = [Document("a", b"some text")]

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from moe import CheckpointError
+from moe.data.documents import Document
 from moe.traces import record_hf as recorder
-from moe.traces.record import Document
 from moe.traces.record_hf import record_hf, record_module, router_output
 
 E, K, VOCAB = 6, 2, 40

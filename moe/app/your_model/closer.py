@@ -8,7 +8,7 @@ import numpy as np
 
 from ... import metrics
 from ...cluster import homes
-from ...counting import pair_counts
+from ...contingency import pair_counts
 from ...routing import Routing
 from ...traces.chance import strongest_domain
 from ...traces.report import check_same_text
