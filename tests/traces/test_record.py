@@ -11,9 +11,9 @@ import pytest
 import moe
 from docs.generator.samples import thinned, write_samples
 from moe.data import TextTask, load_corpus, windows
+from moe.data import documents as documents_module
 from moe.data.documents import Document, read_documents
 from moe.traces import load_trace, make_trace, read_logits_csv, samples
-from moe.traces import record as record_module
 from moe.traces.record import held_out_documents, record_layer, record_tiny, record_trainer
 from moe.traces.samples import CSV, SAMPLES
 from moe.training import Trainer, TrainSettings
@@ -184,8 +184,8 @@ def test_the_notes_say_how_the_tiny_model_was_trained() -> None:
 
 
 def test_a_text_has_a_byte_or_eight_million(tmp_path: Path, monkeypatch) -> None:
-    assert record_module.MAX_TEXT_BYTES == 8e6  # as the message and the documents say
-    monkeypatch.setattr(record_module, "MAX_TEXT_BYTES", 5)
+    assert documents_module.MAX_TEXT_BYTES == 8e6  # as the message and the documents say
+    monkeypatch.setattr(documents_module, "MAX_TEXT_BYTES", 5)
     path = tmp_path / ("n" * 200 + ".txt")
     for size, fits in ((0, False), (1, True), (5, True), (6, False)):
         path.write_bytes(b"x" * size)
