@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +13,17 @@ import pytest
 os.environ.pop("COLUMNS", None)  # else every table is as wide as the terminal that exported it
 
 from moe.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def same_main() -> Iterator[None]:
+    """Put the main module back: Streamlit's tests leave theirs, a file that is gone by then.
+
+    A process that is spawned reads the main module's file first, and dies if there is none.
+    """
+    main_module = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main_module
 
 
 @pytest.fixture
