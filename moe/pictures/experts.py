@@ -27,7 +27,7 @@ _ALPHABET = 26
 
 
 def expert_name(e: int) -> str:
-    """Return the letters of an expert that is counted from 0: A, B, … Z, AA, AB, …
+    """Return the letters of an expert that is counted from 0: A to Z, then AA, AB and so on.
 
     Raises
     ------

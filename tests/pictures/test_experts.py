@@ -59,7 +59,7 @@ def test_colours_differ_and_stand_for_experts_only_if_there_are_enough():
 
 
 def test_what_is_no_expert_is_refused():
-    with pytest.raises(ValueError, match="^e: got -1"):
+    with pytest.raises(ValueError, match=r"^e: got -1"):
         expert_name(-1)
-    with pytest.raises(ValueError, match="^e: got 8"):
+    with pytest.raises(ValueError, match=r"^e: got 8"):
         expert_colour(8, 8)
