@@ -147,7 +147,7 @@ def route(model: FirstModel, sentence: str, percent: int = 0) -> SentenceRouting
     ValueError
         If the sentence or the percentage is not allowed.
     """
-    trainer, bias_E = model.trainer, _part(model.bias_E, percent)
+    trainer, bias_E = model.trainer, bonus(model, percent)
     tokens, window_NC = sentence_windows(trainer, sentence)
     layer = trainer.layer
     logits_NE = kernels.matmul(trainer.embed(window_NC), layer.params["gate_DE"])
@@ -182,7 +182,7 @@ def explain(model: FirstModel, sentence: str, position: int, percent: int = 0) -
     ValueError
         If the sentence, the position or the percentage is not allowed.
     """
-    trainer, bias_E = model.trainer, _part(model.bias_E, percent)
+    trainer, bias_E = model.trainer, bonus(model, percent)
     tokens, window_NC = sentence_windows(trainer, sentence)
     check_int("position", position, 0, len(tokens) - 1)
     x_ND = trainer.embed(window_NC[position : position + 1])
@@ -217,6 +217,7 @@ def explain(model: FirstModel, sentence: str, position: int, percent: int = 0) -
     )
 
 
-def _part(bias_E: np.ndarray, percent: int) -> np.ndarray:
+def bonus(model: FirstModel, percent: int) -> np.ndarray:
+    """A part of the balancing bonus of each expert, (E,); percent is a whole number, 0 to `FULL`."""
     check_int("percent", percent, 0, FULL)
-    return np.asarray(bias_E * np.float32(percent / FULL), bias_E.dtype)
+    return np.asarray(model.bias_E * np.float32(percent / FULL), model.bias_E.dtype)
