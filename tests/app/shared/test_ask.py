@@ -8,7 +8,8 @@ import io
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from moe.app.shared.ask import (
+from moe.app.shared.outside import plain
+from moe.app.shared.question import (
     MAX_OPTION,
     MAX_OPTIONS,
     MAX_QUESTION,
@@ -18,16 +19,16 @@ from moe.app.shared.ask import (
     Task,
     closest,
 )
-from moe.app.shared.outside import plain
 from moe.app.shared.sharing import table_csv
 from tests.app.visit import words
 
 SCRIPT = """
 import streamlit as st
 from moe.app.shared import ask
+from moe.app.shared.question import Question
 from moe.app.shared.parts import BOUND, bound
 
-question = ask.Question("How many?", {"few": "About 2", "many": "About 9"})
+question = Question("How many?", {"few": "About 2", "many": "About 9"})
 guess = ask.first(question, "trial")
 st.slider("Seed", 0, 9, 3, key="seed", **BOUND)
 st.slider("Never", 0, 9, 3, key="never", **bound(disabled=True))
