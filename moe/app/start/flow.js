@@ -12,7 +12,7 @@ class Flow extends Drawing {
     super();
     this.root = root;
     this.find = (selector) => root.querySelector(selector);
-    this.svg = this.find("svg");
+    this.svg = this.find(".picture");
     this.stage = this.find(".stage");
     this.list = this.find(".sentence");
     this.button = this.find(".play");
@@ -103,6 +103,7 @@ class Flow extends Drawing {
       box.ariaLabel = `Switch off expert ${names[e]}`;
       box.title = off ? `Switch expert ${names[e]} on again` : `Switch off expert ${names[e]}`;
     });
+    this.root.classList.toggle("with-bonus", this.hasBonus);
     this.find(".without").textContent = this.data.words[this.without];
     this.root.dataset.without = this.without ? names[this.without - 1] : "";
   }
@@ -131,7 +132,7 @@ class Flow extends Drawing {
       row.partText.textContent = `${data.names[e]} ${percent(part[e])}`;
       const box = this.boxes[e], off = this.without === e + 1;
       const now = data.so_far[this.from(i, this.E) + e];
-      box.weight.textContent = off ? "off" : weight[e] > 0 ? percent(weight[e]) : "–";
+      box.weight.textContent = off ? "off" : weight[e] > 0 ? percent(weight[e]) : "";
       box.count.textContent = off ? "" : load[e] ? `${now} of ${load[e]}` : "idle";
       box.style.setProperty("--now", percent(now / most));
       box.style.setProperty("--all", percent(load[e] / most));
@@ -143,7 +144,7 @@ class Flow extends Drawing {
       p.textContent = percent(data.chances[at + g]) + (byte === next ? " ✓" : "");
       bar.classList.toggle("right", byte === next);
     });
-    this.truth.textContent = next < 0 ? "" : `the text: ${data.letters[next]}`;
+    this.truth.textContent = next < 0 ? "" : `in the text: ${data.letters[next]}`;
     this.find(".said").textContent = this.words(i);
     this.scrub.setAttribute("aria-valuetext", `${i + 1} of ${this.count}: ${data.tokens[i]}`);
     if (this.state === "playing" && performance.now() - this.told > 3000) this.announce();

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>'
 _HEADS = (
     ("Character", "after those before it"),
-    ("Ratings", "logits: one number for each expert"),
-    ("Shares", "softmax: together 100%"),
-    ("Two experts", "the best; click one to switch it off"),
+    ("Ratings", "logits: one for each"),
+    ("Shares", "softmax: together 100%<em>; the tick: with the bonus</em>"),
+    ("Two experts", "the best; click to switch off"),
     ("Answers", "joined by weight"),
     ("Guess", "what comes next"),
 )

@@ -35,14 +35,14 @@ function html(parent, name, className, text = "") {
 function sideBySide(width, experts) {
   const top = 72, row = 42, middle = top + (row * experts) / 2;
   const column = (from, to) => ({ x: from * width, w: (to - from) * width });
-  const guess = column(0.86, 1);
+  const guess = column(0.845, 1);
   return {
     row, height: top + row * experts + 4, glyph: { x: 0, y: middle - 40, size: 80 },
     context: { x: 0, y: middle + 62, anchor: "start" },
-    rating: column(0.155, 0.315), share: column(0.365, 0.545), box: column(0.605, 0.735),
+    rating: column(0.15, 0.295), share: column(0.34, 0.505), box: column(0.565, 0.705),
     y: (e) => top + row * (e + 0.5),
-    leaves: { x: 80, y: middle }, join: { x: 0.795 * width, y: middle - BAR / 2, w: 18 },
-    guess: { ...guess, y: middle - 75, row: 30 }, heads: [0, 0.155, 0.365, 0.605, 0.775, 0.86]
+    leaves: { x: 80, y: middle }, join: { x: 0.76 * width, y: middle - BAR / 2, w: 18 },
+    guess: { ...guess, y: middle - 75, row: 30 }, heads: [0, 0.15, 0.34, 0.565, 0.745, 0.845]
       .map((x, i, all) => [x * width, 0, ((all[i + 1] ?? 1) - x) * width - 10]),
     /** Both ends of a stream between a box and the joined answer, and where it bends. */
     bend: (x, y, toX, toY) => [(x + toX) / 2, y, (x + toX) / 2, toY],
@@ -51,7 +51,7 @@ function sideBySide(width, experts) {
 
 /** Where things stand on a phone: from top to bottom. */
 function stacked(width, experts) {
-  const top = 172, row = 46, end = top + row * experts;
+  const top = 190, row = 46, end = top + row * experts;
   const box = { x: 0.64 * width, w: 0.36 * width - 30 };
   const join = { x: width - 70, y: end + 66, w: 18 };
   return {
@@ -60,10 +60,11 @@ function stacked(width, experts) {
     rating: { x: 16, w: 0.29 * width - 16 }, share: { x: 0.33 * width, w: 0.25 * width }, box,
     y: (e) => top + row * (e + 0.5),
     leaves: { x: 8, y: 100 }, join, guess: { x: 0, w: 0.6 * width, y: end + 52, row: 28 },
-    heads: [[0, 0, width], [0, 122, 0.3 * width], [0.33 * width, 122, 0.28 * width],
-      [0.64 * width, 122, 0.36 * width], [0.68 * width, end + 14, 0.32 * width],
+    heads: [[0, 0, width], [16, 128, 0.3 * width - 16], [0.33 * width, 128, 0.28 * width],
+      [0.64 * width, 128, 0.36 * width], [0.64 * width, end + 14, 0.3 * width],
       [0, end + 14, 0.6 * width]],
-    bend: (x, y, toX, toY) => [width + 24, y, width + 24, toY], sides: true,
+    bend: (x, y, toX, toY) => [width - 6, y, width - 6, toY],
+    below: true,
   };
 }
 
@@ -120,14 +121,14 @@ class Drawing {
       row.tick = draw("path", "tick");
       row.letter = draw("text", "letter");
       row.letter.textContent = name;
-      for (const part of ["ratingText", "shareText", "partText"]) row[part] = draw("text", "number");
-      row.partText.classList.add("beside");
+      for (const part of ["ratingText", "shareText"]) row[part] = draw("text", "number");
+      row.partText = draw("text", "part-text");
       return row;
     });
     this.glyph = { box: draw("rect", "glyph"), text: draw("text", "glyph-text") };
     this.context = draw("text", "context");
     this.guesses = Array.from({ length: this.G }, () => ({
-      bar: draw("rect", "guess-bar"), text: draw("text", "guess-text"), p: draw("text", "number"),
+      bar: draw("rect", "guess-bar"), text: draw("text", "guess-text"), p: draw("text", "beside"),
     }));
     this.truth = draw("text", "truth");
     this.packets = Array.from({ length: 2 * this.K * Math.ceil(STREAM * FLIGHT + 1) }, () => {
@@ -155,7 +156,8 @@ class Drawing {
     });
     const { glyph, rating, share } = at, half = glyph.size / 2;
     put(this.glyph.box, { x: glyph.x + 1, y: glyph.y, width: glyph.size - 2, height: glyph.size, rx: 8 });
-    put(this.glyph.text, { x: glyph.x + half, y: glyph.y + half * 1.3, "font-size": glyph.size * 0.55 });
+    put(this.glyph.text, { x: glyph.x + half, y: glyph.y + half * 1.36 });
+    this.glyph.text.style.fontSize = `${glyph.size * 0.55}px`;
     put(this.context, { x: at.context.x, y: at.context.y });
     this.rows.forEach((row, e) => {
       const y = at.y(e), from = at.leaves;
@@ -180,7 +182,7 @@ class Drawing {
     this.paint();
   }
 
-  get index() { return Math.floor(this.position); }
+  get index() { return Math.round(this.position); }
 
   /** Where the numbers of a character begin in an array of all cases. */
   from(i, size) { return (this.without * this.count + i) * size; }
@@ -194,9 +196,9 @@ class Drawing {
 
   /** Numbers between two characters, for the stream. */
   between(read) {
-    const now = read(this.index), t = this.position - this.index;
+    const i = Math.floor(this.position), t = this.position - i, now = read(i);
     if (!t) return now;
-    const next = read(this.index + 1), gliding = smooth(clamp(2 * t - 1));
+    const next = read(i + 1), gliding = smooth(clamp(2 * t - 0.5));
     return now.map((value, e) => mix(value, next[e], gliding));
   }
 
@@ -243,7 +245,7 @@ class Drawing {
 
   /** Arrows to the chosen experts, and their answers, as thick as what they count for. */
   paintAnswer(weight, part, grown) {
-    const { box, share, join } = this.at;
+    const { box, share, join, below } = this.at;
     let top = join.y;
     this.rows.forEach((row, e) => {
       const y = this.at.y(e), thick = THICK * weight[e], half = thick / 2, tall = BAR * part[e];
@@ -255,7 +257,7 @@ class Drawing {
       const d = flows ? this.band(box.x + box.w, y, thick, join.x, top, tall) : "";
       put(row.stream, { d, opacity: 0.55 * grown[4] });
       put(row.part, { x: join.x, y: top, width: join.w, height: tall, opacity: grown[4] });
-      put(row.partText, { x: join.x + join.w + 5, y: top + tall / 2 + 4.5, opacity: tall > 15 ? grown[4] : 0 });
+      put(row.partText, { x: below ? join.x - 5 : join.x + join.w + 5, y: top + tall / 2 + 4.5, opacity: tall > 15 ? grown[4] : 0 });
       this.boxes[e].classList.toggle("lit", weight[e] > 0 && grown[3] > 0.7);
       top += tall;
     });
@@ -266,7 +268,7 @@ class Drawing {
     const edge = (from, to) => [from, to, this.at.bend(x, from, toX, to)];
     const [y0, y1, [a, b, c, d]] = edge(y - thick / 2, top);
     const [y2, y3, [e, f, g, h]] = edge(y + thick / 2, top + tall);
-    return this.at.sides
+    return this.at.below
       ? `M${x} ${y0}C${a} ${b},${c + thick} ${d},${toX + this.at.join.w} ${y1}v${tall}C${g - thick} ${h},${e - thick} ${f},${x} ${y2}z`
       : `M${x} ${y0}C${a} ${b},${c} ${d},${toX} ${y1}V${y3}C${g} ${h},${e} ${f},${x} ${y2}z`;
   }
@@ -276,12 +278,12 @@ class Drawing {
     this.guesses.forEach(({ bar, p, text }, g) => {
       const width = (guess.w - 74) * this.data.chances[at + g] * grown;
       put(bar, { width, opacity: grown });
-      put(p, { x: guess.x + 30 + width + 6, opacity: grown, "text-anchor": "start" });
+      put(p, { x: guess.x + 30 + width + 6, opacity: grown });
       put(text, { opacity: grown });
     });
     put(this.truth, { opacity: grown });
     const y = guess.y + 4, tall = guess.row * this.G - 8, x = join.x + join.w;
-    const [from, to] = this.at.sides ? [join.x, guess.x + guess.w] : [x + 42, guess.x + 2];
+    const [from, to] = this.at.below ? [join.x, guess.x + guess.w] : [x + 42, guess.x + 2];
     const middle = (from + to) / 2;
     const d = `M${from} ${join.y + BAR * 0.3}C${middle} ${join.y + BAR * 0.3},${middle} ${y},${to} ${y}v${tall}C${middle} ${y + tall},${middle} ${join.y + BAR * 0.7},${from} ${join.y + BAR * 0.7}z`;
     put(this.guessStream, { d, opacity: grown });
@@ -304,7 +306,7 @@ class Drawing {
     };
     if (!this.calm.matches && this.phase < STEPS) add(this.index, this.phase - 1, true);
     else if (this.streaming) {
-      for (let i = this.index; i >= 0 && this.position - i < STREAM * FLIGHT; i--) {
+      for (let i = Math.floor(this.position); i >= 0 && this.position - i < STREAM * FLIGHT; i--) {
         add(i, (4 * (this.position - i)) / (STREAM * FLIGHT), false);
       }
     }

@@ -79,7 +79,7 @@ class SentenceWalk:
         return int(np.argmax(sure_N + right_N + (right_N & letter_N)))
 
     def words(self, case: int) -> str:
-        """Who takes over when an expert is switched off, and what it costs, in words."""
+        """Return who takes over when an expert is switched off, and what it costs, in words."""
         n_next = len(self.tokens) - 1
         right_O = self.right_ON.sum(axis=1)
         if case == 0:
