@@ -69,7 +69,6 @@ def share_box(
         st.subheader("Share", anchor=False)
         _copier()(key=f"{name}_copy", data={})
         with st.container(horizontal=True):
-            _qr_code(f"{name}_qr")
             numbers = rows or (lambda: table_of(figure().data))
             files: tuple[tuple[str, Callable[[], bytes], str, str], ...] = (
                 ("Figure as PNG", lambda: figure().image("png", caption=caption), "png",
@@ -84,6 +83,7 @@ def share_box(
                     label, make, f"moescope-{name}.{kind}", mime, on_click="ignore",
                     key=f"{name}_{kind}",
                 )  # fmt: skip
+            _qr_code(f"{name}_qr")
         with st.expander("Show the code"):
             st.markdown("The same numbers from the library, as a notebook cell:")
             st.code(code, language=None, wrap_lines=True)
