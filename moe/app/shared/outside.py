@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from .visitor import teller
+
 # Texts in the address, of which some are bound to text boxes: there "inf" is a word like any other.
 TEXT_BOXES = ("text", "device_of")
 TEXTS = (*TEXT_BOXES, "guess", "ask", "options")
@@ -75,14 +77,14 @@ def show_problem(error: ValueError) -> None:
     st.error(plain(str(error)))
 
 
-def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -> T:
+def opened(place: str, key: object, read: Callable[[Callable[[str], object]], T]) -> T:
     """Read a visitor's file once per key, and keep the result or the error in the session.
 
     Parameters
     ----------
     read
-        Gets a function that it calls now and then: once the visitor has left or changed something,
-        that function ends the reading.
+        Gets a function that it calls now and then, with words for the visitor: once the visitor
+        has left or changed something, that function ends the reading.
 
     Raises
     ------
@@ -92,10 +94,10 @@ def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -
     kept = st.session_state.setdefault(OPENED, {})
     if kept.get(place, (None,))[0] != key:
         kept.pop(place, None)
-        tick = st.empty()
+        tell = teller(st.empty())
         with st.spinner("Reading and measuring …", show_time=False):
             try:
-                kept[place] = key, read(tick.empty)
+                kept[place] = key, read(tell)
             except ValueError as error:
                 kept[place] = key, error
     result: T | ValueError = kept[place][1]

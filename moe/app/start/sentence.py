@@ -11,10 +11,11 @@ from ..shared import parts
 from ..shared.finger import Finger, Slider
 from ..shared.first_model import FirstModel
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share
 from .flow import packet, show_flow
-from .story import FULL, SentenceRouting, routes
+from .story import FULL, SentenceRouting, route, routes
 from .walk import SentenceWalk, walk
 
 FLOW = "flow"  # the picture, and what the session keeps of it
@@ -53,14 +54,15 @@ def _follow(model: FirstModel, sentence: str, percent: int) -> None:
     st.subheader("Follow one character")
     walked = walk(model, sentence, percent)
     position, without = _where(walked)
-    name, reads = f"{percent}% {sentence}", model.trainer.settings.context
-    show_flow(packet(walked, name, reads, position, without), key=FLOW)
-    parts.code_and_exports(
+    name, settings = f"{percent}% {sentence}", model.trainer.settings
+    show_flow(packet(walked, name, settings.context, position, without), key=FLOW)
+    share_box(
         "start",
         share.code(sentence, percent, position, without),
         None,
         lambda: share.document(model, sentence, position, percent, without),
-        lambda: charts.load_bars(routes(model, sentence, [percent])[0]),
+        lambda: charts.load_bars(route(model, sentence, percent)),
+        f"{settings.steps} steps, seed {settings.seed}",
     )
 
 
