@@ -258,6 +258,7 @@ class Flow extends Drawing {
 
   /** Go through the sentence, from its first character unless the visitor chose one. */
   play() {
+    clearTimeout(this.later); // an address is for who stays
     if (!this.touched || this.index === this.count - 1) this.position = 0;
     this.position = this.index;
     this.touched = this.seen = true;

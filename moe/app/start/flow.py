@@ -86,7 +86,7 @@ def _component() -> ComponentRenderer:
 
 
 def packet(
-    walked: SentenceWalk, name: str, reads: int, at: int | None = None, without: int = 0
+    walked: SentenceWalk, name: str, reads: int, start: int, at: int, without: int = 0
 ) -> dict[str, Any]:
     """What the browser draws, all of it as the layer computed it.
 
@@ -100,8 +100,10 @@ def packet(
         Another one begins anew; a new bonus for the same sentence keeps the character.
     reads
         How many characters the model looks at.
+    start
+        The character that is shown first if nobody asks for another.
     at
-        The character to begin with, or None for the most interesting one.
+        The character to begin with.
     without
         The case to begin with.
     """
@@ -114,8 +116,8 @@ def packet(
         "colours": EXPERT_COLOURS[:n_experts],
         "inks": [letter_ink(colour) for colour in EXPERT_COLOURS[:n_experts]],
         "reads": reads,
-        "start": walked.start,
-        "at": walked.start if at is None else at,
+        "start": start,
+        "at": at,
         "without": without,
         "bonus": walked.bias_E.tolist(),
         "logits": _pack(walked.logits_NE, "<f4"),

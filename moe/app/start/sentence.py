@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import streamlit as st
@@ -19,6 +20,7 @@ from .story import FULL, SentenceRouting, route, routes
 from .walk import SentenceWalk, walk
 
 FLOW = "flow"  # the picture, and what the session keeps of it
+NUMBER = re.compile("[0-9]{1,4}")
 CHARACTER, WITHOUT = "character", "without"  # in the address
 
 
@@ -39,7 +41,7 @@ def show(model: FirstModel) -> SentenceRouting:
         sentence = parts.sentence()
     routing_P = routes(model, sentence)
     finger = Finger([Slider("balance", range(FULL + 1))], balance=percent)
-    top, ink = routing_P[0].hottest_share, parts.ink()
+    top, ink = max(one.hottest_share for one in routing_P), parts.ink()
     with picture:
         finger.show(lambda balance: charts.load_bars(routing_P[balance], top, ink), "load")
     with controls:
@@ -52,10 +54,11 @@ def show(model: FirstModel) -> SentenceRouting:
 def _follow(model: FirstModel, sentence: str, percent: int) -> None:
     """Show the way of each character through the layer, and offer it to take along."""
     st.subheader("Follow one character")
-    walked = walk(model, sentence, percent)
-    position, without = _where(walked)
-    name, settings = f"{percent}% {sentence}", model.trainer.settings
-    show_flow(packet(walked, name, settings.context, position, without), key=FLOW)
+    walked, settings = walk(model, sentence, percent), model.trainer.settings
+    start = (walk(model, sentence) if percent else walked).start  # which no slider moves
+    position, without = _where(walked, start)
+    name = f"{percent}% {sentence}"
+    show_flow(packet(walked, name, settings.context, start, position, without), key=FLOW)
     share_box(
         "start",
         share.code(sentence, percent, position, without),
@@ -66,18 +69,18 @@ def _follow(model: FirstModel, sentence: str, percent: int) -> None:
     )
 
 
-def _where(walked: SentenceWalk) -> tuple[int, int]:
+def _where(walked: SentenceWalk, start: int) -> tuple[int, int]:
     """Which character is looked at and which expert is off, which the address then says, too.
 
     The picture asks for them once a visitor stays with a character; before that it is the address.
     """
     asked: Any = st.session_state.get(FLOW)
     asked = (asked and asked.get("at")) or st.query_params
-    position = _whole(asked.get(CHARACTER), len(walked.tokens), walked.start + 1) - 1
+    position = _whole(asked.get(CHARACTER), len(walked.tokens), start + 1) - 1
     names = ["", *(expert_name(e) for e in range(walked.bias_E.size))]
     name = asked.get(WITHOUT)
     without = names.index(name) if name in names else 0
-    for key, value in ((CHARACTER, position != walked.start and str(position + 1)),
+    for key, value in ((CHARACTER, position != start and str(position + 1)),
                        (WITHOUT, names[without])):  # fmt: skip
         if value:
             st.query_params[key] = value
@@ -88,4 +91,5 @@ def _where(walked: SentenceWalk) -> tuple[int, int]:
 
 def _whole(text: object, most: int, default: int) -> int:
     """A whole number of an address from 1 to `most`, or the default."""
-    return int(str(text)) if str(text).isdecimal() and 1 <= int(str(text)) <= most else default
+    digits = str(text)
+    return int(digits) if NUMBER.fullmatch(digits) and 1 <= int(digits) <= most else default
