@@ -31,7 +31,6 @@ help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: .venv/.core ## start the app (options: make demo ARGS="--help")
-	@$(BIN)/moe warm >&2
 	@$(BIN)/moe app $(ARGS)
 
 test: .venv/.test browser ## run all tests, the browser's too

@@ -9,6 +9,8 @@ from functools import lru_cache
 import streamlit as st
 from altair.utils import schemapi
 
+from .. import kernels
+
 
 @lru_cache
 def keep_loaded(n_modules: int) -> None:
@@ -50,4 +52,5 @@ def main() -> None:
     st.html(parts.FIGURE_STYLE)
     st.html(finger.INPUT)
     parts.close_menu(page.url_path)
-    page.run()
+    with kernels.steady():  # a page that oracles began does not end on kernels
+        page.run()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from ..layer import MoELayer
 from ..optim import Adam, Optimizer
 from .settings import TrainSettings
 
+P = ParamSpec("P")
+T = TypeVar("T")
 EMBEDDING_SPREAD = 0.3  # small inputs leave the gate undecided at first, as in large models
 
 
@@ -91,6 +94,21 @@ class Pass:
     param_grads: Mapping[str, np.ndarray]
 
 
+def _steadily(
+    method: Callable[Concatenate[Trainer, P], T],
+) -> Callable[Concatenate[Trainer, P], T]:
+    """Let a run end on the oracles that it began with, though kernels have become ready."""
+
+    @wraps(method)
+    def run(self: Trainer, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._backend is None:
+            return method(self, *args, **kwargs)
+        with kernels.steady(self._backend):
+            return method(self, *args, **kwargs)
+
+    return run
+
+
 class Trainer:
     """A model in training; `run` yields records, and the layer can be looked at in between.
 
@@ -113,6 +131,7 @@ class Trainer:
     """
 
     def __init__(self, settings: TrainSettings, task: Task | None = None) -> None:
+        self._backend = "numpy" if kernels.standing_in() else None
         self.settings = settings
         self.task = task or make_task(settings.task, settings.context, settings.text)
         self.layer = MoELayer.init(
@@ -165,6 +184,7 @@ class Trainer:
         x_NI = np.ascontiguousarray(inputs, np.float32)
         return np.asarray(kernels.matmul(x_NI, self.params["in_ID"]) + self.params["in_bias_D"])
 
+    @_steadily
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Return the outputs (N, V) for task inputs, without router noise."""
         x_ND = self.embed(inputs)
@@ -198,6 +218,7 @@ class Trainer:
         """Do one training step."""
         return self.finish(self.begin())
 
+    @_steadily
     def begin(self) -> Pass:
         """Draw a batch and do the forward pass; `finish` makes it a step."""
         inputs, target = self.task.draw(
@@ -212,6 +233,7 @@ class Trainer:
         param_loss = self.balancer.param_loss(self.layer.params)
         return Pass(inputs, x_ND, h_ND, ctx, loss, dout_NV, balance, *param_loss)
 
+    @_steadily
     def gradients(
         self, batch: Pass, task: bool = True, balance: bool = True
     ) -> dict[str, np.ndarray]:
@@ -241,6 +263,7 @@ class Trainer:
             grads |= {"in_ID": kernels.matmul_tn(x_NI, dx_ND), "in_bias_D": dx_ND.sum(axis=0)}
         return grads | layer_grads
 
+    @_steadily
     def finish(self, batch: Pass) -> TrainRecord:
         """Step the arrays that learn, and the balancer's buffers."""
         arrays, grads = self.arrays(), self.gradients(batch)
