@@ -27,7 +27,7 @@ def main() -> None:
     from .real_models import page as real_models
     from .routers import page as routers
     from .savings import page as savings
-    from .shared import finger, outside, parts
+    from .shared import compiling, finger, menu, outside, parts
     from .start import page as start
     from .your_model import page as your_model
 
@@ -51,6 +51,7 @@ def main() -> None:
     )
     st.html(parts.FIGURE_STYLE)
     st.html(finger.INPUT)
-    parts.close_menu(page.url_path)
+    menu.close_menu(page.url_path)
+    compiling.compiling_note()
     with kernels.steady():  # a page that oracles began does not end on kernels
         page.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -17,8 +17,6 @@ from ..layer import MoELayer
 from ..optim import Adam, Optimizer
 from .settings import TrainSettings
 
-P = ParamSpec("P")
-T = TypeVar("T")
 EMBEDDING_SPREAD = 0.3  # small inputs leave the gate undecided at first, as in large models
 
 
@@ -94,19 +92,20 @@ class Pass:
     param_grads: Mapping[str, np.ndarray]
 
 
-def _steadily(
-    method: Callable[Concatenate[Trainer, P], T],
-) -> Callable[Concatenate[Trainer, P], T]:
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _steadily(method: Method) -> Method:
     """Let a run end on the oracles that it began with, though kernels have become ready."""
 
     @wraps(method)
-    def run(self: Trainer, *args: P.args, **kwargs: P.kwargs) -> T:
+    def steady(self: Trainer, *args: Any, **kwargs: Any) -> Any:
         if self._backend is None:
             return method(self, *args, **kwargs)
         with kernels.steady(self._backend):
             return method(self, *args, **kwargs)
 
-    return run
+    return cast(Method, steady)
 
 
 class Trainer:

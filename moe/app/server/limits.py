@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .assets import is_page
 from .memory import resident
 from .options import ServerOptions
 
@@ -102,7 +103,7 @@ class Limits:
                     {"Retry-After": "60"},
                 )  # fmt: skip
             return None
-        if not _is_page(scope) or not (why := self.full(address_of(scope))):
+        if not is_page(scope) or not (why := self.full(address_of(scope))):
             return None
         REFUSED[why] += 1
         words = BUSY.format(why=escape(WHY[why]), seconds=RETRY)
@@ -124,16 +125,6 @@ def address_of(scope: Scope) -> str:
     """Network address of who asks; that of a trusted proxy's visitor, if it names one."""
     client = scope.get("client")
     return str(client[0]) if client else ""
-
-
-def _is_page(scope: Scope) -> bool:
-    """Whether a browser asks for a page, rather than for a file or for how the server is."""
-    first = scope["path"].strip("/").partition("/")[0]
-    return (
-        scope["method"] == "GET"
-        and first not in ("_stcore", "static", "media", "component", "healthz", "metrics")
-        and "text/html" in Headers(scope=scope).get("accept", "")
-    )
 
 
 def _comes_back(scope: Scope) -> bool:

@@ -72,7 +72,12 @@ def serve(
     use(options)
     logs.set_up(options.log)
     keep_within(options)
-    warming.begin(lambda words: (say(words), logs.event(words)))
+
+    def tell(words: str) -> None:
+        say(words)
+        logs.event(words)
+
+    warming.begin(tell)
     # The browser draws an answer once if it comes in one piece, and anew with every piece else.
     sys.setswitchinterval(0.02)
 

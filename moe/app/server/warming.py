@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 
 from ... import kernels
 from ..shared.first_model import ready_model
 from ..shared.kept import KEPT
 
-# Pages come first, so the compiler is nice to them. If the server is stopped meanwhile, it may go on
-# to its end: what it leaves is ready for the next start.
+# Pages come first, so the compiler is nice to them. If the server is stopped meanwhile, it may go
+# on to its end: what it leaves is ready for the next start.
 COMPILE = """import os
 os.nice(10) if hasattr(os, "nice") else None
 from moe.speed.warm import warm
@@ -126,9 +127,7 @@ def _numpy_threads(n: int) -> int:
     took twenty times as long with two as with one.
     """
     with suppress(OSError, AttributeError, ImportError):
-        from numpy._core import _multiarray_umath
-
-        blas = ctypes.CDLL(_multiarray_umath.__file__)
+        blas = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
         before = int(blas.scipy_openblas_get_num_threads64_())
         blas.scipy_openblas_set_num_threads64_(n)
         return before

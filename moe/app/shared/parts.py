@@ -56,19 +56,6 @@ FIGURE_STYLE = """<style>
 [data-testid="stExpandSidebarButton"]::after { content: "Menu"; padding-left: 0.25rem; }
 </style>"""
 
-# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen.
-CLOSE_MENU = """<span class="moe-unseen"></span><script>
-/* a script runs anew when it differs: %s */
-if (matchMedia("(max-width: 768px)").matches) document.querySelector(
-  '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
-)?.click();
-</script>"""
-
-
-def close_menu(page: str) -> None:
-    """Close the menu of a phone if another page was chosen in it."""
-    st.html(CLOSE_MENU.replace("%s", page), unsafe_allow_javascript=True)
-
 
 def ink() -> str:
     """Colour of texts and lines in the visitor's theme."""
