@@ -106,6 +106,7 @@ clean: ## remove everything that make made, the environment too
 .venv/.core .venv/.test .venv/.lint .venv/.docs: pyproject.toml | .venv/bin/python
 	@echo "Installing moescope$(EXTRA) into .venv (once)"
 	@$(call uv_or_pip,pip install --quiet --python $(BIN)/python -e '.$(EXTRA)',install --quiet -e '.$(EXTRA)')
+	@$(BIN)/python -m compileall -q moe || true
 	@touch .venv/.core $@
 
 .venv/bin/python:

@@ -24,6 +24,7 @@ from ..shared.kept import KEPT
 
 # Pages come first, so the compiler is nice to them. If the server is stopped meanwhile, it may go
 # on to its end: what it leaves is ready for the next start.
+HEAD_START = 4.0  # seconds: the first visitor's browser needs the processor, too
 COMPILE = """import os
 os.nice(10) if hasattr(os, "nice") else None
 from moe.speed.warm import warm
@@ -63,24 +64,20 @@ def begin(say: Callable[[str], object]) -> threading.Thread:
     from ...speed.warm import FIRST_TIME, first_run
 
     READY.kernels = not first_run()
-    compiler, threads = None, 1
+    threads = 1
     if not READY.kernels:
         kernels.stand_in(True)
         threads = _numpy_threads(1)
-        with suppress(OSError):  # then this process compiles, below
-            compiler = _compiler()
         say(
             f"First run here: the kernels are being compiled, once; it takes {FIRST_TIME}. "
             "Meanwhile the pages compute with plain numpy."
         )
-    work = threading.Thread(target=_make_ready, args=(compiler, threads, say), daemon=True)
+    work = threading.Thread(target=_make_ready, args=(threads, say), daemon=True)
     work.start()
     return work
 
 
-def _make_ready(
-    compiler: subprocess.Popen[bytes] | None, threads: int, say: Callable[[str], object]
-) -> None:
+def _make_ready(threads: int, say: Callable[[str], object]) -> None:
     from ...speed.warm import unsaved, warm
     from ..start import chart  # noqa: F401
 
@@ -91,16 +88,13 @@ def _make_ready(
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
     if READY.kernels:
         return
-    try:
-        if compiler is not None:
-            compiler.wait()
-        with kernels.using("numba"):
-            for _ in warm():  # loads what the other process left, and compiles what it could not
-                pass
-            ready_model()
-    finally:
-        if compiler is not None:
-            compiler.kill()
+    time.sleep(max(start + HEAD_START - time.monotonic(), 0))
+    with suppress(OSError):  # then this process compiles, below
+        _compiler().wait()
+    with kernels.using("numba"):
+        for _ in warm():  # loads what the other process left, and compiles what it could not
+            pass
+        ready_model()
     kernels.stand_in(False)
     KEPT.clear()  # results of the oracles differ from those of the kernels by rounding
     _numpy_threads(threads)
