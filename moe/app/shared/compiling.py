@@ -19,6 +19,7 @@ compiled, once, for about half a minute. All works meanwhile, but slower.</p><st
 .moe-compiling { position: fixed; left: 1rem; bottom: 1rem; z-index: 9; max-width: 22rem; margin: 0;
   padding: 0.5rem 0.75rem; border-radius: 0.5rem; font-size: 0.875rem; line-height: 1.4;
   color: #1b1f24; background: #fff3d6; border: 1px solid #b58100; pointer-events: none; }
+[data-testid="stElementContainer"]:has(.moe-compiling) { position: absolute; width: 0; height: 0; }
 @media print { .moe-compiling { display: none; } }
 </style>"""
 
@@ -27,7 +28,7 @@ compiled, once, for about half a minute. All works meanwhile, but slower.</p><st
 def _component() -> ComponentRenderer:
     return st.components.v2.component(
         "moe_compiling",
-        html=f'<span class="moe-unseen"></span>{NOTE}',
+        html=NOTE,
         js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
         isolate_styles=False,
     )
