@@ -93,6 +93,7 @@ def show() -> None:
         lambda: share.document(run_a, run_b),
         lambda: charts.poster(run_a, run_b),
     )
+    parts.next_step("balance", comparison.words)
 
 
 def _own_text() -> bytes | None:

@@ -70,6 +70,7 @@ def show() -> None:
         lambda: share.document(moved, ways, links, placed),
         lambda: charts.cluster_picture(moved),
     )
+    parts.next_step("moving-data", story.ways_words(ways))
 
 
 def _settings() -> MovingSettings:

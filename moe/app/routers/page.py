@@ -62,6 +62,7 @@ def show() -> None:
         lambda: charts.poster(both),
     )
     st.caption(model.describe())
+    parts.next_step("routers", both.words())
 
 
 def _choices(n_experts: int) -> tuple[list[Choice], list[ValueError]]:

@@ -15,8 +15,11 @@ from . import share
 from .story import FULL, TENTH, SentenceRouting, TokenStory, explain, route
 
 
-def show(model: FirstModel) -> None:
-    """Show a sentence, the slider that balances its work, and one of its characters."""
+def show(model: FirstModel) -> SentenceRouting:
+    """Show a sentence, the slider that balances its work, and one of its characters.
+
+    Returns where its characters go, by the slider.
+    """
     percent = st.slider(
         "Balancing", 0, FULL, 0, TENTH, format="%d%%", key="balance",
         help="How much of a small bonus counts when the router chooses. It was found once, by a "
@@ -39,6 +42,7 @@ def show(model: FirstModel) -> None:
         lambda: share.document(model, sentence, position, percent),
         lambda: charts.load_bars(routing),
     )
+    return routing
 
 
 def _clicked(n_tokens: int) -> None:
