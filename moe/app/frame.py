@@ -65,7 +65,7 @@ def _shown() -> dict[str, Callable[[], None]]:
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import outside, parts, path
+    from .shared import finger, outside, parts, path
 
     shown = _shown()
     keep_loaded(len(sys.modules))
@@ -88,8 +88,11 @@ def main() -> None:
     st.logo(logo(parts.ink()), size="large")
     st.html(f"{parts.FIGURE_STYLE}{style(page.title, parts.ink())}")
     st.html(f'<p class="moe-claim">{CLAIM}</p>')
+    st.html(finger.INPUT)
     parts.close_menu(page.url_path)
     st.session_state[path.ENDED] = False
+    address = page.url_path or path.STOPS[0].address
+    path.arrived(address)
     page.run()
     if not st.session_state[path.ENDED]:
-        parts.next_step(page.url_path or path.STOPS[0].address)
+        parts.next_step(address)

@@ -61,8 +61,8 @@ def _assumed() -> story.Assumed:
     by_size = model == story.OWN_SIZE
     billions = size_box.number_input(
         "Its active parameters, in billions", 0.1, 2000.0, usual.active_billions, 1.0,
-        key="active", disabled=not by_size, help="Parameters that one token uses. Only for a model "
-        "known by its size: the others have a shape.", **BOUND,
+        key="active", help="Parameters that one token uses. Only for a model known by its size: "
+        "the others have a shape.", **parts.bound(disabled=not by_size),
     )  # fmt: skip
     tokens = tokens_box.number_input(
         "Text it learns from, in trillion tokens", 0.01, 200.0, story.usual_tokens(model), 0.1,

@@ -102,10 +102,13 @@ def _shared() -> dict[str, Any]:
     limited = limit_box.toggle("Experts can be full", key="limited", **BOUND)
     room = limit_box.slider(
         "Room per expert, in fair shares", 0.25, 4.0, 1.0, 0.25, key="room",
-        disabled=not limited, **BOUND,
+        **parts.bound(disabled=not limited),
     )  # fmt: skip
     drop = drop_box.selectbox(
-        "When an expert is full, drop by", POLICIES, key="drop", disabled=not limited, **BOUND
+        "When an expert is full, drop by",
+        POLICIES,
+        key="drop",
+        **parts.bound(disabled=not limited),
     )
     noise = noise_box.toggle(
         "Roll dice, as in training", key="noise", **BOUND,

@@ -9,6 +9,7 @@ from ...studies import savings
 from ..shared import parts
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
+from ..shared.visitor import teller
 from . import chart as charts
 from . import share, story
 
@@ -23,8 +24,15 @@ def machine() -> Machine:
 
 def measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
     """Time the layers once for all visitors."""
+    tell = teller(st.empty())
     with st.spinner("Measuring all three layers on this computer …", show_time=False):
-        return KEPT.of(("savings", settings), lambda: savings.measure(settings))
+        times = KEPT.of(
+            ("savings", settings),
+            lambda: savings.measure(settings, on_pause=tell),
+            waiting=lambda: tell("Another visitor is measuring just these."),
+        )
+    tell("")
+    return times
 
 
 def show() -> None:

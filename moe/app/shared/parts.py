@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -14,11 +14,30 @@ from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
 from . import path
+from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .run_slots import run_slot
 
-# For every control: its value stands in the address, so that a link shows the same page.
-BOUND: dict[str, Any] = {"bind": "query-params"}
+
+def bound(disabled: bool = False) -> dict[str, Any]:
+    """For every control: its value stands in the address, so that a link shows the same page."""
+    return {"bind": "query-params", "disabled": disabled or locked()}
+
+
+class _Bound(Mapping[str, Any]):
+    """Options of most controls; looked up at each use, as a teacher's link may lock them."""
+
+    def __getitem__(self, name: str) -> Any:
+        return bound()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("bind", "disabled"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+BOUND = _Bound()
 
 # Room for slanted letters, and a smaller size on a phone: what scrolls could not be reached by key.
 FORMULA_STYLE = """<style>
@@ -31,6 +50,7 @@ FORMULA_STYLE = """<style>
 FIGURE_STYLE = """<style>
 .stHtml h5.moe-title { margin: 0; padding: 0.375rem 0 0; font-size: 1.25rem; font-weight: 600;
   line-height: 1.2; }
+.moe-words { font-size: 1.25rem; font-weight: 600; line-height: 1.4; margin: 0; }
 .moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
   clip-path: inset(50%); }
@@ -118,13 +138,15 @@ def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
     """
     title = f'<h5 class="moe-title">{escape(figure.title)}</h5>' if titled else ""
     st.html(f'{title}<p class="moe-spoken">{escape(figure.alt)}</p>')
-    spec = {
-        **figure.themed(ink()),
-        "datasets": {name: _table(rows) for name, rows in figure.data.items()},
-    }
-    name = figure.name or figure.title
+    return draw_chart(figure, figure.themed(ink()), key, **options)
+
+
+def draw_chart(figure: Figure, spec: dict[str, Any], key: str, **options: Any) -> Any:
+    """Draw a specification with the rows of its figure; its title and its words stand above."""
+    data = {name: _table(rows) for name, rows in figure.data.items()}
+    words = f"{figure.name or figure.title}; described in words above"
     return st.vega_lite_chart(
-        spec, width="stretch", key=key, alt=f"{name}; described in words above", **options
+        {**spec, "datasets": data}, width="stretch", key=key, alt=words, **options
     )
 
 
@@ -161,7 +183,7 @@ def next_step(address: str, learnt: str = "") -> None:
         if page is None:  # a page that runs without the frame has no pages beside it
             st.markdown(f"[{label}]({path.link(following, query)})")
         else:
-            st.page_link(page, label=label, query_params=query)
+            st.page_link(page, label=label, query_params={**query, path.NEXT: "1"})
 
 
 def formula(latex: str) -> None:

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+import streamlit as st
+
 STORY, NEWS, LAB, WORK = "Story", "The news", "Lab", "Your work"
 # In the visitor's session: values of controls to take along, the frame's pages by address, and
 # whether the page has shown the way to the next one.
 ALONG, PAGES, ENDED = "taken_along", "pages", "page_ended"
+# In the address of a link to the next page, within a session: Streamlit takes controls that the
+# page before had as well out of it, so `arrived` looks them up in the session.
+NEXT = "next"
+LIMITS = {"experts": (4, 64), "k": (1, 8), "seed": (0, 9999)}  # what every page allows
 GROUPS = (STORY, NEWS, LAB, WORK)
 
 
@@ -68,10 +74,22 @@ def part_of_story(address: str) -> int:
     return place + 1 if place < N_STORY else 0
 
 
-def carried(values: Mapping[str, Any], stop: Stop) -> dict[str, str]:
-    """Return the controls' values that a page takes along in its address."""
-    given = ((name, values.get(name)) for name in stop.takes)
-    return {name: str(value) for name, value in given if value is not None}
+def carried(values: Mapping[str, Any], stop: Stop) -> dict[str, Any]:
+    """Return the controls' values that a page takes over, within what it allows."""
+    given = {name: values[name] for name in stop.takes if values.get(name) is not None}
+    return {
+        name: min(max(value, LIMITS[name][0]), LIMITS[name][1]) if name in LIMITS else value
+        for name, value in given.items()
+    }
+
+
+def arrived(address: str) -> None:
+    """Give the controls that were taken along to a page that was reached by its button."""
+    if NEXT in st.query_params:
+        del st.query_params[NEXT]
+        values = carried(st.session_state.get(ALONG, {}), BY_ADDRESS[address])
+        st.query_params.update({name: str(value) for name, value in values.items()})
+        st.rerun()  # the page reads the address as it was when its script began
 
 
 def first_sentence(text: str) -> str:
@@ -79,7 +97,7 @@ def first_sentence(text: str) -> str:
     return re.split(r"(?<=[.!?])\s+(?=[A-Z“*])", text, maxsplit=1)[0]
 
 
-def link(stop: Stop, query: Mapping[str, str]) -> str:
+def link(stop: Stop, query: Mapping[str, Any]) -> str:
     """Return the address of a page with these controls, below the server's own."""
     return f"/{stop.address}" + (f"?{urlencode(query)}" if query else "")
 

@@ -238,8 +238,8 @@ def _devices(model: YourModel, at: int, earlier: str | None) -> None:
     else:
         written = ""
     n_devices = devices_box.slider(
-        "Devices", 1, max(most, 2), min(4, most), key="devices", disabled=kind == homes.WRITTEN,
-        **BOUND,
+        "Devices", 1, max(most, 2), min(4, most), key="devices",
+        **parts.bound(disabled=kind == homes.WRITTEN),
     )  # fmt: skip
     try:
         drawn = closer.devices(model, at, kind, min(n_devices, most), written)
