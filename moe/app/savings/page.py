@@ -9,6 +9,7 @@ from ...studies import savings
 from ..shared import parts
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from ..shared.visitor import teller
 from . import chart as charts
 from . import share, story
@@ -54,7 +55,7 @@ def show() -> None:
     by_batch = charts.bytes_by_batch(savings.bytes_by_batch(settings))
     parts.show(by_batch, "bytes")
     times = _measured(settings)
-    parts.code_and_exports(
+    share_box(
         "savings",
         share.code(settings),
         "moe bench",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -191,33 +191,3 @@ def formula(latex: str) -> None:
     if latex:
         st.html(FORMULA_STYLE)
         st.latex(latex)
-
-
-def code_and_exports(
-    name: str,
-    code: str,
-    command: str | None,
-    as_json: Callable[[], bytes],
-    figure: Callable[[], Figure],
-) -> None:
-    """Offer the code behind the page, and its numbers and picture as files made on demand."""
-    with st.expander("Show the code"):
-        st.markdown("The same numbers from the library:")
-        st.code(code, language=None, wrap_lines=True)
-        if command:
-            st.markdown("The same from the command line:")
-            st.code(command, language=None, wrap_lines=True)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Run as JSON", as_json, f"moescope-{name}.json", "application/json",
-            on_click="ignore", key=f"{name}_json",
-        )  # fmt: skip
-        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
-            st.download_button(
-                f"Figure as {kind.upper()}", _image(figure, kind), f"moescope-{name}.{kind}", mime,
-                on_click="ignore", key=f"{name}_{kind}",
-            )  # fmt: skip
-
-
-def _image(figure: Callable[[], Figure], kind: str) -> Callable[[], bytes]:
-    return lambda: figure().image(kind)
