@@ -1,6 +1,11 @@
-// Closes a phone's menu once another page was chosen in it; see moe/app/shared/menu.py.
+// Mends a phone's menu; see moe/app/shared/menu.py.
 
-let shown;
+let shown, lists;
+
+const plain = () => document.querySelectorAll(
+  '[data-testid="stSidebarNavItems"]:is(:not([role]), :has(li:not([role])))'
+).forEach((list) => [list, ...list.querySelectorAll("li")].forEach(
+  (node) => node.setAttribute("role", "presentation")));
 
 export default function ({ data }) {
   const other = shown !== undefined && shown !== data;
@@ -8,4 +13,9 @@ export default function ({ data }) {
   if (other && matchMedia("(max-width: 768px)").matches) document.querySelector(
     '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
   )?.click();
+  if (!lists) {
+    lists = new MutationObserver(plain);
+    lists.observe(document.body, { childList: true, subtree: true });
+    plain();
+  }
 }

@@ -1,4 +1,8 @@
-"""A phone's menu covers the page, and Streamlit leaves it open when another page was chosen."""
+"""Mends a phone's menu.
+
+It covers the page, and Streamlit leaves it open when another page was chosen. Its groups stand in a
+list of which they are no items, which screen readers cannot read as a list.
+"""
 
 from __future__ import annotations
 
