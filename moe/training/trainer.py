@@ -176,6 +176,7 @@ class Trainer:
         params["out_DV"] = rng.standard_normal((d_model, n_out)) * 0.02
         return {name: array.astype(np.float32) for name, array in params.items()}
 
+    @_steadily
     def embed(self, inputs: np.ndarray) -> np.ndarray:
         """Return the layer's input for task inputs: token windows (N, C) or points (N, I)."""
         if self.task.n_vocab:
@@ -191,6 +192,7 @@ class Trainer:
         y_ND, _ = self.layer.forward(x_ND, token_ids=token_ids)
         return self._out(x_ND + y_ND)
 
+    @_steadily
     def evaluate(self, size: int = 4096, seed: int = 0) -> float:
         """Mean loss on data that training never draws."""
         inputs, target = self.task.held_out(np.random.default_rng(seed), size)
