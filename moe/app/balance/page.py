@@ -87,7 +87,7 @@ def show() -> None:
         f"{run_a.settings.steps} steps, seed {run_a.settings.seed}",
         lambda: share.rows(run_a, run_b),
     )
-    parts.next_step("balance", comparison.words)
+    parts.next_step("balance", compare(run_a, run_b).words)
 
 
 def _progress_words(name: str) -> str:
