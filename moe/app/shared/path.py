@@ -46,7 +46,7 @@ class Stop:
 
 STOPS = (
     Stop("start", "1 · What is it?", STORY, "Begin at the beginning", ("text", "seed")),
-    Stop("balance", "2 · Why does it collapse?", STORY, "Why does it collapse?",
+    Stop("balance", "2 · Who does the work?", STORY, "Will all experts get the same work?",
          ("experts", "k", "seed")),
     Stop("cure", "3 · How hard to push back?", STORY, "How hard should you push back?",
          ("experts", "k", "seed")),
