@@ -44,6 +44,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .balance import page as balance
     from .cure import page as cure
     from .five_million import page as five_million
+    from .gate import page as gate
     from .moving_data import page as moving_data
     from .real_models import page as real_models
     from .routers import page as routers
@@ -58,6 +59,7 @@ def _shown() -> dict[str, Callable[[], None]]:
         "savings": savings.show,
         "five-million": five_million.show,
         "real-models": real_models.show,
+        "gate": gate.show,
         "routers": routers.show,
         "moving-data": moving_data.show,
         "your-model": your_model.show,
