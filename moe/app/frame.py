@@ -38,6 +38,13 @@ def style(title: str, ink: str) -> str:
     return f"<style>{own}</style>"
 
 
+@lru_cache
+def script(page: str) -> str:
+    """Return the script around a page: it closes a phone's menu if another page was chosen."""
+    own = Template((HERE / "frame.js").read_text("utf-8")).substitute(page=page)
+    return f'<span class="moe-unseen"></span><script>{own}</script>'
+
+
 def _shown() -> dict[str, Callable[[], None]]:
     """What shows each page, by its address."""
     from .balance import page as balance
@@ -65,7 +72,7 @@ def _shown() -> dict[str, Callable[[], None]]:
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import finger, outside, parts, path
+    from .shared import finger, glossary, outside, parts, path
 
     shown = _shown()
     keep_loaded(len(sys.modules))
@@ -89,7 +96,8 @@ def main() -> None:
     st.html(f"{parts.FIGURE_STYLE}{style(page.title, parts.ink())}")
     st.html(f'<p class="moe-claim">{CLAIM}</p>')
     st.html(finger.INPUT)
-    parts.close_menu(page.url_path)
+    st.html(script(page.url_path), unsafe_allow_javascript=True)
+    st.html(glossary.meanings())
     st.session_state[path.ENDED] = False
     address = page.url_path or path.STOPS[0].address
     path.arrived(address)

@@ -57,3 +57,26 @@ def test_a_phone_reads_the_menu_as_groups(page: Page, server: str) -> None:
     page.get_by_test_id("stExpandSidebarButton").click()
     expect(page.get_by_test_id("stSidebar").get_by_text("The news")).to_be_visible()
     accessible(page)
+
+
+def test_a_word_is_explained_by_pointer_keyboard_and_touch(page: Page, server: str) -> None:
+    page.goto(server)
+    settled(page)
+    word = page.locator(".moe-word", has_text="expert").first
+    shown = "e => getComputedStyle(e, '::after').content"
+    meaning = word.get_attribute("data-meaning") or ""
+    assert word.evaluate(shown) == "none"
+    word.hover()
+    assert meaning in word.evaluate(shown)
+    page.keyboard.press("Escape")
+    assert word.evaluate(shown) == "none"
+    page.mouse.move(0, 0)
+    word.focus()
+    assert meaning in word.evaluate(shown)
+    expect(word).to_have_accessible_description(meaning)
+    accessible(page)
+    page.set_viewport_size({"width": 390, "height": 844})
+    last = page.locator(".moe-word").last
+    last.click()
+    assert last.evaluate(shown) != "none"
+    assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth") <= 390
