@@ -74,12 +74,12 @@ def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -
     expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
     before = bars(page, 8)
     said = page.get_by_test_id("stMarkdown")
-    expect(said.get_by_text(re.compile("[1-7] are idle|1 is idle"))).to_be_visible()
+    expect(said.get_by_text(re.compile("[1-7] are idle|1 is idle")).first).to_be_visible()
     settled(page)
     slider = page.get_by_role("slider", name="Balancing")
     slider.focus()
     slider.press("End")
-    expect(said.get_by_text("none is idle")).to_be_visible()
+    expect(said.get_by_text("none is idle").first).to_be_visible()
     settled(page)
     changed(page, before)
     expect(page).to_have_url(re.compile("balance=100"))
@@ -113,7 +113,7 @@ def test_balance_plays_two_runs(page: Page, server: str) -> None:
     player.get_by_role("slider", name="Step").fill("10")
     expect(player).to_have_attribute("data-step", "11")  # the first step is the first position
     settled(page)
-    expect(page.get_by_text("B spread the work more evenly")).to_be_visible()
+    expect(page.get_by_text("B spread the work more evenly").first).to_be_visible()
     expect(player.locator(".step")).to_have_text(re.compile("Step 11 of 100"))
     page.get_by_text("Change the runs").click()
     page.get_by_role("combobox", name="Task").wait_for()
@@ -175,7 +175,7 @@ def test_cure_steers_and_trains(page: Page, server: str) -> None:
     slider.focus()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("rate=0.003"))
-    expect(page.get_by_text(re.compile("after 12 batches instead of 92"))).to_be_visible(
+    expect(page.get_by_text(re.compile("after 12 batches instead of 92")).first).to_be_visible(
         timeout=30_000
     )
     settled(page)
@@ -214,7 +214,7 @@ def test_savings_counts_and_measures(page: Page, server: str) -> None:
     slider.focus()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("experts=17"))
-    page.get_by_text("Every token passes 2 of 17 experts").wait_for(timeout=60_000)
+    page.get_by_text("Every token passes 2 of 17 experts").first.wait_for(timeout=60_000)
     changed(page, before)
     page.get_by_role("button", name="Measure these layers").click()
     page.get_by_text("Break-even").first.wait_for(timeout=180_000)
