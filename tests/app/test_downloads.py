@@ -22,7 +22,8 @@ from moe.app.start.story import explain
 from tests.app.visit import open_page
 
 PAGES = {
-    "start": {"character": "8", "balance": "20"}, "routers": {}, "balance": {"steps": "50"},
+    "start": {"character": "8", "balance": "20"}, "routers": {},
+    "balance": {"steps": "50", "guess": "skip"},
     "cure": {}, "savings": {"model": "64", "width": "64"}, "five_million": {}, "real_models": {},
     "moving_data": {"tokens": "128"}, "your_model": {},
 }  # fmt: skip

@@ -165,7 +165,7 @@ def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: 
 
 def test_cure_steers_and_trains(page: Page, server: str) -> None:
     page.goto(server + "/cure")
-    expect(page.get_by_text(re.compile("after 26 batches instead of 279"))).to_be_visible(
+    expect(page.get_by_text(re.compile("after 26 batches instead of 279")).first).to_be_visible(
         timeout=30_000
     )
     page.get_by_role("heading", name="And on a model that learns?").wait_for()

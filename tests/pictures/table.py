@@ -96,7 +96,7 @@ def poster(figure: Figure, parts: list[Shown]) -> Shown:
 
 
 @of(balance.over_steps)
-def one_measure(name: str = "cv", form: str = "") -> Shown:
+def one_measure(name: str = "max_vio", form: str = "") -> Shown:
     runs = records.two_runs()
     table = f"over_steps_{name}"
     rows = [
@@ -105,7 +105,7 @@ def one_measure(name: str = "cv", form: str = "") -> Shown:
         for record in run.records  # fewer than a hundred, so that each is a point
     ]
     ends = [getattr(run.records[-1], name) for run in runs]
-    spec = {"max_vio": ".2f", "loss": ".2f", "cv": ".2f", "dropped": ".0%", "dead": ".0f"}[name]
+    spec = {"max_vio": ".2f", "loss": ".2f", "dropped": ".0%", "dead": ".0f"}[name]
     return Shown(
         balance.over_steps(*runs, name),
         {table: rows},
@@ -137,7 +137,8 @@ def loads_at_the_end(at: int = 1) -> Shown:
         balance.final_load(letter, run),
         {
             f"load_{letter}": [
-                {"expert": e, "share": share, "ratio": 8 * share} for e, share in enumerate(share_E)
+                {"expert": name, "share": share, "ratio": 8 * share}
+                for name, share in zip("ABCDEFGH", share_E)
             ],
             f"fair_{letter}": [{"fair": 1 / 8}],
         },

@@ -30,8 +30,8 @@ BUSIEST = "|busiest expert above fair share|"
 OVER_STEPS = "run, step||.0f, value|{}|.3f"
 LAYER = "layer, n_tokens|tokens|,, {0}|{1}|.3~g"
 HOVER = {
-    "one_measure": [OVER_STEPS.format("CV")],
-    "a_share_over_steps": [OVER_STEPS.format("Dropped")],
+    "one_measure": [OVER_STEPS.format("Busiest expert")],
+    "a_share_over_steps": [OVER_STEPS.format("Turned away")],
     "idle_experts_over_steps": [OVER_STEPS.format("Idle experts")],
     "lines_of_controllers": [f"method, batch||,.0f, exact{BUSIEST}+.1%"],
     "loads_of_two_batches": [

@@ -89,6 +89,31 @@ def sentence() -> str:
     return shown
 
 
+def named(label: str, titles: Mapping[str, str], key: str, default: str) -> str:
+    """Show a menu of titles, and keep the name of the chosen one in the address.
+
+    Parameters
+    ----------
+    titles
+        What is shown, by the name that stands in the address.
+    key
+        Of the widget, and of the name in the address.
+    """
+    asked = st.query_params.get(key, default)
+    if key not in st.session_state:
+        st.session_state[key] = asked if asked in titles else default
+    name = st.selectbox(
+        label, list(titles), format_func=titles.__getitem__, key=key, disabled=locked()
+    )
+    shown = None if name == default else name
+    if shown != st.query_params.get(key):
+        if shown is None:
+            del st.query_params[key]
+        else:
+            st.query_params[key] = shown
+    return name
+
+
 def metrics(rows: Iterable[tuple[str, str, str]]) -> None:
     """Show up to four figures beside one another: label, value and explanation of each."""
     for column, (label, value, about) in zip(st.columns(4), rows, strict=True):
