@@ -56,29 +56,6 @@ FIGURE_STYLE = """<style>
   clip-path: inset(50%); }
 </style>"""
 
-# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen. Its
-# groups stand in a list of which they are no items, which screen readers cannot read as a list.
-CLOSE_MENU = """<span class="moe-unseen"></span><script>
-/* a script runs anew when it differs: %s */
-if (matchMedia("(max-width: 768px)").matches) document.querySelector(
-  '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
-)?.click();
-if (!window.moeMenu) {
-  const plain = () => document.querySelectorAll(
-    '[data-testid="stSidebarNavItems"]:is(:not([role]), :has(li:not([role])))'
-  ).forEach((list) => [list, ...list.querySelectorAll("li")].forEach(
-    (node) => node.setAttribute("role", "presentation")));
-  window.moeMenu = new MutationObserver(plain);
-  window.moeMenu.observe(document.body, { childList: true, subtree: true });
-  plain();
-}
-</script>"""
-
-
-def close_menu(page: str) -> None:
-    """Close the menu of a phone if another page was chosen in it."""
-    st.html(CLOSE_MENU.replace("%s", page), unsafe_allow_javascript=True)
-
 
 def ink() -> str:
     """Colour of texts and lines in the visitor's theme."""
