@@ -47,7 +47,7 @@ def show() -> None:
             "on servers saves time, and leaves some wishes of the router unmet.",
         )
     moved, ways, links, uneven, placed, limits = computed(settings)
-    finger = Finger([Slider("limit", range(1, story.NODES[-1] + 1))], limit=settings.limit)
+    finger = Finger([Slider("limit", story.LIMITS)], limit=settings.limit)
     with picture:
         packets(settings, limits, parts.ink())
         finger.words(lambda limit: story.limit_words(limits, min(limit, settings.nodes)))

@@ -21,6 +21,7 @@ from ...settings import Settings, option
 N_EXPERTS, K, D_MODEL, PER_NODE = 256, 8, 7168, 8
 WISHING = 4096  # tokens over which wishes are counted
 NODES = (1, 2, 4, 8)
+LIMITS = range(1, NODES[-1] + 1)  # nodes that a token may reach
 TOKENS = (128, 512, 2048)
 MAX_SKEW = 2.0
 GPUS = {"H800": "h800", "H100": "h100-sxm"}
