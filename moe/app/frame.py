@@ -68,7 +68,7 @@ def _shown() -> dict[str, Callable[[], None]]:
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import compiling, finger, menu, outside, parts, path
+    from .shared import compiling, finger, glossary, menu, outside, parts, path
 
     shown = _shown()
     keep_loaded(len(sys.modules))
@@ -93,6 +93,7 @@ def main() -> None:
     st.html(f'<p class="moe-claim">{CLAIM}</p>')
     st.html(finger.INPUT)
     menu.close_menu(page.url_path)
+    glossary.hold_meanings()
     compiling.compiling_note()
     st.session_state[path.ENDED] = False
     address = page.url_path or path.STOPS[0].address
