@@ -22,6 +22,7 @@ def main() -> None:
     from .cure import page as cure
     from .five_million import page as five_million
     from .moving_data import page as moving_data
+    from .play import page as play
     from .real_models import page as real_models
     from .routers import page as routers
     from .savings import page as savings
@@ -36,6 +37,7 @@ def main() -> None:
     page = st.navigation(
         [
             st.Page(start.show, title="Start", url_path="start", default=True),
+            st.Page(play.show, title="Play", url_path="play"),
             st.Page(routers.show, title="Routers", url_path="routers"),
             st.Page(balance.show, title="Balance", url_path="balance"),
             st.Page(cure.show, title="Cure", url_path="cure"),
