@@ -22,10 +22,14 @@ def opened(page: Page, address: str) -> Locator:
     return root
 
 
+# The component stands in a shadow tree, where Playwright's locators look and this has to, too.
+ROOT = """[...document.querySelectorAll('*')].map((node) => node.shadowRoot?.querySelector(
+  '[data-moe="play"]')).find(Boolean)"""
+
+
 def wait(page: Page, condition: str) -> None:
     """Wait until the run's data say so; they are `d` in the condition, as texts."""
-    node = """document.querySelector('[data-moe="play"]')"""
-    page.wait_for_function(f"() => {{ const d = {node}.dataset; return {condition}; }}")
+    page.wait_for_function(f"() => {{ const d = {ROOT}?.dataset; return d && {condition}; }}")
 
 
 def play_until(page: Page, step: int) -> None:
