@@ -51,6 +51,7 @@ def show() -> None:
         lambda: share.document(cost),
         charts.poster,
     )
+    parts.next_step("five-million", story.left_out_words())
 
 
 def _assumed() -> story.Assumed:

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from ... import kernels
 from ...speed.turns import TURNS
 from ..shared import outside
 from ..shared.stage.packing import experts_for_stage
@@ -49,8 +50,7 @@ def _first() -> dict[str, Any]:
         plan, at = read(st.query_params.get(RUN, Plan().written()))
     except ValueError:
         plan, at = Plan(), 0
-    data = {"run": plan.written(), "at": at, "experts": experts_for_stage(plan.experts)}
-    return data
+    return {"run": plan.written(), "at": at, "experts": experts_for_stage(plan.experts)}
 
 
 def _answer(wanted: Any) -> dict[str, Any]:
@@ -66,7 +66,8 @@ def _answer(wanted: Any) -> dict[str, Any]:
     rate = PACE.of(visitor())
     session: PlaySession = st.session_state.setdefault(OWN, PlaySession())
     try:
-        with TURNS.short(_patience()):
+        # Nothing that oracles begin, while kernels are being compiled, may end on kernels.
+        with TURNS.short(_patience()), kernels.steady():
             return session.answer(asked) | {"rate": rate}
     except _LaterError as busy:
         return {"number": number, "place": busy.args[0], "rate": rate}

@@ -52,6 +52,7 @@ def show() -> None:
         lambda: share.document(answers),
         lambda: charts.total_and_active(answers),
     )
+    parts.next_step("real-models", words)
 
 
 def _question() -> story.Question:

@@ -13,6 +13,7 @@ from ...pictures.figure import Figure, Rows
 from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
+from . import glossary, path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .run_slots import run_slot
@@ -53,21 +54,7 @@ FIGURE_STYLE = """<style>
 .moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
   clip-path: inset(50%); }
-[data-testid="stExpandSidebarButton"]::after { content: "Menu"; padding-left: 0.25rem; }
 </style>"""
-
-# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen.
-CLOSE_MENU = """<span class="moe-unseen"></span><script>
-/* a script runs anew when it differs: %s */
-if (matchMedia("(max-width: 768px)").matches) document.querySelector(
-  '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
-)?.click();
-</script>"""
-
-
-def close_menu(page: str) -> None:
-    """Close the menu of a phone if another page was chosen in it."""
-    st.html(CLOSE_MENU.replace("%s", page), unsafe_allow_javascript=True)
 
 
 def ink() -> str:
@@ -78,9 +65,14 @@ def ink() -> str:
 def heading(question: str, sentence: str, see: str = "") -> None:
     """Show a page's question, one sentence about it, and what to look for if it is known yet."""
     st.title(question)
-    st.markdown(sentence)
+    explained(sentence)
     if see:
         st.markdown(to_see(see))
+
+
+def explained(text: str) -> None:
+    """Show Markdown of ours in which the words of the glossary can be asked for their meaning."""
+    st.markdown(glossary.marked(text), unsafe_allow_html=True)
 
 
 def to_see(words: str) -> str:
@@ -95,6 +87,31 @@ def sentence() -> str:
     if words:
         st.warning(words)
     return shown
+
+
+def named(label: str, titles: Mapping[str, str], key: str, default: str) -> str:
+    """Show a menu of titles, and keep the name of the chosen one in the address.
+
+    Parameters
+    ----------
+    titles
+        What is shown, by the name that stands in the address.
+    key
+        Of the widget, and of the name in the address.
+    """
+    asked = st.query_params.get(key, default)
+    if key not in st.session_state:
+        st.session_state[key] = asked if asked in titles else default
+    name = st.selectbox(
+        label, list(titles), format_func=titles.__getitem__, key=key, disabled=locked()
+    )
+    shown = None if name == default else name
+    if shown != st.query_params.get(key):
+        if shown is None:
+            del st.query_params[key]
+        else:
+            st.query_params[key] = shown
+    return name
 
 
 def metrics(rows: Iterable[tuple[str, str, str]]) -> None:
@@ -144,6 +161,36 @@ def _table(rows: Rows) -> pa.Table:
     """Rows as an Arrow table, which the browser gets; through pandas it would take far longer."""
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def next_step(address: str, learnt: str = "") -> None:
+    """End a page: one sentence of what was learnt on it, and the way to the next page.
+
+    The frame adds it to a page that ended early, so that no page is a dead end.
+
+    Parameters
+    ----------
+    address
+        The page's own.
+    learnt
+        Markdown of which the first sentence is shown, worked out from the page's result where it
+        is about one.
+    """
+    kept = st.session_state.setdefault(path.ALONG, {})
+    kept.update({name: st.session_state[name] for name in path.CARRIED if name in st.session_state})
+    st.session_state[path.ENDED] = True
+    following, part = path.after(address), path.part_of_story(address)
+    with st.container(key="next_step"):
+        if part:
+            st.html(path.dots(part))
+        if learnt:
+            st.markdown(f"**What you have seen:** {path.first_sentence(learnt)}")
+        label, query = f"{following.invitation} →", path.carried(kept, following)
+        page = st.session_state.get(path.PAGES, {}).get(following.address)
+        if page is None:  # a page that runs without the frame has no pages beside it
+            st.markdown(f"[{label}]({path.link(following, query)})")
+        else:
+            st.page_link(page, label=label, query_params={**query, path.NEXT: "1"})
 
 
 def formula(latex: str) -> None:
