@@ -202,7 +202,7 @@ def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: 
 
 def test_cure_steers_and_trains(page: Page, server: str) -> None:
     page.goto(server + "/cure")
-    expect(page.get_by_text(re.compile("after 26 batches instead of 279"))).to_be_visible(
+    expect(page.get_by_text(re.compile("after 26 batches instead of 279")).first).to_be_visible(
         timeout=30_000
     )
     page.get_by_role("heading", name="And on a model that learns?").wait_for()
@@ -212,7 +212,7 @@ def test_cure_steers_and_trains(page: Page, server: str) -> None:
     slider.focus()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("rate=0.003"))
-    expect(page.get_by_text(re.compile("after 12 batches instead of 92"))).to_be_visible(
+    expect(page.get_by_text(re.compile("after 12 batches instead of 92")).first).to_be_visible(
         timeout=30_000
     )
     settled(page)
@@ -251,7 +251,7 @@ def test_savings_counts_and_measures(page: Page, server: str) -> None:
     slider.focus()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("experts=17"))
-    page.get_by_text("Every token passes 2 of 17 experts").wait_for(timeout=60_000)
+    page.get_by_text("Every token passes 2 of 17 experts").first.wait_for(timeout=60_000)
     changed(page, before)
     page.get_by_role("button", name="Measure these layers").click()
     page.get_by_text("Break-even").first.wait_for(timeout=180_000)
