@@ -12,7 +12,7 @@ from ...data import from_bytes
 from ...routers import ROUTERS
 from ...training import TrainSettings
 from ...training.runs import Run
-from ..shared import ask, parts, sharing
+from ..shared import ask, parts, path, sharing
 from ..shared.kept import KEPT
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND, named
@@ -23,7 +23,7 @@ from . import chart as charts
 from . import share
 from .playback import playback
 from .player import run_player
-from .story import answer, compare, measures, question, setup_words, sources, why
+from .story import answer, compare, measures, play_run, question, setup_words, sources, why
 
 DEFAULTS = {"a": "none", "b": "bias"}
 QUESTION = "Will all experts get the same work?"
@@ -69,6 +69,12 @@ def show() -> None:
         return
     with side:
         ask.after(guess, "balance", answer(run_a, question(run_a.settings))[1])
+        play = st.session_state.get(path.PAGES, {}).get("play")
+        if play is not None and not ask.locked():
+            st.page_link(
+                play, label="Change it while it learns →",
+                query_params={"run": play_run(run_a.settings)},
+            )  # fmt: skip
     _results(run_a, run_b)
     share_box(
         "balance",
