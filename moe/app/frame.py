@@ -44,6 +44,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .balance import page as balance
     from .cure import page as cure
     from .five_million import page as five_million
+    from .gate import page as gate
     from .moving_data import page as moving_data
     from .real_models import page as real_models
     from .routers import page as routers
@@ -58,6 +59,7 @@ def _shown() -> dict[str, Callable[[], None]]:
         "savings": savings.show,
         "five-million": five_million.show,
         "real-models": real_models.show,
+        "gate": gate.show,
         "routers": routers.show,
         "moving-data": moving_data.show,
         "your-model": your_model.show,
@@ -66,7 +68,7 @@ def _shown() -> dict[str, Callable[[], None]]:
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import compiling, finger, menu, outside, parts, path
+    from .shared import compiling, finger, glossary, menu, outside, parts, path
 
     shown = _shown()
     keep_loaded(len(sys.modules))
@@ -91,6 +93,7 @@ def main() -> None:
     st.html(f'<p class="moe-claim">{CLAIM}</p>')
     st.html(finger.INPUT)
     menu.close_menu(page.url_path)
+    glossary.hold_meanings()
     compiling.compiling_note()
     st.session_state[path.ENDED] = False
     address = page.url_path or path.STOPS[0].address

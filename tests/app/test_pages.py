@@ -25,7 +25,7 @@ from moe.app.shared.first_model import (
     shown_sentence,
 )
 from moe.app.start import share as start_share
-from moe.app.start.story import route
+from moe.app.start.walk import walk
 from moe.speed import machine
 from moe.speed.machine import Machine
 from moe.speed.timing import blocks_in_turn, time_in_turn
@@ -136,8 +136,8 @@ def test_exports_are_json_with_settings_and_versions(two_runs: list) -> None:
 def test_the_code_that_a_page_shows_runs_and_gives_its_numbers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    exec(start_share.code(DEFAULT_SENTENCE, 0, 3), {})
-    assert route(ready_model(), DEFAULT_SENTENCE, 0).words() in capsys.readouterr().out
+    exec(start_share.code(DEFAULT_SENTENCE, 0, 3, 3), {})
+    assert walk(ready_model(), DEFAULT_SENTENCE).words(3) in capsys.readouterr().out
     a = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8)
     b = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8, balance="bias")
     exec(balance_share.code(a, b), {})

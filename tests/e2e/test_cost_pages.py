@@ -36,7 +36,7 @@ def test_a_machine_is_chosen(page: Page, server: str) -> None:
     settled(page)
     page.get_by_role("combobox", name=re.compile("Machine")).click()
     page.get_by_role("option", name="GeForce RTX 4090", exact=True).click()
-    expect(page.get_by_text("in 22 GB of memory")).to_be_visible()
+    expect(page.get_by_text("in 22 GB of memory").first).to_be_visible()
     expect(page).to_have_url(re.compile("machine=GeForce"))
     settled(page)
     expect(page.get_by_test_id("stDataFrame")).to_have_count(1)

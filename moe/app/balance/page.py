@@ -23,7 +23,7 @@ from . import chart as charts
 from . import share
 from .playback import playback
 from .player import run_player
-from .story import answer, compare, measures, question, setup_words, why
+from .story import answer, compare, measures, question, setup_words, sources, why
 
 DEFAULTS = {"a": "none", "b": "bias"}
 QUESTION = "Will all experts get the same work?"
@@ -119,6 +119,7 @@ def _results(run_a: Run, run_b: Run) -> None:
             parts.show(charts.over_steps(run_a, run_b, measure), f"over_{measure}")
     with st.expander("All in numbers (means of the last 20 steps)"):
         st.table(compare(run_a, run_b).rows)
+        st.caption(sources((run_a.settings, run_b.settings)))
 
 
 def _own_text() -> bytes | None:
@@ -162,7 +163,7 @@ def _side(place: Any, name: str, common: TrainSettings) -> TrainSettings:
         if kind.rate_name:
             rate = st.number_input(
                 f"Its {kind.rate_name}", 0.0, 1.0, kind.short_run_rate, 0.001, format="%.4f",
-                key=f"rate_{balance}_{name}", help=kind.source, **BOUND,
+                key=f"rate_{balance}_{name}", **BOUND,
             )  # fmt: skip
         routers = {key: router.title for key, router in ROUTERS.items()}
         router = named("Router", routers, f"router_{name}", "topk")
@@ -173,8 +174,6 @@ def _side(place: Any, name: str, common: TrainSettings) -> TrainSettings:
                 "Room per expert, in fair shares", 0.25, 4.0, 1.25, 0.25, key=f"room_{name}",
                 **BOUND,
             )  # fmt: skip
-        st.caption(f"{kind.title}: {kind.source} · {ROUTERS[router].title}: "
-                   f"{ROUTERS[router].source}")  # fmt: skip
     return replace(
         common, balance=balance, balance_rate=rate, router=router, drop=drop,
         capacity_factor=capacity,

@@ -13,7 +13,7 @@ from ...pictures.figure import Figure, Rows
 from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
-from . import path
+from . import glossary, path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .run_slots import run_slot
@@ -65,9 +65,14 @@ def ink() -> str:
 def heading(question: str, sentence: str, see: str = "") -> None:
     """Show a page's question, one sentence about it, and what to look for if it is known yet."""
     st.title(question)
-    st.markdown(sentence)
+    explained(sentence)
     if see:
         st.markdown(to_see(see))
+
+
+def explained(text: str) -> None:
+    """Show Markdown of ours in which the words of the glossary can be asked for their meaning."""
+    st.markdown(glossary.marked(text), unsafe_allow_html=True)
 
 
 def to_see(words: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import moe
-from moe.app.balance.story import answer, compare, question, why
+from moe.app.balance.story import answer, compare, question, sources, why
 from moe.app.shared.run_slots import RunSlot, run_slot
 from moe.training import TrainRecord, TrainSettings
 from moe.training.runs import LAST, Run, RunSummary, method_words
@@ -171,6 +171,13 @@ def test_the_answer_is_the_nearest_multiple(share: float, key: str) -> None:
     truth, told = answer(Ended(hottest_share=share), asked)
     assert truth == key
     assert f"ended with {share:.0%} of the work, {4 * share:.1f} times its fair share" in told
+
+
+def test_each_method_has_its_source_once() -> None:
+    a, b = TrainSettings(), TrainSettings(balance="bias")
+    told = sources((a, b)).split(" · ")
+    methods = [moe.BALANCERS["none"], moe.ROUTERS["topk"], moe.BALANCERS["bias"]]
+    assert told == [f"{method.title}: {method.source}" for method in methods]
 
 
 def test_a_reason_is_given_only_for_runs_that_collapsed() -> None:
