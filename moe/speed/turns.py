@@ -14,7 +14,11 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-SEATS = 2
+from ..kernels.backend import threads_override
+from ..kernels.cores import allowed_cores
+
+# More would only wait for the interpreter, which a training needs for a third of its time.
+SEATS = min(max(2, allowed_cores()), 4)
 PER_VISITOR = 1  # long turns of one visitor at once
 PATIENCE = 0.1  # seconds between two looks at whether the one who waits still wants to
 # Seconds: a long turn keeps its seat at least so long before it gives way, and short turns go
@@ -40,8 +44,10 @@ class Turn:
         self.sat_down = 0.0  # when it got them this time
         self.passed_by: float | None = None  # since when only short turns keep it from its seats
         self._turns = turns
+        self._threads: int | None = None  # what the caller had asked for
 
     def __enter__(self) -> Turn:
+        self._threads = threads_override.get()
         self._turns._join(self)
         return self
 
@@ -51,16 +57,23 @@ class Turn:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        threads_override.set(self._threads)
         self._turns._leave(self)
 
     def places(self) -> Iterator[int]:
         """Yield the place in the queue now and then, 1 for the next, until the seats are taken."""
         while (place := self._turns._wait(self)) is not None:
             yield place
+        self._share()
 
     def give_way(self) -> None:
         """Let short turns go first if any wait; call it between the steps of a long turn."""
         self._turns._give_way(self)
+        self._share()
+
+    def _share(self) -> None:
+        """Compute with one thread in company, since waking others then only takes time."""
+        threads_override.set(1 if self._turns._crowded() else self._threads)
 
 
 class Turns:
@@ -124,6 +137,9 @@ class Turns:
         with self._changed:
             short = sum(turn.short for turn in self._queue)
             return len(self._queue) - short, short
+
+    def _crowded(self) -> bool:
+        return len(self._seated) > 1 or any(turn.seats < self._all for turn in self._queue)
 
     def _join(self, turn: Turn) -> None:
         with self._changed:
