@@ -124,7 +124,7 @@ class Kept:
         return result
 
     def in_turn(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the result of a key, computed in a short turn: in a moment, but not in ten at once.
+        """Return the result of a key, computed in a short turn, so that few are computed at once.
 
         Work of more than half a second is cut into parts of their own, so that others get between.
         """
