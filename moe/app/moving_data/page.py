@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import streamlit as st
@@ -30,6 +32,10 @@ def computed(settings: MovingSettings) -> Computed:
             lambda: story.before_after(settings),
             lambda: story.by_limit(settings),
         )
+        # Each limit has a turn of its own; afterwards the story finds what they counted.
+        for limit in range(1, settings.nodes + 1):
+            one = replace(settings, limit=limit)
+            KEPT.in_turn(("moved", one), partial(story.move, one))
         computed = [KEPT.in_turn(("moving", i, settings), part) for i, part in enumerate(parts)]
     return cast(Computed, tuple(computed))
 

@@ -197,7 +197,7 @@ class Moved:
         }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _traffic(settings: ClusterSettings) -> Traffic:
     return run(settings).traffic
 
@@ -276,7 +276,7 @@ def by_limit(settings: MovingSettings) -> list[Limit]:
     return [Limit(m, move(replace(settings, limit=m)), met[m]) for m in reach]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _wishes_met(nodes: int, skew: float, seed: int) -> dict[int, float]:
     base = MovingSettings(nodes=nodes, limit=nodes, skew=skew, seed=seed)
     wished_NE = _chosen(base)
