@@ -41,10 +41,10 @@ COMMANDS = (
     "cluster simulate --tokens 2048 --batch 64", "cluster calibrate", "check-gate",
     "routers --probe",
 )  # fmt: skip
-# What differs from one start of the server to the next.
+# What differs from one start of the server to the next, and scripts, which are files themselves.
 PASSING = {
     "id", "formId", "elementId", "url", "datasets", "data", "spec", "fileUploadUrlMapping", "json",
-    "deferredFileId", "styler",
+    "deferredFileId", "styler", "jsContent", "cssContent",
 }  # fmt: skip
 
 

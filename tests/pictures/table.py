@@ -24,6 +24,8 @@ from moe.app.five_million import chart as money
 from moe.app.five_million import chips as lab_limits
 from moe.app.five_million import claim as lab_claim
 from moe.app.five_million import story as lab_money
+from moe.app.gate import chart as gate
+from moe.app.gate import game
 from moe.app.moving_data import chart as moving
 from moe.app.moving_data import story as lab_moving
 from moe.app.real_models import chart as models
@@ -767,6 +769,59 @@ def work_before_and_after() -> Shown:
         ],
         tuple(f"{name} {one.load_G.min():.2f} to {one.load_G.max():.2f}"
               for name, one in zip(names, (before, after), strict=True)),
+    )  # fmt: skip
+
+
+@of(moving.price_of_limit)
+def time_within_each_limit() -> Shown:
+    settings = records.moved()
+    limits = lab_moving.by_limit(settings)
+    met = lab_moving.wishes_met(settings)
+    rows = [
+        {"limit": str(m), "ms": one.moved.ms, "chosen": m == settings.reach,
+         "label": f"{one.moved.ms:.2f} ms · {met[m]:.0%} of the wishes"}
+        for m, one in enumerate(limits, 1)
+    ]  # fmt: skip
+    place = {"x": "ms|milliseconds, there and back", "y": "limit|servers"}
+    return Shown(
+        moving.price_of_limit(limits, settings.reach),
+        {"limits": rows},
+        [
+            ("bar", "limits", place | {"color": ("chosen", {True: "#12906C", False: "#868E99"})}),
+            ("text", "limits", place | {"text": "label"}),
+        ],
+        tuple(row["label"] for row in rows),
+    )
+
+
+# Be the gate -------------------------------------------------------------------------------------
+
+
+@of(gate.choices)
+def who_took_each_character() -> Shown:
+    dealt = game.deal(game.ready_game(), 7)
+    results = game.players(dealt, "ABCD" * 6)
+    cells = [
+        {"who": one.who, "place": n, "character": dealt.tokens[n],
+         "expert": "×" if e < 0 else "ABCD"[e],
+         "colour": "#868E99" if e < 0 else EXPERT_COLOURS[e],
+         "ink": PAPER_INK if e < 0 else letter_ink(EXPERT_COLOURS[e]),
+         "filled": float(e >= 0)}
+        for one in results
+        for n, e in enumerate(one.expert_N.tolist())
+    ]  # fmt: skip
+    place = {"x": "place", "y": "who"}
+    return Shown(
+        gate.choices(dealt, results),
+        {"cells": cells,
+         "letters": [{"place": n, "character": c} for n, c in enumerate(dealt.tokens)]},
+        [
+            ("rect", "cells", place | {"fill": "colour", "stroke": "colour",
+                                       "fillOpacity": "filled"}),
+            ("text", "cells", place | {"text": "expert", "color": "ink"}),
+            ("text", "letters", {"x": "place", "y": "=-4", "text": "character"}),
+        ],
+        ("You: " + "ABCD" * 6,),
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ HOVER = {
     ],
     "bounds_by_batch": ["batch|conversations, limit|limit by, speed|tokens/s|,.2~s, fits|memory"],
     "the_cluster": ["node, link, mb|megabytes|,.0f", "node, gpu, ratio|fair shares|.2f"],
+    "who_took_each_character": ["who, character, expert"],
     "from_node_to_node": ["from, to, link, mb|megabytes|,.1f"],
     "work_before_and_after": ["placed|experts, gpu|GPU, ratio|fair shares|.2f"],
     "who_changes_its_mind": [PLACE + "A, B"],
@@ -111,6 +112,8 @@ AXES: dict[str, tuple[str, str]] = {
     ),
     "from_node_to_node": ("top, no ticks", "no ticks"),
     "ways_of_sending": ("hidden, 0 to room", "hidden"),
+    "time_within_each_limit": ("0 to room, 4 ticks", "no ticks, no domain"),
+    "who_took_each_character": ("hidden", "no ticks, no domain"),
     "links_of_two_gpus": ("hidden, 0 to room", "hidden"),
     "work_before_and_after": ("no grid", QUARTERS),
     "who_changes_its_mind": STAFF,
@@ -310,6 +313,7 @@ def test_a_scale_of_colours_has_a_key_unless_words_stand_beside_the_marks(name: 
         "what_is_left_out", "limits_of_two_chips", "links_of_two_gpus", "the_cluster",
         "both_money_charts_on_a_sheet", "weights_stored", "weights_used",
         "operations_of_a_token", "bytes_of_a_batch", "shares_of_the_work", "tokens_by_experts",
+        "time_within_each_limit", "who_took_each_character",
     }  # fmt: skip
     for _, _, encoding in views(name):
         for channel in ("color", "stroke", "fill", "shape", "strokeDash", "strokeWidth"):
