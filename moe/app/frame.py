@@ -25,7 +25,7 @@ def main() -> None:
     from .real_models import page as real_models
     from .routers import page as routers
     from .savings import page as savings
-    from .shared import outside, parts
+    from .shared import finger, outside, parts
     from .start import page as start
     from .your_model import page as your_model
 
@@ -48,5 +48,6 @@ def main() -> None:
         position="top",
     )
     st.html(parts.FIGURE_STYLE)
+    st.html(finger.INPUT)
     parts.close_menu(page.url_path)
     page.run()

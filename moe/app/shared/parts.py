@@ -30,6 +30,7 @@ FORMULA_STYLE = """<style>
 FIGURE_STYLE = """<style>
 .stHtml h5.moe-title { margin: 0; padding: 0.375rem 0 0; font-size: 1.25rem; font-weight: 600;
   line-height: 1.2; }
+.moe-words { font-size: 1.25rem; font-weight: 600; line-height: 1.4; margin: 0; }
 .moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
   clip-path: inset(50%); }
@@ -108,13 +109,15 @@ def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
     """
     title = f'<h5 class="moe-title">{escape(figure.title)}</h5>' if titled else ""
     st.html(f'{title}<p class="moe-spoken">{escape(figure.alt)}</p>')
-    spec = {
-        **figure.themed(ink()),
-        "datasets": {name: _table(rows) for name, rows in figure.data.items()},
-    }
-    name = figure.name or figure.title
+    return draw_chart(figure, figure.themed(ink()), key, **options)
+
+
+def draw_chart(figure: Figure, spec: dict[str, Any], key: str, **options: Any) -> Any:
+    """Draw a specification with the rows of its figure; its title and its words stand above."""
+    data = {name: _table(rows) for name, rows in figure.data.items()}
+    words = f"{figure.name or figure.title}; described in words above"
     return st.vega_lite_chart(
-        spec, width="stretch", key=key, alt=f"{name}; described in words above", **options
+        {**spec, "datasets": data}, width="stretch", key=key, alt=words, **options
     )
 
 
