@@ -62,7 +62,7 @@ def best_words(answers: Answers) -> str:
         )
     first = found[0]
     uses = (
-        f"uses {count(first.active)} for each token"
+        f"uses {count(first.active, 2)} for each token"
         if first.kind == MIXTURE
         else "uses all of them for each token"
     )
@@ -70,7 +70,7 @@ def best_words(answers: Answers) -> str:
     slow = each_tokens_per_s(first, asked) < READING
     return (
         f"{fits}. {'The fastest' if slow else 'The best'} is **{first.model.name}**: it stores "
-        f"{count(first.model.total_params)} parameters, {uses}, and writes at most "
+        f"{count(first.model.total_params, 3)} parameters, {uses}, and writes at most "
         f"**{digits(each_tokens_per_s(first, asked))} tokens a second**{each}"
         f"{', slower than you read' if slow else ''}."
     )
@@ -117,7 +117,7 @@ def race(answers: Answers) -> list[Typist]:
     chosen = mixtures[0]
     whole = replace(chosen.model, top_k=chosen.model.experts)
     dense = Answer(whole, question.decoding(whole), whole.active(whole.active_convention))
-    total = count(chosen.model.total_params)
+    total = count(chosen.model.total_params, 3)
     return [
         Typist(
             "The same model, if it were dense",
