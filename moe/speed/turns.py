@@ -1,71 +1,207 @@
-"""Turns: few trainings or visitors' files at once, and nothing else while the clock measures."""
+"""Turns: few trainings or visitors' files at once, and nothing else while the clock measures.
+
+Long turns stand in a queue that is fair between visitors and shows the place in it. Short turns,
+such as a few steps of a run that a visitor watches live, come before all of them: a long turn gives
+way between its steps, for a moment, so that neither kind starves.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 SEATS = 2
+PER_VISITOR = 1  # long turns of one visitor at once
 PATIENCE = 0.1  # seconds between two looks at whether the one who waits still wants to
+# Seconds: a long turn keeps its seat at least so long before it gives way, and short turns go
+# before a long one at most so long. The first over their sum is the share that it always gets.
+SLICE, LONGEST_PAUSE = 0.05, 0.25
+
+
+def queue_words(place: int) -> str:
+    """Words for one who waits at a place of the queue; 1 is the next."""
+    return "You are next in the queue" if place == 1 else f"You are number {place} in the queue"
+
+
+class Turn:
+    """One turn, from its place in the queue to its end; a context that frees its seats.
+
+    Entering it joins the queue; `places` waits for the seats.
+    """
+
+    def __init__(self, turns: Turns, seats: int, short: bool, visitor: Hashable) -> None:
+        self.seats, self.short, self.visitor = seats, short, visitor
+        self.number = self.round = 0  # of its arrival; visitors have a turn each in a round
+        self.began: float | None = None  # when it first got its seats
+        self.sat_down = 0.0  # when it got them this time
+        self.passed_by: float | None = None  # since when only short turns keep it from its seats
+        self._turns = turns
+
+    def __enter__(self) -> Turn:
+        self._turns._join(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._turns._leave(self)
+
+    def places(self) -> Iterator[int]:
+        """Yield the place in the queue now and then, 1 for the next, until the seats are taken."""
+        while (place := self._turns._wait(self)) is not None:
+            yield place
+
+    def give_way(self) -> None:
+        """Let short turns go first if any wait; call it between the steps of a long turn."""
+        self._turns._give_way(self)
 
 
 class Turns:
-    """A first-come, first-served queue for a number of seats.
+    """A queue for a number of seats.
 
     Parameters
     ----------
     seats
         Trainings, and files that are read, that may run at once; a measurement takes all seats.
+    visitor
+        Names the visitor who asks. Visitors take turns, and each has at most `PER_VISITOR` long
+        turns at once. By default every turn counts as another visitor's.
+
+    Attributes
+    ----------
+    served
+        Turns that ended, by kind: 'long' and 'short'.
     """
 
-    def __init__(self, seats: int = SEATS) -> None:
+    def __init__(self, seats: int = SEATS, visitor: Callable[[], Hashable] = object) -> None:
+        self.visitor = visitor
+        self.served: Counter[str] = Counter()
         self._all = self._free = seats
-        self._queue: list[object] = []
+        self._queue: list[Turn] = []
+        self._seated: list[Turn] = []
+        self._arrived = self._round = 0
+        self._next_round: dict[Hashable, int] = {}  # of visitors who had their turn in this one
         self._changed = threading.Condition()
 
-    @contextmanager
-    def training(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-        """Hold one seat; `waiting` is called now and then before, and may raise to give up."""
-        with self._take(1, waiting):
-            yield
+    def turn(self, seats: int = 1) -> Turn:
+        """Return a long turn that has not joined the queue yet."""
+        return Turn(self, seats, False, self.visitor())
 
     @contextmanager
-    def measuring(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    def training(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
+        """Hold one seat; `waiting` gets the place now and then before, and may raise to give up."""
+        with self._take(self.turn(), waiting) as turn:
+            yield turn
+
+    @contextmanager
+    def measuring(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
         """Hold all seats, so that nothing else of this process disturbs the clock."""
-        with self._take(self._all, waiting):
-            yield
+        with self._take(self.turn(self._all), waiting) as turn:
+            yield turn
 
     @contextmanager
-    def _take(self, seats: int, waiting: Callable[[], object]) -> Iterator[None]:
-        ticket = object()
+    def short(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
+        """Hold one seat for less than a tenth of a second; long turns give way."""
+        with self._take(Turn(self, 1, True, self.visitor()), waiting) as turn:
+            yield turn
+
+    @contextmanager
+    def _take(self, turn: Turn, waiting: Callable[[int], object]) -> Iterator[Turn]:
+        with turn:
+            for place in turn.places():
+                waiting(place)
+            yield turn
+
+    def waiting(self) -> tuple[int, int]:
+        """How many long and short turns wait."""
         with self._changed:
-            self._queue.append(ticket)
-        try:
-            while not self._seated(ticket, seats):
-                waiting()
-        finally:
-            with self._changed:
-                self._queue.remove(ticket)
-                self._changed.notify_all()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += seats
-                self._changed.notify_all()
+            short = sum(turn.short for turn in self._queue)
+            return len(self._queue) - short, short
 
-    def _seated(self, ticket: object, seats: int) -> bool:
-        """Wait a moment; take the seats if they are free and nobody came earlier."""
-
-        def ready() -> bool:
-            return self._queue[0] is ticket and self._free >= seats
-
+    def _join(self, turn: Turn) -> None:
         with self._changed:
-            if not self._changed.wait_for(ready, PATIENCE):
-                return False
-            self._free -= seats
-            return True
+            self._arrived += 1
+            turn.number = self._arrived
+            if not turn.short:
+                turn.round = max(self._round, self._next_round.get(turn.visitor, 0))
+                self._next_round = {v: r for v, r in self._next_round.items() if r > self._round}
+                self._next_round[turn.visitor] = turn.round + 1
+            self._queue.append(turn)
+
+    def _leave(self, turn: Turn) -> None:
+        with self._changed:
+            if turn in self._queue:
+                self._queue.remove(turn)
+            elif turn in self._seated:
+                self._stand_up(turn)
+                self.served["short" if turn.short else "long"] += 1
+            self._changed.notify_all()
+
+    def _wait(self, turn: Turn) -> int | None:
+        """Wait a moment; take the seats if it is this one's turn, else return its place."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._may_sit(turn), PATIENCE):
+                self._queue.remove(turn)
+                self._seated.append(turn)
+                self._free -= turn.seats
+                self._round = max(self._round, turn.round)
+                turn.sat_down, turn.passed_by = time.monotonic(), None
+                turn.began = turn.began or turn.sat_down
+                self._changed.notify_all()  # who is next now may find a seat too
+                return None
+            return self._in_order(turn.short).index(turn) + 1
+
+    def _give_way(self, turn: Turn) -> None:
+        if time.monotonic() - turn.sat_down < SLICE or not any(t.short for t in self._queue):
+            return
+        with self._changed:
+            if self._free or not any(other.short for other in self._queue):
+                return
+            self._stand_up(turn)
+            self._queue.append(turn)
+            self._changed.notify_all()
+        for _ in turn.places():
+            pass
+
+    def _stand_up(self, turn: Turn) -> None:
+        self._seated.remove(turn)
+        self._free += turn.seats
+
+    def _may_sit(self, turn: Turn) -> bool:
+        return turn is self._next() and self._free >= turn.seats
+
+    def _next(self) -> Turn | None:
+        """Who sits down next: a short turn, unless a long one has let them pass for too long."""
+        short, long = self._in_order(True), self._in_order(False)
+        first = next((turn for turn in long if self._allowed(turn)), None)
+        if first is not None:
+            held = sum(turn.seats for turn in self._seated if not turn.short)
+            now = time.monotonic()
+            if first.seats > self._all - held:
+                first.passed_by = None
+            elif first.passed_by is None:
+                first.passed_by = now
+            if not short or (first.passed_by or now) < now - LONGEST_PAUSE:
+                return first
+        return short[0] if short else None
+
+    def _allowed(self, turn: Turn) -> bool:
+        own = sum(turn.visitor == other.visitor for other in self._seated if not other.short)
+        return own < PER_VISITOR
+
+    def _in_order(self, short: bool) -> list[Turn]:
+        """Who waits, in the order of their turns; those who gave way come first."""
+        return sorted(
+            (turn for turn in self._queue if turn.short is short),
+            key=lambda turn: (turn.began is None, turn.round, turn.number),
+        )
 
 
 TURNS = Turns()

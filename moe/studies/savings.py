@@ -12,7 +12,7 @@ from ..dense import DenseFFN
 from ..layer import MoELayer
 from ..settings import Settings, option
 from ..speed.timing import blocks_in_turn
-from ..speed.turns import TURNS
+from ..speed.turns import TURNS, Turn, queue_words
 
 MOE, TOTAL, ACTIVE = "MoE", "Dense, equal total", "Dense, equal active"
 BATCHES = (1, 4, 16, 64, 256, 1024)
@@ -165,12 +165,14 @@ def measure(
     """Time forward passes of all three layers at several batch sizes, `runs` times in turn.
 
     A dense layer counts as the faster of this library's own and plain numpy's matrix products,
-    so that the yardstick is not held back. Nothing else that trains or measures runs meanwhile.
+    so that the yardstick is not held back. Nothing else that trains or measures runs meanwhile,
+    but for short turns between two blocks.
 
     Parameters
     ----------
     on_pause
-        Called before each block with what is being measured, in words; it may raise to give up.
+        Called before each block with what is being measured, in words, and before that with the
+        place in the queue; it may raise to give up.
 
     Raises
     ------
@@ -192,8 +194,8 @@ def measure(
         name: DenseFFN.init(settings.d_model, shapes[name].d_expert) for name in (TOTAL, ACTIVE)
     }
     say = on_pause or (lambda words: None)
-    with TURNS.measuring(lambda: say("waiting until nothing else runs here")):
-        return [row for n in batches for row in _measure_batch(layer, dense, n, runs, say)]
+    with TURNS.measuring(lambda place: say(queue_words(place))) as turn:
+        return [row for n in batches for row in _measure_batch(layer, dense, n, runs, say, turn)]
 
 
 def _measure_batch(
@@ -202,6 +204,7 @@ def _measure_batch(
     n_tokens: int,
     runs: int,
     say: Callable[[str], object],
+    turn: Turn,
 ) -> list[MeasuredCost]:
     x_ND = np.random.default_rng(n_tokens).standard_normal((n_tokens, layer.d_model))
     x_ND = x_ND.astype(np.float32)
@@ -213,9 +216,12 @@ def _measure_batch(
         calls[name + " (numpy)"] = _numpy_caller(network, x_ND)
         flops[name] = network.forward(x_ND)[1].executed_flops
     words = f"timing batches of {n_tokens:,} tokens"
-    seconds = blocks_in_turn(
-        calls, blocks=runs, block_seconds=0.02, pause=0.02, on_pause=lambda: say(words)
-    )
+
+    def pause() -> None:
+        say(words)
+        turn.give_way()
+
+    seconds = blocks_in_turn(calls, blocks=runs, block_seconds=0.02, pause=0.02, on_pause=pause)
     return [
         MeasuredCost.of(
             name,

@@ -135,9 +135,14 @@ class Trainer:
         self.params = self._init_params(init)
         self.output_bias_V = np.zeros(self.task.n_outputs, np.float32)
         self.optimizer: Optimizer = Adam(settings.learning_rate)
+        self.adopt(settings, self.layer)
+        self._step = 0
+
+    def adopt(self, settings: TrainSettings, layer: MoELayer) -> None:
+        """Go on with another layer and what other settings say of balance and frozen parts."""
+        self.settings, self.layer, self.balancer = settings, layer, settings.make_balancer()
         parts = settings.frozen_parts()
         self._frozen = [name for name in self.arrays() if self.part_of(name) in parts]
-        self._step = 0
 
     def _init_params(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         d_model, n_out = self.settings.d_model, self.task.n_outputs

@@ -123,13 +123,13 @@ def test_turns_are_waited_for_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Turns:
         def measuring(self, waiting):
-            waiting()
+            waiting(3)
             raise TimeoutError
 
     monkeypatch.setattr(savings, "TURNS", Turns())
     with pytest.raises(TimeoutError):
         measure(SHAPE, (1,), on_pause=told.append)
-    assert told == ["waiting until nothing else runs here"]
+    assert told == ["You are number 3 in the queue"]
 
 
 def test_plain_numpy_computes_what_the_dense_layer_does() -> None:

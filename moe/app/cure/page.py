@@ -11,6 +11,7 @@ from ...training.runs import Run
 from ..shared import parts, sharing
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share, story
 from .story import live_settings
@@ -59,12 +60,13 @@ def show() -> None:
             parts.show(charts.step_response(responses, log, parts.ink()), "response")
     _ends(responses)
     _live(rate, log)
-    parts.code_and_exports(
+    share_box(
         "cure",
         share.code(rate, settings),
         "\n".join(sharing.train_command(run) for run in live_settings(rate).values()),
         lambda: share.document(rate, settings, responses),
         lambda: charts.step_response(responses, log),
+        f"{settings.batches} steps, seed {settings.seed}",
     )
     st.caption(
         "The first experiment is made up: random ratings that stay the same in every batch, so "

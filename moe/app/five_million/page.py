@@ -12,29 +12,28 @@ from ..shared import ask, parts
 from ..shared.finger import Finger, Slider
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import chips, claim, share, sizes, story
 from .squares import draw_squares
 
 PAGE = "five-million"
 TABS = (
-    "What did it pay for?", "What was left out?", "What if …?", "Were the chips weaker?",
-    "Do others pay more?",
+    "What moves the price?", "What did it pay for?", "What was left out?",
+    "Were the chips weaker?", "Do others pay more?",
 )  # fmt: skip
 
 
 def show() -> None:
     """Show the page."""
     st.title(_safe("Did it cost $5 million?"))
-    _first()
-    paid, left_out, what_if, weaker, others = st.tabs(TABS)
+    answered = _first()
+    what_if, paid, left_out, weaker, others = st.tabs(TABS)
     with paid:
         st.markdown(_safe(story.paid_words()))
         _draw(charts.parts(story.published_parts(), parts.ink()), "parts")
     with left_out:
-        st.markdown(_safe(story.left_out_words()))
-        st.table(_safe_rows(story.beside_rows()))
-        st.caption("² quoted by others; we did not read it at its source.")
+        _left_out(answered)
     with weaker:
         _chips()
     try:
@@ -48,16 +47,17 @@ def show() -> None:
         with what_if:
             show_problem(error)
         return
-    parts.code_and_exports(
+    share_box(
         PAGE,
         share.code(cost),
         share.command(cost),
         lambda: share.document(cost),
         charts.poster,
+        rows=story.beside_rows,
     )
 
 
-def _first() -> None:
+def _first() -> bool:
     """Ask what the servers cost, and zoom out to it once there is an answer."""
     asked, seen = st.columns([2, 3], gap="medium")
     with asked:
@@ -69,6 +69,16 @@ def _first() -> None:
             ask.after(guess, PAGE, words)
     with seen:
         draw_squares(sizes.squares(guess), bool(guess), "squares")
+    return bool(guess)
+
+
+def _left_out(answered: bool) -> None:
+    if not answered:
+        st.markdown("That would tell the answer. Guess first, or skip the question.")
+        return
+    st.markdown(_safe(story.left_out_words()))
+    st.table(_safe_rows(story.beside_rows()))
+    st.caption("² quoted by others; we did not read it at its source.")
 
 
 def _assumed() -> story.Assumed:
@@ -170,7 +180,7 @@ def _others(cost: TrainingCost) -> None:
     st.markdown(_safe(claim.ways_words(ways)))
     st.markdown(
         "The same sum for every model whose makers published the hours, each on its own chip, "
-        "with how busy the chips are and the rent as set under “What if …?”."
+        f"with how busy the chips are and the rent as set under “{TABS[0]}”"
     )
     trainings = claim.compared(cost)
     _draw(charts.compared(trainings, parts.ink()), "compared")

@@ -8,7 +8,7 @@ from math import sqrt
 
 from ...cost import LEFT_OUT
 from ...numbers import digits, dollars
-from ..shared.ask import Guess, Question
+from ..shared.question import Guess, Question, closest
 from .story import MARKS, published_dollars, published_parts
 
 RUN, TRIALS, SERVERS, GUESS = "run", "trials", "servers", "guess"
@@ -100,10 +100,8 @@ def reply(guess: Guess) -> str:
     """What came out, beside a visitor's guess if there is one."""
     truth, amount, said = dollars(servers().dollars), guessed(guess), ""
     if amount:
-        right = dollars(amount) == truth
+        right = guess.key == closest(OPTIONS, servers().dollars)
         said = f"You said {dollars(amount)}{', and so does the firm' if right else ''}. "
-    elif guess.words:
-        said = f"You said: {plain(guess.words)} "
     return (
         f"{said}One firm estimates **{truth}**: {digits(times())} times the famous figure. It is "
         "disputed, and counts all of the company's machines. This training used a small part of "
@@ -113,7 +111,9 @@ def reply(guess: Guess) -> str:
 
 def told(found: list[Square]) -> str:
     """The squares in words, for those who do not see them."""
-    return "; ".join(f"{one.label}, a square of side {one.side / found[0].side:.3g}" for one in found)
+    return "; ".join(
+        f"{one.label}, a square of side {one.side / found[0].side:.3g}" for one in found
+    )
 
 
 def parts_told() -> str:

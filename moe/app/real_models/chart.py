@@ -162,7 +162,7 @@ def _speed(value: float, top: int) -> str:
 @drawn_once
 def _speeds(n_rows: int, top: int, ink: str) -> alt.LayerChart:
     y = alt.Y("place:O", axis=None, scale=alt.Scale(domain=list(range(n_rows))))
-    room = [NAMES, alt.expr(f"max(width - {LABELS}, {NAMES + 40})")]
+    room: list[Any] = [NAMES, alt.expr(f"max(width - {LABELS}, {NAMES + 40})")]
     x = alt.X("bar:Q", axis=None, scale=alt.Scale(domain=[0, top], range=room, nice=False))
     base = draw("speeds").encode(y=y)
     fits, fits_not = (base.transform_filter(f"datum.bar {sign} null") for sign in ("!=", "=="))

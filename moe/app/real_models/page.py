@@ -12,6 +12,7 @@ from ..shared import parts
 from ..shared.finger import Finger, Slider
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import best, share, story
 from . import chart as charts
 from .typing import typing_race
@@ -25,10 +26,11 @@ def show() -> None:
     asked, seen = st.columns([2, 3], gap="medium")
     try:
         with asked:
-            question = _question()
+            machine = _machine()
+            said = st.empty()
+            question = story.Question(**machine | _more(machine.get("n_machines", 1)))
         answers = story.Answers(question)
-        with asked:
-            st.markdown(best.best_words(answers))
+        said.markdown(best.best_words(answers))
         with seen:
             _race(answers)
         _best(answers)
@@ -43,31 +45,29 @@ def show() -> None:
         _batches(answers)
     with st.expander("Every figure, and where it is from"):
         _table(answers)
-    parts.code_and_exports(
+    share_box(
         "real-models",
         share.code(question),
         "moe models --json",
         lambda: share.document(answers),
         lambda: charts.speeds(answers),
+        f"{answers.machine_words()}, weights of {question.weights}",
     )
 
 
-def _question() -> story.Question:
+def _machine() -> dict[str, Any]:
+    """Ask what the visitor has."""
     have = st.pills(
         "What have you got?", story.CHOICES, default=story.CHOICES[0], required=True, key="have",
-        **BOUND,
+        wrap=True, **BOUND,
     )  # fmt: skip
-    machine: dict[str, Any] = {}
     if have == story.OWN:
-        machine = _own()
-    elif have == story.ANOTHER:
+        return _own()
+    if have == story.ANOTHER:
         name = st.selectbox("Machine", **story.Question.control("machine"), key="machine", **BOUND)
-        machine = {"machine": name}
-    elif have:
-        name, many = story.HAVE[have]
-        machine = {"machine": name, "n_machines": many}
-    with st.expander("More settings"):
-        return story.Question(**machine | _more(machine.get("n_machines", 1)))
+        return {"machine": name}
+    name, many = story.HAVE[have or story.CHOICES[0]]
+    return {"machine": name, "n_machines": many}
 
 
 def _own() -> dict[str, Any]:
@@ -86,34 +86,34 @@ def _own() -> dict[str, Any]:
 
 def _more(n_machines: int) -> dict[str, Any]:
     usual, control = story.Question(), story.Question.control
-    return {
-        "weights": st.selectbox(
-            "Each weight takes", **control("weights"), key="weights", help="Models are published "
-            "with 16 or 8 bits; many people run them rounded to 4.", **BOUND,
-        ),
-        "usable_percent": st.slider(
-            "Memory that the model may fill, %", 30, 100, usual.usable_percent, key="usable",
-            help="The rest is for the system and its programs.", **BOUND,
-        ),
-        "n_machines": st.number_input(
-            "How many of these machines", 1, 1024, n_machines, key=f"machines_{n_machines}",
-            help="Links between them are taken as free.", **BOUND,
-        ),
-        "batch": st.select_slider(
-            "Conversations at once", story.BATCHES, usual.batch, key="batch", **BOUND
-        ),
-        "context": st.select_slider(
-            "Length of each, tokens", [1024, 4096, 16384, 65536, 131072], usual.context,
-            key="context", **BOUND,
-        ),
-        "convention": st.selectbox(
-            "Count as “used”", **control("convention"), key="convention", **BOUND
-        ),
-        "tflops": st.number_input(
-            "Trillion operations a second of your own machine", 0.01, 1e6, usual.tflops, 1.0,
-            key="tflops", **BOUND,
-        ),
-    }  # fmt: skip
+    with st.expander("More settings"):
+        return {
+            "weights": st.selectbox(
+                "Each weight takes", **control("weights"), key="weights", help="Models are "
+                "published with 16 or 8 bits; many people run them rounded to 4.", **BOUND,
+            ),
+            "usable_percent": st.slider(
+                "Memory that the model may fill, %", 30, 100, usual.usable_percent, key="usable",
+                help="The rest is for the system and its programs.", **BOUND,
+            ),
+            "n_machines": st.number_input(
+                "How many of these machines", 1, 1024, n_machines, key=f"machines_{n_machines}",
+                help="Links between them are taken as free.", **BOUND,
+            ),
+            "batch": st.select_slider(
+                "Conversations at once", story.BATCHES, usual.batch, key="batch", **BOUND
+            ),
+            "context": st.select_slider(
+                "Length of each, tokens", story.CONTEXTS, usual.context, key="context", **BOUND
+            ),
+            "convention": st.selectbox(
+                "Count as “used”", **control("convention"), key="convention", **BOUND
+            ),
+            "tflops": st.number_input(
+                "Trillion operations a second of your own machine", 0.01, 1e6, usual.tflops, 1.0,
+                key="tflops", **BOUND,
+            ),
+        }  # fmt: skip
 
 
 def _race(answers: story.Answers) -> None:
@@ -128,6 +128,7 @@ def _race(answers: story.Answers) -> None:
 def _best(answers: story.Answers) -> None:
     """Show the three best models."""
     found = best.best(answers)
+    st.markdown("##### The best that fit")
     for column, one in zip(st.columns(best.MOST), found, strict=False):
         name, speed, about = best.card(one, answers.question)
         column.metric(name, speed)

@@ -32,6 +32,7 @@ CONVENTIONS = {
 }
 SHORT = {"with_input": "with both tables", "head_only": "no input table", "neither": "no table"}
 PRECISIONS = {"4 bits": "4-bit", "8 bits": "fp8", "16 bits": "bf16"}
+CONTEXTS = (1024, 4096, 16384, 65536, 131072)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MACHINES = {gpu.name: gpu for gpu in reversed(GPUS.values())}
 DEFAULT_MACHINE = HAVE[CHOICES[0]][0]

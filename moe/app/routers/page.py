@@ -10,6 +10,7 @@ from ..shared import parts
 from ..shared.first_model import ready_model
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share
 from .story import (
@@ -54,12 +55,13 @@ def show() -> None:
     with picture:
         parts.show(charts.differences(both, parts.ink()), "differences")
     _results(both)
-    parts.code_and_exports(
+    share_box(
         "routers",
         share.code(sentence, settings),
         None,
         lambda: share.document(model, sentence, settings),
         lambda: charts.poster(both),
+        f"seed {settings.seed}",
     )
     st.caption(model.describe())
 
@@ -101,10 +103,13 @@ def _shared() -> dict[str, Any]:
     limited = limit_box.toggle("Experts can be full", key="limited", **BOUND)
     room = limit_box.slider(
         "Room per expert, in fair shares", 0.25, 4.0, 1.0, 0.25, key="room",
-        disabled=not limited, **BOUND,
+        **parts.bound(disabled=not limited),
     )  # fmt: skip
     drop = drop_box.selectbox(
-        "When an expert is full, drop by", POLICIES, key="drop", disabled=not limited, **BOUND
+        "When an expert is full, drop by",
+        POLICIES,
+        key="drop",
+        **parts.bound(disabled=not limited),
     )
     noise = noise_box.toggle(
         "Roll dice, as in training", key="noise", **BOUND,

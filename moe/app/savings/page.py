@@ -9,6 +9,8 @@ from ...studies import savings
 from ..shared import parts
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
+from ..shared.visitor import teller
 from . import chart as charts
 from . import share, story
 
@@ -23,8 +25,15 @@ def machine() -> Machine:
 
 def measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:
     """Time the layers once for all visitors."""
+    tell = teller(st.empty())
     with st.spinner("Measuring all three layers on this computer …", show_time=False):
-        return KEPT.of(("savings", settings), lambda: savings.measure(settings))
+        times = KEPT.of(
+            ("savings", settings),
+            lambda: savings.measure(settings, on_pause=tell),
+            waiting=lambda: tell("Another visitor is measuring just these."),
+        )
+    tell("")
+    return times
 
 
 def show() -> None:
@@ -46,7 +55,7 @@ def show() -> None:
     by_batch = charts.bytes_by_batch(savings.bytes_by_batch(settings))
     parts.show(by_batch, "bytes")
     times = _measured(settings)
-    parts.code_and_exports(
+    share_box(
         "savings",
         share.code(settings),
         "moe bench",

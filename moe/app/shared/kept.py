@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ...speed.turns import PATIENCE
+from .visitor import still_here
+
 MAX_BYTES = 256 * 2**20
 T = TypeVar("T")
 
@@ -82,18 +85,28 @@ class Kept:
             while self._bytes > self._most:
                 self._bytes -= self._results.popitem(last=False)[1][1]
 
-    def of(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the result of a key; the first who asks computes it while the others wait."""
+    def of(
+        self, key: Hashable, make: Callable[[], T], waiting: Callable[[], object] = still_here
+    ) -> T:
+        """Return the result of a key; the first who asks computes it while the others wait.
+
+        `waiting` is called now and then while another computes it, and may raise to give up; by
+        default a visitor who has left gives up.
+        """
         result: T | None = self.get(key)
         if result is None:
             with self._lock:
                 making = self._making.setdefault(key, threading.Lock())
             try:
-                with making:
+                while not making.acquire(timeout=PATIENCE):
+                    waiting()
+                try:
                     result = self.get(key)
                     if result is None:
                         result = make()
                         self.put(key, result)
+                finally:
+                    making.release()
             finally:
                 with self._lock:
                     self._making.pop(key, None)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import streamlit as st
 
-# Text boxes that are bound to the address: there "inf" is a word like any other.
+from .visitor import teller
+
+# Texts in the address, of which some are bound to text boxes: there "inf" is a word like any other.
 TEXT_BOXES = ("text", "device_of")
+TEXTS = (*TEXT_BOXES, "guess", "ask", "options")
 OPENED = "opened_files"  # in the visitor's session, and only there
 T = TypeVar("T")
 
@@ -32,7 +36,7 @@ def clean_address() -> None:
     endless = [
         name
         for name in st.query_params
-        if name not in TEXT_BOXES and any(map(_is_endless, st.query_params.get_all(name)))
+        if name not in TEXTS and any(map(_is_endless, st.query_params.get_all(name)))
     ]
     for name in endless:
         del st.query_params[name]
@@ -45,6 +49,16 @@ def _is_endless(text: str) -> bool:
         return float(text) in (float("inf"), float("-inf"))
     except ValueError:
         return False
+
+
+def address(**changed: str | None) -> str:
+    """Return the address of the page as it is, with some parts changed (None: left out).
+
+    A part whose value is the control's default is not in it. Outside of a browser it is relative.
+    """
+    params = {**st.query_params.to_dict(), **changed}
+    kept = {name: value for name, value in params.items() if value is not None}
+    return f"{st.context.url or ''}{'?' if kept else ''}{urlencode(kept)}"
 
 
 def plain(text: str) -> str:
@@ -63,14 +77,14 @@ def show_problem(error: ValueError) -> None:
     st.error(plain(str(error)))
 
 
-def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -> T:
+def opened(place: str, key: object, read: Callable[[Callable[[str], object]], T]) -> T:
     """Read a visitor's file once per key, and keep the result or the error in the session.
 
     Parameters
     ----------
     read
-        Gets a function that it calls now and then: once the visitor has left or changed something,
-        that function ends the reading.
+        Gets a function that it calls now and then, with words for the visitor: once the visitor
+        has left or changed something, that function ends the reading.
 
     Raises
     ------
@@ -80,10 +94,10 @@ def opened(place: str, key: object, read: Callable[[Callable[[], object]], T]) -
     kept = st.session_state.setdefault(OPENED, {})
     if kept.get(place, (None,))[0] != key:
         kept.pop(place, None)
-        tick = st.empty()
+        tell = teller(st.empty())
         with st.spinner("Reading and measuring …", show_time=False):
             try:
-                kept[place] = key, read(tick.empty)
+                kept[place] = key, read(tell)
             except ValueError as error:
                 kept[place] = key, error
     result: T | ValueError = kept[place][1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -13,11 +13,30 @@ from ...pictures.figure import Figure, Rows
 from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
+from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .run_slots import run_slot
 
-# For every control: its value stands in the address, so that a link shows the same page.
-BOUND: dict[str, Any] = {"bind": "query-params"}
+
+def bound(disabled: bool = False) -> dict[str, Any]:
+    """For every control: its value stands in the address, so that a link shows the same page."""
+    return {"bind": "query-params", "disabled": disabled or locked()}
+
+
+class _Bound(Mapping[str, Any]):
+    """Options of most controls; looked up at each use, as a teacher's link may lock them."""
+
+    def __getitem__(self, name: str) -> Any:
+        return bound()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("bind", "disabled"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+BOUND = _Bound()
 
 # Room for slanted letters, and a smaller size on a phone: what scrolls could not be reached by key.
 FORMULA_STYLE = """<style>
@@ -132,33 +151,3 @@ def formula(latex: str) -> None:
     if latex:
         st.html(FORMULA_STYLE)
         st.latex(latex)
-
-
-def code_and_exports(
-    name: str,
-    code: str,
-    command: str | None,
-    as_json: Callable[[], bytes],
-    figure: Callable[[], Figure],
-) -> None:
-    """Offer the code behind the page, and its numbers and picture as files made on demand."""
-    with st.expander("Show the code"):
-        st.markdown("The same numbers from the library:")
-        st.code(code, language=None, wrap_lines=True)
-        if command:
-            st.markdown("The same from the command line:")
-            st.code(command, language=None, wrap_lines=True)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Run as JSON", as_json, f"moescope-{name}.json", "application/json",
-            on_click="ignore", key=f"{name}_json",
-        )  # fmt: skip
-        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
-            st.download_button(
-                f"Figure as {kind.upper()}", _image(figure, kind), f"moescope-{name}.{kind}", mime,
-                on_click="ignore", key=f"{name}_{kind}",
-            )  # fmt: skip
-
-
-def _image(figure: Callable[[], Figure], kind: str) -> Callable[[], bytes]:
-    return lambda: figure().image(kind)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ...speed.turns import PATIENCE, TURNS
-from ...training import TrainSettings
+from ...speed.turns import PATIENCE, TURNS, Turn, queue_words
+from ...training import TrainRecord, TrainSettings
 from ...training.runs import Run, run_steps
 from .kept import KEPT
 
@@ -29,7 +29,8 @@ class Progress:
 class RunSlot:
     """A place for one run: the first visitor who asks trains it, and all others get the same.
 
-    `run_slot` returns the same place to all who ask at the same time.
+    `run_slot` returns the same place to all who ask at the same time. If the one who trains leaves,
+    another who waits goes on where she stopped; if nobody waits, the run ends there.
 
     Parameters
     ----------
@@ -44,33 +45,47 @@ class RunSlot:
         self._own_text = own_text
         self._key = ("run", *_key(settings, own_text))
         self._lock = threading.Lock()
+        self._steps: Iterator[TrainRecord | Run] | None = None
+        self._latest = Progress(0.0, "begins")  # what all who wait for this run see
 
     def progress(self) -> Iterator[Progress]:
         """Yield the progress until the run is finished; closing the iterator gives up."""
         while not self._lock.acquire(timeout=PATIENCE):
-            yield Progress(0.0, "another visitor is training just this, one moment")
+            yield self._latest
         try:
             run: Run | None = KEPT.get(self._key)
             if run is None:
-                yield Progress(0.0, "waiting for a free place to train")
-                with TURNS.training():
-                    run = yield from self._train()
+                with TURNS.turn() as turn:
+                    for place in turn.places():
+                        self._latest = replace(self._latest, words=_waits(place))
+                        yield self._latest
+                    run = yield from self._train(turn)
                 KEPT.put(self._key, run)
         finally:
             self._lock.release()
         yield Progress(1.0, "done", run)
 
-    def _train(self) -> Generator[Progress, None, Run]:
-        for item in run_steps(self.settings, self._own_text):
+    def _train(self, turn: Turn) -> Generator[Progress, None, Run]:
+        if self._steps is None:
+            self._steps = run_steps(self.settings, self._own_text)
+        for item in self._steps:
             if isinstance(item, Run):
+                self._steps = None
                 return item
             if (done := item.step + 1) % REPORT_EVERY == 0:
-                yield Progress(
+                self._latest = Progress(
                     done / self.settings.steps,
                     f"step {done} of {self.settings.steps}, loss {item.loss:.2f}, "
                     f"MaxVio {item.max_vio:.2f}",
                 )
+                yield self._latest
+            turn.give_way()
         raise AssertionError("a training ends with its run")
+
+
+def _waits(place: int) -> str:
+    words = queue_words(place)
+    return f"{words[0].lower()}{words[1:]}"
 
 
 def _key(settings: TrainSettings, own_text: bytes | None) -> tuple[TrainSettings, bytes]:

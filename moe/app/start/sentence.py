@@ -10,6 +10,7 @@ from ..shared import parts
 from ..shared.first_model import FirstModel
 from ..shared.outside import plain
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share
 from .story import FULL, TENTH, SentenceRouting, TokenStory, explain, route
@@ -32,12 +33,13 @@ def show(model: FirstModel) -> None:
         st.markdown(routing.words())
     position = _choose_character(routing)
     _follow(explain(model, sentence, position, percent))
-    parts.code_and_exports(
+    share_box(
         "start",
         share.code(sentence, percent, position),
         None,
         lambda: share.document(model, sentence, position, percent),
         lambda: charts.load_bars(routing),
+        f"{model.trainer.settings.steps} steps, seed {model.trainer.settings.seed}",
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from ...errors import CheckpointError
-from ...speed.turns import TURNS
+from ...speed.turns import TURNS, queue_words
 from ...traces import Trace
 from ...traces.apart import Allowed, ask
 from ...traces.myths import MythCheck
@@ -19,7 +19,7 @@ from .weights import Contents, LayerRun, read_contents, run_layer
 
 ALLOWED = Allowed(seconds=6, memory=256 * 2**20, answer=64 * 2**20)
 LONGEST_NAME = 200  # characters of a file's name that are looked at
-Waiting = Callable[[], object]
+Waiting = Callable[[str], object]
 T = TypeVar("T")
 
 
@@ -31,7 +31,8 @@ def open_trace(name: str, raw: bytes, k: int, waiting: Waiting) -> YourModel:
     k
         Experts per token, for ratings.
     waiting
-        Is called now and then meanwhile, and may raise to give up: the work then ends.
+        Gets the place in the queue in words, or nothing while the file is read. It is called now
+        and then, and may raise to give up: the work then ends.
 
     Raises
     ------
@@ -62,8 +63,9 @@ def open_layer(raw: bytes, layer: int, waiting: Waiting) -> LayerRun:
 
 
 def _ask(raw: bytes, waiting: Waiting, *arguments: str) -> bytes:
-    with TURNS.training(waiting):
-        return ask(__name__, raw, *arguments, allowed=ALLOWED, waiting=waiting)
+    with TURNS.training(lambda place: waiting(f"{queue_words(place)}.")):
+        waiting("")
+        return ask(__name__, raw, *arguments, allowed=ALLOWED, waiting=lambda: waiting(""))
 
 
 def answer(raw: bytes, what: str, *arguments: str) -> bytes:

@@ -11,8 +11,7 @@ import pytest
 
 from moe.app.shared.kept import Kept, size_of
 from moe.app.shared.run_slots import run_slot
-from moe.speed import turns as turns_module
-from moe.speed.turns import SEATS, TURNS, Turns
+from moe.speed.turns import TURNS
 from moe.training import TrainSettings
 
 
@@ -126,56 +125,42 @@ def test_nothing_is_left_of_who_waited() -> None:
     assert kept.of("key", lambda: 2) == 1 and not kept._making
 
 
-def taken(turns: Turns, kind: str) -> bool:
-    """Whether there is a seat, or all of them, at once."""
+def test_one_who_waits_for_another_s_result_may_give_up() -> None:
+    kept, made, go_on = Kept(), threading.Event(), threading.Event()
 
-    def give_up() -> None:
+    def make() -> int:
+        made.set()
+        go_on.wait(10)
+        return 7
+
+    def leave() -> None:
         raise LookupError
 
-    try:
-        with getattr(turns, kind)(give_up):
-            return True
-    except LookupError:
-        return False
+    thread = threading.Thread(target=kept.of, args=("key", make))
+    thread.start()
+    assert made.wait(10)
+    with pytest.raises(LookupError):
+        kept.of("key", make, leave)
+    go_on.set()
+    thread.join(10)
+    assert kept.of("key", make, leave) == 7 and not kept._making
 
 
-def test_two_may_train_at_once_and_one_measures_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns_module, "PATIENCE", 0.001)
-    turns = Turns()
-    for _ in range(2):  # what is left behind does not count
-        assert taken(turns, "training") and taken(turns, "measuring")
-        with turns.training():
-            assert taken(turns, "training") and not taken(turns, "measuring")
-            with turns.training():
-                assert not taken(turns, "training")
-        with turns.measuring():
-            assert not taken(turns, "training") and not taken(turns, "measuring")
-        with pytest.raises(ZeroDivisionError), turns.measuring():
-            _ = 1 // 0
-    assert turns._free == turns._all == SEATS and not turns._queue
-    assert TURNS._all == SEATS
+def test_who_waits_for_a_run_sees_its_progress_and_goes_on_if_the_first_one_leaves() -> None:
+    slot = run_slot(TrainSettings(steps=40, batch=64, d_model=16, d_expert=8, seed=6))
+    first, second = slot.progress(), slot.progress()
+    assert "step 10 of 40" in next(first).words
+    assert "step 10 of 40" in next(second).words
+    first.close()  # the first visitor closes the page
+    left = [state.words for state in second]
+    assert [words.partition(",")[0] for words in left] == [
+        "step 20 of 40", "step 30 of 40", "step 40 of 40", "done",
+    ]  # fmt: skip
 
 
-def test_who_comes_first_is_seated_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One who measures waits for all seats; who came later does not overtake, and may leave."""
-    monkeypatch.setattr(turns_module, "PATIENCE", 0.001)
-    turns, order, waits, go_on = Turns(2), [], threading.Event(), threading.Event()
-
-    def measure() -> None:
-        with turns.measuring(waits.set):
-            order.append("measured")
-
-    def train() -> None:
-        with turns.training(go_on.set):
-            order.append("trained")
-
-    with turns.training():
-        threads = [threading.Thread(target=measure)]
-        threads[0].start()
-        assert waits.wait(10)
-        threads.append(threading.Thread(target=train))
-        threads[1].start()
-        assert go_on.wait(10) and not taken(turns, "training") and order == []
-    for thread in threads:
-        thread.join(10)
-    assert order == ["measured", "trained"] and turns._free == 2
+def test_a_run_that_waits_says_its_place() -> None:
+    with TURNS.measuring():
+        waiting = run_slot(TrainSettings(steps=2, batch=64, d_model=16, seed=9)).progress()
+        assert next(waiting).words == "you are next in the queue"
+        waiting.close()
+    assert TURNS.waiting() == (0, 0)

@@ -58,7 +58,7 @@ def answer(raw, what):
 FORMAT = np.array("moescope-trace-1")
 
 
-def nobody() -> None:
+def nobody(words: str = "") -> None:
     """Wait as one who stays."""
 
 
@@ -318,10 +318,10 @@ def test_few_files_are_opened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(Exception):
         pass
 
-    def give_up() -> None:
-        raise Full
+    def give_up(words: str) -> None:
+        raise Full(words)
 
-    with turns.training(), pytest.raises(Full):
+    with turns.training(), pytest.raises(Full, match="next in the queue"):
         opening.open_contents(b"", give_up)
 
 

@@ -35,18 +35,18 @@ def test_what_is_done_apart_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     monkeypatch.setattr(opening, "ask", ask)
     csv = b"logit_0,logit_1,logit_2\n" + b"1,2,3\n3,1,2\n" * 30
-    model = opening.open_trace("d/a\0b.csv", csv, 2, lambda: "here")
+    model = opening.open_trace("d/a\0b.csv", csv, 2, lambda words: "here")
     assert asked.pop() == ("trace", "d/ab.csv", "2")
     want = YourModel.of(upload.read_trace("ab.csv", csv, 2))
     assert model.report == want.report and model.myths == want.myths
     assert model.about == want.about and not model.is_part
     assert model.trace.expert_LNK.tolist() == want.trace.expert_LNK.tolist()
     assert model.trace.logits_LNE is None  # which nobody looks at any more
-    opening.open_trace("z" * 300 + ".csv", csv, 1, lambda: "here")
+    opening.open_trace("z" * 300 + ".csv", csv, 1, lambda words: "here")
     assert asked.pop() == ("trace", "z" * 196 + ".csv", "1")
     raw = zipped(PARITY / "mixtral")
-    assert opening.open_contents(raw, lambda: "here") == weights.read_contents(raw)
-    look, own = opening.open_layer(raw, 1, lambda: "here"), weights.run_layer(raw, 1)
+    assert opening.open_contents(raw, lambda words: "here") == weights.read_contents(raw)
+    look, own = opening.open_layer(raw, 1, lambda words: "here"), weights.run_layer(raw, 1)
     assert asked == [("contents",), ("layer", "1")]
     for name in ("title", "sizes", "words"):
         assert getattr(look, name) == getattr(own, name)
@@ -57,7 +57,7 @@ def test_what_is_done_apart_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path
         monkeypatch.setattr(opening, "ask", lambda *_, told=told, **__: pack({}, told))
         for opened in (opening.open_contents, lambda raw, wait: opening.open_layer(raw, 0, wait)):
             with pytest.raises(CheckpointError, match="an answer that cannot be read"):
-                opened(raw, lambda: "here")
+                opened(raw, lambda words: "here")
 
 
 def test_what_is_analysed_goes_as_json_and_comes_back(model: YourModel) -> None:
