@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from ...cost import TrainingCost
+from ...cost import Range, TrainingCost
 from ...numbers import dollars
 from ...pictures.figure import Figure, Rows, draw, drawn_once, spoken
 from ...pictures.marks import (
@@ -162,24 +162,29 @@ def _swings(ink: str) -> alt.LayerChart:
     return _stack([bars, middles.encode(x=_same(x, "middle")), names, labels])
 
 
-def estimate(cost: TrainingCost, ink: str = PAPER_INK) -> Figure:
-    """Draw the computed range of rent beside the rent of the published hours, if there are any."""
-    rent = cost.result().dollars
+def estimate(cost: TrainingCost, rent: Range, ends: Range, ink: str = PAPER_INK) -> Figure:
+    """Draw a range of rent beside the rent of the published hours, if there are any.
+
+    Parameters
+    ----------
+    cost, rent
+        The assumptions, and the rent that they give.
+    ends
+        The least and the most that the axis has room for.
+    """
     published = cost.config.gpu_hours * cost.dollars_per_hour.mid if cost.published_hours else None
+    label = f"published hours: {dollars(published, 3)}" if published else ""
     rows: Rows = [
         {
-            "name": f"{cost.config.name}: {story.from_to(rent)}",
-            "low": rent.low, "mid": rent.mid, "high": rent.high,
-            "published": published, "label": f"published hours: {dollars(published, 3)}",
+            "low": rent.low, "mid": rent.mid, "high": rent.high, "published": published,
+            "label": label,
         }
-        if published
-        else {"name": story.from_to(rent), "low": rent.low, "mid": rent.mid, "high": rent.high}
     ]  # fmt: skip
-    ends = story.reach(cost)
     return Figure(
         "What it would cost",
         _estimate(ends.low, ends.high, ink),
-        f"A bar of rent on an axis of powers of ten, with a tick at the middle. {rows[0]['name']}.",
+        f"A bar of rent on an axis of powers of ten, with a tick at the middle: "
+        f"{story.from_to(rent)}, {dollars(rent.mid)} in the middle. {label}",
         {"estimate": rows},
     )
 
@@ -187,15 +192,16 @@ def estimate(cost: TrainingCost, ink: str = PAPER_INK) -> Figure:
 @drawn_once
 def _estimate(lowest: float, highest: float, ink: str) -> alt.LayerChart:
     x = _log_money(lowest, highest, [10.0**power for power in range(4, 12)])
-    base, names = _named("estimate", ink, x=x)
-    bars = base.mark_bar(size=22, yOffset=8, color=MAIN, cornerRadius=2).encode(x2="high:Q")
-    ticks = base.mark_tick(thickness=3, height=22, yOffset=8, color="white")
-    points = base.transform_filter("datum.published != null").mark_point(
-        shape="diamond", size=170, filled=True, opacity=1, color=OTHER, yOffset=8,
-        stroke="white", strokeWidth=1,
-    )  # fmt: skip
-    layers = [bars, ticks.encode(x=_same(x, "mid")), points.encode(x=_same(x, "published")), names]
-    return alt.LayerChart(layer=layers).properties(height=alt.Step(STEP + 16))
+    base, y = draw("estimate"), alt.value(40)
+    bars = base.mark_bar(size=24, color=MAIN, cornerRadius=2).encode(x=x, x2="high:Q", y=y)
+    ticks = base.mark_tick(thickness=3, height=24, color="white").encode(x=_same(x, "mid"), y=y)
+    known = base.transform_filter("datum.published != null").encode(x=_same(x, "published"))
+    points = known.mark_point(
+        shape="diamond", size=170, filled=True, opacity=1, color=OTHER, stroke="white",
+        strokeWidth=1,
+    ).encode(y=y)  # fmt: skip
+    labels = known.mark_text(fontSize=12.5, color=ink).encode(y=alt.value(14), text="label:N")
+    return alt.LayerChart(layer=[bars, ticks, points, labels]).properties(height=64)
 
 
 def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:

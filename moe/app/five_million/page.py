@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import streamlit as st
 
-from ...cost import TrainingCost
+from ...cost import Range, TrainingCost
 from ...pictures.figure import Figure
 from ..shared import ask, parts
 from ..shared.finger import Finger, Slider
@@ -38,9 +39,11 @@ def show() -> None:
         _chips()
     try:
         with what_if:
-            assumed = _assumed()
+            assumed, picture = _assumed()
             cost = assumed.cost()
-            _result(assumed)
+            with picture:
+                _estimate(assumed, cost)
+            _result(cost)
         with others:
             _others(cost)
     except ValueError as error:
@@ -81,26 +84,10 @@ def _left_out(answered: bool) -> None:
     st.caption("² quoted by others; we did not read it at its source.")
 
 
-def _assumed() -> story.Assumed:
+def _assumed() -> tuple[story.Assumed, Any]:
+    """Ask for the assumptions; returns a place below the sliders for the picture as well."""
     usual = story.Assumed()
-    gpu_box, busy_box, rent_box = st.columns(3)
-    model_box, size_box, tokens_box = st.columns(3)
-    names = [*story.MODEL_CHOICES, story.OWN_SIZE]
-    model = model_box.selectbox("Model", names, names.index(usual.model), key="model", **BOUND)
-    by_size = model == story.OWN_SIZE
-    billions = size_box.number_input(
-        "Its active parameters, in billions", 0.1, 2000.0, usual.active_billions, 1.0,
-        key="active", help="Parameters that one token uses. Only for a model known by its size: "
-        "the others have a shape.", **parts.bound(disabled=not by_size),
-    )  # fmt: skip
-    tokens = tokens_box.number_input(
-        "Text it learns from, in trillion tokens", 0.01, 200.0, story.usual_tokens(model), 0.1,
-        key=f"tokens_{model}", **BOUND,
-    )  # fmt: skip
-    gpus = list(story.GPU_CHOICES)
-    gpu = gpu_box.selectbox(
-        "Chip", gpus, gpus.index(story.usual_gpu(model)), key=f"gpu_{model}", **BOUND
-    )
+    busy_box, rent_box = st.columns(2)
     busy = busy_box.slider(
         "How busy the chips are, % of their peak", *story.MFU_PERCENT, usual.mfu_percent,
         story.MFU_STEP, key="mfu", help="Model FLOP utilisation (MFU): useful operations over what "
@@ -110,17 +97,35 @@ def _assumed() -> story.Assumed:
         "Rent of one chip, dollars an hour", *story.PRICES, usual.price, story.PRICE_STEP,
         key="price", **BOUND,
     )  # fmt: skip
+    picture = st.container()
+    model_box, tokens_box, gpu_box = st.columns(3)
+    names = [*story.MODEL_CHOICES, story.OWN_SIZE]
+    model = model_box.selectbox("Model", names, names.index(usual.model), key="model", **BOUND)
+    tokens = tokens_box.number_input(
+        "Text it learns from, in trillion tokens", 0.01, 200.0, story.usual_tokens(model), 0.1,
+        key=f"tokens_{model}", **BOUND,
+    )  # fmt: skip
+    gpus = list(story.GPU_CHOICES)
+    gpu = gpu_box.selectbox(
+        "Chip", gpus, gpus.index(story.usual_gpu(model)), key=f"gpu_{model}", **BOUND
+    )
     with st.expander("More assumptions"):
         more = _more(model, usual)
-    return story.Assumed(
-        model=model, active_billions=billions, tokens_trillions=tokens, gpu=gpu, mfu_percent=busy,
-        price=rent, **more,
-    )  # fmt: skip
+    assumed = story.Assumed(
+        model=model, tokens_trillions=tokens, gpu=gpu, mfu_percent=busy, price=rent, **more
+    )
+    return assumed, picture
 
 
 def _more(model: str, usual: story.Assumed) -> dict[str, Any]:
+    by_size = model == story.OWN_SIZE
     left, middle, right = st.columns(3)
     return {
+        "active_billions": right.number_input(
+            "Its active parameters, in billions", 0.1, 2000.0, usual.active_billions, 1.0,
+            key="active", help="Parameters that one token uses. Only for a model known by its "
+            "size: the others have a shape.", **parts.bound(disabled=not by_size),
+        ),
         "precision": left.selectbox(
             "Peak of", ["bf16", "fp8"], key="precision", help="The peak that the share above is "
             "of: 16-bit or 8-bit numbers. Print has 16-bit even for 8-bit trainings.", **BOUND,
@@ -152,23 +157,31 @@ def _more(model: str, usual: story.Assumed) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _result(assumed: story.Assumed) -> None:
-    """Show what it would cost; the first picture moves while a slider is dragged."""
-    cost = assumed.cost()
-    ink = parts.ink()
+def _estimate(assumed: story.Assumed, cost: TrainingCost) -> None:
+    """Show what it would cost, which moves while a slider is dragged."""
     finger = Finger(
         [Slider(key, places) for key, places in story.positions(assumed).items()],
         mfu=assumed.mfu_percent, price=assumed.price,
     )  # fmt: skip
-    finger.words(lambda **at: story.result_words(assumed.moved(**at).cost()), "rent")
-    finger.show(lambda **at: charts.estimate(assumed.moved(**at).cost(), ink), "estimate", False)
+    ends, ink = story.reach(cost), parts.ink()
+
+    @cache
+    def there(**at: Any) -> tuple[TrainingCost, Range]:
+        moved = assumed.moved(**at).cost()
+        return moved, moved.result().dollars
+
+    finger.words(lambda **at: story.result_words(there(**at)[1]), "rent")
+    finger.show(lambda **at: charts.estimate(*there(**at), ends, ink), "estimate", titled=False)
     finger.watch()
     st.markdown(_safe(story.published_words(cost)))
+
+
+def _result(cost: TrainingCost) -> None:
     for column, (name, middle, span) in zip(st.columns(4), story.figures(cost), strict=False):
         column.metric(name, _safe(middle))
         column.caption(_safe(span))
     swings = story.swings(cost)
-    _draw(charts.swings(swings, cost.result().dollars.mid, ink), "swings")
+    _draw(charts.swings(swings, cost.result().dollars.mid, parts.ink()), "swings")
     st.markdown(_safe(story.swing_words(swings)))
     with st.expander("Every assumption, and where it is from"):
         st.markdown(_safe(story.assumption_list(cost)))

@@ -45,9 +45,14 @@ class Square:
         return sqrt(self.dollars)
 
     @property
+    def amount(self) -> str:
+        """'$22M²'."""
+        return f"{dollars(self.dollars)}{self.mark}"
+
+    @property
     def label(self) -> str:
-        """'$5.6M: the final run'."""
-        return f"{dollars(self.dollars)}{self.mark}: {self.name}"
+        """'$22M²: trial runs'."""
+        return f"{self.amount}: {self.name}"
 
 
 def question() -> Question:

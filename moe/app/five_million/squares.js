@@ -3,6 +3,7 @@
 const NS = "http://www.w3.org/2000/svg";
 const SECONDS = 1.6, REST = 0.7; // one step of zoom, and the stop after it
 const LINE = 20, ROOM = 10; // height of a label, and its distance from lines, in pixels
+const AROUND = 1.3; // sides of the square, as long as there is more to guess
 const EDGE = 1; // half of a line's width, inside the picture
 
 const ease = (t) => (t < 0.5 ? 4 * t ** 3 : 1 - (2 - 2 * t) ** 3 / 2);
@@ -26,7 +27,7 @@ class Squares {
     this.draw();
     this.buttons();
     this.restyle();
-    this.at = Math.log(data.squares[0].side); // the zoom: the side that fills the picture
+    this.at = Math.log(this.side(data.squares[0].key)); // the zoom: what fills the picture
     this.last = data.steps.at(-1)?.key ?? data.squares[0].key;
     this.root.dataset.state = "waiting";
     // What is new is zoomed out to; what was there already when the page came is, too, once seen.
@@ -57,7 +58,11 @@ class Squares {
       node.textContent = square.label;
       return node;
     });
-    this.svg.replaceChildren(...this.rects, ...this.parts, ...this.texts);
+    const unknown = make("text", "unknown");
+    unknown.textContent = this.data.unknown;
+    unknown.setAttribute("x", ROOM);
+    unknown.setAttribute("y", 2 * LINE);
+    this.svg.replaceChildren(...this.rects, ...this.parts, ...this.texts, unknown);
   }
 
   buttons() {
@@ -114,7 +119,11 @@ class Squares {
     }
   }
 
-  side(key) { return this.data.squares.find((square) => square.key === key).side; }
+  /** The side that fills the picture; before the answer, there is room around the square. */
+  side(key) {
+    const { side } = this.data.squares.find((square) => square.key === key);
+    return this.data.unknown ? side * AROUND : side;
+  }
 
   paint() {
     if (!this.data) return;
@@ -129,12 +138,12 @@ class Squares {
     this.labels(sizes, high);
   }
 
-  /** The parts of the smallest square as strips of its area. */
+  /** The parts of the smallest square as strips of its area, the first on top. */
   strips(size, high) {
-    let top = high - EDGE;
+    let top = high - EDGE - size;
     this.data.shares.forEach((share, i) => {
-      top -= share * size;
       place(this.parts[i], EDGE, top, size, share * size);
+      top += share * size;
     });
   }
 
@@ -142,21 +151,30 @@ class Squares {
   labels(sizes, high) {
     let above = -Infinity;
     for (let i = sizes.length - 1; i >= 0; i--) {
-      const text = this.texts[i], long = text.getComputedTextLength() + 2 * ROOM;
-      const size = sizes[i], inner = sizes[i - 1] ?? 0;
-      const within = size > long && size - inner > LINE + ROOM;
-      let x = within ? ROOM : size + ROOM;
-      for (let k = i + 1; !within && k < sizes.length; k++) {
-        if (x + long > sizes[k] && x < sizes[k]) x = sizes[k] + ROOM;
-      }
+      const text = this.texts[i], { label, short } = this.data.squares[i];
+      const size = sizes[i], inside = size - (sizes[i - 1] ?? 0) > LINE + ROOM;
+      let spot = this.room(text, label, sizes, i, inside);
+      if (spot.end > this.svg.clientWidth) spot = this.room(text, short, sizes, i, inside);
       const y = Math.max(high - size + LINE, above + LINE);
-      const seen = high - size < high && high - size > -LINE && y < high && size > 4;
-      text.setAttribute("x", x);
+      const seen = high - size > -LINE && y < high && size > 4;
+      text.setAttribute("x", spot.x);
       text.setAttribute("y", Math.min(y, high - 6));
       text.style.display = seen ? "" : "none";
-      text.classList.toggle("within", within && i === 0);
+      text.classList.toggle("within", spot.within && i === 0);
       if (seen) above = y;
     }
+  }
+
+  /** Where words of a square may begin and where they end, so that no line crosses them. */
+  room(text, words, sizes, i, inside) {
+    if (text.textContent !== words) text.textContent = words;
+    const long = text.getComputedTextLength() + 2 * ROOM;
+    const within = inside && sizes[i] > long;
+    let x = within ? ROOM : sizes[i] + ROOM;
+    for (let k = i + 1; !within && k < sizes.length; k++) {
+      if (x < sizes[k] && x + long - ROOM > sizes[k]) x = sizes[k] + ROOM;
+    }
+    return { x, within, end: x + long - ROOM };
   }
 
   destroy() {

@@ -45,13 +45,17 @@ def sent(found: Sequence[Square], answered: bool) -> dict[str, Any]:
     shown = list(found) if answered else list(found)[:1]
     return {
         "squares": [
-            {"key": one.key, "side": one.side, "dollars": one.dollars, "label": one.label}
+            {
+                "key": one.key, "side": one.side, "dollars": one.dollars, "label": one.label,
+                "short": one.amount,
+            }
             for one in shown
         ],
         "shares": [share for _, share in sizes.shares()],
         "steps": [
             {"key": one.key, "words": STEPS[one.key]} for one in shown if one.key in STEPS
         ] if answered else [],
+        "unknown": "" if answered else "All servers: ?",
         "told": sizes.told(shown) if answered else sizes.parts_told(),
     }  # fmt: skip
 

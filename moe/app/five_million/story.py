@@ -235,9 +235,8 @@ def figures(cost: TrainingCost) -> list[tuple[str, str, str]]:
     return [(name, write(span.mid), from_to(span, write)) for name, span, write in shown]
 
 
-def result_words(cost: TrainingCost) -> str:
-    """The rent under these assumptions, and how far it reaches."""
-    rent = cost.result().dollars
+def result_words(rent: Range) -> str:
+    """The rent, and how far it reaches."""
     return f"Rent: about {dollars(rent.mid)}, somewhere from {from_to(rent)}."
 
 

@@ -33,7 +33,6 @@ SIDES: tuple[tuple[str, Literal["left", "right"], int, int], ...] = (
 KINDS = {story.MIXTURE: BLUE, story.DENSE: VERMILION}
 ROW = 22  # pixels
 NAMES, LABELS = 158, 104  # pixels left and right of the bars
-TOPS = (10, 100, 1_000, 10_000)  # tokens a second at which bars end
 MEMORY, ARITHMETIC = "memory: reading weights", "arithmetic"
 LIMITS = {MEMORY: BLUE, ARITHMETIC: VERMILION}
 
@@ -117,18 +116,9 @@ def _total_and_active(ink: str) -> alt.LayerChart:
     return alt.LayerChart(layer=[line, points, crosses, *texts]).properties(height=430)
 
 
-def top_of(answers: story.Answers) -> int:
-    """Return where bars end: at least half of the models that fit are slower."""
-    if answers.question.machine == story.OWN_MACHINE:
-        return TOPS[1]  # the same whatever the sliders say, so that bars move
-    speeds = [answer.decoding.tokens_per_s for answer in answers.listed if answer.fits]
-    middle = speeds[len(speeds) // 2] if speeds else 0.0
-    return next((top for top in TOPS if middle <= top), TOPS[-1])
-
-
 def speeds(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
     """Draw a row for every model: how fast it is at most, or what it needs if it does not fit."""
-    top, fitting = top_of(answers), answers.fitting
+    top, fitting = answers.top, answers.fitting
     rows: Rows = [
         {
             "place": at + (1 if a.fits else 2),

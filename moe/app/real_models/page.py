@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -31,10 +32,12 @@ def show() -> None:
             question = story.Question(**machine | _more(machine.get("n_machines", 1)))
         answers = story.Answers(question)
         said.markdown(best.best_words(answers))
+        # A slider needs its picture beside it.
+        first, later = (_speeds, _race) if _is_own(question) else (_race, _speeds)
         with seen:
-            _race(answers)
+            first(answers)
         _best(answers)
-        _speeds(answers)
+        later(answers)
     except ValueError as error:
         show_problem(error)
         return
@@ -43,8 +46,11 @@ def show() -> None:
         st.markdown(story.convention_words())
     with st.expander("What if many people write to it at once?"):
         _batches(answers)
-    with st.expander("Every figure, and where it is from"):
-        _table(answers)
+    # A table of so many cells takes as long as the rest of the page.
+    every = st.expander("Every figure, and where it is from", key="every", bind="query-params")
+    if every.open:
+        with every:
+            _table(answers)
     share_box(
         "real-models",
         share.code(question),
@@ -68,6 +74,10 @@ def _machine() -> dict[str, Any]:
         return {"machine": name}
     name, many = story.HAVE[have or story.CHOICES[0]]
     return {"machine": name, "n_machines": many}
+
+
+def _is_own(question: story.Question) -> bool:
+    return question.machine == story.OWN_MACHINE
 
 
 def _own() -> dict[str, Any]:
@@ -139,7 +149,7 @@ def _best(answers: story.Answers) -> None:
 def _speeds(answers: story.Answers) -> None:
     """Show a row for every model; a machine of one's own moves them while a slider is dragged."""
     asked = answers.question
-    if asked.machine != story.OWN_MACHINE:
+    if not _is_own(asked):
         parts.show(charts.speeds(answers, parts.ink()), "speeds")
         return
     finger = Finger(
@@ -147,11 +157,11 @@ def _speeds(answers: story.Answers) -> None:
         gb=asked.memory_gb, gbs=asked.memory_gb_s,
     )  # fmt: skip
 
+    @cache
     def there(gb: float, gbs: float) -> story.Answers:
         return story.Answers(replace(asked, memory_gb=gb, memory_gb_s=gbs))
 
     ink = parts.ink()
-    finger.words(lambda **at: there(**at).count_words(), "fitting")
     finger.show(lambda **at: charts.speeds(there(**at), ink), "speeds")
     finger.watch()
 

@@ -36,6 +36,7 @@ CONTEXTS = (1024, 4096, 16384, 65536, 131072)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MACHINES = {gpu.name: gpu for gpu in reversed(GPUS.values())}
 DEFAULT_MACHINE = HAVE[CHOICES[0]][0]
+TOPS, OWN_TOP = (10, 100, 1_000, 10_000), 100  # tokens a second at which bars may end
 # Positions of the sliders for a machine of one's own.
 OWN_GB = (*range(8, 128, 8), *range(128, 513, 32))
 OWN_GB_S = (*range(20, 200, 20), *range(200, 1001, 50))
@@ -171,10 +172,17 @@ class Answers:
         """How much memory the models may fill."""
         return f"{gigabytes(self.question.usable_gb)} of memory"
 
-    def count_words(self) -> str:
-        """How many models fit."""
-        fitting = len(self.fitting) or "None"
-        return f"{fitting} of {len(self.rows)} models fit in {self.memory_words()}."
+    @property
+    def top(self) -> int:
+        """Tokens a second at which bars end: at least half of the models that fit are slower.
+
+        It is the same for all machines of one's own, so that bars move with them.
+        """
+        if self.question.machine == OWN_MACHINE:
+            return OWN_TOP
+        speeds = [answer.decoding.tokens_per_s for answer in self.listed if answer.fits]
+        middle = speeds[len(speeds) // 2] if speeds else 0.0
+        return next((top for top in TOPS if middle <= top), TOPS[-1])
 
     def table(self) -> list[dict[str, object]]:
         """Numbers in billions and gigabytes, so that columns sort."""
