@@ -524,10 +524,10 @@ def what_it_would_cost() -> Shown:
         money.estimate(cost, rent, lab_money.reach(cost)),
         {"estimate": [row]},
         [
-            ("bar", "estimate", {"x": "low" + DOLLARS, "x2": "high", "y": "=40"}),
-            ("tick", "estimate", {"x": "mid" + DOLLARS, "y": "=40"}),
-            ("point", "estimate", there | {"y": "=40"}),
-            ("text", "estimate", there | {"y": "=14", "text": "label"}),
+            ("bar", "estimate", {"x": "low" + DOLLARS, "x2": "high", "y": "=36"}),
+            ("tick", "estimate", {"x": "mid" + DOLLARS, "y": "=36"}),
+            ("point", "estimate", there | {"y": "=36"}),
+            ("text", "estimate", there | {"y": "=10", "text": "label"}),
         ],
         (f"{dollars(row['low'])} to {dollars(row['high'])}, {dollars(row['mid'])} in the middle",),
     )

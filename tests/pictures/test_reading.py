@@ -302,7 +302,7 @@ def test_marks_are_seen_and_comparisons_are_dashed(name: str) -> None:
         if mark["type"] == "point" and not hidden:
             outlined = mark.get("filled", False) is False
             assert outlined == (not ({"color", "shape"} & set(encoding)) and data not in (
-                "lost", "compared", "sweep")), data  # fmt: skip
+                "lost", "compared", "estimate", "sweep")), data  # fmt: skip
         if mark["type"] == "bar":
             along = "x" if encoding["x"].get("type") == "quantitative" else "y"
             scale = encoding[along].get("scale") or {}
@@ -318,7 +318,8 @@ def test_marks_are_seen_and_comparisons_are_dashed(name: str) -> None:
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_scale_of_colours_has_a_key_unless_words_stand_beside_the_marks(name: str) -> None:
     directly = {
-        "squares_to_scale", "squares_of_the_runs", "limits_of_two_chips", "links_of_two_gpus", "the_cluster",
+        "squares_to_scale", "squares_of_the_runs", "limits_of_two_chips", "links_of_two_gpus",
+        "the_cluster",
         "both_money_charts_on_a_sheet", "weights_stored", "weights_used",
         "operations_of_a_token", "bytes_of_a_batch", "step_one", "step_two", "step_three",
         "tokens_by_experts",

@@ -192,7 +192,7 @@ def estimate(cost: TrainingCost, rent: Range, ends: Range, ink: str = PAPER_INK)
 @drawn_once
 def _estimate(lowest: float, highest: float, ink: str) -> alt.LayerChart:
     x = _log_money(lowest, highest, [10.0**power for power in range(4, 12)])
-    base, y = draw("estimate"), alt.value(40)
+    base, y = draw("estimate"), alt.value(36)
     bars = base.mark_bar(size=24, color=MAIN, cornerRadius=2).encode(x=x, x2="high:Q", y=y)
     ticks = base.mark_tick(thickness=3, height=24, color="white").encode(x=_same(x, "mid"), y=y)
     known = base.transform_filter("datum.published != null").encode(x=_same(x, "published"))
@@ -200,8 +200,8 @@ def _estimate(lowest: float, highest: float, ink: str) -> alt.LayerChart:
         shape="diamond", size=170, filled=True, opacity=1, color=OTHER, stroke="white",
         strokeWidth=1,
     ).encode(y=y)  # fmt: skip
-    labels = known.mark_text(fontSize=12.5, color=ink).encode(y=alt.value(14), text="label:N")
-    return alt.LayerChart(layer=[bars, ticks, points, labels]).properties(height=64)
+    labels = known.mark_text(fontSize=12.5, color=ink).encode(y=alt.value(10), text="label:N")
+    return alt.LayerChart(layer=[bars, ticks, points, labels]).properties(height=92)
 
 
 def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:

@@ -102,6 +102,11 @@ class Typist:
     about: str
     tokens_per_s: float
 
+    @property
+    def letters_per_s(self) -> float:
+        """Letters that appear in a second."""
+        return self.tokens_per_s * LETTERS_A_TOKEN
+
 
 def race(answers: Answers) -> list[Typist]:
     """A mixture that fits, and the same one with all its experts at work: as a dense model is.

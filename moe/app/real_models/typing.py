@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ...numbers import digits
-from .best import LETTERS_A_TOKEN, TEXT, Typist, race_words
+from .best import TEXT, Typist, race_words
 
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
@@ -58,7 +58,7 @@ def sent(typists: Sequence[Typist]) -> dict[str, Any]:
             {
                 **asdict(one),
                 "speed": f"{digits(one.tokens_per_s)} tokens/s",
-                "letters_per_s": one.tokens_per_s * LETTERS_A_TOKEN,
+                "letters_per_s": one.letters_per_s,
             }
             for one in typists
         ],
