@@ -95,6 +95,7 @@ def show() -> None:
         lambda: charts.poster(run_a, run_b),
         f"{run_a.settings.steps} steps, seed {run_a.settings.seed}",
     )
+    parts.next_step("balance", comparison.words)
 
 
 def _own_text() -> bytes | None:

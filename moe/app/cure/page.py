@@ -72,6 +72,7 @@ def show() -> None:
         "The first experiment is made up: random ratings that stay the same in every batch, so "
         "that only the controller moves. The second trains a small model on real text."
     )
+    parts.next_step("cure", verdict.words)
 
 
 def _settings() -> ControlSettings:

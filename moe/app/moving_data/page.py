@@ -72,6 +72,7 @@ def show() -> None:
         lambda: charts.cluster_picture(moved),
         f"seed {settings.seed}",
     )
+    parts.next_step("moving-data", story.ways_words(ways))
 
 
 def _settings() -> MovingSettings:

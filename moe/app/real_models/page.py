@@ -59,6 +59,7 @@ def show() -> None:
         lambda: charts.speeds(answers),
         f"{answers.machine_words()}, weights of {question.weights}",
     )
+    parts.next_step("real-models", words)
 
 
 def _machine() -> dict[str, Any]:

@@ -64,6 +64,7 @@ def show() -> None:
         f"seed {settings.seed}",
     )
     st.caption(model.describe())
+    parts.next_step("routers", both.words())
 
 
 def _choices(n_experts: int) -> tuple[list[Choice], list[ValueError]]:

@@ -62,6 +62,7 @@ def show() -> None:
         lambda: share.document(settings, costs, times, machine() if times else None),
         lambda: charts.measured(times) if times else by_batch,
     )
+    parts.next_step("savings", story.count_words(settings))
 
 
 def _measured(settings: savings.SavingsSettings) -> list[savings.MeasuredCost]:

@@ -13,6 +13,7 @@ from ...pictures.figure import Figure, Rows
 from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
+from . import path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .run_slots import run_slot
@@ -53,15 +54,24 @@ FIGURE_STYLE = """<style>
 .moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
   clip-path: inset(50%); }
-[data-testid="stExpandSidebarButton"]::after { content: "Menu"; padding-left: 0.25rem; }
 </style>"""
 
-# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen.
+# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen. Its
+# groups stand in a list of which they are no items, which screen readers cannot read as a list.
 CLOSE_MENU = """<span class="moe-unseen"></span><script>
 /* a script runs anew when it differs: %s */
 if (matchMedia("(max-width: 768px)").matches) document.querySelector(
   '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
 )?.click();
+if (!window.moeMenu) {
+  const plain = () => document.querySelectorAll(
+    '[data-testid="stSidebarNavItems"]:is(:not([role]), :has(li:not([role])))'
+  ).forEach((list) => [list, ...list.querySelectorAll("li")].forEach(
+    (node) => node.setAttribute("role", "presentation")));
+  window.moeMenu = new MutationObserver(plain);
+  window.moeMenu.observe(document.body, { childList: true, subtree: true });
+  plain();
+}
 </script>"""
 
 
@@ -144,6 +154,36 @@ def _table(rows: Rows) -> pa.Table:
     """Rows as an Arrow table, which the browser gets; through pandas it would take far longer."""
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def next_step(address: str, learnt: str = "") -> None:
+    """End a page: one sentence of what was learnt on it, and the way to the next page.
+
+    The frame adds it to a page that ended early, so that no page is a dead end.
+
+    Parameters
+    ----------
+    address
+        The page's own.
+    learnt
+        Markdown of which the first sentence is shown, worked out from the page's result where it
+        is about one.
+    """
+    kept = st.session_state.setdefault(path.ALONG, {})
+    kept.update({name: st.session_state[name] for name in path.CARRIED if name in st.session_state})
+    st.session_state[path.ENDED] = True
+    following, part = path.after(address), path.part_of_story(address)
+    with st.container(key="next_step"):
+        if part:
+            st.html(path.dots(part))
+        if learnt:
+            st.markdown(f"**What you have seen:** {path.first_sentence(learnt)}")
+        label, query = f"{following.invitation} →", path.carried(kept, following)
+        page = st.session_state.get(path.PAGES, {}).get(following.address)
+        if page is None:  # a page that runs without the frame has no pages beside it
+            st.markdown(f"[{label}]({path.link(following, query)})")
+        else:
+            st.page_link(page, label=label, query_params={**query, path.NEXT: "1"})
 
 
 def formula(latex: str) -> None:

@@ -16,8 +16,11 @@ from . import share
 from .story import FULL, TENTH, SentenceRouting, TokenStory, explain, route
 
 
-def show(model: FirstModel) -> None:
-    """Show a sentence, the slider that balances its work, and one of its characters."""
+def show(model: FirstModel) -> SentenceRouting:
+    """Show a sentence, the slider that balances its work, and one of its characters.
+
+    Returns where its characters go, by the slider.
+    """
     percent = st.slider(
         "Balancing", 0, FULL, 0, TENTH, format="%d%%", key="balance",
         help="How much of a small bonus counts when the router chooses. It was found once, by a "
@@ -41,6 +44,7 @@ def show(model: FirstModel) -> None:
         lambda: charts.load_bars(routing),
         f"{model.trainer.settings.steps} steps, seed {model.trainer.settings.seed}",
     )
+    return routing
 
 
 def _clicked(n_tokens: int) -> None:

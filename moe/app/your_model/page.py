@@ -125,6 +125,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
         lambda: share.document(model),
         lambda: charts.poster(model.layer_name(at), [model.loads(at), model.all_loads()]),
     )
+    parts.next_step("your-model", model.load_words(at))
 
 
 def _beliefs(model: YourModel) -> None:
