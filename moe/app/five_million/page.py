@@ -58,7 +58,7 @@ def show() -> None:
         charts.poster,
         rows=story.beside_rows,
     )
-    parts.next_step("five-million", story.left_out_words())
+    parts.next_step(PAGE, _safe(story.learnt_words()))
 
 
 def _first() -> bool:

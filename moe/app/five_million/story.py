@@ -83,6 +83,14 @@ def paid_words() -> str:
     )
 
 
+def learnt_words() -> str:
+    """What stays in mind, which does not tell what others estimate."""
+    return (
+        f"The {dollars(published_dollars())} are the rent of one training run, not the price of "
+        "making the model."
+    )
+
+
 @dataclass(frozen=True)
 class Beside:
     """A cost beside the published figure, in dollars where anybody has given one."""

@@ -18,6 +18,7 @@ from . import best, share, story
 from . import chart as charts
 from .typing import typing_race
 
+PAGE = "real-models"
 PIXELS = {"Published figures from": 320, "Counted as published": 190}
 
 
@@ -52,14 +53,14 @@ def show() -> None:
         with every:
             _table(answers)
     share_box(
-        "real-models",
+        PAGE,
         share.code(question),
         "moe models --json",
         lambda: share.document(answers),
         lambda: charts.speeds(answers),
         f"{answers.machine_words()}, weights of {question.weights}",
     )
-    parts.next_step("real-models", words)
+    parts.next_step(PAGE, best.learnt_words(answers))
 
 
 def _machine() -> dict[str, Any]:
