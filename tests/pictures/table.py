@@ -394,10 +394,10 @@ def speeds_of_models() -> Shown:
             "place": place,
             "model": one.model.name + ("" if one.model.moe_layers else ", dense"),
             "kind": "mixture of experts" if one.model.moe_layers else "dense",
-            "bar": min(one.decoding.tokens_per_s, top) if one in fits else None,
+            "fits": one in fits,
+            "bar": min(one.decoding.tokens_per_s, top) if one in fits else 0,
             "label": ("" if one in slow else "▸ ") + f"{digits(one.decoding.tokens_per_s)} tokens/s"
-            if one in fits else "",
-            "needs": "" if one in fits else f"needs {gigabytes(one.needed_gb)}",
+            if one in fits else f"needs {gigabytes(one.needed_gb)}",
         }
         for place, one in [*enumerate(fits, 1), *enumerate(others, len(fits) + 2)]
     ]  # fmt: skip
@@ -406,22 +406,20 @@ def speeds_of_models() -> Shown:
         {"place": len(fits) + 1, "head": f"Does not fit: {len(others)}"},
     ]
     room = {0: 158, top: {"expr": "max(width - 104, 198)"}}
-    bar = {"y": "place", "x": ("bar", room), "where": "datum.bar != null"}
-    other = {"y": "place", "where": "datum.bar == null"}
+    bar = {"y": "place", "x": ("bar", room)}
+    faint = {"color": "?datum.fits: #0E1621, else #4D5866"}
     kinds = {"mixture of experts": "#0072B2", "dense": "#D55E00"}
     return Shown(
         models.speeds(answers),
         {"speeds": rows, "heads": heads},
         [
             ("bar", "speeds", bar | {"color": ("kind", kinds)}),
-            ("text", "speeds", bar | {"x": "=0", "text": "model"}),
-            ("text", "speeds", bar | {"text": "label"}),
-            ("text", "speeds", other | {"x": "=0", "text": "model"}),
-            ("text", "speeds", other | {"x": "=158", "text": "needs"}),
+            ("text", "speeds", bar | faint | {"x": "=0", "text": "model"}),
+            ("text", "speeds", bar | faint | {"text": "label"}),
             ("text", "heads", {"x": "=0", "y": "place", "text": "head"}),
         ],
         (f"{len(fits)} of {len(rows)} models fit",
-         *(f"{row['model']} {row['label'] or row['needs']}" for row in rows)),
+         *(f"{row['model']}: {row['label']}" for row in rows)),
     )  # fmt: skip
 
 

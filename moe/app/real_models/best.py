@@ -60,18 +60,11 @@ def best_words(answers: Answers) -> str:
             f"{fits} in {answers.memory_words()}; {least.model.name} needs the least, "
             f"{gigabytes(least.needed_gb)}."
         )
-    first = found[0]
-    uses = (
-        f"uses {count(first.active, 2)} for each token"
-        if first.kind == MIXTURE
-        else "uses all of them for each token"
-    )
-    each = " in each conversation" if asked.batch > 1 else ""
+    first, each = found[0], " in each conversation" if asked.batch > 1 else ""
     slow = each_tokens_per_s(first, asked) < READING
     return (
-        f"{fits}. {'The fastest' if slow else 'The best'} is **{first.model.name}**: it stores "
-        f"{count(first.model.total_params, 3)} parameters, {uses}, and writes at most "
-        f"**{digits(each_tokens_per_s(first, asked))} tokens a second**{each}"
+        f"{fits}. {'The fastest' if slow else 'The best'} is **{first.model.name}**: it writes at "
+        f"most **{digits(each_tokens_per_s(first, asked))} tokens a second**{each}"
         f"{', slower than you read' if slow else ''}."
     )
 

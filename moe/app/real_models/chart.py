@@ -7,8 +7,8 @@ from typing import Any, Literal
 import altair as alt
 
 from ...numbers import count, digits, gigabytes
-from ...pictures.figure import Figure, Rows, draw, drawn_once
-from ...pictures.marks import end_labels, key, keyed, line_key, looks
+from ...pictures.figure import Figure, Rows, draw, drawn_once, spoken
+from ...pictures.marks import key, keyed, line_key, looks
 from ...pictures.palette import (
     BLUE,
     DASHES,
@@ -124,9 +124,11 @@ def speeds(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
             "place": at + (1 if a.fits else 2),
             "model": a.model.name if a.kind == story.MIXTURE else f"{a.model.name}, dense",
             "kind": a.kind,
-            "bar": min(a.decoding.tokens_per_s, top) if a.fits else None,
-            "label": _speed(a.decoding.tokens_per_s, top) if a.fits else "",
-            "needs": "" if a.fits else f"needs {gigabytes(a.needed_gb)}",
+            "fits": a.fits,
+            "bar": min(a.decoding.tokens_per_s, top) if a.fits else 0.0,
+            "label": _speed(a.decoding.tokens_per_s, top)
+            if a.fits
+            else f"needs {gigabytes(a.needed_gb)}",
         }
         for at, a in enumerate(answers.listed)
     ]
@@ -134,7 +136,7 @@ def speeds(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
         {"place": 0, "head": f"Fits in {answers.memory_words()}: {len(fitting)}"},
         {"place": len(fitting) + 1, "head": f"Does not fit: {len(rows) - len(fitting)}"},
     ]
-    told = "; ".join(f"{row['model']} {row['label'] or row['needs']}" for row in rows)
+    told = spoken(rows, "model")
     return Figure(
         f"All {len(rows)} models on {answers.machine_words()}",
         _speeds(len(rows) + len(heads), top, ink),
@@ -155,20 +157,17 @@ def _speeds(n_rows: int, top: int, ink: str) -> alt.LayerChart:
     room: list[Any] = [NAMES, alt.expr(f"max(width - {LABELS}, {NAMES + 40})")]
     x = alt.X("bar:Q", axis=None, scale=alt.Scale(domain=[0, top], range=room, nice=False))
     base = draw("speeds").encode(y=y)
-    fits, fits_not = (base.transform_filter(f"datum.bar {sign} null") for sign in ("!=", "=="))
-    bars = fits.mark_bar(cornerRadiusEnd=2, height=13).encode(
+    bars = base.mark_bar(cornerRadiusEnd=2, height=13).encode(
         x=x, color=keyed(alt.Color, "kind:N", KINDS, key())
     )
-    left: dict[str, Any] = {"align": "left", "fontSize": 12, "color": ink}
-    names = fits.mark_text(**left).encode(x=alt.value(0), text="model:N")
-    labels = end_labels(fits, ink).encode(x=x)
-    faint = left | {"color": MUTED[ink]}
-    others = fits_not.mark_text(**faint).encode(x=alt.value(0), text="model:N")
-    needs = fits_not.mark_text(**faint).encode(x=alt.value(NAMES), text="needs:N")
-    heads = draw("heads").mark_text(**left | {"fontSize": 13, "fontWeight": 600})
+    # Few marks, since all of them are drawn anew while a slider is dragged.
+    faint = alt.condition("datum.fits", alt.value(ink), alt.value(MUTED[ink]))
+    left: dict[str, Any] = {"align": "left", "fontSize": 12}
+    names = base.mark_text(**left).encode(x=alt.value(0), text="model:N", color=faint)
+    labels = base.mark_text(**left, dx=5).encode(x=x, text="label:N", color=faint)
+    heads = draw("heads").mark_text(**left | {"fontSize": 13, "fontWeight": 600, "color": ink})
     heads = heads.encode(y=y, x=alt.value(0), text="head:N")
-    layers = [bars, names, labels, others, needs, heads]
-    return alt.LayerChart(layer=layers).properties(height=n_rows * ROW)
+    return alt.LayerChart(layer=[bars, names, labels, heads]).properties(height=n_rows * ROW)
 
 
 def by_batch(answers: story.Answers, name: str, ink: str = PAPER_INK) -> Figure:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from moe.app.real_models import best, typing
-from moe.app.real_models.story import DENSE, HAVE, MACHINES, OWN_MACHINE, Answers, Question
+from moe.app.real_models.story import HAVE, MACHINES, OWN_MACHINE, Answers, Question
 from moe.cost import MODELS
 from moe.numbers import count, digits
 
@@ -47,8 +47,6 @@ def test_the_best_are_the_largest_that_write_as_fast_as_one_reads(have: str) -> 
     said = best.best_words(answers)
     assert said.startswith(f"**{len(answers.fitting)} of {len(MODELS)}** models fit. The best is ")
     assert f"**{quick[0][0]}**" in said and f"**{digits(quick[0][1])} tokens a second**" in said
-    assert f"stores {count(found[0].model.total_params, 3)} parameters" in said
-    assert ("uses all of them" in said) == (found[0].kind == DENSE)
 
 
 def test_where_nothing_is_quick_the_fastest_are_named_and_said_to_be_slow() -> None:

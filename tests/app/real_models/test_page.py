@@ -49,7 +49,7 @@ def test_each_answer_is_the_machine_that_it_names() -> None:
         named = have.rpartition(" GB")[0].rpartition(" ")[2]
         assert not named or float(named) == memory
         assert f"Fits in {gigabytes(0.9 * memory)} of memory" in heads(page), have
-        best = re.search(r"\*\*([^*]+)\*\*: it stores", words(page))
+        best = re.search(r"\*\*([^*]+)\*\*: it writes", words(page))
         assert best and best[1] == page.metric[0].label
 
 
@@ -75,7 +75,7 @@ def test_a_machine_of_ones_own_sends_every_position_of_its_sliders() -> None:
             model for model in MODELS.values()
             if model.total_params * 4.5 / 8 + 4096 * model.kv_bytes_per_token() <= 0.9e9 * gb
         ]  # fmt: skip
-        assert len(here) == 31 and here["bar"].notna().sum() == len(fits), at
+        assert len(here) == 31 and here["fits"].sum() == len(fits), at
         llama = MODELS["llama-3.1-70b"]
         read = (llama.active("head_only") + 8192) * 4.5 / 8 + 4096 * llama.kv_bytes_per_token()
         bar = here[here["model"] == "Llama-3.1-70B, dense"]["bar"].item()
