@@ -24,7 +24,7 @@ PIXELS = {"Published figures from": 320, "Counted as published": 190}
 
 def show() -> None:
     """Show the page."""
-    st.title("Would a real model run on your machine?")
+    st.title("Would a real model run at home?")
     asked, seen = st.columns([2, 3], gap="medium")
     try:
         with asked:
