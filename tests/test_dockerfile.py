@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -121,17 +122,24 @@ def test_it_serves_on_the_port_that_it_exposes_and_checks() -> None:
 
 
 def test_another_machine_reaches_the_app_only_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+    from moe.app.server import start
+    from moe.app.server.options import ServerOptions
 
-    from streamlit.web import cli as streamlit_cli
+    seen: list[dict[str, object]] = []
 
-    from moe.app import serve
+    class Site:
+        def run(self, config: dict[str, object]) -> None:
+            seen.append(config)
 
-    seen: list[list[str]] = []
     monkeypatch.setattr(sys, "argv", [])
-    monkeypatch.setattr(serve, "make_ready", lambda: None)
-    monkeypatch.setattr(streamlit_cli, "main", lambda: seen.append(sys.argv))
-    for address in (COMMANDS["app"].params[1].default, "0.0.0.0"):
-        serve.serve(Path("app.py"), 8501, False, address)
-        assert seen[-1][seen[-1].index("--server.address") + 1] == address
-    assert seen[0][-1] == "127.0.0.1"
+    monkeypatch.setattr(start.warming, "begin", lambda say: None)
+    monkeypatch.setattr(start, "site", lambda *_: Site())
+    interval = sys.getswitchinterval()
+    try:
+        for address in (COMMANDS["app"].params[1].default, "0.0.0.0"):
+            start.serve(Path("app.py"), 8501, False, address, ServerOptions(), print)
+            assert seen[-1]["server.address"] == address
+    finally:
+        sys.setswitchinterval(interval)
+    assert seen[0]["server.address"] == "127.0.0.1" and seen[0]["server.headless"]
+    assert sys.argv == ["app.py"]

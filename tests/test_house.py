@@ -215,7 +215,7 @@ SOURCES = {
     path: path.read_text("utf-8") for path in [*ROOT.glob("moe/**/*.py"), *ROOT.glob("app.py")]
 }
 VIEWS = {
-    "page", "weights_page", "frame", "serve", "player", "parts", "outside", "ask", "share_box",
+    "page", "weights_page", "frame", "start", "player", "parts", "outside", "ask", "share_box",
     "typing", "squares",
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 import moe
 
-SPOKEN = '<p class="moe-spoken">'
+SPOKEN = '<p class="moe-spoken"'
 
 
 def open_page(name: str, **query: str) -> AppTest:
@@ -33,7 +33,7 @@ def specs(page: AppTest) -> list[dict]:
 def spoken(page: AppTest) -> list[str]:
     """What screen readers are told above each chart."""
     bodies = [html.proto.body for html in page.get("html")]
-    return [body.partition(SPOKEN)[2] for body in bodies if SPOKEN in body]
+    return [body.partition(SPOKEN)[2].partition(">")[2] for body in bodies if SPOKEN in body]
 
 
 def read(raw: bytes, kind: str) -> dict[str, Any]:

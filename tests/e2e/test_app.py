@@ -73,13 +73,13 @@ def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -
     page.goto(server)
     expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
     before = bars(page, 8)
-    said = page.get_by_test_id("stMarkdown")
-    expect(said.get_by_text(re.compile("[1-7] are idle|1 is idle"))).to_be_visible()
+    said = page.locator(".moe-words")
+    expect(said).to_have_text(re.compile("[1-7] are idle|1 is idle"))
     settled(page)
     slider = page.get_by_role("slider", name="Balancing")
     slider.focus()
     slider.press("End")
-    expect(said.get_by_text("none is idle")).to_be_visible()
+    expect(said).to_have_text(re.compile("none is idle"))
     settled(page)
     changed(page, before)
     expect(page).to_have_url(re.compile("balance=100"))
@@ -90,49 +90,86 @@ def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -
     accessible(page)
 
 
-def test_start_follows_the_character_that_is_clicked(page: Page, server: str) -> None:
-    page.goto(server + "/?text=Hello+world")
-    settled(page)
-    expect(page.get_by_text("“Hell” and now “o”")).to_be_visible()
-    page.get_by_role("slider", name="Character").focus()
-    page.get_by_role("slider", name="Character").press("ArrowRight")
-    expect(page.get_by_text("“Hello” and now “␣”")).to_be_visible()
-    settled(page)
-    picture = page.get_by_test_id("stVegaLiteChart").nth(1)
-    picture.locator(".view_1_marks path").first.click()
-    expect(page.get_by_text("“” and now “H”")).to_be_visible()
-    settled(page)
-
-
 def test_balance_plays_two_runs(page: Page, server: str) -> None:
-    page.goto(server + "/balance?steps=100")
+    page.set_viewport_size({"width": 1280, "height": 250})
+    page.goto(server + "/balance?steps=100&guess=skip")
     player = page.locator(".player")
     player.wait_for(timeout=60_000)
-    expect(player).to_have_attribute("data-state", "ended", timeout=30_000)
+    settled(page)
+    expect(player).to_have_attribute("data-state", "waiting")  # nobody has seen it yet
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert (player.locator(".bars").first.bounding_box() or {})["y"] <= 260
+    expect(player).to_have_attribute("data-state", "playing")
+    expect(player.locator(".verdict")).to_be_empty()
+    expect(player).to_have_attribute("data-ends", "1")
     assert int(player.get_attribute("data-frames") or 0) > 60
+    expect(player.locator(".verdict")).to_contain_text("B spread the work more evenly")
+    expect(player).to_have_attribute("data-state", "playing")  # again, until it is touched
     player.get_by_role("slider", name="Step").fill("10")
     expect(player).to_have_attribute("data-step", "11")  # the first step is the first position
-    settled(page)
-    expect(page.get_by_text("B spread the work more evenly")).to_be_visible()
+    expect(player).to_have_attribute("data-state", "paused")
     expect(player.locator(".step")).to_have_text(re.compile("Step 11 of 100"))
-    page.get_by_text("Change the runs").click()
-    page.get_by_role("combobox", name="Task").wait_for()
-    for control in ("Task", "When an expert is full, drop by"):  # the first and one of the last
+    for control in ("Balancing", "Who is turned away"):
         page.get_by_role("combobox", name=re.compile(control)).first.scroll_into_view_if_needed()
         expect(player.locator(".bars").first).to_be_in_viewport()
     accessible(page)
 
 
-def test_balance_can_ask_for_a_guess_first(page: Page, server: str) -> None:
-    page.goto(server + "/balance?steps=100&predict=true")
-    button = page.get_by_role("button", name="Reveal")
-    button.wait_for(timeout=60_000)
+def test_balance_asks_for_a_guess_first(page: Page, server: str) -> None:
+    page.goto(server + "/balance?steps=100")
+    player = page.locator(".player")
+    player.wait_for(timeout=60_000)
     settled(page)
-    expect(page.locator(".player")).to_have_count(0)
-    page.get_by_role("spinbutton", name=re.compile("Which share")).fill("10")
-    button.click()
-    page.locator(".player").wait_for(timeout=30_000)
-    expect(page.get_by_text("Your guess")).to_be_visible()
+    expect(player).to_have_attribute("data-step", "1")
+    expect(player.locator(".heat").first).to_be_hidden()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(0)
+    accessible(page)
+    page.get_by_role("button", name="12% (twice)").click()
+    expect(page).to_have_url(re.compile("guess=x2"))
+    said = player.locator(".verdict")
+    expect(said).to_contain_text("You said: 12% (twice). The run said: ")
+    page.reload()
+    expect(said).to_contain_text("You said: 12% (twice).")
+    page.get_by_role("button", name="Ask me again").click()
+    expect(page.get_by_role("button", name="12% (twice)")).to_be_visible()
+
+
+def test_a_teachers_link_asks_and_locks(page: Page, server: str) -> None:
+    page.goto(server + "/balance?steps=100&guess=skip")
+    page.get_by_text("Make a task for my class").click(timeout=60_000)
+    page.get_by_label("Your question").fill("Who <b>wins</b>?")
+    page.keyboard.press("Tab")
+    page.get_by_label("Answers to choose from").fill("A\nB")
+    page.keyboard.press("Tab")
+    page.get_by_text("not see the controls").click()
+    link = page.locator(".st-key-balance_task code")
+    expect(link).to_contain_text("lock=hidden")
+    page.goto(link.inner_text())
+    expect(page.get_by_text("Who <b>wins</b>?")).to_be_visible(timeout=60_000)
+    settled(page)
+    expect(page.get_by_role("button", name="Skip")).to_have_count(0)
+    expect(page.get_by_role("combobox", name="Balancing").first).to_be_hidden()
+    page.get_by_role("button", name="B", exact=True).click()
+    expect(page.locator(".player .verdict")).to_contain_text("You said: B. The run: A's busiest")
+    expect(page.get_by_role("combobox", name="Balancing").first).to_be_hidden()
+    expect(page.get_by_text("Make a task for my class")).to_have_count(0)
+    accessible(page)
+
+
+def test_the_share_box_copies_the_link_and_shows_it_as_a_qr_code(page: Page, server: str) -> None:
+    page.goto(server + "/cure?rate=0.01")
+    page.get_by_role("button", name="Copy embed code").click(timeout=60_000)
+    box = page.locator(".share .by-hand").first
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")  # not allowed to
+    page.get_by_role("button", name="Copy link").click()
+    expect(box).to_have_value(f"{server}/cure?rate=0.01")
+    page.get_by_role("button", name="Copy embed code").click()
+    expect(box).to_have_value(re.compile(r'<iframe src=".*/cure\?rate=0.01&amp;embed=true"'))
+    settled(page)
+    page.get_by_role("button", name="QR code").click()
+    expect(page.get_by_text("Scan it with a phone")).to_be_visible()
+    settled(page)
+    accessible(page)
 
 
 def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: str) -> None:
@@ -165,7 +202,7 @@ def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: 
 
 def test_cure_steers_and_trains(page: Page, server: str) -> None:
     page.goto(server + "/cure")
-    expect(page.get_by_text(re.compile("after 26 batches instead of 279"))).to_be_visible(
+    expect(page.get_by_text(re.compile("after 26 batches instead of 279")).first).to_be_visible(
         timeout=30_000
     )
     page.get_by_role("heading", name="And on a model that learns?").wait_for()
@@ -175,7 +212,7 @@ def test_cure_steers_and_trains(page: Page, server: str) -> None:
     slider.focus()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("rate=0.003"))
-    expect(page.get_by_text(re.compile("after 12 batches instead of 92"))).to_be_visible(
+    expect(page.get_by_text(re.compile("after 12 batches instead of 92")).first).to_be_visible(
         timeout=30_000
     )
     settled(page)
@@ -214,7 +251,7 @@ def test_savings_counts_and_measures(page: Page, server: str) -> None:
     slider.focus()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("experts=17"))
-    page.get_by_text("Every token passes 2 of 17 experts").wait_for(timeout=60_000)
+    page.get_by_text("Every token passes 2 of 17 experts").first.wait_for(timeout=60_000)
     changed(page, before)
     page.get_by_role("button", name="Measure these layers").click()
     page.get_by_text("Break-even").first.wait_for(timeout=180_000)

@@ -35,7 +35,9 @@ from moe.app.your_model import chart as your_model
 from moe.app.your_model import closer
 from moe.cluster import homes
 from moe.numbers import digits, dollars, gigabytes
+from moe.pictures.experts import EXPERT_COLOURS, letter_ink
 from moe.pictures.figure import Figure, Rows
+from moe.pictures.palette import PAPER_INK
 from moe.studies import savings as lab_savings
 from moe.sweeps import chart as sweep
 from tests.pictures import records
@@ -94,7 +96,7 @@ def poster(figure: Figure, parts: list[Shown]) -> Shown:
 
 
 @of(balance.over_steps)
-def one_measure(name: str = "cv", form: str = "") -> Shown:
+def one_measure(name: str = "max_vio", form: str = "") -> Shown:
     runs = records.two_runs()
     table = f"over_steps_{name}"
     rows = [
@@ -103,7 +105,7 @@ def one_measure(name: str = "cv", form: str = "") -> Shown:
         for record in run.records  # fewer than a hundred, so that each is a point
     ]
     ends = [getattr(run.records[-1], name) for run in runs]
-    spec = {"max_vio": ".2f", "loss": ".2f", "cv": ".2f", "dropped": ".0%", "dead": ".0f"}[name]
+    spec = {"max_vio": ".2f", "loss": ".2f", "dropped": ".0%", "dead": ".0f"}[name]
     return Shown(
         balance.over_steps(*runs, name),
         {table: rows},
@@ -135,7 +137,8 @@ def loads_at_the_end(at: int = 1) -> Shown:
         balance.final_load(letter, run),
         {
             f"load_{letter}": [
-                {"expert": e, "share": share, "ratio": 8 * share} for e, share in enumerate(share_E)
+                {"expert": name, "share": share, "ratio": 8 * share}
+                for name, share in zip("ABCDEFGH", share_E)
             ],
             f"fair_{letter}": [{"fair": 1 / 8}],
         },
@@ -946,150 +949,29 @@ def shares_of_the_work() -> Shown:
     routing = records.sentence()
     load_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8)
     share_E = load_E / load_E.sum()
-    label = 1.25 * share_E.max() / 10  # of a tenth of the axis: none may meet the line at 1/8
-    rows = [
-        {"expert": e, "share": share, "ratio": 8 * share, "at": share if (
-            share <= 1 / 8 - label or share >= 1 / 8) else 1 / 8,
-         "label": f"{share:.0%}" if share else "idle", "assignments": load_E[e]}
-        for e, share in enumerate(share_E)
-    ]  # fmt: skip
-    assert all(not row["at"] < 1 / 8 < row["at"] + label for row in rows)
+    label = 0.12 * 1.25 * share_E.max()  # what a label takes of the axis
+    rows = []
+    for e, share in enumerate(share_E):
+        inside = 1 / 8 - label < share < 1 / 8  # above the bar it would meet the line
+        assert not inside or share >= label
+        rows.append(
+            {"expert": "ABCDEFGH"[e], "share": share, "colour": EXPERT_COLOURS[e],
+             "label_at": share + (-label / 2 if inside else label / 2),
+             "label": f"{share:.0%}" if share else "idle",
+             "ink": letter_ink(EXPERT_COLOURS[e]) if inside else PAPER_INK,
+             "assignments": load_E[e]}
+        )  # fmt: skip
     place = {"x": "expert|expert"}
+    axis = "datum.value == 0.125 ? 'fair 12.5%' : format(datum.value, '.3~%')"
     return Shown(
         start.load_bars(routing),
-        {"bars": rows, "fair": [{"fair": 1 / 8, "label": "dashed: fair 12.5%"}]},
+        {"bars": rows, "fair": [{"fair": 1 / 8}]},
         [
-            ("bar", "bars", place | {"y": "share||%", "color": ("ratio", BUSY)}),
+            ("bar", "bars", place | {"y": f"share|||{axis}", "color": "colour"}),
             ("rule", "fair", {"y": "fair"}),
-            ("text", "bars", place | {"y": "at", "text": "label"}),
-            ("text", "fair", {"x": "=width", "y": "=0", "text": "label"}),
+            ("text", "bars", place | {"y": "label_at", "text": "label", "color": "ink"}),
         ],
-        tuple(f"expert {e} {share:.0%}" for e, share in enumerate(share_E)),
-    )  # fmt: skip
-
-
-@of(start.sentence_picture)
-def where_each_character_goes() -> Shown:
-    routing = records.sentence()
-    ratio_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8) * 8 / routing.expert_NK.size
-    experts, choices = [], []
-    for n, (experts_K, weights_K) in enumerate(
-        zip(routing.expert_NK, routing.weight_NK, strict=True)
-    ):
-        both = list(zip(experts_K, weights_K, strict=True))
-        experts.append(", ".join(f"{e} ({w:.0%})" for e, w in both))
-        choices += [{"column": n % 40, "low": row_of(n, e) - 0.46 * w,
-                     "high": row_of(n, e) + 0.46 * w, "ratio": ratio_E[e]}
-                    for e, w in both]  # fmt: skip
-    spots = places(experts=experts)
-    return Shown(
-        start.sentence_picture(routing, 3),
-        {"choices": choices, "characters": places(), "spots": spots, "marked": [spots[3]]},
-        numbered([
-            staff("rect", "choices", "low", "high", color=("ratio", BUSY)),
-            CHARACTERS,
-            staff("rect", "marked", "top", "bottom"),
-            staff("rect", "spots", "top", "bottom"),
-        ]),
-        (f"Marked: character 4, r, to experts {experts[3]}",),
-    )  # fmt: skip
-
-
-# Start: one character -----------------------------------------------------------------------------
-
-
-def expert_bars(
-    figure: Figure, value_E: np.ndarray, form: str, chosen: dict[int, int] | None = None,
-    tick_E: np.ndarray | None = None,
-) -> Shown:  # fmt: skip
-    ranks = chosen or {}
-    rows = [
-        {
-            "expert": e, "value": value, "end": max(value, 0.0),
-            "label": f"{value:{form}}" + (f" · {ranks[e]}." if e in ranks else ""),
-            "chosen": "yes" if e in ranks else "no",
-            "tick": value if tick_E is None else tick_E[e],
-        }
-        for e, value in enumerate(value_E)
-    ]  # fmt: skip
-    y = {"y": "expert|expert"}
-    colours = {"yes": "#12906C", "no": "#868E99"}
-    ticks: Drawn = [("tick", "bars", y | {"x": "tick"})] if tick_E is not None else []
-    return Shown(
-        figure,
-        {"bars": rows},
-        [("bar", "bars", y | {"x": "value", "color": ("chosen", colours)}),
-         ("text", "bars", y | {"x": "end", "text": "label"}), *ticks],
-        tuple(f"expert {e} {value:{form}}" for e, value in enumerate(value_E)),
-    )  # fmt: skip
-
-
-@of(start.logits)
-def step_one() -> Shown:
-    story = records.story()
-    assert (story.logits_E < 0).any()
-    return expert_bars(start.logits(story), story.logits_E, "+.2f")
-
-
-@of(start.scores)
-def step_two() -> Shown:
-    story = records.story()
-    exp_E = np.exp(story.logits_E.astype(float))
-    return expert_bars(start.scores(story), exp_E / exp_E.sum(), ".1%")
-
-
-@of(start.selection)
-def step_three() -> Shown:
-    story = records.story()
-    sum_E = story.scores_E + story.bias_E
-    best = {int(e): rank + 1 for rank, e in enumerate(np.argsort(-sum_E)[:2])}
-    return expert_bars(start.selection(story), sum_E, ".1%", best, story.scores_E)
-
-
-def part_bars(figure: Figure, part_K: np.ndarray) -> Shown:
-    rows = [
-        {"place": at, "expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
-        for at, (e, part) in enumerate(zip(records.story().expert_K, part_K, strict=True))
-    ]
-    return Shown(
-        figure,
-        {"bars": rows},
-        [("bar", "bars", {"x": "part", "y": "expert"}),
-         ("text", "bars", {"x": "part", "y": "expert", "text": "label"})],
-        tuple(f"{row['expert']} {row['label']}" for row in rows),
-    )  # fmt: skip
-
-
-@of(start.weights)
-def step_four() -> Shown:
-    story = records.story()
-    score_K = story.scores_E[story.expert_K]
-    return part_bars(start.weights(story), score_K / score_K.sum())
-
-
-@of(start.contributions)
-def step_five() -> Shown:
-    story = records.story()
-    length_K = np.linalg.norm(story.weight_K[:, None] * story.output_KD, axis=1)
-    return part_bars(start.contributions(story), length_K / length_K.sum())
-
-
-@of(start.guesses)
-def step_six() -> Shown:
-    story = records.story()
-    rows = [
-        {"place": at, "token": token, "probability": p, "label": f"{p:.0%}"}
-        for at, (token, p) in enumerate(story.guesses)
-    ]
-    assert [row["probability"] for row in rows] == sorted(
-        (row["probability"] for row in rows), reverse=True
-    )
-    return Shown(
-        start.guesses(story),
-        {"bars": rows},
-        [("bar", "bars", {"x": "probability", "y": "token"}),
-         ("text", "bars", {"x": "probability", "y": "token", "text": "label"})],
-        tuple(f"{row['token']} {row['label']}" for row in rows),
+        tuple(f"{'ABCDEFGH'[e]} {share:.0%}" for e, share in enumerate(share_E)),
     )  # fmt: skip
 
 

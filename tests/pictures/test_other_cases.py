@@ -18,9 +18,10 @@ from moe.app.your_model import chart as your_model
 from moe.app.your_model import tinted_text
 from moe.app.your_model.story import Drawn, Line
 from moe.app.your_model.text import Token
+from moe.pictures.experts import letter_ink
 from moe.pictures.figure import Drawing, Figure, draw, drawn_once
 from moe.pictures.marks import legible, percent_axis, with_room
-from moe.pictures.palette import INK, PAPER
+from moe.pictures.palette import INK, PAPER, PAPER_INK
 from moe.pictures.staff import Staff
 from moe.routing import Routing
 from moe.sweeps import chart as sweep
@@ -160,15 +161,21 @@ def test_letters_can_be_read_on_every_tint_in_both_themes() -> None:
 
 
 def test_labels_stay_clear_of_the_line_of_the_fair_share() -> None:
-    # The axis ends at 1.25 x 0.5; a label takes a tenth of that, 0.0625, above its bar.
+    # The axis ends at 1.25 x 0.5; a label takes 0.12 of that, 0.075: its middle is half of it
+    # above its bar, or below the bar's end if the line at 0.2 would cross it there.
     load_E = np.array([8, 4, 3, 1, 0])
     routing = replace(
         records.sentence(), load_E=load_E, share_E=load_E / 16, hottest_share=0.5, fair_share=0.2
     )
     rows = start.load_bars(routing).data["bars"]
-    assert [row["at"] for row in rows] == pytest.approx([0.5, 0.25, 0.2, 0.0625, 0])
+    at = [0.5375, 0.2875, 0.1875 - 0.0375, 0.1, 0.0375]
+    assert [row["label_at"] for row in rows] == pytest.approx(at)
     assert [row["label"] for row in rows] == ["50%", "25%", "19%", "6%", "idle"]
-    assert [row["ratio"] for row in rows] == pytest.approx([2.5, 1.25, 0.9375, 0.3125, 0])
+    inks = [row["ink"] for row in rows]
+    assert inks == [PAPER_INK, PAPER_INK, letter_ink(rows[2]["colour"]), PAPER_INK, PAPER_INK]
+    flat = replace(routing, share_E=load_E / 160, fair_share=0.02)  # no room in the bar
+    last = start.load_bars(flat).data["bars"][3]
+    assert last["label_at"] == pytest.approx(0.02 + 0.0375) and last["ink"] == PAPER_INK
     for top, end in ((0.0, 0.625), (0.4, 0.625), (0.8, 1.0)):
         encoding = start.load_bars(routing, top).spec()["layer"][0]["encoding"]
         assert encoding["y"]["scale"]["domain"] == [0, pytest.approx(end)]

@@ -32,7 +32,7 @@ KEPT = "guesses"  # in the visitor's session, for who comes back from another pa
 
 # Large enough for a finger; a hidden control leaves no gap and no empty expander.
 STYLE = """<style>
-.st-key-ask button { min-height: 44px; justify-content: flex-start; text-align: left; }
+.st-key-ask button { min-height: 44px; }
 </style>"""
 HIDE = """<style>
 [data-testid="stElementContainer"]:has(input:disabled, [data-testid="stButtonGroup"] :disabled),
@@ -92,7 +92,7 @@ def first(question: Question, page: str) -> Guess | None:
             _write(question, page)
         if may_skip:
             st.button(
-                "Skip, just show me", key="guess_skip", on_click=_say,
+                "Skip", key="guess_skip", on_click=_say,
                 args=(page, question, SKIPPED), type="tertiary",
             )  # fmt: skip
         elif set_by.lock:

@@ -13,7 +13,7 @@ from ...pictures.figure import Figure, Rows
 from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
-from . import path
+from . import glossary, path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .run_slots import run_slot
@@ -56,29 +56,6 @@ FIGURE_STYLE = """<style>
   clip-path: inset(50%); }
 </style>"""
 
-# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen. Its
-# groups stand in a list of which they are no items, which screen readers cannot read as a list.
-CLOSE_MENU = """<span class="moe-unseen"></span><script>
-/* a script runs anew when it differs: %s */
-if (matchMedia("(max-width: 768px)").matches) document.querySelector(
-  '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
-)?.click();
-if (!window.moeMenu) {
-  const plain = () => document.querySelectorAll(
-    '[data-testid="stSidebarNavItems"]:is(:not([role]), :has(li:not([role])))'
-  ).forEach((list) => [list, ...list.querySelectorAll("li")].forEach(
-    (node) => node.setAttribute("role", "presentation")));
-  window.moeMenu = new MutationObserver(plain);
-  window.moeMenu.observe(document.body, { childList: true, subtree: true });
-  plain();
-}
-</script>"""
-
-
-def close_menu(page: str) -> None:
-    """Close the menu of a phone if another page was chosen in it."""
-    st.html(CLOSE_MENU.replace("%s", page), unsafe_allow_javascript=True)
-
 
 def ink() -> str:
     """Colour of texts and lines in the visitor's theme."""
@@ -88,9 +65,14 @@ def ink() -> str:
 def heading(question: str, sentence: str, see: str = "") -> None:
     """Show a page's question, one sentence about it, and what to look for if it is known yet."""
     st.title(question)
-    st.markdown(sentence)
+    explained(sentence)
     if see:
         st.markdown(to_see(see))
+
+
+def explained(text: str) -> None:
+    """Show Markdown of ours in which the words of the glossary can be asked for their meaning."""
+    st.markdown(glossary.marked(text), unsafe_allow_html=True)
 
 
 def to_see(words: str) -> str:
@@ -105,6 +87,31 @@ def sentence() -> str:
     if words:
         st.warning(words)
     return shown
+
+
+def named(label: str, titles: Mapping[str, str], key: str, default: str) -> str:
+    """Show a menu of titles, and keep the name of the chosen one in the address.
+
+    Parameters
+    ----------
+    titles
+        What is shown, by the name that stands in the address.
+    key
+        Of the widget, and of the name in the address.
+    """
+    asked = st.query_params.get(key, default)
+    if key not in st.session_state:
+        st.session_state[key] = asked if asked in titles else default
+    name = st.selectbox(
+        label, list(titles), format_func=titles.__getitem__, key=key, disabled=locked()
+    )
+    shown = None if name == default else name
+    if shown != st.query_params.get(key):
+        if shown is None:
+            del st.query_params[key]
+        else:
+            st.query_params[key] = shown
+    return name
 
 
 def metrics(rows: Iterable[tuple[str, str, str]]) -> None:

@@ -1,13 +1,23 @@
-"""Start the app's server, from a checkout or from an installed wheel."""
+"""Start the server, from a checkout or from an installed wheel."""
 
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+
+from streamlit.cli_util import open_browser
+
+from ...version import __version__
+from . import logs, warming
+from .options import ServerOptions, use
+from .site import keep_within, site
+
+Say = Callable[[str], object]
 
 
 def app_file() -> Path:
@@ -18,7 +28,7 @@ def app_file() -> Path:
     ValueError
         If neither is there.
     """
-    package = Path(__file__).parent.parent
+    package = Path(__file__).parent.parent.parent
     for candidate in (package.parent / "app.py", package / "_app" / "app.py"):
         if candidate.is_file() and (candidate.parent / ".streamlit" / "config.toml").is_file():
             return candidate
@@ -47,26 +57,48 @@ def check_place(address: str, port: int) -> None:
         ) from error
 
 
-def make_ready() -> None:
-    """Import the first page and train its model, so that the first visitor need not wait."""
-    from .shared.first_model import ready_model
-    from .start import chart  # noqa: F401
+def serve(
+    script: Path, port: int, browser: bool, address: str, options: ServerOptions, say: Say
+) -> None:
+    """Serve the pages until the process is stopped.
 
-    ready_model()
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: later collections need not look at it
+    Parameters
+    ----------
+    browser
+        Whether to open the first page in a browser.
+    say
+        Gets what the operator should know, in a sentence.
+    """
+    use(options)
+    logs.set_up(options.log)
+    keep_within(options)
 
+    def tell(words: str) -> None:
+        say(words)
+        logs.event(words)
 
-def serve(script: Path, port: int, browser: bool, address: str) -> None:
-    """Run Streamlit in this process until it is stopped."""
-    from streamlit.web import cli as streamlit_cli
-
-    make_ready()
+    warming.begin(tell)
     # The browser draws an answer once if it comes in one piece, and anew with every piece else.
     sys.setswitchinterval(0.02)
-    headless = "false" if browser else "true"
-    sys.argv = [
-        "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", headless,
-        "--server.address", address,
-    ]  # fmt: skip
-    streamlit_cli.main()
+
+    def started() -> None:
+        logs.event("started", version=__version__)
+        if browser:
+            threading.Thread(target=open_browser, args=(url(address, port),), daemon=True).start()
+
+    sys.argv = [str(script)]  # beside it Streamlit looks for its settings
+    site(script, options, started).run(
+        config={
+            "server.port": port,
+            "server.address": address,
+            "server.headless": not browser,
+            "logger.hideWelcomeMessage": options.log == "json",
+        }
+    )
+
+
+def url(address: str, port: int) -> str:
+    """Where this machine's browser finds the pages."""
+    own = address in ("0.0.0.0", "::", "127.0.0.1")
+    host = "localhost" if own else f"[{address}]" if ":" in address else address
+    return f"http://{host}:{port}"
