@@ -826,7 +826,7 @@ def staff(kind: str, data: str, low: str, high: str, **channels: Any) -> tuple[s
     return kind, data, names
 
 
-LABELS = "datum.value % 10 - 2"
+LABELS = "['A','B','C','D','E','F','G','H'][datum.value % 10 - 2]"
 
 
 def numbered(drawn: Drawn) -> Drawn:
@@ -844,7 +844,7 @@ def told_of(side: Any) -> list[str]:
         side.routing.token_A, side.routing.expert_A, side.routing.weight_A, side.routing.kept_A,
         strict=True,
     ):  # fmt: skip
-        words[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
+        words[n].append(f"{'ABCDEFGH'[e]} ({weight:.2f}{'' if kept else ', dropped'})")
     return [", ".join(one) or "none" for one in words]
 
 
@@ -881,6 +881,59 @@ def who_changes_its_mind() -> Shown:
     )  # fmt: skip
 
 
+def large_letters(hidden: bool) -> Shown:
+    both = records.sides()
+    at = [(n + 0.5) * 8 / 6 for n in range(6)]
+    choices, told = [], []
+    for name, side, row, way in (("A", both.a, 2.6, 1), ("B", both.b, 0.4, -1)):
+        r = side.routing
+        chosen = zip(r.token_A, r.expert_A, r.weight_A, r.kept_A, strict=True)
+        choices += [
+            {"run": name, "x": at[n], "y": 1.5 + 0.28 * way, "x2": e + 0.5, "y2": row - 0.2 * way,
+             "weight": weight}
+            for n, e, weight, kept in chosen if kept and n < 6 and not (hidden and name == "B")
+        ]  # fmt: skip
+        if not (hidden and name == "B"):
+            told.append(f"{told_of(side)[0]} in {name}")
+    boxes = [
+        {"x": e + 0.5, "y": row, "expert": "ABCDEFGH"[e], "fill": EXPERT_COLOURS[e],
+         "ink": letter_ink(EXPERT_COLOURS[e])}
+        for row in (2.6, 0.4) for e in range(8)
+    ]  # fmt: skip
+    place = {"x": "x", "y": "y"}
+    return Shown(
+        routers.first_characters(both, hidden),
+        {
+            "choices": choices, "boxes": boxes,
+            "letters": [{"x": x, "y": 1.5, "character": c} for x, c in zip(at, both.tokens)],
+            "names": [{"x": 0, "y": 2.92, "label": f"A: {both.a.router.title}"},
+                      {"x": 0, "y": 0.08, "label": f"B: {both.b.router.title}"}],
+        },
+        [
+            ("rule", "choices", place | {
+                "x2": "x2", "y2": "y2", "color": ("run", RUNS), "strokeDash": ("run", RUN_DASHES),
+                "strokeWidth": ("weight", {0: 1.5, 1: 6})}),
+            ("point", "choices", {"x": "x2", "y": "y2", "color": ("run", RUNS),
+                                  "angle": ("run", {"A": 0, "B": 180})}),
+            ("point", "boxes", place | {"color": "fill"}),
+            ("text", "boxes", place | {"text": "expert", "color": "ink"}),
+            ("text", "letters", place | {"text": "character"}),
+            ("text", "names", place | {"text": "label"}),
+        ],
+        (f"{both.tokens[0]}: {', '.join(told)}",),
+    )  # fmt: skip
+
+
+@of(routers.first_characters)
+def the_first_characters() -> Shown:
+    return large_letters(hidden=False)
+
+
+@of(routers.first_characters)
+def the_first_characters_before_a_guess() -> Shown:
+    return large_letters(hidden=True)
+
+
 @of(routers.loads)
 def loads_of_two_routers() -> Shown:
     both = records.sides()
@@ -889,7 +942,7 @@ def loads_of_two_routers() -> Shown:
         routing = side.routing
         asked_E = np.bincount(routing.expert_A, minlength=8)
         load_E = np.bincount(routing.expert_A[routing.kept_A], minlength=8)
-        rows += [{"run": name, "expert": e, "share": load_E[e] / len(routing.expert_A),
+        rows += [{"run": name, "expert": "ABCDEFGH"[e], "share": load_E[e] / len(routing.expert_A),
                   "asked": asked_E[e] / len(routing.expert_A)} for e in range(8)]  # fmt: skip
     assert any(row["asked"] > row["share"] for row in rows)
     place = {"x": "expert|expert", "xOffset": "run"}

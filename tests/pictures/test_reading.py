@@ -49,6 +49,8 @@ HOVER = {
     "the_cluster": ["node, link, mb|megabytes|,.0f", "node, gpu, ratio|fair shares|.2f"],
     "from_node_to_node": ["from, to, link, mb|megabytes|,.1f"],
     "work_before_and_after": ["placed|experts, gpu|GPU, ratio|fair shares|.2f"],
+    "the_first_characters": ["weight||.2f"],
+    "the_first_characters_before_a_guess": ["weight||.2f"],
     "who_changes_its_mind": [PLACE + "A, B"],
     "loads_of_two_routers": [
         "run, expert, share|share of the work|.1%, asked|asked for|.1%"
@@ -118,6 +120,8 @@ AXES: dict[str, tuple[str, str]] = {
     "ways_of_sending": ("hidden, 0 to room", "hidden"),
     "links_of_two_gpus": ("hidden, 0 to room", "hidden"),
     "work_before_and_after": ("no grid", QUARTERS),
+    "the_first_characters": ("hidden, 0 to 8", "hidden, 0 to 3"),
+    "the_first_characters_before_a_guess": ("hidden, 0 to 8", "hidden, 0 to 3"),
     "who_changes_its_mind": STAFF,
     "loads_of_two_routers": ("", QUARTERS),
     "choices_of_one_router": STAFF,
@@ -304,7 +308,7 @@ def test_marks_are_seen_and_comparisons_are_dashed(name: str) -> None:
             ranges = data in ("compared", "estimate")  # bars between two ends, in powers of ten
             assert scale.get("zero", True) and (ranges or min(scale.get("domain", [0])) == 0)
         if mark["type"] == "text" and encoding.get("y", {}).get("axis", 0) is None:
-            assert mark.get("align") in ("left", "right")
+            assert mark.get("align") in ("left", "right", "center")  # on purpose
         rows = encoding.get("y", {})
         if rows.get("type") == "nominal" and rows.get("axis", 0) is None:
             assert rows["sort"] is None  # in the order of the data
@@ -317,6 +321,7 @@ def test_a_scale_of_colours_has_a_key_unless_words_stand_beside_the_marks(name: 
         "the_cluster",
         "both_money_charts_on_a_sheet", "weights_stored", "weights_used",
         "operations_of_a_token", "bytes_of_a_batch", "shares_of_the_work", "tokens_by_experts",
+            "the_first_characters", "the_first_characters_before_a_guess",
     }  # fmt: skip
     for _, _, encoding in views(name):
         for channel in ("color", "stroke", "fill", "shape", "strokeDash", "strokeWidth"):

@@ -10,7 +10,7 @@ from ....pictures.experts import expert_name
 from ....training import LiveRecord
 
 BUSY, LITTLE = 1.5, 0.2  # of the fair share
-EVEN = 1.6  # the busiest has less than this times its fair share: the work is spread evenly
+EVEN = 1.5  # the busiest has less than this times its fair share: the work is spread evenly
 MOST_NAMES = 5
 
 
@@ -42,9 +42,11 @@ def work_words(records: Sequence[LiveRecord], off: Sequence[int] = ()) -> str:
             f"{busiest:.0%}, its fair share is {fair:.0%}"
         )
     else:
-        busy = [e for e in order if share_E[e] >= BUSY * fair] or [order[0]]
+        busy = [e for e in order if share_E[e] >= BUSY * fair]
         does = "does" if len(busy) == 1 else "do"
         text = f"{names(sorted(busy))} {does} {share_E[busy].sum():.0%} of the work"
+        if not busy:
+            text = f"The busiest expert, {names(order[:1])}, does {busiest:.0%} of the work"
         rest = [f"{names(idle)} {'is' if len(idle) == 1 else 'are'} idle"] if idle else []
         if little:
             rest.append(f"{names(little)} {'has' if len(little) == 1 else 'have'} next to nothing")
