@@ -16,7 +16,8 @@ import streamlit as st
 from ...data.corpus import DOMAINS
 from ...training.controls import ALL_TEXTS
 from ..shared.stage import stage_css, stage_js
-from .plan import EXPERTS, MOST_STEPS, PER_TOKEN, ROOMS
+from ..shared.stage.small_run import MOST_STEPS
+from .plan import EXPERTS, PER_TOKEN, ROOMS
 from .presets import PRESETS
 
 if TYPE_CHECKING:
