@@ -46,6 +46,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .five_million import page as five_million
     from .gate import page as gate
     from .moving_data import page as moving_data
+    from .play import page as play
     from .real_models import page as real_models
     from .routers import page as routers
     from .savings import page as savings
@@ -60,6 +61,7 @@ def _shown() -> dict[str, Callable[[], None]]:
         "five-million": five_million.show,
         "real-models": real_models.show,
         "gate": gate.show,
+        "play": play.show,
         "routers": routers.show,
         "moving-data": moving_data.show,
         "your-model": your_model.show,

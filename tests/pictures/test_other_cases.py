@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
 import altair as alt
@@ -109,8 +110,10 @@ def test_a_sentence_takes_lines_of_forty_characters() -> None:
     assert rows[1]["token"] == "a" and rows[1]["position"] == 2
     axis = staff.y("low").to_dict()["axis"]
     assert axis["values"] == [staff.row(n, e) for n in (0, 40, 80) for e in range(8)]
-    # the label of a row is the number of its expert
-    remainder, _, offset = axis["labelExpr"].removeprefix("datum.value % ").partition(" - ")
+    # the label of a row is the name of its expert
+    names, _, place = axis["labelExpr"].partition("[datum.value % ")
+    assert ast.literal_eval(names) == list("ABCDEFGH")
+    remainder, _, offset = place.rstrip("]").partition(" - ")
     assert [value % int(remainder) - int(offset) for value in axis["values"]] == [*range(8)] * 3
     assert Staff(5, 8).x().to_dict()["scale"]["domain"] == [0, 1, 2, 3, 4]
     assert Staff(99, 8, 0.2).x().to_dict()["scale"] == {
