@@ -71,7 +71,7 @@ def legible(page: Page) -> None:
 
 def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -> None:
     page.goto(server)
-    expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
+    expect(page.get_by_role("heading", name="What happens if nobody shares")).to_be_visible()
     before = bars(page, 8)
     said = page.locator(".moe-words")
     expect(said).to_have_text(re.compile("[1-7] are idle|1 is idle"))

@@ -202,7 +202,7 @@ def _table(rows: Rows) -> pa.Table:
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
-def next_step(address: str, learnt: str = "") -> None:
+def next_step(address: str, learnt: str = "", **along: Any) -> None:
     """End a page: one sentence of what was learnt on it, and the way to the next page.
 
     The frame adds it to a page that ended early, so that no page is a dead end.
@@ -214,9 +214,12 @@ def next_step(address: str, learnt: str = "") -> None:
     learnt
         Markdown of which the first sentence is shown, worked out from the page's result where it
         is about one.
+    **along
+        What the next page gets besides the controls of this one.
     """
     kept = st.session_state.setdefault(path.ALONG, {})
     kept.update({name: st.session_state[name] for name in path.CARRIED if name in st.session_state})
+    kept.update(along)
     st.session_state[path.ENDED] = True
     following, part = path.after(address), path.part_of_story(address)
     with st.container(key="next_step"):
@@ -224,12 +227,16 @@ def next_step(address: str, learnt: str = "") -> None:
             st.html(path.dots(part))
         if learnt:
             st.markdown(f"**What you have seen:** {path.first_sentence(learnt)}")
-        label, query = f"{following.invitation} →", path.carried(kept, following)
-        page = st.session_state.get(path.PAGES, {}).get(following.address)
-        if page is None:  # a page that runs without the frame has no pages beside it
-            st.markdown(f"[{label}]({path.link(following, query)})")
-        else:
-            st.page_link(page, label=label, query_params={**query, path.NEXT: "1"})
+        to_page(following, f"{following.invitation} →", path.carried(kept, following))
+
+
+def to_page(stop: path.Stop, label: str, query: Mapping[str, Any]) -> None:
+    """Show a link to a page, with these values of its controls."""
+    page = st.session_state.get(path.PAGES, {}).get(stop.address)
+    if page is None:  # a page that runs without the frame has no pages beside it
+        st.markdown(f"[{label}]({path.link(stop, query)})")
+    else:
+        st.page_link(page, label=label, query_params={**query, path.NEXT: "1"})
 
 
 def formula(latex: str) -> None:
