@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -33,8 +32,7 @@ def computed(settings: MovingSettings) -> Computed:
             lambda: story.by_limit(settings),
         )
         # Each limit has a turn of its own; afterwards the story finds what they counted.
-        for limit in range(1, settings.nodes + 1):
-            one = replace(settings, limit=limit)
+        for one in story.within_limits(settings):
             KEPT.in_turn(("moved", one), partial(story.move, one))
         computed = [KEPT.in_turn(("moving", i, settings), part) for i, part in enumerate(parts)]
     return cast(Computed, tuple(computed))
