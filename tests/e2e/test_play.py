@@ -45,7 +45,7 @@ def test_play_pause_step_and_reset(page: Page, server: str) -> None:
     step = int(root.get_attribute("data-step") or 0)
     page.get_by_role("button", name="Step", exact=True).click()
     expect(root).to_have_attribute("data-step", str(step + 1))
-    expect(page).to_have_url(re.compile(rf"run=8-0_{step}$"))
+    expect(page).to_have_url(re.compile(rf"run=8-0_{step + 1}$"))
     page.get_by_role("button", name="Reset").click()
     wait(page, f"d.state === 'playing' && Number(d.step) < {step}")
     frames = int(root.get_attribute("data-frames") or 0)
