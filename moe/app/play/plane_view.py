@@ -56,8 +56,8 @@ _MARKUP = f"""
       </select></label>
     <label class="start">Head start <input type="range" class="lift" min="-4" max="4" step="0.1"
       value="0"></label>
-    <p>Drag a dot: the border of two experts is always square to the line between their dots.
-      A head start moves an expert's borders in parallel.</p>
+    <p>Drag a ringed letter: the border of two experts is always square to the line between their
+      rings. A head start moves an expert's borders in parallel.</p>
   </div>
   <p class="difference"></p>
   <p class="legend"></p>
