@@ -46,6 +46,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .five_million import page as five_million
     from .gate import page as gate
     from .moving_data import page as moving_data
+    from .play import page as play
     from .real_models import page as real_models
     from .routers import page as routers
     from .savings import page as savings
@@ -60,6 +61,7 @@ def _shown() -> dict[str, Callable[[], None]]:
         "five-million": five_million.show,
         "real-models": real_models.show,
         "gate": gate.show,
+        "play": play.show,
         "routers": routers.show,
         "moving-data": moving_data.show,
         "your-model": your_model.show,
@@ -68,7 +70,7 @@ def _shown() -> dict[str, Callable[[], None]]:
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import compiling, finger, menu, outside, parts, path
+    from .shared import compiling, finger, glossary, menu, outside, parts, path
 
     shown = _shown()
     keep_loaded(len(sys.modules))
@@ -93,6 +95,7 @@ def main() -> None:
     st.html(f'<p class="moe-claim">{CLAIM}</p>')
     st.html(finger.INPUT)
     menu.close_menu(page.url_path)
+    glossary.hold_meanings()
     compiling.compiling_note()
     st.session_state[path.ENDED] = False
     address = page.url_path or path.STOPS[0].address

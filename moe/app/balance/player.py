@@ -21,13 +21,14 @@ _ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>'
 _RUN = """
 <figure class="run">
   <figcaption><span class="swatch"></span><strong class="title"></strong></figcaption>
-  <p class="sentence"></p>
   <canvas class="bars" role="img"></canvas>
+  <p class="sentence"></p>
   <canvas class="heat" role="img"></canvas>
 </figure>
 """
 _MARKUP = f"""
 <div class="player" role="group" aria-label="Run player" data-state="loading">
+  <div class="runs">{_RUN}{_RUN}</div>
   <div class="controls">
     <p class="step"><span>Step</span> <strong class="now"></strong> <span class="last"></span></p>
     <div class="buttons" role="group" aria-label="Playback">
@@ -51,7 +52,6 @@ _MARKUP = f"""
     <label class="sort chip"><input type="checkbox">Busiest first</label>
   </div>
   <div class="verdict" aria-live="polite"></div>
-  <div class="runs">{_RUN}{_RUN}</div>
   <p class="legend">
     <span>Work of an expert</span>
     <span class="scale"><i></i><b>idle</b><b>fair share</b><b>4× or more</b></span>

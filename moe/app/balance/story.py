@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ...balance import balancer_title
+from ...balance import BALANCERS, balancer_title
 from ...balance.none import NoBalance
 from ...data import TextTask
+from ...routers import ROUTERS
 from ...training import TrainSettings
 from ...training.runs import Run, RunSummary, unusual_words
 from ..shared.question import Question, closest
@@ -118,6 +119,20 @@ def measures(run_a: Run, run_b: Run) -> list[str]:
     """Name the numbers that the page draws over the steps; the loss is in the film."""
     turned_away = any(record.dropped for run in (run_a, run_b) for record in run.records)
     return ["max_vio", "dead", *["dropped"] * turned_away]
+
+
+def play_run(settings: TrainSettings) -> str:
+    """Name a run like this one as the page *Play* does in its address, with what it allows."""
+    experts = min((8, 16, 32, 64), key=lambda n: abs(n - settings.n_experts))
+    k = min((1, 2, 4), key=lambda n: abs(n - settings.k))
+    return f"{experts}-{settings.seed}_0k{k}"
+
+
+def sources(settings: Iterable[TrainSettings]) -> str:
+    """Where the methods of these runs come from."""
+    methods = [m for s in settings for m in (BALANCERS[s.balance], ROUTERS[s.router])]
+    named = {method.title: method.source for method in methods}
+    return " · ".join(f"{title}: {source}" for title, source in named.items())
 
 
 def why(runs: Mapping[str, Run]) -> str:

@@ -23,7 +23,7 @@ _EXPERT = """
 </button></li>
 """
 _MARKUP = f"""
-<div class="gate" data-moe="gate" data-state="loading" data-placed="0">
+<div class="gate" data-picture data-moe="gate" data-state="loading" data-placed="0">
   <div class="top">
     <button type="button" class="start">Start</button>
     <label class="calm"><input type="checkbox">Without the clock</label>

@@ -129,7 +129,7 @@ class Flow extends Drawing {
       const logit = data.logits[i * this.E + e];
       row.ratingText.textContent = `${logit < 0 ? "−" : "+"}${Math.abs(logit).toFixed(2)}`;
       row.shareText.textContent = percent(data.scores[i * this.E + e]);
-      row.partText.textContent = `${data.names[e]} ${percent(part[e])}`;
+      row.partText.textContent = part[e] ? `${data.names[e]} ${percent(part[e])}` : "";
       const box = this.boxes[e], off = this.without === e + 1;
       const now = data.so_far[this.from(i, this.E) + e];
       box.weight.textContent = off ? "off" : weight[e] > 0 ? percent(weight[e]) : "";

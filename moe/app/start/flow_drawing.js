@@ -51,7 +51,7 @@ function sideBySide(width, experts) {
 
 /** Where things stand on a phone: from top to bottom. */
 function stacked(width, experts) {
-  const top = 190, row = 46, end = top + row * experts;
+  const top = 208, row = 46, end = top + row * experts;
   const box = { x: 0.64 * width, w: 0.36 * width - 30 };
   const join = { x: width - 70, y: end + 66, w: 18 };
   return {
@@ -257,7 +257,7 @@ class Drawing {
       const d = flows ? this.band(box.x + box.w, y, thick, join.x, top, tall) : "";
       put(row.stream, { d, opacity: 0.55 * grown[4] });
       put(row.part, { x: join.x, y: top, width: join.w, height: tall, opacity: grown[4] });
-      put(row.partText, { x: below ? join.x - 5 : join.x + join.w + 5, y: top + tall / 2 + 4.5, opacity: tall > 15 ? grown[4] : 0 });
+      put(row.partText, { x: below ? join.x - 5 : join.x + join.w + 5, y: top + tall / 2 + 4.5, opacity: part[e] > 0.13 && row.partText.textContent ? grown[4] : 0 });
       this.boxes[e].classList.toggle("lit", weight[e] > 0 && grown[3] > 0.7);
       top += tall;
     });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -56,9 +57,12 @@ def _follow(model: FirstModel, sentence: str, percent: int) -> None:
     st.subheader("Follow one character")
     walked, settings = walk(model, sentence, percent), model.trainer.settings
     start = (walk(model, sentence) if percent else walked).start  # which no slider moves
-    position, without = _where(walked, start)
-    name = f"{percent}% {sentence}"
-    show_flow(packet(walked, name, settings.context, start, position, without), key=FLOW)
+    asked: Any = st.session_state.get(FLOW)
+    asked = asked and asked.get("at")  # once a visitor stays with a character
+    position, without = _where(walked, start, asked or st.query_params)
+    # What the picture asked for it knows; a packet that stays the same is not sent again.
+    begin = (start, 0) if asked else (position, without)
+    show_flow(packet(walked, f"{percent}% {sentence}", settings.context, start, *begin), key=FLOW)
     share_box(
         "start",
         share.code(sentence, percent, position, without),
@@ -69,13 +73,8 @@ def _follow(model: FirstModel, sentence: str, percent: int) -> None:
     )
 
 
-def _where(walked: SentenceWalk, start: int) -> tuple[int, int]:
-    """Which character is looked at and which expert is off, which the address then says, too.
-
-    The picture asks for them once a visitor stays with a character; before that it is the address.
-    """
-    asked: Any = st.session_state.get(FLOW)
-    asked = (asked and asked.get("at")) or st.query_params
+def _where(walked: SentenceWalk, start: int, asked: Mapping[str, Any]) -> tuple[int, int]:
+    """Which character is looked at and which expert is off, which the address then says, too."""
     position = _whole(asked.get(CHARACTER), len(walked.tokens), start + 1) - 1
     names = ["", *(expert_name(e) for e in range(walked.bias_E.size))]
     name = asked.get(WITHOUT)

@@ -33,8 +33,15 @@ def film(page: AppTest) -> dict[str, Any]:
 def test_balance_asks_first_and_sends_nothing_that_tells() -> None:
     page = open_page("balance", steps="50")
     assert not page.exception and not specs(page)
-    shown = " ".join([page.title[0].value, words(page), *[one.label for one in page.button]])
-    for answer in ("few experts", "fall idle", "evenly", "guesses better", "The run"):
+    shown = " ".join(
+        [
+            page.title[0].value,
+            words(page),
+            *[one.label for one in page.button],
+            *[one.value for one in page.caption],
+        ]
+    )
+    for answer in ("collapse", "few experts", "fall idle", "evenly", "guesses better", "The run"):
         assert answer not in shown
     assert len(re.findall(r"[\w%]+", shown)) <= 60  # before the picture
     start = film(page)
