@@ -1,4 +1,4 @@
-const STEPS_A_SECOND = 30;
+const FASTEST = 25; // steps a second, unless the server says fewer
 const AHEAD = 14; // ask for more when fewer steps than this are still to be shown
 const CHUNK = 12;
 const PATIENCE = 8000; // milliseconds after which an answer counts as lost
@@ -176,7 +176,7 @@ class Plane {
     const seconds = clamp(now - this.before, 0, this.calm.matches ? CALM : 100) / 1000;
     this.before = now;
     const newest = (this.queue.at(-1) ?? this.now).step;
-    this.at = Math.min(this.at + seconds * STEPS_A_SECOND, newest);
+    this.at = Math.min(this.at + seconds * (this.data.rate ?? FASTEST), newest);
     while (this.queue.length && this.queue[0].step <= this.at) this.show(this.queue.shift());
     const open = newest < this.about.last_step;
     if (newest - this.at < AHEAD && open) this.ask({ steps: CHUNK });

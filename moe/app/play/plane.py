@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from ... import kernels
 from ...balance import BALANCERS
 from ...data.planar import PLANAR_TASKS
 from ...routers import ROUTERS
@@ -16,7 +17,9 @@ from ..shared import parts
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND, named
 from ..shared.titles import TASK_TITLES
+from ..shared.visitor import visitor
 from . import plane_story as story
+from .pace import PACE
 from .plane_pair import Pair, planar, settings_key
 from .plane_view import plane_view
 
@@ -24,13 +27,10 @@ QUESTION = "Who answers where?"
 DEFAULTS = {"a": ("switch", "none"), "b": ("switch", "aux")}
 PAIR, WISH, ANSWERED = "plane_pair", "plane_wish", "plane_answered"  # in the visitor's session
 VIEWS = ("Territories", "Geometry")
-HEAD = """<style>h1 { font-size: 2rem !important; padding: 0 0 0.25rem !important; }</style>"""
 
 
 def show() -> None:
-    """Show the view."""
-    st.html(HEAD)
-    st.title(QUESTION)
+    """Show the view, below its question."""
     about = st.empty()
     stage, controls = st.columns([3, 1], gap="medium")
     with controls:
@@ -111,10 +111,13 @@ def _stage(geometry: bool) -> None:
         except ValueError as error:
             show_problem(error)
     pair: Pair = st.session_state[PAIR][1]
+    with kernels.steady():  # nothing that oracles begin may end on kernels
+        chunk = pair.chunk(steps, geometry, TURNS.short)
     payload: dict[str, Any] = {
         "about": pair.about(),
         "titles": [story.title(run.controls.settings) for run in pair.runs],
-        "chunk": pair.chunk(steps, geometry, TURNS.short),
+        "chunk": chunk,
+        "rate": PACE.of(visitor()),
         "recipe": pair.recipe(),
         "view": "geometry" if geometry else "territories",
         "drags": pair.drags(),
