@@ -96,6 +96,7 @@ def test_what_is_drawn_under_the_finger_is_what_the_server_says(
 
 def test_keys_and_the_head_start_move_an_expert(page: Page, server: str) -> None:
     opened(page, server + GEOMETRY)
+    page.locator(".expert").select_option("1")  # B, who holds ground from the start
     before = ring(page, 0)
     page.locator(".handle").first.focus()
     page.keyboard.press("Shift+ArrowUp")

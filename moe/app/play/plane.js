@@ -63,6 +63,7 @@ class Plane {
       this.asked = null;
       return this.ask({ steps: 0, resume: lost });
     }
+    this.panels.forEach((panel, r) => { panel.title.textContent = data.titles[r]; });
     if (anew || resumed) this.begin(resumed ? this.history : []);
     this.history.push(...frames.map(({ step, loss }) => ({ step, loss })));
     if (!this.now) {
@@ -98,11 +99,8 @@ class Plane {
     this.queue = [];
     this.history = history;
     this.now = this.edit = this.asked = this.waiting = null;
-    const { about, data } = this;
-    this.panels.forEach((panel, r) => {
-      panel.title.textContent = data.titles[r];
-      panel.scale = 0;
-    });
+    const { about } = this;
+    for (const panel of this.panels) panel.scale = 0;
     const chosen = this.find(".expert");
     chosen.replaceChildren(...about.names.map((name, e) => new Option(name, e)));
     this.find(".legend").textContent = [
