@@ -45,9 +45,10 @@ def test_it_plays_pauses_steps_and_begins_anew(page: Page, server: str) -> None:
     press(page, "Play")
     until(page, 20)
     before = value(page, "step"), value(page, "frames")
-    page.wait_for_timeout(2000)
+    until(page, 60)
     after = value(page, "step"), value(page, "frames")
-    assert after[0] - before[0] >= 20 and after[1] - before[1] >= 40  # in two seconds, at least
+    # Every second step is a picture of its own, and the browser draws what is between them.
+    assert after[1] - before[1] > (after[0] - before[0]) / 2
     assert value(page, "max-vio") > 0
     press(page, "Pause")
     root = page.locator('[data-moe="plane"]')
