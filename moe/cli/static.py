@@ -1,0 +1,31 @@
+"""`moe static`: some pages as a folder that any web host serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .kernels import prepare_kernels
+from .output import Json, json_line, say
+
+
+def static(
+    folder: Annotated[Path, typer.Argument(help="Where to write; new, empty, or an earlier one.")],
+    json_output: Json = False,
+) -> None:
+    """Write the static edition: first page, Play with recorded runs, Balance, Savings, $5M.
+
+    Example: moe static edition
+    """
+    from ..app.static import build
+
+    prepare_kernels()
+    pages = []
+    for address in build(folder):
+        pages.append(address)
+        if not json_output:
+            say(f"{folder / address / 'index.html'}")
+    if json_output:
+        json_line({"folder": str(folder), "pages": pages})
