@@ -13,6 +13,9 @@ from .output import Json, json_line, say
 
 def static(
     folder: Annotated[Path, typer.Argument(help="Where to write; new, empty, or an earlier one.")],
+    steps: Annotated[
+        int, typer.Option(help="Steps of each recorded run of Play.", min=1, max=2000)
+    ] = 300,
     json_output: Json = False,
 ) -> None:
     """Write the static edition: first page, Play with recorded runs, Balance, Savings, $5M.
@@ -23,7 +26,7 @@ def static(
 
     prepare_kernels()
     pages = []
-    for address in build(folder):
+    for address in build(folder, steps):
         pages.append(address)
         if not json_output:
             say(f"{folder / address / 'index.html'}")

@@ -19,7 +19,7 @@ from ..frame import CLAIM, logo
 from ..server.start import app_file
 from ..shared.path import STOPS
 from .elements import Written, written
-from .recorded import recordings
+from .recorded import STEPS, recordings
 
 HERE = Path(__file__).parent
 # Pages that tell their story without a server, and how each is opened.
@@ -34,7 +34,7 @@ TIMEOUT = 300  # seconds for a page that trains
 MARK = ".moescope-static"  # in a folder that may be written anew
 
 
-def build(folder: Path, steps: int | None = None) -> Iterator[str]:
+def build(folder: Path, steps: int = STEPS) -> Iterator[str]:
     """Write the pages into a folder, and yield the address of each once it is there.
 
     Parameters
@@ -42,7 +42,7 @@ def build(folder: Path, steps: int | None = None) -> Iterator[str]:
     folder
         New, empty, or of an earlier static edition, which is replaced.
     steps
-        Of each recorded run; by default as many as a visitor will watch.
+        Of each recorded run of Play.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def build(folder: Path, steps: int | None = None) -> Iterator[str]:
         _write(folder, address, page)
         if address == "play":
             (folder / address / "recorded.json").write_text(
-                json.dumps(recordings() if steps is None else recordings(steps)), encoding="utf-8"
+                json.dumps(recordings(steps)), encoding="utf-8"
             )
         yield address
     first = next(iter(PAGES))

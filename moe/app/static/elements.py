@@ -83,32 +83,33 @@ def _followed(node: Node) -> set[str]:
 
 
 def _block(page: Written, block: Node) -> None:
-    for child in block.children.values():
+    for at, child in enumerate(block.children.values()):
         if not isinstance(child, Block):
             _element(page, child)
             continue
         identity = getattr(child.proto, "id", "") or ""
         if any(identity.endswith(key) for key in LEFT_OUT_KEYS) or child.type in LEFT_OUT:
             continue
-        opening, closing = _around(child)
+        opening, closing = _around(child, first=not at)
         page.parts.append(opening)
         _block(page, child)
         page.parts.append(closing)
 
 
-def _around(block: Block) -> tuple[str, str]:
-    """What stands around the elements of a block."""
+def _around(block: Block, first: bool) -> tuple[str, str]:
+    """What stands around the elements of a block, which may be the first of its kind."""
     proto = block.proto
     if block.type == "expander":
-        is_open = " open" if proto.expandable.expanded else ""
+        is_open = " open" if proto.expanded else ""
         return (
-            f"<details{is_open}><summary>{escape(proto.expandable.label)}</summary>",
+            f"<details{is_open}><summary>{escape(proto.label)}</summary>",
             "</details>",
         )
     if block.type == "tab":
-        return f"<details><summary>{escape(proto.tab.label)}</summary>", "</details>"
+        is_open = " open" if first else ""
+        return f"<details{is_open}><summary>{escape(proto.label)}</summary>", "</details>"
     if block.type == "column":
-        return f'<div class="column" style="flex: {proto.column.weight:g} 1 14rem">', "</div>"
+        return f'<div class="column" style="flex: {proto.weight:g} 1 14rem">', "</div>"
     kind = "row" if _is_row(proto) else "stack"
     return f'<div class="{kind}">', "</div>"
 

@@ -43,6 +43,27 @@ function answer(wish, recorded) {
     : { number, problem: "The recording ends here." };
 }
 
+/** Keep a value in the page's address, so that a reload or a link opens the same. */
+function keep(name, value) {
+  const query = new URLSearchParams(location.search);
+  if (value === "" || value === null) query.delete(name);
+  else query.set(name, value);
+  const text = query.toString();
+  history.replaceState(null, "", text ? `?${text}` : location.pathname);
+}
+
+/** What the address says of a run of Play, or of a guess, put into a component's first data. */
+function fromAddress(content, recorded) {
+  const query = new URLSearchParams(location.search);
+  if (recorded && query.has("run")) {
+    const [, run, , at] = /^(.*?)(_(\d+))?$/.exec(query.get("run"));
+    if (answer({ number: 0, run, from: 0, n: 1 }, recorded).records) {
+      content.data = { ...content.data, run, at: Number(at ?? 0) };
+    }
+  }
+  if (content.data && "guess" in content.data) content.data.guess = query.get("guess") ?? "";
+}
+
 async function component(place, content, recorded) {
   const base = `../assets/${content.component}`;
   const [files, module] = await Promise.all([
@@ -52,12 +73,23 @@ async function component(place, content, recorded) {
   const holder = document.createElement("div");
   holder.innerHTML = `<style>${files.css}</style>${files.html}`;
   root.append(holder);
-  for (const link of holder.querySelectorAll('a[href="play"]')) link.href = "../play/";
-  const call = (data, more = {}) => module.default({ data, parentElement: root, ...more });
+  holder.addEventListener("click", (event) => { // the app has its pages one level higher
+    const link = event.target.closest?.("a")?.getAttribute("href") ?? "";
+    if (!/^[a-z-]+(\?|$)/.test(link)) return;
+    event.preventDefault();
+    location.href = `../${link.replace(/(\?|$)/, "/$1")}`;
+  });
+  fromAddress(content, recorded);
   const setTriggerValue = recorded && ((name, wish) => setTimeout(() => {
-    call(answer(wish, recorded), { setTriggerValue });
+    if (wish.keep !== null && wish.keep !== undefined) {
+      keep("run", wish.keep ? `${wish.run}_${wish.keep}` : wish.run);
+    }
+    call(answer(wish, recorded));
   }));
-  call(content.data, recorded ? { setTriggerValue } : {});
+  const call = (data) => module.default({
+    data, parentElement: root, setStateValue: keep, setTriggerValue,
+  });
+  call(content.data);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     if (!recorded) call(content.data);
   });
