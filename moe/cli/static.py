@@ -26,9 +26,9 @@ def static(
 
     prepare_kernels()
     pages = []
-    for address in build(folder, steps):
-        pages.append(address)
+    for page in build(folder, steps):
+        pages.append(str(page))
         if not json_output:
-            say(f"{folder / address / 'index.html'}")
+            say(str(page))
     if json_output:
         json_line({"folder": str(folder), "pages": pages})

@@ -34,8 +34,8 @@ TIMEOUT = 300  # seconds for a page that trains
 MARK = ".moescope-static"  # in a folder that may be written anew
 
 
-def build(folder: Path, steps: int = STEPS) -> Iterator[str]:
-    """Write the pages into a folder, and yield the address of each once it is there.
+def build(folder: Path, steps: int = STEPS) -> Iterator[Path]:
+    """Write the pages into a folder, and yield each once it is there.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def build(folder: Path, steps: int = STEPS) -> Iterator[str]:
             (folder / address / "recorded.json").write_text(
                 json.dumps(recordings(steps)), encoding="utf-8"
             )
-        yield address
+        yield folder / address / "index.html"
     first = next(iter(PAGES))
     (folder / "index.html").write_text(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>MoEscope</title>'
