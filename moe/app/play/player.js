@@ -6,7 +6,7 @@
 // The first data has `run` and `at` of the address, and no number. Without a server (set* absent)
 // `data.records` may hold a whole recorded run.
 
-const AHEAD = 12, CHUNK = 26, FIRST = 8; // steps: kept in hand, asked for, after a change
+const AHEAD = 12, CHUNK = 24, FIRST = 6; // steps: kept in hand, asked for, after a change
 const PATIENCE = 4000; // milliseconds until a wish without an answer is made again
 const CONTROLS = { b: "balancing", k: "k", r: "room", x: "off", t: "text" };
 const LETTERS = Object.fromEntries(Object.entries(CONTROLS).map(([letter, name]) => [name, letter]));
