@@ -152,10 +152,12 @@ def test_a_click_shows_the_six_steps_one_after_another(page: Page, server: str) 
 
 
 def test_playing_streams_the_sentence_and_costs_the_server_nothing(page: Page, server: str) -> None:
+    asked: list[str | bytes] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda sent: asked.append(sent)))
     page.goto(server)
     flow = flow_of(page)
-    asked: list[str] = []
-    page.on("websocket", lambda socket: asked.append(socket.url))
+    assert asked  # for the page itself
+    asked.clear()
     flow.get_by_role("button", name="Play").click()
     expect(flow).to_have_attribute("data-at", re.compile("^[1-9]$"))
     begun = int(flow.get_attribute("data-frames") or 0)
