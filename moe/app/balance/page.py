@@ -103,7 +103,9 @@ def _play(run_a: Run, run_b: Run, own_text: bytes | None, guess: Guess | None) -
         start = playback(run_a.records[:1], run_b.records[:1], titles=titles)
         run_player(start, key="player", held=True)
         return
-    packed = KEPT.of(("player", key), lambda: playback(run_a.records, run_b.records, titles=titles))
+    packed = KEPT.in_turn(
+        ("player", key), lambda: playback(run_a.records, run_b.records, titles=titles)
+    )
     reply = guess.reply(*answer(run_a, question(run_a.settings)))
     run_player(packed, key="player", verdict=[reply, compare(run_a, run_b).words])
     st.session_state[SHOWN] = True

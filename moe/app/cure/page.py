@@ -21,7 +21,7 @@ TO_GUESS = "whether larger steps mend it faster. Guess first."
 
 def response(method: Method, settings: ControlSettings) -> Response:
     """Compute a step response once for all visitors."""
-    return KEPT.of(("cure", method, settings), lambda: control.respond(method, settings))
+    return KEPT.in_turn(("cure", method, settings), lambda: control.respond(method, settings))
 
 
 def show() -> None:

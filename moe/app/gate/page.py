@@ -58,7 +58,7 @@ def show() -> None:
 
 
 def _game(model: Model, seed: int) -> Game:
-    return KEPT.of(("gate", seed), lambda: deal(model, seed))
+    return KEPT.in_turn(("gate", seed), lambda: deal(model, seed))
 
 
 def _moves(game: Game) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import streamlit as st
 
 from ..shared import parts
@@ -20,17 +22,16 @@ Computed = tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]
 def computed(settings: MovingSettings) -> Computed:
     """Compute what the page shows of these settings, once for all visitors."""
     with st.spinner("Sending a batch through the cluster …", show_time=False):
-        return KEPT.of(
-            ("moving", settings),
-            lambda: (
-                story.move(settings),
-                story.ways(settings),
-                story.links(settings),
-                story.links(story.more_uneven(settings)),
-                story.before_after(settings),
-                story.by_limit(settings),
-            ),
+        parts = (
+            lambda: story.move(settings),
+            lambda: story.ways(settings),
+            lambda: story.links(settings),
+            lambda: story.links(story.more_uneven(settings)),
+            lambda: story.before_after(settings),
+            lambda: story.by_limit(settings),
         )
+        computed = [KEPT.in_turn(("moving", i, settings), part) for i, part in enumerate(parts)]
+    return cast(Computed, tuple(computed))
 
 
 def show() -> None:

@@ -78,8 +78,6 @@ def serve(
         logs.event(words)
 
     warming.begin(tell)
-    # The browser draws an answer once if it comes in one piece, and anew with every piece else.
-    sys.setswitchinterval(0.02)
 
     def started() -> None:
         logs.event("started", version=__version__)

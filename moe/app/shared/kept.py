@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...speed.turns import PATIENCE
+from ...speed.turns import PATIENCE, TURNS
 from .visitor import still_here
 
 MAX_BYTES = 128 * 2**20
@@ -122,6 +122,18 @@ class Kept:
                 with self._lock:
                     self._making.pop(key, None)
         return result
+
+    def in_turn(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the result of a key, computed in a short turn, so that few are computed at once.
+
+        Work of more than half a second is cut into parts of their own, so that others get between.
+        """
+
+        def seated() -> T:
+            with TURNS.short(lambda place: still_here()):
+                return make()
+
+        return self.of(key, seated)
 
 
 KEPT = Kept()

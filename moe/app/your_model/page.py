@@ -22,7 +22,7 @@ from .weights_page import show_checkpoint
 
 def sample(name: str) -> YourModel:
     """Read a sample file once for all visitors."""
-    return KEPT.of(("sample", name), lambda: YourModel.of(upload.TITLES[name].load()))
+    return KEPT.in_turn(("sample", name), lambda: YourModel.of(upload.TITLES[name].load()))
 
 
 def show() -> None:
