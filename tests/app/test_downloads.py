@@ -22,7 +22,7 @@ from moe.app.start.walk import walk
 from tests.app.visit import open_page
 
 PAGES = {
-    "start": {"character": "8", "balance": "20"}, "routers": {},
+    "start": {"character": "8", "balance": "20"}, "routers": {"guess": "skip"},
     "balance": {"steps": "50", "guess": "skip"},
     "cure": {}, "savings": {"model": "64", "width": "64"}, "five_million": {}, "real_models": {},
     "moving_data": {"tokens": "128"}, "your_model": {},

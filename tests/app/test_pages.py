@@ -84,7 +84,9 @@ def test_a_slider_sends_new_data_to_the_same_charts(name: str, query: dict, move
 def test_the_app_opens_on_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)  # other tests go on checking charts
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
-    assert not page.exception and page.title[0].value == "What does a mixture of experts do?"
+    assert (
+        not page.exception and page.title[0].value == "What happens if nobody shares out the work?"
+    )
     assert not schemapi.DEBUG_MODE
 
 

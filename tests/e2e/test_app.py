@@ -71,7 +71,7 @@ def legible(page: Page) -> None:
 
 def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -> None:
     page.goto(server)
-    expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
+    expect(page.get_by_role("heading", name="What happens if nobody shares")).to_be_visible()
     before = bars(page, 8)
     said = page.locator(".moe-words")
     expect(said).to_have_text(re.compile("[1-7] are idle|1 is idle"))
@@ -168,27 +168,40 @@ def test_the_share_box_copies_the_link_and_shows_it_as_a_qr_code(page: Page, ser
     settled(page)
     page.get_by_role("button", name="QR code").click()
     expect(page.get_by_text("Scan it with a phone")).to_be_visible()
+    code = page.get_by_role("img", name="QR code of the link")
+    assert code.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
     settled(page)
     accessible(page)
 
 
-def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: str) -> None:
+def test_routers_asks_and_changes_with_the_menu_and_the_link_says_so(
+    page: Page, server: str
+) -> None:
     page.goto(server + "/routers")
-    expect(page.get_by_text(re.compile("characters go to other experts"))).to_be_visible()
+    half = page.get_by_role("button", name="62 (half)")
+    half.wait_for(timeout=60_000)
+    settled(page)
+    letters = page.get_by_test_id("stVegaLiteChart").first
+    assert (letters.bounding_box() or {})["y"] <= 260
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(1)
+    accessible(page)
+    half.click()
+    expect(page).to_have_url(re.compile("guess=half"))
+    expect(page.get_by_text(re.compile("You said: 62 .*go to other experts"))).to_be_visible()
     before = bars(page, 16, chart=1)
     assert "run: A" in "".join(before)
     settled(page)
     page.get_by_role("combobox", name=re.compile("Router B")).click()
     page.get_by_role("option", name="Switch (top-1)").click()
-    page.get_by_role("heading", name="B: Switch (top-1)").wait_for()
+    expect(page).to_have_url(re.compile(r"b=Switch"))
     settled(page)
     changed(page, before, chart=1)
-    expect(page).to_have_url(re.compile(r"b=Switch"))
+    expect(page.get_by_text("You said")).to_have_count(0)  # of another pair
     slider = page.get_by_role("slider", name="Experts per character").first
     slider.focus()
-    drawn = page.get_by_test_id("stVegaLiteChart").first.locator("svg.marks").element_handle()
+    drawn = letters.locator("svg.marks").element_handle()
     told = page.locator(".moe-spoken").first
-    assert told.bounding_box()["width"] <= 1 and "characters in" in told.inner_text()
+    assert told.bounding_box()["width"] <= 1 and "Lines from each" in told.inner_text()
     before = told.inner_text()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("k_topk_a=3"))
@@ -196,8 +209,11 @@ def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: 
     expect(told).not_to_have_text(before)
     assert drawn.evaluate("svg => svg.isConnected")  # new data in the same chart, which is quick
     accessible(page)
+    page.get_by_role("button", name="experts can be full").click()
+    expect(page.get_by_text("turns 153 choices away")).to_be_visible()
+    expect(page).to_have_url(re.compile("limited=true"))
     page.reload()
-    page.get_by_role("heading", name="B: Switch (top-1)").wait_for()
+    expect(page.get_by_text("turns 153 choices away")).to_be_visible()
 
 
 def test_cure_steers_and_trains(page: Page, server: str) -> None:
@@ -233,7 +249,7 @@ def test_cure_steers_and_trains(page: Page, server: str) -> None:
 def test_a_new_page_in_the_dark_on_a_phone(page: Page, server: str, name: str) -> None:
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 390, "height": 800})
-    page.goto(f"{server}/{name}")
+    page.goto(f"{server}/{name}?guess=skip")
     page.get_by_role("button", name="Figure as SVG").wait_for(timeout=60_000)
     settled(page)
     for text in page.locator('[data-testid="stExpander"] summary').all():

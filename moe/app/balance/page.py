@@ -12,7 +12,7 @@ from ...data import from_bytes
 from ...routers import ROUTERS
 from ...training import TrainSettings
 from ...training.runs import Run
-from ..shared import ask, parts, sharing
+from ..shared import ask, parts, path, sharing
 from ..shared.kept import KEPT
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND, named
@@ -23,28 +23,22 @@ from . import chart as charts
 from . import share
 from .playback import playback
 from .player import run_player
-from .story import answer, compare, measures, question, setup_words, sources, why
+from .story import answer, compare, measures, play_run, question, setup_words, sources, why
 
 DEFAULTS = {"a": "none", "b": "bias"}
 QUESTION = "Will all experts get the same work?"
 OLD = "below, the old run"
 SHOWN = "balance_shown"  # in the session: whether a film of other settings may be on the screen
-# The question and the controls stand beside the film where there is room. On a phone they stand
-# above and below it, and the progress of training at the lower edge. A film of settings that are
-# no longer these ones is marked until the new one is there.
+# On a phone the progress of training stands at the lower edge. A film of settings that are no
+# longer these ones is marked until the new one is there.
 STYLE = """<style>
-@media (min-width: 1000px) {
-  .st-key-stage { display: grid; grid-template: auto 1fr / 18rem minmax(0, 1fr);
-    align-items: start; column-gap: 2rem; }
-  .st-key-stage > :has(> .st-key-film) { grid-area: 1 / 2 / span 2; position: sticky; top: 4rem; }
-  .st-key-stage > :has(> .st-key-controls) { grid-area: 2 / 1; }
-}
 @media (max-width: 999px) {
-  .st-key-film [data-testid="stProgress"] {
+  .st-key-balance_picture [data-testid="stProgress"] {
     position: fixed; left: 0; right: 0; bottom: 0; z-index: 9; padding: 0.5rem 1rem;
     backdrop-filter: blur(1rem); }
 }
-.st-key-film:has([data-testid="stProgress"]) .st-key-player { filter: grayscale(1); opacity: 0.6; }
+.st-key-balance_picture:has([data-testid="stProgress"]) .st-key-player {
+  filter: grayscale(1); opacity: 0.6; }
 </style>"""
 
 
@@ -53,9 +47,7 @@ def show() -> None:
     st.title(QUESTION, anchor=False)
     about = st.empty()
     st.html(STYLE)
-    stage = st.container(key="stage")
-    side, film = stage.container(key="side"), stage.container(key="film")
-    controls = stage.container(key="controls")
+    side, film, controls = parts.beside("balance")
     try:
         with controls, st.expander("Change the runs", expanded=True):
             settings = _settings()
@@ -66,7 +58,7 @@ def show() -> None:
         return
     about.markdown(setup_words(*settings, own_text=own_text is not None))
     with side:
-        guess = ask.first(question(settings[0]), "balance")
+        guess = ask.first(question(settings[0]), "balance", (settings[0], own_text))
     with film:
         run_a, run_b = (
             parts.trained(side_settings, _progress_words(name), st.empty(), own_text)
@@ -77,6 +69,12 @@ def show() -> None:
         return
     with side:
         ask.after(guess, "balance", answer(run_a, question(run_a.settings))[1])
+        play = st.session_state.get(path.PAGES, {}).get("play")
+        if play is not None and not ask.locked():
+            st.page_link(
+                play, label="Change it while it learns →",
+                query_params={"run": play_run(run_a.settings)},
+            )  # fmt: skip
     _results(run_a, run_b)
     share_box(
         "balance",

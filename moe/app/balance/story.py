@@ -121,6 +121,13 @@ def measures(run_a: Run, run_b: Run) -> list[str]:
     return ["max_vio", "dead", *["dropped"] * turned_away]
 
 
+def play_run(settings: TrainSettings) -> str:
+    """Name a run like this one as the page *Play* does in its address, with what it allows."""
+    experts = min((8, 16, 32, 64), key=lambda n: abs(n - settings.n_experts))
+    k = min((1, 2, 4), key=lambda n: abs(n - settings.k))
+    return f"{experts}-{settings.seed}_0k{k}"
+
+
 def sources(settings: Iterable[TrainSettings]) -> str:
     """Where the methods of these runs come from."""
     methods = [m for s in settings for m in (BALANCERS[s.balance], ROUTERS[s.router])]

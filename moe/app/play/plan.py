@@ -9,13 +9,13 @@ from typing import Any
 
 from ...data.corpus import DOMAINS
 from ...errors import check_choice, check_int, shown
-from ...training import Change, Recipe, TrainSettings
+from ...training import Change, Recipe
 from ...training.controls import ALL_TEXTS, BALANCING
+from ..shared.stage.small_run import MOST_STEPS, small_run
 
 EXPERTS = (8, 16, 32, 64)
 PER_TOKEN = (1, 2, 4)
 ROOMS = (None, 2.0, 1.25, 1.0)
-MOST_STEPS = 3000
 MOST_CHANGES = 60
 MOST_SEED = 9999
 
@@ -62,18 +62,7 @@ class Plan:
     @cached_property
     def recipe(self) -> Recipe:
         """The run: a small model of the same number of parameters for any number of experts."""
-        settings = TrainSettings(
-            n_experts=self.experts,
-            d_model=32,
-            d_expert=max(8, 256 // self.experts),
-            batch=512,
-            context=4,
-            sequence_length=32,
-            learning_rate=5e-3,
-            steps=MOST_STEPS,
-            seed=self.seed,
-        )
-        return Recipe(settings, self.changes)
+        return Recipe(small_run(self.experts, self.seed), self.changes)
 
     def written(self, at: int = 0) -> str:
         """The plan, and a step, as text for an address."""

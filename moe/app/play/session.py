@@ -16,7 +16,8 @@ from typing import Any
 from ...errors import check_int, shown
 from ...training import LiveRecord, LiveRun
 from ..shared.stage.packing import experts_for_stage, pack
-from .plan import MOST_STEPS, Plan, read
+from ..shared.stage.small_run import MOST_STEPS
+from .plan import Plan, read
 from .story import Teller
 
 BUDGET = 0.06  # seconds of computing for one wish

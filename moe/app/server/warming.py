@@ -80,6 +80,7 @@ def begin(say: Callable[[str], object]) -> threading.Thread:
 def _make_ready(threads: int, say: Callable[[str], object]) -> None:
     from ...speed.warm import unsaved, warm
     from ..start import chart  # noqa: F401
+    from ..start.opening import opening
 
     start = time.monotonic()
     ready_model()
@@ -87,6 +88,7 @@ def _make_ready(threads: int, say: Callable[[str], object]) -> None:
     gc.collect()
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
     if READY.kernels:
+        opening()
         return
     time.sleep(max(start + HEAD_START - time.monotonic(), 0))
     with suppress(OSError):  # then this process compiles, below
@@ -97,6 +99,7 @@ def _make_ready(threads: int, say: Callable[[str], object]) -> None:
         ready_model()
     kernels.stand_in(False)
     KEPT.clear()  # results of the oracles differ from those of the kernels by rounding
+    opening()
     _numpy_threads(threads)
     READY.seconds = time.monotonic() - start
     READY.kernels = True

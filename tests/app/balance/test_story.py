@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import moe
-from moe.app.balance.story import answer, compare, question, sources, why
+from moe.app.balance.story import answer, compare, play_run, question, sources, why
+from moe.app.play.plan import read
 from moe.app.shared.run_slots import RunSlot, run_slot
 from moe.training import TrainRecord, TrainSettings
 from moe.training.runs import LAST, Run, RunSummary, method_words
@@ -171,6 +172,14 @@ def test_the_answer_is_the_nearest_multiple(share: float, key: str) -> None:
     truth, told = answer(Ended(hottest_share=share), asked)
     assert truth == key
     assert f"ended with {share:.0%} of the work, {4 * share:.1f} times its fair share" in told
+
+
+@pytest.mark.parametrize(
+    ("n_experts", "k", "taken"), [(16, 2, (16, 2)), (4, 1, (8, 1)), (60, 8, (64, 4))]
+)
+def test_a_run_goes_along_to_play(n_experts: int, k: int, taken: tuple[int, int]) -> None:
+    plan, step = read(play_run(TrainSettings(n_experts=n_experts, k=k, seed=7)))
+    assert (plan.experts, plan.changes[0].value) == taken and (plan.seed, step) == (7, 0)
 
 
 def test_each_method_has_its_source_once() -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from moe.app.play.pace import FASTEST, SLOWEST, Pace
-from moe.app.play.plan import MOST_STEPS, read
+from moe.app.play.plan import read
 from moe.app.play.session import PlaySession, Wish
+from moe.app.shared.stage.small_run import MOST_STEPS
 from moe.training import LiveRun
 
 FOREVER = 60.0

@@ -17,8 +17,9 @@ class Stage {
   residents = [];
   sample = null;
 
-  constructor(canvas, { charts = true } = {}) {
-    Object.assign(this, { canvas, charts, ctx: canvas.getContext("2d") });
+  /** `row` is the height of one of up to eight experts where there is room. */
+  constructor(canvas, { charts = true, row = 45 } = {}) {
+    Object.assign(this, { canvas, charts, row, ctx: canvas.getContext("2d") });
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   }
 
@@ -69,7 +70,7 @@ class Stage {
       const cell = Math.min((this.width - left - 8) / columns, wide ? 58 : 46);
       this.area = { x: left, y: top, w: cell * columns, h: cell * rows, cell, columns };
     } else {
-      const row = this.E > 8 ? (wide ? 23 : 22) : wide ? 45 : 34;
+      const row = this.E > 8 ? (wide ? 23 : 22) : wide ? this.row : 34;
       this.area = { x: left, y: top, w: this.width - left - right, h: row * this.E, row };
     }
     const middle = this.area.y + this.area.h / 2;
