@@ -37,6 +37,7 @@ BARS = """chart => [...chart.querySelectorAll(
 
 def dragged(page: Page, slider: Locator, picture: Locator, look: str) -> float:
     """Changed pictures a second while the mouse drags a slider to its end, back, and again."""
+    slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     assert box
     y = box["y"] + box["height"] / 2
@@ -78,6 +79,7 @@ def test_bars_and_words_follow_the_mouse(page: Page, server: str) -> None:
     expect(words).to_have_text(routing_P[0].words())
     handle = page.get_by_role("slider", name="Balancing")
     track = page.locator(TRACK)
+    track.scroll_into_view_if_needed()
     box = track.bounding_box()
     assert box
     page.mouse.move(box["x"] + 2, box["y"] + box["height"] / 2)
