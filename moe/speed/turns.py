@@ -1,8 +1,9 @@
 """Turns: few trainings or visitors' files at once, and nothing else while the clock measures.
 
 Long turns stand in a queue that is fair between visitors and shows the place in it. Short turns,
-such as a few steps of a run that a visitor watches live, do not wait for them: long ones make room
-between their steps, for a moment, so that neither kind starves.
+what a page computes while its visitor waits, do not stand behind them: long ones make room between
+their steps, for a moment. Live turns, a few steps of a run that a visitor watches, stand behind
+neither. So no kind starves.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ class Turn:
     Entering it joins the queue; `places` waits for the seats.
     """
 
-    def __init__(self, turns: Turns, visitor: Hashable, short: bool, alone: bool) -> None:
-        self.visitor, self.short, self.alone = visitor, short, alone
+    def __init__(
+        self, turns: Turns, visitor: Hashable, short: bool, alone: bool, live: bool = False
+    ) -> None:
+        self.visitor, self.short, self.alone, self.live = visitor, short, alone, live
         self.number = self.round = 0  # of its arrival; visitors have a turn each in a round
         self.began: float | None = None  # when it first got its seats
         self.sat_down = 0.0  # when it got them this time
@@ -122,7 +125,13 @@ class Turns:
 
     @contextmanager
     def short(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
-        """Hold a seat for less than half a second; long turns make room."""
+        """Hold a seat for less than a tenth of a second, for a run that is watched live."""
+        with self._take(Turn(self, self.visitor(), True, False, live=True), waiting) as turn:
+            yield turn
+
+    @contextmanager
+    def computing(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
+        """Hold a seat for less than half a second, for a page; one seat is left to `short`."""
         with self._take(Turn(self, self.visitor(), True, False), waiting) as turn:
             yield turn
 
@@ -192,17 +201,20 @@ class Turns:
         first = next((one for one in self._in_order(False) if self._allowed(one)), None)
         overdue = first is not None and self._overdue(first)
         if turn.short:
-            seated = sum(one.short for one in self._seated)
-            alone = any(one.alone for one in self._seated)
             kept_back = first is not None and first.alone and overdue
-            return (
-                turn is self._in_order(True)[0] and seated < self._all and not (alone or kept_back)
-            )
+            if kept_back or any(one.alone for one in self._seated):
+                return False
+            shorts = [one for one in self._seated if one.short]
+            alike = [one for one in self._in_order(True) if one.live is turn.live]
+            most = self._all if turn.live else max(self._all - 1, 1)
+            seated = sum(one.live is turn.live for one in shorts)
+            return turn is alike[0] and len(shorts) < self._all and seated < most
         if turn is not first or not self._fits(turn):
             return False
         if turn.alone:
             return not self._seated and (overdue or not self._shorts())
-        return overdue or len(self._long()) + self._shorts() < self._all
+        # One at a time gets its share of a processor that short turns take all of.
+        return (overdue and not self._long()) or len(self._long()) + self._shorts() < self._all
 
     def _overdue(self, turn: Turn) -> bool:
         """Whether a long turn has waited for short ones alone for too long."""

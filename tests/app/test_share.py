@@ -128,6 +128,10 @@ def test_the_page_on_real_models() -> None:
     assert Question(**found["question"]) == answers.question
     assert found["machine"] == answers.machine_words()
     assert found["table"] == plain(answers.table())
+    assert found["best"] == ["gpt-oss-20b", "DeepSeek-V2-Lite", "Llama-3.1-8B"]
+    assert [one["tokens_per_s"] for one in found["race"]] == sorted(
+        one["tokens_per_s"] for one in found["race"]
+    )
     for told, answer in zip(found["models"], answers.rows, strict=True):
         bounds = plain(asdict(answer.decoding))
         assert told == bounds | {

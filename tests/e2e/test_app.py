@@ -168,6 +168,8 @@ def test_the_share_box_copies_the_link_and_shows_it_as_a_qr_code(page: Page, ser
     settled(page)
     page.get_by_role("button", name="QR code").click()
     expect(page.get_by_text("Scan it with a phone")).to_be_visible()
+    code = page.get_by_role("img", name="QR code of the link")
+    assert code.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
     settled(page)
     accessible(page)
 

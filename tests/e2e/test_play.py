@@ -112,7 +112,7 @@ def test_a_problem_is_said_and_the_page_stays(page: Page, server: str) -> None:
     play_until(page, 5)
     for _ in range(7):
         page.get_by_role("button", name=re.compile("^Switch off expert")).first.click()
-    expect(root.locator(".words")).to_contain_text("needs its experts")
+    expect(root.locator(".hint")).to_contain_text("needs its experts")
     assert page.get_by_role("button", name=re.compile("^Switch on expert")).count() == 6
 
 

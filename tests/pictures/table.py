@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pytest
 
 from docs.generator import method_charts, speed_chart, strength_chart
 from moe import metrics
@@ -23,7 +22,10 @@ from moe.app.cure.story import chance
 from moe.app.five_million import chart as money
 from moe.app.five_million import chips as lab_limits
 from moe.app.five_million import claim as lab_claim
+from moe.app.five_million import sizes
 from moe.app.five_million import story as lab_money
+from moe.app.gate import chart as gate
+from moe.app.gate import game
 from moe.app.moving_data import chart as moving
 from moe.app.moving_data import story as lab_moving
 from moe.app.real_models import chart as models
@@ -54,8 +56,6 @@ LAYER_DASHES = {"MoE": (1, 0), "Dense, equal total": (7, 4), "Dense, equal activ
 LINK = {"network": "#B0509A", "NVLink": "#12906C"}
 FITS = {"fits": "#009E73", "does not fit": "#868E99"}
 FIT_SHAPES = {"fits": "circle", "does not fit": "square"}
-KINDS = {"published": "#0072B2", "left out": "#D55E00"}
-KIND_SHAPES = {"published": "circle", "left out": "diamond"}
 DOLLARS = (
     "|||(datum.value >= 1e9 ? '$' + datum.value / 1e9 + 'B' : datum.value >= 1e6 ? '$' + "
     "datum.value / 1e6 + 'M' : '$' + datum.value / 1e3 + 'K')"
@@ -385,36 +385,46 @@ def models_stored_and_used() -> Shown:
     )  # fmt: skip
 
 
-@of(models.memory)
-def memory_of_models() -> Shown:
+@of(models.speeds)
+def speeds_of_models() -> Shown:
     answers = records.answers()
+    fits = [one for one in answers.rows if one.needed_gb <= 0.9 * 24]
+    fits.sort(key=lambda one: one.decoding.tokens_per_s, reverse=True)
+    others = [one for one in answers.rows if one.needed_gb > 0.9 * 24]
+    top = answers.top
+    slow = [one for one in fits if one.decoding.tokens_per_s <= top]
+    assert top in (10, 100, 1000, 10_000) and len(slow) >= len(fits) / 2
     rows = [
         {
-            "model": one.model.name, "needed": one.decoding.needed_bytes / 1e9,
-            "kind": "fits" if one.needed_gb <= 0.9 * 24 else "does not fit",
-            "label": f"{gigabytes(one.needed_gb)}, "
-            + (f"{digits(one.decoding.tokens_per_s)} tokens/s at most"
-               if one.needed_gb <= 0.9 * 24 else "does not fit"),
-            "start": 0.4,
+            "place": place,
+            "model": one.model.name + ("" if one.model.moe_layers else ", dense"),
+            "kind": "mixture of experts" if one.model.moe_layers else "dense",
+            "fits": one in fits,
+            "bar": min(one.decoding.tokens_per_s, top) if one in fits else 0,
+            "label": ("" if one in slow else "▸ ") + f"{digits(one.decoding.tokens_per_s)} tokens/s"
+            if one in fits else f"needs {gigabytes(one.needed_gb)}",
         }
-        for one in answers.rows
+        for place, one in [*enumerate(fits, 1), *enumerate(others, len(fits) + 2)]
     ]  # fmt: skip
-    assert [row["needed"] for row in rows] == sorted(row["needed"] for row in rows)
-    gb = "|GB, in powers of ten|,d"
-    y = {"y": "model"}
-    names = ("text", "memory", y | {"x": "=2", "text": "model"})
-    labels = ("text", "memory", y | {"x": "needed" + gb, "text": "label"})
-    kind = y | {"color": ("kind", FITS)}
+    heads = [
+        {"place": 0, "head": f"Fits in {gigabytes(0.9 * 24)} of memory: {len(fits)}"},
+        {"place": len(fits) + 1, "head": f"Does not fit: {len(others)}"},
+    ]
+    room = {0: 158, top: {"expr": "max(width - 104, 198)"}}
+    bar = {"y": "place", "x": ("bar", room)}
+    faint = {"color": "?datum.fits: #0E1621, else #4D5866"}
+    kinds = {"mixture of experts": "#0072B2", "dense": "#D55E00"}
     return Shown(
-        models.memory(answers),
-        {"memory": rows, "usable": [{"at": 0.9 * 24}]},
+        models.speeds(answers),
+        {"speeds": rows, "heads": heads},
         [
-            ("rule", "usable", {"x": "at" + gb}),
-            ("rule", "memory", kind | {"x": "start" + gb, "x2": "needed"}),
-            ("point", "memory", kind | {"x": "needed" + gb, "shape": ("kind", FIT_SHAPES)}),
-            names, labels, names, labels,
+            ("bar", "speeds", bar | {"color": ("kind", kinds)}),
+            ("text", "speeds", bar | faint | {"x": "=0", "text": "model"}),
+            ("text", "speeds", bar | faint | {"text": "label"}),
+            ("text", "heads", {"x": "=0", "y": "place", "text": "head"}),
         ],
-        (f"{sum(row['kind'] == 'fits' for row in rows)} fit", "a dashed line at 22 GB"),
+        (f"{len(fits)} of {len(rows)} models fit",
+         *(f"{row['model']}: {row['label']}" for row in rows)),
     )  # fmt: skip
 
 
@@ -473,37 +483,57 @@ def parts_of_the_published_cost() -> Shown:
     )
 
 
-@of(money.left_out)
-def what_is_left_out() -> Shown:
-    found = lab_money.beside()
+@of(money.squares)
+def squares_to_scale(whole: bool = True) -> Shown:
+    found = sizes.squares()
+    shown = found if whole else found[:2]
+    table = "squares" if whole else "closer"
     rows = [
-        {
-            "name": one.what, "low": one.dollars.low if one.dollars else None,
-            "high": one.dollars.high if one.dollars else None,
-            "kind": "published" if at == 0 else "left out",
-            "label": "no figure" if one.dollars is None
-            else lab_money.from_to(one.dollars) + ("²" if one.check == "second-hand" else ""),
-        }
-        for at, one in enumerate(found)
-    ]  # fmt: skip
-    assert rows[0]["low"] == rows[0]["high"] == pytest.approx(5.576e6)
-    known = {"y": "name", "where": "datum.low != null"}
-    colour = {"color": ("kind", KINDS)}
-    ends = colour | {"shape": ("kind", KIND_SHAPES)}
+        {"name": one.label, "side": math.sqrt(one.dollars), "corner": 0, "kind": one.key}
+        for one in shown[::-1]
+    ]
+    assert [one["side"] for one in rows] == sorted((one["side"] for one in rows), reverse=True)
+    kinds = {"run": "#0072B2", "trials": "#D55E00", "servers": "#868E99", "guess": "#A2558A"}
+    area = {"x": "side", "y": "side", "x2": "corner", "y2": "corner", "color": ("kind", kinds)}
     return Shown(
-        money.left_out(found),
-        {"left_out": rows},
+        money.squares(found, whole),
+        {table: rows},
         [
-            ("rule", "left_out", known | colour | {"x": "low" + DOLLARS, "x2": "high"}),
-            ("point", "left_out", known | ends | {"x": "low" + DOLLARS}),
-            ("point", "left_out", known | ends | {"x": "high" + DOLLARS}),
-            ("text", "left_out", NAME_TEXT),
-            ("text", "left_out", known | {"x": "high" + DOLLARS, "text": "label"}),
-            ("text", "left_out", {
-                "x": "=0", "y": "name", "text": "label", "where": "datum.low == null"}),
+            ("rect", table, area), ("rect", table, area),
+            ("text", table, {"x": "=0", "y": "side", "text": "name"}),
         ],
-        tuple(f"{row['name']}: {row['label']}" for row in rows),
+        tuple(one.label for one in shown),
     )  # fmt: skip
+
+
+@of(money.squares)
+def squares_of_the_runs() -> Shown:
+    return squares_to_scale(whole=False)
+
+
+@of(money.estimate)
+def what_it_would_cost() -> Shown:
+    cost = records.cost()
+    rent = cost.result().dollars
+    by_hand = {"low": 25, "mid": 38.9, "high": 43}
+    hours = {end: cost.train_flops / (0.01 * mfu * 989e12 * 3600) + 124e3
+             for end, mfu in by_hand.items()}  # fmt: skip
+    row = {
+        "low": 1.5 * hours["high"], "mid": 2 * hours["mid"], "high": 4 * hours["low"],
+        "published": 5.576e6, "label": "published hours: $5.58M",
+    }  # fmt: skip
+    there = {"x": "published" + DOLLARS, "where": "datum.published != null"}
+    return Shown(
+        money.estimate(cost, rent, lab_money.reach(cost)),
+        {"estimate": [row]},
+        [
+            ("bar", "estimate", {"x": "low" + DOLLARS, "x2": "high", "y": "=36"}),
+            ("tick", "estimate", {"x": "mid" + DOLLARS, "y": "=36"}),
+            ("point", "estimate", there | {"y": "=36"}),
+            ("text", "estimate", there | {"y": "=10", "text": "label"}),
+        ],
+        (f"{dollars(row['low'])} to {dollars(row['high'])}, {dollars(row['mid'])} in the middle",),
+    )
 
 
 @of(money.swings)
@@ -514,22 +544,21 @@ def one_assumption_at_a_time() -> Shown:
     rows = [
         {
             "name": f"{one.name}: {one.setting}", "low": one.low, "high": one.high,
-            "label": f"{dollars(one.low)} to {dollars(one.high)}",
+            "middle": middle, "label": f"{dollars(one.low)} to {dollars(one.high)}",
         }
         for one in found
     ]  # fmt: skip
     widths = [abs(row["high"] - row["low"]) for row in rows]
     assert widths == sorted(widths, reverse=True)  # the strongest first
     assert all(row["low"] <= middle * 1.000001 for row in rows)
-    labels = ("text", "swings", {"x": "high", "y": "name", "text": "label"})
-    names = ("text", "swings", NAME_TEXT)
     return Shown(
         money.swings(found, middle),
-        {"swings": rows, "middle": [{"middle": middle}]},
+        {"swings": rows},
         [
-            ("rule", "middle", {"x": "middle"}),
             ("bar", "swings", {"x": "low", "x2": "high", "y": "name"}),
-            names, labels, names, labels,
+            ("tick", "swings", {"x": "middle", "y": "name"}),
+            ("text", "swings", NAME_TEXT),
+            ("text", "swings", {"x": "high", "y": "name", "text": "label"}),
         ],
         tuple(f"{row['name']}: {row['label']}" for row in rows),
     )  # fmt: skip
@@ -568,24 +597,23 @@ def ways_of_counting() -> Shown:
     found = lab_claim.ways(records.cost())
     rows = [
         {
-            "name": f"{one.name} ({one.how})", "low": one.dollars.low, "mid": one.dollars.mid,
-            "high": one.dollars.high,
-            "label": " to ".join(map(dollars, (one.dollars.low, one.dollars.high))),
+            "name": f"{one.name} ({one.how}): "
+            + " to ".join(map(dollars, (one.dollars.low, one.dollars.high))),
+            "low": one.dollars.low, "mid": one.dollars.mid, "high": one.dollars.high,
+            "claim_low": 50e6, "claim_high": 100e6,
         }
         for one in found
     ]  # fmt: skip
-    names = ("text", "ways", NAME_TEXT)
-    labels = ("text", "ways", {"x": "high", "y": "name", "text": "label"})
     return Shown(
         money.ways(found),
-        {"ways": rows, "claim": [{"at": 50e6}, {"at": 100e6}]},
+        {"ways": rows},
         [
-            ("rule", "claim", {"x": "at"}),
+            ("bar", "ways", {"x": "claim_low", "x2": "claim_high", "y": "name"}),
             ("bar", "ways", {"x": "low", "x2": "high", "y": "name"}),
             ("tick", "ways", {"x": "mid", "y": "name"}),
-            names, labels, names, labels,
+            ("text", "ways", NAME_TEXT),
         ],
-        tuple(f"{row['name']}: {row['label']}" for row in rows),
+        tuple(row["name"] for row in rows),
     )  # fmt: skip
 
 
@@ -617,7 +645,7 @@ def limits_of_two_chips() -> Shown:
 
 @of(money.poster)
 def both_money_charts_on_a_sheet() -> Shown:
-    return poster(money.poster(), [parts_of_the_published_cost(), what_is_left_out()])
+    return poster(money.poster(), [squares_of_the_runs(), squares_to_scale()])
 
 
 # Moving data -----------------------------------------------------------------------------------
@@ -767,6 +795,59 @@ def work_before_and_after() -> Shown:
         ],
         tuple(f"{name} {one.load_G.min():.2f} to {one.load_G.max():.2f}"
               for name, one in zip(names, (before, after), strict=True)),
+    )  # fmt: skip
+
+
+@of(moving.price_of_limit)
+def time_within_each_limit() -> Shown:
+    settings = records.moved()
+    limits = lab_moving.by_limit(settings)
+    met = lab_moving.wishes_met(settings)
+    rows = [
+        {"limit": str(m), "ms": one.moved.ms, "chosen": m == settings.reach,
+         "label": f"{one.moved.ms:.2f} ms · {met[m]:.0%} of the wishes"}
+        for m, one in enumerate(limits, 1)
+    ]  # fmt: skip
+    place = {"x": "ms|milliseconds, there and back", "y": "limit|servers"}
+    return Shown(
+        moving.price_of_limit(limits, settings.reach),
+        {"limits": rows},
+        [
+            ("bar", "limits", place | {"color": ("chosen", {True: "#12906C", False: "#868E99"})}),
+            ("text", "limits", place | {"text": "label"}),
+        ],
+        tuple(row["label"] for row in rows),
+    )
+
+
+# Be the gate -------------------------------------------------------------------------------------
+
+
+@of(gate.choices)
+def who_took_each_character() -> Shown:
+    dealt = game.deal(game.ready_game(), 7)
+    results = game.players(dealt, "ABCD" * 6)
+    cells = [
+        {"who": one.who, "place": n, "character": dealt.tokens[n],
+         "expert": "×" if e < 0 else "ABCD"[e],
+         "colour": "#868E99" if e < 0 else EXPERT_COLOURS[e],
+         "ink": PAPER_INK if e < 0 else letter_ink(EXPERT_COLOURS[e]),
+         "filled": float(e >= 0)}
+        for one in results
+        for n, e in enumerate(one.expert_N.tolist())
+    ]  # fmt: skip
+    place = {"x": "place", "y": "who"}
+    return Shown(
+        gate.choices(dealt, results),
+        {"cells": cells,
+         "letters": [{"place": n, "character": c} for n, c in enumerate(dealt.tokens)]},
+        [
+            ("rect", "cells", place | {"fill": "colour", "stroke": "colour",
+                                       "fillOpacity": "filled"}),
+            ("text", "cells", place | {"text": "expert", "color": "ink"}),
+            ("text", "letters", {"x": "place", "y": "=-4", "text": "character"}),
+        ],
+        ("You: " + "ABCD" * 6,),
     )  # fmt: skip
 
 

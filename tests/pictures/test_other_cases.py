@@ -129,13 +129,18 @@ def test_long_tokens_are_cut_and_documents_begin_on_lines_of_their_own() -> None
     assert tinted_text.printable("x" * 25) == "x" * 23 + "…"
     assert tinted_text.printable("\t\r\n\u2028é") == "⇥␍⏎·é"
     one, two = Token("a", 0, "t", begins=True), Token("", 13, "t", begins=True)
-    html = tinted_text.tinted_text([one, two, Token("b\n", 7, "t")], "w").partition("</style>")[2]
+    ratio_E = np.array([1.0] * 7 + [0.5] + [2.0] * 5 + [4.0])
+    tokens = [one, two, Token("b\n", 7, "t")]
+    html = tinted_text.tinted_text(tokens, "w", ratio_E).partition("</style>")[2]
     assert html.count('class="new"') == 1 and html.index('class="new"') > html.index(">a<")
-    assert "<bdi>∅</bdi><small>13</small>" in html and 'class="t c6"' in html
-    assert html.count('class="t c0"') == 2 and html.count('class="end"') == 1
+    assert "<bdi>∅</bdi><small>13</small>" in html and 'class="t crowded"' in html
+    assert html.count('class="t fair"') == html.count('class="t below"') == 1
+    few = tinted_text.tinted_text([one, Token("b", 7, "t")], "w", np.ones(8))
+    assert 'class="t e0"' in few and 'class="t e7"' in few  # few experts have their own colours
+    assert html.count('class="end"') == 1
     assert html.endswith('<span class="end"></span></div>')
-    for at, tint in enumerate(tinted_text.TINTS):
-        assert f".c{at} {{ background: {tint}38; border-bottom-color: {tint}; }}" in (
+    for kind, tint in tinted_text.KINDS.items():
+        assert f".{kind} {{ background: {tint}38; border-bottom-color: {tint}; }}" in (
             tinted_text.STYLE
         )
 
@@ -151,9 +156,9 @@ def test_letters_can_be_read_on_every_tint_in_both_themes() -> None:
         assert len(text) == 7
         return np.array([int(text[at : at + 2], 16) for at in (1, 3, 5)]) / 255
 
-    assert len(set(tinted_text.TINTS)) == 7
+    assert len(set(tinted_text.KINDS.values())) == 12
     for ink in INK.values():
-        for tint in tinted_text.TINTS:
+        for tint in tinted_text.KINDS.values():
             part = 0x38 / 255  # how much of the tint lies on the paper
             behind = part * rgb(tint) + (1 - part) * rgb(PAPER[ink])
             low, high = sorted((luminance(behind), luminance(rgb(ink))))

@@ -219,7 +219,7 @@ def test_short_turns_without_end_do_not_starve_long_ones(monkeypatch: pytest.Mon
     try:
         begin = time.monotonic()
         for _ in range(3):
-            with turns.training(), turns.training():
+            with turns.training():
                 pass
             with turns.measuring() as turn:
                 monkeypatch.setattr(turns_module, "SLICE", 0.0)
@@ -229,5 +229,17 @@ def test_short_turns_without_end_do_not_starve_long_ones(monkeypatch: pytest.Mon
         stop.set()
         for thread in threads:
             thread.join(10)
-    assert turns.served["long"] == 9 and turns.served["short"] > 6
+    assert turns.served["long"] == 6 and turns.served["short"] > 6
     assert not turns._seated and not turns._queue
+
+
+def test_what_pages_compute_leaves_a_seat_to_live_runs() -> None:
+    turns = Turns(2)
+    with turns.computing():
+        assert not taken(turns, "computing") and taken(turns, "short")
+        with turns.short():
+            assert not taken(turns, "short")
+    with turns.short(), turns.short():
+        assert not taken(turns, "computing")
+    with Turns(1).computing():
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import streamlit as st
@@ -30,6 +31,9 @@ def computed(settings: MovingSettings) -> Computed:
             lambda: story.before_after(settings),
             lambda: story.by_limit(settings),
         )
+        # Each limit has a turn of its own; afterwards the story finds what they counted.
+        for one in story.within_limits(settings):
+            KEPT.in_turn(("moved", one), partial(story.move, one))
         computed = [KEPT.in_turn(("moving", i, settings), part) for i, part in enumerate(parts)]
     return cast(Computed, tuple(computed))
 

@@ -197,7 +197,7 @@ class Moved:
         }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _traffic(settings: ClusterSettings) -> Traffic:
     return run(settings).traffic
 
@@ -269,14 +269,18 @@ class Limit:
         )
 
 
+def within_limits(settings: MovingSettings) -> list[MovingSettings]:
+    """The same batch within every limit on nodes."""
+    return [replace(settings, limit=m) for m in range(1, settings.nodes + 1)]
+
+
 def by_limit(settings: MovingSettings) -> list[Limit]:
     """Send the batch within every limit on nodes."""
-    reach = range(1, settings.nodes + 1)
     met = wishes_met(settings)
-    return [Limit(m, move(replace(settings, limit=m)), met[m]) for m in reach]
+    return [Limit(one.limit, move(one), met[one.limit]) for one in within_limits(settings)]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _wishes_met(nodes: int, skew: float, seed: int) -> dict[int, float]:
     base = MovingSettings(nodes=nodes, limit=nodes, skew=skew, seed=seed)
     wished_NE = _chosen(base)

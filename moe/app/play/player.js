@@ -103,11 +103,12 @@ class Play {
     this.drawSoon();
   }
 
-  /** Where this window's run stood before the page was loaded anew. */
+  /** Where this window's run stood before the page was loaded anew, or left without a link. */
   remembered() {
     const mark = JSON.parse(sessionStorage.getItem("moe-play") ?? "null");
     const named = new URLSearchParams(window.location.search).get("run");
-    return mark && mark.address === named ? mark : null;
+    const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
+    return mark && mark.address === named && (again || named === null) ? mark : null;
   }
 
   remember() {
@@ -148,8 +149,8 @@ class Play {
 
   get step() { return Math.floor(this.position); }
 
-  /** How a control stands at a step. */
-  standing(control, step = this.step) {
+  /** How a control stands at a step, by default the next. */
+  standing(control, step = this.coming) {
     const set = this.plan.changes.findLast(([at, name]) => name === control && at <= step);
     return set ? set[2] : START[control];
   }
@@ -180,15 +181,15 @@ class Play {
     this.plan.changes = [...past.filter(([step]) => step <= at), [at, control, value]];
     this.track.cut(at);
     this.stage.hurry();
-    this.show(at);
+    this.show();
     this.ask(FIRST, at);
     this.drawSoon();
   }
 
   toggle(e) {
-    const off = new Set(this.standing("off", this.coming).split(".").filter(Boolean).map(Number));
+    const off = new Set(this.standing("off").split(".").filter(Boolean).map(Number));
     if (!off.delete(e)) off.add(e);
-    if (this.plan.experts - off.size < Number(this.standing("k", this.coming)))
+    if (this.plan.experts - off.size < Number(this.standing("k")))
       return this.say("Each character needs its experts: no more can be switched off.");
     this.set("off", [...off].sort((a, b) => a - b).join("."));
   }
@@ -217,7 +218,7 @@ class Play {
   /** From step 0 again, with the controls as they stand; all experts on. */
   restart(experts = this.plan.experts) {
     const changes = Object.keys(START).flatMap((control) => {
-      const value = this.standing(control, this.coming);
+      const value = this.standing(control);
       return control === "off" || value === START[control] ? [] : [[0, control, value]];
     });
     this.begin(writePlan({ experts, seed: this.plan.seed, changes }));
@@ -314,8 +315,8 @@ class Play {
     return this.playing ? "playing" : "paused";
   }
 
-  /** Show numbers, words and controls as they are at this step. */
-  show(step = this.step) {
+  /** Show numbers and words of this step, and the controls as they stand for the next. */
+  show() {
     this.shown = performance.now();
     const { root, track } = this, at = Math.min(this.step, track.n - 1);
     Object.assign(root.dataset, { state: this.state, step: String(this.step),
@@ -323,22 +324,22 @@ class Play {
     this.find(".now").textContent = this.step.toLocaleString("en");
     this.find(".go").textContent = this.playing ? "Pause" : "Play";
     for (const control of ["balancing", "k", "room"]) {
-      const value = this.standing(control, step);
+      const value = this.standing(control);
       for (const input of root.querySelectorAll(`input[name="${control}"]`))
         input.checked = input.value === value;
     }
     for (const input of root.querySelectorAll('input[name="experts"]'))
       input.checked = Number(input.value) === this.plan.experts;
-    const text = this.standing("text", step);
+    const text = this.standing("text");
     if (this.find(".text").value !== text) this.find(".text").value = text;
-    const off = this.standing("off", step).split(".").filter(Boolean).map(Number);
-    Object.assign(this.stage, { off: new Set(off), perToken: Number(this.standing("k", step)),
+    const off = this.standing("off").split(".").filter(Boolean).map(Number);
+    Object.assign(this.stage, { off: new Set(off), perToken: Number(this.standing("k")),
       marks: [...new Set(this.plan.changes.map(([when]) => when))].filter((when) => when > 0) });
     const words = track.wordsAt(this.step);
     if (words && this.find(".words").textContent !== words)
       this.find(".words").textContent = words;
     this.boxes(off);
-    if (performance.now() - (this.said ?? 0) > 5000) this.announce();
+    if (performance.now() - (this.said ?? -9e9) > 5000) this.announce();
   }
 
   /** Buttons over the experts' boxes, which switch them off and on. */
@@ -368,7 +369,7 @@ class Play {
   note(text) { this.find(".note").textContent = text; }
 
   say(text) {
-    this.find(".words").textContent = text;
+    this.find(".hint").textContent = text;
     this.find(".live").textContent = text;
   }
 

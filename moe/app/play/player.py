@@ -61,7 +61,8 @@ def markup() -> str:
   <p class="hint"></p>
   <div class="scene">
     <div class="picture">
-      <div class="frame"><canvas class="moe-stage" role="img"></canvas>
+      <div class="frame"><canvas class="moe-stage" role="img"
+        aria-label="Letters go through a router to experts"></canvas>
         <div class="boxes"></div></div>
       <p class="words"></p>
     </div>
@@ -80,7 +81,7 @@ def markup() -> str:
       {_radios("experts", "Experts (starts anew)", [(str(n), str(n)) for n in EXPERTS], "8")}
       <p class="about">Click an expert to switch it off or on.</p>
       <label class="tick"><input type="checkbox" class="ghost" checked>
-        Show the last run too (dashed)</label>
+        Show the last run too</label>
     </div>
   </div>
   <p class="live" aria-live="polite"></p>

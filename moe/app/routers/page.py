@@ -165,15 +165,19 @@ def _told(both: SideBySide, guess: Guess) -> None:
 def _results(both: SideBySide) -> None:
     """The whole sentence, figures of both routers, then each by itself."""
     parts.show(charts.differences(both, parts.ink()), "differences")
-    with st.expander("Both in numbers"):
-        st.table(both.rows())
-    with st.expander("Each router's choices and weights"):
-        limited = both.settings.room is not None
-        crosses = " Crosses are choices that a full expert turned away." if limited else ""
-        st.markdown(f"The taller a mark, the more this expert's answer counts.{crosses}")
-        for column, name, side in zip(st.columns(2), "AB", (both.a, both.b), strict=True):
-            with column:
-                _about(name, side, both)
+    # What is closed is not drawn: two large charts would keep a browser busy at each change.
+    numbers = st.expander("Both in numbers", key="both_numbers", on_change="rerun")
+    if numbers.open:
+        numbers.table(both.rows())
+    each = st.expander("Each router's choices and weights", key="each_router", on_change="rerun")
+    if not each.open:
+        return
+    limited = both.settings.room is not None
+    crosses = " Crosses are choices that a full expert turned away." if limited else ""
+    each.markdown(f"The taller a mark, the more this expert's answer counts.{crosses}")
+    for column, name, side in zip(each.columns(2), "AB", (both.a, both.b), strict=True):
+        with column:
+            _about(name, side, both)
 
 
 def _about(name: str, side: Side, both: SideBySide) -> None:

@@ -130,7 +130,7 @@ class Kept:
         """
 
         def seated() -> T:
-            with TURNS.short(lambda place: still_here()):
+            with TURNS.computing(lambda place: still_here()):
                 return make()
 
         return self.of(key, seated)

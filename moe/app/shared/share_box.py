@@ -28,8 +28,7 @@ _MARKUP = """
 </div>
 """
 _STYLE = """<style>
-.moe-qr { max-width: 20rem; background: white; }
-.moe-qr svg { display: block; width: 100%; height: auto; }
+.moe-qr { display: block; width: 100%; max-width: 20rem; }
 @media (max-width: 640px) { .st-key-share button { min-height: 44px; } }
 </style>"""
 _LOCKS = {
@@ -109,7 +108,7 @@ def _copier() -> ComponentRenderer:
 
 @lru_cache(maxsize=64)
 def qr_code(link: str) -> str:
-    """Return the QR code of a link as SVG.
+    """Return the QR code of a link as the address of an SVG picture, which holds all of it.
 
     Raises
     ------
@@ -119,7 +118,7 @@ def qr_code(link: str) -> str:
     import segno
 
     try:
-        return str(segno.make_qr(link, error="l").svg_inline(omitsize=True))
+        return str(segno.make_qr(link, error="l").svg_data_uri(scale=8, light="white"))
     except segno.DataOverflowError as error:
         raise ValueError(
             f"link: got {len(link)} letters, allowed is what fits a QR code; shorten the texts"
@@ -137,9 +136,7 @@ def _qr_code(key: str) -> None:
 
 def _show_qr(link: str) -> None:
     try:
-        st.html(
-            f'<div class="moe-qr" role="img" aria-label="QR code of the link">{qr_code(link)}</div>'
-        )
+        st.html(f'<img class="moe-qr" alt="QR code of the link" src="{qr_code(link)}">')
         st.caption("Scan it with a phone to open this link.")
     except ValueError as error:
         show_problem(error)

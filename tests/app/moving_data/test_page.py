@@ -34,9 +34,9 @@ def test_the_first_view_tells_the_story() -> None:
     moved = moving.move(settings)
     assert page.metric[0].value == f"{moved.sent.copies_per_token:.2f}"
     told = spoken(page)
-    assert len(told) == len(page.get("vega_lite_chart")) - 1 == 5  # one follows the finger
+    assert len(told) == len(page.get("vega_lite_chart")) == 6
     assert all(len(text) > 60 for text in told)
-    assert escape(moved.words()) in told[1]
+    assert escape(moved.words()) in told[2]
 
 
 @pytest.mark.parametrize("gpu", ["H800", "H100"])
