@@ -1,7 +1,7 @@
 // The film of the first page: plays a recorded run over and over, and turns it to the recorded run
 // that was balanced from the same step on. Stands after moe/app/shared/stage/'s scripts.
 
-const RATE = 20; // steps a second
+const RATE = 24; // steps a second
 const HOLD = 1.6; // seconds that the end of the run stays before it begins again
 const ROUNDS = 3; // times that nobody touches anything before the film shows the cure by itself
 
