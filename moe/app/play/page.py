@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ..shared.parts import BOUND
-from . import plane, text
+from . import plane, share, text
 
 VIEWS = ("Text", "Plane")
 
@@ -27,3 +27,4 @@ def show() -> None:
         "character to a few experts. Change anything while it runs."
     )
     text.show()
+    share.share_run()
