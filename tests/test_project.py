@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import moe
-from moe.pictures.palette import INK, MUTED, PAPER
+from moe.pictures.palette import ACTION, INK, MUTED, PAPER
 from tests.conftest import LONG
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,6 +203,13 @@ def test_letters_of_charts_pass_contrast(scheme):
     theme, ink = CONFIG["theme"][scheme], INK[scheme]
     assert (ink, PAPER[ink]) == (theme["textColor"], theme["backgroundColor"])
     assert contrast(channels(MUTED[ink]), channels(theme["backgroundColor"])) >= AA
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_button_to_the_next_page_is_legible(scheme):
+    theme, ink = CONFIG["theme"][scheme], INK[scheme]
+    assert ACTION[ink] == theme["primaryColor"]
+    assert contrast(channels(ACTION[ink]), channels(PAPER[ink])) >= AA
 
 
 def test_white_passes_on_filled_buttons_in_the_light_theme():

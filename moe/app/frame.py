@@ -1,13 +1,21 @@
-"""The app's frame: its pages."""
+"""The app's frame: its name, its groups of pages, and what stands around each page."""
 
 from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
+from string import Template
 
 import streamlit as st
 from altair.utils import schemapi
+
+from ..pictures.palette import ACTION, PAPER
+
+HERE = Path(__file__).parent
+CLAIM = "Mixture of experts: see it collapse, mend it, measure it."
 
 
 @lru_cache
@@ -16,8 +24,22 @@ def keep_loaded(n_modules: int) -> None:
     gc.freeze()
 
 
-def main() -> None:
-    """Show the page that the address names."""
+@lru_cache
+def logo(ink: str) -> str:
+    """Return the name with its sign as SVG, whose letters have a theme's colour of text."""
+    return (HERE / "logo.svg").read_text("utf-8").replace("currentColor", ink)
+
+
+@lru_cache
+def style(title: str, ink: str) -> str:
+    """Return the style of what stands around a page of this title, in a theme."""
+    css = Template((HERE / "frame.css").read_text("utf-8"))
+    own = css.substitute(title=title, ink=ink, paper=PAPER[ink], action=ACTION[ink])
+    return f"<style>{own}</style>"
+
+
+def _shown() -> dict[str, Callable[[], None]]:
+    """What shows each page, by its address."""
     from .balance import page as balance
     from .cure import page as cure
     from .five_million import page as five_million
@@ -25,29 +47,52 @@ def main() -> None:
     from .real_models import page as real_models
     from .routers import page as routers
     from .savings import page as savings
-    from .shared import finger, outside, parts
     from .start import page as start
     from .your_model import page as your_model
 
+    return {
+        "start": start.show,
+        "balance": balance.show,
+        "cure": cure.show,
+        "savings": savings.show,
+        "five-million": five_million.show,
+        "real-models": real_models.show,
+        "routers": routers.show,
+        "moving-data": moving_data.show,
+        "your-model": your_model.show,
+    }
+
+
+def main() -> None:
+    """Show the page that the address names."""
+    from .shared import finger, outside, parts, path
+
+    shown = _shown()
     keep_loaded(len(sys.modules))
     schemapi.disable_debug_mode()  # tests check every part of every chart; visitors need not wait
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
     outside.clean_address()
-    page = st.navigation(
-        [
-            st.Page(start.show, title="Start", url_path="start", default=True),
-            st.Page(routers.show, title="Routers", url_path="routers"),
-            st.Page(balance.show, title="Balance", url_path="balance"),
-            st.Page(cure.show, title="Cure", url_path="cure"),
-            st.Page(savings.show, title="Savings", url_path="savings"),
-            st.Page(five_million.show, title="The $5M question", url_path="five-million"),
-            st.Page(real_models.show, title="Real models", url_path="real-models"),
-            st.Page(moving_data.show, title="Moving data", url_path="moving-data"),
-            st.Page(your_model.show, title="Your model", url_path="your-model"),
-        ],
-        position="top",
-    )
-    st.html(parts.FIGURE_STYLE)
+    pages = {
+        stop.address: st.Page(
+            shown[stop.address], title=stop.title, url_path=stop.address,
+            default=stop == path.STOPS[0],
+        )
+        for stop in path.STOPS
+    }  # fmt: skip
+    st.session_state[path.PAGES] = pages
+    groups = {
+        group: [pages[stop.address] for stop in path.STOPS if stop.group == group]
+        for group in path.GROUPS
+    }
+    page = st.navigation(groups, position="top")
+    st.logo(logo(parts.ink()), size="large")
+    st.html(f"{parts.FIGURE_STYLE}{style(page.title, parts.ink())}")
+    st.html(f'<p class="moe-claim">{CLAIM}</p>')
     st.html(finger.INPUT)
     parts.close_menu(page.url_path)
+    st.session_state[path.ENDED] = False
+    address = page.url_path or path.STOPS[0].address
+    path.arrived(address)
     page.run()
+    if not st.session_state[path.ENDED]:
+        parts.next_step(address)

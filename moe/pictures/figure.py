@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ParamSpec, cast
 
 import altair as alt
 
-from .palette import MUTED
+from .palette import MUTED, PAPER_INK
 
 Rows = list[dict[str, Any]]
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 P = ParamSpec("P")
+CAPTION_LETTERS = 110  # of a line below a title, at its size and the usual width
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +96,21 @@ class Figure:
         )
         return len({row[y["field"]] for row in self.data[data["name"]]})
 
-    def image(self, kind: str, width: int = 720) -> bytes:
-        """Return the figure as 'png' or 'svg' on white, with its title; needs no browser."""
+    def image(self, kind: str, width: int = 720, caption: Sequence[str] = ()) -> bytes:
+        """Return the figure as 'png' or 'svg' on white, with its title; needs no browser.
+
+        Parameters
+        ----------
+        caption
+            Lines below the title, which are wrapped where they are too long.
+        """
         import vl_convert
 
         spec = self._on_white(width)
+        spec["title"] |= {
+            "subtitle": [part for line in caption for part in _wrapped(line)],
+            "subtitleColor": MUTED[PAPER_INK],
+        }
         if kind == "png":
             return bytes(vl_convert.vegalite_to_png(spec, scale=2))
         return str(vl_convert.vegalite_to_svg(spec)).encode()
@@ -115,6 +126,11 @@ class Figure:
         title = {"text": self.title, "anchor": "start", "offset": 12}
         size = {} if isinstance(self.chart, alt.VConcatChart) else {"width": width}
         return {**self.spec(), **size, "title": title, "background": "white", "padding": 16}
+
+
+def _wrapped(line: str) -> list[str]:
+    """Cut a line of a caption, such as an address, which has no spaces, to the figure's width."""
+    return [line[at : at + CAPTION_LETTERS] for at in range(0, len(line), CAPTION_LETTERS)]
 
 
 def spoken(rows: Rows, name: str = "name") -> str:

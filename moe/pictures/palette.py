@@ -27,3 +27,4 @@ INK = {"light": "#0E1621", "dark": "#E6EBF2"}  # the theme's text colours
 PAPER_INK = INK["light"]  # exported pictures are on white
 MUTED = {INK["light"]: "#4D5866", INK["dark"]: "#B4BECB"}  # axes and legends, by ink
 PAPER = {INK["light"]: "#FFFFFF", INK["dark"]: "#10161F"}  # what charts are drawn on, by ink
+ACTION = {INK["light"]: "#0B5CAD", INK["dark"]: "#7DBDF5"}  # the theme's links and buttons, by ink

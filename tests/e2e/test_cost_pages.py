@@ -64,13 +64,13 @@ def test_every_page_is_reachable_from_a_phone(page: Page, server: str) -> None:
     page.get_by_role("button", name="Figure as SVG").wait_for(timeout=60_000)
     menu = page.get_by_test_id("stExpandSidebarButton")
     beside = menu.evaluate("e => getComputedStyle(e, '::after').content")
-    assert beside == '"Menu"'
+    assert beside == '"Menu · Did it cost $5M?"'
     for name, address, sign in (
-        ("Real models", "/real-models", "models fit in"),
-        ("Start", "/", "Follow one character"),
+        ("Would it run at home?", "/real-models", "models fit in"),
+        ("What is it?", "/", "Follow one character"),
     ):
         menu.click()
-        page.get_by_role("link", name=name).click()
+        page.get_by_test_id("stSidebar").get_by_role("link", name=name).click()
         expect(page).to_have_url(re.compile(f"{address}$"))
         expect(page.get_by_text(sign).first).to_be_visible(timeout=30_000)
         expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")

@@ -17,6 +17,7 @@ from ..shared import parts, sharing
 from ..shared.kept import KEPT
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share
 from .playback import playback
@@ -86,13 +87,15 @@ def show() -> None:
     with columns[-1]:
         st.markdown("##### At the end (means of the last 20 steps)")
         st.table(comparison.rows)
-    parts.code_and_exports(
+    share_box(
         "balance",
         share.code(run_a.settings, run_b.settings),
         "\n".join(sharing.train_command(run.settings) for run in (run_a, run_b)),
         lambda: share.document(run_a, run_b),
         lambda: charts.poster(run_a, run_b),
+        f"{run_a.settings.steps} steps, seed {run_a.settings.seed}",
     )
+    parts.next_step("balance", comparison.words)
 
 
 def _own_text() -> bytes | None:

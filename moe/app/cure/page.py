@@ -16,6 +16,7 @@ from ..shared.finger import Finger, Slider
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
 from ..shared.question import Guess
+from ..shared.share_box import share_box
 from ..shared.visitor import still_here
 from . import chart as charts
 from . import share, story
@@ -76,21 +77,24 @@ def show() -> None:
         _ends(finger, settings)
     finger.watch()
     responses = pushes(rate, settings)
+    verdict = story.judge(responses)
     with below:
-        ask.after(guess, PAGE, story.judge(responses).words)
+        ask.after(guess, PAGE, verdict.words)
     _others(rate, settings, log)
     _live(rate, log)
-    parts.code_and_exports(
+    share_box(
         PAGE,
         share.code(rate, settings),
         "\n".join(sharing.train_command(run) for run in live_settings(rate).values()),
         lambda: share.document(rate, settings, control.respond_all(rate, settings)),
         lambda: charts.step_response(responses, log=log),
+        f"{settings.batches} steps, seed {settings.seed}",
     )
     st.caption(
         "The first experiment is made up: random ratings that stay the same in every step, so "
         "that only the pushes move. The second trains a small model on real text."
     )
+    parts.next_step(PAGE, verdict.words)
 
 
 def _push() -> float:

@@ -11,6 +11,7 @@ from ...pictures.figure import Figure
 from ..shared import parts
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import chips, claim, share, story
 
@@ -43,13 +44,14 @@ def show() -> None:
     _result(cost)
     _others(cost)
     _chips()
-    parts.code_and_exports(
+    share_box(
         "five-million",
         share.code(cost),
         share.command(cost),
         lambda: share.document(cost),
         charts.poster,
     )
+    parts.next_step("five-million", story.left_out_words())
 
 
 def _assumed() -> story.Assumed:

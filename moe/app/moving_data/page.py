@@ -7,6 +7,7 @@ import streamlit as st
 from ..shared import parts
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share, story
 from .story import Moved, MovingSettings, Way
@@ -63,13 +64,15 @@ def show() -> None:
     parts.show(charts.placements(*placed, parts.ink()), "placements")
     st.markdown(story.placement_words(*placed))
     st.caption(story.ABOUT)
-    parts.code_and_exports(
+    share_box(
         "moving-data",
         share.code(settings),
         share.command(settings),
         lambda: share.document(moved, ways, links, placed),
         lambda: charts.cluster_picture(moved),
+        f"seed {settings.seed}",
     )
+    parts.next_step("moving-data", story.ways_words(ways))
 
 
 def _settings() -> MovingSettings:

@@ -8,6 +8,7 @@ import streamlit as st
 from ..shared import parts
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share, story
 
@@ -44,13 +45,14 @@ def show() -> None:
     st.markdown(story.convention_words())
     _table(answers)
     _batches(answers)
-    parts.code_and_exports(
+    share_box(
         "real-models",
         share.code(question),
         "moe models --json",
         lambda: share.document(answers),
         lambda: charts.total_and_active(answers),
     )
+    parts.next_step("real-models", words)
 
 
 def _question() -> story.Question:

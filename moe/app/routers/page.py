@@ -10,6 +10,7 @@ from ..shared import parts
 from ..shared.first_model import ready_model
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share
 from .story import (
@@ -54,14 +55,16 @@ def show() -> None:
     with picture:
         parts.show(charts.differences(both, parts.ink()), "differences")
     _results(both)
-    parts.code_and_exports(
+    share_box(
         "routers",
         share.code(sentence, settings),
         None,
         lambda: share.document(model, sentence, settings),
         lambda: charts.poster(both),
+        f"seed {settings.seed}",
     )
     st.caption(model.describe())
+    parts.next_step("routers", both.words())
 
 
 def _choices(n_experts: int) -> tuple[list[Choice], list[ValueError]]:

@@ -16,6 +16,7 @@ from ..shared.finger import Finger, Slider
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
 from ..shared.question import Guess
+from ..shared.share_box import share_box
 from ..shared.visitor import teller
 from . import chart as charts
 from . import share, story
@@ -99,13 +100,15 @@ def show() -> None:
     mine = latest is not None and latest[0] == settings
     times = latest[1] if latest and mine else []
     costs = savings.count(settings)
-    parts.code_and_exports(
+    share_box(
         PAGE,
         share.code(settings),
         "moe bench",
         lambda: share.document(settings, costs, times, machine() if times else None),
         lambda: charts.measured(times) if times else charts.counted(costs, "flops_per_token"),
+        story.shape_words(settings),
     )
+    parts.next_step(PAGE, story.count_words(settings))
 
 
 def settings_at(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -13,6 +13,7 @@ from ...pictures.figure import Figure, Rows
 from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
+from . import path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .run_slots import run_slot
@@ -53,15 +54,24 @@ FIGURE_STYLE = """<style>
 .moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
   clip-path: inset(50%); }
-[data-testid="stExpandSidebarButton"]::after { content: "Menu"; padding-left: 0.25rem; }
 </style>"""
 
-# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen.
+# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen. Its
+# groups stand in a list of which they are no items, which screen readers cannot read as a list.
 CLOSE_MENU = """<span class="moe-unseen"></span><script>
 /* a script runs anew when it differs: %s */
 if (matchMedia("(max-width: 768px)").matches) document.querySelector(
   '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
 )?.click();
+if (!window.moeMenu) {
+  const plain = () => document.querySelectorAll(
+    '[data-testid="stSidebarNavItems"]:is(:not([role]), :has(li:not([role])))'
+  ).forEach((list) => [list, ...list.querySelectorAll("li")].forEach(
+    (node) => node.setAttribute("role", "presentation")));
+  window.moeMenu = new MutationObserver(plain);
+  window.moeMenu.observe(document.body, { childList: true, subtree: true });
+  plain();
+}
 </script>"""
 
 
@@ -146,38 +156,38 @@ def _table(rows: Rows) -> pa.Table:
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
+def next_step(address: str, learnt: str = "") -> None:
+    """End a page: one sentence of what was learnt on it, and the way to the next page.
+
+    The frame adds it to a page that ended early, so that no page is a dead end.
+
+    Parameters
+    ----------
+    address
+        The page's own.
+    learnt
+        Markdown of which the first sentence is shown, worked out from the page's result where it
+        is about one.
+    """
+    kept = st.session_state.setdefault(path.ALONG, {})
+    kept.update({name: st.session_state[name] for name in path.CARRIED if name in st.session_state})
+    st.session_state[path.ENDED] = True
+    following, part = path.after(address), path.part_of_story(address)
+    with st.container(key="next_step"):
+        if part:
+            st.html(path.dots(part))
+        if learnt:
+            st.markdown(f"**What you have seen:** {path.first_sentence(learnt)}")
+        label, query = f"{following.invitation} →", path.carried(kept, following)
+        page = st.session_state.get(path.PAGES, {}).get(following.address)
+        if page is None:  # a page that runs without the frame has no pages beside it
+            st.markdown(f"[{label}]({path.link(following, query)})")
+        else:
+            st.page_link(page, label=label, query_params={**query, path.NEXT: "1"})
+
+
 def formula(latex: str) -> None:
     """Show a method's formula, small enough for a phone; nothing if it has none."""
     if latex:
         st.html(FORMULA_STYLE)
         st.latex(latex)
-
-
-def code_and_exports(
-    name: str,
-    code: str,
-    command: str | None,
-    as_json: Callable[[], bytes],
-    figure: Callable[[], Figure],
-) -> None:
-    """Offer the code behind the page, and its numbers and picture as files made on demand."""
-    with st.expander("Show the code"):
-        st.markdown("The same numbers from the library:")
-        st.code(code, language=None, wrap_lines=True)
-        if command:
-            st.markdown("The same from the command line:")
-            st.code(command, language=None, wrap_lines=True)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Run as JSON", as_json, f"moescope-{name}.json", "application/json",
-            on_click="ignore", key=f"{name}_json",
-        )  # fmt: skip
-        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
-            st.download_button(
-                f"Figure as {kind.upper()}", _image(figure, kind), f"moescope-{name}.{kind}", mime,
-                on_click="ignore", key=f"{name}_{kind}",
-            )  # fmt: skip
-
-
-def _image(figure: Callable[[], Figure], kind: str) -> Callable[[], bytes]:
-    return lambda: figure().image(kind)

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...pictures.figure import Rows
 from ...speed.machine import versions
 from ...training import TrainSettings
 from ...version import __version__
@@ -30,6 +31,11 @@ def table_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     writer.writerow(map(_cell, names))
     writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
     return out.getvalue().encode()
+
+
+def table_of(data: Mapping[str, Rows]) -> Rows:
+    """Return all data of a figure as one table, whose first column says what a row is of."""
+    return [{"table": name, **row} for name, rows in data.items() for row in rows]
 
 
 def _cell(value: Any) -> Any:

@@ -20,5 +20,6 @@ def show() -> None:
     )
     with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
         model = ready_model()
-    sentence.show(model)
+    routing = sentence.show(model)
     st.caption(model.describe())
+    parts.next_step("start", routing.words())

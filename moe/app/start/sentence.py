@@ -10,13 +10,17 @@ from ..shared import parts
 from ..shared.first_model import FirstModel
 from ..shared.outside import plain
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import share
 from .story import FULL, TENTH, SentenceRouting, TokenStory, explain, route
 
 
-def show(model: FirstModel) -> None:
-    """Show a sentence, the slider that balances its work, and one of its characters."""
+def show(model: FirstModel) -> SentenceRouting:
+    """Show a sentence, the slider that balances its work, and one of its characters.
+
+    Returns where its characters go, by the slider.
+    """
     percent = st.slider(
         "Balancing", 0, FULL, 0, TENTH, format="%d%%", key="balance",
         help="How much of a small bonus counts when the router chooses. It was found once, by a "
@@ -32,13 +36,15 @@ def show(model: FirstModel) -> None:
         st.markdown(routing.words())
     position = _choose_character(routing)
     _follow(explain(model, sentence, position, percent))
-    parts.code_and_exports(
+    share_box(
         "start",
         share.code(sentence, percent, position),
         None,
         lambda: share.document(model, sentence, position, percent),
         lambda: charts.load_bars(routing),
+        f"{model.trainer.settings.steps} steps, seed {model.trainer.settings.seed}",
     )
+    return routing
 
 
 def _clicked(n_tokens: int) -> None:

@@ -12,6 +12,7 @@ from ..shared import parts
 from ..shared.kept import KEPT
 from ..shared.outside import forget, opened, plain, plain_rows, show_problem
 from ..shared.parts import BOUND
+from ..shared.share_box import share_box
 from . import chart as charts
 from . import closer, opening, share, text, upload
 from .story import YourModel
@@ -115,7 +116,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
     SECTIONS[section](model, at, None if file else upload.earlier_of(name))
     with st.expander("All layers in numbers"):
         st.dataframe(model.report.rows(), hide_index=True)
-    parts.code_and_exports(
+    share_box(
         "your-model",
         share.own_file_code(file, model.trace.k, at, model.is_part)
         if file
@@ -124,6 +125,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
         lambda: share.document(model),
         lambda: charts.poster(model.layer_name(at), [model.loads(at), model.all_loads()]),
     )
+    parts.next_step("your-model", model.load_words(at))
 
 
 def _beliefs(model: YourModel) -> None:

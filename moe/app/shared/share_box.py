@@ -1,0 +1,171 @@
+"""The Share box below each page: its link, its picture, its numbers, its code, a class's task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ...pictures.figure import Figure, Rows
+from ...version import __version__
+from .ask import task
+from .outside import address
+from .question import GUESS, HIDDEN, LOCKED, MAX_OPTION, MAX_OPTIONS, MAX_QUESTION, Task
+from .sharing import table_csv, table_of
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
+
+_MARKUP = """
+<div class="share" role="group" aria-label="Copy">
+  <button type="button" class="link">Copy link</button>
+  <button type="button" class="embed">Copy embed code</button>
+  <input class="by-hand" readonly hidden aria-label="To copy by hand">
+  <p class="said" aria-live="polite"></p>
+</div>
+"""
+_STYLE = """<style>
+.st-key-share [data-testid="stImage"] img { background: white; max-width: 20rem; }
+@media (max-width: 640px) { .st-key-share button { min-height: 44px; } }
+</style>"""
+_LOCKS = {
+    "": "try everything", LOCKED: "see the controls, and not change them",
+    HIDDEN: "not see the controls",
+}  # fmt: skip
+
+
+def share_box(
+    name: str,
+    code: str,
+    command: str | None,
+    as_json: Callable[[], bytes],
+    figure: Callable[[], Figure],
+    settings: str = "",
+    rows: Callable[[], Rows] | None = None,
+) -> None:
+    """Offer what a visitor may take along; files are made when they are asked for.
+
+    Parameters
+    ----------
+    name
+        Name of the page, for the files.
+    code, command
+        Code of a notebook cell, and a command line, that give the same numbers.
+    as_json
+        Makes the run as JSON.
+    figure
+        Makes the picture.
+    settings
+        What the picture's caption says beside the address, such as steps and seed.
+    rows
+        Makes the numbers shown; those of the picture if none are given.
+    """
+    caption = [f"{settings} · MoEscope {__version__}".removeprefix(" · "), address()]
+    st.html(_STYLE)
+    with st.container(border=True, key="share"):
+        st.subheader("Share", anchor=False)
+        _copier()(key=f"{name}_copy", data={})
+        with st.container(horizontal=True):
+            numbers = rows or (lambda: table_of(figure().data))
+            files: tuple[tuple[str, Callable[[], bytes], str, str], ...] = (
+                ("Figure as PNG", lambda: figure().image("png", caption=caption), "png",
+                 "image/png"),
+                ("Figure as SVG", lambda: figure().image("svg", caption=caption), "svg",
+                 "image/svg+xml"),
+                ("Numbers as CSV", lambda: table_csv(numbers()), "csv", "text/csv"),
+                ("Run as JSON", as_json, "json", "application/json"),
+            )  # fmt: skip
+            for label, make, kind, mime in files:
+                st.download_button(
+                    label, make, f"moescope-{name}.{kind}", mime, on_click="ignore",
+                    key=f"{name}_{kind}",
+                )  # fmt: skip
+            _qr_code(f"{name}_qr")
+        with st.expander("Show the code"):
+            st.markdown("The same numbers from the library, as a notebook cell:")
+            st.code(code, language=None, wrap_lines=True)
+            if command:
+                st.markdown("The same from the command line:")
+                st.code(command, language=None, wrap_lines=True)
+        if task() == Task():
+            _make_task(name)
+
+
+@cache
+def _copier() -> ComponentRenderer:
+    """Register the buttons that copy once, from the script and style sheet beside this file."""
+    here = Path(__file__)
+    return st.components.v2.component(
+        "moe_share",
+        html=_MARKUP,
+        css=here.with_suffix(".css").read_text(encoding="utf-8"),
+        js=here.with_suffix(".js").read_text(encoding="utf-8"),
+    )
+
+
+@lru_cache(maxsize=64)
+def qr_code(link: str) -> str:
+    """Return the QR code of a link as SVG.
+
+    Raises
+    ------
+    ValueError
+        If the link is too long for one.
+    """
+    import segno
+
+    try:
+        return str(segno.make_qr(link, error="l").svg_inline(scale=6, light="white"))
+    except segno.DataOverflowError as error:
+        raise ValueError(
+            f"link: got {len(link)} letters, allowed is what fits a QR code; shorten the texts"
+        ) from error
+
+
+@st.fragment
+def _qr_code(key: str) -> None:
+    """Show the QR code of the page, made once it is looked at."""
+    opened = st.popover("QR code", key=key, on_change="rerun")
+    if opened.open:
+        with opened:
+            _show_qr(address())
+
+
+def _show_qr(link: str) -> None:
+    try:
+        st.image(qr_code(link), caption="Scan it with a phone to open this link.")
+    except ValueError as error:
+        st.error(str(error))
+
+
+@st.fragment
+def _make_task(name: str) -> None:
+    """Build the link of a teacher's task from the page as it stands."""
+    builder = st.expander("Make a task for my class", key=f"{name}_task", on_change="rerun")
+    if not builder.open:
+        return
+    with builder:
+        st.markdown(
+            "The link opens this page as you have set it, asks your question, and shows the run "
+            "once it is answered. Whoever edits the address can undo it."
+        )
+        words = st.text_input(
+            "Your question (empty: the page's own)", key=f"{name}_task_ask", max_chars=MAX_QUESTION
+        )
+        options = st.text_area(
+            f"Answers to choose from, one a line, {MAX_OPTIONS} at most (none: pupils write one)",
+            key=f"{name}_task_options", disabled=not words.strip(), height=120,
+        )  # fmt: skip
+        lock = st.radio("Pupils may", list(_LOCKS), format_func=_LOCKS.get, key=f"{name}_task_lock")
+        lines = [line.strip()[:MAX_OPTION] for line in options.splitlines() if line.strip()]
+        made = Task(words.strip(), tuple(lines[:MAX_OPTIONS]) if words.strip() else (), lock)
+        if made == Task():
+            st.caption("Type a question, or lock the controls, and the link appears here.")
+            return
+        link = address(**{GUESS: None, **made.in_address()})
+        st.code(link, language=None, wrap_lines=True)
+        _copier()(key=f"{name}_task_copy", data={"link": link})
+        _show_qr(link)
