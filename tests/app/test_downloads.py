@@ -23,8 +23,9 @@ from tests.app.visit import open_page
 
 PAGES = {
     "start": {"character": "8", "balance": "20"}, "routers": {}, "balance": {"steps": "50"},
-    "cure": {}, "savings": {"model": "64", "width": "64"}, "five_million": {}, "real_models": {},
-    "moving_data": {"tokens": "128"}, "your_model": {},
+    "cure": {"guess": "skip"},
+    "savings": {"model": "64", "width": "64", "guess": "skip"}, "five_million": {},
+    "real_models": {}, "moving_data": {"tokens": "128"}, "your_model": {},
 }  # fmt: skip
 READ: dict[str, Callable[[bytes], object]] = {
     "json": json.loads,

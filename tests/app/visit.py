@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import moe
 
-SPOKEN = '<p class="moe-spoken">'
+SPOKEN = re.compile(r'<p class="moe-spoken"[^>]*>')
 
 
 def open_page(name: str, **query: str) -> AppTest:
@@ -33,7 +34,7 @@ def specs(page: AppTest) -> list[dict]:
 def spoken(page: AppTest) -> list[str]:
     """What screen readers are told above each chart."""
     bodies = [html.proto.body for html in page.get("html")]
-    return [body.partition(SPOKEN)[2] for body in bodies if SPOKEN in body]
+    return [SPOKEN.split(body)[1] for body in bodies if SPOKEN.search(body)]
 
 
 def read(raw: bytes, kind: str) -> dict[str, Any]:

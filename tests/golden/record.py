@@ -24,9 +24,9 @@ from tests.pictures.table import TABLE, Shown
 
 FOLDER = Path(__file__).resolve().parent
 PAGES: dict[str, dict[str, str]] = {
-    "start": {"balance": "20"}, "routers": {}, "balance": {"steps": "50"}, "cure": {},
-    "savings": {}, "five_million": {}, "real_models": {}, "moving_data": {"tokens": "128"},
-    "your_model": {},
+    "start": {"balance": "20"}, "routers": {}, "balance": {"steps": "50"},
+    "cure": {"guess": "skip"}, "savings": {"guess": "skip"}, "five_million": {}, "real_models": {},
+    "moving_data": {"tokens": "128"}, "your_model": {},
 }  # fmt: skip
 # Their code trains for long, or measures this computer.
 CODE_LEFT_OUT = ("balance", "savings")

@@ -48,9 +48,10 @@ def step_response(
     names
         What stands at the end of each line.
     top
-        MaxVio that the axis reaches; by default the largest of these responses.
+        MaxVio that the axis reaches, above 0; by default the largest of these responses.
     """
-    reached = max(float(r.max_vio_S.max()) for r in responses) if top is None else top
+    # Where all are even from the start, the axis still has to reach the level that counts as even.
+    reached = max(2 * SETTLED, *(r.max_vio_S.max() for r in responses)) if top is None else top
     rows: Rows = [
         {"line": line, "step": step, "mean": mean, "low": low, "high": high}
         for line, r in enumerate(responses)
@@ -141,7 +142,7 @@ def end_loads(response: Response, name: str, ink: str = PAPER_INK) -> Figure:
 @drawn_once
 def _end_loads(ink: str) -> Chart:
     scale = alt.Scale(domain=[0, TOP], nice=False, clamp=True)
-    axis = alt.Axis(title=None, values=[0, 1, 2, 3, 4], labelExpr="datum.label + '×'")
+    axis = alt.Axis(title=None, tickCount=4, labelExpr="datum.label + '×'")
     base = draw("loads").encode(
         x=alt.X("expert:N", sort=None, axis=alt.Axis(title=None, labels=False, ticks=False))
     )
@@ -229,7 +230,7 @@ def _live(steps: int, log: bool, ink: str) -> Chart:
 # Lines with their names at their ends -----------------------------------------------------------
 
 
-def apart(places: Sequence[float], gap: float) -> list[float]:
+def _apart(places: Sequence[float], gap: float) -> list[float]:
     """Move places, as little as it takes, until any two are a gap apart; 0 is the lowest."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     moved = list(places)
@@ -244,7 +245,7 @@ def _end_rows(ends: Mapping[int, tuple[str, float]], last: int, top: float, log:
     heights = [
         math.log(max(end, FLOOR) / FLOOR) / span if log else end / top for _, end in ends.values()
     ]
-    free = apart([max(height, 0.02) for height in heights], APART / PLOT)
+    free = _apart([max(height, 0.02) for height in heights], APART / PLOT)
     return [
         {
             "line": line, "step": last, "label": f"{name} {end:+.0%}",
