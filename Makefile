@@ -31,7 +31,6 @@ help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: .venv/.core ## start the app (options: make demo ARGS="--help")
-	@$(BIN)/moe warm >&2
 	@$(BIN)/moe app $(ARGS)
 
 test: .venv/.test browser ## run all tests, the browser's too
@@ -107,6 +106,7 @@ clean: ## remove everything that make made, the environment too
 .venv/.core .venv/.test .venv/.lint .venv/.docs: pyproject.toml | .venv/bin/python
 	@echo "Installing moescope$(EXTRA) into .venv (once)"
 	@$(call uv_or_pip,pip install --quiet --python $(BIN)/python -e '.$(EXTRA)',install --quiet -e '.$(EXTRA)')
+	@$(BIN)/python -m compileall -q moe || true
 	@touch .venv/.core $@
 
 .venv/bin/python:

@@ -214,7 +214,10 @@ def prints(source: str, module: str) -> list[str]:
 SOURCES = {
     path: path.read_text("utf-8") for path in [*ROOT.glob("moe/**/*.py"), *ROOT.glob("app.py")]
 }
-VIEWS = {"page", "weights_page", "frame", "serve", "player", "parts", "outside", "ask", "share_box"}
+VIEWS = {
+    "page", "weights_page", "frame", "start", "player", "parts", "outside", "ask", "share_box",
+    "typing", "squares",
+}  # fmt: skip
 
 
 def is_touched(module: str) -> bool:

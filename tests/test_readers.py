@@ -73,6 +73,8 @@ OWN = {
     "moe/cluster/calibration.py: measurements": "package",
     "moe/cost/tables.py: rows_of": "package",
     "moe/app/balance/player.py: _component": "package",
+    "moe/app/play/player.py: _component": "package",
+    "moe/app/shared/stage/script.py: _file": "package",
     "moe/app/your_model/page.py: _what_can_be_opened": "package",
     "moe/data/corpus.py: _c": "Python",
     "moe/data/corpus.py: _html": "Python",

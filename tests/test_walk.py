@@ -61,6 +61,7 @@ def balance() -> None:
     page = AppTest.from_string(
         "from moe.app.balance import page\npage.show()\n", default_timeout=120
     )
+    page.query_params["guess"] = "skip"
     page.query_params["steps"] = "11"  # an unusual number, so that no run is kept from before
     page.run()
     assert not page.exception

@@ -12,6 +12,7 @@ from string import Template
 import streamlit as st
 from altair.utils import schemapi
 
+from .. import kernels
 from ..pictures.palette import ACTION, PAPER
 
 HERE = Path(__file__).parent
@@ -43,7 +44,9 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .balance import page as balance
     from .cure import page as cure
     from .five_million import page as five_million
+    from .gate import page as gate
     from .moving_data import page as moving_data
+    from .play import page as play
     from .real_models import page as real_models
     from .routers import page as routers
     from .savings import page as savings
@@ -57,6 +60,8 @@ def _shown() -> dict[str, Callable[[], None]]:
         "savings": savings.show,
         "five-million": five_million.show,
         "real-models": real_models.show,
+        "gate": gate.show,
+        "play": play.show,
         "routers": routers.show,
         "moving-data": moving_data.show,
         "your-model": your_model.show,
@@ -65,7 +70,7 @@ def _shown() -> dict[str, Callable[[], None]]:
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import finger, outside, parts, path
+    from .shared import compiling, finger, glossary, menu, outside, parts, path
 
     shown = _shown()
     keep_loaded(len(sys.modules))
@@ -89,10 +94,13 @@ def main() -> None:
     st.html(f"{parts.FIGURE_STYLE}{style(page.title, parts.ink())}")
     st.html(f'<p class="moe-claim">{CLAIM}</p>')
     st.html(finger.INPUT)
-    parts.close_menu(page.url_path)
+    menu.close_menu(page.url_path)
+    glossary.hold_meanings()
+    compiling.compiling_note()
     st.session_state[path.ENDED] = False
     address = page.url_path or path.STOPS[0].address
     path.arrived(address)
-    page.run()
+    with kernels.steady():  # a page that oracles began does not end on kernels
+        page.run()
     if not st.session_state[path.ENDED]:
         parts.next_step(address)

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .kernels import prepare_kernels
-from .output import Json, json_line
+from .output import Json, err, json_line
 
 
 def app(
@@ -20,13 +19,15 @@ def app(
 ) -> None:
     """Open the app in a browser.
 
+    A public server has limits, set by variables of the environment; see docs/deploy.md.
+
     Example: moe app --port 8600
     """
-    from ..app.serve import app_file, check_place, serve
+    from ..app.server.options import ServerOptions
+    from ..app.server.start import app_file, check_place, serve
 
-    script = app_file()
+    script, options = app_file(), ServerOptions.from_environment()
     check_place(address, port)
-    prepare_kernels()
     if json_output:
         json_line({"url": f"http://localhost:{port}"})
-    serve(script, port, browser, address)
+    serve(script, port, browser, address, options, err.print)

@@ -11,7 +11,16 @@ from typing import Any
 _HOME = {
     "adam": ("adam_step",),
     "assignment": ("balanced_assignment",),
-    "backend": ("backend_name", "compiled", "must_compile", "unsaved", "using"),
+    "backend": (
+        "backend_name",
+        "compiled",
+        "must_compile",
+        "stand_in",
+        "standing_in",
+        "steady",
+        "unsaved",
+        "using",
+    ),
     "bandwidth": ("read_all",),
     "checking": ("pair_fault",),
     "products": ("matmul", "matmul_nt", "matmul_tn"),

@@ -17,6 +17,7 @@ BACKENDS = ("numba", "numpy")
 
 _override: ContextVar[str | None] = ContextVar("moe_backend", default=None)
 threads_override: ContextVar[int | None] = ContextVar("moe_threads", default=None)
+_standing_in = False  # whether oracles do the work of kernels that are still being compiled
 
 KERNELS: list[Any] = []  # every compiled function, so that `warm` can say what it compiles
 
@@ -26,6 +27,8 @@ def backend_name() -> str:
     chosen = _override.get() or check_choice(
         "MOE_BACKEND", os.environ.get("MOE_BACKEND", "numba"), BACKENDS
     )
+    if _standing_in and _override.get() is None:
+        return "numpy"
     return chosen if numba is not None else "numpy"
 
 
@@ -47,6 +50,41 @@ def using(name: str | None = None, threads: int | None = None) -> Iterator[None]
     finally:
         _override.reset(tokens[0])
         threads_override.reset(tokens[1])
+
+
+def stand_in(on: bool) -> None:
+    """Let oracles do all work of this process, until it is called again with False.
+
+    For a server that is up while its kernels are still compiled elsewhere. Who names a backend with
+    `using` gets it all the same.
+    """
+    global _standing_in
+    _standing_in = on
+
+
+def standing_in() -> bool:
+    """Say whether oracles stand in for kernels that are still being compiled."""
+    return _standing_in
+
+
+@contextlib.contextmanager
+def steady(backend: str | None = None) -> Iterator[None]:
+    """Run the body on one backend to its end, even if kernels become ready meanwhile.
+
+    Parameters
+    ----------
+    backend
+        The backend of whatever the body goes on with, if that was begun while oracles stood in;
+        None leaves all as it is unless they stand in now.
+    """
+    if _override.get() is not None or not (backend or _standing_in):
+        yield
+        return
+    token = _override.set(backend or "numpy")
+    try:
+        yield
+    finally:
+        _override.reset(token)
 
 
 def njit(
@@ -162,7 +200,8 @@ def choose(
     """
 
     def operation(*args: Any, **kwargs: Any) -> Any:
-        plain = numba is None or (_override.get() or _from_environment()) == "numpy"
+        chosen = _override.get() or ("numpy" if _standing_in else _from_environment())
+        plain = numba is None or chosen == "numpy"
         result = (oracle if plain else fast)(*args, **kwargs)
         if flops is not None and (count := listening.get()) is not None:
             count.flops += flops(result, *args, **kwargs)

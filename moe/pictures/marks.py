@@ -84,8 +84,8 @@ def band_axis(names: Sequence[Any], every: int = 1, **more: Any) -> alt.Axis:
 
 
 def expert_x(**more: Any) -> alt.X:
-    """Return the channel of experts from left to right, their numbers upright."""
-    return alt.X("expert:O", axis=alt.Axis(title="expert", labelAngle=0, **more))
+    """Return the channel of experts from left to right, in the data's order, upright."""
+    return alt.X("expert:O", sort=None, axis=alt.Axis(title="expert", labelAngle=0, **more))
 
 
 def with_room(times: float) -> alt.Scale:

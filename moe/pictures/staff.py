@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from .experts import expert_name
 from .figure import Rows, draw
 
 LINE = 40  # characters in a line, readable on a phone
@@ -38,6 +39,10 @@ class Staff:
     def height(self) -> int:
         """The height of the whole picture in pixels."""
         return self.n_lines * self.pitch * ROW
+
+    def _names(self) -> str:
+        """Names of the experts, as an expression of Vega."""
+        return f"[{','.join(repr(expert_name(e)) for e in range(self.n_experts))}]"
 
     def column(self, token: int) -> int:
         """Return the column of a character."""
@@ -80,7 +85,7 @@ class Staff:
                 for line in range(self.n_lines)
                 for e in range(self.n_experts)
             ],
-            labelExpr=f"datum.value % {self.pitch} - 2",
+            labelExpr=f"{self._names()}[datum.value % {self.pitch} - 2]",
             labelOverlap=False,
             ticks=False,
             domain=False,

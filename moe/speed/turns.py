@@ -1,8 +1,9 @@
 """Turns: few trainings or visitors' files at once, and nothing else while the clock measures.
 
 Long turns stand in a queue that is fair between visitors and shows the place in it. Short turns,
-such as a few steps of a run that a visitor watches live, come before all of them: a long turn gives
-way between its steps, for a moment, so that neither kind starves.
+what a page computes while its visitor waits, do not stand behind them: long ones make room between
+their steps, for a moment. Live turns, a few steps of a run that a visitor watches, stand behind
+neither. So no kind starves.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-SEATS = 2
+from ..kernels.backend import threads_override
+from ..kernels.cores import allowed_cores
+
+# More would only wait for the interpreter, which a training needs for a third of its time.
+SEATS = min(max(2, allowed_cores()), 4)
 PER_VISITOR = 1  # long turns of one visitor at once
 PATIENCE = 0.1  # seconds between two looks at whether the one who waits still wants to
 # Seconds: a long turn keeps its seat at least so long before it gives way, and short turns go
@@ -33,15 +38,19 @@ class Turn:
     Entering it joins the queue; `places` waits for the seats.
     """
 
-    def __init__(self, turns: Turns, seats: int, short: bool, visitor: Hashable) -> None:
-        self.seats, self.short, self.visitor = seats, short, visitor
+    def __init__(
+        self, turns: Turns, visitor: Hashable, short: bool, alone: bool, live: bool = False
+    ) -> None:
+        self.visitor, self.short, self.alone, self.live = visitor, short, alone, live
         self.number = self.round = 0  # of its arrival; visitors have a turn each in a round
         self.began: float | None = None  # when it first got its seats
         self.sat_down = 0.0  # when it got them this time
         self.passed_by: float | None = None  # since when only short turns keep it from its seats
         self._turns = turns
+        self._threads: int | None = None  # what the caller had asked for
 
     def __enter__(self) -> Turn:
+        self._threads = threads_override.get()
         self._turns._join(self)
         return self
 
@@ -51,16 +60,23 @@ class Turn:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        threads_override.set(self._threads)
         self._turns._leave(self)
 
     def places(self) -> Iterator[int]:
         """Yield the place in the queue now and then, 1 for the next, until the seats are taken."""
         while (place := self._turns._wait(self)) is not None:
             yield place
+        self._share()
 
     def give_way(self) -> None:
         """Let short turns go first if any wait; call it between the steps of a long turn."""
         self._turns._give_way(self)
+        self._share()
+
+    def _share(self) -> None:
+        """Compute with one thread in company, since waking others then only takes time."""
+        threads_override.set(1 if self._turns._crowded() else self._threads)
 
 
 class Turns:
@@ -69,7 +85,8 @@ class Turns:
     Parameters
     ----------
     seats
-        Trainings, and files that are read, that may run at once; a measurement takes all seats.
+        Trainings, and files that are read, that may run at once, and as many short turns; a
+        measurement runs alone.
     visitor
         Names the visitor who asks. Visitors take turns, and each has at most `PER_VISITOR` long
         turns at once. By default every turn counts as another visitor's.
@@ -83,16 +100,16 @@ class Turns:
     def __init__(self, seats: int = SEATS, visitor: Callable[[], Hashable] = object) -> None:
         self.visitor = visitor
         self.served: Counter[str] = Counter()
-        self._all = self._free = seats
+        self._all = seats
         self._queue: list[Turn] = []
         self._seated: list[Turn] = []
         self._arrived = self._round = 0
         self._next_round: dict[Hashable, int] = {}  # of visitors who had their turn in this one
         self._changed = threading.Condition()
 
-    def turn(self, seats: int = 1) -> Turn:
+    def turn(self, alone: bool = False) -> Turn:
         """Return a long turn that has not joined the queue yet."""
-        return Turn(self, seats, False, self.visitor())
+        return Turn(self, self.visitor(), False, alone)
 
     @contextmanager
     def training(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
@@ -102,14 +119,20 @@ class Turns:
 
     @contextmanager
     def measuring(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
-        """Hold all seats, so that nothing else of this process disturbs the clock."""
-        with self._take(self.turn(self._all), waiting) as turn:
+        """Hold all seats, so that nothing else disturbs the clock but what it makes room for."""
+        with self._take(self.turn(alone=True), waiting) as turn:
             yield turn
 
     @contextmanager
     def short(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
-        """Hold one seat for less than a tenth of a second; long turns give way."""
-        with self._take(Turn(self, 1, True, self.visitor()), waiting) as turn:
+        """Hold a seat for less than a tenth of a second, for a run that is watched live."""
+        with self._take(Turn(self, self.visitor(), True, False, live=True), waiting) as turn:
+            yield turn
+
+    @contextmanager
+    def computing(self, waiting: Callable[[int], object] = lambda place: None) -> Iterator[Turn]:
+        """Hold a seat for less than half a second, for a page; one seat is left to `short`."""
+        with self._take(Turn(self, self.visitor(), True, False), waiting) as turn:
             yield turn
 
     @contextmanager
@@ -124,6 +147,10 @@ class Turns:
         with self._changed:
             short = sum(turn.short for turn in self._queue)
             return len(self._queue) - short, short
+
+    def _crowded(self) -> bool:
+        others = len(self._seated) + len(self._queue) > 1
+        return others and not any(turn.alone for turn in self._seated)
 
     def _join(self, turn: Turn) -> None:
         with self._changed:
@@ -140,7 +167,7 @@ class Turns:
             if turn in self._queue:
                 self._queue.remove(turn)
             elif turn in self._seated:
-                self._stand_up(turn)
+                self._seated.remove(turn)
                 self.served["short" if turn.short else "long"] += 1
             self._changed.notify_all()
 
@@ -150,7 +177,6 @@ class Turns:
             if self._changed.wait_for(lambda: self._may_sit(turn), PATIENCE):
                 self._queue.remove(turn)
                 self._seated.append(turn)
-                self._free -= turn.seats
                 self._round = max(self._round, turn.round)
                 turn.sat_down, turn.passed_by = time.monotonic(), None
                 turn.began = turn.began or turn.sat_down
@@ -159,41 +185,60 @@ class Turns:
             return self._in_order(turn.short).index(turn) + 1
 
     def _give_way(self, turn: Turn) -> None:
-        if time.monotonic() - turn.sat_down < SLICE or not any(t.short for t in self._queue):
+        if time.monotonic() - turn.sat_down < SLICE or not self._shorts():
             return
         with self._changed:
-            if self._free or not any(other.short for other in self._queue):
+            room = self._all - (self._all if turn.alone else len(self._long()))
+            if self._shorts() <= room:
                 return
-            self._stand_up(turn)
+            self._seated.remove(turn)
             self._queue.append(turn)
             self._changed.notify_all()
         for _ in turn.places():
             pass
 
-    def _stand_up(self, turn: Turn) -> None:
-        self._seated.remove(turn)
-        self._free += turn.seats
-
     def _may_sit(self, turn: Turn) -> bool:
-        return turn is self._next() and self._free >= turn.seats
+        first = next((one for one in self._in_order(False) if self._allowed(one)), None)
+        overdue = first is not None and self._overdue(first)
+        if turn.short:
+            kept_back = first is not None and first.alone and overdue
+            if kept_back or any(one.alone for one in self._seated):
+                return False
+            shorts = [one for one in self._seated if one.short]
+            alike = [one for one in self._in_order(True) if one.live is turn.live]
+            most = self._all if turn.live else max(self._all - 1, 1)
+            seated = sum(one.live is turn.live for one in shorts)
+            return turn is alike[0] and len(shorts) < self._all and seated < most
+        if turn is not first or not self._fits(turn):
+            return False
+        if turn.alone:
+            return not self._seated and (overdue or not self._shorts())
+        # One at a time gets its share of a processor that short turns take all of.
+        return (overdue and not self._long()) or len(self._long()) + self._shorts() < self._all
 
-    def _next(self) -> Turn | None:
-        """Who sits down next: a short turn, unless a long one has let them pass for too long."""
-        short, long = self._in_order(True), self._in_order(False)
-        first = next((turn for turn in long if self._allowed(turn)), None)
-        if first is not None:
-            held = sum(turn.seats for turn in self._seated if not turn.short)
-            now = time.monotonic()
-            if first.seats > self._all - held:
-                first.passed_by = None
-            elif first.passed_by is None:
-                first.passed_by = now
-            if not short or (first.passed_by or now) < now - LONGEST_PAUSE:
-                return first
-        return short[0] if short else None
+    def _overdue(self, turn: Turn) -> bool:
+        """Whether a long turn has waited for short ones alone for too long."""
+        if not self._fits(turn):
+            turn.passed_by = None
+            return False
+        now = time.monotonic()
+        turn.passed_by = turn.passed_by or now
+        return now - turn.passed_by > LONGEST_PAUSE
+
+    def _fits(self, turn: Turn) -> bool:
+        """Whether a long turn has room beside the other long ones."""
+        long = self._long()
+        return not long if turn.alone else len(long) < self._all and not any(o.alone for o in long)
+
+    def _long(self) -> list[Turn]:
+        return [turn for turn in self._seated if not turn.short]
+
+    def _shorts(self) -> int:
+        """How many short turns there are, seated or not."""
+        return sum(turn.short for turn in [*self._seated, *self._queue])
 
     def _allowed(self, turn: Turn) -> bool:
-        own = sum(turn.visitor == other.visitor for other in self._seated if not other.short)
+        own = sum(turn.visitor == other.visitor for other in self._long())
         return own < PER_VISITOR
 
     def _in_order(self, short: bool) -> list[Turn]:

@@ -12,9 +12,12 @@ import numpy as np
 
 from ..balance import make_balancer
 from ..errors import check_float
-from ..routers import make_router
+from ..routers.topk import TopK
+from ..routing import Routing
+from ..scores import make_scores
 from ..settings import Settings, option
 
+SCORE = "sigmoid"  # as in DeepSeek-V3
 SETTLED = 0.1  # MaxVio below which the load counts as even
 TAIL = 0.2  # share of the batches that "at the end" means
 POINTS = 120  # of a curve that is drawn
@@ -165,11 +168,14 @@ def respond(method: Method, settings: ControlSettings) -> Response:
     """Let a controller act on the frozen scores, batch after batch.
 
     Scores and rule are fixed, so that what the controller keeps decides all that follows: once
-    it has been in the same state before, the loads repeat and need not be computed again.
+    it has been in the same state before, the loads repeat and need not be computed again. Of the
+    router only the choice is asked for, since no controller looks at weights.
     """
-    router = make_router("topk", k=settings.k, score="sigmoid")
+    router = TopK(k=settings.k, score=SCORE)
     balancer = make_balancer(method.balance)
     logits_NE = settings.logits()
+    scores_NE = make_scores(logits_NE, SCORE)
+    unused_NK = np.zeros((len(logits_NE), settings.k), np.float32)
     buffers = {"select_bias_E": np.zeros(settings.n_experts, np.float32)}
     buffers |= balancer.init_state(settings.n_experts)
     load_SE = np.empty((settings.batches + 1, settings.n_experts), np.int64)
@@ -180,7 +186,14 @@ def respond(method: Method, settings: ControlSettings) -> Response:
         if first < step:
             load_SE[step:] = np.resize(load_SE[first:step], load_SE[step:].shape)
             break
-        routing = router.choose(logits_NE, rng=None, **buffers)
+        routing = Routing.from_choices(
+            router.select(logits_NE, scores_NE, **buffers),
+            unused_NK,
+            settings.n_experts,
+            logits_NE=logits_NE,
+            scores_NE=scores_NE,
+            score=SCORE,
+        )
         load_SE[step] = routing.proposed_load
         balancer.update(buffers, routing)
     max_vio_S = load_SE.max(axis=1) / load_SE.mean(axis=1) - 1

@@ -128,7 +128,7 @@ def topic_specialists(trace: Trace, seed: int = 0, length: int = STRETCH) -> Myt
     figures = {"domain_above_chance": domain.excess}
     no_ids = _ids_tell_nothing(trace)
     if no_ids:
-        tokens = f"; of the tokens themselves it cannot tell, as {no_ids}"
+        tokens = f"; what the token itself explains cannot be told, as {no_ids}"
     else:
         within = _domain_information_within(trace, rng)
         token = _token_information(trace, rng)
@@ -137,24 +137,25 @@ def topic_specialists(trace: Trace, seed: int = 0, length: int = STRETCH) -> Myt
             "domain_beyond_tokens": within.excess,
             "domain_beyond_tokens_p_value": within.p_value,
         }
-        tokens = f", the tokens themselves {max(token.excess, 0):.0%}"
+        tokens = f"; the token itself explains {max(token.excess, 0):.0%}"
     figures["most_specific_expert_times_uniform"] = max(
         strongest_domain(trace.routing(i), trace.domain_N)[2] for i in range(trace.n_layers)
     )
     p_value = domain.p_value
     share = round(max(domain.excess, 0.0), 2)
-    explain = f"topics explain {share:.0%} of the choice of expert"
+    explain = f"The topic explains {share:.0%} of who gets a token"
     if p_value > SIGNIFICANT:
         verdict = "no"
-        answer = f"No: {explain}, and shuffled ones as much (p = {p_value:.2f}){tokens}."
+        answer = f"No. {explain}, and shuffled topics as much{tokens}."
     else:
         verdict = next(word for least, word in GRADES if share >= least)
-        answer = f"{verdict.capitalize()}: {explain} (by chance: p = {p_value:.3f}){tokens}."
+        answer = f"{verdict.capitalize()}. {explain}{tokens}."
         if not no_ids and within.p_value > SIGNIFICANT:
-            answer += " Of one token, topics explain nothing more."
+            answer += " Of one and the same token, the topic explains nothing more."
     return MythCheck(
         name, claim, verdict, answer, domain.measured, domain.chance, domain.low, domain.high,
-        p_value, domain.per_layer, tuple(figures.items()), _whose(trace),
+        p_value, domain.per_layer, tuple(figures.items()),
+        f"That shuffled topics explain as much: p = {p_value:.3f}. {_whose(trace)}",
     )  # fmt: skip
 
 
@@ -221,12 +222,12 @@ def same_experts_stay_hot(trace: Trace, seed: int = 0, length: int = STRETCH) ->
         for _ in range(N_SHUFFLES)
     ]
     same_load, random_sets = float(np.mean(shuffles)), n_hot / trace.n_experts
-    shared = f"two stretches of text share {measured:.0%} of their hot experts"
-    between = (
-        f"random ones would share {random_sets:.0%}, a fixed popularity would give {same_load:.0%}"
-    )
+    shared = f"two passages share {measured:.0%} of their busiest experts"
+    chance = f"chance alone gives {random_sets:.0%}"
+    rest = f"; {chance}, and a popularity that never changes would give {same_load:.0%}"
     if same_load <= random_sets + CLOSE:
-        verdict, word = "no", "No, none is hot over the whole text"
+        verdict, word = "no", "No. No expert is busy all the time"
+        rest = f", and {chance}"
     elif low <= random_sets and high >= same_load:
         verdict, word = "cannot tell", "Too little text to tell"
     elif low <= random_sets:
@@ -236,7 +237,7 @@ def same_experts_stay_hot(trace: Trace, seed: int = 0, length: int = STRETCH) ->
     else:
         verdict, word = "partly", "Partly"
     return MythCheck(
-        name, claim, verdict, f"{word}: {shared}; {between}.", measured, random_sets, low, high,
+        name, claim, verdict, f"{word}: {shared}{rest}.", measured, random_sets, low, high,
         None, per_layer, (("same_load_everywhere", same_load), ("stretches", float(n_stretches))),
     )  # fmt: skip
 

@@ -224,6 +224,23 @@ class LiveRun:
         self._changes = changes
         self._take_due()
 
+    def schedule(self, changes: Iterable[Sequence[Any]]) -> None:
+        """Replace the changes to come; those before the present step have to be the run's own.
+
+        Raises
+        ------
+        ValueError
+            If they are not, or a control or its value is not allowed; the run stays as it was.
+        """
+        recipe = Recipe(self._first, tuple(Change(*change) for change in changes))
+        past = [change for change in recipe.changes if change.step < self._n_steps]
+        if past != self._changes[: self._taken]:
+            raise ValueError(
+                f"changes: got {shown(past)} before step {self._n_steps}, allowed are those that "
+                f"were made: {shown(self._changes[: self._taken])}"
+            )
+        self._changes = list(recipe.changes)
+
     def set_router_vector(self, expert: int, vector: Any) -> None:
         """Set an expert's column of the gate, (d_model,), from the next step on."""
         self.change("vector", [expert, np.asarray(vector, np.float64).ravel()])

@@ -81,9 +81,14 @@ class Run:
 
 def method_words(settings: TrainSettings) -> str:
     """What a run does for balance, with its router and capacity if these are not the usual."""
-    router = "" if settings.router == "topk" else f", {ROUTERS[settings.router].title}"
-    capacity = "" if settings.capacity_factor is None else f", room {settings.capacity_factor:g}"
-    return f"{balancer_title(settings.balance)}{router}{capacity}"
+    return ", ".join(filter(None, (balancer_title(settings.balance), unusual_words(settings))))
+
+
+def unusual_words(settings: TrainSettings) -> str:
+    """Return a run's router and capacity where they are not the usual; empty if both are."""
+    router = "" if settings.router == "topk" else ROUTERS[settings.router].title
+    capacity = "" if settings.capacity_factor is None else f"room {settings.capacity_factor:g}"
+    return ", ".join(filter(None, (router, capacity)))
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ import streamlit as st
 import moe
 from moe.app import frame
 from moe.app.shared.first_model import DEFAULT_SENTENCE, ready_model
-from moe.app.start.story import explain
+from moe.app.start.walk import walk
 from tests.app.visit import open_page
 
 PAGES = {
-    "start": {"character": "8", "balance": "20"}, "routers": {}, "balance": {"steps": "50"},
-    "cure": {"guess": "skip"},
+    "start": {"character": "8", "balance": "20"}, "routers": {"guess": "skip"},
+    "balance": {"steps": "50", "guess": "skip"}, "cure": {"guess": "skip"},
     "savings": {"model": "64", "width": "64", "guess": "skip"}, "five_million": {},
     "real_models": {}, "moving_data": {"tokens": "128"}, "your_model": {},
 }  # fmt: skip
@@ -66,8 +66,8 @@ def test_every_download_is_made_without_a_session(
     assert document["moescope"] == moe.__version__
     if name == "start":  # the character and the bonus of the moment when it was asked for
         assert (document["character"]["position"], document["balancing_percent"]) == (7, 20)
-        story = explain(ready_model(), DEFAULT_SENTENCE, 7, 20)
-        assert document["character"]["logits"] == story.logits_E.tolist()
+        walked = walk(ready_model(), DEFAULT_SENTENCE, 20)
+        assert document["character"]["logits"] == walked.logits_NE[7].tolist()
 
 
 def test_every_page_of_the_app_is_here() -> None:

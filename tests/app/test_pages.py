@@ -25,7 +25,7 @@ from moe.app.shared.first_model import (
     shown_sentence,
 )
 from moe.app.start import share as start_share
-from moe.app.start.story import route
+from moe.app.start.walk import walk
 from moe.speed import machine
 from moe.speed.machine import Machine
 from moe.speed.timing import blocks_in_turn, time_in_turn
@@ -84,7 +84,9 @@ def test_a_slider_sends_new_data_to_the_same_charts(name: str, query: dict, move
 def test_the_app_opens_on_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)  # other tests go on checking charts
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
-    assert not page.exception and page.title[0].value == "What does a mixture of experts do?"
+    assert (
+        not page.exception and page.title[0].value == "What happens if nobody shares out the work?"
+    )
     assert not schemapi.DEBUG_MODE
 
 
@@ -134,8 +136,8 @@ def test_exports_are_json_with_settings_and_versions(two_runs: list) -> None:
 def test_the_code_that_a_page_shows_runs_and_gives_its_numbers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    exec(start_share.code(DEFAULT_SENTENCE, 0, 3), {})
-    assert route(ready_model(), DEFAULT_SENTENCE, 0).words() in capsys.readouterr().out
+    exec(start_share.code(DEFAULT_SENTENCE, 0, 3, 3), {})
+    assert walk(ready_model(), DEFAULT_SENTENCE).words(3) in capsys.readouterr().out
     a = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8)
     b = moe.TrainSettings(steps=30, batch=64, d_model=16, d_expert=8, balance="bias")
     exec(balance_share.code(a, b), {})

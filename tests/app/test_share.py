@@ -26,7 +26,9 @@ from moe.app.shared.first_model import (
     FirstModel,
 )
 from moe.app.start import share as start_share
-from moe.app.start.story import explain, route
+from moe.app.start.story import route
+from moe.app.start.walk import walk
+from moe.data import token_text
 from moe.speed.machine import Machine
 from moe.studies.control import ControlSettings, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost, SavingsSettings, count
@@ -46,28 +48,34 @@ def model() -> FirstModel:
 
 def test_the_first_page(model: FirstModel) -> None:
     found = read(start_share.document(model, "Hello", 2, 50), "start")
-    routing, story = route(model, "Hello", 50), explain(model, "Hello", 2, 50)
+    routing, walked = route(model, "Hello", 50), walk(model, "Hello", 50)
     assert not np.array_equal(routing.load_E, route(model, "Hello", 0).load_E)
     assert moe.TrainSettings(**found.pop("settings")) == model.trainer.settings
     assert found == {
         "data": model.trainer.task.sha256,
         "sentence": "Hello",
         "balancing_percent": 50,
+        "without": None,
         "load": list(routing.load_E),
         "experts": [list(row) for row in routing.expert_NK],
         "weights": [list(row) for row in routing.weight_NK.astype(float)],
         "character": {
             "position": 2,
             "token": "l",
-            "logits": list(story.logits_E.astype(float)),
-            "scores": list(story.scores_E.astype(float)),
+            "logits": list(walked.logits_NE[2].astype(float)),
+            "scores": list(walked.scores_NE[2].astype(float)),
             "bias": [pytest.approx(half) for half in model.bias_E / 2],
             "experts": list(routing.expert_NK[2]),
             "weights": [pytest.approx(weight) for weight in routing.weight_NK[2]],
-            "parts": list(story.share_K.astype(float)),
-            "executed_flops": story.executed_flops,
-            "all_flops": story.all_flops,
-            "guesses": plain(story.guesses),
+            "parts": list(walked.part_ONK[0, 2]),
+            "executed_flops": walked.executed_flops,
+            "all_flops": walked.all_flops,
+            "guesses": [
+                [token_text(byte), float(p)]
+                for byte, p in zip(
+                    walked.guess_ONG[0, 2], walked.probability_ONG[0, 2], strict=True
+                )
+            ],
         },
     }
 
@@ -120,6 +128,10 @@ def test_the_page_on_real_models() -> None:
     assert Question(**found["question"]) == answers.question
     assert found["machine"] == answers.machine_words()
     assert found["table"] == plain(answers.table())
+    assert found["best"] == ["gpt-oss-20b", "DeepSeek-V2-Lite", "Llama-3.1-8B"]
+    assert [one["tokens_per_s"] for one in found["race"]] == sorted(
+        one["tokens_per_s"] for one in found["race"]
+    )
     for told, answer in zip(found["models"], answers.rows, strict=True):
         bounds = plain(asdict(answer.decoding))
         assert told == bounds | {
@@ -160,8 +172,9 @@ def test_code_on_a_sentence_quotes_it_and_says_where() -> None:
     assert f"sentence = {said!r}" in code and f"sentence = {said!r}" in routers_share.code(
         said, SideSettings()
     )
-    assert "route(model, sentence, percent=30)" in code
-    assert "explain(model, sentence, position=5, percent=30)" in code
+    assert "walk(model, sentence, percent=30)" in code
+    assert "case, character = 0, 5  # with all experts" in code
+    assert "= 3, 5  # without expert C" in start_share.code(said, 30, 5, 3)
     assert "respond_all(0.02, ControlSettings())" in cure_share.code(0.02, ControlSettings())
 
 

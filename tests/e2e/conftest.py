@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -31,7 +32,7 @@ def free_port() -> int:
 
 
 def started(log: Path, url: str, *command: str) -> subprocess.Popen[bytes] | None:
-    """A server once it says its address and answers; None if it ended, as on a port just taken.
+    """A server once it says its address and is ready; None if it ended, as on a port just taken.
 
     The log has to name the address: whoever took the port in between would answer, too.
     """
@@ -40,8 +41,9 @@ def started(log: Path, url: str, *command: str) -> subprocess.Popen[bytes] | Non
     end = time.monotonic() + 180
     while process.poll() is None and time.monotonic() < end:
         with contextlib.suppress(OSError):
-            answer = urllib.request.urlopen(url + "/_stcore/health", timeout=5)
-            if answer.status == 200 and url in log.read_text():
+            health = json.load(urllib.request.urlopen(url + "/healthz", timeout=5))
+            ready = health["kernels"] == health["first_page"] == "ready"
+            if ready and url in log.read_text():
                 return process
         time.sleep(0.05)
     process.kill()

@@ -71,15 +71,15 @@ def legible(page: Page) -> None:
 
 def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -> None:
     page.goto(server)
-    expect(page.get_by_role("heading", name="What does a mixture of experts do?")).to_be_visible()
+    expect(page.get_by_role("heading", name="What happens if nobody shares")).to_be_visible()
     before = bars(page, 8)
-    said = page.get_by_test_id("stMarkdown")
-    expect(said.get_by_text(re.compile("[1-7] are idle|1 is idle"))).to_be_visible()
+    said = page.locator(".moe-words")
+    expect(said).to_have_text(re.compile("[1-7] are idle|1 is idle"))
     settled(page)
     slider = page.get_by_role("slider", name="Balancing")
     slider.focus()
     slider.press("End")
-    expect(said.get_by_text("none is idle")).to_be_visible()
+    expect(said).to_have_text(re.compile("none is idle"))
     settled(page)
     changed(page, before)
     expect(page).to_have_url(re.compile("balance=100"))
@@ -90,68 +90,118 @@ def test_start_shows_collapse_and_the_slider_mends_it(page: Page, server: str) -
     accessible(page)
 
 
-def test_start_follows_the_character_that_is_clicked(page: Page, server: str) -> None:
-    page.goto(server + "/?text=Hello+world")
-    settled(page)
-    expect(page.get_by_text("“Hell” and now “o”")).to_be_visible()
-    page.get_by_role("slider", name="Character").focus()
-    page.get_by_role("slider", name="Character").press("ArrowRight")
-    expect(page.get_by_text("“Hello” and now “␣”")).to_be_visible()
-    settled(page)
-    picture = page.get_by_test_id("stVegaLiteChart").nth(1)
-    picture.locator(".view_1_marks path").first.click()
-    expect(page.get_by_text("“” and now “H”")).to_be_visible()
-    settled(page)
-
-
 def test_balance_plays_two_runs(page: Page, server: str) -> None:
-    page.goto(server + "/balance?steps=100")
+    page.set_viewport_size({"width": 1280, "height": 250})
+    page.goto(server + "/balance?steps=100&guess=skip")
     player = page.locator(".player")
     player.wait_for(timeout=60_000)
-    expect(player).to_have_attribute("data-state", "ended", timeout=30_000)
+    settled(page)
+    expect(player).to_have_attribute("data-state", "waiting")  # nobody has seen it yet
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert (player.locator(".bars").first.bounding_box() or {})["y"] <= 260
+    expect(player).to_have_attribute("data-state", "playing")
+    expect(player.locator(".verdict")).to_be_empty()
+    expect(player).to_have_attribute("data-ends", "1")
     assert int(player.get_attribute("data-frames") or 0) > 60
+    expect(player.locator(".verdict")).to_contain_text("B spread the work more evenly")
+    expect(player).to_have_attribute("data-state", "playing")  # again, until it is touched
     player.get_by_role("slider", name="Step").fill("10")
     expect(player).to_have_attribute("data-step", "11")  # the first step is the first position
-    settled(page)
-    expect(page.get_by_text("B spread the work more evenly")).to_be_visible()
+    expect(player).to_have_attribute("data-state", "paused")
     expect(player.locator(".step")).to_have_text(re.compile("Step 11 of 100"))
-    page.get_by_text("Change the runs").click()
-    page.get_by_role("combobox", name="Task").wait_for()
-    for control in ("Task", "When an expert is full, drop by"):  # the first and one of the last
+    for control in ("Balancing", "Who is turned away"):
         page.get_by_role("combobox", name=re.compile(control)).first.scroll_into_view_if_needed()
         expect(player.locator(".bars").first).to_be_in_viewport()
     accessible(page)
 
 
-def test_balance_can_ask_for_a_guess_first(page: Page, server: str) -> None:
-    page.goto(server + "/balance?steps=100&predict=true")
-    button = page.get_by_role("button", name="Reveal")
-    button.wait_for(timeout=60_000)
+def test_balance_asks_for_a_guess_first(page: Page, server: str) -> None:
+    page.goto(server + "/balance?steps=100")
+    player = page.locator(".player")
+    player.wait_for(timeout=60_000)
     settled(page)
-    expect(page.locator(".player")).to_have_count(0)
-    page.get_by_role("spinbutton", name=re.compile("Which share")).fill("10")
-    button.click()
-    page.locator(".player").wait_for(timeout=30_000)
-    expect(page.get_by_text("Your guess")).to_be_visible()
+    expect(player).to_have_attribute("data-step", "1")
+    expect(player.locator(".heat").first).to_be_hidden()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(0)
+    accessible(page)
+    page.get_by_role("button", name="12% (twice)").click()
+    expect(page).to_have_url(re.compile("guess=x2"))
+    said = player.locator(".verdict")
+    expect(said).to_contain_text("You said: 12% (twice). The run said: ")
+    page.reload()
+    expect(said).to_contain_text("You said: 12% (twice).")
+    page.get_by_role("button", name="Ask me again").click()
+    expect(page.get_by_role("button", name="12% (twice)")).to_be_visible()
 
 
-def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: str) -> None:
+def test_a_teachers_link_asks_and_locks(page: Page, server: str) -> None:
+    page.goto(server + "/balance?steps=100&guess=skip")
+    page.get_by_text("Make a task for my class").click(timeout=60_000)
+    page.get_by_label("Your question").fill("Who <b>wins</b>?")
+    page.keyboard.press("Tab")
+    page.get_by_label("Answers to choose from").fill("A\nB")
+    page.keyboard.press("Tab")
+    page.get_by_text("not see the controls").click()
+    link = page.locator(".st-key-balance_task code")
+    expect(link).to_contain_text("lock=hidden")
+    page.goto(link.inner_text())
+    expect(page.get_by_text("Who <b>wins</b>?")).to_be_visible(timeout=60_000)
+    settled(page)
+    expect(page.get_by_role("button", name="Skip")).to_have_count(0)
+    expect(page.get_by_role("combobox", name="Balancing").first).to_be_hidden()
+    page.get_by_role("button", name="B", exact=True).click()
+    expect(page.locator(".player .verdict")).to_contain_text("You said: B. The run: A's busiest")
+    expect(page.get_by_role("combobox", name="Balancing").first).to_be_hidden()
+    expect(page.get_by_text("Make a task for my class")).to_have_count(0)
+    accessible(page)
+
+
+def test_the_share_box_copies_the_link_and_shows_it_as_a_qr_code(page: Page, server: str) -> None:
+    page.goto(server + "/cure?rate=0.01")
+    page.get_by_role("button", name="Copy embed code").click(timeout=60_000)
+    box = page.locator(".share .by-hand").first
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")  # not allowed to
+    page.get_by_role("button", name="Copy link").click()
+    expect(box).to_have_value(f"{server}/cure?rate=0.01")
+    page.get_by_role("button", name="Copy embed code").click()
+    expect(box).to_have_value(re.compile(r'<iframe src=".*/cure\?rate=0.01&amp;embed=true"'))
+    settled(page)
+    page.get_by_role("button", name="QR code").click()
+    expect(page.get_by_text("Scan it with a phone")).to_be_visible()
+    code = page.get_by_role("img", name="QR code of the link")
+    assert code.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    settled(page)
+    accessible(page)
+
+
+def test_routers_asks_and_changes_with_the_menu_and_the_link_says_so(
+    page: Page, server: str
+) -> None:
     page.goto(server + "/routers")
-    expect(page.get_by_text(re.compile("characters go to other experts"))).to_be_visible()
+    half = page.get_by_role("button", name="62 (half)")
+    half.wait_for(timeout=60_000)
+    settled(page)
+    letters = page.get_by_test_id("stVegaLiteChart").first
+    assert (letters.bounding_box() or {})["y"] <= 260
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(1)
+    accessible(page)
+    half.click()
+    expect(page).to_have_url(re.compile("guess=half"))
+    expect(page.get_by_text(re.compile("You said: 62 .*go to other experts"))).to_be_visible()
     before = bars(page, 16, chart=1)
     assert "run: A" in "".join(before)
     settled(page)
     page.get_by_role("combobox", name=re.compile("Router B")).click()
     page.get_by_role("option", name="Switch (top-1)").click()
-    page.get_by_role("heading", name="B: Switch (top-1)").wait_for()
+    expect(page).to_have_url(re.compile(r"b=Switch"))
     settled(page)
     changed(page, before, chart=1)
-    expect(page).to_have_url(re.compile(r"b=Switch"))
+    expect(page.get_by_text("You said")).to_have_count(0)  # of another pair
     slider = page.get_by_role("slider", name="Experts per character").first
     slider.focus()
-    drawn = page.get_by_test_id("stVegaLiteChart").first.locator("svg.marks").element_handle()
+    drawn = letters.locator("svg.marks").element_handle()
     told = page.locator(".moe-spoken").first
-    assert told.bounding_box()["width"] <= 1 and "characters in" in told.inner_text()
+    assert told.bounding_box()["width"] <= 1 and "Lines from each" in told.inner_text()
     before = told.inner_text()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("k_topk_a=3"))
@@ -159,8 +209,11 @@ def test_routers_changes_with_the_menu_and_the_link_says_so(page: Page, server: 
     expect(told).not_to_have_text(before)
     assert drawn.evaluate("svg => svg.isConnected")  # new data in the same chart, which is quick
     accessible(page)
+    page.get_by_role("button", name="experts can be full").click()
+    expect(page.get_by_text("turns 153 choices away")).to_be_visible()
+    expect(page).to_have_url(re.compile("limited=true"))
     page.reload()
-    page.get_by_role("heading", name="B: Switch (top-1)").wait_for()
+    expect(page.get_by_text("turns 153 choices away")).to_be_visible()
 
 
 def test_cure_asks_steers_and_trains(page: Page, server: str) -> None:
@@ -197,7 +250,7 @@ def test_cure_asks_steers_and_trains(page: Page, server: str) -> None:
 def test_a_new_page_in_the_dark_on_a_phone(page: Page, server: str, name: str) -> None:
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 390, "height": 800})
-    page.goto(f"{server}/{name}")
+    page.goto(f"{server}/{name}?guess=skip")
     page.get_by_role("button", name="Figure as SVG").wait_for(timeout=60_000)
     settled(page)
     for text in page.locator('[data-testid="stExpander"] summary').all():

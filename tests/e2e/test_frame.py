@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from moe.app.frame import CLAIM
 from moe.app.shared import path
@@ -57,3 +58,35 @@ def test_a_phone_reads_the_menu_as_groups(page: Page, server: str) -> None:
     page.get_by_test_id("stExpandSidebarButton").click()
     expect(page.get_by_test_id("stSidebar").get_by_text("The news")).to_be_visible()
     accessible(page)
+
+
+def shows(page: Page, word: Locator, meaning: str | None) -> None:
+    """Wait until a word shows its meaning, or nothing for None."""
+    content = "e => getComputedStyle(e, '::after').content"
+    end = time.monotonic() + 10
+    while (said := word.evaluate(content)) != (f'"{meaning}"' if meaning else "none"):
+        assert time.monotonic() < end, said
+        page.wait_for_timeout(50)
+
+
+def test_a_word_is_explained_by_pointer_keyboard_and_touch(page: Page, server: str) -> None:
+    page.goto(server)
+    settled(page)
+    page.locator("#moe-word-expert").wait_for(state="attached")
+    word = page.locator(".moe-word", has_text="expert").first
+    meaning = word.get_attribute("data-meaning")
+    shows(page, word, None)
+    word.hover()
+    shows(page, word, meaning)
+    page.keyboard.press("Escape")
+    shows(page, word, None)
+    page.mouse.move(0, 0)
+    word.focus()
+    shows(page, word, meaning)
+    expect(word).to_have_accessible_description(meaning or "")
+    accessible(page)
+    page.set_viewport_size({"width": 390, "height": 844})
+    last = page.locator(".moe-word").last
+    last.click()
+    shows(page, last, last.get_attribute("data-meaning"))
+    assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth") <= 390

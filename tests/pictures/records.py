@@ -14,7 +14,7 @@ from moe.app.moving_data import story as moving
 from moe.app.real_models.story import Answers, Question
 from moe.app.routers.story import Choice, SideBySide, SideSettings, put_side_by_side
 from moe.app.shared.first_model import ready_model
-from moe.app.start.story import SentenceRouting, TokenStory, explain, route
+from moe.app.start.story import SentenceRouting, route
 from moe.app.your_model.story import YourModel
 from moe.routing import Routing
 from moe.studies.control import ControlSettings, Method, Response, respond_all
@@ -106,11 +106,6 @@ def measured() -> list[MeasuredCost]:
 def sentence() -> SentenceRouting:
     """The first page's model at work, half balanced."""
     return route(ready_model(), SENTENCE, 50)
-
-
-def story() -> TokenStory:
-    """One of its characters."""
-    return explain(ready_model(), SENTENCE, 7, 50)
 
 
 def sweep(*axes: str) -> SweepReport:

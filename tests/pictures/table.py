@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pytest
 
 from docs.generator import method_charts, speed_chart, strength_chart
 from moe import metrics
@@ -22,7 +21,10 @@ from moe.app.cure.story import chance
 from moe.app.five_million import chart as money
 from moe.app.five_million import chips as lab_limits
 from moe.app.five_million import claim as lab_claim
+from moe.app.five_million import sizes
 from moe.app.five_million import story as lab_money
+from moe.app.gate import chart as gate
+from moe.app.gate import game
 from moe.app.moving_data import chart as moving
 from moe.app.moving_data import story as lab_moving
 from moe.app.real_models import chart as models
@@ -34,7 +36,9 @@ from moe.app.your_model import chart as your_model
 from moe.app.your_model import closer
 from moe.cluster import homes
 from moe.numbers import digits, dollars, gigabytes
+from moe.pictures.experts import EXPERT_COLOURS, letter_ink
 from moe.pictures.figure import Figure, Rows
+from moe.pictures.palette import PAPER_INK
 from moe.studies import savings as lab_savings
 from moe.sweeps import chart as sweep
 from tests.pictures import records
@@ -48,8 +52,6 @@ LAYERS = {"MoE": "#0072B2", "Dense, equal total": "#D55E00", "Dense, equal activ
 LINK = {"network": "#B0509A", "NVLink": "#12906C"}
 FITS = {"fits": "#009E73", "does not fit": "#868E99"}
 FIT_SHAPES = {"fits": "circle", "does not fit": "square"}
-KINDS = {"published": "#0072B2", "left out": "#D55E00"}
-KIND_SHAPES = {"published": "circle", "left out": "diamond"}
 DOLLARS = (
     "|||(datum.value >= 1e9 ? '$' + datum.value / 1e9 + 'B' : datum.value >= 1e6 ? '$' + "
     "datum.value / 1e6 + 'M' : '$' + datum.value / 1e3 + 'K')"
@@ -92,7 +94,7 @@ def poster(figure: Figure, parts: list[Shown]) -> Shown:
 
 
 @of(balance.over_steps)
-def one_measure(name: str = "cv", form: str = "") -> Shown:
+def one_measure(name: str = "max_vio", form: str = "") -> Shown:
     runs = records.two_runs()
     table = f"over_steps_{name}"
     rows = [
@@ -101,7 +103,7 @@ def one_measure(name: str = "cv", form: str = "") -> Shown:
         for record in run.records  # fewer than a hundred, so that each is a point
     ]
     ends = [getattr(run.records[-1], name) for run in runs]
-    spec = {"max_vio": ".2f", "loss": ".2f", "cv": ".2f", "dropped": ".0%", "dead": ".0f"}[name]
+    spec = {"max_vio": ".2f", "loss": ".2f", "dropped": ".0%", "dead": ".0f"}[name]
     return Shown(
         balance.over_steps(*runs, name),
         {table: rows},
@@ -133,7 +135,8 @@ def loads_at_the_end(at: int = 1) -> Shown:
         balance.final_load(letter, run),
         {
             f"load_{letter}": [
-                {"expert": e, "share": share, "ratio": 8 * share} for e, share in enumerate(share_E)
+                {"expert": name, "share": share, "ratio": 8 * share}
+                for name, share in zip("ABCDEFGH", share_E)
             ],
             f"fair_{letter}": [{"fair": 1 / 8}],
         },
@@ -418,36 +421,46 @@ def models_stored_and_used() -> Shown:
     )  # fmt: skip
 
 
-@of(models.memory)
-def memory_of_models() -> Shown:
+@of(models.speeds)
+def speeds_of_models() -> Shown:
     answers = records.answers()
+    fits = [one for one in answers.rows if one.needed_gb <= 0.9 * 24]
+    fits.sort(key=lambda one: one.decoding.tokens_per_s, reverse=True)
+    others = [one for one in answers.rows if one.needed_gb > 0.9 * 24]
+    top = answers.top
+    slow = [one for one in fits if one.decoding.tokens_per_s <= top]
+    assert top in (10, 100, 1000, 10_000) and len(slow) >= len(fits) / 2
     rows = [
         {
-            "model": one.model.name, "needed": one.decoding.needed_bytes / 1e9,
-            "kind": "fits" if one.needed_gb <= 0.9 * 24 else "does not fit",
-            "label": f"{gigabytes(one.needed_gb)}, "
-            + (f"{digits(one.decoding.tokens_per_s)} tokens/s at most"
-               if one.needed_gb <= 0.9 * 24 else "does not fit"),
-            "start": 0.4,
+            "place": place,
+            "model": one.model.name + ("" if one.model.moe_layers else ", dense"),
+            "kind": "mixture of experts" if one.model.moe_layers else "dense",
+            "fits": one in fits,
+            "bar": min(one.decoding.tokens_per_s, top) if one in fits else 0,
+            "label": ("" if one in slow else "▸ ") + f"{digits(one.decoding.tokens_per_s)} tokens/s"
+            if one in fits else f"needs {gigabytes(one.needed_gb)}",
         }
-        for one in answers.rows
+        for place, one in [*enumerate(fits, 1), *enumerate(others, len(fits) + 2)]
     ]  # fmt: skip
-    assert [row["needed"] for row in rows] == sorted(row["needed"] for row in rows)
-    gb = "|GB, in powers of ten|,d"
-    y = {"y": "model"}
-    names = ("text", "memory", y | {"x": "=2", "text": "model"})
-    labels = ("text", "memory", y | {"x": "needed" + gb, "text": "label"})
-    kind = y | {"color": ("kind", FITS)}
+    heads = [
+        {"place": 0, "head": f"Fits in {gigabytes(0.9 * 24)} of memory: {len(fits)}"},
+        {"place": len(fits) + 1, "head": f"Does not fit: {len(others)}"},
+    ]
+    room = {0: 158, top: {"expr": "max(width - 104, 198)"}}
+    bar = {"y": "place", "x": ("bar", room)}
+    faint = {"color": "?datum.fits: #0E1621, else #4D5866"}
+    kinds = {"mixture of experts": "#0072B2", "dense": "#D55E00"}
     return Shown(
-        models.memory(answers),
-        {"memory": rows, "usable": [{"at": 0.9 * 24}]},
+        models.speeds(answers),
+        {"speeds": rows, "heads": heads},
         [
-            ("rule", "usable", {"x": "at" + gb}),
-            ("rule", "memory", kind | {"x": "start" + gb, "x2": "needed"}),
-            ("point", "memory", kind | {"x": "needed" + gb, "shape": ("kind", FIT_SHAPES)}),
-            names, labels, names, labels,
+            ("bar", "speeds", bar | {"color": ("kind", kinds)}),
+            ("text", "speeds", bar | faint | {"x": "=0", "text": "model"}),
+            ("text", "speeds", bar | faint | {"text": "label"}),
+            ("text", "heads", {"x": "=0", "y": "place", "text": "head"}),
         ],
-        (f"{sum(row['kind'] == 'fits' for row in rows)} fit", "a dashed line at 22 GB"),
+        (f"{len(fits)} of {len(rows)} models fit",
+         *(f"{row['model']}: {row['label']}" for row in rows)),
     )  # fmt: skip
 
 
@@ -506,37 +519,57 @@ def parts_of_the_published_cost() -> Shown:
     )
 
 
-@of(money.left_out)
-def what_is_left_out() -> Shown:
-    found = lab_money.beside()
+@of(money.squares)
+def squares_to_scale(whole: bool = True) -> Shown:
+    found = sizes.squares()
+    shown = found if whole else found[:2]
+    table = "squares" if whole else "closer"
     rows = [
-        {
-            "name": one.what, "low": one.dollars.low if one.dollars else None,
-            "high": one.dollars.high if one.dollars else None,
-            "kind": "published" if at == 0 else "left out",
-            "label": "no figure" if one.dollars is None
-            else lab_money.from_to(one.dollars) + ("²" if one.check == "second-hand" else ""),
-        }
-        for at, one in enumerate(found)
-    ]  # fmt: skip
-    assert rows[0]["low"] == rows[0]["high"] == pytest.approx(5.576e6)
-    known = {"y": "name", "where": "datum.low != null"}
-    colour = {"color": ("kind", KINDS)}
-    ends = colour | {"shape": ("kind", KIND_SHAPES)}
+        {"name": one.label, "side": math.sqrt(one.dollars), "corner": 0, "kind": one.key}
+        for one in shown[::-1]
+    ]
+    assert [one["side"] for one in rows] == sorted((one["side"] for one in rows), reverse=True)
+    kinds = {"run": "#0072B2", "trials": "#D55E00", "servers": "#868E99", "guess": "#A2558A"}
+    area = {"x": "side", "y": "side", "x2": "corner", "y2": "corner", "color": ("kind", kinds)}
     return Shown(
-        money.left_out(found),
-        {"left_out": rows},
+        money.squares(found, whole),
+        {table: rows},
         [
-            ("rule", "left_out", known | colour | {"x": "low" + DOLLARS, "x2": "high"}),
-            ("point", "left_out", known | ends | {"x": "low" + DOLLARS}),
-            ("point", "left_out", known | ends | {"x": "high" + DOLLARS}),
-            ("text", "left_out", NAME_TEXT),
-            ("text", "left_out", known | {"x": "high" + DOLLARS, "text": "label"}),
-            ("text", "left_out", {
-                "x": "=0", "y": "name", "text": "label", "where": "datum.low == null"}),
+            ("rect", table, area), ("rect", table, area),
+            ("text", table, {"x": "=0", "y": "side", "text": "name"}),
         ],
-        tuple(f"{row['name']}: {row['label']}" for row in rows),
+        tuple(one.label for one in shown),
     )  # fmt: skip
+
+
+@of(money.squares)
+def squares_of_the_runs() -> Shown:
+    return squares_to_scale(whole=False)
+
+
+@of(money.estimate)
+def what_it_would_cost() -> Shown:
+    cost = records.cost()
+    rent = cost.result().dollars
+    by_hand = {"low": 25, "mid": 38.9, "high": 43}
+    hours = {end: cost.train_flops / (0.01 * mfu * 989e12 * 3600) + 124e3
+             for end, mfu in by_hand.items()}  # fmt: skip
+    row = {
+        "low": 1.5 * hours["high"], "mid": 2 * hours["mid"], "high": 4 * hours["low"],
+        "published": 5.576e6, "label": "published hours: $5.58M",
+    }  # fmt: skip
+    there = {"x": "published" + DOLLARS, "where": "datum.published != null"}
+    return Shown(
+        money.estimate(cost, rent, lab_money.reach(cost)),
+        {"estimate": [row]},
+        [
+            ("bar", "estimate", {"x": "low" + DOLLARS, "x2": "high", "y": "=36"}),
+            ("tick", "estimate", {"x": "mid" + DOLLARS, "y": "=36"}),
+            ("point", "estimate", there | {"y": "=36"}),
+            ("text", "estimate", there | {"y": "=10", "text": "label"}),
+        ],
+        (f"{dollars(row['low'])} to {dollars(row['high'])}, {dollars(row['mid'])} in the middle",),
+    )
 
 
 @of(money.swings)
@@ -547,22 +580,21 @@ def one_assumption_at_a_time() -> Shown:
     rows = [
         {
             "name": f"{one.name}: {one.setting}", "low": one.low, "high": one.high,
-            "label": f"{dollars(one.low)} to {dollars(one.high)}",
+            "middle": middle, "label": f"{dollars(one.low)} to {dollars(one.high)}",
         }
         for one in found
     ]  # fmt: skip
     widths = [abs(row["high"] - row["low"]) for row in rows]
     assert widths == sorted(widths, reverse=True)  # the strongest first
     assert all(row["low"] <= middle * 1.000001 for row in rows)
-    labels = ("text", "swings", {"x": "high", "y": "name", "text": "label"})
-    names = ("text", "swings", NAME_TEXT)
     return Shown(
         money.swings(found, middle),
-        {"swings": rows, "middle": [{"middle": middle}]},
+        {"swings": rows},
         [
-            ("rule", "middle", {"x": "middle"}),
             ("bar", "swings", {"x": "low", "x2": "high", "y": "name"}),
-            names, labels, names, labels,
+            ("tick", "swings", {"x": "middle", "y": "name"}),
+            ("text", "swings", NAME_TEXT),
+            ("text", "swings", {"x": "high", "y": "name", "text": "label"}),
         ],
         tuple(f"{row['name']}: {row['label']}" for row in rows),
     )  # fmt: skip
@@ -601,24 +633,23 @@ def ways_of_counting() -> Shown:
     found = lab_claim.ways(records.cost())
     rows = [
         {
-            "name": f"{one.name} ({one.how})", "low": one.dollars.low, "mid": one.dollars.mid,
-            "high": one.dollars.high,
-            "label": " to ".join(map(dollars, (one.dollars.low, one.dollars.high))),
+            "name": f"{one.name} ({one.how}): "
+            + " to ".join(map(dollars, (one.dollars.low, one.dollars.high))),
+            "low": one.dollars.low, "mid": one.dollars.mid, "high": one.dollars.high,
+            "claim_low": 50e6, "claim_high": 100e6,
         }
         for one in found
     ]  # fmt: skip
-    names = ("text", "ways", NAME_TEXT)
-    labels = ("text", "ways", {"x": "high", "y": "name", "text": "label"})
     return Shown(
         money.ways(found),
-        {"ways": rows, "claim": [{"at": 50e6}, {"at": 100e6}]},
+        {"ways": rows},
         [
-            ("rule", "claim", {"x": "at"}),
+            ("bar", "ways", {"x": "claim_low", "x2": "claim_high", "y": "name"}),
             ("bar", "ways", {"x": "low", "x2": "high", "y": "name"}),
             ("tick", "ways", {"x": "mid", "y": "name"}),
-            names, labels, names, labels,
+            ("text", "ways", NAME_TEXT),
         ],
-        tuple(f"{row['name']}: {row['label']}" for row in rows),
+        tuple(row["name"] for row in rows),
     )  # fmt: skip
 
 
@@ -650,7 +681,7 @@ def limits_of_two_chips() -> Shown:
 
 @of(money.poster)
 def both_money_charts_on_a_sheet() -> Shown:
-    return poster(money.poster(), [parts_of_the_published_cost(), what_is_left_out()])
+    return poster(money.poster(), [squares_of_the_runs(), squares_to_scale()])
 
 
 # Moving data -----------------------------------------------------------------------------------
@@ -803,6 +834,59 @@ def work_before_and_after() -> Shown:
     )  # fmt: skip
 
 
+@of(moving.price_of_limit)
+def time_within_each_limit() -> Shown:
+    settings = records.moved()
+    limits = lab_moving.by_limit(settings)
+    met = lab_moving.wishes_met(settings)
+    rows = [
+        {"limit": str(m), "ms": one.moved.ms, "chosen": m == settings.reach,
+         "label": f"{one.moved.ms:.2f} ms · {met[m]:.0%} of the wishes"}
+        for m, one in enumerate(limits, 1)
+    ]  # fmt: skip
+    place = {"x": "ms|milliseconds, there and back", "y": "limit|servers"}
+    return Shown(
+        moving.price_of_limit(limits, settings.reach),
+        {"limits": rows},
+        [
+            ("bar", "limits", place | {"color": ("chosen", {True: "#12906C", False: "#868E99"})}),
+            ("text", "limits", place | {"text": "label"}),
+        ],
+        tuple(row["label"] for row in rows),
+    )
+
+
+# Be the gate -------------------------------------------------------------------------------------
+
+
+@of(gate.choices)
+def who_took_each_character() -> Shown:
+    dealt = game.deal(game.ready_game(), 7)
+    results = game.players(dealt, "ABCD" * 6)
+    cells = [
+        {"who": one.who, "place": n, "character": dealt.tokens[n],
+         "expert": "×" if e < 0 else "ABCD"[e],
+         "colour": "#868E99" if e < 0 else EXPERT_COLOURS[e],
+         "ink": PAPER_INK if e < 0 else letter_ink(EXPERT_COLOURS[e]),
+         "filled": float(e >= 0)}
+        for one in results
+        for n, e in enumerate(one.expert_N.tolist())
+    ]  # fmt: skip
+    place = {"x": "place", "y": "who"}
+    return Shown(
+        gate.choices(dealt, results),
+        {"cells": cells,
+         "letters": [{"place": n, "character": c} for n, c in enumerate(dealt.tokens)]},
+        [
+            ("rect", "cells", place | {"fill": "colour", "stroke": "colour",
+                                       "fillOpacity": "filled"}),
+            ("text", "cells", place | {"text": "expert", "color": "ink"}),
+            ("text", "letters", {"x": "place", "y": "=-4", "text": "character"}),
+        ],
+        ("You: " + "ABCD" * 6,),
+    )  # fmt: skip
+
+
 # Routers and Start: sentences --------------------------------------------------------------------
 
 
@@ -833,7 +917,7 @@ def staff(kind: str, data: str, low: str, high: str, **channels: Any) -> tuple[s
     return kind, data, names
 
 
-LABELS = "datum.value % 10 - 2"
+LABELS = "['A','B','C','D','E','F','G','H'][datum.value % 10 - 2]"
 
 
 def numbered(drawn: Drawn) -> Drawn:
@@ -851,7 +935,7 @@ def told_of(side: Any) -> list[str]:
         side.routing.token_A, side.routing.expert_A, side.routing.weight_A, side.routing.kept_A,
         strict=True,
     ):  # fmt: skip
-        words[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
+        words[n].append(f"{'ABCDEFGH'[e]} ({weight:.2f}{'' if kept else ', dropped'})")
     return [", ".join(one) or "none" for one in words]
 
 
@@ -888,6 +972,59 @@ def who_changes_its_mind() -> Shown:
     )  # fmt: skip
 
 
+def large_letters(hidden: bool) -> Shown:
+    both = records.sides()
+    at = [(n + 0.5) * 8 / 6 for n in range(6)]
+    choices, told = [], []
+    for name, side, row, way in (("A", both.a, 2.6, 1), ("B", both.b, 0.4, -1)):
+        r = side.routing
+        chosen = zip(r.token_A, r.expert_A, r.weight_A, r.kept_A, strict=True)
+        choices += [
+            {"run": name, "x": at[n], "y": 1.5 + 0.28 * way, "x2": e + 0.5, "y2": row - 0.2 * way,
+             "weight": weight}
+            for n, e, weight, kept in chosen if kept and n < 6 and not (hidden and name == "B")
+        ]  # fmt: skip
+        if not (hidden and name == "B"):
+            told.append(f"{told_of(side)[0]} in {name}")
+    boxes = [
+        {"x": e + 0.5, "y": row, "expert": "ABCDEFGH"[e], "fill": EXPERT_COLOURS[e],
+         "ink": letter_ink(EXPERT_COLOURS[e])}
+        for row in (2.6, 0.4) for e in range(8)
+    ]  # fmt: skip
+    place = {"x": "x", "y": "y"}
+    return Shown(
+        routers.first_characters(both, hidden),
+        {
+            "choices": choices, "boxes": boxes,
+            "letters": [{"x": x, "y": 1.5, "character": c} for x, c in zip(at, both.tokens)],
+            "names": [{"x": 0, "y": 2.92, "label": f"A: {both.a.router.title}"},
+                      {"x": 0, "y": 0.08, "label": f"B: {both.b.router.title}"}],
+        },
+        [
+            ("rule", "choices", place | {
+                "x2": "x2", "y2": "y2", "color": ("run", RUNS), "strokeDash": ("run", RUN_DASHES),
+                "strokeWidth": ("weight", {0: 1.5, 1: 6})}),
+            ("point", "choices", {"x": "x2", "y": "y2", "color": ("run", RUNS),
+                                  "angle": ("run", {"A": 0, "B": 180})}),
+            ("point", "boxes", place | {"color": "fill"}),
+            ("text", "boxes", place | {"text": "expert", "color": "ink"}),
+            ("text", "letters", place | {"text": "character"}),
+            ("text", "names", place | {"text": "label"}),
+        ],
+        (f"{both.tokens[0]}: {', '.join(told)}",),
+    )  # fmt: skip
+
+
+@of(routers.first_characters)
+def the_first_characters() -> Shown:
+    return large_letters(hidden=False)
+
+
+@of(routers.first_characters)
+def the_first_characters_before_a_guess() -> Shown:
+    return large_letters(hidden=True)
+
+
 @of(routers.loads)
 def loads_of_two_routers() -> Shown:
     both = records.sides()
@@ -896,7 +1033,7 @@ def loads_of_two_routers() -> Shown:
         routing = side.routing
         asked_E = np.bincount(routing.expert_A, minlength=8)
         load_E = np.bincount(routing.expert_A[routing.kept_A], minlength=8)
-        rows += [{"run": name, "expert": e, "share": load_E[e] / len(routing.expert_A),
+        rows += [{"run": name, "expert": "ABCDEFGH"[e], "share": load_E[e] / len(routing.expert_A),
                   "asked": asked_E[e] / len(routing.expert_A)} for e in range(8)]  # fmt: skip
     assert any(row["asked"] > row["share"] for row in rows)
     place = {"x": "expert|expert", "xOffset": "run"}
@@ -956,150 +1093,29 @@ def shares_of_the_work() -> Shown:
     routing = records.sentence()
     load_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8)
     share_E = load_E / load_E.sum()
-    label = 1.25 * share_E.max() / 10  # of a tenth of the axis: none may meet the line at 1/8
-    rows = [
-        {"expert": e, "share": share, "ratio": 8 * share, "at": share if (
-            share <= 1 / 8 - label or share >= 1 / 8) else 1 / 8,
-         "label": f"{share:.0%}" if share else "idle", "assignments": load_E[e]}
-        for e, share in enumerate(share_E)
-    ]  # fmt: skip
-    assert all(not row["at"] < 1 / 8 < row["at"] + label for row in rows)
+    label = 0.12 * 1.25 * share_E.max()  # what a label takes of the axis
+    rows = []
+    for e, share in enumerate(share_E):
+        inside = 1 / 8 - label < share < 1 / 8  # above the bar it would meet the line
+        assert not inside or share >= label
+        rows.append(
+            {"expert": "ABCDEFGH"[e], "share": share, "colour": EXPERT_COLOURS[e],
+             "label_at": share + (-label / 2 if inside else label / 2),
+             "label": f"{share:.0%}" if share else "idle",
+             "ink": letter_ink(EXPERT_COLOURS[e]) if inside else PAPER_INK,
+             "assignments": load_E[e]}
+        )  # fmt: skip
     place = {"x": "expert|expert"}
+    axis = "datum.value == 0.125 ? 'fair 12.5%' : format(datum.value, '.3~%')"
     return Shown(
         start.load_bars(routing),
-        {"bars": rows, "fair": [{"fair": 1 / 8, "label": "dashed: fair 12.5%"}]},
+        {"bars": rows, "fair": [{"fair": 1 / 8}]},
         [
-            ("bar", "bars", place | {"y": "share||%", "color": ("ratio", BUSY)}),
+            ("bar", "bars", place | {"y": f"share|||{axis}", "color": "colour"}),
             ("rule", "fair", {"y": "fair"}),
-            ("text", "bars", place | {"y": "at", "text": "label"}),
-            ("text", "fair", {"x": "=width", "y": "=0", "text": "label"}),
+            ("text", "bars", place | {"y": "label_at", "text": "label", "color": "ink"}),
         ],
-        tuple(f"expert {e} {share:.0%}" for e, share in enumerate(share_E)),
-    )  # fmt: skip
-
-
-@of(start.sentence_picture)
-def where_each_character_goes() -> Shown:
-    routing = records.sentence()
-    ratio_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8) * 8 / routing.expert_NK.size
-    experts, choices = [], []
-    for n, (experts_K, weights_K) in enumerate(
-        zip(routing.expert_NK, routing.weight_NK, strict=True)
-    ):
-        both = list(zip(experts_K, weights_K, strict=True))
-        experts.append(", ".join(f"{e} ({w:.0%})" for e, w in both))
-        choices += [{"column": n % 40, "low": row_of(n, e) - 0.46 * w,
-                     "high": row_of(n, e) + 0.46 * w, "ratio": ratio_E[e]}
-                    for e, w in both]  # fmt: skip
-    spots = places(experts=experts)
-    return Shown(
-        start.sentence_picture(routing, 3),
-        {"choices": choices, "characters": places(), "spots": spots, "marked": [spots[3]]},
-        numbered([
-            staff("rect", "choices", "low", "high", color=("ratio", BUSY)),
-            CHARACTERS,
-            staff("rect", "marked", "top", "bottom"),
-            staff("rect", "spots", "top", "bottom"),
-        ]),
-        (f"Marked: character 4, r, to experts {experts[3]}",),
-    )  # fmt: skip
-
-
-# Start: one character -----------------------------------------------------------------------------
-
-
-def expert_bars(
-    figure: Figure, value_E: np.ndarray, form: str, chosen: dict[int, int] | None = None,
-    tick_E: np.ndarray | None = None,
-) -> Shown:  # fmt: skip
-    ranks = chosen or {}
-    rows = [
-        {
-            "expert": e, "value": value, "end": max(value, 0.0),
-            "label": f"{value:{form}}" + (f" · {ranks[e]}." if e in ranks else ""),
-            "chosen": "yes" if e in ranks else "no",
-            "tick": value if tick_E is None else tick_E[e],
-        }
-        for e, value in enumerate(value_E)
-    ]  # fmt: skip
-    y = {"y": "expert|expert"}
-    colours = {"yes": "#12906C", "no": "#868E99"}
-    ticks: Drawn = [("tick", "bars", y | {"x": "tick"})] if tick_E is not None else []
-    return Shown(
-        figure,
-        {"bars": rows},
-        [("bar", "bars", y | {"x": "value", "color": ("chosen", colours)}),
-         ("text", "bars", y | {"x": "end", "text": "label"}), *ticks],
-        tuple(f"expert {e} {value:{form}}" for e, value in enumerate(value_E)),
-    )  # fmt: skip
-
-
-@of(start.logits)
-def step_one() -> Shown:
-    story = records.story()
-    assert (story.logits_E < 0).any()
-    return expert_bars(start.logits(story), story.logits_E, "+.2f")
-
-
-@of(start.scores)
-def step_two() -> Shown:
-    story = records.story()
-    exp_E = np.exp(story.logits_E.astype(float))
-    return expert_bars(start.scores(story), exp_E / exp_E.sum(), ".1%")
-
-
-@of(start.selection)
-def step_three() -> Shown:
-    story = records.story()
-    sum_E = story.scores_E + story.bias_E
-    best = {int(e): rank + 1 for rank, e in enumerate(np.argsort(-sum_E)[:2])}
-    return expert_bars(start.selection(story), sum_E, ".1%", best, story.scores_E)
-
-
-def part_bars(figure: Figure, part_K: np.ndarray) -> Shown:
-    rows = [
-        {"place": at, "expert": f"expert {e}", "part": part, "label": f"{part:.1%}"}
-        for at, (e, part) in enumerate(zip(records.story().expert_K, part_K, strict=True))
-    ]
-    return Shown(
-        figure,
-        {"bars": rows},
-        [("bar", "bars", {"x": "part", "y": "expert"}),
-         ("text", "bars", {"x": "part", "y": "expert", "text": "label"})],
-        tuple(f"{row['expert']} {row['label']}" for row in rows),
-    )  # fmt: skip
-
-
-@of(start.weights)
-def step_four() -> Shown:
-    story = records.story()
-    score_K = story.scores_E[story.expert_K]
-    return part_bars(start.weights(story), score_K / score_K.sum())
-
-
-@of(start.contributions)
-def step_five() -> Shown:
-    story = records.story()
-    length_K = np.linalg.norm(story.weight_K[:, None] * story.output_KD, axis=1)
-    return part_bars(start.contributions(story), length_K / length_K.sum())
-
-
-@of(start.guesses)
-def step_six() -> Shown:
-    story = records.story()
-    rows = [
-        {"place": at, "token": token, "probability": p, "label": f"{p:.0%}"}
-        for at, (token, p) in enumerate(story.guesses)
-    ]
-    assert [row["probability"] for row in rows] == sorted(
-        (row["probability"] for row in rows), reverse=True
-    )
-    return Shown(
-        start.guesses(story),
-        {"bars": rows},
-        [("bar", "bars", {"x": "probability", "y": "token"}),
-         ("text", "bars", {"x": "probability", "y": "token", "text": "label"})],
-        tuple(f"{row['token']} {row['label']}" for row in rows),
+        tuple(f"{'ABCDEFGH'[e]} {share:.0%}" for e, share in enumerate(share_E)),
     )  # fmt: skip
 
 

@@ -109,9 +109,10 @@ def test_tinted_text_has_the_number_and_the_colour_of_each_expert() -> None:
         Token("\n", 1, "expert 1"),
         Token("c", 2, "two", lit=False),
     ]
-    html = tinted_text.tinted_text(tokens, "what <is> shown")
-    assert '<span class="t c2" title="expert 9"><bdi>a</bdi><small>9</small></span>' in html
-    assert '<span class="t c1" title="expert 1"><bdi>⏎</bdi><small>1</small></span>' in html
+    ratio_E = np.array([0.5] * 9 + [3.0])
+    html = tinted_text.tinted_text(tokens, "what <is> shown", ratio_E)
+    assert '<span class="t crowded" title="expert 9"><bdi>a</bdi><small>9</small></span>' in html
+    assert '<span class="t below" title="expert 1"><bdi>⏎</bdi><small>1</small></span>' in html
     assert '<span class="t off" title="two"><bdi>c</bdi><small>&nbsp;</small></span>' in html
     assert 'aria-label="what &lt;is&gt; shown"' in html
     assert tinted_text.printable("a b\x00") == "a␣b·"

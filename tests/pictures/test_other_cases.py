@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
 import altair as alt
@@ -18,9 +19,10 @@ from moe.app.your_model import chart as your_model
 from moe.app.your_model import tinted_text
 from moe.app.your_model.story import Drawn, Line
 from moe.app.your_model.text import Token
+from moe.pictures.experts import letter_ink
 from moe.pictures.figure import Drawing, Figure, draw, drawn_once
 from moe.pictures.marks import legible, percent_axis, with_room
-from moe.pictures.palette import INK, PAPER
+from moe.pictures.palette import INK, PAPER, PAPER_INK
 from moe.pictures.staff import Staff
 from moe.routing import Routing
 from moe.studies.savings import SavingsSettings, count
@@ -109,8 +111,10 @@ def test_a_sentence_takes_lines_of_forty_characters() -> None:
     assert rows[1]["token"] == "a" and rows[1]["position"] == 2
     axis = staff.y("low").to_dict()["axis"]
     assert axis["values"] == [staff.row(n, e) for n in (0, 40, 80) for e in range(8)]
-    # the label of a row is the number of its expert
-    remainder, _, offset = axis["labelExpr"].removeprefix("datum.value % ").partition(" - ")
+    # the label of a row is the name of its expert
+    names, _, place = axis["labelExpr"].partition("[datum.value % ")
+    assert ast.literal_eval(names) == list("ABCDEFGH")
+    remainder, _, offset = place.rstrip("]").partition(" - ")
     assert [value % int(remainder) - int(offset) for value in axis["values"]] == [*range(8)] * 3
     assert Staff(5, 8).x().to_dict()["scale"]["domain"] == [0, 1, 2, 3, 4]
     assert Staff(99, 8, 0.2).x().to_dict()["scale"] == {
@@ -126,13 +130,18 @@ def test_long_tokens_are_cut_and_documents_begin_on_lines_of_their_own() -> None
     assert tinted_text.printable("x" * 25) == "x" * 23 + "…"
     assert tinted_text.printable("\t\r\n\u2028é") == "⇥␍⏎·é"
     one, two = Token("a", 0, "t", begins=True), Token("", 13, "t", begins=True)
-    html = tinted_text.tinted_text([one, two, Token("b\n", 7, "t")], "w").partition("</style>")[2]
+    ratio_E = np.array([1.0] * 7 + [0.5] + [2.0] * 5 + [4.0])
+    tokens = [one, two, Token("b\n", 7, "t")]
+    html = tinted_text.tinted_text(tokens, "w", ratio_E).partition("</style>")[2]
     assert html.count('class="new"') == 1 and html.index('class="new"') > html.index(">a<")
-    assert "<bdi>∅</bdi><small>13</small>" in html and 'class="t c6"' in html
-    assert html.count('class="t c0"') == 2 and html.count('class="end"') == 1
+    assert "<bdi>∅</bdi><small>13</small>" in html and 'class="t crowded"' in html
+    assert html.count('class="t fair"') == html.count('class="t below"') == 1
+    few = tinted_text.tinted_text([one, Token("b", 7, "t")], "w", np.ones(8))
+    assert 'class="t e0"' in few and 'class="t e7"' in few  # few experts have their own colours
+    assert html.count('class="end"') == 1
     assert html.endswith('<span class="end"></span></div>')
-    for at, tint in enumerate(tinted_text.TINTS):
-        assert f".c{at} {{ background: {tint}38; border-bottom-color: {tint}; }}" in (
+    for kind, tint in tinted_text.KINDS.items():
+        assert f".{kind} {{ background: {tint}38; border-bottom-color: {tint}; }}" in (
             tinted_text.STYLE
         )
 
@@ -148,9 +157,9 @@ def test_letters_can_be_read_on_every_tint_in_both_themes() -> None:
         assert len(text) == 7
         return np.array([int(text[at : at + 2], 16) for at in (1, 3, 5)]) / 255
 
-    assert len(set(tinted_text.TINTS)) == 7
+    assert len(set(tinted_text.KINDS.values())) == 12
     for ink in INK.values():
-        for tint in tinted_text.TINTS:
+        for tint in tinted_text.KINDS.values():
             part = 0x38 / 255  # how much of the tint lies on the paper
             behind = part * rgb(tint) + (1 - part) * rgb(PAPER[ink])
             low, high = sorted((luminance(behind), luminance(rgb(ink))))
@@ -161,15 +170,21 @@ def test_letters_can_be_read_on_every_tint_in_both_themes() -> None:
 
 
 def test_labels_stay_clear_of_the_line_of_the_fair_share() -> None:
-    # The axis ends at 1.25 x 0.5; a label takes a tenth of that, 0.0625, above its bar.
+    # The axis ends at 1.25 x 0.5; a label takes 0.12 of that, 0.075: its middle is half of it
+    # above its bar, or below the bar's end if the line at 0.2 would cross it there.
     load_E = np.array([8, 4, 3, 1, 0])
     routing = replace(
         records.sentence(), load_E=load_E, share_E=load_E / 16, hottest_share=0.5, fair_share=0.2
     )
     rows = start.load_bars(routing).data["bars"]
-    assert [row["at"] for row in rows] == pytest.approx([0.5, 0.25, 0.2, 0.0625, 0])
+    at = [0.5375, 0.2875, 0.1875 - 0.0375, 0.1, 0.0375]
+    assert [row["label_at"] for row in rows] == pytest.approx(at)
     assert [row["label"] for row in rows] == ["50%", "25%", "19%", "6%", "idle"]
-    assert [row["ratio"] for row in rows] == pytest.approx([2.5, 1.25, 0.9375, 0.3125, 0])
+    inks = [row["ink"] for row in rows]
+    assert inks == [PAPER_INK, PAPER_INK, letter_ink(rows[2]["colour"]), PAPER_INK, PAPER_INK]
+    flat = replace(routing, share_E=load_E / 160, fair_share=0.02)  # no room in the bar
+    last = start.load_bars(flat).data["bars"][3]
+    assert last["label_at"] == pytest.approx(0.02 + 0.0375) and last["ink"] == PAPER_INK
     for top, end in ((0.0, 0.625), (0.4, 0.625), (0.8, 1.0)):
         encoding = start.load_bars(routing, top).spec()["layer"][0]["encoding"]
         assert encoding["y"]["scale"]["domain"] == [0, pytest.approx(end)]

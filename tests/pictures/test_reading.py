@@ -29,8 +29,8 @@ EXPERT_RATIO = "expert, ratio|fair shares|.2f"
 BUSIEST = "|busiest expert above fair share|"
 OVER_STEPS = "run, step||.0f, value|{}|.3f"
 HOVER = {
-    "one_measure": [OVER_STEPS.format("CV")],
-    "a_share_over_steps": [OVER_STEPS.format("Dropped")],
+    "one_measure": [OVER_STEPS.format("Busiest expert")],
+    "a_share_over_steps": [OVER_STEPS.format("Turned away")],
     "idle_experts_over_steps": [OVER_STEPS.format("Idle experts")],
     "lines_of_controllers": [f"step||,.0f, mean{BUSIEST}+.1%"],
     "loads_of_two_steps": ["expert, load|last step, fair shares|.2f, before|step before|.2f"],
@@ -44,15 +44,17 @@ HOVER = {
     ],
     "bounds_by_batch": ["batch|conversations, limit|limit by, speed|tokens/s|,.2~s, fits|memory"],
     "the_cluster": ["node, link, mb|megabytes|,.0f", "node, gpu, ratio|fair shares|.2f"],
+    "who_took_each_character": ["who, character, expert"],
     "from_node_to_node": ["from, to, link, mb|megabytes|,.1f"],
     "work_before_and_after": ["placed|experts, gpu|GPU, ratio|fair shares|.2f"],
+    "the_first_characters": ["weight||.2f"],
+    "the_first_characters_before_a_guess": ["weight||.2f"],
     "who_changes_its_mind": [PLACE + "A, B"],
     "loads_of_two_routers": [
         "run, expert, share|share of the work|.1%, asked|asked for|.1%"
     ],
     "choices_of_one_router": [PLACE + "experts"],
     "shares_of_the_work": ["expert, share|share of the work|.1%, assignments|characters"],
-    "where_each_character_goes": [PLACE + "experts|experts (weight)"],
     "measured_speeds": [
         "versus, n_tokens|tokens, times|times as fast|.2f, least|worst run|.2f, "
         "most|best run|.2f, milliseconds|the other's milliseconds|.3~g"
@@ -73,8 +75,8 @@ HOVER = {
     ],
 }  # fmt: skip
 # Lines that one compares with, by their data: the fair share and other goals have long dashes.
-GOALS = {"fair", "fair_A", "fair_B", "goal", "chance", "usable", "claim", "limit", "dense",
-         "middle", "repetition_chance", "levels", "even"}  # fmt: skip
+GOALS = {"fair", "fair_A", "fair_B", "goal", "chance", "limit", "dense", "repetition_chance",
+         "levels", "even"}  # fmt: skip
 DASHES = dict.fromkeys(GOALS, (6, 4)) | {"chosen": (2, 3)}
 # Each axis in words. 'room' is somewhat beyond the largest number that is drawn.
 STAFF = ("hidden, 0 to 39", "0 to 20, down, 8 values a line, no ticks, no domain, grid")
@@ -95,14 +97,19 @@ AXES: dict[str, tuple[str, str]] = {
         "log, 1 to 2500, at 1 3 10 30 100 300 1000",
         "log, 0.3 to 700, at 0.3 1 3 10 30 100 300 1000",
     ),
-    "memory_of_models": ("log, 0.4 to 300000, at 1 10 100 1000, top", "hidden"),
+    "speeds_of_models": ("hidden, 0 to 1000", "hidden, 0 to 32"),
     "bounds_by_batch": ("log, 1 to 1024, at 1 4 16 64 256 1024, no grid", "log, 5 ticks"),
     "parts_of_the_published_cost": NAMED_BAR,
-    "what_is_left_out": (
-        "log, 100000 to 3e+11, at 100000 1e+06 1e+07 1e+08 1e+09 1e+10", "hidden",
+    "squares_to_scale": ("hidden, 0 to 40000", "hidden, 0 to 40000"),
+    "squares_of_the_runs": ("hidden, 0 to room", "hidden, 0 to room"),
+    "what_it_would_cost": (
+        "log, 805646 to 2.09461e+08, at 10000 100000 1e+06 1e+07 1e+08 1e+09 1e+10 1e+11, no grid",
+        "",
     ),
     "one_assumption_at_a_time": NAMED_BAR,
-    "computed_beside_published": ("log, 500000 to 1e+09, at 1e+06 1e+07 1e+08", "hidden"),
+    "computed_beside_published": (
+        "log, 500000 to 1e+09, at 1e+06 1e+07 1e+08, no grid", "hidden",
+    ),
     "ways_of_counting": NAMED_BAR,
     "limits_of_two_chips": NAMED_BAR,
     "the_cluster": (
@@ -111,16 +118,16 @@ AXES: dict[str, tuple[str, str]] = {
     ),
     "from_node_to_node": ("top, no ticks", "no ticks"),
     "ways_of_sending": ("hidden, 0 to room", "hidden"),
+    "time_within_each_limit": ("0 to room, 4 ticks", "no ticks, no domain"),
+    "who_took_each_character": ("hidden", "no ticks, no domain"),
     "links_of_two_gpus": ("hidden, 0 to room", "hidden"),
     "work_before_and_after": ("no grid", QUARTERS),
+    "the_first_characters": ("hidden, 0 to 8", "hidden, 0 to 3"),
+    "the_first_characters_before_a_guess": ("hidden, 0 to 8", "hidden, 0 to 3"),
     "who_changes_its_mind": STAFF,
     "loads_of_two_routers": ("", QUARTERS),
     "choices_of_one_router": STAFF,
-    "shares_of_the_work": ("", f"0 to room, {QUARTERS}"),
-    "where_each_character_goes": STAFF,
-    **dict.fromkeys(("step_one", "step_two", "step_three"), EXPERT_BAR),
-    **dict.fromkeys(("step_four", "step_five"), ("hidden, 0 to 1.3", "no ticks, no domain")),
-    "step_six": EXPERT_BAR,
+    "shares_of_the_work": ("", "0 to room, at 0 0.12 0.25"),
     **dict.fromkeys(("weights_stored", "operations_of_a_token"), EXPERT_BAR),
     "measured_speeds": ("", "log, 0.062 to 16, at 0.12 0.25 0.5 1 2 4 8"),
     "weights_read_by_a_batch": (
@@ -141,7 +148,7 @@ AXES: dict[str, tuple[str, str]] = {
 COLOURS = re.compile(r"#[0-9A-F]{6}$|white$|transparent$")
 PALETTE = {
     "#1F7DC3", "#868E99", "#B27655", "#DE6210", "#12906C", "#0E1621", "#FFFFFF", "#B0509A",
-    "#0072B2", "#D55E00", "#009E73", "#56606B", "#A2558A", "#8A6D00", "#000000",
+    "#0072B2", "#D55E00", "#009E73", "#56606B", "#A2558A", "#8A6D00", "#000000", "#4D5866",
 }  # fmt: skip
 
 
@@ -296,13 +303,14 @@ def test_marks_are_seen_and_comparisons_are_dashed(name: str) -> None:
         if mark["type"] == "point" and not hidden:
             outlined = mark.get("filled", False) is False
             assert outlined == (not ({"color", "shape"} & set(encoding)) and data not in (
-                "lost", "compared", "sweep")), data  # fmt: skip
+                "lost", "compared", "estimate", "sweep")), data  # fmt: skip
         if mark["type"] == "bar":
             along = "x" if encoding["x"].get("type") == "quantitative" else "y"
             scale = encoding[along].get("scale") or {}
-            assert scale.get("zero", True) and min(scale.get("domain", [0])) in (0, 5e5)
+            ranges = data in ("compared", "estimate")  # bars between two ends, in powers of ten
+            assert scale.get("zero", True) and (ranges or min(scale.get("domain", [0])) == 0)
         if mark["type"] == "text" and encoding.get("y", {}).get("axis", 0) is None:
-            assert mark.get("align") in ("left", "right")
+            assert mark.get("align") in ("left", "right", "center")  # on purpose
         rows = encoding.get("y", {})
         if rows.get("type") == "nominal" and rows.get("axis", 0) is None:
             assert rows["sort"] is None  # in the order of the data
@@ -311,10 +319,11 @@ def test_marks_are_seen_and_comparisons_are_dashed(name: str) -> None:
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_scale_of_colours_has_a_key_unless_words_stand_beside_the_marks(name: str) -> None:
     directly = {
-        "what_is_left_out", "limits_of_two_chips", "links_of_two_gpus", "the_cluster",
-        "both_money_charts_on_a_sheet", "weights_stored", "operations_of_a_token",
-        "lines_of_controllers", "lines_of_live_runs", "step_one", "step_two", "step_three",
-        "tokens_by_experts",
+        "squares_to_scale", "squares_of_the_runs", "limits_of_two_chips", "links_of_two_gpus",
+        "the_cluster", "both_money_charts_on_a_sheet", "weights_stored", "operations_of_a_token",
+        "lines_of_controllers", "lines_of_live_runs", "shares_of_the_work", "tokens_by_experts",
+        "time_within_each_limit", "who_took_each_character", "the_first_characters",
+        "the_first_characters_before_a_guess",
     }  # fmt: skip
     for _, _, encoding in views(name):
         for channel in ("color", "stroke", "fill", "shape", "strokeDash", "strokeWidth"):

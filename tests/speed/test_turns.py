@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from moe import kernels
+from moe.kernels.backend import threads_override
 from moe.speed import turns as turns_module
 from moe.speed.turns import SEATS, TURNS, Turns, queue_words
 
@@ -57,24 +59,24 @@ class Visitors:
         """Wait until all had their turn."""
         for thread in self.threads:
             thread.join(10)
-        assert self.turns._free == self.turns._all and self.turns.waiting() == (0, 0)
+        assert not self.turns._seated and self.turns.waiting() == (0, 0)
         return self.order
 
 
 def test_two_may_train_at_once_and_one_measures_alone() -> None:
-    turns = Turns()
+    turns = Turns(2)
     for _ in range(2):  # what is left behind does not count
         assert taken(turns, "training") and taken(turns, "measuring") and taken(turns, "short")
         with turns.training():
             assert taken(turns, "training") and not taken(turns, "measuring")
             with turns.training():
-                assert not taken(turns, "training")
+                assert not taken(turns, "training") and taken(turns, "short")
         with turns.measuring():
             assert not taken(turns, "training") and not taken(turns, "measuring")
         with pytest.raises(ZeroDivisionError), turns.measuring():
             _ = 1 // 0
-    assert turns._free == turns._all == SEATS and not turns._queue
-    assert turns.served == {"long": 14, "short": 2}
+    assert not turns._seated and not turns._queue
+    assert turns.served == {"long": 14, "short": 4}
     assert TURNS._all == SEATS
 
 
@@ -101,7 +103,7 @@ def test_one_visitor_has_one_long_turn_at_once_and_keeps_nobody_else_from_a_seat
     with turns.training():
         with turns.turn() as second:
             waiting = second.places()
-            assert [next(waiting), next(waiting)] == [1, 1] and turns._free == 1
+            assert [next(waiting), next(waiting)] == [1, 1] and len(turns._seated) == 1
             assert taken(turns, "short")
             name[0] = "b"
             assert taken(turns, "training")
@@ -121,33 +123,85 @@ def test_the_place_in_the_queue_counts_down() -> None:
         places.append(next(waiting))
         turns._leave(second)
         places += list(waiting)
-    assert places == [2, 1] and turns._free == 1
+    assert places == [2, 1]
     assert queue_words(1) == "You are next in the queue"
     assert queue_words(3) == "You are number 3 in the queue"
 
 
-def test_short_turns_go_before_long_ones_which_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_turns_do_not_wait_for_long_ones_which_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(turns_module, "SLICE", 0.0)
-    visitors = Visitors(1)
-    with visitors.turns.training() as training:
-        visitors.come("long")
-        training.give_way()  # to no other long turn
-        assert visitors.order == []
+    monkeypatch.setattr(turns_module, "LONGEST_PAUSE", 1000.0)
+    turns, gave_way, go_on = Turns(1), threading.Event(), threading.Event()
+
+    def watch() -> None:
+        with turns.short():
+            gave_way.set()
+            go_on.wait(10)
+
+    with turns.training() as training:
+        training.give_way()  # nobody is there
+        assert turns._seated == [training]
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        assert gave_way.wait(10)
+        helper = threading.Thread(target=lambda: not training.give_way() and order.append("on"))
+        order: list[str] = []
+        helper.start()
+        assert wait_until(lambda: training not in turns._seated)
+        order.append("short")
+        go_on.set()
+        helper.join(10)
+        watcher.join(10)
+        assert order == ["short", "on"] and turns._seated == [training]
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Whether something becomes so within ten seconds."""
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        threading.Event().wait(0.001)
+    return condition()
+
+
+def test_a_measurement_lets_short_turns_in_between_two_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns_module, "SLICE", 0.0)
+    visitors = Visitors(2)
+    with visitors.turns.measuring() as measuring:
         visitors.come("short", "short")
-        assert visitors.turns.waiting() == (1, 1)
-        training.give_way()
-        assert visitors.order == ["short"] and training in visitors.turns._seated
-    assert visitors.leave() == ["short", "long"]
+        assert visitors.order == [] and visitors.turns.waiting() == (0, 1)
+        measuring.give_way()
+        assert visitors.order == ["short"] and measuring in visitors.turns._seated
+    assert visitors.leave() == ["short"]
 
 
 def test_a_long_turn_keeps_its_seat_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns_module, "SLICE", 1000.0)
-    visitors = Visitors(1)
-    with visitors.turns.training() as training:
+    visitors = Visitors(2)
+    with visitors.turns.measuring() as measuring:
         visitors.come("short", "short")
-        training.give_way()
+        measuring.give_way()
         assert visitors.order == []
     assert visitors.leave() == ["short"]
+
+
+def test_in_company_each_computes_with_one_thread() -> None:
+    def threads() -> int | None:
+        return threads_override.get()
+
+    turns = Turns(2)
+    with turns.training():
+        assert threads() is None
+        with turns.short():
+            assert threads() == 1
+        assert threads() is None
+    with kernels.using(threads=3), turns.training():
+        assert threads() == 3
+    with turns.measuring(), turns.turn():
+        assert threads() is None  # it measures what the machine can do
 
 
 def test_short_turns_without_end_do_not_starve_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +219,7 @@ def test_short_turns_without_end_do_not_starve_long_ones(monkeypatch: pytest.Mon
     try:
         begin = time.monotonic()
         for _ in range(3):
-            with turns.training(), turns.training():
+            with turns.training():
                 pass
             with turns.measuring() as turn:
                 monkeypatch.setattr(turns_module, "SLICE", 0.0)
@@ -175,5 +229,17 @@ def test_short_turns_without_end_do_not_starve_long_ones(monkeypatch: pytest.Mon
         stop.set()
         for thread in threads:
             thread.join(10)
-    assert turns.served["long"] == 9 and turns.served["short"] > 6
-    assert turns._free == 2 and not turns._queue
+    assert turns.served["long"] == 6 and turns.served["short"] > 6
+    assert not turns._seated and not turns._queue
+
+
+def test_what_pages_compute_leaves_a_seat_to_live_runs() -> None:
+    turns = Turns(2)
+    with turns.computing():
+        assert not taken(turns, "computing") and taken(turns, "short")
+        with turns.short():
+            assert not taken(turns, "short")
+    with turns.short(), turns.short():
+        assert not taken(turns, "computing")
+    with Turns(1).computing():
+        pass

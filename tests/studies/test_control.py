@@ -205,3 +205,16 @@ def test_even_means_below_a_tenth_and_to_the_end():
     assert made([0.5, 0.1, 0.0999]).settled_after == 2
     assert made([0.5, 0.0, 0.1]).settled_after is None
     assert made([0.5, 0.1]).fell_below(0.1) is None and made([0.5, 0.1]).fell_below(0.11) == 1
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_only_the_choice_of_the_router_is_asked_for_and_it_is_the_same(number: int) -> None:
+    settings = ControlSettings(n_experts=8, k=2, batches=12, seed=4)
+    method = methods(0.01)[number]
+    router = moe.make_router("topk", k=2, score="sigmoid")
+    balancer = moe.make_balancer(method.balance)
+    buffers = {"select_bias_E": np.zeros(8, np.float32)} | balancer.init_state(8)
+    for load_E in respond(method, settings).load_SE:
+        routing = router.choose(settings.logits(), rng=None, **buffers)
+        assert routing.proposed_load.tolist() == load_E.tolist()
+        balancer.update(buffers, routing)

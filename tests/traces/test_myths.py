@@ -72,7 +72,7 @@ def test_the_word_goes_by_the_share_that_topics_explain(
     check = topic_specialists(made(logits_NE, ids_N))
     share = round(dict(check.figures)["domain_above_chance"], 2)
     assert check.verdict == verdict and least <= share <= most and check.p_value < 0.05
-    assert check.answer.startswith(f"{verdict.capitalize()}: topics explain {share:.0%} of")
+    assert check.answer.startswith(f"{verdict.capitalize()}. The topic explains {share:.0%} of")
 
 
 def test_what_topics_tell_is_their_share_of_all_there_is_to_know(noise: tuple) -> None:
@@ -100,7 +100,7 @@ def test_tokens_that_do_not_repeat_cannot_explain(repeated: float, noise: tuple)
         check, told = topic_specialists(trace), trace.token_ids_N is not None and repeated > 0.5
         assert ("token_above_chance" in dict(check.figures)) == told
         assert ("domain_beyond_tokens" in dict(check.figures)) == told
-        assert ("of the tokens themselves it cannot tell" in check.answer) == (not told)
+        assert ("what the token itself explains cannot be told" in check.answer) == (not told)
         why = "no token ids" if trace.token_ids_N is None else "too few tokens occur twice"
         assert (why in check.answer) == (not told)
         assert check.verdict == "yes" and "domain_above_chance" in dict(check.figures)
@@ -256,19 +256,22 @@ def test_a_verdict_on_topics_goes_by_share_and_chance(
     trace = made(*noise)
     check = topic_specialists(trace)
     assert check.name == "topic_specialists" and "topic specialists" in check.claim
-    assert check.verdict == verdict and check.note.startswith("Models differ: ")
+    assert check.verdict == verdict and check.note.startswith(
+        f"That shuffled topics explain as much: p = {p_value:.3f}. Models differ: "
+    )
     found = (check.measured, check.chance, check.low, check.high, check.p_value, check.per_layer)
     assert found == (0.25 + share, 0.25, 0.24, 0.27, p_value, (0.5,))
-    said = f"topics explain {per_cent} of the choice of expert"
+    said = f"The topic explains {per_cent} of who gets a token"
     if verdict == "no":
         assert check.answer == (
-            f"No: {said}, and shuffled ones as much (p = {p_value:.2f}), the tokens themselves 17%."
+            f"No. {said}, and shuffled topics as much; the token itself explains 17%."
         )
     else:
-        rest = " Of one token, topics explain nothing more." if within > 0.05 else ""
+        rest = (
+            " Of one and the same token, the topic explains nothing more." if within > 0.05 else ""
+        )
         assert check.answer == (
-            f"{verdict.capitalize()}: {said} (by chance: p = {p_value:.3f}), "
-            f"the tokens themselves 17%.{rest}"
+            f"{verdict.capitalize()}. {said}; the token itself explains 17%.{rest}"
         )
     figures = dict(check.figures)
     strongest = 8 * max(
@@ -280,13 +283,13 @@ def test_a_verdict_on_topics_goes_by_share_and_chance(
         "domain_beyond_tokens_p_value": within,
     })  # fmt: skip
     monkeypatch.setattr(myths, "_token_information", lambda *_: told(-0.1, 1.0))
-    assert "the tokens themselves 0%" in topic_specialists(trace).answer
+    assert "the token itself explains 0%" in topic_specialists(trace).answer
 
 
 @pytest.mark.parametrize(
     ("measured", "low", "high", "same", "verdict", "begin"),
     [
-        (0.3, 0.2, 0.4, 0.35, "no", "No, none is hot over the whole text"),
+        (0.3, 0.2, 0.4, 0.35, "no", "No. No expert is busy all the time"),
         (0.3, 0.2, 0.355, 0.36, "no", "No"),
         (0.5, 0.25, 0.6, 0.6, "cannot tell", "Too little text to tell"),
         (0.5, 0.25, 0.59, 0.6, "no", "No"),
@@ -316,10 +319,11 @@ def test_a_verdict_on_hot_experts_goes_by_both_baselines(
     monkeypatch.setattr(myths.np, "nanquantile", ends)
     check = same_experts_stay_hot(made(*noise))
     assert (check.low, check.high) == (low, high)
-    assert check.verdict == verdict and check.answer == (
-        f"{begin}: two stretches of text share {measured:.0%} of their hot experts; random ones "
-        f"would share 25%, a fixed popularity would give {same:.0%}."
-    )
+    shared = f"{begin}: two passages share {measured:.0%} of their busiest experts"
+    rest = f"; chance alone gives 25%, and a popularity that never changes would give {same:.0%}."
+    if "all the time" in begin:
+        rest = ", and chance alone gives 25%."
+    assert check.verdict == verdict and check.answer == shared + rest
     assert (check.name, check.claim) == ("same_experts_stay_hot", "The same experts stay hot.")
     assert (check.measured, check.chance, check.p_value) == (measured, 0.25, None)
     assert check.per_layer == (measured,)

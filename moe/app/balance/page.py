@@ -8,61 +8,48 @@ from typing import Any
 import streamlit as st
 
 from ...balance import BALANCERS
-from ...capacity import DROP_POLICIES
-from ...data import TASKS, from_bytes
+from ...data import from_bytes
 from ...routers import ROUTERS
 from ...training import TrainSettings
 from ...training.runs import Run
-from ..shared import parts, sharing
+from ..shared import ask, parts, path, sharing
 from ..shared.kept import KEPT
 from ..shared.outside import show_problem
-from ..shared.parts import BOUND
+from ..shared.parts import BOUND, named
+from ..shared.question import Guess
 from ..shared.share_box import share_box
+from ..shared.titles import DROP_TITLES, TASK_TITLES
 from . import chart as charts
 from . import share
 from .playback import playback
 from .player import run_player
-from .story import compare, judge_guess, setup_words
+from .story import answer, compare, measures, play_run, question, setup_words, sources, why
 
 DEFAULTS = {"a": "none", "b": "bias"}
-QUESTION = "Why do a few experts take everything, and what mends it?"
-TO_GUESS = "How will the experts share the work?"  # which does not tell the answer
-WHY = (
-    "in A the model comes to give all characters something in common, which its router takes for "
-    "a bonus for the same few experts, while others fall idle. "
-)
-# Open controls stand beside the player where there is room, so that what they change is in sight;
-# on a phone the progress of training is, at the lower edge.
+QUESTION = "Will all experts get the same work?"
+OLD = "below, the old run"
+SHOWN = "balance_shown"  # in the session: whether a film of other settings may be on the screen
+# On a phone the progress of training stands at the lower edge. A film of settings that are no
+# longer these ones is marked until the new one is there.
 STYLE = """<style>
-@media (min-width: 1000px) {
-  .st-key-stage:has(.st-key-controls details[open]) {
-    display: grid; grid-template-columns: 21rem minmax(0, 1fr); align-items: start; }
-  .st-key-stage:has(.st-key-controls details[open]) > :has(> .st-key-film) {
-    position: sticky; top: 4rem; }
-  .st-key-controls details[open] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
-  .st-key-controls details[open] [data-testid="stColumn"] { flex: 1 1 8rem; min-width: 8rem; }
-}
 @media (max-width: 999px) {
-  .st-key-film [data-testid="stProgress"] {
+  .st-key-balance_picture [data-testid="stProgress"] {
     position: fixed; left: 0; right: 0; bottom: 0; z-index: 9; padding: 0.5rem 1rem;
     backdrop-filter: blur(1rem); }
 }
+.st-key-balance_picture:has([data-testid="stProgress"]) .st-key-player {
+  filter: grayscale(1); opacity: 0.6; }
 </style>"""
 
 
 def show() -> None:
     """Show the page."""
-    top = st.container()
-    predict = st.toggle("Predict first: guess before you see the runs", key="predict", **BOUND)
-    with top:
-        hidden = predict and "guessed" not in st.session_state
-        st.title(TO_GUESS if hidden else QUESTION)
-        about, see = st.empty(), st.empty()
+    st.title(QUESTION, anchor=False)
+    about = st.empty()
     st.html(STYLE)
-    stage = st.container(key="stage")
-    controls, film = stage.container(key="controls"), stage.container(key="film")
+    side, film, controls = parts.beside("balance")
     try:
-        with controls, st.expander("Change the runs"):
+        with controls, st.expander("Change the runs", expanded=True):
             settings = _settings()
             own_text = _own_text()
     except ValueError as error:
@@ -70,23 +57,25 @@ def show() -> None:
             show_problem(error)
         return
     about.markdown(setup_words(*settings, own_text=own_text is not None))
+    with side:
+        guess = ask.first(question(settings[0]), "balance", (settings[0], own_text))
     with film:
         run_a, run_b = (
-            parts.trained(side, f"Run {name}", st.empty(), own_text)
-            for name, side in zip("AB", settings, strict=True)
+            parts.trained(side_settings, _progress_words(name), st.empty(), own_text)
+            for name, side_settings in zip("AB", settings, strict=True)
         )
-        if predict and not _revealed(run_a):
-            return
-        _play(run_a, run_b, own_text)
-    comparison = compare(run_a, run_b)
-    see.markdown(parts.to_see(f"{WHY if run_a.collapsed() else ''}{comparison.words}"))
-    columns = [*st.columns(2), *st.columns(2), *st.columns(2)]
-    for column, measure in zip(columns, charts.MEASURES, strict=False):
-        with column:
-            parts.show(charts.over_steps(run_a, run_b, measure), f"over_{measure}")
-    with columns[-1]:
-        st.markdown("##### At the end (means of the last 20 steps)")
-        st.table(comparison.rows)
+        _play(run_a, run_b, own_text, guess)
+    if guess is None:
+        return
+    with side:
+        ask.after(guess, "balance", answer(run_a, question(run_a.settings))[1])
+        play = st.session_state.get(path.PAGES, {}).get("play")
+        if play is not None and not ask.locked():
+            st.page_link(
+                play, label="Change it while it learns →",
+                query_params={"run": play_run(run_a.settings)},
+            )  # fmt: skip
+    _results(run_a, run_b)
     share_box(
         "balance",
         share.code(run_a.settings, run_b.settings),
@@ -94,8 +83,43 @@ def show() -> None:
         lambda: share.document(run_a, run_b),
         lambda: charts.poster(run_a, run_b),
         f"{run_a.settings.steps} steps, seed {run_a.settings.seed}",
+        lambda: share.rows(run_a, run_b),
     )
-    parts.next_step("balance", comparison.words)
+    parts.next_step("balance", compare(run_a, run_b).words)
+
+
+def _progress_words(name: str) -> str:
+    """What is being trained, and what is on the screen meanwhile."""
+    return f"Run {name} ({OLD})" if st.session_state.get(SHOWN) else f"Run {name}"
+
+
+def _play(run_a: Run, run_b: Run, own_text: bytes | None, guess: Guess | None) -> None:
+    """Show both runs in the player; they are packed once for all visitors."""
+    key = repr((run_a.settings, run_b.settings, hash(own_text)))
+    titles = (f"A · {run_a.name()}", f"B · {run_b.name()}")
+    if guess is None:  # the first step, and no other is sent
+        start = playback(run_a.records[:1], run_b.records[:1], titles=titles)
+        run_player(start, key="player", held=True)
+        return
+    packed = KEPT.in_turn(
+        ("player", key), lambda: playback(run_a.records, run_b.records, titles=titles)
+    )
+    reply = guess.reply(*answer(run_a, question(run_a.settings)))
+    run_player(packed, key="player", verdict=[reply, compare(run_a, run_b).words])
+    st.session_state[SHOWN] = True
+
+
+def _results(run_a: Run, run_b: Run) -> None:
+    """Why it came so, two numbers over the steps, and all numbers of the end."""
+    if reason := why({"A": run_a, "B": run_b}):
+        st.markdown(reason)
+    drawn = measures(run_a, run_b)
+    for column, measure in zip(st.columns(len(drawn)), drawn, strict=True):
+        with column:
+            parts.show(charts.over_steps(run_a, run_b, measure), f"over_{measure}")
+    with st.expander("All in numbers (means of the last 20 steps)"):
+        st.table(compare(run_a, run_b).rows)
+        st.caption(sources((run_a.settings, run_b.settings)))
 
 
 def _own_text() -> bytes | None:
@@ -108,7 +132,7 @@ def _own_text() -> bytes | None:
     """
     uploaded = st.file_uploader(
         "Learn from your own text instead (2 MB at most; nothing is kept)", key="own",
-        max_upload_size=2,
+        max_upload_size=2, disabled=ask.locked(),
     )  # fmt: skip
     text = uploaded.getvalue() if uploaded else None
     if text is not None:
@@ -116,49 +140,34 @@ def _own_text() -> bytes | None:
     return text
 
 
-def _play(run_a: Run, run_b: Run, own_text: bytes | None) -> None:
-    """Show both runs in the player; they are packed once for all visitors."""
-    key = repr((run_a.settings, run_b.settings, hash(own_text)))
-    titles = (f"A · {run_a.name()}", f"B · {run_b.name()}")
-    packed = KEPT.of(("player", key), lambda: playback(run_a.records, run_b.records, titles=titles))
-    run_player(packed, key="player")
-
-
 def _settings() -> tuple[TrainSettings, TrainSettings]:
     """Controls of both runs; those of one side carry its letter in the address."""
-    task_box, steps_box, experts_box, k_box, seed_box = st.columns(5)
-    task = task_box.selectbox("Task", list(TASKS), key="task", **BOUND)
-    steps = steps_box.slider("Steps", 50, 600, 300, 50, key="steps", **BOUND)
-    experts = experts_box.slider("Experts", 4, 64, 16, key="experts", **BOUND)
-    k = k_box.slider("Experts per token", 1, 8, 2, key="k", **BOUND)
-    seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
-    with k_box:
+    run_a, run_b, both = st.tabs(["Run A", "Run B", "Both"])
+    with both:
+        task = named("What they learn", TASK_TITLES, "task", "text")
+        steps = st.slider("Steps", 50, 600, 300, 50, key="steps", **BOUND)
+        experts = st.slider("Experts", 4, 64, 16, key="experts", **BOUND)
+        k = st.slider("Experts per token", 1, 8, 2, key="k", **BOUND)
         k = parts.at_most(k, experts)
+        seed = st.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
     common = TrainSettings(task=task, steps=steps, n_experts=experts, k=k, seed=int(seed))
-    left, right = st.columns(2)
-    return _side(left, "a", common), _side(right, "b", common)
+    return _side(run_a, "a", common), _side(run_b, "b", common)
 
 
-def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
-    with column:
-        st.markdown(f"**Run {name.upper()}**")
-        methods, routers = list(BALANCERS), list(ROUTERS)
-        balance = st.selectbox(
-            "Balancing", methods, methods.index(DEFAULTS[name]), key=f"balance_{name}", **BOUND
-        )
+def _side(place: Any, name: str, common: TrainSettings) -> TrainSettings:
+    with place:
+        balancers = {key: kind.title for key, kind in BALANCERS.items()}
+        balance = named("Balancing", balancers, f"balance_{name}", DEFAULTS[name])
         kind = BALANCERS[balance]
-        st.caption(f"{kind.title}. {kind.source}")
         rate = None
         if kind.rate_name:
             rate = st.number_input(
                 f"Its {kind.rate_name}", 0.0, 1.0, kind.short_run_rate, 0.001, format="%.4f",
                 key=f"rate_{balance}_{name}", **BOUND,
             )  # fmt: skip
-        router = st.selectbox("Router", routers, key=f"router_{name}", **BOUND)
-        st.caption(f"{ROUTERS[router].title}. {ROUTERS[router].source}")
-        drop = st.selectbox(
-            "When an expert is full, drop by", DROP_POLICIES, key=f"drop_{name}", **BOUND
-        )
+        routers = {key: router.title for key, router in ROUTERS.items()}
+        router = named("Router", routers, f"router_{name}", "topk")
+        drop = named("Who is turned away at a full expert", DROP_TITLES, f"drop_{name}", "none")
         capacity = None
         if drop != "none":
             capacity = st.slider(
@@ -169,27 +178,3 @@ def _side(column: Any, name: str, common: TrainSettings) -> TrainSettings:
         common, balance=balance, balance_rate=rate, router=router, drop=drop,
         capacity_factor=capacity,
     )  # fmt: skip
-
-
-def _revealed(run: Run) -> bool:
-    """Ask for a guess; once there is one, show how far off it is and return True."""
-    with st.form("guess"):
-        guess = st.number_input(
-            "Which share of the work will run A's busiest expert take, in percent? "
-            f"The fair share is {run.summary().fair_share:.1%}.",
-            0.0, 100.0, None, 1.0, key="guess", placeholder="a number from 0 to 100",
-        )  # fmt: skip
-        submitted = st.form_submit_button("Reveal")
-    if submitted and guess is None:
-        st.error("Type a number first.")
-    elif submitted:
-        st.session_state["guessed"] = guess
-        st.rerun()  # now the title above may give the answer away
-    if "guessed" not in st.session_state:
-        return False
-    answer = judge_guess(st.session_state["guessed"], run.summary())
-    left, right = st.columns(2)
-    left.metric("Your guess", f"{answer.guess:.0%}")
-    right.metric("It took", f"{answer.truth:.1%}", f"{answer.gap:+.1f} points", delta_color="off")
-    st.markdown(f"**{answer.verdict}**")
-    return True

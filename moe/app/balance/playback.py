@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...pictures.experts import expert_name
+
 if TYPE_CHECKING:
     from ...training import TrainRecord
 
@@ -42,13 +44,11 @@ def playback(
         - `steps`: the S step numbers, the first being 1
         - `step_ticks`: [index, text] under the step axis
         - `share_axis`, `loss_axis`: each `min, max` and `ticks`, pairs of [value, text]
-        - `heat_max`: load at the top of the heat map's colours, in fair shares; the colours
-          follow log(1 + load), in which one fair share stands at `heat_fair` (0 to 1)
         - `loss_note`: what the two kinds of loss curve are
         - `runs`: two of `title, n_experts, fair` (1 / E), `fair_text, heat_text`,
-          `expert_ticks, row_ticks` ([expert, text] under bars, beside rows), `sentences` (S;
+          `expert_ticks, row_ticks` ([expert, name] under bars, beside rows), `sentences` (S;
           each step's numbers in words) and `series`, base64 little-endian float32: `share`
-          (S, E), each expert's share of the kept assignments, `loss` (S,), `loss_mean` (S,)
+          (S, E), each expert's share of the work that was kept, `loss` (S,), `loss_mean` (S,)
 
     Raises
     ------
@@ -68,8 +68,6 @@ def playback(
     ]
     losses = [np.array([record.loss for record in run]) for run in (records_a, records_b)]
     top_share = max(float(share_SE.max()) for share_SE in shares)
-    ratio = np.concatenate([(share_SE * share_SE.shape[1]).ravel() for share_SE in shares])
-    heat_max = int(np.clip(np.ceil(np.quantile(ratio, 0.99)), 3, 16))
     index = {step: i for i, step in enumerate(steps)}
     payload: dict[str, Any] = {
         "steps": steps,
@@ -82,8 +80,6 @@ def playback(
             "ticks": [[t, f"{100 * t:g}%"] for t in nice_ticks(0, top_share or 1.0, 4)],
         },
         "loss_axis": _loss_axis(losses),
-        "heat_max": heat_max,
-        "heat_fair": math.log(2) / math.log1p(heat_max),
         "loss_note": f"Thin: each step. Bold: mean of {_mean_steps(len(steps))} steps.",
         "runs": runs,
     }
@@ -108,7 +104,7 @@ def _counted(record: TrainRecord) -> int:
 
 
 def _shares(name: str, records: Sequence[TrainRecord]) -> np.ndarray:
-    """Return each expert's share of the kept assignments at each step, shape (S, E)."""
+    """Return each expert's share of the work that was kept at each step, shape (S, E)."""
     if not records:
         raise ValueError(f"{name}: got no records, allowed is one or more")
     shapes = {np.shape(record.load) for record in records}
@@ -129,10 +125,10 @@ def _run(title: str, records: Sequence[TrainRecord], share_SE: np.ndarray) -> di
         "n_experts": n_experts,
         "fair": 1 / n_experts,
         "fair_text": _fair(n_experts),
-        "heat_text": f"Load of {n_experts} experts, steps "
+        "heat_text": f"Work of {n_experts} experts, steps "
         f"{_counted(records[0])} to {_counted(records[-1])}.",
-        "expert_ticks": [[e, str(e)] for e in range(0, n_experts, math.ceil(n_experts / 16))],
-        "row_ticks": [[e, str(e)] for e in range(0, n_experts, math.ceil(n_experts / 8))],
+        "expert_ticks": _named(n_experts, 16),
+        "row_ticks": _named(n_experts, 8),
         "sentences": [
             _sentence(record, share_E) for record, share_E in zip(records, share_SE, strict=True)
         ],
@@ -144,16 +140,24 @@ def _run(title: str, records: Sequence[TrainRecord], share_SE: np.ndarray) -> di
     }
 
 
+def _named(n_experts: int, most: int) -> list[list[Any]]:
+    """Return [expert, name] of each expert, or of every so many where there is no room for all."""
+    return [[e, expert_name(e)] for e in range(0, n_experts, math.ceil(n_experts / most))]
+
+
 def _sentence(record: TrainRecord, share_E: np.ndarray) -> str:
     """Put the numbers of one step in words."""
-    hottest = int(share_E.argmax())
-    takes = f"hottest expert (no.{NBSP}{hottest}) takes {share_E[hottest]:.1%}"
+    busiest = int(share_E.argmax())
+    times = share_E[busiest] * len(share_E)
+    does = (
+        f"busiest expert ({expert_name(busiest)}) does {share_E[busiest]:.1%}, "
+        f"{times:.1f} times the fair share"
+    )
     if not share_E.any():
-        takes = "no expert takes anything"
-    dropped = f", {record.dropped:.1%} dropped" if record.dropped > 0 else ""
+        does = "no expert does anything"
+    dropped = f"; {record.dropped:.1%} of the work turned away" if record.dropped > 0 else ""
     return (
-        f"Step {_counted(record)}: {takes} ({_fair(len(share_E))}), {record.dead} of "
-        f"{len(share_E)} idle, MaxVio{NBSP}{record.max_vio:.2f}{dropped}, "
+        f"Step {_counted(record)}: {does}; {record.dead} of {len(share_E)} idle{dropped}; "
         f"loss{NBSP}{record.loss:.3f}."
     )
 

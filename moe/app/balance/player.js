@@ -1,10 +1,12 @@
 // Draws two finished runs and plays them; the payload is described in moe/app/balance/playback.py.
 
 const SECONDS = 6; // one play from first to last step at 1x
+const REST = 3000; // milliseconds at the end before the film begins again
+const NARROW = 640; // CSS pixels below which the runs are stacked, and lower
 const LEFT = 46, RIGHT = 2; // plot margins in CSS pixels, the same everywhere so that axes line up
-// Bars from idle over fair to overloaded: contrast over 3:1 on white and on near-black.
+// Loads from idle over fair to overloaded, in bars and heat maps alike (moe/pictures/palette.py):
+// contrast over 3:1 on white and on near-black.
 const TINTS = [[31, 125, 195], [134, 142, 153], [222, 98, 16]];
-const CIVIDIS = [[0, 34, 78], [62, 75, 108], [124, 123, 120], [188, 175, 111], [254, 232, 56]];
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const floats = (b64) => new Float32Array(Uint8Array.from(atob(b64), (c) => c.charCodeAt()).buffer);
@@ -16,15 +18,15 @@ function blend(colours, t) {
   return colours[i].map((v, c) => Math.round(v + (colours[i + 1][c] - v) * (place - i)));
 }
 
-const HEAT = Array.from({ length: 256 }, (_, i) => [...blend(CIVIDIS, i / 255), 255]);
+/** The colour of a load in fair shares: one is in the middle of the colours, four at their end. */
+const tint = (ratio) => blend(TINTS, ratio < 1 ? ratio / 2 : 0.5 + Math.log2(ratio) / 4);
 
 /** Draw a run as an image with one column per step, one row per expert. */
-function heatImage(run, steps, top) {
+function heatImage(run, steps) {
   const image = new ImageData(steps, run.n_experts);
   run.share.forEach((share, at) => {
     const pixel = (at % run.n_experts) * steps + Math.floor(at / run.n_experts);
-    const heat = Math.log1p(share / run.fair) / Math.log1p(top);
-    image.data.set(HEAT[Math.round(255 * Math.min(heat, 1))], 4 * pixel);
+    image.data.set([...tint(share / run.fair), 255], 4 * pixel);
   });
   const canvas = new OffscreenCanvas(steps, run.n_experts);
   canvas.getContext("2d").putImageData(image, 0, 0);
@@ -87,6 +89,7 @@ class Plot {
 
   /** Begin a frame: put the still layer back. */
   blit() {
+    if (!this.back.canvas.width) return; // not shown
     this.front.clearRect(0, 0, this.width, this.height);
     this.front.drawImage(this.back.canvas, 0, 0, this.width, this.height);
   }
@@ -121,10 +124,13 @@ class Player {
     this.loss = new Plot(this.find(".loss"));
     this.scrub = this.find(".scrub");
     this.button = this.find(".play");
-    const gradient = (scale) => `linear-gradient(to right, ${scale.map((stop) => `rgb(${stop})`)})`;
-    this.find(".bar-scale i").style.background = gradient(TINTS);
-    this.find(".heat-scale i").style.background = gradient(CIVIDIS);
+    const stops = TINTS.map((stop) => `rgb(${stop})`);
+    this.find(".scale i").style.background = `linear-gradient(to right, ${stops})`;
     this.listen();
+    this.sight = new IntersectionObserver(([entry]) => this.look(entry.isIntersecting), {
+      threshold: 0.5,
+    });
+    this.sight.observe(this.panels[0].bars.canvas);
     this.resizes = new ResizeObserver(() => this.width !== root.clientWidth && this.layout());
     this.resizes.observe(root);
     document.fonts.ready.then(() => this.gone.signal.aborted || this.layout());
@@ -132,6 +138,7 @@ class Player {
 
   listen() {
     const on = (node, type, act) => node.addEventListener(type, act, { signal: this.gone.signal });
+    for (const type of ["pointerdown", "keydown"]) on(this.root, type, () => this.touch());
     const start = () => (this.index < this.count - 1 ? this.index : 0); // after the end: play again
     on(this.button, "click", () => this.go(start(), !this.playing));
     on(this.find(".restart"), "click", () => this.go(0, true));
@@ -149,7 +156,19 @@ class Player {
     }
   }
 
-  /** Take a new payload and start from its first step. */
+  /** The film waits until it is seen, and stands still while it is not. */
+  look(seen) {
+    this.seen = seen;
+    if (seen && this.root.dataset.state === "waiting") this.go(0, true);
+  }
+
+  /** Whoever touches the film has it in hand: it no longer begins again by itself. */
+  touch() {
+    this.touched = true;
+    clearTimeout(this.again);
+  }
+
+  /** Take a new payload, and start from its first step once it is seen. */
   load(payload) {
     this.payload = payload;
     this.count = payload.steps.length;
@@ -158,19 +177,38 @@ class Player {
       const series = Object.entries(run.series).map(([name, packed]) => [name, floats(packed)]);
       const full = { ...run, ...Object.fromEntries(series), panel: this.panels[r] };
       full.panel.title.textContent = run.title;
-      full.image = heatImage(full, this.count, payload.heat_max);
+      full.image = heatImage(full, this.count);
       full.panel.heat.canvas.ariaLabel = `Heat map, ${run.title}. ${run.heat_text}`;
       return full;
     });
     this.scrub.max = String(this.count - 1);
     this.find(".last").textContent = `of ${payload.steps.at(-1)}`;
-    this.find(".heat-scale .top").textContent = `${payload.heat_max}× or more`;
-    this.find(".heat-scale").style.setProperty("--fair", payload.heat_fair);
     this.find(".note").textContent = payload.loss_note;
-    this.position = 0;
+    this.root.toggleAttribute("data-held", payload.held);
+    clearTimeout(this.again);
+    this.touched = false;
+    this.position = this.ends = 0;
     this.restyle();
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.go(calm ? this.count - 1 : 0, !calm);
+    this.go(calm && !payload.held ? this.count - 1 : 0, false);
+    this.judge();
+    if (calm || payload.held) return;
+    this.root.dataset.state = "waiting";
+    if (this.seen) this.go(0, true);
+  }
+
+  /** Say what came of the runs once their end has been shown. */
+  judge() {
+    this.root.dataset.ends = String(this.ends);
+    const said = this.ends ? this.payload.verdict ?? [] : [];
+    if (said.join() === this.judged) return; // or screen readers would read it at each end
+    this.judged = said.join();
+    const paragraphs = said.map((text) => {
+      const paragraph = document.createElement("p");
+      paragraph.textContent = text;
+      return paragraph;
+    });
+    this.find(".verdict").replaceChildren(...paragraphs);
   }
 
   /** Read the theme's colours, then redraw everything. */
@@ -186,6 +224,7 @@ class Player {
   layout(sorted = this.sorted) {
     this.sorted = sorted;
     this.width = this.root.clientWidth;
+    this.low = this.width < NARROW;
     this.visible = Boolean(this.payload) && this.width > 0;
     if (!this.visible) return;
     for (const run of this.runs) {
@@ -197,8 +236,8 @@ class Player {
   }
 
   layBars(run, plot) {
-    plot.fit(150, 34, this.ink);
-    plot.write("Share of assignments", 0, 8, "left");
+    plot.fit(this.low ? 96 : 150, 34, this.ink);
+    plot.write("Share of the work", 0, 8, "left");
     plot.write(run.fair_text, plot.width - RIGHT, 8, "right");
     const start = plot.width - RIGHT - plot.back.measureText(run.fair_text).width - 29;
     plot.rule(plot.back, start, 8, 23, this.ink.text, [5, 4]);
@@ -208,9 +247,9 @@ class Player {
   }
 
   layHeat(run, plot) {
-    const row = Math.max(1, Math.round(160 / run.n_experts));
+    const row = Math.max(1, Math.round((this.low ? 96 : 160) / run.n_experts));
     plot.fit(row * run.n_experts, 26, this.ink);
-    plot.write("Load of each expert, step by step", 0, 8, "left");
+    plot.write("Each expert's work, step by step", 0, 8, "left");
     const { x, y, w, h } = plot.area;
     plot.back.imageSmoothingEnabled = w < this.count;
     plot.back.drawImage(run.image, x, y, w, h);
@@ -267,9 +306,8 @@ class Player {
       const ratio = value / fair;
       const x = plot.x(e, E);
       const y = plot.y(value, axis);
-      // one fair share is in the middle of the colours, four at their end
-      const tint = `rgb(${blend(TINTS, ratio < 1 ? ratio / 2 : 0.5 + Math.log2(ratio) / 4)})`;
-      Object.assign(ctx, { fillStyle: tint, strokeStyle: tint, lineWidth: 1.5 });
+      const colour = `rgb(${tint(ratio)})`;
+      Object.assign(ctx, { fillStyle: colour, strokeStyle: colour, lineWidth: 1.5 });
       ctx.fillRect(x - slot * 0.39, y, slot * 0.78, base - y);
       if (ratio > 2) ctx.fill(new Path2D(`M${x - r} ${y - 3}h${2 * r}l${-r} ${-2 * r}z`));
       if (value > 0) return;
@@ -295,8 +333,9 @@ class Player {
     if (this.playing && performance.now() - this.said > 1000) this.announce();
   }
 
-  /** Tell screen readers, also in the pictures' text alternatives. */
+  /** Tell screen readers, also in the pictures' text alternatives; a film that repeats is silent. */
   announce() {
+    if (this.ends && this.playing && !this.touched) return;
     this.said = performance.now();
     const said = this.runs.map((run) => `${run.title}. ${run.panel.sentence.textContent}`);
     this.runs.forEach(({ panel }, r) => { panel.bars.canvas.ariaLabel = `Load bars, ${said[r]}`; });
@@ -308,6 +347,7 @@ class Player {
   /** Move to a position and play on from there, or stand still. */
   go(position, playing) {
     cancelAnimationFrame(this.request);
+    clearTimeout(this.again);
     this.position = clamp(position, 0, this.count - 1);
     this.playing = playing;
     const resting = this.position < this.count - 1 ? "paused" : "ended";
@@ -315,6 +355,10 @@ class Player {
     this.button.title = this.button.ariaLabel = playing ? "Pause" : "Play";
     this.paint();
     this.announce();
+    if (resting === "ended" && !this.payload.held) {
+      this.ends += 1;
+      this.judge();
+    }
     this.before = performance.now();
     if (playing) this.request = requestAnimationFrame(this.tick);
   }
@@ -323,15 +367,22 @@ class Player {
     // no frames come while the page is hidden: do not jump on return
     const seconds = clamp(now - this.before, 0, 100) / 1000;
     this.before = now;
-    if (this.visible) this.position += (seconds * this.speed * (this.count - 1)) / SECONDS;
-    if (this.position >= this.count - 1) return this.go(this.count - 1, false);
+    const moves = this.visible && this.seen;
+    if (moves) this.position += (seconds * this.speed * (this.count - 1)) / SECONDS;
+    if (this.position >= this.count - 1) {
+      this.go(this.count - 1, false);
+      if (!this.touched) this.again = setTimeout(() => this.go(0, true), REST);
+      return;
+    }
     this.paint();
     this.request = requestAnimationFrame(this.tick);
   };
 
   destroy() {
     cancelAnimationFrame(this.request);
+    clearTimeout(this.again);
     this.resizes.disconnect();
+    this.sight.disconnect();
     this.gone.abort();
   }
 }
@@ -343,7 +394,12 @@ export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".player");
   if (!players.has(root)) players.set(root, new Player(root));
   const player = players.get(root);
-  if (player.payload?.id === data.id) player.restyle();
-  else player.load(data);
+  const same = player.payload?.id === data.id;
+  if (!same) player.load(data);
+  else {
+    Object.assign(player.payload, data);
+    player.judge();
+    player.restyle();
+  }
   return () => player.destroy();
 }

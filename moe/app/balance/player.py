@@ -6,7 +6,7 @@ that playing costs the server nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,14 @@ _ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>'
 _RUN = """
 <figure class="run">
   <figcaption><span class="swatch"></span><strong class="title"></strong></figcaption>
-  <p class="sentence"></p>
   <canvas class="bars" role="img"></canvas>
+  <p class="sentence"></p>
   <canvas class="heat" role="img"></canvas>
 </figure>
 """
 _MARKUP = f"""
 <div class="player" role="group" aria-label="Run player" data-state="loading">
+  <div class="runs">{_RUN}{_RUN}</div>
   <div class="controls">
     <p class="step"><span>Step</span> <strong class="now"></strong> <span class="last"></span></p>
     <div class="buttons" role="group" aria-label="Playback">
@@ -48,20 +49,14 @@ _MARKUP = f"""
       <label class="chip"><input type="radio" name="speed" value="2">2×</label>
       <label class="chip"><input type="radio" name="speed" value="4">4×</label>
     </div>
-    <label class="sort chip"><input type="checkbox">Sort by load</label>
+    <label class="sort chip"><input type="checkbox">Busiest first</label>
   </div>
-  <div class="runs">{_RUN}{_RUN}</div>
-  <div class="legends">
-    <p class="legend">
-      <span>Bars</span>
-      <span class="scale bar-scale"><i></i><b>idle</b><b>fair share</b><b>4× or more</b></span>
-      <span>▲ more than 2×</span> <span>○ idle</span>
-    </p>
-    <p class="legend">
-      <span>Heat map</span>
-      <span class="scale heat-scale"><i></i><b>idle</b><b>fair share</b><b class="top"></b></span>
-    </p>
-  </div>
+  <div class="verdict" aria-live="polite"></div>
+  <p class="legend">
+    <span>Work of an expert</span>
+    <span class="scale"><i></i><b>idle</b><b>fair share</b><b>4× or more</b></span>
+    <span>▲ more than 2×</span> <span>○ idle</span>
+  </p>
   <div class="loss-legend">
     <strong>Loss</strong>
     <span class="line"><span class="swatch"></span><span class="name"></span></span>
@@ -86,14 +81,23 @@ def _component() -> ComponentRenderer:
     )
 
 
-def run_player(payload: Mapping[str, Any], *, key: str, height: Height = "content") -> None:
+def run_player(
+    payload: Mapping[str, Any],
+    *,
+    key: str,
+    held: bool = False,
+    verdict: Sequence[str] = (),
+    height: Height = "content",
+) -> None:
     """Show two runs side by side: load bars, steps x experts heat maps and losses, all playable.
 
-    It plays once on load (not for visitors who prefer reduced motion: they see the last step).
-    A rerun with the same `payload["id"]` keeps the position, another id starts anew.
+    The film starts when it is seen and begins again until it is touched (not for visitors who
+    prefer reduced motion: they see the last step). A rerun with the same `payload["id"]` keeps the
+    position, another id starts anew.
 
-    For tests the component's root `.player` carries `data-state` (playing, paused or ended),
-    `data-step` (the step shown) and `data-frames` (pictures painted so far).
+    For tests the component's root `.player` carries `data-state` (waiting, playing, paused or
+    ended), `data-step` (the step shown), `data-frames` (pictures painted so far) and `data-ends`
+    (how often it was at its end).
 
     Parameters
     ----------
@@ -101,7 +105,13 @@ def run_player(payload: Mapping[str, Any], *, key: str, height: Height = "conten
         What `moe.app.balance.playback.playback` returns; see there for its keys.
     key
         Unique name of this player on the page.
+    held
+        Show the first step only, without controls, as a guess is asked for first; give a payload
+        of that step, so that the answer does not even reach the browser.
+    verdict
+        Plain sentences that are shown once the film has been at its end.
     height
         Pixels, or "content" for as high as the content needs.
     """
-    _component()(key=key, data=dict(payload), height=height)
+    data = {**payload, "held": held, "verdict": list(verdict)}
+    _component()(key=key, data=data, height=height)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ...pictures.experts import expert_name
+from ...pictures.figure import Rows
 from ...training import TrainSettings
 from ...training.runs import Run
 from ..shared.sharing import json_document
@@ -22,6 +24,17 @@ def document(run_a: Run, run_b: Run) -> bytes:
         for name, run in (("A", run_a), ("B", run_b))
     }
     return json_document("balance", {"runs": runs, "words": compare(run_a, run_b).words})
+
+
+def rows(run_a: Run, run_b: Run) -> Rows:
+    """Every step of both runs with the work of each expert, for a table."""
+    return [
+        {
+            "run": name, "step": record.step + 1, "loss": record.loss, "MaxVio": record.max_vio,
+            "idle experts": record.dead, "turned away": record.dropped,
+        } | {f"work of {expert_name(e)}": int(n) for e, n in enumerate(record.load)}
+        for name, run in (("A", run_a), ("B", run_b)) for record in run.records
+    ]  # fmt: skip
 
 
 def code(a: TrainSettings, b: TrainSettings) -> str:

@@ -29,7 +29,7 @@ MOVING = ("response", "ends")
 
 def response(method: Method, settings: ControlSettings) -> Response:
     """Compute a step response once for all visitors."""
-    return KEPT.of(("cure", method, settings), lambda: control.respond(method, settings))
+    return KEPT.in_turn(("cure", method, settings), lambda: control.respond(method, settings))
 
 
 def pushes(rate: float, settings: ControlSettings) -> list[Response]:

@@ -1,4 +1,4 @@
-"""Charts of the page on money: parts, what is left out, assumptions, other models, limits."""
+"""Charts of the page on money: parts, squares to scale, assumptions, other models, limits."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from typing import Any
 
 import altair as alt
 
+from ...cost import Range, TrainingCost
 from ...numbers import dollars
 from ...pictures.figure import Figure, Rows, draw, drawn_once, spoken
 from ...pictures.marks import (
     end_labels,
-    goal,
     keyed,
-    legible,
     looks,
     sheet,
     stacked,
     with_room,
 )
-from ...pictures.palette import BLUE, PAPER_INK, VERMILION
-from . import chips, story
+from ...pictures.palette import BLUE, GREY, MAUVE, PAPER_INK, VERMILION
+from . import chips, sizes, story
 from . import claim as money_claim
+from .sizes import Square
 
 MAIN, OTHER = BLUE, VERMILION
+KINDS = {sizes.RUN: BLUE, sizes.TRIALS: VERMILION, sizes.SERVERS: GREY, sizes.GUESS: MAUVE}
+SIDE = 360  # pixels of a picture of squares
 STEP = 48  # pixels of a row: its name above, its mark below
 MONEY = "(datum.value >= 1e9 ? '$' + datum.value / 1e9 + 'B' : datum.value >= 1e6 ? '$' + "
 MONEY += "datum.value / 1e6 + 'M' : '$' + datum.value / 1e3 + 'K')"
@@ -56,7 +58,7 @@ def _log_money(lowest: float, highest: float, values: list[float]) -> alt.X:
     return alt.X(
         "low:Q",
         scale=alt.Scale(type="log", domain=[lowest, highest], nice=False),
-        axis=alt.Axis(title=None, values=values, labelExpr=MONEY, gridOpacity=0.6),
+        axis=alt.Axis(title=None, values=values, labelExpr=MONEY, grid=False),
     )
 
 
@@ -81,46 +83,45 @@ def _parts(ink: str) -> alt.LayerChart:
     return _stack([bars, names, _label(base, ink, x)])
 
 
-def left_out(found: list[story.Beside], ink: str = PAPER_INK) -> Figure:
-    """Draw the published figure beside what it leaves out, in powers of ten."""
+def squares(found: list[Square], whole: bool = True, ink: str = PAPER_INK) -> Figure:
+    """Draw sums of money as squares to scale.
+
+    Parameters
+    ----------
+    found
+        The smallest first.
+    whole
+        Whether the largest fills the picture; otherwise the second, and larger ones are not drawn.
+    """
+    shown = found if whole else found[:2]
     rows: Rows = [
-        {
-            "name": one.what,
-            "low": one.dollars.low if one.dollars else None,
-            "high": one.dollars.high if one.dollars else None,
-            "kind": "published" if one is found[0] else "left out",
-            "label": one.amount(),
-        }
-        for one in found
+        {"name": one.label, "side": one.side, "corner": 0.0, "kind": one.key}
+        for one in reversed(shown)
     ]
+    table = "squares" if whole else "closer"
     return Figure(
-        "What that figure leaves out (each line of the grid is ten times the one before)",
-        _left_out(ink),
-        f"Dollars in powers of ten. {spoken(rows)}.",
-        {"left_out": rows},
+        f"{dollars(shown[0].dollars)} in {dollars(shown[-1].dollars)}, to scale",
+        _squares(table, shown[-1].side, ink),
+        f"Squares whose areas are the dollars. {sizes.told(shown)}.",
+        {table: rows},
     )
 
 
 @drawn_once
-def _left_out(ink: str) -> alt.LayerChart:
-    x = _log_money(1e5, 3e11, [10.0**power for power in range(5, 11)])
-    base, names = _named("left_out", ink, x=x)
-    colour = keyed(alt.Color, "kind:N", {"published": MAIN, "left out": OTHER})
-    shape = keyed(alt.Shape, "kind:N", {"published": "circle", "left out": "diamond"})
-    known = base.transform_filter("datum.low != null")
-    lines = known.mark_rule(strokeWidth=5, yOffset=6).encode(x2="high:Q", color=colour)
-    ends = [
-        known.mark_point(size=90, filled=True, opacity=1, yOffset=6).encode(
-            x=x_of, color=colour, shape=shape
-        )
-        for x_of in (x, _same(x, "high"))
-    ]
-    labels = end_labels(known, ink, dx=11, dy=7, fontSize=12.5).encode(x=_same(x, "high"))
-    unknown = end_labels(
-        base.transform_filter("datum.low == null"), ink, dx=0, dy=7, fontSize=12.5,
-        fontStyle="italic",
+def _squares(table: str, side: float, ink: str) -> alt.LayerChart:
+    scale = alt.Scale(domain=[0, side], nice=False)
+    x, y = alt.X("side:Q", axis=None, scale=scale), alt.Y("side:Q", axis=None, scale=scale)
+    base = draw(table).encode(
+        x=x, y=y, x2=alt.X2("corner:Q"), y2=alt.Y2("corner:Q"),
+        color=keyed(alt.Color, "kind:N", KINDS),
     )  # fmt: skip
-    return _stack([lines, *ends, names, labels, unknown.encode(x=alt.value(0))])
+    areas = base.mark_rect(opacity=0.25, strokeWidth=2)
+    edges = base.mark_rect(filled=False, strokeWidth=2, opacity=1)
+    names = draw(table).mark_text(
+        align="left", baseline="top", dx=SIDE + 10, dy=2, fontSize=12.5, color=ink
+    )
+    names = names.encode(x=alt.value(0), y=y, text="name:N")
+    return alt.LayerChart(layer=[areas, edges, names]).properties(height=SIDE, width=SIDE)
 
 
 def _same(x: alt.X, field: str) -> alt.X:
@@ -137,6 +138,7 @@ def swings(found: list[story.Swing], middle: float, ink: str = PAPER_INK) -> Fig
             "name": f"{swing.name}: {swing.setting}",
             "low": swing.low,
             "high": swing.high,
+            "middle": middle,
             "label": f"{dollars(swing.low)} to {dollars(swing.high)}",
         }
         for swing in found
@@ -145,7 +147,7 @@ def swings(found: list[story.Swing], middle: float, ink: str = PAPER_INK) -> Fig
         "One assumption at a time: how far the rent moves",
         _swings(ink),
         f"Bars from low to high around {dollars(middle)}, the strongest first. {spoken(rows)}.",
-        {"swings": rows, "middle": [{"middle": middle}]},
+        {"swings": rows},
     )
 
 
@@ -155,8 +157,51 @@ def _swings(ink: str) -> alt.LayerChart:
     base, names = _named("swings", ink, x=x)
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
     labels = _label(base, ink, _same(x, "high"))
-    rule = goal("middle", ink, x=_same(x, "middle"))
-    return _stack([rule, bars, *legible(ink, names, labels)])
+    # A mark on each bar, since a line through all of them would cross the words.
+    middles = base.mark_tick(thickness=2, height=24, yOffset=6, color=ink)
+    return _stack([bars, middles.encode(x=_same(x, "middle")), names, labels])
+
+
+def estimate(cost: TrainingCost, rent: Range, ends: Range, ink: str = PAPER_INK) -> Figure:
+    """Draw a range of rent beside the rent of the published hours, if there are any.
+
+    Parameters
+    ----------
+    cost, rent
+        The assumptions, and the rent that they give.
+    ends
+        The least and the most that the axis has room for.
+    """
+    published = cost.config.gpu_hours * cost.dollars_per_hour.mid if cost.published_hours else None
+    label = f"published hours: {dollars(published, 3)}" if published else ""
+    rows: Rows = [
+        {
+            "low": rent.low, "mid": rent.mid, "high": rent.high, "published": published,
+            "label": label,
+        }
+    ]  # fmt: skip
+    return Figure(
+        "What it would cost",
+        _estimate(ends.low, ends.high, ink),
+        f"A bar of rent on an axis of powers of ten, with a tick at the middle: "
+        f"{story.from_to(rent)}, {dollars(rent.mid)} in the middle. {label}",
+        {"estimate": rows},
+    )
+
+
+@drawn_once
+def _estimate(lowest: float, highest: float, ink: str) -> alt.LayerChart:
+    x = _log_money(lowest, highest, [10.0**power for power in range(4, 12)])
+    base, y = draw("estimate"), alt.value(36)
+    bars = base.mark_bar(size=24, color=MAIN, cornerRadius=2).encode(x=x, x2="high:Q", y=y)
+    ticks = base.mark_tick(thickness=3, height=24, color="white").encode(x=_same(x, "mid"), y=y)
+    known = base.transform_filter("datum.published != null").encode(x=_same(x, "published"))
+    points = known.mark_point(
+        shape="diamond", size=170, filled=True, opacity=1, color=OTHER, stroke="white",
+        strokeWidth=1,
+    ).encode(y=y)  # fmt: skip
+    labels = known.mark_text(fontSize=12.5, color=ink).encode(y=alt.value(10), text="label:N")
+    return alt.LayerChart(layer=[bars, ticks, points, labels]).properties(height=92)
 
 
 def compared(found: list[money_claim.Compared], ink: str = PAPER_INK) -> Figure:
@@ -203,33 +248,35 @@ def ways(found: list[money_claim.Way], ink: str = PAPER_INK) -> Figure:
     claim = money_claim.CLAIM
     rows = [
         {
-            "name": f"{way.name} ({way.how})",
+            "name": f"{way.name} ({way.how}): {story.from_to(way.dollars)}",
+            "claim_low": claim.low,
+            "claim_high": claim.high,
             "low": way.dollars.low,
             "mid": way.dollars.mid,
             "high": way.dollars.high,
-            "label": story.from_to(way.dollars),
         }
         for way in found
     ]
     return Figure(
-        f"Which ways of counting reach {story.from_to(claim)} (the dashed lines)?",
+        f"Which ways of counting reach {story.from_to(claim)} (the pale band)?",
         _ways(ink),
-        f"Bars of rent, with a tick at the middle. {spoken(rows)}.",
-        {"ways": rows, "claim": [{"at": claim.low}, {"at": claim.high}]},
+        f"Bars of rent, with a tick at the middle. {'; '.join(str(row['name']) for row in rows)}.",
+        {"ways": rows},
     )
 
 
 @drawn_once
 def _ways(ink: str) -> alt.LayerChart:
-    x = alt.X("low:Q", axis=None, scale=with_room(1.4))
+    x = alt.X("low:Q", axis=None, scale=with_room(1.05))
     base, names = _named("ways", ink, x=x)
     bars = base.mark_bar(size=16, yOffset=6, color=MAIN, cornerRadius=2).encode(x2="high:Q")
     ticks = base.mark_tick(thickness=3, height=16, yOffset=6, color="white").encode(
         x=_same(x, "mid")
     )
-    labels = _label(base, ink, _same(x, "high"))
-    rules = goal("claim", OTHER, x=_same(x, "at"))
-    return _stack([rules, bars, ticks, *legible(ink, names, labels)])
+    bands = base.mark_bar(size=26, yOffset=6, color=OTHER, opacity=0.3, aria=False).encode(
+        x=_same(x, "claim_low"), x2="claim_high:Q"
+    )
+    return _stack([bands, bars, ticks, names])
 
 
 def limits(sides: dict[str, list[chips.Limit]], ink: str = PAPER_INK) -> Figure:
@@ -266,9 +313,11 @@ def _limits(gpus: tuple[str, ...], ink: str) -> alt.LayerChart:
 
 
 def poster(ink: str = PAPER_INK) -> Figure:
-    """Draw the published parts and what they leave out on one sheet."""
-    figures = [parts(story.published_parts(), ink), left_out(story.beside(), ink)]
-    chart = stacked(figures, 700, "x", "color", "shape")
+    """Draw the published figure and what it leaves out as squares on one sheet, at two scales."""
+    found = sizes.squares()
+    figures = [squares(found, False, ink), squares(found, True, ink)]
     return sheet(
-        "What DeepSeek-V3's published cost pays for, and what it leaves out", figures, chart
+        "DeepSeek-V3's published cost, and what it leaves out: areas are dollars",
+        figures,
+        stacked(figures, SIDE, "x", "y", "color"),
     )

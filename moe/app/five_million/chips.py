@@ -8,6 +8,7 @@ from ...cluster.sampling import expected_copies
 from ...cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from ...cost import GPUS, MODELS, Gpu, ModelConfig, activation_bytes_per_token
 from ...errors import check_choice
+from .story import MARKS
 
 ONE_A_NODE_4 = "one copy a node, 4 nodes at most (as DeepSeek did)"
 ONE_A_NODE = "one copy a node, any node"
@@ -141,7 +142,7 @@ def side_by_side(a: Gpu, b: Gpu) -> list[dict[str, str]]:
 
 def _cell(gpu: Gpu, name: str) -> str:
     value = getattr(gpu, name)
-    mark = {"second-hand": "²", "unverified": "³"}.get(gpu.checks.get(name, ""), "")
+    mark = MARKS.get(gpu.checks.get(name, ""), "")
     return f"{value:,g}{mark}" if value else "none"
 
 

@@ -2,97 +2,131 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import streamlit as st
 
-from ...cost import TrainingCost
+from ...cost import Range, TrainingCost
 from ...pictures.figure import Figure
-from ..shared import parts
+from ..shared import ask, parts
+from ..shared.finger import Finger, Slider
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
 from ..shared.share_box import share_box
 from . import chart as charts
-from . import chips, claim, share, story
+from . import chips, claim, share, sizes, story
+from .squares import draw_squares
+
+PAGE = "five-million"
+TABS = (
+    "What moves the price?", "What did it pay for?", "What was left out?",
+    "Were the chips weaker?", "Do others pay more?",
+)  # fmt: skip
 
 
 def show() -> None:
     """Show the page."""
-    parts.heading(
-        _safe("Did it cost $5 million?"),
-        _safe(story.story()),
-        _safe(
-            "the bars below add up to the published figure. The picture under them shows what is "
-            "not in it. Further down you can change every assumption."
-        ),
-    )
-    _draw(charts.parts(story.published_parts(), parts.ink()), "parts")
-    _draw(charts.left_out(story.beside(), parts.ink()), "left_out")
-    st.markdown(_safe(story.left_out_words()))
-    with st.expander("Where these figures come from"):
-        st.table(_safe_rows(story.beside_rows()))
-        st.caption("² quoted by others; we did not read it at its source.")
-    st.subheader("Change one assumption at a time")
-    controls = st.container()
+    st.title(_safe("Did it cost $5 million?"))
+    answered = _first()
+    what_if, paid, left_out, weaker, others = st.tabs(TABS)
+    with paid:
+        st.markdown(_safe(story.paid_words()))
+        _draw(charts.parts(story.published_parts(), parts.ink()), "parts")
+    with left_out:
+        _left_out(answered)
+    with weaker:
+        _chips()
     try:
-        with controls:
-            assumed = _assumed()
-        cost = assumed.cost()
+        with what_if:
+            assumed, picture = _assumed()
+            cost = assumed.cost()
+            with picture:
+                _estimate(assumed, cost)
+            _result(cost)
+        with others:
+            _others(cost)
     except ValueError as error:
-        show_problem(error)
+        with what_if:
+            show_problem(error)
         return
-    _result(cost)
-    _others(cost)
-    _chips()
     share_box(
-        "five-million",
+        PAGE,
         share.code(cost),
         share.command(cost),
         lambda: share.document(cost),
         charts.poster,
+        rows=story.beside_rows,
     )
-    parts.next_step("five-million", story.left_out_words())
+    parts.next_step(PAGE, _safe(story.learnt_words()))
 
 
-def _assumed() -> story.Assumed:
+def _first() -> bool:
+    """Ask what the servers cost, and zoom out to it once there is an answer."""
+    asked, seen = st.columns([2, 3], gap="medium")
+    with asked:
+        st.markdown(_safe(story.lead()))
+        guess = ask.first(sizes.question(), PAGE)
+        if guess:
+            words = sizes.reply(guess)
+            st.markdown(_safe(words))
+            ask.after(guess, PAGE, words)
+    with seen:
+        draw_squares(sizes.squares(guess), bool(guess), "squares")
+    return bool(guess)
+
+
+def _left_out(answered: bool) -> None:
+    if not answered:
+        st.markdown("That would tell the answer. Guess first, or skip the question.")
+        return
+    st.markdown(_safe(story.left_out_words()))
+    st.table(_safe_rows(story.beside_rows()))
+    st.caption("² quoted by others; we did not read it at its source.")
+
+
+def _assumed() -> tuple[story.Assumed, Any]:
+    """Ask for the assumptions; returns a place below the sliders for the picture as well."""
     usual = story.Assumed()
-    model_box, size_box, tokens_box = st.columns(3)
+    busy_box, rent_box = st.columns(2)
+    busy = busy_box.slider(
+        "How busy the chips are, % of their peak", *story.MFU_PERCENT, usual.mfu_percent,
+        story.MFU_STEP, key="mfu", help="Model FLOP utilisation (MFU): useful operations over what "
+        "the chip could do. Published trainings lie between 14 and 44 %.", **BOUND,
+    )  # fmt: skip
+    rent = rent_box.slider(
+        "Rent of one chip, dollars an hour", *story.PRICES, usual.price, story.PRICE_STEP,
+        key="price", **BOUND,
+    )  # fmt: skip
+    picture = st.container()
+    model_box, tokens_box, gpu_box = st.columns(3)
     names = [*story.MODEL_CHOICES, story.OWN_SIZE]
     model = model_box.selectbox("Model", names, names.index(usual.model), key="model", **BOUND)
-    by_size = model == story.OWN_SIZE
-    billions = size_box.number_input(
-        "Its active parameters, in billions", 0.1, 2000.0, usual.active_billions, 1.0,
-        key="active", help="Parameters that one token uses. Only for a model known by its size: "
-        "the others have a shape.", **parts.bound(disabled=not by_size),
-    )  # fmt: skip
     tokens = tokens_box.number_input(
         "Text it learns from, in trillion tokens", 0.01, 200.0, story.usual_tokens(model), 0.1,
         key=f"tokens_{model}", **BOUND,
     )  # fmt: skip
-    gpu_box, busy_box, rent_box = st.columns(3)
     gpus = list(story.GPU_CHOICES)
     gpu = gpu_box.selectbox(
         "Chip", gpus, gpus.index(story.usual_gpu(model)), key=f"gpu_{model}", **BOUND
     )
-    busy = busy_box.slider(
-        "How busy the chips are, % of their peak", 5.0, 70.0, usual.mfu_percent, 0.5, key="mfu",
-        help="Model FLOP utilisation (MFU): useful operations over what the chip could do. "
-        "Published trainings lie between 14 and 44 %.", **BOUND,
-    )  # fmt: skip
-    rent = rent_box.slider(
-        "Rent of one chip, dollars an hour", 0.5, 10.0, usual.price, 0.25, key="price", **BOUND
-    )
     with st.expander("More assumptions"):
         more = _more(model, usual)
-    return story.Assumed(
-        model=model, active_billions=billions, tokens_trillions=tokens, gpu=gpu, mfu_percent=busy,
-        price=rent, **more,
-    )  # fmt: skip
+    assumed = story.Assumed(
+        model=model, tokens_trillions=tokens, gpu=gpu, mfu_percent=busy, price=rent, **more
+    )
+    return assumed, picture
 
 
 def _more(model: str, usual: story.Assumed) -> dict[str, Any]:
+    by_size = model == story.OWN_SIZE
     left, middle, right = st.columns(3)
     return {
+        "active_billions": right.number_input(
+            "Its active parameters, in billions", 0.1, 2000.0, usual.active_billions, 1.0,
+            key="active", help="Parameters that one token uses. Only for a model known by its "
+            "size: the others have a shape.", **parts.bound(disabled=not by_size),
+        ),
         "precision": left.selectbox(
             "Peak of", ["bf16", "fp8"], key="precision", help="The peak that the share above is "
             "of: 16-bit or 8-bit numbers. Print has 16-bit even for 8-bit trainings.", **BOUND,
@@ -103,8 +137,7 @@ def _more(model: str, usual: story.Assumed) -> dict[str, Any]:
             **BOUND,
         ),
         "context": right.select_slider(
-            "Length of a text, tokens", [1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072],
-            usual.context, key="context", **BOUND,
+            "Length of a text, tokens", story.CONTEXTS, usual.context, key="context", **BOUND,
         ),
         "causal": left.toggle("Attention sees earlier tokens only", True, key="causal", **BOUND),
         "mtp": middle.toggle("Count multi-token prediction", False, key="mtp", **BOUND),
@@ -125,11 +158,29 @@ def _more(model: str, usual: story.Assumed) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _estimate(assumed: story.Assumed, cost: TrainingCost) -> None:
+    """Show what it would cost, which moves while a slider is dragged."""
+    finger = Finger(
+        [Slider(key, places) for key, places in story.positions(assumed).items()],
+        mfu=assumed.mfu_percent, price=assumed.price,
+    )  # fmt: skip
+    ends, ink = story.reach(cost), parts.ink()
+
+    @cache
+    def there(**at: Any) -> tuple[TrainingCost, Range]:
+        moved = assumed.moved(**at).cost()
+        return moved, moved.result().dollars
+
+    finger.words(lambda **at: story.result_words(there(**at)[1]), "rent")
+    finger.show(lambda **at: charts.estimate(*there(**at), ends, ink), "estimate", titled=False)
+    finger.watch()
+    st.markdown(_safe(story.published_words(cost)))
+
+
 def _result(cost: TrainingCost) -> None:
     for column, (name, middle, span) in zip(st.columns(4), story.figures(cost), strict=False):
         column.metric(name, _safe(middle))
         column.caption(_safe(span))
-    st.markdown(_safe(story.published_words(cost)))
     swings = story.swings(cost)
     _draw(charts.swings(swings, cost.result().dollars.mid, parts.ink()), "swings")
     st.markdown(_safe(story.swing_words(swings)))
@@ -138,10 +189,12 @@ def _result(cost: TrainingCost) -> None:
 
 
 def _others(cost: TrainingCost) -> None:
-    st.subheader("Does the sum hold for other models?")
+    ways = claim.ways(cost)
+    _draw(charts.ways(ways, parts.ink()), "ways")
+    st.markdown(_safe(claim.ways_words(ways)))
     st.markdown(
         "The same sum for every model whose makers published the hours, each on its own chip, "
-        "with how busy the chips are and the rent as set above."
+        f"with how busy the chips are and the rent as set under “{TABS[0]}”"
     )
     trainings = claim.compared(cost)
     _draw(charts.compared(trainings, parts.ink()), "compared")
@@ -149,14 +202,9 @@ def _others(cost: TrainingCost) -> None:
     with st.expander("In numbers, and why Llama-3.1-8B does not fit"):
         st.dataframe(claim.compared_table(trainings), hide_index=True, key="others")
         st.markdown(_safe(claim.why_8b_differs()))
-    st.subheader(_safe(f"Where would {story.from_to(claim.CLAIM)} come from?"))
-    ways = claim.ways(cost)
-    _draw(charts.ways(ways, parts.ink()), "ways")
-    st.markdown(_safe(claim.ways_words(ways)))
 
 
 def _chips() -> None:
-    st.subheader("Are H800 chips far weaker than H100?")
     st.markdown(
         "DeepSeek was allowed to buy H800 chips, a version of the H100 with a slower link to its "
         "neighbours. Everything that works at the same time takes as long as its slowest part."
@@ -169,15 +217,12 @@ def _chips() -> None:
     precision = precision_box.selectbox("Arithmetic in", ["bf16", "fp8"], key="bits", **BOUND)
     travel = travel_box.selectbox("How tokens reach experts", chips.TRAVEL, key="travel", **BOUND)
     a, b = chips.CHOICES[first], chips.CHOICES[second]
-    st.markdown(chips.words(a, b, precision, travel))
-    left, right = st.columns([3, 2])
     sides = {gpu.name: chips.limits(gpu, precision, travel) for gpu in dict.fromkeys((a, b))}
-    with left:
-        _draw(charts.limits(sides, parts.ink()), "limits")
-    with right:
-        st.markdown("##### Their data sheets")
+    _draw(charts.limits(sides, parts.ink()), "limits")
+    st.markdown(chips.words(a, b, precision, travel))
+    with st.expander("Their data sheets"):
         st.table(chips.side_by_side(a, b))
-    st.caption(chips.about())
+        st.caption(chips.about())
 
 
 def _draw(figure: Figure, key: str) -> None:

@@ -12,7 +12,11 @@ from ...cost.training import DEFAULT_MFU, DEFAULT_POWER_SHARE, DEFAULT_PRICE, DE
 from ...numbers import count, dollars
 
 V3 = "deepseek-v3"
+MFU_PERCENT, PRICES = (5.0, 70.0), (0.5, 10.0)  # ends of the sliders
+MFU_STEP, PRICE_STEP = 1.0, 0.25
+CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 OWN_SIZE = "A model of my own, by its size"
+MARKS = {"second-hand": "²", "unverified": "³"}  # of figures that were not read at their source
 PARTS = (
     "Pre-training: reading {tokens} pieces of words",
     "Learning to read longer texts",
@@ -59,17 +63,31 @@ def published_dollars() -> float:
     return sum(part.dollars for part in published_parts())
 
 
-def story() -> str:
-    """The published figure in plain words."""
+def lead() -> str:
+    """What was said, in one sentence."""
+    return (
+        f"In December 2024 DeepSeek wrote that training its model V3 cost "
+        f"**{dollars(published_dollars(), 4)}**."
+    )
+
+
+def paid_words() -> str:
+    """What the published figure pays for."""
     hours = sum(part.gpu_hours for part in published_parts())
     first = published_parts()[0]
     return (
-        f"In December 2024 DeepSeek wrote that training its model V3 cost "
-        f"**{dollars(published_dollars(), 4)}**. That is {count(hours, 4)} hours of work of one "
-        f"computer chip, shared out over {V3_GPUS:,} chips, times a rent of "
-        f"{dollars(DEFAULT_PRICE.mid, 1)} an hour. Nearly all of it "
-        f"({first.dollars / published_dollars():.0%}) is one long run over the text. It is the "
-        "price of the last run, not of making the model."
+        f"That is {count(hours, 4)} hours of work of one computer chip, shared out over "
+        f"{V3_GPUS:,} chips, times a rent of {dollars(DEFAULT_PRICE.mid, 1)} an hour. Nearly all "
+        f"of it ({first.dollars / published_dollars():.0%}) is one long run over the text. It is "
+        "the price of the last run, not of making the model."
+    )
+
+
+def learnt_words() -> str:
+    """What stays in mind, which does not tell what others estimate."""
+    return (
+        f"The {dollars(published_dollars())} are the rent of one training run, not the price of "
+        "making the model."
     )
 
 
@@ -87,7 +105,7 @@ class Beside:
         """The dollars in words, with a mark where the figure was not read at its source."""
         if self.dollars is None:
             return "no figure"
-        return from_to(self.dollars) + ("²" if self.check == "second-hand" else "")
+        return from_to(self.dollars) + MARKS.get(self.check, "")
 
 
 def beside() -> list[Beside]:
@@ -165,6 +183,10 @@ class Assumed:
     )  # fmt: skip
     pue: tuple[float, float] = (DEFAULT_PUE.low, DEFAULT_PUE.high)
 
+    def moved(self, mfu: tuple[float, float], price: tuple[float, float]) -> Assumed:
+        """Return the same assumptions with the page's two sliders elsewhere."""
+        return replace(self, mfu_percent=mfu, price=price)
+
     def cost(self) -> TrainingCost:
         """Return the same assumptions as `moe.cost` takes them."""
         by_size = self.model == OWN_SIZE
@@ -221,6 +243,18 @@ def figures(cost: TrainingCost) -> list[tuple[str, str, str]]:
     return [(name, write(span.mid), from_to(span, write)) for name, span, write in shown]
 
 
+def result_words(rent: Range) -> str:
+    """The rent, and how far it reaches."""
+    return f"Rent: about {dollars(rent.mid)}, somewhere from {from_to(rent)}."
+
+
+def reach(cost: TrainingCost) -> Range:
+    """The least and the most that the page's sliders allow, which bounds its picture."""
+    busy = Range(MFU_PERCENT[0] / 100, DEFAULT_MFU.mid, MFU_PERCENT[1] / 100)
+    rents = Range(PRICES[0], DEFAULT_PRICE.mid, PRICES[1])
+    return replace(cost, mfu=busy, dollars_per_hour=rents).result().dollars
+
+
 def published_words(cost: TrainingCost) -> str:
     """How the result compares with published hours, if these exist for the same GPU."""
     model, result = cost.config, cost.result()
@@ -228,11 +262,29 @@ def published_words(cost: TrainingCost) -> str:
         return "No hours are published for this model on this chip with this much text."
     mfu = cost.mfu_of_hours(cost.published_hours)
     where = "inside" if result.gpu_hours.holds(model.gpu_hours) else "outside"
-    stage = " of pre-training" if model.other_gpu_hours else ""
+    whose = "DeepSeek says" if model.name.startswith("DeepSeek") else f"{model.name}'s makers say"
     return (
-        f"Published for {model.name}: {count(model.gpu_hours, 4)} hours, {where} the range. Those"
-        f"{stage} mean that the chips did {mfu:.1%} of the most they can, under these assumptions."
+        f"{whose} {count(model.gpu_hours, 4)} hours; that is {where} our range, and means its "
+        f"chips worked at {mfu:.0%} of their top speed."
     )
+
+
+def positions(assumed: Assumed) -> dict[str, list[tuple[float, float]]]:
+    """Where the ends of each slider of the page can go while the other end rests."""
+    sliders = {
+        "mfu": (assumed.mfu_percent, MFU_PERCENT, MFU_STEP),
+        "price": (assumed.price, PRICES, PRICE_STEP),
+    }
+    return {key: _pairs(*slider) for key, slider in sliders.items()}
+
+
+def _pairs(
+    ends: tuple[float, float], bounds: tuple[float, float], step: float
+) -> list[tuple[float, float]]:
+    n = round((bounds[1] - bounds[0]) / step) + 1
+    places = [bounds[0] + at * step for at in range(n)]
+    first = [(place, ends[1]) for place in places if place <= ends[1]]
+    return first + [(ends[0], place) for place in places if place >= ends[0]]
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,20 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from ...pictures.figure import Drawing, Figure, Rows, draw, spoken
-from ...pictures.marks import RATIO_TIP, band_axis, by_load, end_labels, goal, key, keyed, looks
-from ...pictures.palette import CROWDED, IDLE, PAPER_INK, PURPLE, SHAPES, TEAL
-from .story import PER_NODE, Moved, Way
+from ...pictures.figure import Chart, Drawing, Figure, Rows, draw, drawn_once, spoken
+from ...pictures.marks import (
+    RATIO_TIP,
+    band_axis,
+    by_load,
+    end_labels,
+    goal,
+    key,
+    keyed,
+    looks,
+    name_axis,
+)
+from ...pictures.palette import CHOSEN, CROWDED, IDLE, OTHER, PAPER_INK, PURPLE, SHAPES, TEAL
+from .story import PER_NODE, Limit, Moved, Way, limit_words
 
 # Each link has its place and its label too, so that nobody needs the colours.
 LINKS = {"network": PURPLE, "NVLink": TEAL}
@@ -104,6 +114,44 @@ def _cluster_rows(moved: Moved) -> dict[str, Rows]:
     if n_nodes > 1:
         data["switch"] = [{"left": 0.0, "right": float(n_nodes), "y": SWITCH}]
     return data
+
+
+def price_of_limit(limits: Sequence[Limit], reach: int, ink: str = PAPER_INK) -> Figure:
+    """Draw for each limit on nodes the time that it takes and the wishes that it meets."""
+    rows = [
+        {
+            "limit": f"{limit.reach}",
+            "ms": limit.moved.ms,
+            "label": f"{limit.moved.ms:.2f} ms · {limit.wishes:.0%} of the wishes",
+            "chosen": limit.reach == reach,
+        }
+        for limit in limits
+    ]
+    return Figure(
+        "Time and wishes, by the number of servers a token may reach",
+        _price_of_limit(max(limit.moved.ms for limit in limits), len(limits), ink),
+        f"Bars of the time within each limit. {limit_words(list(limits), reach)} "
+        + spoken(rows, "limit"),
+        {"limits": rows},
+    )
+
+
+@drawn_once
+def _price_of_limit(longest: float, n: int, ink: str) -> Chart:
+    x = alt.X(
+        "ms:Q",
+        title="milliseconds, there and back",
+        scale=alt.Scale(domain=[0, 1.38 * longest], nice=False),
+        axis=alt.Axis(tickCount=4),
+    )
+    y = alt.Y(
+        "limit:O", title="servers", sort=None, axis=name_axis(title="servers", labelOverlap=False)
+    )
+    colour = keyed(alt.Color, "chosen:N", {True: CHOSEN, False: OTHER})
+    bars = draw("limits").mark_bar(cornerRadiusEnd=2).encode(x=x, y=y, color=colour)
+    labels = draw("limits").mark_text(align="left", dx=5, color=ink)
+    labels = labels.encode(x=x, y=y, text="label:N")
+    return alt.LayerChart(layer=[bars, labels]).properties(height=24 * n)
 
 
 def node_to_node(moved: Moved) -> Figure:

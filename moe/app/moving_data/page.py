@@ -2,101 +2,118 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import cast
+
 import streamlit as st
 
 from ..shared import parts
+from ..shared.finger import Finger, Slider
 from ..shared.kept import KEPT
 from ..shared.parts import BOUND
 from ..shared.share_box import share_box
 from . import chart as charts
 from . import share, story
-from .story import Moved, MovingSettings, Way
+from .packets import packets
+from .story import Limit, Moved, MovingSettings, Way
 
-Computed = tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved]]
+Computed = tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved], list[Limit]]
 
 
 def computed(settings: MovingSettings) -> Computed:
     """Compute what the page shows of these settings, once for all visitors."""
     with st.spinner("Sending a batch through the cluster …", show_time=False):
-        return KEPT.of(
-            ("moving", settings),
-            lambda: (
-                story.move(settings),
-                story.ways(settings),
-                story.links(settings),
-                story.links(story.more_uneven(settings)),
-                story.before_after(settings),
-            ),
+        parts = (
+            lambda: story.move(settings),
+            lambda: story.ways(settings),
+            lambda: story.links(settings),
+            lambda: story.links(story.more_uneven(settings)),
+            lambda: story.before_after(settings),
+            lambda: story.by_limit(settings),
         )
+        # Each limit has a turn of its own; afterwards the story finds what they counted.
+        for one in story.within_limits(settings):
+            KEPT.in_turn(("moved", one), partial(story.move, one))
+        computed = [KEPT.in_turn(("moving", i, settings), part) for i, part in enumerate(parts)]
+    return cast(Computed, tuple(computed))
 
 
 def show() -> None:
     """Show the page."""
     top = st.container()
-    settings = _settings()
-    moved, ways, links, uneven, placed = computed(settings)
+    picture, controls = st.columns([3, 1])
+    with controls:
+        settings = _settings()
     with top:
         parts.heading(
-            "Why does it matter how data moves?",
-            "A large mixture of experts does not fit on one GPU. In DeepSeek-V3 every token needs "
-            "8 of 256 experts, and they live on many GPUs: its numbers travel there and back, in "
-            "every layer. Inside a *node* (a server with eight GPUs) there is fast NVLink; between "
-            f"nodes only a network, {story.speeds_words(settings)}.",
-            story.story_words(ways, links),
+            "What moves between the chips?",
+            "Experts live on many chips, in servers of eight. Each token travels to its eight "
+            f"experts and back. Between servers that is {story.speeds_words(settings)}. A limit "
+            "on servers saves time, and leaves some wishes of the router unmet.",
         )
-    st.subheader("Fewer copies")
-    parts.show(charts.ways_bars(ways, parts.ink()), "ways")
-    st.markdown(story.ways_words(ways))
-    st.subheader("On every link")
-    parts.metrics(moved.figures())
-    parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
-    st.markdown(moved.words())
-    with st.expander("From node to node in numbers"):
+    moved, ways, links, uneven, placed, limits = computed(settings)
+    finger = Finger([Slider("limit", story.LIMITS)], limit=settings.limit)
+    with picture:
+        packets(settings, limits, parts.ink())
+        finger.words(lambda limit: story.limit_words(limits, min(limit, settings.nodes)))
+        finger.show(
+            lambda limit: charts.price_of_limit(limits, min(limit, settings.nodes), parts.ink()),
+            "price",
+        )
+    finger.watch()
+    with st.expander("Fewer copies: one for each server instead of one for each expert"):
+        parts.show(charts.ways_bars(ways, parts.ink()), "ways")
+        st.markdown(story.ways_words(ways))
+    with st.expander("Every link: how much crosses it, and how busy each chip is"):
+        parts.metrics(moved.figures())
+        parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
+        st.markdown(moved.words())
         parts.show(charts.node_to_node(moved), "pairs")
-    st.subheader("The weaker links of the H800")
-    parts.show(charts.links_bars(links, parts.ink()), "links")
-    st.markdown(story.links_words(links, uneven))
-    st.subheader("Where experts live")
-    st.markdown(
-        "Popular experts make some GPUs busy while the others wait. EPLB, the algorithm that "
-        "DeepSeek published, moves experts and gives the most popular ones spare copies."
-    )
-    parts.show(charts.placements(*placed, parts.ink()), "placements")
-    st.markdown(story.placement_words(*placed))
+    with st.expander("Were the chips weaker? The slower links of the H800"):
+        parts.show(charts.links_bars(links, parts.ink()), "links")
+        st.markdown(story.links_words(links, uneven))
+    with st.expander("Where experts live: spare copies of the popular ones"):
+        st.markdown(
+            "Popular experts make some GPUs busy while the others wait. EPLB, the algorithm that "
+            "DeepSeek published, moves experts and gives the most popular ones spare copies."
+        )
+        parts.show(charts.placements(*placed, parts.ink()), "placements")
+        st.markdown(story.placement_words(*placed))
     st.caption(story.ABOUT)
+    parts.next_step("moving-data", story.limit_words(limits, settings.reach))
     share_box(
         "moving-data",
         share.code(settings),
         share.command(settings),
-        lambda: share.document(moved, ways, links, placed),
-        lambda: charts.cluster_picture(moved),
-        f"seed {settings.seed}",
+        lambda: share.document(moved, ways, links, placed, limits),
+        lambda: charts.price_of_limit(limits, settings.reach),
+        f"{settings.nodes} nodes, seed {settings.seed}",
     )
-    parts.next_step("moving-data", story.ways_words(ways))
 
 
 def _settings() -> MovingSettings:
     """Controls; all are in the address."""
-    first, second = st.columns(4), st.columns(4)
     control = MovingSettings.control
-    nodes = first[0].select_slider("Nodes of eight GPUs", **control("nodes"), key="nodes", **BOUND)
-    limit = first[1].slider(
-        "Nodes a token may reach", **control("limit"), key="limit", **BOUND,
+    limit = st.slider(
+        "Servers a token may reach", **control("limit"), key="limit", **BOUND,
         help="DeepSeek-V3 allows four. With as many as there are, there is no limit.",
     )  # fmt: skip
-    copies = first[2].selectbox("A token is sent", **control("copies"), key="copies", **BOUND)
-    placed = first[3].selectbox("Experts live", **control("placed"), key="placed", **BOUND)
-    skew = second[0].slider(
-        "How uneven experts' popularity is", 0.0, 1.0, MovingSettings.skew, 0.1, key="skew", **BOUND
-    )
-    tokens = second[1].select_slider(
-        "Tokens per GPU", story.TOKENS, MovingSettings.tokens, key="tokens", **BOUND
-    )
-    wire = second[2].selectbox(
-        "Numbers travel to experts as", **control("wire"), key="wire", **BOUND,
-        help="FP8 has one byte per number, BF16 two. Results come back in BF16.",
-    )  # fmt: skip
-    gpu = second[3].selectbox("GPU", **control("gpu"), key="gpu", **BOUND)
+    gpu = st.selectbox("Chip", **control("gpu"), key="gpu", **BOUND)
+    with st.expander("More"):
+        nodes = st.select_slider("Servers of eight chips", **control("nodes"), key="nodes", **BOUND)
+        copies = st.selectbox("A token is sent", **control("copies"), key="copies", **BOUND)
+        placed = st.selectbox("Experts live", **control("placed"), key="placed", **BOUND)
+        skew = st.slider(
+            "How uneven experts' popularity is", 0.0, 1.0, MovingSettings.skew, 0.1, key="skew",
+            **BOUND,
+        )  # fmt: skip
+        tokens = st.select_slider(
+            "Tokens per chip", story.TOKENS, MovingSettings.tokens, key="tokens", **BOUND
+        )
+        wire = st.selectbox(
+            "Numbers travel to experts as", **control("wire"), key="wire", **BOUND,
+            help="FP8 has one byte per number, BF16 two. Results come back in BF16.",
+        )  # fmt: skip
     return MovingSettings(
         nodes=nodes, limit=limit, copies=copies, wire=wire, placed=placed, gpu=gpu, skew=skew,
         tokens=tokens,

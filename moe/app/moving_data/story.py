@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import metrics
 from ...cluster import Traffic
-from ...cluster.sampling import expected_copies
+from ...cluster.sampling import expected_copies, popularity, sample_routings
 from ...cluster.simulate import ClusterSettings, run
 from ...cluster.timing import NORMAL, PHASES, PhaseTime, phase_time
 from ...cluster.traffic import bf16_row_bytes, fp8_row_bytes
@@ -19,7 +19,9 @@ from ...settings import Settings, option
 
 # DeepSeek-V3 (arXiv 2412.19437, section 4.2): 8 of 256 experts, rows of 7,168 values.
 N_EXPERTS, K, D_MODEL, PER_NODE = 256, 8, 7168, 8
+WISHING = 4096  # tokens over which wishes are counted
 NODES = (1, 2, 4, 8)
+LIMITS = range(1, NODES[-1] + 1)  # nodes that a token may reach
 TOKENS = (128, 512, 2048)
 MAX_SKEW = 2.0
 GPUS = {"H800": "h800", "H100": "h100-sxm"}
@@ -195,7 +197,7 @@ class Moved:
         }
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _traffic(settings: ClusterSettings) -> Traffic:
     return run(settings).traffic
 
@@ -236,43 +238,106 @@ def ways(settings: MovingSettings) -> list[Way]:
     return ways
 
 
+@dataclass(frozen=True)
+class Limit:
+    """What a limit on nodes costs and saves.
+
+    Attributes
+    ----------
+    reach
+        Nodes that a token may reach.
+    moved
+        What moves within the limit, and how long it takes.
+    wishes
+        Share of the experts that the router would choose without a limit and gets within it.
+    """
+
+    reach: int
+    moved: Moved
+    wishes: float
+
+    def words(self) -> str:
+        """What the limit saves and what it takes away."""
+        servers = "one server" if self.reach == 1 else f"{self.reach} servers"
+        if self.reach == self.moved.settings.nodes:
+            return (
+                f"All {self.reach} servers are open: every wish is met in {self.moved.ms:.2f} ms."
+            )
+        return (
+            f"Each token may reach {servers}: {self.wishes:.0%} of the router's wishes are met, "
+            f"and all tokens are there and back in {self.moved.ms:.2f} ms."
+        )
+
+
+def within_limits(settings: MovingSettings) -> list[MovingSettings]:
+    """The same batch within every limit on nodes."""
+    return [replace(settings, limit=m) for m in range(1, settings.nodes + 1)]
+
+
+def by_limit(settings: MovingSettings) -> list[Limit]:
+    """Send the batch within every limit on nodes."""
+    met = wishes_met(settings)
+    return [Limit(one.limit, move(one), met[one.limit]) for one in within_limits(settings)]
+
+
+@lru_cache(maxsize=256)
+def _wishes_met(nodes: int, skew: float, seed: int) -> dict[int, float]:
+    base = MovingSettings(nodes=nodes, limit=nodes, skew=skew, seed=seed)
+    wished_NE = _chosen(base)
+    return {
+        reach: float((_chosen(replace(base, limit=reach)) & wished_NE).sum() / wished_NE.sum())
+        for reach in range(1, nodes + 1)
+    }
+
+
+def wishes_met(settings: MovingSettings) -> dict[int, float]:
+    """Share of the router's wishes that each limit on nodes grants, over the same tokens.
+
+    A wish is one of the experts that a token would get without a limit.
+    """
+    return _wishes_met(settings.nodes, settings.skew, settings.seed)
+
+
+def _chosen(settings: MovingSettings) -> np.ndarray:
+    """Mark the experts of `WISHING` tokens, (N, E); the same tokens within any limit."""
+    rng = np.random.Generator(np.random.SFC64((settings.seed, 2)))
+    popularity_E = popularity(N_EXPERTS, settings.skew, settings.seed)
+    router = settings.simulated().make_router()
+    routing = next(sample_routings(router, WISHING, popularity_E, rng))
+    chosen_NE = np.zeros((WISHING, N_EXPERTS), bool)
+    chosen_NE[routing.token_A, routing.expert_A] = True
+    return chosen_NE
+
+
+def limit_words(limits: list[Limit], reach: int) -> str:
+    """What the limit in force saves against none, and what it costs."""
+    chosen, free = limits[reach - 1], limits[-1]
+    if reach == len(limits):
+        return chosen.words()
+    lost = 1 - chosen.wishes
+    less = 1 - chosen.moved.ms / free.moved.ms
+    saved = f"saves {less:.0%} of the time" if less > 0.005 else "saves no time"
+    return f"{chosen.words()} Against no limit that {saved} and costs {lost:.0%} of the wishes."
+
+
 def _chance(settings: MovingSettings) -> float:
     return expected_copies(N_EXPERTS, K, settings.nodes, settings.reach)
 
 
 def speeds_words(settings: MovingSettings) -> str:
-    """How much slower the network is than NVLink."""
+    """How much slower the way between servers is than the one inside."""
     cluster = settings.simulated().cluster()
     return f"{cluster.nvlink_gb_s / cluster.network_gb_s:.0f} times slower on an {settings.gpu}"
-
-
-def story_words(ways: list[Way], links: list[Moved]) -> str:
-    """What to see: the last way of sending against the first, and the H800 against the H100."""
-    first, last = ways[0], ways[-1]
-    h800, h100 = links
-    return (
-        f"with “{last.title}” the exchange takes {last.moved.ms:.2f} ms, with “{first.title}” "
-        f"{first.moved.ms:.2f} ms. As set below, it takes {h800.ms:.2f} ms on the H800, the GPU "
-        f"sold to China with a slower NVLink, and {h100.ms:.2f} ms on the H100."
-    )
 
 
 def ways_words(ways: list[Way]) -> str:
     """What each way of sending costs, and the copies that the formula expects."""
     first, last = ways[0].moved, ways[-1].moved
-    chances = ", ".join(f"{way.by_chance:.2f}" for way in ways)
-    settings = last.settings
-    limited = (
-        " A limit chooses nodes by their best experts, so a token reaches nearly all of those it "
-        "may."
-        if settings.reach < settings.nodes
-        else ""
-    )
+    chances = ", ".join(f"{way.by_chance:.1f}" for way in ways)
     return (
         f"A token's {K} experts often share a node, and one copy to that node is enough: it is "
         f"passed on inside. **{first.ms:.2f} ms become {last.ms:.2f} ms**, "
-        f"{_change_words(first.ms / last.ms)}. Experts chosen evenly by chance would make "
-        f"{chances} copies.{limited}"
+        f"{_change_words(first.ms / last.ms)}. With random choices it would be {chances} copies."
     )
 
 
@@ -323,16 +388,16 @@ def links_words(links: list[Moved], uneven: list[Moved]) -> str:
     if h800.settings.nodes == 1:
         return words + " With one node there is nothing but NVLink. Add nodes to see the network."
     words += (
-        f" While the network brings one row, NVLink can pass on {free[0]:.1f} on an H800 and "
-        f"{free[1]:.1f} on an H100. So {free[0]:.0f} of a token's experts on a node cost the H800 "
-        "no more than one."
+        f" While the network delivers one token, NVLink inside an H800 server can hand on "
+        f"{free[0]:.1f}, and inside an H100 server {free[1]:.1f}. So {free[0]:.0f} experts on one "
+        "H800 server cost no more time than one."
     )
     uneven_words = (
-        f"With popularity more uneven by {uneven[0].settings.skew - h800.settings.skew:.1f}, the "
-        f"exchange on H800s would be {worse:.2f} times as long as on H100s"
+        f"Make popularity more uneven by {uneven[0].settings.skew - h800.settings.skew:.1f}, and "
+        f"H800s need {worse - 1:.0%} longer than H100s"
     )
     if worse > cost + 0.01:
-        return f"{words} That holds for experts as even as these. {uneven_words}."
+        return f"{words} That holds while experts are about equally popular. {uneven_words}."
     return f"{words} {uneven_words}: no worse than now."
 
 

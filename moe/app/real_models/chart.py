@@ -1,15 +1,26 @@
-"""Charts of the page on real models: total against active, memory needed, speed by batch."""
+"""Charts of the page on real models: speeds, total against active parameters, speed by batch."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import altair as alt
 
 from ...numbers import count, digits, gigabytes
-from ...pictures.figure import Figure, Rows, draw, drawn_once
-from ...pictures.marks import end_labels, goal, key, keyed, legible, line_key, looks
-from ...pictures.palette import BLUE, DASHES, FAIR, GOAL, GREEN, GREY, PAPER_INK, SHAPES, VERMILION
+from ...pictures.figure import Figure, Rows, draw, drawn_once, spoken
+from ...pictures.marks import key, keyed, line_key, looks
+from ...pictures.palette import (
+    BLUE,
+    DASHES,
+    FAIR,
+    GOAL,
+    GREEN,
+    GREY,
+    MUTED,
+    PAPER_INK,
+    SHAPES,
+    VERMILION,
+)
 from . import story
 
 FITS, TOO_LARGE = "fits", "does not fit"
@@ -19,6 +30,9 @@ SIDES: tuple[tuple[str, Literal["left", "right"], int, int], ...] = (
     ("right", "left", 9, 5),
     ("below", "right", 4, 16),
 )
+KINDS = {story.MIXTURE: BLUE, story.DENSE: VERMILION}
+ROW = 22  # pixels
+NAMES, LABELS = 158, 104  # pixels left and right of the bars
 MEMORY, ARITHMETIC = "memory: reading weights", "arithmetic"
 LIMITS = {MEMORY: BLUE, ARITHMETIC: VERMILION}
 
@@ -102,54 +116,58 @@ def _total_and_active(ink: str) -> alt.LayerChart:
     return alt.LayerChart(layer=[line, points, crosses, *texts]).properties(height=430)
 
 
-def memory(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
-    """Draw the memory that every model needs beside the machine's, and its speed at most."""
-    usable = answers.question.usable_gb
+def speeds(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
+    """Draw a row for every model: how fast it is at most, or what it needs if it does not fit."""
+    top, fitting = answers.top, answers.fitting
     rows: Rows = [
         {
-            "model": a.model.name,
-            "needed": a.needed_gb,
-            "kind": FITS if a.fits else TOO_LARGE,
-            "label": f"{gigabytes(a.needed_gb)}, {a.speed}",
-            "start": 0.4,
+            "place": at + (1 if a.fits else 2),
+            "model": a.model.name if a.kind == story.MIXTURE else f"{a.model.name}, dense",
+            "kind": a.kind,
+            "fits": a.fits,
+            "bar": min(a.decoding.tokens_per_s, top) if a.fits else 0.0,
+            "label": _speed(a.decoding.tokens_per_s, top)
+            if a.fits
+            else f"needs {gigabytes(a.needed_gb)}",
         }
-        for a in answers.rows
+        for at, a in enumerate(answers.listed)
     ]
+    heads: Rows = [
+        {"place": 0, "head": f"Fits in {answers.memory_words()}: {len(fitting)}"},
+        {"place": len(fitting) + 1, "head": f"Does not fit: {len(rows) - len(fitting)}"},
+    ]
+    told = spoken(rows, "model")
     return Figure(
-        f"Memory needed, and how fast it can be: {answers.machine_words()}",
-        _memory(ink),
-        f"{len(rows)} models by the memory they need, from {gigabytes(rows[0]['needed'])} "
-        f"({rows[0]['model']}) to {gigabytes(rows[-1]['needed'])} ({rows[-1]['model']}), "
-        f"against a dashed line at {usable:,.0f} GB. {len(answers.fitting)} fit. The table below "
-        "has every figure.",
-        {"memory": rows, "usable": [{"at": usable}]},
+        f"All {len(rows)} models on {answers.machine_words()}",
+        _speeds(len(rows) + len(heads), top, ink),
+        f"Tokens a second at most. {len(fitting)} of {len(rows)} models fit. {told}.",
+        {"speeds": rows, "heads": heads},
+        name="All models on the machine",
     )
+
+
+def _speed(value: float, top: int) -> str:
+    """Return a speed in words, with a sign where the bar ends before it."""
+    return f"{'▸ ' if value > top else ''}{digits(value)} tokens/s"
 
 
 @drawn_once
-def _memory(ink: str) -> alt.LayerChart:
-    scale = alt.Scale(type="log", domain=[0.4, 3e5], nice=False, clamp=True)
-    axis = alt.Axis(
-        title="GB, in powers of ten", values=[1, 10, 100, 1000], gridOpacity=0.5, orient="top",
-        format=",d",
-    )  # fmt: skip
-    colour, shape = _kind()
-    base = draw("memory").encode(y=alt.Y("model:N", sort=None, axis=None))
-    x = alt.X("needed:Q", scale=scale, axis=axis)
-    stems = base.mark_rule(strokeWidth=2, yOffset=5).encode(
-        x=alt.X("start:Q", scale=scale, axis=axis), x2="needed:Q", color=colour
+def _speeds(n_rows: int, top: int, ink: str) -> alt.LayerChart:
+    y = alt.Y("place:O", axis=None, scale=alt.Scale(domain=list(range(n_rows))))
+    room: list[Any] = [NAMES, alt.expr(f"max(width - {LABELS}, {NAMES + 40})")]
+    x = alt.X("bar:Q", axis=None, scale=alt.Scale(domain=[0, top], range=room, nice=False))
+    base = draw("speeds").encode(y=y)
+    bars = base.mark_bar(cornerRadiusEnd=2, height=13).encode(
+        x=x, color=keyed(alt.Color, "kind:N", KINDS, key())
     )
-    points = base.mark_point(size=80, filled=True, opacity=1, yOffset=5).encode(
-        x=x, color=colour, shape=shape
-    )
-    names = base.mark_text(align="left", baseline="bottom", dy=1, fontSize=12, color=ink).encode(
-        x=alt.value(2), text="model:N"
-    )
-    labels = end_labels(base, ink, dx=9, dy=5, fontSize=11.5).encode(x=x)
-    words = legible(ink, names, labels)
-    limit = goal("usable", ink, x=alt.X("at:Q", scale=scale, axis=axis))
-    limit.mark.opacity = 0.6  # it passes behind the label of every model that fits
-    return alt.LayerChart(layer=[limit, stems, points, *words]).properties(height=alt.Step(30))
+    # Few marks, since all of them are drawn anew while a slider is dragged.
+    faint = alt.condition("datum.fits", alt.value(ink), alt.value(MUTED[ink]))
+    left: dict[str, Any] = {"align": "left", "fontSize": 12}
+    names = base.mark_text(**left).encode(x=alt.value(0), text="model:N", color=faint)
+    labels = base.mark_text(**left, dx=5).encode(x=x, text="label:N", color=faint)
+    heads = draw("heads").mark_text(**left | {"fontSize": 13, "fontWeight": 600, "color": ink})
+    heads = heads.encode(y=y, x=alt.value(0), text="head:N")
+    return alt.LayerChart(layer=[bars, names, labels, heads]).properties(height=n_rows * ROW)
 
 
 def by_batch(answers: story.Answers, name: str, ink: str = PAPER_INK) -> Figure:

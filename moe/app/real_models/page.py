@@ -1,105 +1,171 @@
-"""The page Real models: how large published models are, and which run on one's own machine."""
+"""The page Real models: what runs on one's own machine, and how fast it writes."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from ..shared import parts
+from ..shared.finger import Finger, Slider
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
 from ..shared.share_box import share_box
+from . import best, share, story
 from . import chart as charts
-from . import share, story
+from .typing import typing_race
 
+PAGE = "real-models"
 PIXELS = {"Published figures from": 320, "Counted as published": 190}
 
 
 def show() -> None:
     """Show the page."""
-    parts.heading(
-        "Would a real model run on your machine?",
-        "The makers of these models give their weights away: anyone may run them. A mixture of "
-        "experts must be stored whole, but uses only a small part for each word, so it needs "
-        "much memory and little work.",
-        "how many models fit in the memory of the machine below, and how fast they could write "
-        "at most. Choose your own machine.",
-    )
-    controls = st.container()
+    st.title("Would a real model run at home?")
+    asked, seen = st.columns([2, 3], gap="medium")
     try:
-        with controls:
-            question = _question()
+        with asked:
+            machine = _machine()
+            said = st.empty()
+            question = story.Question(**machine | _more(machine.get("n_machines", 1)))
         answers = story.Answers(question)
-        words = answers.words()
+        said.markdown(best.best_words(answers))
+        # A slider needs its picture beside it.
+        first, later = (_speeds, _race) if _is_own(question) else (_race, _speeds)
+        with seen:
+            first(answers)
+        _best(answers)
+        later(answers)
     except ValueError as error:
         show_problem(error)
         return
-    st.markdown(words)
-    parts.show(charts.memory(answers, parts.ink()), "memory")
-    st.caption(
-        "“At most” means: memory read at its full speed, arithmetic at its peak, links between "
-        "machines free. Real programs reach less."
-    )
-    st.subheader("How much is stored, how much is used?")
-    parts.show(charts.total_and_active(answers, parts.ink()), "scatter")
-    st.markdown(story.convention_words())
-    _table(answers)
-    _batches(answers)
+    with st.expander("How much is stored, how much is used?"):
+        parts.show(charts.total_and_active(answers, parts.ink()), "scatter")
+        st.markdown(story.convention_words())
+    with st.expander("What if many people write to it at once?"):
+        _batches(answers)
+    # A table of so many cells takes as long as the rest of the page.
+    every = st.expander("Every figure, and where it is from", key="every", bind="query-params")
+    if every.open:
+        with every:
+            _table(answers)
     share_box(
-        "real-models",
+        PAGE,
         share.code(question),
         "moe models --json",
         lambda: share.document(answers),
-        lambda: charts.total_and_active(answers),
+        lambda: charts.speeds(answers),
+        f"{answers.machine_words()}, weights of {question.weights}",
     )
-    parts.next_step("real-models", words)
+    parts.next_step(PAGE, best.learnt_words(answers))
 
 
-def _question() -> story.Question:
+def _machine() -> dict[str, Any]:
+    """Ask what the visitor has."""
+    have = st.pills(
+        "What have you got?", story.CHOICES, default=story.CHOICES[0], required=True, key="have",
+        wrap=True, **BOUND,
+    )  # fmt: skip
+    if have == story.OWN:
+        return _own()
+    if have == story.ANOTHER:
+        name = st.selectbox("Machine", **story.Question.control("machine"), key="machine", **BOUND)
+        return {"machine": name}
+    name, many = story.HAVE[have or story.CHOICES[0]]
+    return {"machine": name, "n_machines": many}
+
+
+def _is_own(question: story.Question) -> bool:
+    return question.machine == story.OWN_MACHINE
+
+
+def _own() -> dict[str, Any]:
+    usual = story.Question()
+    return {
+        "machine": story.OWN_MACHINE,
+        "memory_gb": st.select_slider(
+            "Its memory, GB", story.OWN_GB, usual.memory_gb, key="gb", **BOUND
+        ),
+        "memory_gb_s": st.select_slider(
+            "Speed of that memory, GB a second", story.OWN_GB_S, usual.memory_gb_s, key="gbs",
+            help="A laptop reads about 100 GB a second, a graphics card about 1,000.", **BOUND,
+        ),
+    }  # fmt: skip
+
+
+def _more(n_machines: int) -> dict[str, Any]:
     usual, control = story.Question(), story.Question.control
-    machine_box, weights_box, batch_box, context_box = st.columns([3, 2, 2, 2])
-    machine = machine_box.selectbox("Machine", **control("machine"), key="machine", **BOUND)
-    weights = weights_box.selectbox(
-        "Each weight takes", **control("weights"), key="weights", help="Models are published "
-        "with 16 or 8 bits; many people run them rounded to 4.", **BOUND,
-    )  # fmt: skip
-    batch = batch_box.select_slider(
-        "Conversations at once", story.BATCHES, usual.batch, key="batch", **BOUND
-    )
-    context = context_box.select_slider(
-        "Length of each, tokens", [1024, 4096, 16384, 65536, 131072], usual.context, key="context",
-        **BOUND,
-    )  # fmt: skip
-    with st.expander("More: several machines, your own machine, another way to count"):
-        left, middle, right = st.columns(3)
-        of_own = {"disabled": machine != story.OWN_MACHINE, **BOUND}
-        return story.Question(
-            machine=machine,
-            weights=weights,
-            batch=batch,
-            context=context,
-            n_machines=left.number_input(
-                "How many machines", **control("n_machines"), key="machines", **BOUND
+    with st.expander("More settings"):
+        return {
+            "weights": st.selectbox(
+                "Each weight takes", **control("weights"), key="weights", help="Models are "
+                "published with 16 or 8 bits; many people run them rounded to 4.", **BOUND,
             ),
-            usable_percent=middle.slider(
+            "usable_percent": st.slider(
                 "Memory that the model may fill, %", 30, 100, usual.usable_percent, key="usable",
-                **BOUND,
+                help="The rest is for the system and its programs.", **BOUND,
             ),
-            convention=right.selectbox(
+            "n_machines": st.number_input(
+                "How many of these machines", 1, 1024, n_machines, key=f"machines_{n_machines}",
+                help="Links between them are taken as free.", **BOUND,
+            ),
+            "batch": st.select_slider(
+                "Conversations at once", story.BATCHES, usual.batch, key="batch", **BOUND
+            ),
+            "context": st.select_slider(
+                "Length of each, tokens", story.CONTEXTS, usual.context, key="context", **BOUND
+            ),
+            "convention": st.selectbox(
                 "Count as “used”", **control("convention"), key="convention", **BOUND
             ),
-            memory_gb=left.number_input(
-                "Own machine: memory, GB", 1.0, 1e5, usual.memory_gb, 8.0, key="gb", **of_own
+            "tflops": st.number_input(
+                "Trillion operations a second of your own machine", 0.01, 1e6, usual.tflops, 1.0,
+                key="tflops", **BOUND,
             ),
-            memory_gb_s=middle.number_input(
-                "Own machine: memory speed, GB/s", 1.0, 1e6, usual.memory_gb_s, 10.0, key="gbs",
-                **of_own,
-            ),
-            tflops=right.number_input(
-                "Own machine: trillion operations/s", 0.01, 1e6, usual.tflops, 1.0, key="tflops",
-                **of_own,
-            ),
-        )  # fmt: skip
+        }  # fmt: skip
+
+
+def _race(answers: story.Answers) -> None:
+    """Show a mixture and a dense model that write."""
+    typists = best.race(answers)
+    if typists:
+        typing_race(typists, "race")
+    else:
+        st.info("No mixture of experts fits. With more memory, two models write here.")
+
+
+def _best(answers: story.Answers) -> None:
+    """Show the three best models."""
+    found = best.best(answers)
+    st.markdown("##### The best that fit")
+    for column, one in zip(st.columns(best.MOST), found, strict=False):
+        name, speed, about = best.card(one, answers.question)
+        column.metric(name, speed)
+        column.caption(about)
+    st.caption(best.rule_words())
+
+
+def _speeds(answers: story.Answers) -> None:
+    """Show a row for every model; a machine of one's own moves them while a slider is dragged."""
+    asked = answers.question
+    if not _is_own(asked):
+        parts.show(charts.speeds(answers, parts.ink()), "speeds")
+        return
+    finger = Finger(
+        [Slider("gb", story.OWN_GB, listed=True), Slider("gbs", story.OWN_GB_S, listed=True)],
+        gb=asked.memory_gb, gbs=asked.memory_gb_s,
+    )  # fmt: skip
+
+    @cache
+    def there(gb: float, gbs: float) -> story.Answers:
+        return story.Answers(replace(asked, memory_gb=gb, memory_gb_s=gbs))
+
+    ink = parts.ink()
+    finger.show(lambda **at: charts.speeds(there(**at), ink), "speeds")
+    finger.watch()
 
 
 def _table(answers: story.Answers) -> None:
@@ -120,10 +186,11 @@ def _table(answers: story.Answers) -> None:
         f"Sizes in billions; {story.MARK} marks the way of counting that the published figure "
         "fits. Click a column's head to sort. ² quoted by others, ³ not verified."
     )
+    st.caption(story.counted_words())
+    st.table(story.machine_rows(answers.question))
 
 
 def _batches(answers: story.Answers) -> None:
-    st.subheader("Several conversations at once")
     names = sorted(answer.model.name for answer in answers.rows)
     name = st.selectbox("Model", names, names.index("DeepSeek-V3"), key="model", **BOUND)
     parts.show(charts.by_batch(answers, name, parts.ink()), "by_batch")

@@ -1,4 +1,7 @@
-"""Published models: sizes in three conventions, and how they run on a chosen machine."""
+"""Published models: sizes in three conventions, and how they run on a chosen machine.
+
+Which of them are the best for it, and why a mixture is faster than a dense model, is in `best.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,16 @@ from ...numbers import count, digits, gigabytes
 from ...settings import Settings, option
 
 OWN_MACHINE = "A machine of my own"
+ANOTHER, OWN = "Another", "My own"
+# What people have: a machine of the table, and how many of them.
+HAVE = {
+    "Laptop 16 GB": (GPUS["laptop-16gb"].name, 1),
+    "Laptop 32 GB": (GPUS["laptop-32gb"].name, 1),
+    "Gaming PC 24 GB": (GPUS["rtx-4090"].name, 1),
+    "Mac 64 GB": (GPUS["m4-pro"].name, 1),
+    "Server": (GPUS["h100-sxm"].name, 8),
+}
+CHOICES = (*HAVE, ANOTHER, OWN)
 AS_PUBLISHED = "as each publisher counts"
 CONVENTIONS = {
     AS_PUBLISHED: "",
@@ -19,10 +32,16 @@ CONVENTIONS = {
 }
 SHORT = {"with_input": "with both tables", "head_only": "no input table", "neither": "no table"}
 PRECISIONS = {"4 bits": "4-bit", "8 bits": "fp8", "16 bits": "bf16"}
+CONTEXTS = (1024, 4096, 16384, 65536, 131072)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MACHINES = {gpu.name: gpu for gpu in reversed(GPUS.values())}
-DEFAULT_MACHINE = GPUS["m3-ultra"].name
+DEFAULT_MACHINE = HAVE[CHOICES[0]][0]
+TOPS, OWN_TOP = (10, 100, 1_000, 10_000), 100  # tokens a second at which bars may end
+# Positions of the sliders for a machine of one's own.
+OWN_GB = (*range(8, 128, 8), *range(128, 513, 32))
+OWN_GB_S = (*range(20, 200, 20), *range(200, 1001, 50))
 MARK = "★"
+MIXTURE, DENSE = "mixture of experts", "dense"
 # Models that the picture names, and the side of the point where the name has room.
 NAMED = {
     "DeepSeek-V3": "left",
@@ -108,6 +127,11 @@ class Answer:
             return "does not fit"
         return f"{digits(self.decoding.tokens_per_s)} tokens/s at most"
 
+    @property
+    def kind(self) -> str:
+        """Whether it is a mixture of experts or dense."""
+        return MIXTURE if self.model.moe_layers else DENSE
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -138,30 +162,27 @@ class Answers:
         name = self.question.gpu.name
         return name if self.question.n_machines == 1 else f"{self.question.n_machines} × {name}"
 
-    def words(self) -> str:
-        """What fits, and how fast it can be at most."""
-        asked, fitting = self.question, self.fitting
-        memory = f"{asked.usable_gb:,.0f} GB of memory"
-        if not fitting:
-            least = self.rows[0]
-            return (
-                f"With weights of {asked.weights}, none of the {len(self.rows)} models fits in "
-                f"{memory}; {least.model.name} needs the least, {gigabytes(least.needed_gb)}."
-            )
-        most = max(fitting, key=lambda answer: answer.model.total_params)
-        bound = most.decoding
-        because = {
-            "bandwidth": "reading its weights from memory takes longest",
-            "compute": "its arithmetic takes longest",
-        }[bound.limit]
-        together = "" if asked.batch == 1 else f" for all {asked.batch} conversations together"
-        return (
-            f"With weights of {asked.weights}, **{len(fitting)} of {len(self.rows)}** models fit "
-            f"in {memory}. The largest is **{most.model.name}** with "
-            f"{count(most.model.total_params, 3)} parameters: it needs "
-            f"{gigabytes(most.needed_gb)} and writes at most "
-            f"**{digits(bound.tokens_per_s)} tokens a second**{together}, as {because}."
-        )
+    @property
+    def listed(self) -> list[Answer]:
+        """Those that fit, the fastest first, then the others, the one that needs least first."""
+        fast = sorted(self.fitting, key=lambda answer: -answer.decoding.tokens_per_s)
+        return [*fast, *(answer for answer in self.rows if not answer.fits)]
+
+    def memory_words(self) -> str:
+        """How much memory the models may fill."""
+        return f"{gigabytes(self.question.usable_gb)} of memory"
+
+    @property
+    def top(self) -> int:
+        """Tokens a second at which bars end: at least half of the models that fit are slower.
+
+        It is the same for all machines of one's own, so that bars move with them.
+        """
+        if self.question.machine == OWN_MACHINE:
+            return OWN_TOP
+        speeds = [answer.decoding.tokens_per_s for answer in self.listed if answer.fits]
+        middle = speeds[len(speeds) // 2] if speeds else 0.0
+        return next((top for top in TOPS if middle <= top), TOPS[-1])
 
     def table(self) -> list[dict[str, object]]:
         """Numbers in billions and gigabytes, so that columns sort."""
@@ -215,11 +236,20 @@ class Answers:
 
 
 def convention_words() -> str:
+    """Why makers' counts of active parameters differ, with one model as the example."""
+    v3 = MODELS["deepseek-v3"]
+    most, least = count(v3.active("with_input"), 3), count(v3.active("neither"), 3)
+    return (
+        "Makers count differently: some leave out the word tables. For "
+        f"{v3.name} that changes {most} to {least}; {v3.name.partition('-')[0]} says "
+        f"{count(v3.published_active, 3)}."
+    )
+
+
+def counted_words() -> str:
     """How many publishers count active parameters in which way."""
     used = [model.active_convention for model in MODELS.values()]
     counted = ", ".join(f"{used.count(name)} “{words}”" for name, words in SHORT.items())
-    v3 = MODELS["deepseek-v3"]
-    each = ", ".join(f"{count(v3.active(name), 3)} ({words})" for name, words in SHORT.items())
     stated = [model.name for model in MODELS.values() if model.convention_basis == "stated"]
     other = [
         contradiction_words(model)
@@ -227,10 +257,8 @@ def convention_words() -> str:
         if model.convention_basis == "contradicted"
     ]
     return (
-        f"There are three ways to count: the tables that turn words into numbers and back may be "
-        f"in or out. For {v3.name} they give {each}; it is published as "
-        f"{count(v3.published_active, 3)}. Of {len(used)} models, the published figure fits "
-        f"{counted}. The makers of {' and '.join(stated)} say which they use, and it fits."
+        f"Of {len(used)} models, the published figure fits {counted}. The makers of "
+        f"{' and '.join(stated)} say which they use, and it fits."
         f"{''.join(' ' + words for words in other)}"
     )
 
@@ -268,5 +296,26 @@ def _basis(model: ModelConfig) -> str:
 
 
 def _source(model: ModelConfig) -> str:
-    mark = {"second-hand": " ²", "unverified": " ³"}.get(model.published_check, "")
-    return model.published_source + mark
+    return model.published_source + _mark(model.published_check)
+
+
+def machine_rows(question: Question) -> list[dict[str, str]]:
+    """Figures of the machine with their sources, as rows of a table."""
+    gpu = question.gpu
+    names = {
+        "memory_gb": ("Memory", "GB"),
+        "memory_gb_s": ("Reading memory", "GB a second"),
+        "bf16_tflops": ("Arithmetic", "trillion operations a second, 16 bits"),
+    }
+    return [
+        {
+            gpu.name: words,
+            "": f"{getattr(gpu, name):,g} {unit}{_mark(gpu.checks.get(name, ''))}",
+            "Source": gpu.sources.get(name, "given"),
+        }
+        for name, (words, unit) in names.items()
+    ]
+
+
+def _mark(check: str) -> str:
+    return {"second-hand": " ²", "unverified": " ³"}.get(check, "")

@@ -6,11 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from ..shared import parts
+from ..shared import ask, parts
 from ..shared.first_model import ready_model
 from ..shared.outside import show_problem
-from ..shared.parts import BOUND
+from ..shared.parts import BOUND, named
+from ..shared.question import Guess
 from ..shared.share_box import share_box
+from ..shared.titles import DROP_TITLES
 from . import chart as charts
 from . import share
 from .story import (
@@ -23,25 +25,24 @@ from .story import (
     put_side_by_side,
     router_titles,
 )
+from .what_if import WHAT_IFS, WhatIf, answer, difference, question
 
 DEFAULTS = {"a": SideSettings.a.router, "b": SideSettings.b.router}
 
 
 def show() -> None:
     """Show the page."""
-    parts.heading(
-        "What if another router had chosen?",
-        "The same sentence, the same ratings of every expert, and two rules that turn ratings "
-        "into a choice. Pick any two.",
-    )
-    see = st.empty()
-    with st.spinner("Training a tiny model on this computer, one second …", show_time=False):
+    st.title("Would another router choose differently?", anchor=False)
+    st.markdown("The same sentence, the same ratings of every expert, two rules that choose.")
+    side, picture, controls = parts.beside("routers")
+    with picture, st.spinner("Training a tiny model here, one second …", show_time=False):
         model = ready_model()
-    choices, problems = _choices(model.trainer.layer.n_experts)
-    picture = st.container()
-    sentence = parts.sentence()
-    with st.expander("Full experts, dice and seed"):
-        shared = _shared()
+    with controls:
+        _what_ifs()
+        choices, problems = _choices(model.trainer.layer.n_experts)
+        sentence = parts.sentence()
+        with st.expander("Full experts, dice and seed"):
+            shared = _shared()
     if problems:
         return
     a, b = choices
@@ -49,11 +50,17 @@ def show() -> None:
     try:
         both = put_side_by_side(model, sentence, settings)
     except ValueError as error:  # outside of the expander, which may be closed
-        show_problem(error)
+        with picture:
+            show_problem(error)
         return
-    see.markdown(parts.to_see(both.words()))
+    with side:
+        guess = ask.first(question(len(both.tokens)), "routers", (sentence, settings))
     with picture:
-        parts.show(charts.differences(both, parts.ink()), "differences")
+        hidden = guess is None
+        parts.show(charts.first_characters(both, hidden, parts.ink()), "first_characters")
+        if guess is None:
+            return
+        _told(both, guess)
     _results(both)
     share_box(
         "routers",
@@ -61,24 +68,48 @@ def show() -> None:
         None,
         lambda: share.document(model, sentence, settings),
         lambda: charts.poster(both),
-        f"seed {settings.seed}",
+        f"A: {both.a.router.title}, B: {both.b.router.title}, seed {settings.seed}",
+        lambda: share.rows(both),
     )
     st.caption(model.describe())
     parts.next_step("routers", both.words())
 
 
+def _what_ifs() -> None:
+    """Buttons that set both routers to a pair that differs in one thing."""
+    st.markdown("**What if …**")
+    with st.container(key="what_ifs", gap="xsmall"):
+        for key, what_if in WHAT_IFS.items():
+            st.button(
+                what_if.words, key=f"what_if_{key}", on_click=_set, args=(what_if,),
+                width="stretch", disabled=ask.locked(),
+            )  # fmt: skip
+
+
+def _set(what_if: WhatIf) -> None:
+    """Set the controls to a pair of routers, and their dials to what they usually are."""
+    titles = {name: title for title, name in router_titles().items()}
+    settings = what_if.settings
+    for letter, choice in (("a", settings.a), ("b", settings.b)):
+        st.session_state[letter] = titles[choice.router]
+        for option, (_, default) in dials(choice.router).items():
+            st.session_state[f"{option}_{choice.router}_{letter}"] = default
+    st.session_state["limited"] = settings.room is not None
+    if settings.room is not None:
+        st.session_state["room"] = settings.room
+
+
 def _choices(n_experts: int) -> tuple[list[Choice], list[ValueError]]:
     """Controls of both sides; problems are shown beside the control that they come from."""
     choices, problems = [], []
-    for column, name in zip(st.columns(2), "ab", strict=True):
-        with column:
-            choice = _choice(name)
-            choices.append(choice)
-            try:
-                choice.make().check(n_experts)
-            except ValueError as error:
-                problems.append(error)
-                show_problem(error)
+    for name in "ab":
+        choice = _choice(name)
+        choices.append(choice)
+        try:
+            choice.make().check(n_experts)
+        except ValueError as error:
+            problems.append(error)
+            show_problem(error)
     return choices, problems
 
 
@@ -100,23 +131,18 @@ def _choice(name: str) -> Choice:
 
 def _shared() -> dict[str, Any]:
     """Controls that both sides share."""
-    limit_box, drop_box, noise_box, seed_box = st.columns(4, vertical_alignment="bottom")
-    limited = limit_box.toggle("Experts can be full", key="limited", **BOUND)
-    room = limit_box.slider(
+    limited = st.toggle("Experts can be full", key="limited", **BOUND)
+    room = st.slider(
         "Room per expert, in fair shares", 0.25, 4.0, 1.0, 0.25, key="room",
         **parts.bound(disabled=not limited),
     )  # fmt: skip
-    drop = drop_box.selectbox(
-        "When an expert is full, drop by",
-        POLICIES,
-        key="drop",
-        **parts.bound(disabled=not limited),
-    )
-    noise = noise_box.toggle(
+    titles = {policy: DROP_TITLES[policy] for policy in POLICIES}
+    drop = named("Who is turned away", titles, "drop", POLICIES[0], disabled=not limited)
+    noise = st.toggle(
         "Roll dice, as in training", key="noise", **BOUND,
         help="Some routers add noise while they learn, so that every expert is tried.",
     )  # fmt: skip
-    seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
+    seed = st.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
     return {
         "room": room if limited else None,
         "drop": drop,
@@ -125,19 +151,31 @@ def _shared() -> dict[str, Any]:
     }
 
 
+def _told(both: SideBySide, guess: Guess) -> None:
+    """The guess and what came out, what this pair of routers is to show, and the work of each."""
+    key, changed = answer(both)
+    shown = difference(both)
+    ask.told(guess.reply(key, changed))
+    if shown:
+        st.markdown(shown)
+    ask.after(guess, "routers", changed)
+    parts.show(charts.loads(both, parts.ink()), "loads")
+
+
 def _results(both: SideBySide) -> None:
-    """Loads and figures of both routers, then each by itself."""
-    left, right = st.columns([3, 2])
-    with left:
-        parts.show(charts.loads(both, parts.ink()), "loads")
-    with right:
-        st.markdown("##### Both in numbers")
-        st.table(both.rows())
-    st.subheader("Each router's choices and weights")
+    """The whole sentence, figures of both routers, then each by itself."""
+    parts.show(charts.differences(both, parts.ink()), "differences")
+    # What is closed is not drawn: two large charts would keep a browser busy at each change.
+    numbers = st.expander("Both in numbers", key="both_numbers", on_change="rerun")
+    if numbers.open:
+        numbers.table(both.rows())
+    each = st.expander("Each router's choices and weights", key="each_router", on_change="rerun")
+    if not each.open:
+        return
     limited = both.settings.room is not None
     crosses = " Crosses are choices that a full expert turned away." if limited else ""
-    st.markdown(f"The taller a mark, the more this expert's answer counts.{crosses}")
-    for column, name, side in zip(st.columns(2), "AB", (both.a, both.b), strict=True):
+    each.markdown(f"The taller a mark, the more this expert's answer counts.{crosses}")
+    for column, name, side in zip(each.columns(2), "AB", (both.a, both.b), strict=True):
         with column:
             _about(name, side, both)
 

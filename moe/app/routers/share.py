@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
+from ...pictures.figure import Rows
 from ..shared.first_model import FirstModel
 from ..shared.sharing import json_document
 from .story import SideBySide, SideSettings, put_side_by_side
@@ -49,6 +50,17 @@ def as_json(both: SideBySide) -> dict[str, Any]:
         "words": both.words(),
         "sides": sides,
     }
+
+
+def rows(both: SideBySide) -> Rows:
+    """Each character with the experts that both routers give it, for a table."""
+    table = zip(
+        both.tokens, both.a.experts_words(), both.b.experts_words(), both.changed_N, strict=True
+    )
+    return [
+        {"position": n, "character": token, "A": a, "B": b, "changed": bool(changed)}
+        for n, (token, a, b, changed) in enumerate(table, 1)
+    ]
 
 
 def code(sentence: str, settings: SideSettings) -> str:

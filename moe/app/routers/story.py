@@ -11,6 +11,7 @@ from ... import metrics
 from ...capacity import DROP_POLICIES, NO_LIMIT, Capacity
 from ...layer import MoELayer
 from ...numbers import plural
+from ...pictures.experts import expert_name
 from ...routers import ROUTERS, Router, make_router
 from ...routing import Routing
 from ...settings import Settings, option
@@ -141,7 +142,7 @@ class Side:
         """Each character's experts with their weights, best first."""
         words: list[list[str]] = [[] for _ in range(self.routing.n_tokens)]
         for n, e, weight, kept in self.choices():
-            words[n].append(f"{e} ({weight:.2f}{'' if kept else ', dropped'})")
+            words[n].append(f"{expert_name(e)} ({weight:.2f}{'' if kept else ', dropped'})")
         return [", ".join(experts) or "none" for experts in words]
 
     def sight_words(self) -> str:
@@ -203,7 +204,7 @@ class SideBySide:
         busiest = [f"{name}'s busiest expert has {s.share_E.max():.1%}" for name, s in sides]
         fair = 1 / self.a.routing.n_experts
         sentences = [
-            self._changed_words(),
+            self.changed_words(),
             f"{busiest[0]} of the work, {busiest[1]}; fair would be {fair:.1%}.",
         ]
         for name, side in sides:
@@ -214,7 +215,8 @@ class SideBySide:
                 sentences.append(f"{name} leaves {left_out} without any expert.")
         return " ".join(sentences)
 
-    def _changed_words(self) -> str:
+    def changed_words(self) -> str:
+        """How many characters change their experts, in words."""
         changed, total = int(self.changed_N.sum()), len(self.tokens)
         if not changed:
             gap = float(np.abs(self.a.weight_NE - self.b.weight_NE).max())

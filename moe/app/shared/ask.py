@@ -8,6 +8,8 @@ examinations.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import streamlit as st
 
 from .outside import address, plain
@@ -32,7 +34,7 @@ KEPT = "guesses"  # in the visitor's session, for who comes back from another pa
 
 # Large enough for a finger; a hidden control leaves no gap and no empty expander.
 STYLE = """<style>
-.st-key-ask button { min-height: 44px; justify-content: flex-start; text-align: left; }
+.st-key-ask button { min-height: 44px; }
 </style>"""
 HIDE = """<style>
 [data-testid="stElementContainer"]:has(input:disabled, [data-testid="stButtonGroup"] :disabled),
@@ -54,7 +56,7 @@ def locked() -> bool:
     return st.query_params.get(LOCK, "") in (LOCKED, HIDDEN)
 
 
-def first(question: Question, page: str) -> Guess | None:
+def first(question: Question, page: str, about: Hashable = None) -> Guess | None:
     """Ask the question, or the one of a teacher's link, unless it was answered before.
 
     Parameters
@@ -63,6 +65,9 @@ def first(question: Question, page: str) -> Guess | None:
         The page's own question.
     page
         Name of the page, under which the session remembers the guess.
+    about
+        What the answer depends on. Once it is another, the guess no longer stands: who has seen
+        one answer is not asked again, unless she wants to be.
 
     Returns
     -------
@@ -77,8 +82,12 @@ def first(question: Question, page: str) -> Guess | None:
         question = Question(set_by.words, numbered, judged=False)
     may_skip = set_by == Task()
     key = _remembered(question, page, may_skip)
+    if key and may_skip and st.session_state.setdefault(f"{KEPT}_{page}", about) != about:
+        key = SKIPPED
+        _say(page, question, key)
     if key:
         return Guess(question, key)
+    st.session_state[f"{KEPT}_{page}"] = about
     st.html(STYLE)
     with st.container(key="ask", border=True, gap="xsmall"):
         st.markdown(f"**{plain(question.words)}**")
@@ -92,12 +101,17 @@ def first(question: Question, page: str) -> Guess | None:
             _write(question, page)
         if may_skip:
             st.button(
-                "Skip, just show me", key="guess_skip", on_click=_say,
+                "Skip", key="guess_skip", on_click=_say,
                 args=(page, question, SKIPPED), type="tertiary",
             )  # fmt: skip
         elif set_by.lock:
             st.caption("A task from your teacher, with the settings chosen for it.")
     return None
+
+
+def told(reply: str) -> None:
+    """Show a reply, in which a visitor's own words stand as they are."""
+    st.markdown(f"**{plain(reply)}**")
 
 
 def after(guess: Guess, page: str, told: str) -> None:

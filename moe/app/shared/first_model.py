@@ -57,11 +57,11 @@ class FirstModel:
 def ready_model() -> FirstModel:
     """Return the model; the first call in this process trains it, in a second or less."""
     with _training:  # two visitors at once must not train it twice
-        return _trained()
+        return _trained(kernels.backend_name())
 
 
 @cache
-def _trained() -> FirstModel:
+def _trained(backend: str) -> FirstModel:
     start = time.perf_counter()
     trainer = Trainer(TrainSettings(n_experts=8, k=2, steps=60, batch=512, seed=1))
     for _ in trainer.run():

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...speed.turns import PATIENCE
+from ...speed.turns import PATIENCE, TURNS
 from .visitor import still_here
 
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 128 * 2**20
 T = TypeVar("T")
 
 
@@ -50,13 +50,15 @@ class Kept:
     Parameters
     ----------
     max_bytes
-        Most bytes of all results together; a larger one is returned but not kept.
+        Most bytes of all results together; a larger one is returned but not kept. It may be
+        changed later.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._most, self._bytes = max_bytes, 0
+        self.max_bytes, self._bytes = max_bytes, 0
         self._results: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._making: dict[Hashable, threading.Lock] = {}
+        self._emptied = 0  # how often
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -66,6 +68,13 @@ class Kept:
     def n_bytes(self) -> int:
         """Bytes of all results that are kept."""
         return self._bytes
+
+    def clear(self) -> None:
+        """Drop all results, and keep none that is being computed now."""
+        with self._lock:
+            self._results.clear()
+            self._bytes = 0
+            self._emptied += 1
 
     def get(self, key: Hashable) -> Any | None:
         """Return the result of that key, or None."""
@@ -82,7 +91,7 @@ class Kept:
             self._bytes -= self._results.pop(key, (None, 0))[1]
             self._results[key] = value, size
             self._bytes += size
-            while self._bytes > self._most:
+            while self._bytes > self.max_bytes:
                 self._bytes -= self._results.popitem(last=False)[1][1]
 
     def of(
@@ -103,14 +112,28 @@ class Kept:
                 try:
                     result = self.get(key)
                     if result is None:
+                        emptied = self._emptied
                         result = make()
-                        self.put(key, result)
+                        if emptied == self._emptied:
+                            self.put(key, result)
                 finally:
                     making.release()
             finally:
                 with self._lock:
                     self._making.pop(key, None)
         return result
+
+    def in_turn(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the result of a key, computed in a short turn, so that few are computed at once.
+
+        Work of more than half a second is cut into parts of their own, so that others get between.
+        """
+
+        def seated() -> T:
+            with TURNS.computing(lambda place: still_here()):
+                return make()
+
+        return self.of(key, seated)
 
 
 KEPT = Kept()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from string import Template
 from typing import Any
 
 import pyarrow as pa
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ...pictures.figure import Figure, Rows
 from ...pictures.palette import INK, PAPER_INK
 from ...training import TrainSettings
 from ...training.runs import Run
-from . import path
+from . import glossary, path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .run_slots import run_slot
@@ -45,6 +47,16 @@ FORMULA_STYLE = """<style>
 @media (max-width: 640px) { .katex-display { font-size: min(1em, 2.8vw); } }
 </style>"""
 
+BESIDE = Template("""<style>
+@media (min-width: 1000px) {
+  .st-key-$stage { display: grid; grid-template: auto 1fr / 18rem minmax(0, 1fr);
+    align-items: start; column-gap: 2rem; }
+  .st-key-$stage > :has(> .st-key-$picture) {
+    grid-area: 1 / 2 / span 2; position: sticky; top: 4rem; }
+  .st-key-$stage > :has(> .st-key-$controls) { grid-area: 2 / 1; }
+}
+</style>""")
+
 # A title like those of Markdown, which take the browser longer; words for screen readers only,
 # which leave no gap where they stand alone; a word beside the sign that opens a phone's menu.
 FIGURE_STYLE = """<style>
@@ -56,29 +68,6 @@ FIGURE_STYLE = """<style>
   clip-path: inset(50%); }
 </style>"""
 
-# A phone's menu covers the page, and Streamlit leaves it open when another page was chosen. Its
-# groups stand in a list of which they are no items, which screen readers cannot read as a list.
-CLOSE_MENU = """<span class="moe-unseen"></span><script>
-/* a script runs anew when it differs: %s */
-if (matchMedia("(max-width: 768px)").matches) document.querySelector(
-  '[data-testid="stSidebar"] button[aria-controls="stSidebar"][aria-expanded="true"]'
-)?.click();
-if (!window.moeMenu) {
-  const plain = () => document.querySelectorAll(
-    '[data-testid="stSidebarNavItems"]:is(:not([role]), :has(li:not([role])))'
-  ).forEach((list) => [list, ...list.querySelectorAll("li")].forEach(
-    (node) => node.setAttribute("role", "presentation")));
-  window.moeMenu = new MutationObserver(plain);
-  window.moeMenu.observe(document.body, { childList: true, subtree: true });
-  plain();
-}
-</script>"""
-
-
-def close_menu(page: str) -> None:
-    """Close the menu of a phone if another page was chosen in it."""
-    st.html(CLOSE_MENU.replace("%s", page), unsafe_allow_javascript=True)
-
 
 def ink() -> str:
     """Colour of texts and lines in the visitor's theme."""
@@ -88,9 +77,14 @@ def ink() -> str:
 def heading(question: str, sentence: str, see: str = "") -> None:
     """Show a page's question, one sentence about it, and what to look for if it is known yet."""
     st.title(question)
-    st.markdown(sentence)
+    explained(sentence)
     if see:
         st.markdown(to_see(see))
+
+
+def explained(text: str) -> None:
+    """Show Markdown of ours in which the words of the glossary can be asked for their meaning."""
+    st.markdown(glossary.marked(text), unsafe_allow_html=True)
 
 
 def to_see(words: str) -> str:
@@ -105,6 +99,58 @@ def sentence() -> str:
     if words:
         st.warning(words)
     return shown
+
+
+def beside(page: str) -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator]:
+    """Lay out a question, a picture and controls.
+
+    Where there is room, question and controls stand in a narrow column beside the picture, which
+    stays in view; on a phone one stands below the other.
+
+    Returns
+    -------
+    tuple
+        Containers of the question, the picture and the controls.
+    """
+    question, picture, controls = (f"{page}_{name}" for name in ("side", "picture", "controls"))
+    st.html(
+        BESIDE.substitute(stage=f"{page}_stage", picture=picture, controls=controls),
+    )
+    stage = st.container(key=f"{page}_stage")
+    return (
+        stage.container(key=question), stage.container(key=picture), stage.container(key=controls),
+    )  # fmt: skip
+
+
+def named(
+    label: str, titles: Mapping[str, str], key: str, default: str, disabled: bool = False
+) -> str:
+    """Show a menu of titles, and keep the name of the chosen one in the address.
+
+    Parameters
+    ----------
+    titles
+        What is shown, by the name that stands in the address.
+    key
+        Of the widget, and of the name in the address.
+    """
+    asked = st.query_params.get(key, default)
+    if key not in st.session_state:
+        st.session_state[key] = asked if asked in titles else default
+    name = st.selectbox(
+        label,
+        list(titles),
+        format_func=titles.__getitem__,
+        key=key,
+        disabled=disabled or locked(),
+    )
+    shown = None if name == default else name
+    if shown != st.query_params.get(key):
+        if shown is None:
+            del st.query_params[key]
+        else:
+            st.query_params[key] = shown
+    return name
 
 
 def metrics(rows: Iterable[tuple[str, str, str]]) -> None:
@@ -156,7 +202,7 @@ def _table(rows: Rows) -> pa.Table:
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
-def next_step(address: str, learnt: str = "") -> None:
+def next_step(address: str, learnt: str = "", **along: Any) -> None:
     """End a page: one sentence of what was learnt on it, and the way to the next page.
 
     The frame adds it to a page that ended early, so that no page is a dead end.
@@ -168,9 +214,12 @@ def next_step(address: str, learnt: str = "") -> None:
     learnt
         Markdown of which the first sentence is shown, worked out from the page's result where it
         is about one.
+    **along
+        What the next page gets besides the controls of this one.
     """
     kept = st.session_state.setdefault(path.ALONG, {})
     kept.update({name: st.session_state[name] for name in path.CARRIED if name in st.session_state})
+    kept.update(along)
     st.session_state[path.ENDED] = True
     following, part = path.after(address), path.part_of_story(address)
     with st.container(key="next_step"):
@@ -178,12 +227,16 @@ def next_step(address: str, learnt: str = "") -> None:
             st.html(path.dots(part))
         if learnt:
             st.markdown(f"**What you have seen:** {path.first_sentence(learnt)}")
-        label, query = f"{following.invitation} →", path.carried(kept, following)
-        page = st.session_state.get(path.PAGES, {}).get(following.address)
-        if page is None:  # a page that runs without the frame has no pages beside it
-            st.markdown(f"[{label}]({path.link(following, query)})")
-        else:
-            st.page_link(page, label=label, query_params={**query, path.NEXT: "1"})
+        to_page(following, f"{following.invitation} →", path.carried(kept, following))
+
+
+def to_page(stop: path.Stop, label: str, query: Mapping[str, Any]) -> None:
+    """Show a link to a page, with these values of its controls."""
+    page = st.session_state.get(path.PAGES, {}).get(stop.address)
+    if page is None:  # a page that runs without the frame has no pages beside it
+        st.markdown(f"[{label}]({path.link(stop, query)})")
+    else:
+        st.page_link(page, label=label, query_params={**query, path.NEXT: "1"})
 
 
 def formula(latex: str) -> None:

@@ -46,13 +46,15 @@ class Stop:
 
 STOPS = (
     Stop("start", "1 · What is it?", STORY, "Begin at the beginning", ("text", "seed")),
-    Stop("balance", "2 · Why does it collapse?", STORY, "Why does it collapse?",
+    Stop("balance", "2 · Who does the work?", STORY, "Will all experts get the same work?",
          ("experts", "k", "seed")),
     Stop("cure", "3 · How hard to push back?", STORY, "How hard should you push back?",
          ("experts", "k", "seed")),
     Stop("savings", "4 · What does it save?", STORY, "And what does it save?", ("experts", "k")),
     Stop("five-million", "Did it cost $5M?", NEWS, "So did it cost $5 million?"),
     Stop("real-models", "Would it run at home?", NEWS, "Would it run at home?"),
+    Stop("play", "Play", LAB, "What if you change it while it learns?"),
+    Stop("gate", "Be the gate", LAB, "Could you do better than the router?"),
     Stop("routers", "Routers", LAB, "What if another router had chosen?", ("text", "seed")),
     Stop("moving-data", "Moving data", LAB, "What moves between the chips?"),
     Stop("your-model", "Your model", WORK, "How does your own model share its work?"),

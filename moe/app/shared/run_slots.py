@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Hashable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ... import kernels
 from ...speed.turns import PATIENCE, TURNS, Turn, queue_words
 from ...training import TrainRecord, TrainSettings
 from ...training.runs import Run, run_steps
 from .kept import KEPT
+from .tally import TALLY
 
 REPORT_EVERY = 10  # steps between two words on the progress
 
@@ -43,7 +45,7 @@ class RunSlot:
     def __init__(self, settings: TrainSettings, own_text: bytes | None = None) -> None:
         self.settings = settings
         self._own_text = own_text
-        self._key = ("run", *_key(settings, own_text))
+        self.key = _key(settings, own_text)
         self._lock = threading.Lock()
         self._steps: Iterator[TrainRecord | Run] | None = None
         self._latest = Progress(0.0, "begins")  # what all who wait for this run see
@@ -53,14 +55,14 @@ class RunSlot:
         while not self._lock.acquire(timeout=PATIENCE):
             yield self._latest
         try:
-            run: Run | None = KEPT.get(self._key)
+            run: Run | None = KEPT.get(("run", *self.key))
             if run is None:
                 with TURNS.turn() as turn:
                     for place in turn.places():
                         self._latest = replace(self._latest, words=_waits(place))
                         yield self._latest
                     run = yield from self._train(turn)
-                KEPT.put(self._key, run)
+                KEPT.put(("run", *self.key), run)
         finally:
             self._lock.release()
         yield Progress(1.0, "done", run)
@@ -71,7 +73,9 @@ class RunSlot:
         for item in self._steps:
             if isinstance(item, Run):
                 self._steps = None
+                TALLY["runs"] += 1
                 return item
+            TALLY["steps"] += 1
             if (done := item.step + 1) % REPORT_EVERY == 0:
                 self._latest = Progress(
                     done / self.settings.steps,
@@ -88,8 +92,10 @@ def _waits(place: int) -> str:
     return f"{words[0].lower()}{words[1:]}"
 
 
-def _key(settings: TrainSettings, own_text: bytes | None) -> tuple[TrainSettings, bytes]:
-    return settings, b"" if own_text is None else sha256(own_text).digest()
+def _key(settings: TrainSettings, own_text: bytes | None) -> tuple[Hashable, ...]:
+    # A run that oracles began before the kernels were ready is not the run of the kernels.
+    backend = kernels.backend_name()
+    return backend, settings, b"" if own_text is None else sha256(own_text).digest()
 
 
 _slots: WeakValueDictionary[Any, RunSlot] = WeakValueDictionary()
@@ -101,5 +107,6 @@ def run_slot(settings: TrainSettings, own_text: bytes | None = None) -> RunSlot:
     with _slots_lock:
         slot = _slots.get(_key(settings, own_text))
         if slot is None:
-            slot = _slots[_key(settings, own_text)] = RunSlot(settings, own_text)
+            slot = RunSlot(settings, own_text)
+            _slots[slot.key] = slot
         return slot

@@ -12,7 +12,7 @@ import streamlit as st
 from ...pictures.figure import Figure, Rows
 from ...version import __version__
 from .ask import task
-from .outside import address
+from .outside import address, show_problem
 from .question import GUESS, HIDDEN, LOCKED, MAX_OPTION, MAX_OPTIONS, MAX_QUESTION, Task
 from .sharing import table_csv, table_of
 
@@ -28,7 +28,7 @@ _MARKUP = """
 </div>
 """
 _STYLE = """<style>
-.st-key-share [data-testid="stImage"] img { background: white; max-width: 20rem; }
+.moe-qr { display: block; width: 100%; max-width: 20rem; }
 @media (max-width: 640px) { .st-key-share button { min-height: 44px; } }
 </style>"""
 _LOCKS = {
@@ -108,7 +108,7 @@ def _copier() -> ComponentRenderer:
 
 @lru_cache(maxsize=64)
 def qr_code(link: str) -> str:
-    """Return the QR code of a link as SVG.
+    """Return the QR code of a link as the address of an SVG picture, which holds all of it.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def qr_code(link: str) -> str:
     import segno
 
     try:
-        return str(segno.make_qr(link, error="l").svg_inline(scale=6, light="white"))
+        return str(segno.make_qr(link, error="l").svg_data_uri(scale=8, light="white"))
     except segno.DataOverflowError as error:
         raise ValueError(
             f"link: got {len(link)} letters, allowed is what fits a QR code; shorten the texts"
@@ -136,9 +136,10 @@ def _qr_code(key: str) -> None:
 
 def _show_qr(link: str) -> None:
     try:
-        st.image(qr_code(link), caption="Scan it with a phone to open this link.")
+        st.html(f'<img class="moe-qr" alt="QR code of the link" src="{qr_code(link)}">')
+        st.caption("Scan it with a phone to open this link.")
     except ValueError as error:
-        st.error(str(error))
+        show_problem(error)
 
 
 @st.fragment

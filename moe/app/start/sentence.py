@@ -1,19 +1,28 @@
-"""Where each character of a sentence goes, and the way of one of them, step by step."""
+"""A sentence: the slider that balances its work, and the way of its characters, step by step."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
+from ...pictures.experts import expert_name
 from ..shared import parts
+from ..shared.finger import Finger, Slider
 from ..shared.first_model import FirstModel
-from ..shared.outside import plain
 from ..shared.parts import BOUND
 from ..shared.share_box import share_box
 from . import chart as charts
 from . import share
-from .story import FULL, TENTH, SentenceRouting, TokenStory, explain, route
+from .flow import packet, show_flow
+from .story import FULL, SentenceRouting, route, routes
+from .walk import SentenceWalk, walk
+
+FLOW = "flow"  # the picture, and what the session keeps of it
+NUMBER = re.compile("[0-9]{1,4}")
+CHARACTER, WITHOUT = "character", "without"  # in the address
 
 
 def show(model: FirstModel) -> SentenceRouting:
@@ -21,81 +30,65 @@ def show(model: FirstModel) -> SentenceRouting:
 
     Returns where its characters go, by the slider.
     """
-    percent = st.slider(
-        "Balancing", 0, FULL, 0, TENTH, format="%d%%", key="balance",
-        help="How much of a small bonus counts when the router chooses. It was found once, by a "
-        "simple rule: experts with too little work get more of it, experts with too much less.",
-        **BOUND,
-    )  # fmt: skip
-    above = st.container()
-    sentence = parts.sentence()
-    routing = route(model, sentence, percent)
-    with above:
-        unbalanced = route(model, sentence)
-        parts.show(charts.load_bars(routing, unbalanced.hottest_share, parts.ink()), "load")
-        st.markdown(routing.words())
-    position = _choose_character(routing)
-    _follow(explain(model, sentence, position, percent))
+    controls, picture = st.columns([1, 2], gap="large")
+    with controls:
+        percent = st.slider(
+            "Balancing", 0, FULL, 0, format="%d%%", key="balance",
+            help="How much of a small bonus counts when the router chooses. It was found once, by "
+            "a simple rule: experts with too little work get more of it, experts with too much "
+            "less.",
+            **BOUND,
+        )  # fmt: skip
+        sentence = parts.sentence()
+    routing_P = routes(model, sentence)
+    finger = Finger([Slider("balance", range(FULL + 1))], balance=percent)
+    top, ink = max(one.hottest_share for one in routing_P), parts.ink()
+    with picture:
+        finger.show(lambda balance: charts.load_bars(routing_P[balance], top, ink), "load")
+    with controls:
+        finger.words(lambda balance: routing_P[balance].words())
+    finger.watch()
+    _follow(model, sentence, percent)
+    return routing_P[percent]
+
+
+def _follow(model: FirstModel, sentence: str, percent: int) -> None:
+    """Show the way of each character through the layer, and offer it to take along."""
+    st.subheader("Follow one character")
+    walked, settings = walk(model, sentence, percent), model.trainer.settings
+    start = (walk(model, sentence) if percent else walked).start  # which no slider moves
+    asked: Any = st.session_state.get(FLOW)
+    asked = asked and asked.get("at")  # once a visitor stays with a character
+    position, without = _where(walked, start, asked or st.query_params)
+    # What the picture asked for it knows; a packet that stays the same is not sent again.
+    begin = (start, 0) if asked else (position, without)
+    show_flow(packet(walked, f"{percent}% {sentence}", settings.context, start, *begin), key=FLOW)
     share_box(
         "start",
-        share.code(sentence, percent, position),
+        share.code(sentence, percent, position, without),
         None,
-        lambda: share.document(model, sentence, position, percent),
-        lambda: charts.load_bars(routing),
-        f"{model.trainer.settings.steps} steps, seed {model.trainer.settings.seed}",
+        lambda: share.document(model, sentence, position, percent, without),
+        lambda: charts.load_bars(route(model, sentence, percent)),
+        f"{settings.steps} steps, seed {settings.seed}",
     )
-    return routing
 
 
-def _clicked(n_tokens: int) -> None:
-    """Move the slider to the character that was clicked in the picture."""
-    picture: Any = st.session_state.get("picture")
-    points = picture and picture.selection.get(charts.SELECTION)
-    if points:
-        position = int(points[0][charts.FIELD])
-        if 1 <= position <= n_tokens:
-            st.session_state["character"] = position
+def _where(walked: SentenceWalk, start: int, asked: Mapping[str, Any]) -> tuple[int, int]:
+    """Which character is looked at and which expert is off, which the address then says, too."""
+    position = _whole(asked.get(CHARACTER), len(walked.tokens), start + 1) - 1
+    names = ["", *(expert_name(e) for e in range(walked.bias_E.size))]
+    name = asked.get(WITHOUT)
+    without = names.index(name) if name in names else 0
+    for key, value in ((CHARACTER, position != start and str(position + 1)),
+                       (WITHOUT, names[without])):  # fmt: skip
+        if value:
+            st.query_params[key] = value
+        else:
+            st.query_params.pop(key, None)
+    return position, without
 
 
-def _choose_character(routing: SentenceRouting) -> int:
-    """Show where each character goes; return the position of the one that is chosen."""
-    n_tokens = len(routing.tokens)
-    st.subheader("Follow one character")
-    st.markdown("Click a character, or choose its number.")
-    if st.session_state.get("character", 1) > n_tokens:
-        st.session_state["character"] = n_tokens
-    above = st.container()
-    number = st.slider(
-        "Character", 1, max(n_tokens, 2), min(5, max(n_tokens, 2)), key="character", **BOUND
-    )
-    position = routing.position(number)
-    with above:
-        parts.show(
-            charts.sentence_picture(routing, position, parts.ink()),
-            "picture",
-            titled=False,
-            on_select=lambda: _clicked(n_tokens),
-            selection_mode=charts.SELECTION,
-        )
-    return position
-
-
-def _follow(story: TokenStory) -> None:
-    """Show the way of one character through the layer, step by step."""
-    st.markdown(f"The model has read “{plain(story.context)}” and now “{plain(story.token)}”.")
-    steps = (
-        (charts.logits, "One number per expert: the character's vector times the router's."),
-        (charts.scores, "Softmax: each exponential over the sum of all; they add up to 1."),
-        (charts.selection, story.selection_words()),
-        (charts.weights, "The winners' shares, divided by their sum."),
-        (charts.contributions, "Only the winners compute; their answers are added by weight."),
-        (charts.guesses, "The sum goes on to guess the next character."),
-    )
-    columns = [*st.columns(3), *st.columns(3)]
-    for column, (draw, caption) in zip(columns, steps, strict=True):
-        with column:
-            parts.show(draw(story, parts.ink()), f"step_{draw.__name__}")
-            st.caption(caption)
-    st.markdown(f"**{story.cost_words()}**")
-    with st.expander("All the numbers of this character"):
-        st.table(story.expert_rows())
+def _whole(text: object, most: int, default: int) -> int:
+    """A whole number of an address from 1 to `most`, or the default."""
+    digits = str(text)
+    return int(digits) if NUMBER.fullmatch(digits) and 1 <= int(digits) <= most else default

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
+from ...data import token_text
+from ...pictures.experts import expert_name
 from ..shared.first_model import FirstModel
 from ..shared.sharing import json_document
-from .story import explain, route
+from .walk import SentenceWalk, walk
 
 
-def document(model: FirstModel, sentence: str, position: int, percent: int) -> bytes:
-    """Routing of the sentence and the story of one of its characters."""
-    routing = route(model, sentence, percent)
-    story = explain(model, sentence, position, percent)
+def document(
+    model: FirstModel, sentence: str, position: int, percent: int, without: int = 0
+) -> bytes:
+    """The way of a sentence through the layer, and of one of its characters."""
+    walked = walk(model, sentence, percent)
     return json_document(
         "start",
         {
@@ -20,40 +24,47 @@ def document(model: FirstModel, sentence: str, position: int, percent: int) -> b
             "data": model.trainer.task.sha256,
             "sentence": sentence,
             "balancing_percent": percent,
-            "load": routing.load_E.tolist(),
-            "experts": routing.expert_NK.tolist(),
-            "weights": routing.weight_NK.tolist(),
-            "character": {
-                "position": position,
-                "token": story.token,
-                "logits": story.logits_E.tolist(),
-                "scores": story.scores_E.tolist(),
-                "bias": story.bias_E.tolist(),
-                "experts": story.expert_K.tolist(),
-                "weights": story.weight_K.tolist(),
-                "parts": story.share_K.tolist(),
-                "executed_flops": story.executed_flops,
-                "all_flops": story.all_flops,
-                "guesses": story.guesses,
-            },
+            "without": expert_name(without - 1) if without else None,
+            "load": walked.load_OE[without].tolist(),
+            "experts": walked.expert_ONK[without].tolist(),
+            "weights": walked.weight_ONK[without].tolist(),
+            "character": {"position": position, **_character(walked, position, without)},
         },
     )
 
 
-def code(sentence: str, percent: int, position: int) -> str:
+def _character(walked: SentenceWalk, position: int, without: int) -> dict[str, Any]:
+    here = without, position
+    guessed = zip(walked.guess_ONG[here], walked.probability_ONG[here], strict=True)
+    return {
+        "token": walked.tokens[position],
+        "logits": walked.logits_NE[position].tolist(),
+        "scores": walked.scores_NE[position].tolist(),
+        "bias": walked.bias_E.tolist(),
+        "experts": walked.expert_ONK[here].tolist(),
+        "weights": walked.weight_ONK[here].tolist(),
+        "parts": walked.part_ONK[here].tolist(),
+        "executed_flops": walked.executed_flops,
+        "all_flops": walked.all_flops,
+        "guesses": [(token_text(int(byte)), float(p)) for byte, p in guessed],
+    }
+
+
+def code(sentence: str, percent: int, position: int, without: int = 0) -> str:
     """Code of the first page: route a sentence, follow one of its characters."""
+    case = f"without expert {expert_name(without - 1)}" if without else "with all experts"
     return f"""\
 from moe.app.shared.first_model import ready_model
-from moe.app.start.story import explain, route
+from moe.app.start.walk import walk
 
 model = ready_model()  # trains the tiny model
 sentence = {sentence!r}
 
-routing = route(model, sentence, percent={percent})  # of the balancing bonus
-print(routing.load_E)  # characters per expert
-print(routing.words())
-
-story = explain(model, sentence, position={position}, percent={percent})
-print(story.scores_E, story.expert_K, story.weight_K)
-print(story.cost_words())
+walked = walk(model, sentence, percent={percent})  # of the balancing bonus
+case, character = {without}, {position}  # {case}
+print(walked.load_OE[case])  # characters per expert
+print(walked.scores_NE[character])
+print(walked.expert_ONK[case, character], walked.weight_ONK[case, character])
+print(walked.words(case))
+print(walked.cost_words())
 """

@@ -22,44 +22,51 @@ from .weights_page import show_checkpoint
 
 def sample(name: str) -> YourModel:
     """Read a sample file once for all visitors."""
-    return KEPT.of(("sample", name), lambda: YourModel.of(upload.TITLES[name].load()))
+    return KEPT.in_turn(("sample", name), lambda: YourModel.of(upload.TITLES[name].load()))
 
 
 def show() -> None:
     """Show the page."""
     parts.heading(
         "How does your own model share its work?",
-        "Open a file in which your model's router wrote down its choices, and see which experts "
-        "work, how much, and on what. At first you see a small model that was trained for this.",
-        "below each token the number of the expert that got it. Two boxes hold common beliefs "
-        "about experts against what was measured in this file.",
+        "Open a file in which your model's router wrote down its choices. At first you see a small "
+        "model that was trained for this.",
     )
-    name = st.selectbox("Look at", list(upload.TITLES), key="sample", **BOUND)
-    uploaded = st.file_uploader(
-        f"Or open your own file ({upload.MAX_MB} MB at most)", key="own_model",
-        max_upload_size=upload.MAX_MB,
-    )  # fmt: skip
-    st.caption(
-        "Nothing is kept: your file stays in this server's memory while you look at it, is shown "
-        "to nobody else, and is forgotten when you remove it or close the browser's tab."
-    )
-    _what_can_be_opened(name)
+    picture, controls = st.columns([3, 1])
+    with controls:
+        name = st.selectbox("Look at", list(upload.TITLES), key="sample", **BOUND)
+        uploaded = st.file_uploader(
+            f"Or your own file ({upload.MAX_MB} MB at most)", key="own_model",
+            max_upload_size=upload.MAX_MB,
+        )  # fmt: skip
+        st.caption(
+            "Nothing is kept: your file stays in memory while you look at it, is shown to nobody "
+            "else, and is forgotten when you remove it or leave."
+        )
+        _what_can_be_opened(name)
     if uploaded and upload.is_checkpoint(uploaded.name):
-        show_checkpoint(uploaded.file_id, uploaded.getvalue())
+        with picture:
+            show_checkpoint(uploaded.file_id, uploaded.getvalue())
         return
     if not uploaded:
         forget("own", "contents", "layer")
-    model = _opened(uploaded, "own") if uploaded else sample(name)
+    with controls:
+        more = st.container()
+    with picture:
+        model = _opened(uploaded, "own", more) if uploaded else sample(name)
     if model:
-        _show_trace(model, name, uploaded.name if uploaded else None)
+        _show_trace(model, name, uploaded.name if uploaded else None, picture, more)
 
 
 def _what_can_be_opened(name: str) -> None:
     """Say which files may be opened, and give one of each as an example."""
     with st.expander("Which files can I open?"):
         st.markdown(
-            "- **A trace** (.npz or .parquet): the choices of every layer. `moe trace` writes one; "
-            "so can you, in the format that the documentation gives.\n"
+            "- **A trace** (.npz or .parquet): the choices of every layer. This writes one of your "
+            "own model:"
+        )
+        st.code(upload.TRACE_COMMAND, language=None, wrap_lines=True)
+        st.markdown(
             "- **Ratings of a router** (.csv): a row for each token, and columns logit_0, logit_1 "
             "and so on. The columns layer, token_id, token, sequence and domain may stand beside "
             "them.\n"
@@ -77,11 +84,11 @@ def _what_can_be_opened(name: str) -> None:
             )  # fmt: skip
 
 
-def _opened(uploaded: Any, place: str) -> YourModel | None:
+def _opened(uploaded: Any, place: str, controls: Any) -> YourModel | None:
     """Read a file once per visitor; None after saying what is wrong with it."""
     k = 2
     if upload.is_ratings(uploaded.name):
-        k = st.slider("Experts per token", 1, 16, 2, key=f"k_{place}", **BOUND)
+        k = controls.slider("Experts per token", 1, 16, 2, key=f"k_{place}", **BOUND)
     name, raw = uploaded.name, uploaded.getvalue()
     try:
         return opened(
@@ -92,22 +99,25 @@ def _opened(uploaded: Any, place: str) -> YourModel | None:
         return None
 
 
-def _show_trace(model: YourModel, name: str, file: str | None) -> None:
+def _show_trace(model: YourModel, name: str, file: str | None, picture: Any, more: Any) -> None:
     """Show what a trace holds: a sample's by its title, or that of a visitor's file."""
     trace = model.trace
     at = 0
     if trace.n_layers > 1:
-        layer = st.select_slider(
+        layer = more.select_slider(
             "Layer", trace.layers, trace.layers[model.first_shown], key="layer", **BOUND
         )
         at = trace.layer_index(layer)
+    verdict = model.verdict()
+    with picture:
+        st.markdown(f"**{verdict.words}**")
+        parts.show(charts.load_bars(model.layer_name(at), model.loads(at), parts.ink()), "load")
+        st.markdown("\n".join(f"- {line}" for line in verdict.advice))
     st.caption(plain(model.about))
-    _beliefs(model)
-    _text(model, at)
-    st.subheader("Who does the work?")
     parts.metrics(model.figures(at))
-    parts.show(charts.load_bars(model.layer_name(at), model.loads(at), parts.ink()), "load")
     st.markdown(model.load_words(at))
+    _text(model, at)
+    _beliefs(model)
     st.subheader("Look closer")
     section = st.segmented_control(
         "Look closer", list(SECTIONS), default=next(iter(SECTIONS)), required=True, key="closer",
@@ -116,6 +126,7 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
     SECTIONS[section](model, at, None if file else upload.earlier_of(name))
     with st.expander("All layers in numbers"):
         st.dataframe(model.report.rows(), hide_index=True)
+    parts.next_step("your-model", verdict.words)
     share_box(
         "your-model",
         share.own_file_code(file, model.trace.k, at, model.is_part)
@@ -125,7 +136,6 @@ def _show_trace(model: YourModel, name: str, file: str | None) -> None:
         lambda: share.document(model),
         lambda: charts.poster(model.layer_name(at), [model.loads(at), model.all_loads()]),
     )
-    parts.next_step("your-model", model.load_words(at))
 
 
 def _beliefs(model: YourModel) -> None:
@@ -152,7 +162,7 @@ def _text(model: YourModel, at: int) -> None:
     focus = focus_box.selectbox("Show", experts, key="focus", **BOUND)
     shown = text.text_page(trace, at, of, int(page), None if focus == experts[0] else int(focus))
     st.markdown(shown.words)
-    st.html(tinted_text(shown.tokens, shown.words))
+    st.html(tinted_text(shown.tokens, shown.words, model.ratio(at)))
 
 
 def _layers(model: YourModel, at: int, earlier: str | None) -> None:
@@ -261,7 +271,7 @@ def _early_and_late(model: YourModel, at: int, earlier: str | None) -> None:
         max_upload_size=upload.MAX_MB,
     )  # fmt: skip
     if uploaded:
-        other = _opened(uploaded, "other")
+        other = _opened(uploaded, "other", st)
     else:
         forget("other")
         other = sample(earlier) if earlier else None

@@ -16,6 +16,7 @@ from .upload import beliefs, shortened
 MAX_MARKS = 3400  # of a heat map; a browser paints 4,000 smoothly, and some stand beside it
 MAX_COLUMNS = 100
 MAX_BARS = 512
+HOT, UNEVEN = 2.0, 1.5  # times the fair share of the busiest expert
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,25 @@ def load_words(load_E: np.ndarray) -> str:
         f"Expert {load_E.argmax()} is the busiest, with {1 + metrics.max_vio(load_E):.2f} "
         f"times its fair share; {nothing}."
     )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a file comes to, and what to do about it.
+
+    Attributes
+    ----------
+    words
+        One sentence, on the most uneven layer.
+    even
+        Whether nothing needs mending.
+    advice
+        What may be done, in Markdown; of a file that is even, what to look at.
+    """
+
+    words: str
+    even: bool
+    advice: tuple[str, ...]
 
 
 def busiest(load_E: np.ndarray, most: int) -> np.ndarray:
@@ -126,6 +146,10 @@ class YourModel:
         """Assignments of each expert of a layer, (E,)."""
         return np.asarray(self.report.layers[at].load)
 
+    def ratio(self, at: int) -> np.ndarray:
+        """Load of each expert of a layer in fair shares, (E,)."""
+        return np.asarray(metrics.utilisation(self.load(at)))
+
     def figures(self, at: int) -> list[tuple[str, str, str]]:
         """Name, value and meaning of a layer's main figures."""
         layer, fair = self.report.layers[at], 1 / self.trace.n_experts
@@ -159,6 +183,33 @@ class YourModel:
     def load_words(self, at: int) -> str:
         """How even a layer is, in a sentence."""
         return load_words(self.load(at))
+
+    def verdict(self) -> Verdict:
+        """Judge the most uneven layer."""
+        worst = max(range(self.trace.n_layers), key=lambda at: self.report.layers[at].max_vio)
+        load_E, name = self.load(worst), self.layer_name(worst)
+        hottest, times = int(load_E.argmax()), 1 + metrics.max_vio(load_E)
+        idle = metrics.dead_experts(load_E)
+        rest = f"{idle} of {load_E.size} idle" if idle else "none idle"
+        settings = f"experts={min(max(load_E.size, 4), 64)}&k={min(self.trace.k, 8)}"
+        if times < UNEVEN and not idle:
+            return Verdict(
+                f"The work is even: in {name}, the most uneven one, expert {hottest} has "
+                f"{times:.1f}× its share.",
+                True,
+                ("Nothing to mend. Below: who works on what, and with whom.",),
+            )
+        kind = "is hot" if times >= HOT else "is busy"
+        return Verdict(
+            f"Expert {hottest} of {name} {kind}: {times:.1f}× its share; {rest}.",
+            False,
+            (
+                f"Even the work out: [how hard to push back](/cure?{settings}).",
+                "Check that your gate computes what you think: `moe check-gate`.",
+                "See what it costs on several devices: *Look closer*, *Devices*, or "
+                "[what moves between chips](/moving-data).",
+            ),
+        )
 
     def all_loads(self) -> Drawn:
         """Fair shares in every layer, the busiest expert first: numbers mean nothing across."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import check_int
+from ...pictures.experts import EXPERT_COLOURS
 from ...traces import Trace
 
 PAGE = 240  # tokens shown at once
@@ -102,8 +103,13 @@ def text_page(trace: Trace, at: int, of: str, page: int, focus: int | None) -> T
         )
     lit_tokens = sum(token.lit for token in tokens)
     what = (
-        "The number below a token is the expert that got it first; colours take turns."
+        "The number below a token is the expert that got it first; its colour says "
+        f"{_colours(trace)}."
         if focus is None
         else f"Expert {focus} is among the choices of {lit_tokens} of these {len(tokens)} tokens."
     )
     return TextPage(tuple(tokens), what)
+
+
+def _colours(trace: Trace) -> str:
+    return "who it is" if trace.n_experts <= len(EXPERT_COLOURS) else "how busy that expert is"

@@ -6,11 +6,22 @@ import unicodedata
 from collections.abc import Sequence
 from html import escape
 
-from ...pictures.palette import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
+import numpy as np
+
+from ...pictures.experts import EXPERT_COLOURS
+from ...pictures.palette import CROWDED, FAIR, IDLE, TWICE
 from .text import Token
 
 # Tinted behind the ink they leave it a contrast of 7 in both themes.
-TINTS = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, GREY)
+LOADS = {
+    "below": (0.75, IDLE),
+    "fair": (1.5, FAIR),
+    "above": (2.5, TWICE),
+    "crowded": (0.0, CROWDED),
+}
+KINDS = {f"e{e}": colour for e, colour in enumerate(EXPERT_COLOURS)} | {
+    name: colour for name, (_, colour) in LOADS.items()
+}
 SPACES = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 LONGEST = 24  # characters of a token that are shown
 
@@ -28,8 +39,8 @@ STYLE = (
 .moe-text .new { flex-basis: 100%; height: 6px; }
 """
     + "".join(
-        f".moe-text .c{i} {{ background: {tint}38; border-bottom-color: {tint}; }}\n"
-        for i, tint in enumerate(TINTS)
+        f".moe-text .{kind} {{ background: {tint}38; border-bottom-color: {tint}; }}\n"
+        for kind, tint in KINDS.items()
     )
     + "</style>"
 )
@@ -44,22 +55,37 @@ def printable(text: str) -> str:
     )
 
 
-def tinted_text(tokens: Sequence[Token], what: str) -> str:
+def kind_of(expert: int, ratio_E: np.ndarray) -> str:
+    """Return whose colour a token gets: its expert's own, or with many experts that of its load.
+
+    Parameters
+    ----------
+    ratio_E
+        Load of every expert in fair shares.
+    """
+    if ratio_E.size <= len(EXPERT_COLOURS):
+        return f"e{expert}"
+    return next((name for name, (below, _) in LOADS.items() if ratio_E[expert] < below), "crowded")
+
+
+def tinted_text(tokens: Sequence[Token], what: str, ratio_E: np.ndarray) -> str:
     """Return HTML in which every token stands above the number of its expert.
 
-    Seven colours take turns over the experts; the number says which one it is. What comes from a
-    file is escaped, and stays in its own direction of writing.
+    The number says which expert it is, and the colour too if there are few, else how busy it is.
+    What comes from a file is escaped, and stays in its own direction of writing.
 
     Parameters
     ----------
     what
         What is shown, for those who do not see it.
+    ratio_E
+        Load of every expert in fair shares.
     """
     pieces: list[str] = []
     for token in tokens:
         if token.begins and pieces:
             pieces.append('<span class="new"></span>')
-        kind = f"c{token.expert % len(TINTS)}" if token.lit else "off"
+        kind = kind_of(token.expert, ratio_E) if token.lit else "off"
         number = f"<small>{token.expert}</small>" if token.lit else "<small>&nbsp;</small>"
         pieces.append(
             f'<span class="t {kind}" title="{escape(token.words)}">'

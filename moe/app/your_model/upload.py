@@ -24,6 +24,7 @@ TOKEN_COST = 8
 MAX_CELLS = 1 << 22  # tokens times experts: a table of one layer
 TRACE_KINDS = (".npz", ".parquet", ".csv")
 CHECKPOINT_KINDS = (".zip", ".safetensors")
+TRACE_COMMAND = "moe trace --model ./my-model --text my-text.txt --out trace.npz"
 TITLES = {sample.title: sample for sample in SAMPLES}
 EARLIER = {"balanced": "early"}  # samples of the same model and text
 

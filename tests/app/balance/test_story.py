@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import moe
-from moe.app.balance.story import compare, judge_guess
-from moe.app.shared.run_slots import Progress, RunSlot, run_slot
+from moe.app.balance.story import answer, compare, play_run, question, sources, why
+from moe.app.play.plan import read
+from moe.app.shared.run_slots import RunSlot, run_slot
 from moe.training import TrainRecord, TrainSettings
 from moe.training.runs import LAST, Run, RunSummary, method_words
 
@@ -110,9 +111,9 @@ def test_the_table_holds_every_number_of_both_ends() -> None:
         ("MaxVio", "1.00", "0.25"),
         ("CV", "0.50", "0.12"),
         ("Idle experts in the last step", "2", "1"),
-        ("Dropped share of the assignments", "12.5%", "0.0%"),
+        ("Share of the work that found its expert full", "12.5%", "0.0%"),
         ("Loss while training", "2.500", "2.250"),
-        ("Loss on held-out data", "2.000", "1.500"),
+        ("Loss on new data", "2.000", "1.500"),
     ]
 
 
@@ -120,16 +121,17 @@ def test_the_table_holds_every_number_of_both_ends() -> None:
     ("a", "b", "said"),
     [
         (dict(max_vio=0.5), dict(max_vio=0.75, dead=2),
-         "A spread the work more evenly: its busiest expert had 1.5 times the fair share; "
+         "A spread the work more evenly: its busiest expert had 1.5 times its fair share; "
          "B's had 1.8 times."),
         (dict(max_vio=2.0, dead=3), dict(max_vio=0.5),
-         "B spread the work more evenly: its busiest expert had 1.5 times the fair share; "
-         "A's had 3.0 times and left 3 idle."),
+         "B spread the work more evenly: its busiest expert had 1.5 times its fair share; "
+         "A's had 3.0 times, and 3 of its experts did nothing."),
         (dict(max_vio=2.0, dead=1), dict(max_vio=0.5), "A's had 3.0 times."),
         (dict(max_vio=0.25), dict(max_vio=0.125 + 0.25), "A spread the work more evenly"),
         (dict(max_vio=0.25), dict(max_vio=0.34),
-         "Both are about equally even: MaxVio 0.25 in A, 0.34 in B."),
-        (dict(max_vio=0.1), dict(max_vio=0.0), "Both are about equally even: MaxVio 0.10 in A"),
+         "Both spread the work about equally: the busiest expert had 1.2 times its fair share "
+         "in A, 1.3 in B."),
+        (dict(max_vio=0.1), dict(max_vio=0.0), "had 1.1 times its fair share in A, 1.0 in B."),
     ],
 )  # fmt: skip
 def test_who_is_more_even_is_read_from_the_ends(a, b, said) -> None:
@@ -139,38 +141,67 @@ def test_who_is_more_even_is_read_from_the_ends(a, b, said) -> None:
 @pytest.mark.parametrize(
     ("a", "b", "said"),
     [
-        (1.0, 1.0, "They predict about equally well (held-out loss: A 1.000, B 1.000;"),
-        (1000.0, 997.0, "They predict about equally well"),  # 0.3 % of the larger one
-        (997.0, 1000.0, "They predict about equally well"),
-        (1000.0, 996.9, "B predicts better (held-out loss: A 1000.000, B 996.900; lower is"),
-        (996.9, 1000.0, "A predicts better (held-out loss: A 996.900, B 1000.000; lower is"),
+        (1.0, 1.0, "They guess about equally well (loss on new data: A 1.000, B 1.000;"),
+        (1000.0, 997.0, "They guess about equally well"),  # 0.3 % of the larger one
+        (997.0, 1000.0, "They guess about equally well"),
+        (1000.0, 996.9, "B guesses better (loss on new data: A 1000.000, B 996.900; lower is"),
+        (996.9, 1000.0, "A guesses better (loss on new data: A 996.900, B 1000.000; lower is"),
     ],
 )
-def test_who_predicts_better_is_read_from_the_ends(a, b, said) -> None:
+def test_who_guesses_better_is_read_from_the_ends(a, b, said) -> None:
     words = compare(Ended(held_out_loss=a), Ended(held_out_loss=b)).words
-    assert said in words and words.startswith("Both are about equally even")
+    assert said in words and words.startswith("Both spread the work about equally")
 
 
 @pytest.mark.parametrize(
-    ("guess", "gap", "verdict"),
+    ("n_experts", "k", "options"),
     [
-        (40, 0, "Spot on."),
-        (37, 3, "Spot on."),
-        (43, -3, "Spot on."),
-        (36.5, 3.5, "It took more than you expected."),
-        (43.5, -3.5, "It took less than you expected."),
+        (16, 2, ["6% (its fair share)", "12% (twice)", "25% (4 times)", "50% (8 times)"]),
+        (8, 2, ["12% (its fair share)", "25% (twice)", "50% (4 times)"]),
+        (4, 4, ["25% (its fair share)", "50% (twice)", "100% (4 times)"]),
     ],
+)  # fmt: skip
+def test_a_guess_is_one_of_some_multiples_of_the_fair_share(n_experts, k, options) -> None:
+    asked = question(TrainSettings(n_experts=n_experts, k=k))
+    assert list(asked.options.values()) == options and asked.judged
+
+
+@pytest.mark.parametrize(("share", "key"), [(0.26, "x1"), (0.36, "x2"), (0.7, "x2"), (0.72, "x4")])
+def test_the_answer_is_the_nearest_multiple(share: float, key: str) -> None:
+    asked = question(TrainSettings(n_experts=4, k=2))
+    truth, told = answer(Ended(hottest_share=share), asked)
+    assert truth == key
+    assert f"ended with {share:.0%} of the work, {4 * share:.1f} times its fair share" in told
+
+
+@pytest.mark.parametrize(
+    ("n_experts", "k", "taken"), [(16, 2, (16, 2)), (4, 1, (8, 1)), (60, 8, (64, 4))]
 )
-def test_a_guess_within_three_points_is_right(guess, gap, verdict) -> None:
-    judged = judge_guess(guess, END)
-    assert judged.verdict == verdict and judged.gap == pytest.approx(gap)
-    assert (judged.guess, judged.truth) == (guess / 100, 0.4)
+def test_a_run_goes_along_to_play(n_experts: int, k: int, taken: tuple[int, int]) -> None:
+    plan, step = read(play_run(TrainSettings(n_experts=n_experts, k=k, seed=7)))
+    assert (plan.experts, plan.changes[0].value) == taken and (plan.seed, step) == (7, 0)
+
+
+def test_each_method_has_its_source_once() -> None:
+    a, b = TrainSettings(), TrainSettings(balance="bias")
+    told = sources((a, b)).split(" · ")
+    methods = [moe.BALANCERS["none"], moe.ROUTERS["topk"], moe.BALANCERS["bias"]]
+    assert told == [f"{method.title}: {method.source}" for method in methods]
+
+
+def test_a_reason_is_given_only_for_runs_that_collapsed() -> None:
+    uneven, even = (
+        Run(TrainSettings(**SMALL, balance=balance), [record(0, max_vio=2.0)], 1.0)
+        for balance in ("none", "bias")
+    )
+    assert why({"A": even, "B": even}) == ""
+    assert why({"A": even, "B": uneven}).startswith("**Why?** In B the model")
+    assert why({"A": uneven, "B": uneven}).startswith("**Why?** In A and B the model")
 
 
 def test_progress_tells_how_far_a_training_is() -> None:
     settings = TrainSettings(**SMALL, seed=77)  # of nobody else, whose run would be kept
-    first, *between, last = RunSlot(settings).progress()
-    assert first == Progress(0.0, "waiting for a free place to train")
+    *between, last = RunSlot(settings).progress()
     assert [at.done for at in between] == [0.5, 1.0] and all(at.run is None for at in between)
     assert last.done == 1.0 and last.words == "done" and last.run is not None
     ten = last.run.records[9]

@@ -21,10 +21,10 @@ def test_the_parts_add_up_to_the_published_figure() -> None:
     print("computed", sum(part.dollars for part in parts), "published", 5_576_000)
     assert [part.gpu_hours for part in parts] == [2_664_000, 119_000, 5_000]
     assert sum(part.dollars for part in parts) == money.published_dollars() == 5_576_000
-    assert "$5.576M" in money.story() and "2.788 million hours" in money.story()
+    assert "$5.576M" in money.lead() and "2.788 million hours" in money.paid_words()
     assert parts[0].sum_words() == "$5.328M = 2,664,000 hours × $2"
     assert "14.8 trillion" in parts[0].name
-    assert "96%" in money.story()  # 2664 / 2788
+    assert "96%" in money.paid_words()  # 2664 / 2788
 
 
 def test_what_is_left_out_has_a_source_each_and_no_made_up_figure() -> None:
@@ -122,8 +122,7 @@ def test_published_hours_mean_the_same_whatever_comes_after_pre_training() -> No
     usual = money.Assumed()
     for extra in (0.0, 124.0, 5_000.0):
         words = money.published_words(replace(usual, extra_hours_thousands=extra).cost())
-        assert "2.788 million hours" in words and "of pre-training mean" in words
-        assert "39.1%" in words
+        assert "2.788 million hours" in words and "worked at 39% of their" in words
     assert "with this much text" in money.published_words(replace(usual, tokens_trillions=1).cost())
     assert money.usual_extra_hours("DeepSeek-V3") == 124.0
     assert money.usual_extra_hours("Llama-3.1-70B") == money.usual_extra_hours(money.OWN_SIZE) == 0

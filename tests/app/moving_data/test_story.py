@@ -9,7 +9,7 @@ import pytest
 
 from moe.app.moving_data import share as moving_data_share
 from moe.app.moving_data import story as moving
-from moe.app.moving_data.story import MovingSettings, before_after, links, move, ways
+from moe.app.moving_data.story import MovingSettings, before_after, by_limit, links, move, ways
 from moe.cluster.simulate import ClusterSettings, simulate
 
 SMALL = MovingSettings(tokens=128)
@@ -113,7 +113,9 @@ def test_a_wrong_setting_is_named(field: str, value: object) -> None:
 
 def test_the_export_and_the_code_hold_the_pages_figures(capsys: pytest.CaptureFixture) -> None:
     moved = move(SMALL)
-    raw = moving_data_share.document(moved, ways(SMALL), links(SMALL), before_after(SMALL))
+    raw = moving_data_share.document(
+        moved, ways(SMALL), links(SMALL), before_after(SMALL), by_limit(SMALL)
+    )
     document = json.loads(raw)
     assert document["moved"]["dispatch_us"] == moved.dispatch.us
     assert document["moved"]["combine_us"] == moved.combine.us
@@ -123,6 +125,9 @@ def test_the_export_and_the_code_hold_the_pages_figures(capsys: pytest.CaptureFi
     for name, made in (("links", links(SMALL)), ("before_and_after", before_after(SMALL))):
         assert [one["nvlink_ms"] for one in document[name]] == [one.nvlink_ms for one in made]
         assert [one["slowest"] for one in document[name]] == [one.slowest for one in made]
+    limits = by_limit(SMALL)
+    assert [one["wishes_met"] for one in document["limits"]] == [one.wishes for one in limits]
     assert document["kind"] == "moving-data"
     exec(moving_data_share.code(SMALL), {})
-    assert moved.words() in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert moved.words() in said and moving.limit_words(limits, SMALL.reach) in said

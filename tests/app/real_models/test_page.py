@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import pyarrow as pa
+import pytest
 from streamlit.testing.v1 import AppTest
 
+from moe.app.real_models import story
+from moe.cost import MODELS
+from moe.numbers import gigabytes
 from tests.app.visit import open_page
 
 
@@ -11,21 +18,81 @@ def words(page: AppTest) -> str:
     return "\n".join(element.value for element in [*page.markdown, *page.caption])
 
 
+def heads(page: AppTest) -> str:
+    """What stands above those that fit and those that do not."""
+    for chart in page.get("vega_lite_chart"):
+        for one in chart.proto.datasets:
+            if one.name == "heads":
+                rows = pa.ipc.open_stream(one.data.data).read_pandas()
+                return "; ".join(rows["head"])
+    raise AssertionError("no list of models")
+
+
 def test_real_models_tell_what_fits_without_a_click() -> None:
     page = open_page("real_models")
     assert not page.exception and not page.error
-    assert "30 of 31" in words(page) and len(page.get("vega_lite_chart")) == 3
-    assert len(page.dataframe[0].value) == 31
-    page.selectbox(key="machine").set_value("GeForce RTX 4090").run()
+    assert "9 of 31" in words(page) and len(page.get("vega_lite_chart")) == 3
+    assert not page.dataframe  # its expander is closed
+    page.button_group(key="have").set_value("Gaming PC 24 GB").run()
     page.selectbox(key="weights").set_value("16 bits").run()
-    assert not page.exception and "in 22 GB of memory" in words(page)
+    assert not page.exception and "Fits in 22 GB of memory" in heads(page)
     page.selectbox(key="convention").set_value("without both tables").run()
     page.selectbox(key="model").set_value("OLMoE-1B-7B").run()
     assert "Alone, a conversation with OLMoE-1B-7B" in words(page)
 
 
+def test_each_answer_is_the_machine_that_it_names() -> None:
+    """Gigabytes that the chips name are those of the machine, and nine tenths of it are used."""
+    for have, (name, many) in story.HAVE.items():
+        page = open_page("real_models", have=have)
+        memory = story.MACHINES[name].memory_gb * many
+        named = have.rpartition(" GB")[0].rpartition(" ")[2]
+        assert not named or float(named) == memory
+        assert f"Fits in {gigabytes(0.9 * memory)} of memory" in heads(page), have
+        best = re.search(r"\*\*([^*]+)\*\*: it writes", words(page))
+        assert best and best[1] == page.metric[0].label
+
+
+def test_another_machine_is_chosen_by_name_and_more_of_them_hold_more() -> None:
+    page = open_page("real_models", have="Another", machine="A100 SXM 80 GB")
+    before = heads(page)
+    assert "72 GB" in before
+    page.number_input(key="machines_1").set_value(4).run()
+    assert "288 GB" in heads(page) and not page.exception
+
+
+def test_a_machine_of_ones_own_sends_every_position_of_its_sliders() -> None:
+    page = open_page("real_models", have="My own")
+    assert not page.exception and not page.error
+    chart = page.get("vega_lite_chart")[0].proto
+    sent = {one.name: pa.ipc.open_stream(one.data.data).read_pandas() for one in chart.datasets}
+    places = [f"gb={gb}" for gb in story.OWN_GB] + [f"gbs={gbs}" for gbs in story.OWN_GB_S]
+    rows = sent["speeds"]
+    assert set(rows["at"]) == {"", *places}
+    for at, gb, gbs in (("", 64, 400), ("gb=512", 512, 400), ("gbs=20", 64, 20)):
+        here = rows[rows["at"] == at]
+        fits = [
+            model for model in MODELS.values()
+            if model.total_params * 4.5 / 8 + 4096 * model.kv_bytes_per_token() <= 0.9e9 * gb
+        ]  # fmt: skip
+        assert len(here) == 31 and here["fits"].sum() == len(fits), at
+        llama = MODELS["llama-3.1-70b"]
+        read = (llama.active("head_only") + 8192) * 4.5 / 8 + 4096 * llama.kv_bytes_per_token()
+        bar = here[here["model"] == "Llama-3.1-70B, dense"]["bar"].item()
+        assert bar == pytest.approx(min(gbs * 1e9 / read, 100), rel=1e-6)
+
+
+def test_the_table_and_its_sources_are_there_when_they_are_asked_for() -> None:
+    page = open_page("real_models", every="true")
+    assert len(page.dataframe[0].value) == 31
+    assert "19 “with both tables”" in words(page)
+    assert "89.6 GB a second ²" in page.table[0].value.to_string()
+
+
 def test_real_models_survive_a_bad_link() -> None:
-    page = open_page("real_models", machine="?", batch="3", machines="0", usable="7", gb="-1")
-    assert not page.exception and not page.error and "30 of 31" in words(page)
-    page = open_page("real_models", machine="A machine of my own", gb="1.0")
-    assert not page.exception and "none of the 31 models" in words(page)
+    page = open_page("real_models", have="?", machine="?", batch="3", machines_1="0", usable="7")
+    assert not page.exception and not page.error and "9 of 31" in words(page)
+    page = open_page("real_models", have="My own", gb="8", usable="30", weights="16 bits")
+    assert not page.exception and "It is" not in words(page)
+    page = open_page("real_models", have="My own", gb="-1", gbs="7")
+    assert not page.exception and not page.error

@@ -7,14 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from moe.app.real_models import best
 from moe.app.real_models import share as real_models_share
 from moe.app.real_models import story as models
 from moe.app.real_models.story import Answers, Question
 from moe.cost import GPUS, MODELS
 
+MAC = Question(machine=GPUS["m3-ultra"].name)
+
 
 def test_what_fits_is_counted_by_hand() -> None:
-    answers = Answers(Question())
+    answers = Answers(MAC)
     assert len(answers.rows) == len(MODELS) >= 25
     mac = GPUS["m3-ultra"]
     by_hand = [
@@ -26,13 +29,14 @@ def test_what_fits_is_counted_by_hand() -> None:
     v3 = next(a for a in answers.rows if a.model.name == "DeepSeek-V3")
     read = (MODELS["deepseek-v3"].active("head_only") + 7168) * 4.5 / 8 + 4096 * 70272
     assert v3.decoding.tokens_per_s == pytest.approx(mac.memory_bytes_per_s / read, rel=1e-6)
-    assert "DeepSeek-V3" in answers.words() and f"**{len(by_hand)} of" in answers.words()
+    said = best.best_words(answers)
+    assert "DeepSeek-V3" in said and f"**{len(by_hand)} of" in said
 
 
 def test_a_small_machine_says_that_nothing_fits() -> None:
     own = Question(machine=models.OWN_MACHINE, memory_gb=1.0, memory_gb_s=100.0, tflops=1.0)
     answers = Answers(replace(own, weights="16 bits"))
-    assert not answers.fitting and "none of the" in answers.words()
+    assert not answers.fitting and "**No** model fits" in best.best_words(answers)
     assert "does not fit" in answers.batch_words("DeepSeek-V3")
 
 
@@ -53,7 +57,7 @@ def test_the_table_has_three_conventions_and_marks_the_published_one() -> None:
         assert row[marked[at]] == model.active_params / 1e9
     v3 = next(row for row in table if row["Model"] == "DeepSeek-V3")
     assert v3["Counted as published"] == "no input table (fits best; says another)"
-    assert "gpt-oss-20b and gpt-oss-120b say which" in models.convention_words()
+    assert "gpt-oss-20b and gpt-oss-120b say which" in models.counted_words()
 
 
 def test_deepseek_v3s_own_words_on_active_parameters_contradict_its_figure() -> None:
@@ -65,15 +69,15 @@ def test_deepseek_v3s_own_words_on_active_parameters_contradict_its_figure() -> 
     assert (
         abs(v3.active("head_only") / 36.7e9 - 1) < 0.003 < abs(v3.active("with_input") / 36.7e9 - 1)
     )
-    said = models.convention_words()
+    said = models.counted_words()
     assert "36.7 billion “with both tables”, which would be 37.6 billion" in said
     assert "“no input table” is 36.6 billion: 927 million lie between, one table" in said
 
 
 def test_arithmetic_takes_over_in_large_batches() -> None:
-    steps = dict(Answers(Question()).by_batch("DeepSeek-V3"))
+    steps = dict(Answers(MAC).by_batch("DeepSeek-V3"))
     assert steps[1].limit == "bandwidth" and steps[1024].limit == "compute"
-    words = Answers(Question()).batch_words("DeepSeek-V3")
+    words = Answers(MAC).batch_words("DeepSeek-V3")
     first = min(batch for batch, bound in steps.items() if bound.limit == "compute")
     assert f"From {first:,} on, arithmetic" in words and "memory is full" in words
 

@@ -10,7 +10,7 @@ import pytest
 from moe.app.real_models import story as models
 from moe.app.real_models.story import Answers, Question
 from moe.cost import CONVENTIONS, GPUS, MODELS, decode
-from moe.numbers import count, digits, gigabytes
+from moe.numbers import digits
 
 MIXTRAL = MODELS["mixtral-8x7b"]
 OWN = Question(machine=models.OWN_MACHINE, memory_gb=100.0, memory_gb_s=500.0, tflops=20.0)
@@ -21,7 +21,7 @@ def test_a_machine_of_ones_own_is_what_was_given() -> None:
     assert (gpu.memory_gb, gpu.memory_gb_s, gpu.bf16_tflops, gpu.power_w) == (100, 500, 20, 0)
     assert gpu.name == "your machine" and gpu.kind == gpu.key == "own"
     assert Question(machine=GPUS["h20-sxm"].name).gpu is GPUS["h20-sxm"]
-    assert Question().gpu is GPUS["m3-ultra"] and models.DEFAULT_MACHINE in models.MACHINES
+    assert Question().gpu is GPUS["laptop-16gb"] and models.DEFAULT_MACHINE in models.MACHINES
     assert list(models.MACHINES.values()) == list(GPUS.values())[::-1]
 
 
@@ -103,30 +103,41 @@ def test_marks_of_sources_and_bases() -> None:
     assert models._or_none(0.0) is None and models._or_none(2.0) == 2.0
 
 
-def test_what_fits_in_words() -> None:
-    asked = replace(OWN, batch=3)
-    answers = Answers(asked)
-    largest = max((a for a in answers.rows if a.fits), key=lambda a: a.model.total_params)
-    bound = largest.decoding
-    assert bound.limit == "bandwidth"
-    assert answers.words() == (
-        f"With weights of 4 bits, **{len(answers.fitting)} of {len(MODELS)}** models fit in 90 GB "
-        f"of memory. The largest is **{largest.model.name}** with "
-        f"{count(largest.model.total_params, 3)} parameters: it needs "
-        f"{gigabytes(largest.needed_gb)} and writes at most "
-        f"**{digits(bound.tokens_per_s)} tokens a second** for all 3 "
-        "conversations together, as reading its weights from memory takes longest."
-    )
-    slow = Answers(replace(OWN, tflops=0.01))
-    assert "tokens a second**, as its arithmetic takes longest." in slow.words()
-    small = Answers(replace(OWN, memory_gb=0.5, weights="16 bits"))
-    least = min(small.rows, key=lambda a: a.needed_gb)
-    assert small.fitting == [] and small.words() == (
-        f"With weights of 16 bits, none of the {len(MODELS)} models fits in 0 GB of memory; "
-        f"{least.model.name} needs the least, {gigabytes(least.needed_gb)}."
-    )
+def test_those_that_fit_come_first_and_the_fastest_of_them() -> None:
+    answers = Answers(OWN)
+    fits = [answer for answer in answers.listed if answer.fits]
+    assert answers.listed[: len(fits)] == fits and len(fits) == len(answers.fitting)
+    speeds = [answer.decoding.tokens_per_s for answer in fits]
+    assert speeds == sorted(speeds, reverse=True)
+    needs = [answer.needed_gb for answer in answers.listed[len(fits) :]]
+    assert needs == sorted(needs) and min(needs) > 90
+    assert answers.memory_words() == "90 GB of memory"
     assert answers.machine_words() == "your machine"
     assert Answers(replace(OWN, n_machines=2)).machine_words() == "2 × your machine"
+
+
+@pytest.mark.parametrize("machine", models.MACHINES)
+def test_bars_end_where_at_least_half_of_the_models_are_slower(machine: str) -> None:
+    answers = Answers(Question(machine=machine))
+    speeds = [answer.decoding.tokens_per_s for answer in answers.fitting]
+    assert sum(speed <= answers.top for speed in speeds) >= len(speeds) / 2
+    below = [top for top in models.TOPS if top < answers.top]
+    if below:
+        assert sum(speed <= below[-1] for speed in speeds) < len(speeds) / 2 + 1
+
+
+def test_bars_of_ones_own_machine_end_at_one_place() -> None:
+    tops = {Answers(replace(OWN, memory_gb_s=speed)).top for speed in (10.0, 100.0, 5000.0)}
+    assert tops == {models.OWN_TOP} and Answers(replace(OWN, memory_gb=0.1)).top == models.OWN_TOP
+
+
+def test_figures_of_the_machine_have_their_sources() -> None:
+    laptop = Question()
+    rows = models.machine_rows(laptop)
+    gpu = laptop.gpu
+    assert [row[gpu.name] for row in rows] == ["Memory", "Reading memory", "Arithmetic"]
+    assert rows[1][""] == "89.6 GB a second ²" and "2 channels of 8 bytes" in rows[1]["Source"]
+    assert {row["Source"] for row in models.machine_rows(OWN)} == {"given"}
 
 
 def test_batches_double() -> None:
@@ -170,14 +181,17 @@ def test_batches_in_words(
 
 
 def test_ways_of_counting_in_words() -> None:
-    said = models.convention_words()
+    v3 = MODELS["deepseek-v3"]
+    assert models.convention_words() == (
+        "Makers count differently: some leave out the word tables. For DeepSeek-V3 that changes "
+        f"{v3.active('with_input') / 1e9:.1f} billion to {v3.active('neither') / 1e9:.1f} billion; "
+        "DeepSeek says 36.7 billion."
+    )
+    said = models.counted_words()
     used = [model.active_convention for model in MODELS.values()]
     counts = {name: sum(one == name for one in used) for name in models.SHORT}
     fits = ", ".join(f"{counts[name]} “{words}”" for name, words in models.SHORT.items())
     assert f"Of {len(MODELS)} models, the published figure fits {fits}." in said
-    v3 = MODELS["deepseek-v3"]
-    give = ", ".join(f"{v3.active(n) / 1e9:.1f} billion ({w})" for n, w in models.SHORT.items())
-    assert f"For DeepSeek-V3 they give {give}; it is published as 36.7 billion." in said
     for model in MODELS.values():
         stated = model.convention_basis == "stated"
         assert (model.name in said.partition("The makers of ")[2].partition(" say which")[0]) == (

@@ -198,9 +198,9 @@ def test_shares_are_of_all_that_was_asked_for():
     assert (side.dropped, side.unserved) == (3, 2)
     assert side.chosen_NE.tolist() == [[True, False, False]] * 2 + [[False] * 3] * 2
     assert side.experts_words() == [
-        "0 (0.75), 2 (0.50, dropped)", "0 (1.00)", "2 (0.12, dropped)", "0 (0.50, dropped)"
+        "A (0.75), C (0.50, dropped)", "A (1.00)", "C (0.12, dropped)", "A (0.50, dropped)"
     ]  # fmt: skip
-    assert by_hand(FULL[:2]).experts_words() == ["0 (0.75), 1 (0.25)", "none", "none", "none"]
+    assert by_hand(FULL[:2]).experts_words() == ["A (0.75), B (0.25)", "none", "none", "none"]
 
 
 def test_words_tell_what_changed_and_what_was_lost():

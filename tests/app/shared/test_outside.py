@@ -210,7 +210,7 @@ def test_a_visitor_who_leaves_ends_the_reading(monkeypatch: pytest.MonkeyPatch) 
         "opened('own', 1, lambda tick: opening.open_trace('a.npz', b'', 2, tick))\n"
     ).run()
     assert ended == ["left", "stopped"] and not page.exception
-    assert opening.TURNS._free == opening.TURNS._all
+    assert not opening.TURNS._seated
 
 
 def test_what_visitors_share_survives_an_order_to_clear_all_caches(

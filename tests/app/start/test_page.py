@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
+import json
 
-from moe.app.shared.first_model import (
-    DEFAULT_SENTENCE,
-    ready_model,
-    sentence_windows,
-)
-from moe.app.start.story import FULL, TENTH, explain, route
-from tests.app.visit import open_page, words
+import numpy as np
+import pyarrow as pa
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from moe.app.shared.first_model import DEFAULT_SENTENCE, ready_model
+from moe.app.start.story import FULL, route
+from tests.app.visit import open_page
+
+
+def paragraph(page: AppTest) -> str:
+    """The words that follow the slider."""
+    return next(html.proto.body for html in page.get("html") if "moe-words" in html.proto.body)
 
 
 def test_start_tells_its_story_without_a_click_and_the_slider_mends_it() -> None:
@@ -21,15 +26,15 @@ def test_start_tells_its_story_without_a_click_and_the_slider_mends_it() -> None
     load_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8)  # counted another way
     top_two = np.sort(load_E)[-2:].sum() / load_E.sum()
     assert top_two > 0.5 and (load_E == 0).any()
-    assert f"do {top_two:.0%} of the work" in words(page)
+    assert f"do {top_two:.0%} of the work" in paragraph(page)
     page.slider(key="balance").set_value(FULL).run()
-    assert "none is idle" in words(page) and not page.exception
+    assert "none is idle" in paragraph(page) and not page.exception
 
 
 def test_each_step_of_the_balancing_slider_spreads_the_work() -> None:
     model = ready_model()
     shares, held_back = [], []
-    for percent in range(0, FULL + 1, TENTH):
+    for percent in range(0, FULL + 1, 10):
         routing = route(model, DEFAULT_SENTENCE, percent)
         chosen = routing.expert_NK.reshape(-1)
         load_E = np.bincount(chosen, minlength=8)  # counted another way
@@ -49,21 +54,32 @@ def test_more_bonus_never_means_more_work_for_those_it_holds_back(sentence: str)
     assert all(np.diff(weighted) >= -1e-6)
 
 
-def test_start_numbers_are_the_layers_own() -> None:
-    model = ready_model()
-    story = explain(model, DEFAULT_SENTENCE, 10)
-    _, window_NC = sentence_windows(model.trainer, DEFAULT_SENTENCE)
-    x_ND = model.trainer.embed(window_NC[10:11])
-    y_ND, ctx = model.trainer.layer.forward(x_ND)
-    assert np.allclose(story.combined_D, y_ND[0])
-    by_hand_D = (story.weight_K[:, None] * story.output_KD).sum(axis=0)
-    assert np.allclose(by_hand_D, y_ND[0], atol=1e-6)
-    exp_E = np.exp(story.logits_E - story.logits_E.max())
-    assert np.allclose(story.scores_E, exp_E / exp_E.sum(), atol=1e-6)
-    assert story.expert_K.tolist() == np.argsort(-story.logits_E)[:2].tolist()
-    d, f, e = 64, 64, 8
-    assert story.executed_flops == 2 * 6 * d * f + 2 * d * e == ctx.executed_flops
-    assert story.all_flops == e * 6 * d * f + 2 * d * e
+def test_words_and_bars_of_every_position_are_sent_once() -> None:
+    page = open_page("start", balance="40", text="Hello world")
+    sent = next(
+        data
+        for data in (json.loads(one.proto.json) for one in page.get("bidi_component"))
+        if "sliders" in data
+    )
+    names = [f"balance={percent}" for percent in range(FULL + 1)]
+    assert sent["sliders"]["balance"]["names"] == names
+    for percent in (0, 33, FULL):
+        routing = route(ready_model(), "Hello world", percent)
+        assert sent["words"]["words"][f"balance={percent}"] == routing.words()
+    bars = next(
+        pa.ipc.open_stream(data.data.data).read_all()
+        for chart in page.get("vega_lite_chart")
+        for data in chart.proto.datasets
+        if data.name == "bars"
+    ).to_pylist()
+    assert len(bars) == 8 * (FULL + 2)  # where the slider rests is one more
+    for percent in (0, 33, FULL):
+        load_E = route(ready_model(), "Hello world", percent).load_E
+        here = [row for row in bars if row["at"] == f"balance={percent}"]
+        assert [row["assignments"] for row in here] == load_E.tolist()
+        assert [row["expert"] for row in here] == list("ABCDEFGH")
+    rest = [row for row in bars if row["at"] == ""]
+    assert rest == [{**row, "at": ""} for row in bars if row["at"] == "balance=40"]
 
 
 @pytest.mark.parametrize("query", [{"balance": "9999"}, {"character": "x"}, {"balance": "-1"}])

@@ -1,4 +1,4 @@
-"""The first page's sentence and token: every number and word worked out another way."""
+"""Where a sentence's characters go: every number and word worked out another way."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ import numpy as np
 import pytest
 
 from moe.app.shared.first_model import (
+    DEFAULT_SENTENCE,
     ready_model,
     sentence_windows,
     settle_bias,
 )
-from moe.app.start.story import FULL, TENTH, SentenceRouting, TokenStory, explain, route
+from moe.app.start.story import FULL, SentenceRouting, route, routes
 from moe.data import token_text
-
-STORY = TokenStory(
-    token="q", context="the ", logits_E=np.array([1.0, -2.0, 0.5]),
-    scores_E=np.array([0.5, 0.125, 0.375]), bias_E=np.array([-0.25, 0.0, 0.125]),
-    selection_E=np.array([0.25, 0.125, 0.5]), expert_K=np.array([2, 0]),
-    weight_K=np.array([0.75, 0.25]), output_KD=np.ones((2, 4)), combined_D=np.ones(4),
-    norm_K=np.array([3.0, 1.0]), share_K=np.array([0.625, 0.375]), executed_flops=4_000,
-    all_flops=10_000, guesses=[("u", 0.5)],
-)  # fmt: skip
 
 
 def spread(load: list[int]) -> SentenceRouting:
@@ -34,26 +26,6 @@ def spread(load: list[int]) -> SentenceRouting:
         share_E=share_E, hottest_share=top[-1], top2_share=top[-1] + top[-2],
         fair_share=1 / len(load), idle=load.count(0),
     )  # fmt: skip
-
-
-def test_a_token_is_told_in_words_and_rows() -> None:
-    assert STORY.cost_words() == (
-        "2 of 3 experts ran: 4,000 operations for this character instead of 10,000, 2.5 times "
-        "fewer."
-    )
-    ticked = "The highest win; a tick marks the score without the bonus."
-    assert STORY.selection_words() == ticked  # although one bonus is zero
-    assert replace(STORY, bias_E=np.zeros(3)).selection_words() == "The highest win."
-    keys = [
-        "Expert", "1 · Logit", "2 · Score", "3 · Balancing bonus", "3 · Score with bonus",
-        "4 · Weight", "5 · Part of the answer",
-    ]  # fmt: skip
-    assert [list(row) for row in STORY.expert_rows()] == [keys] * 3
-    assert [list(row.values()) for row in STORY.expert_rows()] == [
-        ["0", "+1.000", "50.00%", "-25.00%", "25.00%", "25.00%", "37.50%"],
-        ["1", "-2.000", "12.50%", "+0.00%", "12.50%", "not chosen", "did not run"],
-        ["2", "+0.500", "37.50%", "+12.50%", "50.00%", "75.00%", "62.50%"],
-    ]
 
 
 @pytest.mark.parametrize(
@@ -94,34 +66,14 @@ def test_a_sentence_is_routed_by_score_and_bonus(percent: int) -> None:
     assert routing.idle == load_E.count(0)
 
 
-@pytest.mark.parametrize("position", [0, 3, 10])
-def test_each_step_of_a_token_follows_from_the_one_before(position: int) -> None:
+def test_all_positions_of_the_slider_are_those_of_each() -> None:
     model = ready_model()
-    trainer = model.trainer
-    story = explain(model, "Hello world", position, 40)
-    routing = route(model, "Hello world", 40)
-    tokens, window_NC = sentence_windows(trainer, "Hello world")
-    assert story.token == tokens[position]
-    context = trainer.settings.context  # the character itself is the last that the model reads
-    assert story.context == "".join(tokens[:position][-(context - 1) :])
-    x_D = trainer.embed(window_NC)[position]
-    assert np.allclose(story.logits_E, x_D @ trainer.layer.params["gate_DE"], atol=1e-5)
-    assert np.allclose(story.bias_E, 0.4 * model.bias_E)
-    assert np.allclose(story.selection_E, story.scores_E + story.bias_E)
-    assert story.expert_K.tolist() == routing.expert_NK[position].tolist()
-    assert np.allclose(story.weight_K, routing.weight_NK[position])
-    answer_D = sum(w * y_D for w, y_D in zip(story.weight_K, story.output_KD, strict=True))
-    assert np.allclose(story.combined_D, answer_D, atol=1e-6)
-    lengths = [
-        w * np.sqrt((y_D**2).sum()) for w, y_D in zip(story.weight_K, story.output_KD, strict=True)
-    ]
-    assert story.norm_K == pytest.approx(lengths, rel=1e-5)
-    assert story.share_K == pytest.approx([one / sum(lengths) for one in lengths], rel=1e-5)
-    out_V = (x_D + story.combined_D) @ trainer.params["out_DV"]
-    p_V = np.exp(out_V - out_V.max()) / np.exp(out_V - out_V.max()).sum()
-    best = sorted(range(256), key=lambda v: -p_V[v])[:5]
-    assert [token for token, _ in story.guesses] == [token_text(v) for v in best]
-    assert [p for _, p in story.guesses] == pytest.approx([p_V[v] for v in best], rel=1e-4)
+    together = routes(model, DEFAULT_SENTENCE)
+    assert len(together) == FULL + 1
+    for percent in (0, 1, 37, 99, FULL):
+        alone = route(model, DEFAULT_SENTENCE, percent)
+        assert together[percent].expert_NK.tolist() == alone.expert_NK.tolist()
+        assert together[percent].words() == alone.words()
 
 
 def test_the_bonus_does_not_count_unless_asked_for_and_is_the_same_every_time() -> None:
@@ -131,29 +83,9 @@ def test_the_bonus_does_not_count_unless_asked_for_and_is_the_same_every_time() 
     assert routing.expert_NK.tolist() == route(model, "Hello", 30).expert_NK.tolist()
     plain = route(replace(model, bias_E=np.zeros(8)), "Hello", FULL)
     assert plain.expert_NK.tolist() == route(model, "Hello").expert_NK.tolist()
-    assert explain(anew, "Hello", 2).bias_E.any() is np.False_
-    story, kept = explain(anew, "Hello", 2, 30), explain(model, "Hello", 2, 30)
-    assert story.selection_E.tolist() == kept.selection_E.tolist()
-    assert explain(model, "Hello", 2).bias_E.tolist() == [0.0] * 8
 
 
-@pytest.mark.parametrize(
-    ("character", "position"), [(1, 0), (3, 2), (5, 4), (6, 4), (99, 4), (0, 0), (-3, 0)]
-)
-def test_a_character_counted_from_one_is_found(character: int, position: int) -> None:
-    assert route(ready_model(), "Hello").position(character) == position
-
-
-@pytest.mark.parametrize(
-    ("position", "percent", "message"),
-    [
-        (5, 0, "position: got 5"),
-        (-1, 0, "position: got -1"),
-        (0, 101, "percent: got 101"),
-        (0, -1, "percent: got -1"),
-    ],
-)
-def test_positions_and_percents_beyond_the_ends_are_refused(position, percent, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        explain(ready_model(), "Hello", position, percent)
-    assert explain(ready_model(), "Hello", 4, FULL).token == "o" and TENTH == 10
+@pytest.mark.parametrize("percent", [101, -1])
+def test_percents_beyond_the_ends_are_refused(percent: int) -> None:
+    with pytest.raises(ValueError, match=f"percent: got {percent}"):
+        route(ready_model(), "Hello", percent)

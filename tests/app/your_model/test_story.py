@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from moe.app.your_model import chart as charts
-from moe.app.your_model import closer, upload, weights
+from moe.app.your_model import closer, story, upload, weights
 from moe.app.your_model import text as your_text
 from moe.app.your_model.story import YourModel
 from moe.app.your_model.text import PAGE, Token, n_pages, text_page
-from moe.app.your_model.tinted_text import TINTS, printable, tinted_text
+from moe.app.your_model.tinted_text import printable, tinted_text
 from moe.cluster import homes
 from moe.errors import CheckpointError
 from moe.traces import Trace, make_trace, samples
@@ -222,12 +222,13 @@ class Seen(HTMLParser):
 
 def test_text_of_a_stranger_is_text_and_each_colour_has_its_number() -> None:
     evil = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
-    html = tinted_text([Token(evil[:20], 3, evil), Token("\n", 10, "x"), Token("", 0, "y")], evil)
+    tokens = [Token(evil[:20], 3, evil), Token("\n", 10, "x"), Token("", 0, "y")]
+    html = tinted_text(tokens, evil, np.ones(11))
     seen = Seen()
     seen.feed(html)
     assert seen.tags == {"style", "div", "span", "bdi", "small"}
     assert "<script>alert(1)</sc" in seen.texts and {"3", "10", "⏎", "∅"} <= set(seen.texts)
-    assert f"c{3 % len(TINTS)}" in html
+    assert html.count('class="t fair"') == 3
     assert printable("a\u202eb\x00 \t") == "a·b·␣⇥" and len(printable("x" * 99)) == 24
 
 
@@ -292,3 +293,33 @@ def test_beliefs_about_a_large_trace_are_measured_on_some_layers() -> None:
     assert f"300 tokens in {part.n_layers} of the layers" in model.myths[0].note
     assert len(model.myths[1].per_layer) == part.n_layers
     assert "of the layers" not in (YourModel.of(made()).myths[0].note)
+
+
+def verdict_of(load: list[int]) -> story.Verdict:
+    """Judge a trace of one layer in which experts have so many tokens."""
+    expert_N = np.repeat(np.arange(len(load)), load)
+    chosen_LNK = np.random.default_rng(0).permutation(expert_N)[None, :, None]
+    weights = np.ones(chosen_LNK.shape)
+    return YourModel.of(make_trace(chosen_LNK, weights, len(load), domains=())).verdict()
+
+
+@pytest.mark.parametrize(
+    ("load", "words", "even"),
+    [
+        ([100, 100, 100, 100], "most uneven one, expert 0 has 1.0× its share.", True),
+        ([149, 83, 84, 84], "expert 0 has 1.5× its share.", True),
+        ([40, 160, 100, 100], "Expert 1 of layer 0 is busy: 1.6× its share; none idle.", False),
+        ([0, 160, 120, 120], "Expert 1 of layer 0 is busy: 1.6× its share; 1 of 4 idle.", False),
+        ([20, 20, 340, 20], "Expert 2 of layer 0 is hot: 3.4× its share; none idle.", False),
+    ],
+)
+def test_a_file_gets_one_verdict_and_what_to_do(load: list[int], words: str, even: bool) -> None:
+    verdict = verdict_of(load)
+    assert verdict.words.endswith(words) and verdict.even == even
+    assert ("/cure?experts=4&k=1" in verdict.advice[0]) != even
+
+
+def test_the_verdict_is_on_the_most_uneven_layer() -> None:
+    model = YourModel.of(made())
+    worst = max(model.report.layers, key=lambda layer: layer.max_vio)
+    assert f"layer {worst.layer}" in model.verdict().words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ....training import LiveRecord, LiveRun, Recipe
@@ -20,10 +21,45 @@ def sentences(records: Sequence[LiveRecord], off: Sequence[int] = ()) -> list[tu
     ]
 
 
-def film(
+@dataclass(frozen=True)
+class Recorded:
+    """A run and its forks, as records.
+
+    Attributes
+    ----------
+    recipe, main
+        The run.
+    forks
+        Records of what comes of the change, by the step before which it is made.
+    """
+
+    recipe: Recipe
+    main: list[LiveRecord]
+    forks: dict[int, list[LiveRecord]]
+
+    def packed(self) -> dict[str, Any]:
+        """Return it for the browser.
+
+        Returns
+        -------
+        dict
+            `experts` (see `experts_for_stage`), `main` (see `pack`), and `forks`, each with `at`
+            and `records`.
+        """
+        return {
+            "experts": experts_for_stage(self.recipe.settings.n_experts),
+            "main": pack(self.main, sentences(self.main)),
+            "forks": [
+                {"at": at, "records": pack(after, sentences(after))}
+                for at, after in self.forks.items()
+            ],
+        }
+
+
+def record_film(
     recipe: Recipe, steps: int, forks: Sequence[int], fork_steps: int, control: Any
-) -> dict[str, Any]:
-    """Return a run as packed records, with what comes of one change at each of some steps.
+) -> Recorded:
+    """Record a run with what comes of one change at each of some steps.
 
     Parameters
     ----------
@@ -32,24 +68,13 @@ def film(
     forks, fork_steps, control
         Steps before which the change is made, how long each fork goes on from there, and the
         change: (control, value), as for `LiveRun.change`.
-
-    Returns
-    -------
-    dict
-        `experts` (see `experts_for_stage`), `main` (see `pack`), and `forks`, each with `at` and
-        `records`.
     """
     run = LiveRun(recipe.settings, recipe.changes)
-    records, made = [], []
+    records, made = [], {}
     for step in range(steps):
         if step in forks:
             fork = run.copy()
             fork.change(*control)
-            after = [fork.step() for _ in range(fork_steps)]
-            made.append({"at": step, "records": pack(after, sentences(after))})
+            made[step] = [fork.step() for _ in range(fork_steps)]
         records.append(run.step())
-    return {
-        "experts": experts_for_stage(recipe.settings.n_experts),
-        "main": pack(records, sentences(records)),
-        "forks": made,
-    }
+    return Recorded(recipe, records, made)

@@ -15,11 +15,15 @@ from ....training.live import Sample
 
 RANKS = 65_535  # shares are sent as whole numbers of this
 WEIGHTS = 255
-EVERY = 4  # steps between two samples that are sent
+EVERY = 4  # steps between two samples that are sent, unless asked for otherwise
 
 
-def pack(records: Sequence[LiveRecord], words: Iterable[tuple[int, str]] = ()) -> dict[str, Any]:
+def pack(
+    records: Sequence[LiveRecord], words: Iterable[tuple[int, str]] = (), every: int = EVERY
+) -> dict[str, Any]:
     """Return neighbouring records as plain JSON with arrays in base64, little-endian.
+
+    Samples are sent of the first record, and of each whose step is a multiple of `every`.
 
     Keys: `from` and `n` (steps), `experts`; `share` (n, E) uint16 of `RANKS`; `loss`, `mean`,
     `vio` and `dropped` (n,) float32; `idle` (n,) uint8; `samples`, the tokens of some steps; and
@@ -38,7 +42,7 @@ def pack(records: Sequence[LiveRecord], words: Iterable[tuple[int, str]] = ()) -
         "samples": [
             _sample(r.step, r.sample)
             for i, r in enumerate(records)
-            if i == 0 or r.step % EVERY == 0
+            if i == 0 or r.step % every == 0
         ],
         "words": [list(pair) for pair in words],
     }

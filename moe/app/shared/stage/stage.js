@@ -2,7 +2,7 @@
 // `Track` (track.js, which stands before this) holds the records, and `Stage` draws any position in
 // them. A component's own script follows and drives both.
 
-const FLY = 0.34, SPREAD = 0.5, FALL = 0.9; // seconds: to the router, to the expert, out of sight
+const FLY = 0.34, SPREAD = 0.65, FALL = 0.9; // seconds: to the router, to the expert, out of sight
 const STAY = 3.2; // seconds that a letter can be seen in its expert's box
 const GRID_FROM = 17; // experts: so many no longer fit one below the other
 /** Draws a run on a canvas; call `fit` when its size or theme changes, and `draw` for each frame. */
@@ -17,8 +17,9 @@ class Stage {
   residents = [];
   sample = null;
 
-  constructor(canvas, { charts = true } = {}) {
-    Object.assign(this, { canvas, charts, ctx: canvas.getContext("2d") });
+  /** `row` is the height of one of up to eight experts where there is room. */
+  constructor(canvas, { charts = true, row = 45 } = {}) {
+    Object.assign(this, { canvas, charts, row, ctx: canvas.getContext("2d") });
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   }
 
@@ -61,7 +62,7 @@ class Stage {
     this.text = wide
       ? { x: 4, y: 0, cell: 21, line: 25, columns: 6 }
       : { x: 4, y: 12, cell: (this.width - 8) / 24, line: 20, columns: 24 };
-    const left = wide ? 290 : grid ? 8 : 66;
+    const left = wide ? 310 : grid ? 8 : 66;
     const top = wide ? 26 : grid ? 96 : 100;
     const right = wide ? 58 : 46;
     if (grid) {
@@ -69,11 +70,11 @@ class Stage {
       const cell = Math.min((this.width - left - 8) / columns, wide ? 58 : 46);
       this.area = { x: left, y: top, w: cell * columns, h: cell * rows, cell, columns };
     } else {
-      const row = this.E > 8 ? (wide ? 23 : 22) : wide ? 45 : 34;
+      const row = this.E > 8 ? (wide ? 23 : 22) : wide ? this.row : 34;
       this.area = { x: left, y: top, w: this.width - left - right, h: row * this.E, row };
     }
     const middle = this.area.y + this.area.h / 2;
-    this.router = wide ? { x: 200, y: middle, r: 22 } : { x: 24, y: 62, r: 18 };
+    this.router = wide ? { x: 188, y: middle, r: 22 } : { x: 24, y: 62, r: 18 };
     if (wide) this.text.y = middle - 2 * this.text.line + this.text.line / 2;
     this.wide = wide;
     const below = this.area.y + this.area.h + 18;
@@ -200,8 +201,9 @@ class Stage {
   /** The curve from the router to an expert. */
   pathTo(e) {
     const { door } = this.boxOf(e), { x, y, r } = this.router;
-    return this.wide
-      ? [x + r, y, x + r + 40, y, door.x - 50, door.y, door.x - 3, door.y]
+    const fan = (e / Math.max(this.E - 1, 1) - 0.5) * 1.4 * r; // where it leaves the router
+    return this.wide && !this.grid
+      ? [x + r * 0.8, y + fan, x + r + 55, y + fan, door.x - 60, door.y, door.x - 3, door.y]
       : this.grid
         ? [x + r, y, x + r + 60, y, door.x, door.y - 60, door.x, door.y]
         : [x, y + r, x, y + r + 30, x, door.y, door.x - 3, door.y];
@@ -220,7 +222,7 @@ class Stage {
       ctx.beginPath();
       ctx.moveTo(x0, y0);
       ctx.bezierCurveTo(...rest);
-      ctx.globalAlpha = 0.3;
+      ctx.globalAlpha = 0.38;
       const width = between(this.shown[e] * (this.wide ? 60 : 30), 0.75, 30);
       Object.assign(ctx, { strokeStyle: this.colourOf(e), lineWidth: width, lineCap: "round" });
       ctx.stroke();
@@ -230,7 +232,7 @@ class Stage {
 
   /** The fair share: a line through all rows, or a square in each cell. */
   paintFair() {
-    const { ctx, area } = this, say = `fair share ${Math.round(1000 * this.fair) / 10} %`;
+    const { ctx, area } = this, say = `fair share ${Math.round(1000 * this.fair) / 10}%`;
     Object.assign(ctx, { strokeStyle: this.ink.ink, lineWidth: 1.25 });
     this.font(12);
     if (this.grid) {
@@ -250,6 +252,9 @@ class Stage {
     ctx.setLineDash([]);
     const half = ctx.measureText(say).width / 2;
     this.write(say, between(at, half, this.width - half), area.y - 13, this.ink.ink, "center");
+    if (this.ghost?.experts !== this.E) return;
+    const end = area.x + area.w;
+    this.write("┃ last run", Math.max(end, at + half + 80), area.y - 13, this.ink.muted, "right");
   }
 
   paintBar(e, position) {
@@ -284,9 +289,11 @@ class Stage {
       ctx.strokeRect(at, box.y - 1, 0.01, box.h + 2);
     }
     const part = 100 * this.shown[e];
-    const words = part < 0.05 ? "idle" : `${part < 9.5 ? part.toFixed(1) : Math.round(part)} %`;
+    const words = part < 0.05 ? "idle" : `${part < 9.5 ? part.toFixed(1) : Math.round(part)}%`;
     this.font(13, 600);
-    this.write(words, box.x + box.w + 6, middle, this.ink.ink);
+    const line = box.x + (this.fair / this.top) * (this.area.x + this.area.w - box.x);
+    const start = box.x + box.w + 6, over = start + ctx.measureText(words).width > line - 4;
+    this.write(words, start < line + 6 && over ? line + 6 : start, middle, this.ink.ink);
   }
 
   /** The letters that came last, inside of a box. */
@@ -370,7 +377,7 @@ class Stage {
         continue;
       }
       const s = between((t - FLY) / SPREAD, 0, 1), fall = (t - FLY - SPREAD) / FALL;
-      for (const { e, kept, weight } of to) {
+      for (const [i, { e, kept, weight }] of to.entries()) {
         if (this.off.has(e) || (kept && fall >= 0)) continue;
         const { x, y } = Stage.along(this.pathTo(e), kept ? eased(s) : Math.min(eased(s), 0.93));
         ctx.globalAlpha = fall > 0 ? between(1 - fall, 0, 1) : 0.4 + 0.6 * weight;

@@ -10,7 +10,7 @@ from ....pictures.experts import expert_name
 from ....training import LiveRecord
 
 BUSY, LITTLE = 1.5, 0.2  # of the fair share
-EVEN = 1.6  # the busiest has less than this times its fair share: the work is spread evenly
+EVEN = 1.3  # the busiest has less than this times its fair share: the work is spread evenly
 MOST_NAMES = 5
 
 
@@ -36,15 +36,16 @@ def work_words(records: Sequence[LiveRecord], off: Sequence[int] = ()) -> str:
     idle = [e for e in on if share_E[e] == 0]
     little = [e for e in on if 0 < share_E[e] < LITTLE * fair]
     busiest = share_E[order[0]]
-    if busiest < EVEN * fair and not idle and not little:
-        text = (
-            f"The work is spread evenly: the busiest expert, {names(order[:1])}, does "
-            f"{busiest:.0%}, its fair share is {fair:.0%}"
-        )
+    busy = [e for e in order if share_E[e] >= BUSY * fair]
+    if not busy and not idle and not little:
+        text = "The work is spread evenly: the" if busiest < EVEN * fair else "The"
+        text += f" busiest expert, {names(order[:1])}, does {busiest:.0%}"
+        text += f", its fair share is {fair:.0%}"
     else:
-        busy = [e for e in order if share_E[e] >= BUSY * fair] or [order[0]]
-        does = "does" if len(busy) == 1 else "do"
-        text = f"{names(sorted(busy))} {does} {share_E[busy].sum():.0%} of the work"
+        text = f"The busiest expert, {names(order[:1])}, does {busiest:.0%} of the work"
+        if busy:
+            does = "does" if len(busy) == 1 else "do"
+            text = f"{names(sorted(busy))} {does} {share_E[busy].sum():.0%} of the work"
         rest = [f"{names(idle)} {'is' if len(idle) == 1 else 'are'} idle"] if idle else []
         if little:
             rest.append(f"{names(little)} {'has' if len(little) == 1 else 'have'} next to nothing")

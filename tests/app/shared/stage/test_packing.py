@@ -8,7 +8,7 @@ from base64 import b64decode
 import numpy as np
 
 from moe.app.shared.stage import RANKS, pack, stage_css, stage_js
-from moe.app.shared.stage.film import film, sentences
+from moe.app.shared.stage.film import record_film, sentences
 from moe.app.shared.stage.packing import experts_for_stage
 from moe.training import LiveRun, TrainSettings
 
@@ -47,7 +47,7 @@ def test_experts_have_colours_of_their_own_up_to_eight() -> None:
 
 def test_a_film_has_its_forks() -> None:
     recipe = LiveRun(SMALL).recipe
-    made = film(recipe, 12, (4, 8), 6, ("balancing", "deepseek"))
+    made = record_film(recipe, 12, (4, 8), 6, ("balancing", "deepseek")).packed()
     assert made["main"]["n"] == 12 and [fork["at"] for fork in made["forks"]] == [4, 8]
     run = LiveRun(SMALL, [(8, "balancing", "deepseek")])
     records = [run.step() for _ in range(14)]

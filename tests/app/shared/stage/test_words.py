@@ -26,6 +26,10 @@ def test_who_works_and_who_is_idle() -> None:
     assert said(0.26, 0.24, 0.27, 0.23) == (
         "The work is spread evenly: the busiest expert, C, does 27%, its fair share is 25%."
     )
+    assert said(0.35, 0.33, 0.31, 0.01) == (
+        "The busiest expert, A, does 35% of the work; D has next to nothing."
+    )
+    assert said(0.36, 0.24, 0.2, 0.2) == ("The busiest expert, A, does 36%, its fair share is 25%.")
     assert "its fair share is 33%" in said(0.34, 0, 0.33, 0.33, off=(1,))
     assert said(0.25, 0.25, 0.25, 0.25, dropped=0.25).endswith(
         ". 25% of the work is dropped, since its expert is full."

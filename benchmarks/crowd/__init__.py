@@ -1,0 +1,1 @@
+"""A crowd before the app: visitors without browsers, who speak Streamlit's protocol."""

@@ -1,0 +1,1 @@
+"""The page Play: a model that trains while it is watched, with controls that act on it."""

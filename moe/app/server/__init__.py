@@ -1,0 +1,1 @@
+"""The app's server: what stands around Streamlit when the pages are public."""

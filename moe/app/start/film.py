@@ -1,0 +1,79 @@
+"""The film of the first page: a run that collapses, and one button that balances the same run.
+
+Everything is sent once and drawn in the browser by `film.js`, also without a server.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from ..shared.question import Question
+from ..shared.stage import stage_css, stage_js
+from .opening import Opening, news
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
+
+_MARKUP = """
+<div class="opening" data-moe="film" data-state="waiting">
+  <p class="news">{news}</p>
+  <figure class="picture">
+    <canvas class="moe-stage" role="img" aria-label="Letters, a router and eight experts"></canvas>
+    <figcaption>
+      <span class="at"></span> <span class="words"></span>
+      <button type="button" class="pause" aria-pressed="false">Pause</button>
+    </figcaption>
+  </figure>
+  <div class="act">
+    <fieldset class="guess"><legend></legend></fieldset>
+    <button type="button" class="balance">Balance the work</button>
+    <p class="reply" aria-live="polite"></p>
+    <a class="live" href="play">See it live →</a>
+  </div>
+</div>
+"""
+
+
+@cache
+def _component() -> ComponentRenderer:
+    """Register the film once, from the script and style sheet beside this file."""
+    here = Path(__file__)
+    return st.components.v2.component(
+        "moe_opening",
+        html=_MARKUP.format(news=_emphasised(news())),
+        css=stage_css(here.with_suffix(".css").read_text(encoding="utf-8")),
+        js=stage_js(here.with_suffix(".js").read_text(encoding="utf-8")),
+    )
+
+
+def _emphasised(text: str) -> str:
+    """Markdown with emphasis only, as HTML."""
+    parts = escape(text).split("*")
+    parts[1::2] = [f"<em>{part}</em>" for part in parts[1::2]]
+    return "".join(parts)
+
+
+def packet(opening: Opening, question: Question, guess: str = "") -> dict[str, Any]:
+    """Return all that the browser needs for the film.
+
+    Parameters
+    ----------
+    guess
+        Name of the answer that was given before.
+    """
+    return {
+        "film": opening.packed,
+        "question": {"words": question.words, "options": dict(question.options)},
+        "replies": opening.replies(question),
+        "guess": guess,
+    }
+
+
+def show_film(data: dict[str, Any], key: str = "film") -> Any:
+    """Show the film; the result's `guess` is the name of the answer that was clicked."""
+    return _component()(key=key, data=data, default={"guess": ""}, on_guess_change=lambda: None)
