@@ -235,8 +235,8 @@ def test_cure_asks_steers_and_trains(page: Page, server: str) -> None:
     expect(page).to_have_url(re.compile("rate=0.0012"))
     expect(words).not_to_have_text(re.compile("24 steps, not 258"))
     settled(page)
-    names = ["a tenth", "your push", "ten times", "even below"]
-    expect(drawn).to_have_text([re.compile(name) for name in names])
+    for name in ("a tenth", "your push", "ten times", "even below"):
+        expect(drawn.filter(has_text=name)).to_have_count(1)
     page.get_by_text("Train them now").click()
     expect(page.get_by_text("Most even at the end")).to_be_visible(timeout=90_000)
     expect(page).to_have_url(re.compile("live=true"))
@@ -246,7 +246,7 @@ def test_cure_asks_steers_and_trains(page: Page, server: str) -> None:
     accessible(page)
 
 
-@pytest.mark.parametrize("name", ["routers", "cure?guess=skip"])
+@pytest.mark.parametrize("name", ["routers", "cure"])
 def test_a_new_page_in_the_dark_on_a_phone(page: Page, server: str, name: str) -> None:
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 390, "height": 800})
@@ -268,7 +268,7 @@ def test_savings_asks_counts_and_measures(page: Page, server: str) -> None:
     before = bars(page, 3)
     settled(page)
     assert page.locator("svg.marks").first.bounding_box()["y"] <= 260
-    slider = page.get_by_role("slider", name="Experts", exact=True)
+    slider = page.locator(".st-key-experts input")
     slider.focus()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("experts=17"))
