@@ -50,27 +50,26 @@ def show() -> None:
         rate = control.RATE if guess is None else _push()
         words = st.container()
     with stage:
-        picture, below = st.empty(), st.container(horizontal=True)
+        picture, below = st.container(), st.container(horizontal=True)
     with below:
         log = st.toggle("Logarithmic axes", key="log", **BOUND)
     with st.expander("Change the crowd"):
         settings = _settings()
     if guess is None:
-        with picture.container():
+        with picture:
             few = pushes(rate, settings)[:2]
             parts.show(charts.step_response(few, story.NAMES[:2], log, ink=parts.ink()), "asked")
         return
-    with words:
-        said = st.empty()
     ends = st.container()
-    if not KEPT.get(("cure", settings)):  # one position at once, the others when they are ready
+    if not KEPT.get(("cure", settings)):  # one position at once, all when they are ready
         _draw(Finger([Slider("rate", [rate], listed=True)], rate=rate), settings, log, picture)
         for one in control.RATES:
             pushes(one, settings)
             still_here()
         KEPT.put(("cure", settings), True)
+        st.rerun()  # the picture stays, which it would not in a place that is emptied first
     finger = Finger([Slider("rate", control.RATES, listed=True)], rate=rate)
-    with said.container():
+    with words:
         finger.words(lambda rate: _reply(guess, pushes(rate, settings)))
     _draw(finger, settings, log, picture)
     with ends:
@@ -130,7 +129,7 @@ def _draw(finger: Finger, settings: ControlSettings, log: bool, place: Any) -> N
     drawn = {at["rate"] for at in finger.positions().values()}
     most = max(float(r.max_vio_S.max()) for rate in drawn for r in pushes(rate, settings))
     top = max(most, 2 * control.SETTLED)
-    with place.container():
+    with place:
         finger.show(
             lambda rate: charts.step_response(
                 pushes(rate, settings), log=log, top=top, ink=parts.ink()

@@ -175,10 +175,9 @@ def _measured(settings: SavingsSettings) -> tuple[SavingsSettings, list[Measured
     if problem:
         st.info(problem)
     elif st.button("Measure again" if known else "Measure these layers", key="measure"):
-        st.session_state[LATEST] = (
-            settings,
-            measured_again(settings, known) if known else measured(settings),
-        )
+        times = measured_again(settings, known) if known else measured(settings)
+        st.session_state[LATEST] = settings, times
+        st.rerun()  # the button now says that it measures again
     elif known:
         st.session_state[LATEST] = settings, known
     latest: tuple[SavingsSettings, list[MeasuredCost]] | None = st.session_state.get(LATEST)
