@@ -25,7 +25,7 @@ uv_or_pip = if [ -n "$(UV)" ] && "$(UV)" $(1); then :; else \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SHELLFLAGS := -eu -c
-.PHONY: help demo test lint bench parity docs pages soak wheel-check browser clean
+.PHONY: help demo test lint bench parity docs pages static soak wheel-check browser clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -65,6 +65,9 @@ pages: .venv/.core ## write the generated pages again (train again: make pages A
 	@echo "Writing the generated pages of the documentation"
 	@$(BIN)/python -m docs.generator $(ARGS)
 
+static: .venv/.core ## write the static edition into edition/ (another folder: make static ARGS=FOLDER)
+	@$(BIN)/moe static $(or $(ARGS),edition)
+
 soak: .venv/.test browser ## run the tests that take minutes
 	@echo "Running the soak tests, minutes (pytest $(PYTEST_ARGS))"
 	@CHROME="$(find_chrome)" $(BIN)/python -m pytest -q -m soak $(PYTEST_ARGS) $(ARGS)
@@ -95,7 +98,7 @@ browser: # make sure that the tests have a Chromium or Chrome
 	command -v chromium >/dev/null || give_up "the package chromium brought none"
 
 clean: ## remove everything that make made, the environment too
-	@rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv build dist edition site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per set of packages, so that nothing is installed twice until pyproject.toml changes.

@@ -78,7 +78,7 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
         "a page each: `story.py` numbers to words, `chart.py`, `share.py` what is taken along, "
         "`page.py`",
     ),
-    (("app",), "the frame around the pages, and the server"),
+    (("app",), "the frame around the pages, the server, and the static edition"),
     (("cli", "__main__"), "the command line"),
 ]
 FLOORS = {f"moe.{room}": floor for floor, (rooms, _) in enumerate(HOUSE) for room in rooms}

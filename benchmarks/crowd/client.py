@@ -80,6 +80,8 @@ class Visitor:
         What can be changed, by its id.
     components
         Data of each component, by its id, and the part of the page that it is in.
+    texts
+        What the page says as Markdown, html or an alert.
     """
 
     def __init__(self, host: str, page: str = "") -> None:
@@ -126,9 +128,13 @@ class Visitor:
             state.string_array_value.data[:] = value
         else:
             state.string_value = value
-        self._states[state.id] = state
         self._write_address(control, value)
-        return await self._run(control.fragment, {})
+        return await self.send(state, control.fragment)
+
+    async def send(self, state: WidgetState, fragment: str = "") -> Answer:
+        """Send the state of a control as it is, whether or not the control has such values."""
+        self._states[state.id] = state
+        return await self._run(fragment, {})
 
     def _write_address(self, control: Control, value: Any) -> None:
         """Put a control's value into the address, as a browser does."""
@@ -197,9 +203,9 @@ class Visitor:
             self.components[proto.id] = _data_of(proto), where
         elif kind == "exception":
             answer.errors.append(f"{proto.type}: {proto.message}")
-        elif kind == "markdown":
+        elif kind in ("markdown", "html", "alert"):
             self.texts.append(proto.body)
-            if "in the queue" in proto.body and answer.first_sign is None:
+            if kind == "markdown" and "in the queue" in proto.body and answer.first_sign is None:
                 answer.first_sign = time.perf_counter() - start
         elif kind in ("progress", "spinner") and answer.first_sign is None:
             answer.first_sign = time.perf_counter() - start

@@ -6,6 +6,8 @@ import gc
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from html import escape
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from string import Template
 
@@ -39,6 +41,23 @@ def style(title: str, ink: str) -> str:
     return f"<style>{own}</style>"
 
 
+@lru_cache
+def links() -> str:
+    """Return links to the documentation and the source: the project's own addresses, as HTML.
+
+    While the project names none, this server shows what it has of both.
+    """
+    try:
+        named = metadata("moescope").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        named = []
+    urls = dict(line.split(", ", 1) for line in named)
+    return " ".join(
+        f'<a href="{escape(urls.get(name, f"reading?show={name}"))}">{name}</a>'
+        for name in ("Documentation", "Source")
+    )
+
+
 def _shown() -> dict[str, Callable[[], None]]:
     """What shows each page, by its address."""
     from .balance import page as balance
@@ -47,6 +66,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .gate import page as gate
     from .moving_data import page as moving_data
     from .play import page as play
+    from .reading import page as reading
     from .real_models import page as real_models
     from .routers import page as routers
     from .savings import page as savings
@@ -65,6 +85,7 @@ def _shown() -> dict[str, Callable[[], None]]:
         "routers": routers.show,
         "moving-data": moving_data.show,
         "your-model": your_model.show,
+        "reading": reading.show,
     }
 
 
@@ -92,7 +113,7 @@ def main() -> None:
     page = st.navigation(groups, position="top")
     st.logo(logo(parts.ink()), size="large")
     st.html(f"{parts.FIGURE_STYLE}{style(page.title, parts.ink())}")
-    st.html(f'<p class="moe-claim">{CLAIM}</p>')
+    st.html(f'<p class="moe-claim">{CLAIM} {links()}</p>')
     st.html(finger.INPUT)
     menu.close_menu(page.url_path)
     glossary.hold_meanings()

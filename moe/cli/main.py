@@ -12,7 +12,7 @@ from ..version import __version__
 
 # In the order of the help: each command, and the file that holds it.
 COMMANDS = {
-    "warm": "speed", "app": "app", "train": "train", "routers": "registries",
+    "warm": "speed", "app": "app", "static": "static", "train": "train", "routers": "registries",
     "balancers": "registries", "check-gate": "gates", "bench": "speed", "place": "place",
     "trace": "traces", "analyze": "traces", "models": "cost", "cost": "cost", "decode": "cost",
     "hardware": "cost", "check-numbers": "cost", "cluster": "cluster", "sweep": "sweep",

@@ -9,9 +9,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -71,6 +74,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def static_edition(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the static edition, served as any web host would."""
+    folder = tmp_path_factory.mktemp("static") / "edition"
+    subprocess.run(
+        [sys.executable, "-m", "moe", "static", str(folder), "--steps", "160"], check=True, cwd=ROOT
+    )
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{host.server_port}"
+        host.shutdown()
+
+
+@pytest.fixture(params=["live", "static"])
+def edition(request: pytest.FixtureRequest) -> str:
+    """Address of the app, and of its static edition, which is to do the same."""
+    return str(
+        request.getfixturevalue({"live": "server", "static": "static_edition"}[request.param])
+    )
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     names = ("chromium", "chromium-browser", "google-chrome")
     path = os.environ.get("CHROME") or next(filter(None, map(shutil.which, names)), None)
@@ -105,7 +131,7 @@ def page(visitor: BrowserContext, server: str) -> Iterator[Page]:
             else None
         ),
     )
-    inside = (server, server.replace("http", "ws"), "data:", "blob:")
+    inside = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
     page.on(
         "request",
         lambda r: None if r.url.startswith(inside) else problems.append(f"outside: {r.url}"),

@@ -149,7 +149,8 @@ def test_the_published_figure_is_the_sum_of_its_bars(page: Page, server: str) ->
     expect(page.get_by_text("$5.576M").first).to_be_visible(timeout=30_000)
     settled(page)
     page.get_by_role("tab", name="What did it pay for?").click()
-    shown = "".join(bars(page, 3, chart=2))
+    page.get_by_role("heading", name="and what it paid for").wait_for()
+    shown = "".join(bars(page, 3))
     dollars = [float(text) for text in re.findall(r"dollars: (\d+)", shown)]
     assert len(dollars) == 3 and sum(dollars) == 2 * 2_788_000
     assert page.locator("main svg.marks:visible").first.bounding_box()["width"] > 300

@@ -37,6 +37,7 @@ BARS = """chart => [...chart.querySelectorAll(
 
 def dragged(page: Page, slider: Locator, picture: Locator, look: str) -> float:
     """Changed pictures a second while the mouse drags a slider to its end, back, and again."""
+    slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     assert box
     y = box["y"] + box["height"] / 2
@@ -78,6 +79,7 @@ def test_bars_and_words_follow_the_mouse(page: Page, server: str) -> None:
     expect(words).to_have_text(routing_P[0].words())
     handle = page.get_by_role("slider", name="Balancing")
     track = page.locator(TRACK)
+    track.scroll_into_view_if_needed()
     box = track.bounding_box()
     assert box
     page.mouse.move(box["x"] + 2, box["y"] + box["height"] / 2)
@@ -152,10 +154,12 @@ def test_a_click_shows_the_six_steps_one_after_another(page: Page, server: str) 
 
 
 def test_playing_streams_the_sentence_and_costs_the_server_nothing(page: Page, server: str) -> None:
+    asked: list[str | bytes] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda sent: asked.append(sent)))
     page.goto(server)
     flow = flow_of(page)
-    asked: list[str] = []
-    page.on("websocket", lambda socket: asked.append(socket.url))
+    assert asked  # for the page itself
+    asked.clear()
     flow.get_by_role("button", name="Play").click()
     expect(flow).to_have_attribute("data-at", re.compile("^[1-9]$"))
     begun = int(flow.get_attribute("data-frames") or 0)

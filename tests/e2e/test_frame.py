@@ -60,6 +60,19 @@ def test_a_phone_reads_the_menu_as_groups(page: Page, server: str) -> None:
     accessible(page)
 
 
+def test_the_frame_leads_to_the_documentation_and_the_source(page: Page, server: str) -> None:
+    page.goto(server + "/cure")
+    settled(page)
+    page.get_by_role("link", name="Documentation").click()
+    expect(page.get_by_role("heading", name="Where can I read more?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Words")).to_be_visible()
+    accessible(page)
+    page.get_by_role("link", name="Source", exact=True).click()
+    expect(page.get_by_text("choose, cap, dispatch, apply experts, combine")).to_be_visible()
+    settled(page)
+    accessible(page)
+
+
 def shows(page: Page, word: Locator, meaning: str | None) -> None:
     """Wait until a word shows its meaning, or nothing for None."""
     content = "e => getComputedStyle(e, '::after').content"

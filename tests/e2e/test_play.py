@@ -36,8 +36,8 @@ def play_until(page: Page, step: int) -> None:
     wait(page, f"Number(d.step) >= {step}")
 
 
-def test_play_pause_step_and_reset(page: Page, server: str) -> None:
-    root = opened(page, server + "/play")
+def test_play_pause_step_and_reset(page: Page, edition: str) -> None:
+    root = opened(page, edition + "/play")
     expect(root).to_have_attribute("data-state", "playing")  # by itself, once it is seen
     play_until(page, 20)
     page.get_by_role("button", name="Pause").click()
@@ -45,7 +45,7 @@ def test_play_pause_step_and_reset(page: Page, server: str) -> None:
     step = int(root.get_attribute("data-step") or 0)
     page.get_by_role("button", name="Step", exact=True).click()
     expect(root).to_have_attribute("data-step", str(step + 1))
-    expect(page).to_have_url(re.compile(rf"run=8-0_{step}$"))
+    expect(page).to_have_url(re.compile(rf"run=8-0_{step + 1}$"))
     page.get_by_role("button", name="Reset").click()
     wait(page, f"d.state === 'playing' && Number(d.step) < {step}")
     frames = int(root.get_attribute("data-frames") or 0)
@@ -53,8 +53,8 @@ def test_play_pause_step_and_reset(page: Page, server: str) -> None:
     accessible(page)
 
 
-def test_a_collapse_is_repaired_in_the_same_run(page: Page, server: str) -> None:
-    root = opened(page, server + "/play")
+def test_a_collapse_is_repaired_in_the_same_run(page: Page, edition: str) -> None:
+    root = opened(page, edition + "/play")
     wait(page, "Number(d.step) > 40 && Number(d.maxVio) > 2.3")
     expect(root.locator(".words")).to_contain_text("idle")
     step = int(root.get_attribute("data-step") or 0)
@@ -95,8 +95,8 @@ def test_a_reload_keeps_the_state(page: Page, server: str) -> None:
     expect(root).to_have_attribute("data-max-vio", str(vio))  # the same run, to the last bit
 
 
-def test_presets_and_other_numbers_of_experts(page: Page, server: str) -> None:
-    opened(page, server + "/play")
+def test_presets_and_other_numbers_of_experts(page: Page, edition: str) -> None:
+    opened(page, edition + "/play")
     play_until(page, 5)
     page.get_by_role("button", name="64 experts").click()
     expect(page.get_by_role("button", name=re.compile("^Switch off expert"))).to_have_count(64)

@@ -27,7 +27,9 @@ PAGES: dict[str, dict[str, str]] = {
     "start": {"balance": "20"}, "routers": {"guess": "skip"},
     "balance": {"steps": "50", "guess": "skip"}, "cure": {"guess": "skip"},
     "savings": {"guess": "skip"}, "five_million": {"guess": "skip"},
-    "real_models": {"every": "true"}, "moving_data": {"tokens": "128"}, "your_model": {},
+    "real_models": {"every": "true", "many": "true", "stored": "true"},
+    "moving_data": {"tokens": "128"},
+    "your_model": {},
 }  # fmt: skip
 # Their code trains for long, or measures this computer.
 CODE_LEFT_OUT = ("balance", "savings")

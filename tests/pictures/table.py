@@ -28,6 +28,8 @@ from moe.app.gate import chart as gate
 from moe.app.gate import game
 from moe.app.moving_data import chart as moving
 from moe.app.moving_data import story as lab_moving
+from moe.app.play import chart as play
+from moe.app.play.plan import Plan
 from moe.app.real_models import chart as models
 from moe.app.real_models import story as lab_models
 from moe.app.routers import chart as routers
@@ -42,6 +44,7 @@ from moe.pictures.figure import Figure, Rows
 from moe.pictures.palette import PAPER_INK
 from moe.studies import savings as lab_savings
 from moe.sweeps import chart as sweep
+from moe.training import LiveRun
 from tests.pictures import records
 
 Drawn = list[tuple[str, str, dict[str, Any]]]
@@ -854,6 +857,25 @@ def time_within_each_limit() -> Shown:
             ("text", "limits", place | {"text": "label"}),
         ],
         tuple(row["label"] for row in rows),
+    )
+
+
+@of(play.shares)
+def shares_of_one_step() -> Shown:
+    plan = Plan()
+    record = LiveRun.replay(plan.recipe, 7).step()
+    rows = [
+        {"expert": "ABCDEFGH"[e], "share": share, "ratio": 8 * share, "label": f"{share:.0%}"}
+        for e, share in enumerate(record.share_E.tolist())
+    ]
+    return Shown(
+        play.shares(plan, record),
+        {"shares": rows, "fair": [{"fair": 0.125}]},
+        [
+            ("bar", "shares", {"x": "expert", "y": "share||%", "color": ("ratio", BUSY)}),
+            ("rule", "fair", {"y": "fair"}),
+        ],
+        ("step 7 of the run 8-0", f"A: {record.share_E[0]:.0%}"),
     )
 
 

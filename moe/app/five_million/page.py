@@ -29,23 +29,28 @@ def show() -> None:
     """Show the page."""
     st.title(_safe("Did it cost $5 million?"))
     answered = _first()
-    what_if, paid, left_out, weaker, others = st.tabs(TABS)
+    # Charts of the open tab only, so that a change is quick; controls of all, which keep values.
+    what_if, paid, left_out, weaker, others = st.tabs(TABS, key="about", bind="query-params")
     with paid:
-        st.markdown(_safe(story.paid_words()))
-        _draw(charts.parts(story.published_parts(), parts.ink()), "parts")
+        if paid.open:
+            st.markdown(_safe(story.paid_words()))
+            _draw(charts.parts(story.published_parts(), parts.ink()), "parts")
     with left_out:
-        _left_out(answered)
+        if left_out.open:
+            _left_out(answered)
     with weaker:
-        _chips()
+        _chips(bool(weaker.open))
     try:
         with what_if:
             assumed, picture = _assumed()
             cost = assumed.cost()
-            with picture:
-                _estimate(assumed, cost)
-            _result(cost)
+            if what_if.open:
+                with picture:
+                    _estimate(assumed, cost)
+                _result(cost)
         with others:
-            _others(cost)
+            if others.open:
+                _others(cost)
     except ValueError as error:
         with what_if:
             show_problem(error)
@@ -204,7 +209,7 @@ def _others(cost: TrainingCost) -> None:
         st.markdown(_safe(claim.why_8b_differs()))
 
 
-def _chips() -> None:
+def _chips(drawn: bool) -> None:
     st.markdown(
         "DeepSeek was allowed to buy H800 chips, a version of the H100 with a slower link to its "
         "neighbours. Everything that works at the same time takes as long as its slowest part."
@@ -216,6 +221,8 @@ def _chips() -> None:
     second = second_box.selectbox("beside", names, at_b, key="b", **BOUND)
     precision = precision_box.selectbox("Arithmetic in", ["bf16", "fp8"], key="bits", **BOUND)
     travel = travel_box.selectbox("How tokens reach experts", chips.TRAVEL, key="travel", **BOUND)
+    if not drawn:
+        return
     a, b = chips.CHOICES[first], chips.CHOICES[second]
     sides = {gpu.name: chips.limits(gpu, precision, travel) for gpu in dict.fromkeys((a, b))}
     _draw(charts.limits(sides, parts.ink()), "limits")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Hashable
 
 FASTEST, SLOWEST = 25.0, 5.0  # steps a second of one run
-TOGETHER = 300.0  # steps a second of all runs: about half of one core
+TOGETHER = 160.0  # steps a second of all runs: a third of a core, which pages need as well
 GONE = 5.0  # seconds without a wish after which a visitor no longer counts
 
 

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import streamlit as st
 
-from . import text
+from ..shared.parts import BOUND
+from . import plane, share, text
+
+VIEWS = ("Text", "Plane")
 
 
 def show() -> None:
-    """Show the page."""
-    st.title("Can you keep every expert busy?")
+    """Show the page in the view of the address."""
+    title, view = st.columns([5, 1], vertical_alignment="bottom")
+    chosen = view.segmented_control(
+        "View", VIEWS, default=VIEWS[0], required=True, key="view", width="content",
+        label_visibility="collapsed", **BOUND,
+    )  # fmt: skip
+    if chosen == VIEWS[1]:
+        title.title(plane.QUESTION)
+        plane.show()
+        return
+    title.title("Can you keep every expert busy?")
     st.markdown(
         "A small model learns to guess the next character, right now. Its router sends each "
         "character to a few experts. Change anything while it runs."
     )
     text.show()
+    share.share_run()

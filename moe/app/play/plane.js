@@ -1,8 +1,13 @@
-const STEPS_A_SECOND = 30;
+const FASTEST = 25; // steps a second, unless the server says fewer
 const AHEAD = 14; // ask for more when fewer steps than this are still to be shown
 const CHUNK = 12;
 const PATIENCE = 8000; // milliseconds after which an answer counts as lost
 const CALM = 500; // milliseconds between two pictures where motion is not wanted
+
+const KEPT = "moe-plane";
+const stored = (act) => { try { return act(sessionStorage); } catch { return null; } }; // may be barred
+const remember = (text) => stored((store) => store.setItem(KEPT, text));
+const recall = () => stored((store) => store.getItem(KEPT));
 
 class Plane {
   frames = 0;
@@ -50,30 +55,52 @@ class Plane {
     if (this.gone.signal.aborted) return;
     const anew = this.about?.id !== data.about.id;
     const viewed = this.data?.view !== data.view;
+    const resumed = this.asked?.resume && data.answers === this.asked.n;
     this.about = data.about;
     this.data = data;
-    if (anew) this.begin();
+    const lost = anew && !resumed && this.forgotten(data);
+    if (lost) {
+      this.asked = null;
+      return this.ask({ steps: 0, resume: lost });
+    }
+    this.panels.forEach((panel, r) => { panel.title.textContent = data.titles[r]; });
+    if (anew || resumed) this.begin(resumed ? this.history : []);
     this.history.push(...frames.map(({ step, loss }) => ({ step, loss })));
-    if (!this.now) this.show(frames.shift());
+    if (!this.now) {
+      this.show(frames.shift());
+      this.at = this.now.step;
+    }
     const answered = data.answers === this.asked?.n ? this.asked : null;
     if (answered) this.asked = null;
     if (answered?.move) return this.confirm(answered, frames);
     this.queue.push(...frames);
     if (!this.playing || this.edit || viewed || answered?.single) this.catchUp();
     if (this.waiting) this.ask(this.waiting);
-    if (viewed || anew) this.layout();
+    if (viewed || anew || resumed) this.layout();
+  }
+
+  /** What brings a run back that the server forgot, as when it was started anew; else null. */
+  forgotten({ about, recipe, chunk }) {
+    if (this.asked?.reset || chunk.frames[0].step || !this.send) return null;
+    const kept = JSON.parse(recall() ?? "null");
+    return kept?.of === recipe.of && kept.id !== about.id && kept.step ? kept : null;
+  }
+
+  /** Keep what brings the run back, also through a reload. */
+  keep() {
+    const { recipe, about } = this.data;
+    const changed = recipe.changes.flat().map(([step]) => step);
+    const step = Math.max(this.now.step, ...changed);
+    remember(JSON.stringify({ ...recipe, id: about.id, step }));
   }
 
   /** Start with another pair of runs. */
-  begin() {
+  begin(history) {
     this.queue = [];
-    this.history = [];
+    this.history = history;
     this.now = this.edit = this.asked = this.waiting = null;
-    const { about, data } = this;
-    this.panels.forEach((panel, r) => {
-      panel.title.textContent = data.titles[r];
-      panel.scale = 0;
-    });
+    const { about } = this;
+    for (const panel of this.panels) panel.scale = 0;
     const chosen = this.find(".expert");
     chosen.replaceChildren(...about.names.map((name, e) => new Option(name, e)));
     this.find(".legend").textContent = [
@@ -147,11 +174,11 @@ class Plane {
     const seconds = clamp(now - this.before, 0, this.calm.matches ? CALM : 100) / 1000;
     this.before = now;
     const newest = (this.queue.at(-1) ?? this.now).step;
-    this.at = Math.min(this.at + seconds * STEPS_A_SECOND, newest);
+    this.at = Math.min(this.at + seconds * (this.data.rate ?? FASTEST), newest);
     while (this.queue.length && this.queue[0].step <= this.at) this.show(this.queue.shift());
     const open = newest < this.about.last_step;
     if (newest - this.at < AHEAD && open) this.ask({ steps: CHUNK });
-    if (!open && !this.queue.length) this.pause();
+    if (!this.queue.length && (!open || !this.send)) this.pause();
     else this.paint();
   };
 
@@ -165,6 +192,7 @@ class Plane {
     this.panels.forEach((panel, r) => { panel.words.textContent = frame.words[r]; });
     if (this.playing && performance.now() - (this.said ?? 0) > 4000) this.announce();
     this.lossDue = true;
+    this.keep();
   }
 
   announce() {
@@ -279,7 +307,7 @@ class Plane {
   paintPoints(ctx, width) {
     for (const [x, y, kind] of this.about.points) {
       ctx.beginPath();
-      ctx.arc(...this.place(x, y, width), this.about.classes ? 2.6 : 2, 0, 2 * Math.PI);
+      ctx.arc(...this.place(x, y, width), this.about.classes ? 3 : 2, 0, 2 * Math.PI);
       ctx.fillStyle = kind ? this.look.ink : this.look.paperText;
       ctx.fill();
       Object.assign(ctx, { strokeStyle: kind ? this.look.paperText : this.look.ink, lineWidth: 1 });

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from ... import kernels
 from ...balance import BALANCERS
 from ...data.planar import PLANAR_TASKS
 from ...routers import ROUTERS
@@ -14,8 +15,11 @@ from ...speed.turns import TURNS
 from ...training import TrainSettings, suits
 from ..shared import parts
 from ..shared.outside import show_problem
-from ..shared.parts import BOUND
+from ..shared.parts import BOUND, named
+from ..shared.titles import TASK_TITLES
+from ..shared.visitor import visitor
 from . import plane_story as story
+from .pace import PACE
 from .plane_pair import Pair, planar, settings_key
 from .plane_view import plane_view
 
@@ -23,13 +27,10 @@ QUESTION = "Who answers where?"
 DEFAULTS = {"a": ("switch", "none"), "b": ("switch", "aux")}
 PAIR, WISH, ANSWERED = "plane_pair", "plane_wish", "plane_answered"  # in the visitor's session
 VIEWS = ("Territories", "Geometry")
-HEAD = """<style>h1 { font-size: 2rem !important; padding: 0 0 0.25rem !important; }</style>"""
 
 
 def show() -> None:
-    """Show the view."""
-    st.html(HEAD)
-    st.title(QUESTION)
+    """Show the view, below its question."""
     about = st.empty()
     stage, controls = st.columns([3, 1], gap="medium")
     with controls:
@@ -50,18 +51,15 @@ def show() -> None:
 
 def _settings() -> tuple[TrainSettings, TrainSettings]:
     """Controls of both runs; those of one side carry its letter in the address."""
-    task = st.selectbox(
-        "Task", list(PLANAR_TASKS), key="plane_task", **BOUND,
-        format_func=lambda name: PLANAR_TASKS[name].title,
-    )  # fmt: skip
+    tasks = {name: TASK_TITLES[name] for name in PLANAR_TASKS}
+    task = named("Task", tasks, "plane_task", "spirals")
     methods = [_method(side) for side in DEFAULTS]
     with st.expander("Experts and seed"):
         experts = st.slider("Experts", 4, 32, 8, key="plane_experts", **BOUND)
-        k = st.slider("Experts per point", 1, 8, 1, key="plane_k", **BOUND)
+        k = st.slider("Experts per point", 1, 8, 2, key="plane_k", **BOUND)
         k = parts.at_most(k, experts)
-        taking = [router for router, _ in methods if "k" in ROUTERS[router]().options()]
-        if len(taking) < len(methods):
-            st.caption("Some of these routers decide themselves how many experts a point gets.")
+        for words in story.on_k([router for router, _ in methods], k):
+            st.caption(words)
         seed = st.number_input("Seed", 0, 9999, 0, key="plane_seed", **BOUND)
     common = planar(task=task, n_experts=experts, k=k, seed=int(seed))
     a, b = (replace(common, router=router, balance=balance) for router, balance in methods)
@@ -75,17 +73,14 @@ def _method(side: str) -> tuple[str, str]:
     """Router and balancing of one side; only what suits the router is offered."""
     router, balance = DEFAULTS[side]
     st.markdown(f"**Run {side.upper()}**")
-    names = list(ROUTERS)
-    router = st.selectbox(
-        f"Router of {side.upper()}", names, names.index(router), key=f"plane_router_{side}",
-        format_func=lambda name: ROUTERS[name].title, **BOUND,
-    )  # fmt: skip
-    fitting = [name for name in BALANCERS if suits(name, router)]
-    at = fitting.index(balance) if balance in fitting else 0
-    balance = st.selectbox(
-        f"Balancing of {side.upper()}", fitting, at, key=f"plane_balance_{side}",
-        format_func=lambda name: BALANCERS[name].title, **BOUND,
-    )  # fmt: skip
+    routers = {name: kind.title for name, kind in ROUTERS.items()}
+    router = named(f"Router of {side.upper()}", routers, f"plane_router_{side}", router)
+    fitting = {name: kind.title for name, kind in BALANCERS.items() if suits(name, router)}
+    key = f"plane_balance_{side}"
+    if st.session_state.get(key, balance) not in fitting:
+        del st.session_state[key]  # of the router before
+    default = balance if balance in fitting else next(iter(fitting))
+    balance = named(f"Balancing of {side.upper()}", fitting, key, default)
     return router, balance
 
 
@@ -116,11 +111,14 @@ def _stage(geometry: bool) -> None:
         except ValueError as error:
             show_problem(error)
     pair: Pair = st.session_state[PAIR][1]
-    chunk = pair.chunk(steps, geometry, TURNS.short)
+    with kernels.steady():  # nothing that oracles begin may end on kernels
+        chunk = pair.chunk(steps, geometry, TURNS.short)
     payload: dict[str, Any] = {
         "about": pair.about(),
         "titles": [story.title(run.controls.settings) for run in pair.runs],
         "chunk": chunk,
+        "rate": PACE.of(visitor()),
+        "recipe": pair.recipe(),
         "view": "geometry" if geometry else "territories",
         "drags": pair.drags(),
         "answers": st.session_state.get(ANSWERED, 0),
@@ -134,7 +132,7 @@ def _fulfil(wish: dict[str, Any]) -> int:
     Raises
     ------
     ValueError
-        If an expert cannot be moved so.
+        If an expert cannot be moved so, or a run cannot be taken up again.
     """
     key, pair = st.session_state[PAIR]
     if wish.get("reset"):
@@ -142,6 +140,9 @@ def _fulfil(wish: dict[str, Any]) -> int:
         return 0
     if wish.get("id") != pair.id:
         return 0  # of a run that is over
+    if "resume" in wish and pair.n_steps == 0:
+        st.session_state[PAIR] = key, pair.resumed(wish["resume"], TURNS.short)
+        return 0
     if isinstance(move := wish.get("move"), list) and len(move) == 4:
         pair.move(*move)
     steps = wish.get("steps")

@@ -33,35 +33,42 @@ function unpack(chunk, buffer, about) {
   }));
 }
 
+/** Scores of logits, in place. */
 const SCORES = {
-  softmax(logits) {
-    const top = Math.max(...logits);
-    const powers = logits.map((l) => Math.exp(l - top));
-    const sum = powers.reduce((a, b) => a + b, 0);
-    return powers.map((p) => p / sum);
+  softmax(values) {
+    let top = -Infinity, sum = 0;
+    for (const value of values) if (value > top) top = value;
+    for (let e = 0; e < values.length; e++) sum += values[e] = Math.exp(values[e] - top);
+    for (let e = 0; e < values.length; e++) values[e] /= sum;
   },
-  sigmoid: (logits) => logits.map((l) => 1 / (1 + Math.exp(-l))),
-  sqrt_softplus: (logits) => logits.map((l) => Math.sqrt(Math.max(l, 0) + Math.log1p(Math.exp(-Math.abs(l))))),
+  sigmoid(values) {
+    for (let e = 0; e < values.length; e++) values[e] = 1 / (1 + Math.exp(-values[e]));
+  },
+  sqrt_softplus(values) {
+    for (let e = 0; e < values.length; e++) {
+      values[e] = Math.sqrt(Math.max(values[e], 0) + Math.log1p(Math.exp(-Math.abs(values[e]))));
+    }
+  },
 };
 
 /** Who answers each pixel, from the affine maps that Python sent: `Territories.choose`. */
 function choose(run, about) {
   const { size, n_experts: E, box: [left, bottom, right, top] } = about;
-  const { score, least } = run.maps;
+  const { slope, offset, factor, bias, maps: { score, least } } = run;
   const who = new Uint8Array(size ** 2);
-  const logits = new Array(E);
+  const values = new Float64Array(E);
   for (let i = 0; i < who.length; i++) {
     // the pixel's centre in single precision, as the model reads it
     const x = Math.fround(left + (((i % size) + 0.5) / size) * (right - left));
     const y = Math.fround(top - ((Math.floor(i / size) + 0.5) / size) * (top - bottom));
-    for (let e = 0; e < E; e++) {
-      logits[e] = x * run.slope[2 * e] + y * run.slope[2 * e + 1] + run.offset[e];
+    for (let e = 0; e < E; e++) values[e] = x * slope[2 * e] + y * slope[2 * e + 1] + offset[e];
+    if (score) {
+      SCORES[score](values);
+      for (let e = 0; e < E; e++) values[e] = values[e] * factor[e] + bias[e];
     }
-    const value = score
-      ? SCORES[score](logits).map((s, e) => s * run.factor[e] + run.bias[e]) : logits;
     let best = 0;
-    for (let e = 1; e < E; e++) if (value[e] > value[best]) best = e;
-    who[i] = least !== null && value[best] <= least ? NOBODY : best;
+    for (let e = 1; e < E; e++) if (values[e] > values[best]) best = e;
+    who[i] = least !== null && values[best] <= least ? NOBODY : best;
   }
   return who;
 }
@@ -171,10 +178,9 @@ function drawLoss(canvas, history, look) {
     Object.assign(ctx, { strokeStyle: colour, lineWidth: 2.25, lineJoin: "round" }).stroke(path);
   });
   const ends = [0, 1].map((r) => y(last.loss[r]));
-  const apart = Math.max(0, 14 - Math.abs(ends[0] - ends[1])) / 2; // so that letters do not meet
-  [0, 1].forEach((r) => {
-    const shift = ends[r] > ends[1 - r] || (ends[r] === ends[1 - r] && r) ? apart : -apart;
-    ctx.textBaseline = "middle";
-    ctx.fillText("AB"[r], width - 30, clamp(ends[r] + shift, 8, height - 8));
-  });
+  const upper = ends[0] <= ends[1] ? 0 : 1;
+  const low = clamp(Math.max(ends[1 - upper], ends[upper] + 15), 23, height - 8);
+  ctx.textBaseline = "middle";
+  ctx.fillText("AB"[1 - upper], width - 30, low);
+  ctx.fillText("AB"[upper], width - 30, clamp(ends[upper], 8, low - 15)); // letters do not meet
 }

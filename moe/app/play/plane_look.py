@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,8 @@ class Look:
         a balancer's bias, if that was asked for.
     record
         Of the last step; None before the first.
+    batch
+        Pixels that the router looked at together; 0 where each was looked at by itself.
     """
 
     expert_P: np.ndarray
@@ -51,6 +54,7 @@ class Look:
     bent: int | None
     record: LiveRecord | None
     n_experts: int
+    batch: int = 0
 
     @cached_property
     def share_E(self) -> np.ndarray:
@@ -75,13 +79,19 @@ def look(run: LiveRun, record: LiveRecord | None, geometry: bool) -> Look:
     return Look(
         expert_P, _answers(run), right, territories, differ, bent,
         record, run.controls.settings.n_experts,
+        run.controls.settings.batch if batchwise(run) else 0,
     )  # fmt: skip
 
 
 def follows_point(run: LiveRun) -> bool:
     """Whether a point's expert follows from the point alone, by a linear gate."""
     router = run.trainer.layer.router
-    return router.batch_invariant and linear_gate(router)
+    return not batchwise(run) and linear_gate(router)
+
+
+def batchwise(run: LiveRun) -> bool:
+    """Whether who answers a point depends on the other points of its batch."""
+    return not run.trainer.layer.router.batch_invariant
 
 
 def shown_points(run: LiveRun) -> tuple[np.ndarray, np.ndarray]:
@@ -90,16 +100,16 @@ def shown_points(run: LiveRun) -> tuple[np.ndarray, np.ndarray]:
     return points.astype(np.float32), target
 
 
-def _batches(run: LiveRun, points: np.ndarray) -> list[slice]:
+def _batches(run: LiveRun, points: np.ndarray) -> list[Any]:
     """Cut pixels into batches: one for a router that looks at each by itself.
 
     Others look at a whole batch, so each of their batches has the size of a training batch and
-    pixels from all over the plane.
+    pixels from all over the plane, which chance picks.
     """
-    if run.trainer.layer.router.batch_invariant:
+    if not batchwise(run):
         return [slice(None)]
-    stride = max(1, len(points) // run.controls.settings.batch)
-    return [slice(start, None, stride) for start in range(stride)]
+    order_P = np.random.default_rng(0).permutation(len(points))
+    return np.array_split(order_P, max(1, len(points) // run.controls.settings.batch))
 
 
 def _answerers(run: LiveRun, points: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ class MovablePlane extends Plane {
     this.find(".expert").value = String(e);
     this.find(".lift").value = "0";
     this.find(".lift").disabled = !this.data.drags[r];
-    this.panels[r].handle.ariaLabel = `Dot of expert ${this.about.names[e]} in run ${"AB"[r]}; arrow keys move it`;
+    this.panels[r].handle.ariaLabel = `Ring of expert ${this.about.names[e]} in run ${"AB"[r]}; arrow keys move it`;
     if (this.now && this.look) this.paint();
   }
 

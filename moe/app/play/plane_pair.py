@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import base64
-import itertools
+import secrets
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ...errors import check_float, check_int, shown
+from ...balance import BALANCERS
+from ...errors import check_choice, check_float, check_int, shown
 from ...pictures.experts import expert_colour, expert_name
 from ...studies.territories import vector_for
-from ...training import LiveRecord, LiveRun, TrainSettings
+from ...training import Change, LiveRecord, LiveRun, TrainSettings
 from . import plane_story as story
 from .plane_look import BOX, COARSE, SIZE, Look, follows_point, look, shown_points
 
 STRIDE = 2  # steps from one picture to the next
 MOST_AHEAD = 24  # steps that a browser may ask for at once
 LAST_STEP = 5000
+MOST_RESUMED = 2000  # steps that are done anew for a visitor whose run was lost
 FARTHEST = 100.0  # largest slope and offset that a visitor may give an expert
 NOBODY = 255  # in the picture, where no expert answers
-
-_ids = itertools.count(1)
 
 
 def planar(**options: Any) -> TrainSettings:
@@ -43,13 +44,13 @@ class Pair:
     Attributes
     ----------
     id
-        Another one for each pair, so that the browser knows when a run begins anew.
+        Another one for each pair, whichever process made it: so the browser knows a new run.
     runs
         Run A and run B.
     """
 
     def __init__(self, settings_a: TrainSettings, settings_b: TrainSettings) -> None:
-        self.id = next(_ids)
+        self.id = secrets.token_hex(8)
         self.runs = (LiveRun(settings_a), LiveRun(settings_b))
         self._records: list[LiveRecord | None] = [None, None]
         self._chunks = 0
@@ -98,6 +99,55 @@ class Pair:
         """The same pair from its seed, with the balancing of now."""
         return Pair(*(run.controls.settings for run in self.runs))
 
+    def recipe(self) -> dict[str, Any]:
+        """What the browser keeps, so that the runs can be taken up again; see `resumed`."""
+        settings = [run.recipe.settings for run in self.runs]
+        return {
+            "of": repr([settings_key(one) for one in settings]),
+            "balance": [one.balance for one in settings],
+            "changes": [[list(change) for change in run.recipe.changes] for run in self.runs],
+        }
+
+    def resumed(self, kept: Any, turn: Callable[[], Any] = nullcontext) -> Pair:
+        """The pair as it was before the server forgot it, trained anew to the same bits.
+
+        Parameters
+        ----------
+        kept
+            What the browser kept: the `step`, and `balance` and `changes` of `recipe`.
+        turn
+            A context to hold for each few steps.
+
+        Raises
+        ------
+        ValueError
+            If it is something else.
+        """
+        if not isinstance(kept, dict):
+            raise ValueError(f"resume: got {shown(kept)}, allowed is what the browser kept")
+        step = check_int("step", kept.get("step"), 0, MOST_RESUMED)
+        balances: Any = kept.get("balance")
+        changes: Any = kept.get("changes")
+        if not all(isinstance(one, list) and len(one) == 2 for one in (balances, changes)):
+            raise ValueError(f"resume: got {shown(kept)}, allowed are two runs")
+        settings = [
+            replace(run.recipe.settings, balance=check_choice("balance", balance, BALANCERS))
+            for run, balance in zip(self.runs, balances, strict=True)
+        ]
+        pair = Pair(*settings)
+        pair.runs = (
+            LiveRun(settings[0], _changes(changes[0], step)),
+            LiveRun(settings[1], _changes(changes[1], step)),
+        )
+        while pair.n_steps < step:
+            with turn():
+                pair._train(min(STRIDE, step - pair.n_steps))
+        return pair
+
+    def _train(self, steps: int) -> None:
+        for _ in range(steps):
+            self._records = [run.step() for run in self.runs]
+
     def drags(self) -> list[bool]:
         """Of which runs an expert can be moved."""
         return [follows_point(run) for run in self.runs]
@@ -128,8 +178,7 @@ class Pair:
         frames, parts = [], []
         for start in range(0, max(steps, 1), STRIDE):
             with turn():
-                for _ in range(min(STRIDE, steps - start)):
-                    self._records = [run.step() for run in self.runs]
+                self._train(min(STRIDE, steps - start))
                 frame, packed = self._frame(geometry)
             frames.append(frame)
             parts.append(packed)
@@ -225,6 +274,18 @@ def _lines(one: Look) -> dict[str, Any] | None:
         "exact": one.territories.straight,
         "cells": [np.round(cell, 3).tolist() for cell in cells if len(cell)],
     }
+
+
+def _changes(changes: Any, last: int) -> list[Change]:
+    """Changes of balancing and vectors up to a step, as a browser kept them."""
+    if not isinstance(changes, list):
+        raise ValueError(f"changes: got {shown(changes)}, allowed is a list")
+    for change in changes:
+        if not isinstance(change, list) or len(change) != 3:
+            raise ValueError(f"changes: got {shown(change)}, allowed are step, control and value")
+        check_int("step", change[0], 0, last)
+        check_choice("control", change[1], ("balance", "vector"))
+    return [Change(*change) for change in changes]
 
 
 def settings_key(settings: TrainSettings) -> Mapping[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...balance import BALANCERS, Balancer, balancer_title
 from ...data.planar import PLANAR_TASKS
 from ...pictures.experts import expert_name
-from ...routers import ROUTERS, Router
+from ...routers import ROUTERS, Router, make_router
 
 if TYPE_CHECKING:
     from ...training import TrainSettings
@@ -50,6 +51,8 @@ def who_answers(look: Look, geometry: bool) -> str:
         words += f" Its busiest expert does {busiest:.1f} times its fair share of the work."
     if look.right is not None:
         words += f" {_percent(look.right)} of the points are right."
+    if look.batch:
+        words += f" It looks at whole batches: here at {look.batch} pixels from all over the plane."
     return f"{words} {_geometry(look)}" if geometry else words
 
 
@@ -121,3 +124,20 @@ def _reason(balancer: Balancer, router: Router) -> str:
     if balancer.needs_specials and not router.specials:
         return "it is about experts that compute nothing, and this router has none"
     return "it is made for routers of another kind"
+
+
+def on_k(routers: Sequence[str], k: int) -> list[str]:
+    """Sentences on what the number of experts per point means to these routers."""
+    said = []
+    own = [ROUTERS[name].title for name in routers if "k" not in ROUTERS[name]().options()]
+    if own:
+        said.append(f"{_joined(own)}: decides by itself how many experts a point gets.")
+    made = {name: make_router(name, k=k) for name in routers if ROUTERS[name].title not in own}
+    dull = [router.title for router in made.values() if not router.gate_learns]
+    if dull:
+        said.append(f"{_joined(dull)}: with {k} the task teaches the router nothing.")
+    return said
+
+
+def _joined(titles: Sequence[str]) -> str:
+    return " and ".join(dict.fromkeys(titles))

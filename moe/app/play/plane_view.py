@@ -56,8 +56,8 @@ _MARKUP = f"""
       </select></label>
     <label class="start">Head start <input type="range" class="lift" min="-4" max="4" step="0.1"
       value="0"></label>
-    <p>Drag a dot: the border of two experts is always square to the line between their dots.
-      A head start moves an expert's borders in parallel.</p>
+    <p>Drag a ringed letter: the border of two experts is always square to the line between their
+      rings. A head start moves an expert's borders in parallel.</p>
   </div>
   <p class="difference"></p>
   <p class="legend"></p>
@@ -90,11 +90,11 @@ def plane_view(payload: Mapping[str, Any], *, key: str, on_wish: Callable[[], No
     Parameters
     ----------
     payload
-        `about` and `titles` of a pair of runs, a `chunk` of its pictures, `view` ('territories'
-        or 'geometry'), `drags` (which runs' experts can be moved), and `answers`, the number of
-        the wish that it answers.
+        `about`, `titles` and `recipe` of a pair of runs, a `chunk` of its pictures, the `rate` of
+        steps a second, `view` ('territories' or 'geometry'), `drags` (which runs' experts can be
+        moved), and `answers`, the number of the wish that it answers.
     key
         Its name; the wish is in `st.session_state[key].wish`: `n` (its number), `id` (of the
-        pair), `steps`, and `move` ([run, expert, slope, offset]) or `reset`.
+        pair), `steps`, and `move` ([run, expert, slope, offset]), `reset` or `resume`.
     """
     _component()(key=key, data=dict(payload), on_wish_change=on_wish)

@@ -36,6 +36,7 @@ class Play {
   playing = false;
   seen = false;
   asked = null;
+  keep = null; // a step that the address has yet to name
   gone = new AbortController();
 
   constructor(root) {
@@ -155,16 +156,20 @@ class Play {
     return set ? set[2] : START[control];
   }
 
-  /** Ask for the next steps if few are in hand. */
-  need(n = CHUNK, keep = null) {
+  /** Ask for the next steps if few are in hand, or for the address to name this step. */
+  need() {
     clearTimeout(this.later);
-    const enough = this.track.n - this.position > AHEAD && !this.goal;
-    if (this.asked || !this.want || this.track.n >= this.most || (enough && keep === null)) return;
+    if (this.asked || !this.want) return;
+    const enough = this.track.n >= this.most
+      || (this.track.n - this.position > AHEAD && !this.goal);
+    if (enough && this.keep === null) return;
     const short = this.goal && this.track.n <= this.goal;
-    this.ask(short ? Math.min(400, this.goal + FIRST - this.track.n) : n, keep);
+    const n = short ? Math.min(400, this.goal + FIRST - this.track.n) : enough ? 1 : CHUNK;
+    this.ask(n, this.goal ? null : this.keep);
   }
 
   ask(n, keep = null) {
+    if (keep !== null) this.keep = null;
     this.asked = { number: ++this.number, since: performance.now() };
     const run = writePlan(this.plan);
     const from = Math.min(this.track.n, this.most - 1);
@@ -237,7 +242,8 @@ class Play {
 
   pause() {
     this.playing = false;
-    if (!this.goal && this.want && !this.asked) this.ask(1, this.step);
+    this.keep = this.step;
+    this.need();
     this.remember();
     this.show();
     this.announce();
@@ -251,6 +257,7 @@ class Play {
       this.begun = true;
       this.stage.hurry();
       this.stepping = performance.now();
+      this.keep = this.step;
     } else this.stepWaits = true;
     this.need();
     this.show();

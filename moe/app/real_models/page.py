@@ -42,16 +42,16 @@ def show() -> None:
     except ValueError as error:
         show_problem(error)
         return
-    with st.expander("How much is stored, how much is used?"):
-        parts.show(charts.total_and_active(answers, parts.ink()), "scatter")
-        st.markdown(story.convention_words())
-    with st.expander("What if many people write to it at once?"):
-        _batches(answers)
-    # A table of so many cells takes as long as the rest of the page.
-    every = st.expander("Every figure, and where it is from", key="every", bind="query-params")
-    if every.open:
-        with every:
-            _table(answers)
+    for key, label, show_it in (
+        ("stored", "How much is stored, how much is used?", _stored),
+        ("many", "What if many people write to it at once?", _batches),
+        ("every", "Every figure, and where it is from", _table),
+    ):
+        # Only what is open is drawn, so that a change is quick.
+        folded = st.expander(label, key=key, bind="query-params")
+        if folded.open:
+            with folded:
+                show_it(answers)
     share_box(
         PAGE,
         share.code(question),
@@ -188,6 +188,11 @@ def _table(answers: story.Answers) -> None:
     )
     st.caption(story.counted_words())
     st.table(story.machine_rows(answers.question))
+
+
+def _stored(answers: story.Answers) -> None:
+    parts.show(charts.total_and_active(answers, parts.ink()), "scatter")
+    st.markdown(story.convention_words())
 
 
 def _batches(answers: story.Answers) -> None:

@@ -38,8 +38,8 @@ MACHINES = {gpu.name: gpu for gpu in reversed(GPUS.values())}
 DEFAULT_MACHINE = HAVE[CHOICES[0]][0]
 TOPS, OWN_TOP = (10, 100, 1_000, 10_000), 100  # tokens a second at which bars may end
 # Positions of the sliders for a machine of one's own.
-OWN_GB = (*range(8, 128, 8), *range(128, 513, 32))
-OWN_GB_S = (*range(20, 200, 20), *range(200, 1001, 50))
+OWN_GB = (*range(8, 64, 4), *range(64, 128, 8), *range(128, 513, 32))
+OWN_GB_S = (*range(20, 200, 10), *range(200, 1001, 25))
 MARK = "★"
 MIXTURE, DENSE = "mixture of experts", "dense"
 # Models that the picture names, and the side of the point where the name has room.

@@ -91,6 +91,7 @@ def serve(
             "server.address": address,
             "server.headless": not browser,
             "logger.hideWelcomeMessage": options.log == "json",
+            "logger.enableRich": False,  # its tracebacks go around the log, with visitors' texts
         }
     )
 

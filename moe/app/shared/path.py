@@ -58,6 +58,7 @@ STOPS = (
     Stop("routers", "Routers", LAB, "What if another router had chosen?", ("text", "seed")),
     Stop("moving-data", "Moving data", LAB, "What moves between the chips?"),
     Stop("your-model", "Your model", WORK, "How does your own model share its work?"),
+    Stop("reading", "Code and docs", WORK, "Where can I read more?"),
 )  # fmt: skip
 BY_ADDRESS = {stop.address: stop for stop in STOPS}
 N_STORY = sum(stop.group == STORY for stop in STOPS)

@@ -1,7 +1,7 @@
 // The film of the first page: plays a recorded run over and over, and turns it to the recorded run
 // that was balanced from the same step on. Stands after moe/app/shared/stage/'s scripts.
 
-const RATE = 20; // steps a second
+const RATE = 24; // steps a second
 const HOLD = 1.6; // seconds that the end of the run stays before it begins again
 const ROUNDS = 3; // times that nobody touches anything before the film shows the cure by itself
 
@@ -83,6 +83,7 @@ class Opening {
     if (this.fork && this.touched) return this.restart(null, true);
     this.touched ||= !alone;
     if (this.fork) this.position = this.fork.at; // it had turned by itself
+    if (!alone) this.find(".picture").scrollIntoView({ block: "nearest" }); // on a phone it may be above
     const { forks } = this.data.film;
     this.next = forks.find(({ at }) => at >= this.position) ?? forks.at(-1);
     if (this.calm || this.position > this.next.at) this.take();
@@ -198,11 +199,11 @@ class Opening {
   say() {
     const step = Math.floor(this.position), words = this.track.wordsAt(step);
     this.root.dataset.step = String(step);
-    const still = !this.playing || this.held > 0;
+    const still = !this.told && (!this.playing || this.held > 0); // else the reply says it
     this.write(".at", `Step ${step}`);
     this.write(".words", still ? words : "");
     const said = `Letters go through a router to eight experts. Step ${step}. ${words}`;
-    if (words !== this.words || still) this.find("canvas").ariaLabel = said;
+    if (words !== this.words || !this.playing) this.find("canvas").ariaLabel = said;
     this.words = words;
   }
 

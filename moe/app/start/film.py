@@ -28,11 +28,11 @@ _MARKUP = """
       <span class="at"></span> <span class="words"></span>
       <button type="button" class="pause" aria-pressed="false">Pause</button>
     </figcaption>
+    <p class="reply" aria-live="polite"></p>
   </figure>
   <div class="act">
     <fieldset class="guess"><legend></legend></fieldset>
     <button type="button" class="balance">Balance the work</button>
-    <p class="reply" aria-live="polite"></p>
     <a class="live" href="play">See it live →</a>
   </div>
 </div>

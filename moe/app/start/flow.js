@@ -121,7 +121,7 @@ class Flow extends Drawing {
     this.root.dataset.at = String(i);
     this.scrub.value = String(i);
     this.scrub.style.setProperty("--done", i / (this.count - 1 || 1));
-    this.glyph.text.textContent = data.tokens[i];
+    write(this.glyph.text, data.tokens[i], this.at.glyph.size * 0.55);
     this.context.textContent = this.before(i) ? `after “${this.before(i)}”` : "the first one";
     const weight = this.spread(data.weights, i), part = this.spread(data.parts, i);
     const most = Math.max(...data.load.flat()), load = data.load[this.without];
@@ -140,7 +140,7 @@ class Flow extends Drawing {
     const at = this.from(i, this.G), next = data.next[i];
     this.guesses.forEach(({ bar, text, p }, g) => {
       const byte = data.guesses[at + g];
-      text.textContent = data.letters[byte];
+      write(text, data.letters[byte], 17);
       p.textContent = percent(data.chances[at + g]) + (byte === next ? " ✓" : "");
       bar.classList.toggle("right", byte === next);
     });

@@ -31,6 +31,12 @@ function html(parent, name, className, text = "") {
   return parent.appendChild(node);
 }
 
+/** Write a character, smaller if it is a byte that needs several letters. */
+function write(node, text, size) {
+  node.textContent = text;
+  node.style.fontSize = `${text.length > 1 ? size / 2.2 : size}px`;
+}
+
 /** Where things stand if the steps have room side by side. */
 function sideBySide(width, experts) {
   const top = 72, row = 42, middle = top + (row * experts) / 2;
@@ -92,7 +98,7 @@ class Drawing {
     this.cells = tokens.map((token, i) => {
       const cell = html(this.list, "div", "cell");
       Object.assign(cell, { id: `cell-${i}`, role: "option" });
-      html(cell, "b", "", token);
+      write(html(cell, "b", ""), token, 17);
       const marks = html(cell, "span", "marks");
       for (let k = 0; k < this.K; k++) html(marks, "i", "");
       return cell;
@@ -157,7 +163,6 @@ class Drawing {
     const { glyph, rating, share } = at, half = glyph.size / 2;
     put(this.glyph.box, { x: glyph.x + 1, y: glyph.y, width: glyph.size - 2, height: glyph.size, rx: 8 });
     put(this.glyph.text, { x: glyph.x + half, y: glyph.y + half * 1.36 });
-    this.glyph.text.style.fontSize = `${glyph.size * 0.55}px`;
     put(this.context, { x: at.context.x, y: at.context.y });
     this.rows.forEach((row, e) => {
       const y = at.y(e), from = at.leaves;
@@ -317,7 +322,7 @@ class Drawing {
       put(group, { transform: `translate(${this.onTheWay(e, u).join(" ")})` });
       group.style.setProperty("--colour", this.data.colours[e]);
       group.style.setProperty("--letter", this.data.inks[e]);
-      text.textContent = this.data.tokens[i];
+      write(text, this.data.tokens[i], 13);
     });
   }
 }

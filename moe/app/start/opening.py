@@ -22,10 +22,10 @@ from ..shared.kept import KEPT
 from ..shared.question import SKIPPED, Guess, Question
 from ..shared.stage.film import Recorded, record_film
 from ..shared.stage.small_run import small_run
-from ..shared.stage.words import EVEN, LITTLE, mean_share, work_words
+from ..shared.stage.words import BUSY, LITTLE, mean_share, work_words
 
 SEEDS = range(6)  # of an address: strangers cannot have any number of runs recorded
-STEPS, FORKS, FORK_STEPS = 120, (30, 50, 70, 90, 110), 110
+STEPS, FORKS, FORK_STEPS = 120, (30, 50, 70, 90, 110), 140
 BALANCING = ("balancing", "deepseek")  # what the button sets: DeepSeek-V3's own way
 END = 20  # steps that words are about
 V3 = "deepseek-v3"
@@ -81,7 +81,7 @@ def outcome(before: Sequence[LiveRecord], after: Sequence[LiveRecord]) -> str:
     """Which answer of the question is right, by the shares of the work before and after."""
     share_E, had_E = mean_share(after), mean_share(before)
     fair = 1 / share_E.size
-    if share_E.max() < EVEN * fair and share_E.min() >= LITTLE * fair:
+    if share_E.max() < BUSY * fair and share_E.min() >= LITTLE * fair:
         return "even"
     few = 2
     same = set(np.argsort(-share_E)[:few]) == set(np.argsort(-had_E)[:few])

@@ -6,15 +6,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from moe.app.play import plane as subject
-
-SCRIPT = "from moe.app.play import plane\nplane.show()\n"
+from tests.app.visit import open_page
 
 
 def opened(**query: str) -> AppTest:
-    page = AppTest.from_string(SCRIPT, default_timeout=60)
-    for name, value in query.items():
-        page.query_params[name] = value
-    return page.run()
+    return open_page("play", view="Plane", **query)
 
 
 def the_pair(page: AppTest):

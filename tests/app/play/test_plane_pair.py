@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 
 import numpy as np
@@ -140,6 +141,17 @@ def test_where_the_point_alone_does_not_decide_nothing_can_be_moved():
     assert frame["lines"] == frame["maps"] == [None, None]
 
 
+def test_batches_of_pixels_are_samples_of_the_whole_plane():
+    run = pair("none", "none", router="sinkhorn").runs[0]
+    parts = looks._batches(run, PIXELS)
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(SIZE**2))
+    for part in parts:
+        assert len(part) == 512
+        assert np.abs(PIXELS[part].mean(axis=0)).max() < 0.3  # of a plane 5.2 wide
+        assert np.abs(PIXELS[part].std(axis=0) / PIXELS.std(axis=0) - 1).max() < 0.15
+    assert np.bincount(looks._answerers(run, PIXELS), minlength=8).min() > 0.9 * SIZE**2 / 8 / 2
+
+
 def test_balancing_changes_in_the_run():
     both = pair()
     both.chunk(4, False)
@@ -152,6 +164,44 @@ def test_balancing_changes_in_the_run():
     assert [run.controls.settings.balance for run in anew.runs] == ["aux", "aux"]
     with pytest.raises(ValueError, match="balance"):
         both.balance(0, "l1")
+
+
+def test_what_the_browser_kept_brings_a_run_back_to_the_bit():
+    both = pair()
+    both.chunk(4, False)
+    both.move(1, 2, [3.0, -1.0], 0.5)
+    both.chunk(3, False)
+    both.balance(0, "bias")
+    last = both.chunk(4, False)
+    kept = json.loads(json.dumps(both.recipe() | {"step": both.n_steps}))
+    fresh = pair()  # of a server that was started anew
+    assert fresh.recipe()["of"] == kept["of"] != pair(seed=1).recipe()["of"]
+    again = fresh.resumed(kept)
+    assert again.n_steps == 11 and again.recipe() == both.recipe()
+    assert again.chunk(0, False)["frames"][0] == last["frames"][-1]
+    assert again.chunk(8, False)["bytes"] == both.chunk(8, False)["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"step": 10**6}, "step"),
+        ({"step": "x"}, "step"),
+        ({"balance": "none"}, "resume"),
+        ({"balance": ["none", "l1"]}, "balance"),
+        ({"balance": ["none", ["aux"]]}, "balance"),
+        ({"changes": [[], [[1, "off", [0]]]]}, "control"),
+        ({"changes": [[], [[9, "balance", "aux"]]]}, "step"),
+        ({"changes": [[], [[0, "balance"]]]}, "changes"),
+        ({"changes": [[], "abc"]}, "changes"),
+        ({"changes": [[], [[0, "vector", [0, "abc"]]]]}, "vector"),
+    ],
+)
+def test_what_no_browser_kept_is_refused(wrong, named):
+    with pytest.raises(ValueError, match=named):
+        pair().resumed(pair().recipe() | {"step": 2} | wrong)
+    with pytest.raises(ValueError, match="resume"):
+        pair().resumed("abc")
 
 
 PAIRS = [(router, balance) for router in ROUTERS for balance in BALANCERS if suits(balance, router)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,6 +41,11 @@ def test_who_answers():
     words = story.who_answers(seen([0, 1], 0.75, 0.5, [0.5, 0.3, 0.2, 0]), False)
     assert "Its busiest expert does 2.0 times its fair share of the work." in words
     assert words.endswith("75% of the points are right.")
+
+
+def test_a_router_of_whole_batches_is_said_to_be_one():
+    words = story.who_answers(replace(seen([0, 1]), batch=512), False)
+    assert words.endswith("at 512 pixels from all over the plane.")
 
 
 def test_what_the_lines_say():
@@ -86,3 +92,13 @@ def test_a_title_names_router_and_balancing():
 def test_what_there_is_to_see_depends_on_the_task():
     assert "● from ○" in story.about("moons") and "map" in story.about("linear_maps")
     assert len(story.about("moons").split()) <= 60
+
+
+def test_what_k_means_to_routers():
+    assert story.on_k(["topk"], 2) == []
+    assert story.on_k(["switch", "switch"], 2) == [
+        "Switch (top-1): decides by itself how many experts a point gets."
+    ]
+    assert story.on_k(["topk", "deepseek_v3"], 1) == [
+        "Top-k token choice and DeepSeek-V3: with 1 the task teaches the router nothing."
+    ]

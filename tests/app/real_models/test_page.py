@@ -31,12 +31,14 @@ def heads(page: AppTest) -> str:
 def test_real_models_tell_what_fits_without_a_click() -> None:
     page = open_page("real_models")
     assert not page.exception and not page.error
-    assert "9 of 31" in words(page) and len(page.get("vega_lite_chart")) == 3
+    assert "9 of 31" in words(page) and len(page.get("vega_lite_chart")) == 1
     assert not page.dataframe  # its expander is closed
     page.button_group(key="have").set_value("Gaming PC 24 GB").run()
     page.selectbox(key="weights").set_value("16 bits").run()
     assert not page.exception and "Fits in 22 GB of memory" in heads(page)
     page.selectbox(key="convention").set_value("without both tables").run()
+    page = open_page("real_models", many="true", stored="true")
+    assert len(page.get("vega_lite_chart")) == 3
     page.selectbox(key="model").set_value("OLMoE-1B-7B").run()
     assert "Alone, a conversation with OLMoE-1B-7B" in words(page)
 

@@ -1,0 +1,1 @@
+"""The page Code and docs: the documentation and the source, as this server has them."""

@@ -1,0 +1,101 @@
+"""Documents and source files of this installation, and a document in pieces for a page."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+from urllib.parse import urlencode
+
+PACKAGE = Path(__file__).resolve().parents[2]
+DOCS = PACKAGE.parent / "docs"
+FIRST = ("glossary", "index", "tutorial")  # what most readers look for
+_IMAGE = re.compile(r"^!\[(?P<alt>.*?)\]\((?P<path>[^)\s]+)\)$", re.MULTILINE)
+_MATH = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)\s#]+)\.md(?:#[^)\s]*)?\)")
+_HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of Markdown, or a picture: its file and what it shows in words."""
+
+    text: str
+    picture: Path | None = None
+
+    def image(self) -> str:
+        """Return the picture with its words as HTML."""
+        assert self.picture
+        kind = {".svg": "svg+xml"}.get(self.picture.suffix, self.picture.suffix[1:])
+        data = b64encode(self.picture.read_bytes()).decode()
+        source = f"data:image/{kind};base64,{data}"
+        return f'<img alt="{escape(self.text)}" src="{source}" style="background: white">'
+
+
+@cache
+def documents() -> dict[str, str]:
+    """Names of all documents by their titles, the usual ones first; empty without a checkout."""
+    names = [path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")]
+    order = sorted(names, key=lambda name: (name not in FIRST, name.count("/"), name))
+    return {_title(name): name for name in order}
+
+
+def _title(name: str) -> str:
+    text = (DOCS / f"{name}.md").read_text("utf-8")
+    heading = _HEADING.search(text)
+    return re.sub(r"[`*]", "", heading[1]) if heading else name
+
+
+@cache
+def source_files() -> tuple[str, ...]:
+    """Paths of all modules of the package, those without a folder first."""
+    paths = [path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*.py")]
+    return tuple(sorted(paths, key=lambda path: (path.count("/") > 1, path)))
+
+
+def source(path: str) -> str:
+    """Return a module's text.
+
+    Raises
+    ------
+    ValueError
+        If the package has no such module.
+    """
+    if path not in source_files():
+        raise ValueError(f"file: got {path!r}, allowed is a module of moe")
+    return (PACKAGE.parent / path).read_text("utf-8")
+
+
+def pieces(title: str) -> Iterator[Piece]:
+    """Yield a document below its title, in the order of its text; links stay within the app.
+
+    Raises
+    ------
+    ValueError
+        If there is no such document.
+    """
+    if title not in documents():
+        raise ValueError(f"document: got {title!r}, allowed is one of {', '.join(documents())}")
+    name = documents()[title]
+    folder = (DOCS / name).parent
+    text = _COMMENT.sub("", (DOCS / f"{name}.md").read_text("utf-8"))
+    text = _HEADING.sub("", text, count=1)
+    text = _MATH.sub(r"$$\n\1$$", text)
+    text = _LINK.sub(lambda link: f"]({_link(folder, link['path'])})", text)
+    at = 0
+    for image in _IMAGE.finditer(text):
+        yield Piece(text[at : image.start()])
+        yield Piece(image["alt"], folder / image["path"])
+        at = image.end()
+    yield Piece(text[at:])
+
+
+def _link(folder: Path, path: str) -> str:
+    """Address of the document that a link leads to."""
+    name = (folder / path).resolve().relative_to(DOCS).as_posix()
+    return "/reading?" + urlencode({"document": _title(name)})
