@@ -16,7 +16,7 @@ from ...pictures.palette import BLUE, FAIR, PAPER_INK, PURPLE, TEAL, VERMILION
 from ...studies.control import SETTLED, Method, Response
 from ...training import TrainSettings
 from ...training.runs import Run
-from .story import NAMES, chance
+from .story import NAMES, chance, reach
 
 HEIGHT, PLOT = 360, 270  # pixels, with its axis and without
 NAMES_WIDTH = 140  # pixels right of the lines
@@ -48,10 +48,9 @@ def step_response(
     names
         What stands at the end of each line.
     top
-        MaxVio that the axis reaches, above 0; by default the largest of these responses.
+        MaxVio that the axis reaches; by default `reach` of these responses.
     """
-    # Where all are even from the start, the axis still has to reach the level that counts as even.
-    reached = max(2 * SETTLED, *(r.max_vio_S.max() for r in responses)) if top is None else top
+    reached = reach(responses) if top is None else top
     rows: Rows = [
         {"line": line, "step": step, "mean": mean, "low": low, "high": high}
         for line, r in enumerate(responses)

@@ -127,8 +127,7 @@ def _reply(guess: Guess, responses: Sequence[Response]) -> str:
 def _draw(finger: Finger, settings: ControlSettings, log: bool, place: Any) -> None:
     """Draw the lines for every position of the slider."""
     drawn = {at["rate"] for at in finger.positions().values()}
-    most = max(float(r.max_vio_S.max()) for rate in drawn for r in pushes(rate, settings))
-    top = max(most, 2 * control.SETTLED)
+    top = story.reach([r for rate in drawn for r in pushes(rate, settings)])
     with place:
         finger.show(
             lambda rate: charts.step_response(

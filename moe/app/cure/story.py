@@ -77,6 +77,11 @@ def _arrival(before: int | None, after: int | None) -> str:
     return f"comes close to even {sooner} ({steps}, not {before:,})"
 
 
+def reach(responses: Sequence[Response]) -> float:
+    """MaxVio that an axis has to reach: beyond what counts as even, if all are so from the start."""
+    return max(2 * SETTLED, *(float(r.max_vio_S.max()) for r in responses))
+
+
 def first_to_settle(responses: Sequence[Response]) -> str:
     """Name the controller that is even first, in words."""
     settled = [(r.settled_after, r) for r in responses if r.settled_after is not None]

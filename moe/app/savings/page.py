@@ -23,10 +23,10 @@ from . import share, story
 
 PAGE = "savings"
 LATEST = "measured_for"  # in the visitor's session: the latest measurement, and of which layer
-MOST_EXPERTS = 64
+EXPERTS = range(2, 65)
 WIDTHS = [64, 128, 256, 512]
 SLIDERS = (
-    Slider("experts", range(2, MOST_EXPERTS + 1)),
+    Slider("experts", EXPERTS),
     Slider("k", range(1, 17)),
     Slider("shared", range(5)),
     Slider("width", WIDTHS, listed=True),
@@ -128,7 +128,7 @@ def _counted(finger: Finger, quantity: str, n_bars: int = 3) -> None:
     """Draw bars for every position; the axis has room for as many experts as the slider has."""
 
     def figure(**at: Any) -> Figure:
-        most = savings.count(settings_at(**at | {"experts": MOST_EXPERTS}))
+        most = savings.count(settings_at(**at | {"experts": EXPERTS[-1]}))
         room = max(getattr(cost, quantity) for cost in most)
         return charts.counted(
             savings.count(settings_at(**at))[:n_bars], quantity, room, parts.ink()
@@ -149,7 +149,7 @@ def _read(finger: Finger) -> None:
 
 def _controls(main: Any) -> dict[str, Any]:
     """Return the position of each slider; the first two are put in `main`, the others here."""
-    experts = main.slider("Experts", 2, MOST_EXPERTS, 16, key="experts", **BOUND)
+    experts = main.slider("Experts", EXPERTS[0], EXPERTS[-1], 16, key="experts", **BOUND)
     k = main.slider("Experts per token", 1, 16, 2, key="k", **BOUND)
     with main:
         parts.at_most(k, experts)
