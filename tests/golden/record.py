@@ -132,10 +132,11 @@ def command(words: str, *more: str) -> Any:
 
 
 def code_of(name: str) -> Any:
-    """What the code that a page offers prints."""
+    """What the code that a page offers prints; a command for a terminal may stand above it."""
     said = io.StringIO()
+    (code,) = (one.value for one in opened(name).code if re.match("from |import ", one.value))
     with redirect_stdout(said):
-        exec(opened(name).code[0].value, {})
+        exec(code, {})
     return said.getvalue().splitlines()
 
 

@@ -78,7 +78,7 @@ def _arrival(before: int | None, after: int | None) -> str:
 
 
 def reach(responses: Sequence[Response]) -> float:
-    """MaxVio that an axis has to reach: beyond what counts as even, if all are so from the start."""
+    """MaxVio that an axis has to reach; beyond what counts as even if all are from the start."""
     return max(2 * SETTLED, *(float(r.max_vio_S.max()) for r in responses))
 
 
