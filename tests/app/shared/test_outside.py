@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -38,7 +39,15 @@ LIVE = (
     r"(?<!\\)(?:!\[|\]\(|<img|\*\*|`c|\$x|&lt|~~)", r"http:/", r":smile", r":material", r":red",
     r"www\.", r"a@e", r"->", r"[\u2028\u202e\n\0]",
 )  # fmt: skip
-AS_TEXT = {"html", "code", "text_input", "selectbox", "arrow_data_frame", "vega_lite_chart"}
+# A component's data is drawn by its script, and no script takes a text for HTML.
+AS_TEXT = {
+    "html", "code", "text_input", "selectbox", "arrow_data_frame", "vega_lite_chart",
+    "bidi_component",
+}  # fmt: skip
+TAKES_HTML = re.compile(
+    r"(inner|outer)HTML|insertAdjacentHTML|setHTML|document\.write|DOMParser|srcdoc"
+    r"|createContextualFragment|\beval\(|new Function"
+)
 
 
 class Tags(HTMLParser):
@@ -143,8 +152,19 @@ def test_an_own_sentence_is_shown_as_text(name: str) -> None:
     page.query_params["character"] = str(HOSTILE.index("*") + 3)
     assert check_texts(page.run())
     if name == "start":
-        said = "\n".join(one.value for one in page.markdown)
-        assert "has read “/q\\>\\*\\*” and now “b”" in said
+        drawn = [json.loads(one.proto.json) for one in page.get("bidi_component")]
+        (flow,) = (one for one in drawn if "tokens" in one)
+        at = flow["at"]
+        assert "".join(flow["tokens"][at - 4 : at + 1]).replace("␣", " ") == "/q>**b"[1:]
+
+
+def test_no_script_of_the_app_takes_a_text_for_html() -> None:
+    scripts = list((ROOT / "moe/app").rglob("*.js"))
+    assert len(scripts) > 8
+    for script in scripts:
+        assert not TAKES_HTML.search(script.read_text("utf-8")), script
+    for planted in ("a.innerHTML = b", "new DOMParser()", "eval(text)"):
+        assert TAKES_HTML.search(planted)
 
 
 @pytest.mark.parametrize(
