@@ -16,7 +16,7 @@ from ..routers import Router
 from ..routing import Routing
 
 CHUNK = 8192  # tokens at a time: their logits stay in the cache, and memory stays small
-MOST_DRAWN = 6  # chunks of noise that are kept: 8 MB each with 256 experts
+MOST_DRAWN = 4  # chunks of noise that are kept: 8 MB each with 256 experts
 
 
 def expected_copies(n_experts: int, k: int, n_places: int, reach: int | None = None) -> float:

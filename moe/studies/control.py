@@ -22,7 +22,12 @@ SETTLED = 0.1  # MaxVio below which the load counts as even
 TAIL = 0.2  # share of the batches that "at the end" means
 POINTS = 120  # of a curve that is drawn
 FACTOR = 10  # between one rate of the sign rule and the next
-RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
+RATE = 0.001  # of DeepSeek-V3
+# Such that ten times one of them is again of this kind, and can be kept for both.
+RATES = (
+    0.0003, 0.0004, 0.0005, 0.0006, 0.0008, 0.001, 0.0012, 0.0015, 0.002, 0.0025, 0.003, 0.004,
+    0.005, 0.006, 0.008, 0.01, 0.012, 0.015, 0.02, 0.025, 0.03,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,15 +106,27 @@ class Response:
         low = np.flatnonzero(self.max_vio_S < level)
         return int(low[0]) if low.size else None
 
-    def curve(self) -> list[tuple[float, float, float, float]]:
-        """Batch (from 1), mean, least and largest MaxVio over stretches that grow with time."""
+    def curve(
+        self, log: bool = True, points: int = POINTS
+    ) -> list[tuple[float, float, float, float]]:
+        """Batch (from 1), mean, least and largest MaxVio over stretches.
+
+        Parameters
+        ----------
+        log
+            Whether the stretches grow with time, as a logarithmic axis shows them equally long.
+        points
+            Most stretches.
+        """
         size = self.max_vio_S.size
-        cuts = np.unique(np.geomspace(1, size, POINTS).astype(int))
+        spaced = np.geomspace if log else np.linspace
+        cuts = np.unique(spaced(1, size, points).astype(int))
         starts = np.append(0, cuts[:-1])
         mean = np.add.reduceat(self.max_vio_S, starts) / np.diff(starts, append=size)
         low = np.minimum.reduceat(self.max_vio_S, starts)
         high = np.maximum.reduceat(self.max_vio_S, starts)
-        middle = np.append(1.0, np.sqrt((cuts[:-1] + 1.0) * cuts[1:]))
+        first, last = cuts[:-1] + 1.0, cuts[1:]
+        middle = np.append(1.0, np.sqrt(first * last) if log else (first + last) / 2)
         middle[-1] = size
         return list(zip(middle.tolist(), mean.tolist(), low.tolist(), high.tolist(), strict=True))
 
@@ -129,21 +146,21 @@ def sign_rates(rate: float) -> tuple[float, ...]:
     return tuple(float(f"{rate * factor:.3g}") for factor in (1 / FACTOR, 1, FACTOR))
 
 
-def methods(rate: float = RATES[1]) -> tuple[Method, ...]:
+def methods(rate: float = RATE) -> tuple[Method, ...]:
     """The controllers to compare: the sign rule at three rates, and those that do without."""
-    nudge = "The same nudge for every expert, up or down."
+    push = "The same push for every expert, up or down."
     slow, middle, fast = sign_rates(rate)
     return (
-        Method(f"Sign, step {slow:g}", nudge, f"bias(rate={slow:g})"),
-        Method(f"Sign, step {middle:g}", nudge, f"bias(rate={middle:g})"),
-        Method(f"Sign, step {fast:g}", nudge, f"bias(rate={fast:g})"),
+        Method(f"Fixed push of {slow:g}", push, f"bias(rate={slow:g})"),
+        Method(f"Fixed push of {middle:g}", push, f"bias(rate={middle:g})"),
+        Method(f"Fixed push of {fast:g}", push, f"bias(rate={fast:g})"),
         Method(
-            f"Proportional, step {fast:g}",
-            "A nudge as large as the gap to the fair share.",
+            "By the gap",
+            "A push as large as the gap to the fair share.",
             f"bias(form=proportional, rate={fast:g})",
         ),
-        Method("PI", "The gap, and the sum of all gaps so far.", "pi"),
-        Method("Quantile", "Works out which bonus would make the load fit.", "quantile"),
+        Method("By the gap and its past", "The gap, and the sum of all gaps so far.", "pi"),
+        Method("All at once", "Works out which bonus would make the load fit.", "quantile"),
     )
 
 
@@ -184,7 +201,7 @@ def respond(method: Method, settings: ControlSettings) -> Response:
 
 
 def respond_all(
-    rate: float = RATES[1], settings: ControlSettings = ControlSettings()
+    rate: float = RATE, settings: ControlSettings = ControlSettings()
 ) -> list[Response]:
     """Step responses of all `methods`."""
     return [respond(method, settings) for method in methods(rate)]

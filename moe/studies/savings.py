@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,6 +79,8 @@ class MeasuredCost:
     speed_up, least, most
         The dense layer's time over the MoE's, below 1 where the MoE is slower: of the medians,
         and the least and the most of single runs.
+    runs
+        How often it was timed.
     """
 
     layer: str
@@ -90,6 +92,7 @@ class MeasuredCost:
     speed_up: float
     least: float
     most: float
+    runs: int
 
     @classmethod
     def of(
@@ -113,6 +116,21 @@ class MeasuredCost:
             speed_up=float(np.median(seconds) / np.median(moe_seconds)),
             least=float(ratio_R.min()),
             most=float(ratio_R.max()),
+            runs=n,
+        )
+
+    def pooled(self, other: MeasuredCost) -> MeasuredCost:
+        """Return both measurements of the same layer and batch as one, with the spread of both."""
+        share = self.runs / (self.runs + other.runs)
+        return replace(
+            self,
+            milliseconds=share * self.milliseconds + (1 - share) * other.milliseconds,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            speed_up=share * self.speed_up + (1 - share) * other.speed_up,
+            least=min(self.least, other.least),
+            most=max(self.most, other.most),
+            runs=self.runs + other.runs,
         )
 
 

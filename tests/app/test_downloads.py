@@ -23,9 +23,10 @@ from tests.app.visit import open_page
 
 PAGES = {
     "start": {"character": "8", "balance": "20"}, "routers": {"guess": "skip"},
-    "balance": {"steps": "50", "guess": "skip"},
-    "cure": {}, "savings": {"model": "64", "width": "64"}, "five_million": {}, "real_models": {},
-    "moving_data": {"tokens": "128"}, "your_model": {}, "gate": {"seed": "7"},
+    "balance": {"steps": "50", "guess": "skip"}, "cure": {"guess": "skip"},
+    "savings": {"model": "64", "width": "64", "guess": "skip"}, "five_million": {},
+    "real_models": {}, "moving_data": {"tokens": "128"}, "your_model": {},
+    "gate": {"seed": "7"},
 }  # fmt: skip
 WITHOUT_FILES = {"play"}  # a run that goes on: its link holds all that was done to it
 READ: dict[str, Callable[[bytes], object]] = {

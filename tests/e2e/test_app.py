@@ -216,30 +216,31 @@ def test_routers_asks_and_changes_with_the_menu_and_the_link_says_so(
     expect(page.get_by_text("turns 153 choices away")).to_be_visible()
 
 
-def test_cure_steers_and_trains(page: Page, server: str) -> None:
+def test_cure_asks_steers_and_trains(page: Page, server: str) -> None:
     page.goto(server + "/cure")
-    expect(page.get_by_text(re.compile("after 26 batches instead of 279")).first).to_be_visible(
-        timeout=30_000
-    )
+    drawn = page.get_by_test_id("stVegaLiteChart").first.locator(".mark-text text")
+    expect(drawn.filter(has_text="your push")).to_have_count(1, timeout=30_000)
+    expect(drawn.filter(has_text="ten times")).to_have_count(0)
+    accessible(page)
+    page.get_by_role("button", name="It comes close sooner, but never comes to rest").click()
+    words = page.locator(".moe-words")
+    expect(words).to_have_text(re.compile("So did the run.*24 steps, not 258.*never settles"))
     page.get_by_role("heading", name="And on a model that learns?").wait_for()
     settled(page)
     bars(page, 16, chart=1)
-    slider = page.get_by_role("slider", name="Step of the sign rule")
+    assert page.locator("svg.marks").first.bounding_box()["y"] <= 260
+    slider = page.get_by_role("slider", name="How hard to push")
     slider.focus()
     slider.press("ArrowRight")
-    expect(page).to_have_url(re.compile("rate=0.003"))
-    expect(page.get_by_text(re.compile("after 12 batches instead of 92")).first).to_be_visible(
-        timeout=30_000
-    )
+    expect(page).to_have_url(re.compile("rate=0.0012"))
+    expect(words).not_to_have_text(re.compile("24 steps, not 258"))
     settled(page)
-    signs = [f"Sign, step {rate}" for rate in ("0.0003", "0.003", "0.03")]
-    expect(page.locator(".role-legend-label text")).to_have_text(
-        [*signs, "Proportional, step 0.03", "PI", "Quantile"]
-    )
-    page.get_by_text("Train a small model with each of them now").click()
+    for name in ("a tenth", "your push", "ten times", "even below"):
+        expect(drawn.filter(has_text=name)).to_have_count(1)
+    page.get_by_text("Train them now").click()
     expect(page.get_by_text("Most even at the end")).to_be_visible(timeout=90_000)
     expect(page).to_have_url(re.compile("live=true"))
-    page.get_by_text("All in numbers, and the rules as formulas").click()
+    page.get_by_text("Three ways without a fixed push").click()
     page.locator(".katex").first.wait_for()
     settled(page)
     accessible(page)
@@ -259,22 +260,30 @@ def test_a_new_page_in_the_dark_on_a_phone(page: Page, server: str, name: str) -
     accessible(page)
 
 
-def test_savings_counts_and_measures(page: Page, server: str) -> None:
+def test_savings_asks_counts_and_measures(page: Page, server: str) -> None:
     page.goto(server + "/savings?model=64&width=64")
+    bars(page, 2)
+    accessible(page)
+    page.get_by_role("button", name="An eighth of it").click()
     before = bars(page, 3)
     settled(page)
-    slider = page.get_by_role("slider", name="Experts").first
+    assert page.locator("svg.marks").first.bounding_box()["y"] <= 260
+    slider = page.locator(".st-key-experts input")
     slider.focus()
     slider.press("ArrowRight")
     expect(page).to_have_url(re.compile("experts=17"))
-    page.get_by_text("Every token passes 2 of 17 experts").first.wait_for(timeout=60_000)
+    expect(page.locator(".moe-words")).to_have_text(re.compile("Each token uses 2 of 17 experts"))
     changed(page, before)
     page.get_by_role("button", name="Measure these layers").click()
     page.get_by_text("Break-even").first.wait_for(timeout=180_000)
     settled(page)
-    chart = page.get_by_test_id("stVegaLiteChart").filter(has_text="milliseconds")
-    expect(chart.locator(".role-legend-symbol path")).to_have_count(3)
-    expect(chart.locator(".role-legend-symbol path[stroke-dasharray]")).to_have_count(0)
+    chart = page.get_by_test_id("stVegaLiteChart").filter(has_text="slower")
+    expect(chart.locator(".role-legend-symbol path")).to_have_count(2)
+    page.get_by_role("button", name="Measure again").wait_for()
+    slider.focus()
+    slider.press("ArrowRight")
+    expect(page.get_by_text("Measured for 17 experts")).to_be_visible()
+    expect(page.get_by_text("The sliders are elsewhere by now.")).to_be_visible()
     accessible(page)
 
 

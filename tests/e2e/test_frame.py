@@ -38,7 +38,7 @@ def test_the_next_page_has_the_same_controls(page: Page, server: str) -> None:
     settled(page)
     page.get_by_role("link", name="And what does it save?").click()
     expect(page).to_have_url(re.compile(r"/savings\?experts=8$"))
-    expect(page.get_by_text("Every token passes 2 of 8 experts").first).to_be_visible()
+    expect(page.get_by_text("Each token uses 2 of 8 experts").first).to_be_visible()
     settled(page)
     page.get_by_role("link", name="So did it cost").click()
     expect(page).to_have_url(re.compile("/five-million$"))

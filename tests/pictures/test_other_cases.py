@@ -25,6 +25,7 @@ from moe.pictures.marks import legible, percent_axis, with_room
 from moe.pictures.palette import INK, PAPER, PAPER_INK
 from moe.pictures.staff import Staff
 from moe.routing import Routing
+from moe.studies.savings import SavingsSettings, count
 from moe.sweeps import chart as sweep
 from moe.sweeps.report import Group, Spread, SweepReport
 from moe.training import TrainRecord
@@ -318,20 +319,11 @@ def test_devices_leave_room_for_their_labels_and_the_fair_share(ratios, end) -> 
 # Savings -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("chart", "field", "unit"),
-    [(savings.measured, "milliseconds", "milliseconds"),
-     (savings.executed, "gflops", "billion operations")],
-)  # fmt: skip
-def test_the_ends_of_each_line_are_told(chart, field: str, unit: str) -> None:
-    costs = records.measured()
-    between = [replace(cost, n_tokens=4, milliseconds=99.0, executed_gflops=99.0)
-               for cost in costs[:3]]  # fmt: skip
-    figure = chart([*costs[:3], *between, *costs[3:]])
-    assert figure.alt.startswith("From 1 to 16 tokens: MoE ") and figure.alt.endswith(f" {unit}.")
-    for name in ("MoE", "Dense, equal total", "Dense, equal active"):
-        own = {row["n_tokens"]: row[field] for row in figure.data["costs"] if row["layer"] == name}
-        assert f"{name} {own[1]:.3g} to {own[16]:.3g} {unit}" in figure.alt
+def test_two_bars_leave_out_what_is_asked_for() -> None:
+    costs = count(SavingsSettings(64, 64, 8, 2))
+    two, three = (savings.counted(costs[:n], "params") for n in (2, 3))
+    assert two.drawing is three.drawing and two.data["costs"] == three.data["costs"][:2]
+    assert two.data["room"] == [{"room": costs[0].params}]  # a little more than the dense layer's
 
 
 # Moving data -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 import moe
 from moe.studies.control import (
+    RATE,
     RATES,
     ControlSettings,
     Method,
@@ -59,12 +60,12 @@ def test_sign_control_is_slow_then_best_then_swings(rate, after):
 
 def test_quantile_balancing_beats_every_rate(responses):
     quantile = responses[-1]
-    assert quantile.method.title == "Quantile"
+    assert quantile.method.title == "All at once"
     assert quantile.max_vio_S[:6] == pytest.approx(
         [3.332, 0.441, 0.195, 0.125, 0.074, 0.043], abs=0.06
     )
     assert (quantile.max_vio_S[20:] < 0.05).all()
-    assert all(quantile.steady_error < sign(rate).steady_error for rate in RATES)
+    assert all(quantile.steady_error < sign(rate).steady_error for rate in RATES[::5])
 
 
 @pytest.mark.parametrize("method", methods(0.01), ids=lambda m: m.title)
@@ -110,10 +111,22 @@ def test_the_curve_holds_every_batch_and_every_extreme():
     assert max(tail[0]) < 0.08 and min(tail[1]) > 0.2  # the band of the limit cycle
 
 
+def test_a_curve_has_evenly_long_stretches_for_a_linear_axis():
+    response = made([1.0, 0.5, 0.5, 0.25, 0.75, 0.0, 0.5])
+    assert response.curve(log=False, points=4) == [
+        (1.0, 1.0, 1.0, 1.0), (2.5, 0.5, 0.5, 0.5), (4.5, 0.5, 0.25, 0.75), (7.0, 0.25, 0.0, 0.5),
+    ]  # fmt: skip
+
+
+def test_ten_times_a_position_of_the_slider_is_one_as_well():
+    steps = {rate for one in RATES for rate in sign_rates(one)}
+    assert len(steps) == 41 and list(RATES) == sorted(RATES)
+
+
 def test_one_control_sets_three_rates():
     assert sign_rates(0.003) == (0.0003, 0.003, 0.03)
     titles = [method.title for method in methods(0.003)]
-    assert titles[:3] == ["Sign, step 0.0003", "Sign, step 0.003", "Sign, step 0.03"]
+    assert titles[:3] == ["Fixed push of 0.0003", "Fixed push of 0.003", "Fixed push of 0.03"]
     with pytest.raises(ValueError, match="rate: got 0"):
         methods(0)
     with pytest.raises(ValueError, match=r"rate: got 1\.01"):
@@ -123,17 +136,20 @@ def test_one_control_sets_three_rates():
 
 
 def test_each_controller_is_what_its_title_says():
-    assert methods() == methods(RATES[1]) and RATES[1] == 0.001
+    assert methods() == methods(RATE) and RATE == 0.001 and RATE in RATES
     *signs, proportional, pi, quantile = methods(0.003)
     for method, rate in zip(signs, (0.0003, 0.003, 0.03), strict=True):
         made_of = moe.make_balancer(method.balance)
         assert made_of.name == "bias" and made_of.rate == rate and made_of.form == "sign"
-        assert method.title == f"Sign, step {rate:g}" and "same nudge" in method.idea
+        assert method.title == f"Fixed push of {rate:g}" and "same push" in method.idea
     made_of = moe.make_balancer(proportional.balance)
     assert (made_of.name, made_of.form, made_of.rate) == ("bias", "proportional", 0.03)
-    assert proportional.title == "Proportional, step 0.03" and "gap" in proportional.idea
-    assert (pi.title, pi.balance) == ("PI", "pi") and "sum of all gaps" in pi.idea
-    assert (quantile.title, quantile.balance) == ("Quantile", "quantile")
+    assert proportional.title == "By the gap" and "as large as the gap" in proportional.idea
+    assert (pi.title, pi.balance) == (
+        "By the gap and its past",
+        "pi",
+    ) and "sum of all gaps" in pi.idea
+    assert (quantile.title, quantile.balance) == ("All at once", "quantile")
 
 
 @pytest.mark.parametrize(

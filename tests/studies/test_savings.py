@@ -144,3 +144,14 @@ def test_runs_of_different_number_are_compared_in_their_order() -> None:
     assert one.speed_up == pytest.approx(4 / 2.5) and one.high == pytest.approx(9)
     other = MeasuredCost.of(TOTAL, 4, [1e-3, 4e-3], [2e-3, 4e-3, 9e-3], 0.5)
     assert (other.least, other.most) == pytest.approx((0.5, 1))
+
+
+def test_two_measurements_have_the_spread_of_both() -> None:
+    one = MeasuredCost.of(TOTAL, 4, [1e-3, 2e-3, 3e-3], [1e-3, 1e-3, 2e-3], 0.5)
+    other = MeasuredCost.of(TOTAL, 4, [4e-3], [1e-3], 0.5)
+    both = one.pooled(other)
+    assert (both.low, both.high, both.runs) == (pytest.approx(1.0), pytest.approx(4.0), 4)
+    assert (both.least, both.most) == pytest.approx((1.0, 4.0))
+    assert both.milliseconds == pytest.approx((3 * 2.0 + 4.0) / 4)
+    assert both.speed_up == pytest.approx((3 * 2.0 + 4.0) / 4)
+    assert (both.layer, both.n_tokens, both.executed_gflops) == (TOTAL, 4, 0.5)

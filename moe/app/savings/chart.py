@@ -1,158 +1,184 @@
-"""Charts of the page on savings: counted costs, measured milliseconds, bytes by batch."""
+"""Charts of the page on savings: counted costs, bytes by batch, and measured speed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import altair as alt
 
+from ...numbers import count
 from ...pictures.figure import Chart, Figure, Rows, draw, drawn_once
-from ...pictures.marks import keyed, labelled_bars, looks, name_axis, with_room
-from ...pictures.palette import BLUE, DASHES, GREEN, PAPER_INK, SHAPES, VERMILION
+from ...pictures.marks import end_labels, goal, key, keyed, looks, name_axis
+from ...pictures.palette import BLUE, FAIR, GREEN, PAPER_INK, VERMILION
 from ...studies.savings import ACTIVE, MOE, TOTAL, CountedCost, MeasuredCost
 
 COLOURS = {MOE: BLUE, TOTAL: VERMILION, ACTIVE: GREEN}
-SHORT = {MOE: "MoE", TOTAL: "dense, same total", ACTIVE: "dense, same active"}
+SHORT = {MOE: "the mixture", TOTAL: "stores as much", ACTIVE: "uses as much"}
+ORDINARY = {layer: f"ordinary, {SHORT[layer]}" for layer in (TOTAL, ACTIVE)}
+VERSUS = {TOTAL: "against one that stores as much", ACTIVE: "against one that uses as much"}
+SHAPES = ("square", "triangle-up")  # of the two yardsticks
+TIMES = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16]
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """A counted number: its title, and the unit that makes it readable."""
-
-    title: str
-    unit: str
-    scale: float
+TITLES = {"params": "Weights stored", "flops_per_token": "Operations for one token"}
 
 
-QUANTITIES = {
-    "params": Quantity("Weights stored", "M", 1e6),
-    "active_params": Quantity("Weights one token uses", "M", 1e6),
-    "flops_per_token": Quantity("Operations per token", "M", 1e6),
-    "weight_bytes": Quantity("Weight bytes a batch reads", "MB", 1e6),
-}
+def counted(
+    costs: Sequence[CountedCost], quantity: str, room: float = 0.0, ink: str = PAPER_INK
+) -> Figure:
+    """Draw one counted quantity of the MoE layer and both dense yardsticks.
 
-
-def counted(costs: list[CountedCost], quantity: str, ink: str = PAPER_INK) -> Figure:
-    """Draw one counted quantity of the MoE layer and both dense yardsticks."""
-    what = QUANTITIES[quantity]
-    data = [
+    Parameters
+    ----------
+    room
+        The quantity that the axis has room for, if that is more than is drawn.
+    """
+    title = TITLES[quantity]
+    rows: Rows = [
         {
             "layer": SHORT[cost.layer],
             "kind": cost.layer,
-            "value": getattr(cost, quantity) / what.scale,
-            "label": f"{getattr(cost, quantity) / what.scale:.3g} {what.unit}",
+            "value": getattr(cost, quantity),
+            "label": count(getattr(cost, quantity), 3),
         }
         for cost in costs
     ]
-    spoken = ", ".join(f"{row['kind']} {row['label']}" for row in data)
-    return Figure(what.title, _counted(ink), f"{what.title}: {spoken}.", {"costs": data})
+    spoken = ", ".join(f"{row['kind']} {row['label']}" for row in rows)
+    room = max(room, *(row["value"] for row in rows))
+    return Figure(
+        title,
+        _counted(ink),
+        f"{title}: {spoken}.",
+        {"costs": rows, "room": [{"room": room}]},
+    )
 
 
 @drawn_once
 def _counted(ink: str) -> Chart:
+    scale = alt.Scale(range=[0, alt.expr("width - 90")], zero=True, nice=False)
     base = draw("costs").encode(
-        y=alt.Y("layer:N", sort=None, axis=name_axis(labelLimit=140)),
-        x=alt.X("value:Q", axis=None, scale=with_room(1.4)),
+        y=alt.Y("layer:N", sort=None, axis=name_axis(labelLimit=130)),
+        x=alt.X("value:Q", axis=None, scale=scale),
     )
-    return labelled_bars(base, ink, 30, keyed(alt.Color, "kind:N", COLOURS))
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(color=keyed(alt.Color, "kind:N", COLOURS))
+    # Unseen, so that the axis stays while the bars move.
+    room = draw("room").mark_point(opacity=0, aria=False)
+    room = room.encode(x=alt.X("room:Q", axis=None, scale=scale))
+    return alt.LayerChart(layer=[bars, end_labels(base, ink), room]).properties(height=alt.Step(30))
+
+
+def bytes_by_batch(by_batch: Rows, ink: str = PAPER_INK) -> Figure:
+    """Draw the share of the MoE's weights that a batch reads from memory, over its size."""
+    stored = max(row["megabytes"] for row in by_batch if row["layer"] == TOTAL)
+    rows = [
+        {"n_tokens": row["n_tokens"], "share": row["megabytes"] / stored, "megabytes": megabytes}
+        for row in by_batch
+        if row["layer"] == MOE
+        for megabytes in [row["megabytes"]]
+    ]
+    active = next(row["megabytes"] for row in by_batch if row["layer"] == ACTIVE) / stored
+    first, last = rows[0]["n_tokens"], rows[-1]["n_tokens"]
+    levels = [
+        {"level": level, "from": first, "to": last, "label": label}
+        for level, label in (
+            (1.0, f"ordinary, {SHORT[TOTAL]}"),
+            (active, f"ordinary, {SHORT[ACTIVE]}"),
+        )
+    ]
+    return Figure(
+        "How much of these weights a batch reads from memory",
+        _shares(first, last, ink),
+        f"The MoE reads {rows[0]['share']:.0%} for one token and {rows[-1]['share']:.0%} for "
+        f"{last:,}. A dense layer that stores as much reads all of it at any size, one that uses "
+        f"as much {active:.0%}.",
+        {"shares": rows, "levels": levels},
+    )
 
 
 @drawn_once
-def _log_lines(value: str, unit: str, spread: bool = False) -> Chart:
-    """Draw the layers over the batch size; with `spread`, rules from the runs' least to most.
+def _shares(first: int, last: int, ink: str) -> Chart:
+    x_scale = alt.Scale(type="log", base=4, domain=[first, last], nice=False)
+    axis = alt.Axis(
+        title="tokens in a batch", values=[4**power for power in range(7)], grid=False, format=",d"
+    )
+    y_scale = alt.Scale(domain=[0, 1.12], nice=False)
+    y_axis = alt.Axis(title=None, format="%", values=[0, 0.25, 0.5, 0.75, 1])
+    line = draw("shares").mark_line(strokeWidth=3, color=BLUE, point={"size": 50, "color": BLUE})
+    line = line.encode(
+        x=alt.X("n_tokens:Q", scale=x_scale, axis=axis),
+        y=alt.Y("share:Q", scale=y_scale, axis=y_axis),
+        tooltip=[
+            alt.Tooltip("n_tokens:Q", title="tokens", format=","),
+            alt.Tooltip("share:Q", format=".0%", title="of the weights"),
+            alt.Tooltip("megabytes:Q", format=".3~g"),
+        ],
+    )
+    y = alt.Y("level:Q", scale=y_scale, axis=y_axis)
+    rules = goal("levels", FAIR, x=alt.X("from:Q", scale=x_scale, axis=axis), x2="to:Q", y=y)
+    base = draw("levels").encode(x=alt.X("to:Q", scale=x_scale, axis=axis), y=y)
+    words = end_labels(base, ink, align="right", dx=-4, dy=-9)
+    return alt.LayerChart(layer=[rules, line, words]).properties(height=260)
 
-    Both axes are logarithmic, on which a cost that is proportional to the tokens is a straight
-    line.
+
+def measured(records: Sequence[MeasuredCost], ink: str = PAPER_INK) -> Figure:
+    """Draw how many times as fast the MoE was as each dense layer, from its worst run to its best.
+
+    Sizes of a batch stand apart, and the axis doubles from line to line, so that twice as fast and
+    twice as slow are equally far from the middle.
     """
-    legend = alt.Legend(
-        title=None, orient="bottom", direction="vertical", labelLimit=260, symbolSize=90
-    )
-    y_scale = alt.Scale(type="log")
-    y_axis = alt.Axis(title=unit, tickCount=5, format="~g")
-    base = draw("costs").encode(
-        x=alt.X(
-            "n_tokens:Q",
-            scale=alt.Scale(type="log", base=4),
-            axis=alt.Axis(
-                title="tokens in a batch", values=[4**power for power in range(7)], grid=False,
-                format=",d",
-            ),
-        ),
-        color=keyed(alt.Color, "layer:N", COLOURS, legend),
-    )  # fmt: skip
-    y = alt.Y(f"{value}:Q", scale=y_scale, axis=y_axis)
-    shape = keyed(alt.Shape, "layer:N", looks(COLOURS, SHAPES), legend)
-    tooltip = [
-        "layer:N",
-        alt.Tooltip("n_tokens:Q", title="tokens", format=","),
-        alt.Tooltip(f"{value}:Q", title=unit, format=".3~g"),
-    ]
-    # Dashes by layer and not as a channel, whose key Vega would draw over that of the shapes.
-    layers = [
-        base.transform_filter(f"datum.layer == '{layer}'")
-        .mark_line(strokeWidth=2, strokeDash=dash)
-        .encode(y=y)
-        for layer, dash in looks(COLOURS, DASHES).items()
-    ]
-    layers.append(
-        base.mark_point(size=70, filled=True, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)
-    )
-    if spread:
-        runs = base.mark_rule(strokeWidth=5, opacity=0.35)
-        layers.append(runs.encode(y=alt.Y("low:Q", scale=y_scale, axis=y_axis), y2="high:Q"))
-    return alt.LayerChart(layer=layers).properties(height=300)
-
-
-def _spoken(records: list[MeasuredCost], value: str, unit: str) -> str:
-    """Say the first and the last point of each line."""
-    parts = []
-    for layer in COLOURS:
-        line = [record for record in records if record.layer == layer]
-        ends = " to ".join(f"{getattr(record, value):.3g}" for record in (line[0], line[-1]))
-        parts.append(f"{layer} {ends} {unit}")
-    return f"From {records[0].n_tokens:,} to {records[-1].n_tokens:,} tokens: {'; '.join(parts)}."
-
-
-def measured(records: list[MeasuredCost]) -> Figure:
-    """Draw how long a forward pass takes by batch size, from the fastest run to the slowest."""
-    data = [
+    rows: Rows = [
         {
-            "layer": r.layer,
-            "n_tokens": r.n_tokens,
+            "versus": VERSUS[r.layer],
+            "n_tokens": f"{r.n_tokens:,}",
+            "times": r.speed_up,
+            "least": r.least,
+            "most": r.most,
             "milliseconds": r.milliseconds,
-            "low": r.low,
-            "high": r.high,
         }
         for r in records
+        if r.layer in VERSUS
     ]
+    spoken = "; ".join(
+        f"{row['n_tokens']} tokens {row['versus']} {row['least']:.2g} to {row['most']:.2g}"
+        for row in rows
+    )
     return Figure(
-        "Measured: time for one batch",
-        _log_lines("milliseconds", "milliseconds", spread=True),
-        _spoken(records, "milliseconds", "milliseconds"),
-        {"costs": data},
+        "Measured: how many times as fast",
+        _measured(ink),
+        f"How many times as fast the MoE was, from its worst run to its best: {spoken}.",
+        {"speeds": rows, "even": [{"even": 1}]},
     )
 
 
-def executed(records: list[MeasuredCost]) -> Figure:
-    """Draw the operations of a forward pass by batch size, as counted when they were executed."""
-    data = [
-        {"layer": r.layer, "n_tokens": r.n_tokens, "gflops": r.executed_gflops} for r in records
-    ]
-    return Figure(
-        "Counted: operations for one batch",
-        _log_lines("gflops", "billion operations"),
-        _spoken(records, "executed_gflops", "billion operations"),
-        {"costs": data},
+@drawn_once
+def _measured(ink: str) -> Chart:
+    looks_like = dict(zip(VERSUS.values(), (COLOURS[TOTAL], COLOURS[ACTIVE]), strict=True))
+    legend = key(symbolSize=90, symbolOpacity=1, labelLimit=260, direction="vertical")
+    scale = alt.Scale(type="log", base=2, nice=False, domain=[TIMES[0], TIMES[-1]], clamp=True)
+    words = (
+        "datum.value == 1 ? 'equal' : datum.value > 1 ? datum.value + '× faster' : "
+        "1 / datum.value + '× slower'"
     )
-
-
-def bytes_by_batch(by_batch: Rows) -> Figure:
-    """Draw the bytes of weights read from memory over the batch size."""
-    moe = [row["megabytes"] for row in by_batch if row["layer"] == MOE]
-    return Figure(
-        "Weights that a batch reads from memory",
-        _log_lines("megabytes", "megabytes"),
-        f"The MoE reads {moe[0]:.3g} megabytes for one token and {moe[-1]:.3g} for a large batch, "
-        "which touches all experts.",
-        {"costs": by_batch},
+    axis = alt.Axis(title=None, values=TIMES[1:-1], labelExpr=words)
+    base = draw("speeds").encode(
+        x=alt.X("n_tokens:N", sort=None, axis=alt.Axis(title="tokens in a batch", labelAngle=0)),
+        xOffset=alt.XOffset("versus:N", sort=None),
+        color=keyed(alt.Color, "versus:N", looks_like, legend),
     )
+    spans = base.mark_rule(strokeWidth=6, opacity=0.4)
+    spans = spans.encode(y=alt.Y("least:Q", scale=scale, axis=axis), y2="most:Q")
+    points = base.mark_point(size=80, filled=True, opacity=1)
+    points = points.encode(
+        y=alt.Y("times:Q", scale=scale, axis=axis),
+        shape=keyed(alt.Shape, "versus:N", looks(VERSUS.values(), SHAPES), legend),
+        tooltip=[
+            "versus:N",
+            alt.Tooltip("n_tokens:N", title="tokens"),
+            alt.Tooltip("times:Q", format=".2f", title="times as fast"),
+            alt.Tooltip("least:Q", format=".2f", title="worst run"),
+            alt.Tooltip("most:Q", format=".2f", title="best run"),
+            alt.Tooltip("milliseconds:Q", format=".3~g", title="the other's milliseconds"),
+        ],
+    )
+    even = goal("even", ink, y=alt.Y("even:Q", scale=scale, axis=axis))
+    return alt.LayerChart(layer=[even, spans, points]).properties(height=320)

@@ -7,20 +7,66 @@ from dataclasses import dataclass
 from ...numbers import plural
 from ...speed.machine import Machine
 from ...studies.savings import ACTIVE, TOTAL, MeasuredCost, SavingsSettings, count
+from ..shared.question import Question, closest
+
+PARTS = {"1": "All of it", "2": "Half of it", "8": "An eighth of it", "64": "Hardly any of it"}
+
+
+def times_fewer(settings: SavingsSettings) -> float:
+    """Operations of the dense layer that stores as much, over those of the MoE."""
+    moe, total, _ = count(settings)
+    return total.flops_per_token / moe.flops_per_token
+
+
+def question(settings: SavingsSettings) -> Question:
+    """Ask how much work is left."""
+    return Question(
+        f"Each token uses {settings.k} of {settings.n_experts} experts. How much of the work of "
+        "all of them is that?",
+        PARTS,
+    )
+
+
+def truth(settings: SavingsSettings) -> str:
+    """Which answer of `question` is nearest."""
+    return closest({name: float(name) for name in PARTS}, times_fewer(settings))
 
 
 def count_words(settings: SavingsSettings) -> str:
     """What the counted costs say, in a sentence or two."""
-    moe, total, _ = count(settings)
-    fewer = total.weight_bytes / moe.weight_bytes
-    reads = "as many weights" if fewer < 1.05 else f"{fewer:.1f} times fewer weights"
-    tokens = plural(settings.n_tokens, "token")
-    shared = f" and {settings.n_shared} shared" if settings.n_shared else ""
-    return (
-        f"Every token passes {settings.k} of {settings.n_experts} experts{shared}: "
-        f"{total.flops_per_token / moe.flops_per_token:.1f} times fewer operations than in a dense "
-        f"layer of equal size. A batch of {tokens} reads {reads} from memory."
+    fewer = times_fewer(settings)
+    shared = f" and {settings.n_shared} that all share" if settings.n_shared else ""
+    work = (
+        f"{fewer:.1f} times fewer operations than an ordinary layer that stores as much"
+        if fewer >= 1.05
+        else "as many operations as an ordinary layer that stores as much"
     )
+    return f"Each token uses {settings.k} of {settings.n_experts} experts{shared}: {work}."
+
+
+def read_words(settings: SavingsSettings) -> str:
+    """What a batch reads from memory, in a sentence."""
+    n = settings.shape().all_read_batch()
+    return (
+        f"Each token may choose other experts, so a batch of {plural(n, 'token')} already reads "
+        f"nine in ten of the {settings.n_experts}. Fewer operations save time only if reading the "
+        "weights does not take longer."
+    )
+
+
+def shape_words(settings: SavingsSettings) -> str:
+    """The layer in a few words."""
+    shared = f", {settings.n_shared} shared" if settings.n_shared else ""
+    return (
+        f"{settings.n_experts} experts, {settings.k} for each token{shared}, "
+        f"{settings.d_expert} wide in tokens of {settings.d_model}"
+    )
+
+
+def measured_words(settings: SavingsSettings, measured: list[MeasuredCost]) -> str:
+    """Which layer was measured, and how often."""
+    runs = max(row.runs for row in measured)
+    return f"Measured for {shape_words(settings)}; {plural(runs, 'run')} of each layer, in turn."
 
 
 @dataclass(frozen=True)
@@ -40,25 +86,25 @@ class Verdict:
         """Label, value and explanation of the batch sizes."""
         return [
             (
-                "Beats equal total from",
+                "Beats “stores as much”",
                 _batch_words(self.faster_than_total_from),
-                "From here on the MoE was faster than the dense layer of equal total size, in "
-                "every run.",
+                "From here on the mixture was faster than an ordinary layer that stores as much, "
+                "in every run.",
             ),
             (
-                "Beats equal active from",
+                "Beats “uses as much”",
                 _batch_words(self.faster_than_active_from),
-                "From here on the MoE was faster than the dense layer of equal active size, in "
-                "every run.",
+                "From here on the mixture was faster than an ordinary layer that uses as much, "
+                "in every run.",
             ),
             (
-                "Experts read from",
-                f"{self.all_read_batch:,} tokens",
+                "Experts all read",
+                f"from {plural(self.all_read_batch, 'token')}",
                 "A batch of so many tokens reads nine in ten experts, if choices are even.",
             ),
             (
-                "Break-even from",
-                f"{self.break_even_batch:,} tokens",
+                "Break-even",
+                f"from {plural(self.break_even_batch, 'token')}",
                 "From here on arithmetic takes longer than reading the weights, by what this "
                 "computer can do.",
             ),
@@ -66,7 +112,7 @@ class Verdict:
 
 
 def _batch_words(n_tokens: int | None) -> str:
-    return "no size tried" if n_tokens is None else f"{n_tokens:,} tokens"
+    return "at no size tried" if n_tokens is None else f"from {plural(n_tokens, 'token')}"
 
 
 def verdict(settings: SavingsSettings, measured: list[MeasuredCost], machine: Machine) -> Verdict:
@@ -81,8 +127,8 @@ def verdict(settings: SavingsSettings, measured: list[MeasuredCost], machine: Ma
         else " Choosing experts, gathering their rows and smaller matrix products took the rest."
     )
     text = (
-        f"{_against(rows[TOTAL], 'equal total size')} By its operations it would be {fewer:.1f} "
-        f"times as fast.{rest} {_against(rows[ACTIVE], 'equal active size')}"
+        f"{_against(rows[TOTAL], 'stores as much')} By its operations it would be {fewer:.1f} "
+        f"times as fast.{rest} {_against(rows[ACTIVE], 'uses as much')}"
     )
     if rows[ACTIVE][-1].most < 1:
         text += (
@@ -122,7 +168,7 @@ def _against(rows: list[MeasuredCost], of: str) -> str:
         else f"{_span(1 / end.most, 1 / end.least)} times slower"
     )
     return (
-        f"MoE against the dense layer of {of}: {'; '.join(clauses)}. With {end.n_tokens:,} tokens "
+        f"Against an ordinary layer that {of}: {'; '.join(clauses)}. With {end.n_tokens:,} tokens "
         f"it was {times}."
     )
 

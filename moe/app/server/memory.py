@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 STATM = Path("/proc/self/statm")
+M_ARENA_MAX = -8  # of mallopt(3)
+ARENAS = 2
 
 
 def resident() -> int:
@@ -17,6 +19,17 @@ def resident() -> int:
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def few_arenas() -> bool:
+    """Let all threads get memory from few places, and say whether this system can do so.
+
+    Otherwise each of the many threads that pages run in has a place of its own, which keeps what it
+    once had.
+    """
+    with suppress(OSError, AttributeError):
+        return bool(ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, ARENAS))
+    return False
 
 
 def give_back() -> None:

@@ -129,7 +129,13 @@ class Finger:
                 at[name] = {**self._rest, key: position}
         return at
 
-    def show(self, figure_of: Callable[..., Figure], key: str, titled: bool = True) -> Figure:
+    def show(
+        self,
+        figure_of: Callable[..., Figure],
+        key: str,
+        titled: bool = True,
+        moving: Sequence[str] = (),
+    ) -> Figure:
         """Draw the figure of every position as one chart, and return the one of the rest.
 
         Parameters
@@ -138,6 +144,9 @@ class Finger:
             Gets the values of all sliders by their keys.
         key
             Of the chart, and of its words.
+        moving
+            Names of data that move when there are more positions, if this chart is to be kept
+            until then. By default those that move now.
         """
         figures = {name: figure_of(**at) for name, at in self.positions().items()}
         if titled:
@@ -145,11 +154,11 @@ class Finger:
             self._say("h5", 'class="moe-title"', f"{key}_title", titles)
         alts = {name: figure.alt for name, figure in figures.items()}
         self._say("p", 'class="moe-spoken"', f"{key}_alt", alts)
-        figure, moved = joined(figures)
+        figure, moved = joined(figures, moving)
         parts.draw_chart(figure, following(figure.themed(parts.ink()), self.sliders, moved), key)
         return figures[REST]
 
-    def words(self, words_of: Callable[..., str], name: str = "words") -> None:
+    def words(self, words_of: Callable[..., str], name: str = "words", small: bool = False) -> None:
         """Show a paragraph that follows the sliders.
 
         Parameters
@@ -158,9 +167,12 @@ class Finger:
             Gets the values of all sliders by their keys, and returns plain text.
         name
             Of the paragraph, one of its own on the page.
+        small
+            Whether it is as small as other paragraphs.
         """
         texts = {at: words_of(**values) for at, values in self.positions().items()}
-        self._say("p", 'class="moe-words" aria-live="polite"', name, texts)
+        look = "" if small else 'class="moe-words" '
+        self._say("p", f'{look}aria-live="polite"', name, texts)
 
     def _say(self, tag: str, attributes: str, name: str, texts: dict[str, str]) -> None:
         """Show an element of text, and keep its texts for the browser if they differ."""
@@ -183,7 +195,7 @@ class Finger:
         _component()(key=key, data=self.sent())
 
 
-def joined(figures: Mapping[str, Figure]) -> tuple[Figure, list[str]]:
+def joined(figures: Mapping[str, Figure], moving: Sequence[str] = ()) -> tuple[Figure, list[str]]:
     """Join figures of one drawing, given by the name of the position, the rest among them.
 
     Returns
@@ -202,7 +214,7 @@ def joined(figures: Mapping[str, Figure]) -> tuple[Figure, list[str]]:
         raise ValueError(f"figures: got other drawings for {others}, allowed is one for all")
     moved = [
         name for name, rows in rest.data.items()
-        if any(one.data[name] != rows for one in figures.values())
+        if name in moving or any(one.data[name] != rows for one in figures.values())
     ]  # fmt: skip
     marked = {
         name: [{"at": at, **row} for at, one in figures.items() for row in one.data[name]]
