@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from moe.app.shared.path import STOPS
 from tests.e2e.test_app import accessible, settled
@@ -63,9 +64,11 @@ def test_a_page_keeps_the_rules_in_both_themes_and_on_a_phone(
 ) -> None:
     page.goto(f"{server}/{address}?guess=skip")
     expect(page.get_by_role("heading", level=1).first).to_be_visible(timeout=90_000)
+    page.locator(".st-key-next_step a").wait_for()  # the page's end, which is sent last
     settled(page)
     if address in PICTURES:
-        page.wait_for_function(f"() => ({FIRST_SCREEN})().pictures > 0")
+        with contextlib.suppress(TimeoutError):  # what is there then is told below
+            page.wait_for_function(f"() => ({FIRST_SCREEN})().top <= {LOWEST}", timeout=10_000)
         first = page.evaluate(FIRST_SCREEN)
         assert first["top"] <= LOWEST, first
         assert len(first["words"]) <= MOST_WORDS, first
@@ -78,5 +81,3 @@ def test_a_page_keeps_the_rules_in_both_themes_and_on_a_phone(
     accessible(page)
     wide = "() => document.querySelector('[data-testid=stMain]').scrollWidth"
     assert page.evaluate(wide) <= 390
-    theme(page, "light")
-    accessible(page)
