@@ -108,7 +108,7 @@ def _settings() -> MovingSettings:
             **BOUND,
         )  # fmt: skip
         tokens = st.select_slider(
-            "Tokens per chip", story.TOKENS, MovingSettings.tokens, key="tokens", **BOUND
+            "Tokens per chip", story.TOKENS_HERE, story.TOKENS_HERE[0], key="tokens", **BOUND
         )
         wire = st.selectbox(
             "Numbers travel to experts as", **control("wire"), key="wire", **BOUND,

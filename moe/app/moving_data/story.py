@@ -23,6 +23,7 @@ WISHING = 4096  # tokens over which wishes are counted
 NODES = (1, 2, 4, 8)
 LIMITS = range(1, NODES[-1] + 1)  # nodes that a token may reach
 TOKENS = (128, 512, 2048)
+TOKENS_HERE = (128, 256, 512)  # which a page may ask for: each limit sends the batch once
 MAX_SKEW = 2.0
 GPUS = {"H800": "h800", "H100": "h100-sxm"}
 WIRES = {"FP8": fp8_row_bytes, "BF16": bf16_row_bytes}

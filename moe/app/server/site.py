@@ -15,6 +15,7 @@ from streamlit.runtime import Runtime
 from streamlit.starlette import App
 
 from ..shared.kept import KEPT
+from ..shared.run_slots import RunSlot
 from . import logs, metrics
 from .assets import Assets
 from .headers import SecurityHeaders
@@ -127,3 +128,4 @@ def expire_sessions() -> int:
 def keep_within(options: ServerOptions) -> None:
     """Bound what is kept for all visitors."""
     KEPT.max_bytes = options.cache * 2**20
+    RunSlot.longest = float(options.run_seconds)

@@ -18,7 +18,7 @@ from ...training.runs import Run
 from . import glossary, path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
-from .run_slots import run_slot
+from .run_slots import TooLongError, run_slot
 
 
 def bound(disabled: bool = False) -> dict[str, Any]:
@@ -168,11 +168,15 @@ def at_most(k: int, n_experts: int) -> int:
 
 def trained(settings: TrainSettings, label: str, place: Any, own_text: bytes | None = None) -> Run:
     """Return the run of these settings; while it is trained, `place` shows the progress."""
-    for state in run_slot(settings, own_text).progress():
-        if state.run is not None:
-            place.empty()
-            return state.run
-        place.progress(state.done, f"{label}: {state.words}")
+    try:
+        for state in run_slot(settings, own_text).progress():
+            if state.run is not None:
+                place.empty()
+                return state.run
+            place.progress(state.done, f"{label}: {state.words}")
+    except TooLongError as error:
+        place.error(str(error))
+        st.stop()
     raise AssertionError("a training ends with its run")
 
 

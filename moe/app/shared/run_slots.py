@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Hashable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from ... import kernels
@@ -28,6 +29,10 @@ class Progress:
     run: Run | None = None
 
 
+class TooLongError(ValueError):
+    """A training that took more computing than the server allows; its text is for visitors."""
+
+
 class RunSlot:
     """A place for one run: the first visitor who asks trains it, and all others get the same.
 
@@ -42,12 +47,15 @@ class RunSlot:
         The user's own text to learn.
     """
 
+    longest: ClassVar[float] = 300.0  # seconds of computing; a server sets its own
+
     def __init__(self, settings: TrainSettings, own_text: bytes | None = None) -> None:
         self.settings = settings
         self._own_text = own_text
         self.key = _key(settings, own_text)
         self._lock = threading.Lock()
         self._steps: Iterator[TrainRecord | Run] | None = None
+        self._computed = 0.0
         self._latest = Progress(0.0, "begins")  # what all who wait for this run see
 
     def progress(self) -> Iterator[Progress]:
@@ -70,7 +78,11 @@ class RunSlot:
     def _train(self, turn: Turn) -> Generator[Progress, None, Run]:
         if self._steps is None:
             self._steps = run_steps(self.settings, self._own_text)
-        for item in self._steps:
+            self._computed = 0.0
+        while True:
+            begun = time.perf_counter()
+            item = next(self._steps)
+            self._computed += time.perf_counter() - begun
             if isinstance(item, Run):
                 self._steps = None
                 TALLY["runs"] += 1
@@ -83,8 +95,13 @@ class RunSlot:
                     f"MaxVio {item.max_vio:.2f}",
                 )
                 yield self._latest
+            if self._computed > self.longest:
+                self._steps = None
+                raise TooLongError(
+                    f"This training takes more than {self.longest:.0f} seconds of computing, the "
+                    "most on this server. Choose fewer steps or fewer experts."
+                )
             turn.give_way()
-        raise AssertionError("a training ends with its run")
 
 
 def _waits(place: int) -> str:

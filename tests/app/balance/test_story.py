@@ -13,6 +13,7 @@ from moe.app.play.plan import read
 from moe.app.shared.run_slots import RunSlot, run_slot
 from moe.training import TrainRecord, TrainSettings
 from moe.training.runs import LAST, Run, RunSummary, method_words
+from tests.app.visit import open_page
 
 SMALL = dict(steps=20, batch=32, d_model=8, d_expert=4, n_experts=4)
 END = RunSummary(
@@ -225,3 +226,12 @@ def test_progress_counts_steps_from_one_to_all() -> None:
     assert [words.partition(",")[0] for words in said if words.startswith("step")] == [
         f"step {step} of 50" for step in (10, 20, 30, 40, 50)
     ]
+
+
+def test_a_training_that_takes_too_long_ends_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunSlot, "longest", 0.0)
+    page = open_page("balance", guess="skip", steps="50", seed="77")
+    assert not page.exception
+    assert "more than 0 seconds of computing" in page.error[0].value
+    monkeypatch.setattr(RunSlot, "longest", 300.0)
+    assert not open_page("balance", guess="skip", steps="50", seed="77").error

@@ -21,7 +21,7 @@ open_page = partial(visit.open_page, "moving_data")
 def test_the_first_view_tells_the_story() -> None:
     page = open_page()
     assert not page.exception and not page.error
-    settings = MovingSettings()
+    settings = MovingSettings(tokens=128)
     assert moving.ways_words(moving.ways(settings)) in words(page)
     assert moving.links_words(
         moving.links(settings), moving.links(moving.more_uneven(settings))
