@@ -93,6 +93,7 @@ OWN = {
     "moe/app/shared/menu.py: _component": "package",
     "moe/app/shared/share_box.py: _copier": "package",
     "moe/app/shared/stage/script.py: _file": "package",
+    "moe/app/shared/theme.py: _component": "package",
     "moe/app/start/film.py: _component": "package",
     "moe/app/start/flow.py: _component": "package",
     "moe/app/static/build.py: _document": "package",

@@ -295,5 +295,4 @@ def _step_axis(title: str) -> alt.Axis:
 def _percent_axis(log: bool) -> alt.Axis:
     if log:
         return alt.Axis(title=None, format="+.0%", values=[0.01, 0.03, 0.1, 0.3, 1, 3, 10])
-    label = "(datum.value ? '+' : '') + format(datum.value, '.0%')"
-    return alt.Axis(title=None, labelExpr=label, tickCount=5)
+    return alt.Axis(title=None, format="+.0%", tickCount=5)
