@@ -28,7 +28,7 @@ PAGES = {
     "real_models": {}, "moving_data": {"tokens": "128"}, "your_model": {},
     "gate": {"seed": "7"},
 }  # fmt: skip
-# Play makes its files once its run is shared, which has a test of its own; the other is for reading.
+# Play makes its files once its run is shared (tests/app/play); the other page is for reading.
 WITHOUT_FILES = {"play", "reading"}
 READ: dict[str, Callable[[bytes], object]] = {
     "json": json.loads,
