@@ -129,6 +129,25 @@ def test_both_themes_on_a_phone(page: Page, server: str, scheme: str) -> None:
     accessible(page)
 
 
+def test_a_run_is_taken_up_where_it_was_when_the_theme_changes(page: Page, server: str) -> None:
+    page.emulate_media(color_scheme="light")
+    root = opened(page, server + "/play")
+    play_until(page, 60)
+    page.get_by_role("radio", name="strong").check()
+    play_until(page, 70)
+    for scheme in ("dark", "light"):
+        step = int(root.get_attribute("data-step") or 0)
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        paper = "#10161F" if scheme == "dark" else "#FFFFFF"
+        page.wait_for_function(
+            "paper => getComputedStyle(document.documentElement)"
+            ".getPropertyValue('--moe-paper') === paper",
+            arg=paper,
+        )
+        wait(page, f"d.state !== 'waiting' && Number(d.step) >= {step}")
+        expect(page.get_by_role("radio", name="strong")).to_be_checked()
+
+
 def test_reduced_motion_waits_for_play(page: Page, server: str) -> None:
     page.emulate_media(reduced_motion="reduce")
     root = opened(page, server + "/play")

@@ -59,7 +59,9 @@ def _answer(wanted: Any) -> dict[str, Any]:
     try:
         asked = Wish.of(wanted)
     except ValueError as error:
-        return {"number": number, "problem": str(error)}
+        return _first() | {"number": number, "problem": str(error)}
+    # A browser that begins anew, as when its theme changes, takes the run up from its last answer.
+    where = {"run": asked.plan.written(), "at": asked.start}
     if asked.keep is not None:
         address = asked.plan.written(asked.keep)
         st.session_state["play_checked"] = st.query_params[RUN] = address
@@ -68,9 +70,9 @@ def _answer(wanted: Any) -> dict[str, Any]:
     try:
         # Nothing that oracles begin, while kernels are being compiled, may end on kernels.
         with TURNS.short(_patience()), kernels.steady():
-            return session.answer(asked) | {"rate": rate}
+            return session.answer(asked) | where | {"rate": rate}
     except _LaterError as busy:
-        return {"number": number, "place": busy.args[0], "rate": rate}
+        return where | {"number": number, "place": busy.args[0], "rate": rate}
 
 
 def _patience() -> Callable[[int], None]:
