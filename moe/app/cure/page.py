@@ -50,7 +50,7 @@ def show() -> None:
         rate = control.RATE if guess is None else _push()
         words = st.container()
     with stage:
-        picture, below = st.container(), st.container(horizontal=True)
+        picture, below = st.container(), st.container(horizontal=True, vertical_alignment="center")
     with below:
         log = st.toggle("Logarithmic axes", key="log", **BOUND)
     with st.expander("Change the crowd"):
