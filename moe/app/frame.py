@@ -91,7 +91,7 @@ def _shown() -> dict[str, Callable[[], None]]:
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import compiling, finger, glossary, menu, outside, parts, path
+    from .shared import compiling, finger, glossary, menu, outside, parts, path, theme
 
     shown = _shown()
     keep_loaded(len(sys.modules))
@@ -116,6 +116,7 @@ def main() -> None:
     st.html(f'<p class="moe-claim">{CLAIM} {links()}</p>')
     st.html(finger.INPUT)
     menu.close_menu(page.url_path)
+    theme.follow_theme()
     glossary.hold_meanings()
     compiling.compiling_note()
     st.session_state[path.ENDED] = False

@@ -28,7 +28,8 @@ PAGES = {
     "real_models": {}, "moving_data": {"tokens": "128"}, "your_model": {},
     "gate": {"seed": "7"},
 }  # fmt: skip
-WITHOUT_FILES = {"play"}  # a run that goes on: its link holds all that was done to it
+# Play makes its files once its run is shared (tests/app/play); the other page is for reading.
+WITHOUT_FILES = {"play", "reading"}
 READ: dict[str, Callable[[bytes], object]] = {
     "json": json.loads,
     "npz": lambda raw: zipfile.ZipFile(io.BytesIO(raw)).testzip(),

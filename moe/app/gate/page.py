@@ -30,7 +30,7 @@ def show() -> None:
     today = int(datetime.now(UTC).strftime("%Y%m%d"))
     stage = st.container()
     seed = st.number_input(
-        "Seed: the same one is the same text for everybody; today's is the day",
+        "Seed: everybody gets the same text from the same one; today's is the date",
         0, MAX_SEED, today, key="seed", **BOUND,
     )  # fmt: skip
     game = _game(model, int(seed))
@@ -46,7 +46,6 @@ def show() -> None:
             "Points: 0 if nobody worked on any character, 100 for the best that the room allows. "
             "It was found exactly, and it knows which characters follow; nobody who plays does."
         )
-    parts.next_step("gate", story.words(results) if moves else "")
     share_box(
         "gate",
         share.code(game.seed, moves),
@@ -55,6 +54,7 @@ def show() -> None:
         lambda: charts.choices(game, results),
         f"seed {game.seed}",
     )
+    parts.next_step("gate", story.words(results) if moves else "")
 
 
 def _game(model: Model, seed: int) -> Game:

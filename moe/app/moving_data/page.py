@@ -80,7 +80,6 @@ def show() -> None:
         parts.show(charts.placements(*placed, parts.ink()), "placements")
         st.markdown(story.placement_words(*placed))
     st.caption(story.ABOUT)
-    parts.next_step("moving-data", story.limit_words(limits, settings.reach))
     share_box(
         "moving-data",
         share.code(settings),
@@ -89,6 +88,7 @@ def show() -> None:
         lambda: charts.price_of_limit(limits, settings.reach),
         f"{settings.nodes} nodes, seed {settings.seed}",
     )
+    parts.next_step("moving-data", story.limit_words(limits, settings.reach))
 
 
 def _settings() -> MovingSettings:

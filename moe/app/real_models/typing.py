@@ -31,7 +31,7 @@ _SIDE = """
 _MARKUP = f"""
 <div class="typing" role="group" aria-label="Two models write" data-state="loading">
   <p class="told"></p>
-  <div class="sides">{_SIDE}{_SIDE}</div>
+  <div class="sides" data-picture>{_SIDE}{_SIDE}</div>
   <button type="button" class="play" aria-label="Pause">Pause</button>
 </div>
 """

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.file_util import get_static_dir
+
+from ..shared.path import STOPS
 
 KINDS = {
     ".js": "text/javascript; charset=utf-8",
@@ -105,6 +107,10 @@ class Assets:
 
     async def _answer(self, scope: Scope, asked: Headers) -> Response | None:
         headers = {"Vary": "Accept-Encoding"}
+        if is_page(scope) and scope["path"] == f"/{STOPS[0].address}":
+            # Streamlit shows its first page at the server's own address only.
+            query = scope["query_string"].decode("latin-1")
+            return RedirectResponse(f"./?{query}" if query else "./")
         if is_page(scope) and scope["path"].count("/") == 1:
             headers |= {"Cache-Control": "no-cache", "ETag": self._tag}
             if self._tag in asked.get("if-none-match", ""):

@@ -50,7 +50,7 @@ class FirstModel:
             f"This tiny model was trained just now on this computer: {settings.steps} steps in "
             f"{self.seconds:.1f} s on {task.corpus.n_bytes / 1e6:.1f} MB of text that comes with "
             f"Python. It reads {settings.context} characters and guesses the next one. "
-            "Its training did nothing to keep the load even."
+            "Its training did nothing to keep the work even."
         )
 
 

@@ -18,6 +18,7 @@ from ...training.runs import Run
 from . import glossary, path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
+from .outside import show_problem
 from .run_slots import TooLongError, run_slot
 
 
@@ -175,7 +176,8 @@ def trained(settings: TrainSettings, label: str, place: Any, own_text: bytes | N
                 return state.run
             place.progress(state.done, f"{label}: {state.words}")
     except TooLongError as error:
-        place.error(str(error))
+        with place:
+            show_problem(error)
         st.stop()
     raise AssertionError("a training ends with its run")
 

@@ -126,7 +126,6 @@ def _show_trace(model: YourModel, name: str, file: str | None, picture: Any, mor
     SECTIONS[section](model, at, None if file else upload.earlier_of(name))
     with st.expander("All layers in numbers"):
         st.dataframe(model.report.rows(), hide_index=True)
-    parts.next_step("your-model", verdict.words)
     share_box(
         "your-model",
         share.own_file_code(file, model.trace.k, at, model.is_part)
@@ -136,6 +135,7 @@ def _show_trace(model: YourModel, name: str, file: str | None, picture: Any, mor
         lambda: share.document(model),
         lambda: charts.poster(model.layer_name(at), [model.loads(at), model.all_loads()]),
     )
+    parts.next_step("your-model", verdict.words)
 
 
 def _beliefs(model: YourModel) -> None:

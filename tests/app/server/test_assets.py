@@ -78,3 +78,10 @@ def test_the_page_is_sent_once_while_it_stays_the_same() -> None:
         assert again.status == 304 and again.body == b""
     for path in ("/balance/", "/a/b"):  # its scripts stand beside it, so only there
         assert ask(app, path, **asks).body == b"hello"
+
+
+def test_the_first_page_s_own_address_leads_to_the_server_s() -> None:
+    app, asks = Assets(hello), {"accept_encoding": "gzip", "accept": "text/html"}
+    answer = ask(app, "/start", **asks)
+    assert (answer.status, answer.headers["location"]) == (307, "./")
+    assert ask(app, "/start/a", **asks).body == b"hello"
