@@ -39,6 +39,8 @@ PLAIN = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
+    # Each other arena reserves 64 MB of the address space, which is limited.
+    "MALLOC_ARENA_MAX": "1",
 }
 _inside = False
 

@@ -88,7 +88,7 @@ def static_edition(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         host.shutdown()
 
 
-@pytest.fixture(params=["live", "static"])
+@pytest.fixture(params=["live", pytest.param("static", marks=pytest.mark.soak)])
 def edition(request: pytest.FixtureRequest) -> str:
     """Address of the app, and of its static edition, which is to do the same."""
     return str(

@@ -123,6 +123,7 @@ def crossed_by_no_line(picture: Locator) -> None:
     assert crossings == []
 
 
+@pytest.mark.soak
 def test_the_rent_follows_the_finger(page: Page, server: str) -> None:
     page.goto(server + "/five-million")
     chart = page.get_by_test_id("stVegaLiteChart").first
@@ -197,6 +198,7 @@ def test_who_prefers_no_motion_gets_the_numbers_only(page: Page, server: str) ->
     page.emulate_media(reduced_motion="no-preference")
 
 
+@pytest.mark.soak
 def test_the_list_of_models_follows_the_finger(page: Page, server: str) -> None:
     page.goto(server + "/real-models?have=My+own")
     chart = page.get_by_test_id("stVegaLiteChart").first
@@ -216,6 +218,7 @@ def test_the_list_of_models_follows_the_finger(page: Page, server: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("address", ["five-million?guess=25", "real-models"])
+@pytest.mark.soak
 def test_a_page_on_a_phone(page: Page, server: str, address: str, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 390, "height": 800})

@@ -59,6 +59,7 @@ PICTURES = [stop.address for stop in STOPS if stop.address != "reading"]  # whic
 
 
 @pytest.mark.parametrize("address", [*PICTURES, "reading"])
+@pytest.mark.soak
 def test_a_page_keeps_the_rules_in_both_themes_and_on_a_phone(
     page: Page, server: str, address: str
 ) -> None:

@@ -86,6 +86,7 @@ def words(page: Page) -> Locator:
         ("/savings?guess=skip", "experts", "experts=[45]"),
     ],
 )
+@pytest.mark.soak
 def test_the_picture_follows_the_finger_and_rests_where_it_leaves(
     page: Page, server: str, address: str, key: str, in_address: str
 ) -> None:

@@ -97,6 +97,7 @@ def test_bars_and_words_follow_the_mouse(page: Page, server: str) -> None:
     expect(words).to_have_text(routing_P[at].words())
 
 
+@pytest.mark.soak
 def test_thirty_pictures_a_second_while_the_slider_is_dragged(page: Page, server: str) -> None:
     page.goto(server)
     flow_of(page)
@@ -141,6 +142,7 @@ def test_the_keyboard_goes_through_the_sentence(page: Page, server: str) -> None
     accessible(page)
 
 
+@pytest.mark.soak
 def test_a_click_shows_the_six_steps_one_after_another(page: Page, server: str) -> None:
     page.goto(server + "/?text=Hello+world")
     flow = flow_of(page)
@@ -153,6 +155,7 @@ def test_a_click_shows_the_six_steps_one_after_another(page: Page, server: str) 
     expect(page).to_have_url(re.compile("character=7"))
 
 
+@pytest.mark.soak
 def test_playing_streams_the_sentence_and_costs_the_server_nothing(page: Page, server: str) -> None:
     asked: list[str | bytes] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda sent: asked.append(sent)))
@@ -181,6 +184,7 @@ def test_playing_streams_the_sentence_and_costs_the_server_nothing(page: Page, s
         expect(flow.locator(".expert span").nth(e)).to_have_text(f"{now} of {of}" if of else "idle")
 
 
+@pytest.mark.soak
 def test_dragging_through_the_sentence_draws_every_picture(page: Page, server: str) -> None:
     page.goto(server)
     flow = flow_of(page)

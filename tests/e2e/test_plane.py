@@ -73,6 +73,7 @@ def ring(page: Page, side: int) -> tuple[float, float]:
 @pytest.mark.parametrize(
     "query", [GEOMETRY, f"{GEOMETRY}&plane_router_b=deepseek_v3&plane_balance_b=bias"]
 )
+@pytest.mark.soak
 def test_what_is_drawn_under_the_finger_is_what_the_server_says(
     page: Page, server: str, query: str
 ) -> None:
@@ -95,6 +96,7 @@ def test_what_is_drawn_under_the_finger_is_what_the_server_says(
     press(page, "Pause")
 
 
+@pytest.mark.soak
 def test_keys_and_the_head_start_move_an_expert(page: Page, server: str) -> None:
     opened(page, server + GEOMETRY)
     page.locator(".expert").select_option("1")  # B, who holds ground from the start
@@ -112,6 +114,7 @@ def test_keys_and_the_head_start_move_an_expert(page: Page, server: str) -> None
     expect(page.locator(".lift")).to_have_value("0")
 
 
+@pytest.mark.soak
 def test_balancing_acts_on_the_running_model(page: Page, server: str) -> None:
     opened(page, server + PLANE)
     press(page, "Play")
@@ -124,6 +127,7 @@ def test_balancing_acts_on_the_running_model(page: Page, server: str) -> None:
     press(page, "Pause")
 
 
+@pytest.mark.soak
 def test_a_server_that_was_started_anew_takes_the_run_up_again(
     visitor: BrowserContext, tmp_path: Path
 ) -> None:
@@ -169,6 +173,7 @@ def test_motion_that_nobody_wants_is_left_out(page: Page, server: str) -> None:
 @pytest.mark.parametrize("query", [PLANE, GEOMETRY])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.soak
 def test_everybody_can_use_it(page: Page, server: str, query: str, scheme: str, width: int) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 844})

@@ -11,7 +11,7 @@ from moe.app.start.opening import QUESTION
 from moe.app.static import PAGES
 from tests.e2e.test_app import accessible
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 COUNT = """(selector) => {
   window.pictures = 0;
   let last = "";

@@ -25,7 +25,7 @@ from tests.pictures.table import TABLE, Shown
 FOLDER = Path(__file__).resolve().parent
 PAGES: dict[str, dict[str, str]] = {
     "start": {"balance": "20"}, "routers": {"guess": "skip"},
-    "balance": {"steps": "50", "guess": "skip"}, "cure": {"guess": "skip"},
+    "balance": {"steps": "50", "guess": "skip"}, "cure": {"guess": "skip", "others": "true"},
     "savings": {"guess": "skip"}, "five_million": {"guess": "skip"},
     "real_models": {"every": "true", "many": "true", "stored": "true"},
     "moving_data": {"tokens": "128"},

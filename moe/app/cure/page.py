@@ -157,19 +157,22 @@ def _ends(finger: Finger, settings: ControlSettings) -> None:
 
 def _others(rate: float, settings: ControlSettings, log: bool) -> None:
     """Show controllers that do without a fixed push, and all of them in numbers."""
-    with st.expander("Three ways without a fixed push, all numbers, and the rules as formulas"):
-        responses = [response(method, settings) for method in control.methods(rate)]
-        others = responses[3:]
-        parts.show(charts.step_response(others, story.OTHERS, log, ink=parts.ink()), "others")
-        for one in others:
-            st.markdown(f"**{one.method.title}.** {one.method.idea} {story.response_words(one)}")
-        st.markdown(story.first_to_settle(responses))
-        st.table(story.rows(responses))
-        for name in story.kinds(responses):
-            kind = BALANCERS[name]
-            st.markdown(f"**{kind.title}**")
-            parts.formula(kind.formula)
-            st.caption(f"Source: {kind.source}.")
+    # Not an expander: the browser would draw what is in it with every change, seen or not.
+    label = "Three ways without a fixed push, all numbers, and the rules as formulas"
+    if not st.toggle(label, key="others", **BOUND):
+        return
+    responses = [response(method, settings) for method in control.methods(rate)]
+    others = responses[3:]
+    parts.show(charts.step_response(others, story.OTHERS, log, ink=parts.ink()), "others")
+    for one in others:
+        st.markdown(f"**{one.method.title}.** {one.method.idea} {story.response_words(one)}")
+    st.markdown(story.first_to_settle(responses))
+    st.table(story.rows(responses))
+    for name in story.kinds(responses):
+        kind = BALANCERS[name]
+        st.markdown(f"**{kind.title}**")
+        parts.formula(kind.formula)
+        st.caption(f"Source: {kind.source}.")
 
 
 def _live(rate: float, log: bool) -> None:

@@ -201,7 +201,8 @@ def against_nothing(runs: dict[Method, Run]) -> str:
     lead = (
         f"No push at all predicts best: a loss of {loss:.3f}, with a push {_span(losses)}."
         if not better
-        else f"Without a push the loss is {loss:.3f}; {better} of {len(losses)} pushes do better."
+        else f"Without a push the loss is {loss:.3f}; {better} of {len(losses)} pushes "
+        f"{'does' if better == 1 else 'do'} better."
     )
     gap = max(loss, *losses) - min(loss, *losses)
     fall, steps = still_falls(runs[NOTHING])

@@ -24,12 +24,12 @@ def test_cure_asks_first_and_shows_two_lines_only() -> None:
     assert not page.exception and len(specs(page)) == 1 and not told(page)
     assert "your push" in spoken(page)[0] and "ten times" not in spoken(page)[0]
     page.button(key="guess_swings").click().run()
-    assert len(specs(page)) == 5
+    assert len(specs(page)) == 4
     assert "So did the run. Ten times the push comes close to even" in told(page)[0]
 
 
 def test_cure_shows_slow_best_and_swinging() -> None:
-    page = open_page("cure", guess="skip")
+    page = open_page("cure", guess="skip", others="true")
     assert not page.exception and not page.error and len(specs(page)) == 5
     responses = respond_all(0.001, CROWD)
     assert judge(responses).words in told(page)[0]
@@ -75,7 +75,7 @@ def test_cure_trains_with_every_push(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(story, "SHORT", dict(steps=20, batch=64, d_model=16, d_expert=8))
     page = open_page("cure", live="true", rate="0.01", guess="skip")
-    assert not page.exception and len(specs(page)) == 6
+    assert not page.exception and len(specs(page)) == 5
     assert "4 short trainings from the same start, done in " in words(page)
     assert "Most even at the end: " in words(page)
     drawn = spoken(page)[-1]

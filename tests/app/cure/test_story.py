@@ -223,7 +223,8 @@ def ends(
     ("nothing", "losses", "said"),
     [
         (2.0, (1.9, 1.8), "Each push predicts better than none: a loss below its 2.000."),
-        (2.0, (1.9, 2.0, 2.1), "Without a push the loss is 2.000; 1 of 3 pushes do better. 3 of"),
+        (2.0, (1.9, 2.0, 2.1), "Without a push the loss is 2.000; 1 of 3 pushes does better. 3 of"),
+        (2.0, (1.9, 1.9, 2.1), "Without a push the loss is 2.000; 2 of 3 pushes do better. 3 of"),
         (2.0, (2.0, 2.1), "No push at all predicts best: a loss of 2.000, with a push 2.000 to"),
         (2.0, (2.1,), "No push at all predicts best: a loss of 2.000, with a push 2.100. 3 of 16"),
     ],
