@@ -157,14 +157,14 @@ def test_a_teachers_link_asks_and_locks(page: Page, server: str) -> None:
 
 
 def test_the_share_box_copies_the_link_and_shows_it_as_a_qr_code(page: Page, server: str) -> None:
-    page.goto(server + "/cure?rate=0.01")
+    page.goto(server + "/moving-data?limit=3")
     page.get_by_role("button", name="Copy embed code").click(timeout=60_000)
     box = page.locator(".share .by-hand").first
     page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")  # not allowed to
     page.get_by_role("button", name="Copy link").click()
-    expect(box).to_have_value(f"{server}/cure?rate=0.01")
+    expect(box).to_have_value(f"{server}/moving-data?limit=3")
     page.get_by_role("button", name="Copy embed code").click()
-    expect(box).to_have_value(re.compile(r'<iframe src=".*/cure\?rate=0.01&amp;embed=true"'))
+    expect(box).to_have_value(re.compile(r'<iframe src=".*/moving-data\?limit=3&amp;embed=true"'))
     settled(page)
     page.get_by_role("button", name="QR code").click()
     expect(page.get_by_text("Scan it with a phone")).to_be_visible()

@@ -16,7 +16,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -132,17 +134,23 @@ def ready(url: str) -> bool:
     return False
 
 
+def awaited(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end in a thread of its own: the browser's tests have a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def check_addresses(server: str, seed: int, n: int) -> None:
     host = server.removeprefix("http://")
     for _, address in zip(range(n), addresses(seed), strict=False):
-        assert not asyncio.run(opened(host, address)), address
+        assert not awaited(opened(host, address)), address
 
 
 def check_values(server: str, seed: int, times: int) -> None:
     rng, host = random.Random(seed), server.removeprefix("http://")
     for page in PAGES:
         if page not in ("play", "gate"):  # whose controls are their components'
-            assert not asyncio.run(changed(host, page, rng, times)), page
+            assert not awaited(changed(host, page, rng, times)), page
 
 
 def test_addresses_of_strangers(public: str) -> None:
