@@ -34,7 +34,8 @@ WORDS_BEFORE = """picture => {
     const node = walker.currentNode;
     if (!(node.compareDocumentPosition(end) & Node.DOCUMENT_POSITION_FOLLOWING)) break;
     const box = node.parentElement.getBoundingClientRect();
-    if (box.width < 2 || node.parentElement.closest("style, script, .moe-spoken, .moe-claim")) continue;
+    const apart = "style, script, .moe-spoken, .moe-claim";
+    if (box.width < 2 || node.parentElement.closest(apart)) continue;
     if (!node.parentElement.checkVisibility({ visibilityProperty: true })) continue;
     words += node.textContent.split(/\\s+/).filter(Boolean).length;
   }

@@ -28,7 +28,7 @@ _MARKUP = """
 </div>
 """
 _STYLE = """<style>
-.moe-qr { display: block; width: 100%; max-width: 20rem; }
+.moe-qr { display: block; width: 100%; max-width: 8.5rem; }
 @media (max-width: 640px) { .st-key-share button { min-height: 44px; } }
 </style>"""
 _LOCKS = {
