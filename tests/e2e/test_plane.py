@@ -53,8 +53,10 @@ def test_it_plays_pauses_steps_and_begins_anew(page: Page, server: str) -> None:
     press(page, "Pause")
     root = page.locator('[data-moe="plane"]')
     expect(root).to_have_attribute("data-state", "paused")
-    page.wait_for_timeout(300)  # an answer may still be under way
-    step = int(value(page, "step"))
+    step = -1
+    while step != int(value(page, "step")):  # an answer may still be under way
+        step = int(value(page, "step"))
+        page.wait_for_timeout(1500)
     press(page, "Step")
     expect(root).to_have_attribute("data-step", str(step + 1))
     expect(page.locator(".difference")).to_contain_text("Different experts answer")
