@@ -16,9 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
@@ -26,6 +24,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from benchmarks.crowd.client import Control, Visitor
 from moe.app.shared.path import STOPS
+from tests.app.server.asgi import run
 from tests.e2e.conftest import ROOT, free_port
 
 PAGES = [stop.address for stop in STOPS]
@@ -134,23 +133,17 @@ def ready(url: str) -> bool:
     return False
 
 
-def awaited(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end in a thread of its own: the browser's tests have a loop in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
-
-
 def check_addresses(server: str, seed: int, n: int) -> None:
     host = server.removeprefix("http://")
     for _, address in zip(range(n), addresses(seed), strict=False):
-        assert not awaited(opened(host, address)), address
+        assert not run(opened(host, address)), address
 
 
 def check_values(server: str, seed: int, times: int) -> None:
     rng, host = random.Random(seed), server.removeprefix("http://")
     for page in PAGES:
         if page not in ("play", "gate"):  # whose controls are their components'
-            assert not awaited(changed(host, page, rng, times)), page
+            assert not run(changed(host, page, rng, times)), page
 
 
 def test_addresses_of_strangers(public: str) -> None:

@@ -87,6 +87,7 @@ def test_a_reload_keeps_the_state(page: Page, server: str) -> None:
     play_until(page, 100)
     page.get_by_role("button", name="Pause").click()
     step = root.get_attribute("data-step")
+    expect(page).to_have_url(re.compile(rf"_{step}$"))
     page.reload()
     expect(root).to_have_attribute("data-step", str(step))
     expect(root).to_have_attribute("data-state", "paused")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,9 +64,15 @@ async def asked(app: Any, asked_for: dict[str, Any], left: asyncio.Event | None 
     return answer
 
 
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end in a thread of its own: browser tests leave a loop running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def ask(app: Any, path: str, **options: Any) -> Answer:
     """Ask for one thing, in an event loop of its own."""
-    return asyncio.run(asked(app, scope(path, **options)))
+    return run(asked(app, scope(path, **options)))
 
 
 def statuses(answers: Iterable[Answer]) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from moe.app.server import limits
 from moe.app.server.limits import Limits
 from moe.app.server.options import ServerOptions
-from tests.app.server.asgi import Answer, ask, asked, hello, scope, statuses
+from tests.app.server.asgi import Answer, ask, asked, hello, run, scope, statuses
 
 PAGE = {"accept": "text/html,*/*"}
 
@@ -33,7 +33,7 @@ def visits(guard: Limits, addresses: str, protocols: str = "streamlit, x") -> li
         left.set()
         return await asyncio.gather(*tabs)
 
-    return asyncio.run(all_of_them())
+    return run(all_of_them())
 
 
 def test_as_many_tabs_as_allowed_are_served_and_leave_no_trace() -> None:
