@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -68,14 +69,16 @@ def test_hostile_files_end_in_a_message(page: Page, server: str, tmp_path: Path)
     words = " ".join(HOSTILE.replace("\u2028", " ").split())
     for section, where in (("Neighbours", "td"), ("Topics", "p"), ("Words", "td")):
         page.get_by_test_id("stButtonGroup").get_by_text(section, exact=True).click()
-        expect(
-            page.get_by_test_id("stMain").locator(where).get_by_text("evil").first
-        ).to_be_visible()
-        settled(page)
-        texts = page.get_by_test_id("stMain").locator(where).all_text_contents()
-        shown = [" ".join(text.replace("\u2060", "").split()) for text in texts if "evil" in text]
         wanted = repr(HOSTILE)[1:-1] if section == "Words" else words
-        assert shown and all(wanted in text for text in shown), (section, shown)
+        shown: list[str] = []
+        end = time.monotonic() + 30
+        while not shown or not all(wanted in text for text in shown):
+            assert time.monotonic() < end, (section, shown)
+            page.wait_for_timeout(50)  # the section before stands until this one is drawn
+            texts = page.get_by_test_id("stMain").locator(where).all_text_contents()
+            found = [" ".join(text.replace("\u2060", "").split()) for text in texts]
+            shown = [text for text in found if "evil" in text]
+        settled(page)
         for live in ("a[href*=evil]", "img[src*=evil]", "td img", "p img", "td code", ".katex"):
             assert page.get_by_test_id("stMain").locator(live).count() == 0, (section, live)
 
