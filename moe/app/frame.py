@@ -17,7 +17,7 @@ from .. import kernels
 from ..pictures.palette import ACTION, PAPER
 
 HERE = Path(__file__).parent
-CLAIM = "Mixture of experts: see it collapse, mend it, measure it."
+CLAIM = "Mixture of experts: watch it learn, change it, measure it."
 
 
 @lru_cache
