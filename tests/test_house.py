@@ -72,7 +72,11 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
     (("studies",), "experiments: frozen settings in, records and words out"),
     (("pictures",), "what charts are made with: figures with their words, marks, colours"),
     (("sweeps",), "many runs of an experiment, kept and reported"),
-    (("lessons",), "texts with code, questions and figures; notebooks; answers judged"),
+    (
+        ("lessons",),
+        "texts with code, questions and figures; answers judged; the steps in which a reader "
+        "builds a layer",
+    ),
     (("app.shared",), "what pages share"),
     (
         tuple(f"app.{name}" for name in PAGES),

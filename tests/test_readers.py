@@ -25,6 +25,7 @@ import pytest
 from hypothesis import strategies as st
 
 import moe
+from moe.app.shared.guesses import Given, file_of, read_guesses
 from moe.checkpoints.archives import open_archive
 from moe.checkpoints.files import open_checkpoint
 from moe.checkpoints.header import read_header
@@ -35,6 +36,7 @@ from moe.cost.from_config import model_from_config
 from moe.data.corpus import from_file
 from moe.data.documents import read_documents
 from moe.gates.recording import read_recordings
+from moe.lessons.steps.submission import read_source
 from moe.saved import load
 from moe.sweeps.plan import read_plan
 from moe.traces import load_trace, make_trace, read_logits_csv, save_trace
@@ -108,6 +110,12 @@ OWN = {
     "moe/data/corpus.py: _tables": "Python",
     "moe/app/server/memory.py: resident": "machine",
     "moe/kernels/cores.py: _words": "machine",
+    "moe/lessons/cage/inside.py: _limit": "machine",
+    "moe/lessons/cage/files.py: read_only": "machine",
+    # What the judge sends, and what it put there to be tried.
+    "moe/lessons/cage/inside.py: main": "own",
+    "moe/lessons/cage/inside.py: _shut_in": "own",
+    "moe/lessons/steps/texts.py: text_of": "package",
     "moe/traces/apart.py: _limit": "machine",
     # What the library wrote itself, into folders that are its own.
     "moe/pictures/figure.py: Figure.spec": "own",
@@ -137,6 +145,7 @@ READ_BY = {
     "moe/checkpoints/npz.py: read_npz": "npz",
     "moe/checkpoints/strict_json.py: parse_json": "json object",
     "moe/checkpoints/strict_json.py: parse_object": "json object",
+    "moe/app/shared/guesses.py: read_guesses": "guesses",
     "moe/cost/from_config.py: _load": "config",
     "moe/data/corpus.py: from_file": "text",
     "moe/gates/recording.py: _read_arrays": "gate",
@@ -145,6 +154,8 @@ READ_BY = {
     "moe/sweeps/plan.py: read_plan": "plan",
     "moe/traces/report.py: read_placement": "placement",
     "moe/saved.py: load": "saved layer",
+    "moe/lessons/cage/outside.py: Cage._ask": "json object",
+    "moe/lessons/steps/submission.py: read_source": "submission",
     "moe/traces/files.py: load_trace": "trace",
     "moe/traces/files.py: read_bytes": "trace",
     "moe/traces/logits_csv.py: _read": "logits",
@@ -305,6 +316,11 @@ READERS = {
         lambda p: parse_object(p.read_bytes(), "file"), lambda: MIXTRAL, "a.json"
     ),
     "config": Reader(model_from_config, lambda: MIXTRAL, "config.json"),
+    "guesses": Reader(
+        lambda p: read_guesses(p.read_bytes()),
+        lambda: file_of([Given("cure", "How many?", ("2", "9"), "2", "9", "It was 8.")]),
+        "guesses.json",
+    ),
     "text": Reader(from_file, lambda: b"to be or not to be " * 200, "a.txt", any_bytes=True),
     "gate": Reader(read_recordings, lambda: made(".gate"), "gate.npz"),
     "loads": Reader(read_loads, lambda: b"1,2,3,4\n5,6,7,8\n", "loads.csv"),
@@ -316,6 +332,7 @@ READERS = {
         lambda p: read_placement(str(p), some_trace()), lambda: b"[0, 1, 2, 3]", "placement.json"
     ),
     "saved layer": Reader(load, lambda: made(".layer"), "layer.safetensors"),
+    "submission": Reader(read_source, lambda: b"def scores(): pass", "a.py", any_bytes=True),
     "trace": Reader(load_trace, lambda: made(".npz"), "trace.npz"),
     "logits": Reader(
         lambda p: read_logits_csv(p, moe.make_router("topk", k=1), max_bytes=2**20),
@@ -479,7 +496,7 @@ NOT_FILES = {
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ALL if name not in ("checkpoint", "json object", "answer")]
+    "name", [name for name in ALL if name not in ("checkpoint", "json object", "answer", "guesses")]
 )
 def test_what_is_no_plain_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     """A pipe would block, a device never end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from moe.lessons import lesson, lessons, notebook, prompt, question, show
+from moe.lessons import lesson, lessons, make_notebook, prompt, question_of, show
 from moe.lessons.links import COURSE, on_the_site
 from moe.lessons.question import filled
 from moe.lessons.reader import PROSE, Lesson, Part
@@ -45,7 +45,7 @@ def files() -> dict[str, str | bytes]:
     made: dict[str, str | bytes] = {}
     for one in lessons():
         made[f"{FOLDER}/{one.name}.md"] = lesson_page(one)
-        made[f"{FOLDER}/{one.name}.ipynb"] = notebook(one.name)
+        made[f"{FOLDER}/{one.name}.ipynb"] = make_notebook(one.name)
         for part in one.of("figure"):
             made[f"{FOLDER}/{part.name}.svg"] = show(part.name).svg()
     return made
@@ -85,7 +85,7 @@ def _markdown(part: Part) -> Iterator[str]:
 
 def _folded(name: str) -> Iterator[str]:
     """A question, and behind a fold every number that is known, with what it reveals."""
-    asked = question(name)
+    asked = question_of(name)
     values = asked.values(name)
     answers = [(asked.form(values), f"**Right.** {filled(asked.why, values)}")]
     answers += [(slip.form(values), filled(slip.says, values)) for slip in asked.slips]

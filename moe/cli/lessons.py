@@ -53,9 +53,9 @@ def lesson(
 
 def _written(name: str, student: str, path: Path) -> tuple[dict[str, str], str]:
     """Write a notebook; return what to say of it."""
-    from ..lessons import notebook
+    from ..lessons import make_notebook
 
-    made = notebook(name, student)
+    made = make_notebook(name, student)
     try:
         path.write_bytes(made)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .catalogue import question, values_of
+from .catalogue import question_of, values_of
 from .question import Verdict
 
 WAITING = "Your number first: put it in place of the three dots, and run the cell again."
@@ -37,7 +37,7 @@ def judge(name: str, answer: float | str, student: str = "") -> Verdict:
         number = float(answer)
     except (TypeError, ValueError):
         raise ValueError(f"answer: got {answer!r}, allowed is a number") from None
-    return question(name).judge(number, values_of(name, student))
+    return question_of(name).judge(number, values_of(name, student))
 
 
 def ask(name: str, answer: Any = ..., student: str = "") -> Verdict:
@@ -56,6 +56,6 @@ def ask(name: str, answer: Any = ..., student: str = "") -> Verdict:
         As in `judge`.
     """
     if answer is ...:
-        question(name)
+        question_of(name)
         return Verdict(False, False, "", WAITING)
     return judge(name, answer, student)

@@ -34,7 +34,7 @@ def lessons() -> list[Lesson]:
     return [lesson(name) for name in FILES]
 
 
-def question(name: str) -> Question:
+def question_of(name: str) -> Question:
     """Return a question by its full name, such as 'letters.third'.
 
     Raises
@@ -78,7 +78,7 @@ def values_of(name: str, student: str = "") -> Values:
     ValueError
         If there is no question of that name.
     """
-    return question(name).values(name, student)
+    return question_of(name).values(name, student)
 
 
 def named(kind: str, of_lesson: str) -> list[str]:

@@ -13,7 +13,7 @@ from .reader import PROSE, Part
 FIRST_CELL = "from moe.lessons import ask, show"
 
 
-def notebook(name: str, student: str = "") -> bytes:
+def make_notebook(name: str, student: str = "") -> bytes:
     """Return a lesson as the bytes of an `.ipynb` file.
 
     A question becomes its text and a cell with three dots to be replaced, so that the notebook

@@ -55,7 +55,7 @@ def sentences(text: str) -> list[str]:
     return [one for block in blocks for one in _END.split(block) if _WORD.search(one)]
 
 
-def readability(lesson: Lesson) -> Readability:
+def readability_of(lesson: Lesson) -> Readability:
     """Count a lesson's prose."""
     found = [
         one for part in lesson.parts if part.kind in (PROSE, "question")

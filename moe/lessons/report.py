@@ -8,9 +8,9 @@ from typing import Any
 
 from ..errors import check_choice
 from .asking import judge
-from .catalogue import lesson, lessons, named, prompt, question, values_of
+from .catalogue import lesson, lessons, named, prompt, question_of, values_of
 from .links import without_links
-from .readability import readability
+from .readability import readability_of
 from .reader import PROSE, Part
 
 
@@ -18,7 +18,7 @@ def catalogue_rows() -> list[dict[str, Any]]:
     """Return a row per lesson: what it asks, what it takes, and how hard it is to read."""
     rows = []
     for number, one in enumerate(lessons()):
-        read = readability(one)
+        read = readability_of(one)
         rows.append(
             {
                 "lesson": number, "name": one.name, "title": one.title, "minutes": one.minutes,
@@ -44,7 +44,7 @@ def lesson_json(name: str, student: str = "") -> dict[str, Any]:
         "minutes": read.minutes,
         "needs": list(read.needs),
         "student": student,
-        "readability": asdict(readability(read)),
+        "readability": asdict(readability_of(read)),
         "parts": [_part_json(part, student) for part in read.parts],
     }
 
@@ -54,7 +54,7 @@ def _part_json(part: Part, student: str) -> dict[str, Any]:
     if part.name:
         said["name"] = part.name
     if part.kind == "question":
-        asked = question(part.name)
+        asked = question_of(part.name)
         said |= {
             "text": prompt(part.name, student), "values": dict(values_of(part.name, student)),
             "unit": asked.unit, "tolerance": asked.tolerance,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moe.lessons import lesson, lessons, notebook, prompt, question, values_of
+from moe.lessons import lesson, lessons, make_notebook, prompt, question_of, values_of
 
 Run = Callable[..., Any]
 
@@ -38,13 +38,13 @@ def test_a_notebook_is_written(run_moe: Run, tmp_path: Path) -> None:
     path = tmp_path / "l.ipynb"
     said = run_moe("lesson", "letters", "--student", "ada", "--notebook", str(path), "--json")
     assert json.loads(said.stdout) == {"lesson": "letters", "student": "ada", "notebook": str(path)}
-    assert path.read_bytes() == notebook("letters", "ada")
+    assert path.read_bytes() == make_notebook("letters", "ada")
     nowhere = str(tmp_path / "none" / "l.ipynb")
     assert "notebook: got" in run_moe("lesson", "letters", "--notebook", nowhere, code=2).stderr
 
 
 def test_answers_are_judged_and_the_exit_code_says_how(run_moe: Run) -> None:
-    right = question("letters.loss").form(values_of("letters.loss", "ada"))
+    right = question_of("letters.loss").form(values_of("letters.loss", "ada"))
     ada = ("lesson", "letters", "--student", "ada", "--answer", "letters.third=0.5", "--answer")
     assert "Right." in run_moe(*ada, f"letters.loss={right}", COLUMNS="200").stdout
     said = json.loads(run_moe(*ada, f"letters.loss={-right}", "--json", code=1).stdout)

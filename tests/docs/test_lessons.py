@@ -7,7 +7,7 @@ import re
 import pytest
 
 from docs.generator import lessons as pages
-from moe.lessons import lesson, lessons, prompt, question, show, values_of
+from moe.lessons import lesson, lessons, prompt, question_of, show, values_of
 from moe.lessons.course import FILES
 
 
@@ -28,7 +28,7 @@ def test_a_page_has_notebook_pictures_and_folded_questions(
         assert f"![{show(part.name).figure.alt}]({part.name}.svg)" in text
         assert str(made[f"lessons/{part.name}.svg"]).startswith("<svg")
     for part in one.of("question"):
-        asked, values = question(part.name), values_of(part.name)
+        asked, values = question_of(part.name), values_of(part.name)
         assert prompt(part.name).splitlines()[0] in text
         for form in (asked.form, *(slip.form for slip in asked.slips)):
             assert f'        ??? quote "{form(values):.4g}' in text

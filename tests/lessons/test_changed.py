@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from moe.lessons import Slip, lesson, question, show
+from moe.lessons import Slip, lesson, question_of, show
 from moe.lessons.reader import parse_lesson
 from tests.lessons.course import letters
 from tests.lessons.expected import wrong_drawing, wrong_numbers, wrong_output
@@ -40,14 +40,14 @@ def test_a_changed_figure_is_noticed() -> None:
 
 
 def test_a_changed_question_is_noticed() -> None:
-    asked, (worked,) = question("letters.third"), letters.QUESTIONS["third"]
+    asked, (worked,) = question_of("letters.third"), letters.QUESTIONS["third"]
     assert not list(wrong_numbers(asked, worked))
     (said,) = wrong_numbers(replace(asked, form=lambda values: 0.51), worked)
     assert said == "right: is 0.51, worked out is 0.5"
 
 
 def test_a_changed_slip_is_noticed() -> None:
-    asked, (worked,) = question("letters.third"), letters.QUESTIONS["third"]
+    asked, (worked,) = question_of("letters.third"), letters.QUESTIONS["third"]
     first, *others = asked.slips
     moved = Slip(first.name, lambda values: 0.6, first.says)
     assert list(wrong_numbers(replace(asked, slips=(moved, *others)), worked))

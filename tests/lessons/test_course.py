@@ -15,8 +15,8 @@ from moe.lessons import (
     lessons,
     named,
     prompt,
-    question,
-    readability,
+    question_of,
+    readability_of,
     show,
     values_of,
 )
@@ -79,7 +79,7 @@ def test_what_a_lesson_shows_is_what_its_module_holds(one: Lesson) -> None:
 
 @pytest.mark.parametrize("one", BY_NAME)
 def test_no_sentence_is_long(one: Lesson, record_property: Callable[[str, object], None]) -> None:
-    read = readability(one)
+    read = readability_of(one)
     print(
         f"{one.name}: {read.words} words, {one.minutes} minutes, longest sentence {read.longest}, "
         f"grade {read.grade:.1f}"
@@ -121,7 +121,7 @@ def test_links_lead_somewhere(one: Lesson) -> None:
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_right_number_is_right_and_every_slip_is_named(name: str) -> None:
-    asked = question(name)
+    asked = question_of(name)
     for student in STUDENTS:
         values = values_of(name, student)
         assert asked.clear(values)
@@ -146,7 +146,7 @@ def test_students_have_numbers_of_their_own() -> None:
 def test_numbers_of_a_question_are_those_worked_out_by_hand(name: str) -> None:
     of, _, own = name.partition(".")
     for worked in of_lesson(of).QUESTIONS[own]:
-        assert not list(wrong_numbers(question(name), worked))
+        assert not list(wrong_numbers(question_of(name), worked))
         for value in worked.values:
             assert re.search(rf"\{{{value}", _prompt_source(name)), value
 

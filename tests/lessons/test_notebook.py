@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from moe.lessons import lesson, notebook, prompt
+from moe.lessons import lesson, make_notebook, prompt
 from moe.lessons.asking import WAITING
 from moe.lessons.course import FILES
 
@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_notebook_is_valid_and_the_same_each_time(name: str) -> None:
-    made = notebook(name, "ada")
-    assert made == notebook(name, "ada") != notebook(name, "grace")
+    made = make_notebook(name, "ada")
+    assert made == make_notebook(name, "ada") != make_notebook(name, "grace")
     read = nbformat.reads(made.decode(), as_version=nbformat.NO_CONVERT)
     nbformat.validate(read)
     assert (read.nbformat, read.nbformat_minor) == (4, 5)
@@ -37,7 +37,7 @@ def test_all_notebooks_run_from_top_to_bottom() -> None:
     whole = nbformat.v4.new_notebook()
     for name in FILES:
         whole.cells.append(nbformat.v4.new_code_cell("%reset -f"))
-        whole.cells += nbformat.reads(notebook(name).decode(), as_version=4).cells
+        whole.cells += nbformat.reads(make_notebook(name).decode(), as_version=4).cells
     client = NotebookClient(whole, timeout=300, resources={"metadata": {"path": str(ROOT)}})
     client.execute()
     shown = [one for cell in whole.cells for one in cell.get("outputs", ())]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from moe.lessons import Part, lesson, readability
+from moe.lessons import Part, lesson, readability_of
 from moe.lessons.links import from_the_site, in_notebooks, on_the_site
 from moe.lessons.reader import parse_lesson
 
@@ -73,7 +73,7 @@ def test_links_are_put_where_the_text_is_shown() -> None:
 
 def test_sentences_and_words_are_counted() -> None:
     text = HEAD + "One two three. Four (five) six `a.b c`!\n\n- seven\n- eight [nine ten](x.md)\n"
-    read = readability(parse_lesson("a", text))
+    read = readability_of(parse_lesson("a", text))
     assert (read.words, read.sentences, read.longest) == (11, 4, 4)
     assert read.longest_sentence == "Four (five) six X!"
     syllables = 12  # seven has two
