@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import streamlit as st
 
 from ...pictures.figure import Figure, Rows
 from ...version import __version__
 from .ask import task
+from .component import component
 from .outside import address, show_problem
 from .question import GUESS, HIDDEN, LOCKED, MAX_OPTION, MAX_OPTIONS, MAX_QUESTION, Task
 from .sharing import table_csv, table_of
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
 
 _MARKUP = """
 <div class="share" role="group" aria-label="Copy">
@@ -27,6 +23,7 @@ _MARKUP = """
   <p class="said" aria-live="polite"></p>
 </div>
 """
+_copier = component("share", __file__, _MARKUP, "share_box.js", "share_box.css")
 _STYLE = """<style>
 .moe-qr { display: block; width: 100%; max-width: 8.5rem; }
 @media (max-width: 640px) { .st-key-share button { min-height: 44px; } }
@@ -67,7 +64,7 @@ def share_box(
     st.html(_STYLE)
     with st.container(border=True, key="share"):
         st.subheader("Share", anchor=False)
-        _copier()(key=f"{name}_copy", data={})
+        _copier(key=f"{name}_copy", data={})
         with st.container(horizontal=True):
             numbers = rows or (lambda: table_of(figure().data))
             files: tuple[tuple[str, Callable[[], bytes], str, str], ...] = (
@@ -92,18 +89,6 @@ def share_box(
                 st.code(command, language=None, wrap_lines=True)
         if task() == Task():
             _make_task(name)
-
-
-@cache
-def _copier() -> ComponentRenderer:
-    """Register the buttons that copy once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_share",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js=here.with_suffix(".js").read_text(encoding="utf-8"),
-    )
 
 
 @lru_cache(maxsize=64)
@@ -168,5 +153,5 @@ def _make_task(name: str) -> None:
             return
         link = address(**{GUESS: None, **made.in_address()})
         st.code(link, language=None, wrap_lines=True)
-        _copier()(key=f"{name}_task_copy", data={"link": link})
+        _copier(key=f"{name}_task_copy", data={"link": link})
         _show_qr(link)
