@@ -35,6 +35,7 @@ from moe.cost.from_config import model_from_config
 from moe.data.corpus import from_file
 from moe.data.documents import read_documents
 from moe.gates.recording import read_recordings
+from moe.lessons.steps.submission import read_source
 from moe.saved import load
 from moe.sweeps.plan import read_plan
 from moe.traces import load_trace, make_trace, read_logits_csv, save_trace
@@ -92,6 +93,12 @@ OWN = {
     "moe/data/corpus.py: _tables": "Python",
     "moe/app/server/memory.py: resident": "machine",
     "moe/kernels/cores.py: _words": "machine",
+    "moe/lessons/cage/inside.py: _limit": "machine",
+    "moe/lessons/cage/files.py: read_only": "machine",
+    # What the judge sends, and what it put there to be tried.
+    "moe/lessons/cage/inside.py: main": "own",
+    "moe/lessons/cage/inside.py: _shut_in": "own",
+    "moe/lessons/steps/texts.py: text_of": "package",
     "moe/traces/apart.py: _limit": "machine",
     # What the library wrote itself, into folders that are its own.
     "moe/pictures/figure.py: Figure.spec": "own",
@@ -129,6 +136,8 @@ READ_BY = {
     "moe/sweeps/plan.py: read_plan": "plan",
     "moe/traces/report.py: read_placement": "placement",
     "moe/saved.py: load": "saved layer",
+    "moe/lessons/cage/outside.py: Cage._ask": "json object",
+    "moe/lessons/steps/submission.py: read_source": "submission",
     "moe/traces/files.py: load_trace": "trace",
     "moe/traces/files.py: read_bytes": "trace",
     "moe/traces/logits_csv.py: _read": "logits",
@@ -300,6 +309,7 @@ READERS = {
         lambda p: read_placement(str(p), some_trace()), lambda: b"[0, 1, 2, 3]", "placement.json"
     ),
     "saved layer": Reader(load, lambda: made(".layer"), "layer.safetensors"),
+    "submission": Reader(read_source, lambda: b"def scores(): pass", "a.py", any_bytes=True),
     "trace": Reader(load_trace, lambda: made(".npz"), "trace.npz"),
     "logits": Reader(
         lambda p: read_logits_csv(p, moe.make_router("topk", k=1), max_bytes=2**20),

@@ -62,7 +62,7 @@ class Staff:
                     "position": i + 1,
                     "column": self.column(i),
                     "token": token if len(token) == 1 else token[-2:],
-                    "text": top + 0.8,
+                    "text": top + 0.7,  # whose sign for a space hangs below the line
                     "top": top + 0.1,
                     "bottom": top + self.pitch - 0.4,
                     "character": token,

@@ -33,17 +33,17 @@ class Sample:
 SAMPLES = (
     Sample(
         "balanced",
-        "Tiny text model, load kept even by a bias, 600 steps",
+        "Tiny model, kept even",
         TrainSettings(balance="bias", balance_rate=0.01, steps=600),
     ),
     Sample(
         "early",
-        "The same model after 60 of its 600 steps: for saturation",
+        "The same after 60 steps",
         TrainSettings(balance="bias", balance_rate=0.01, steps=60),
     ),
     Sample(
         "collapsed",
-        "Tiny text model that nothing keeps even, 600 steps",
+        "Tiny model, collapsed",
         TrainSettings(balance="none", steps=600),
     ),
 )

@@ -224,7 +224,9 @@ def test_cure_asks_steers_and_trains(page: Page, server: str) -> None:
     accessible(page)
     page.get_by_role("button", name="It comes close sooner, but never comes to rest").click()
     words = page.locator(".moe-words")
-    expect(words).to_have_text(re.compile("So did the run.*24 steps, not 258.*never settles"))
+    expect(words).to_have_text(
+        re.compile("So did the experiment.*24 steps, not 258.*never settles")
+    )
     page.get_by_role("heading", name="And on a model that learns?").wait_for()
     settled(page)
     bars(page, 16, chart=1)

@@ -78,7 +78,8 @@ def test_a_page_keeps_the_rules_in_both_themes_and_on_a_phone(
     theme(page, "dark")
     accessible(page)
     page.set_viewport_size({"width": 390, "height": 844})
-    settled(page)
-    accessible(page)
-    wide = "() => document.querySelector('[data-testid=stMain]').scrollWidth"
-    assert page.evaluate(wide) <= 390
+    for scheme in ("dark", "light"):
+        theme(page, scheme)
+        accessible(page)
+        wide = "() => document.querySelector('[data-testid=stMain]').scrollWidth"
+        assert page.evaluate(wide) <= 390

@@ -125,6 +125,10 @@ def test_both_themes_on_a_phone(page: Page, server: str, scheme: str) -> None:
     root.scroll_into_view_if_needed()
     root.locator("canvas").scroll_into_view_if_needed()
     play_until(page, 10)
+    presets = root.locator(".preset")
+    expect(presets).to_have_count(6)
+    for box in (presets.nth(n).bounding_box() for n in range(6)):  # in sight without scrolling
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390
     for holder in ("document.documentElement", "document.querySelector('[data-testid=stMain]')"):
         assert page.evaluate(f"{holder}.scrollWidth") <= 390
     accessible(page)

@@ -447,7 +447,11 @@ def speeds_of_models() -> Shown:
         for place, one in [*enumerate(fits, 1), *enumerate(others, len(fits) + 2)]
     ]  # fmt: skip
     heads = [
-        {"place": 0, "head": f"Fits in {gigabytes(0.9 * 24)} of memory: {len(fits)}"},
+        {
+            "place": 0,
+            "head": f"Fits in {gigabytes(0.9 * 24)} of memory: {len(fits)}"
+            + ("" if len(slow) == len(fits) else " (▸: its bar is cut)"),
+        },
         {"place": len(fits) + 1, "head": f"Does not fit: {len(others)}"},
     ]
     room = {0: 158, top: {"expr": "max(width - 104, 198)"}}
@@ -923,7 +927,7 @@ def places(**more: list[str]) -> Rows:
     return [
         {
             "position": i + 1, "column": i % 40, "token": character.replace(" ", "␣"),
-            "text": i // 40 * 10 + 0.8, "top": i // 40 * 10 + 0.1,
+            "text": i // 40 * 10 + 0.7, "top": i // 40 * 10 + 0.1,
             "bottom": i // 40 * 10 + 9.6, "character": character.replace(" ", "␣"),
             **{name: values[i] for name, values in more.items()},
         }

@@ -106,7 +106,7 @@ def test_a_sentence_takes_lines_of_forty_characters() -> None:
     rows = staff.characters(["a"] * 40 + ["\\xe2"])
     assert rows[40] == {
         "position": 41, "column": 0, "token": "e2", "character": "\\xe2",
-        "text": pytest.approx(10.8), "top": pytest.approx(10.1), "bottom": pytest.approx(19.6),
+        "text": pytest.approx(10.7), "top": pytest.approx(10.1), "bottom": pytest.approx(19.6),
     }  # fmt: skip
     assert rows[1]["token"] == "a" and rows[1]["position"] == 2
     axis = staff.y("low").to_dict()["axis"]

@@ -147,7 +147,7 @@ def _settings() -> tuple[TrainSettings, TrainSettings]:
         task = named("What they learn", TASK_TITLES, "task", "text")
         steps = st.slider("Steps", 50, 600, 300, 50, key="steps", **BOUND)
         experts = st.slider("Experts", 4, 64, 16, key="experts", **BOUND)
-        k = st.slider("Experts per token", 1, 8, 2, key="k", **BOUND)
+        k = st.slider("Experts per character", 1, 8, 2, key="k", **BOUND)
         k = parts.at_most(k, experts)
         seed = st.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
     common = TrainSettings(task=task, steps=steps, n_experts=experts, k=k, seed=int(seed))

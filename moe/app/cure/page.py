@@ -109,7 +109,7 @@ def _settings() -> ControlSettings:
     """Controls of the frozen scores."""
     experts_box, k_box, skew_box, seed_box = st.columns(4)
     experts = experts_box.slider("Experts", 4, 64, 16, key="experts", **BOUND)
-    k = k_box.slider("Experts per token", 1, 8, 2, key="k", **BOUND)
+    k = k_box.slider("Experts per character", 1, 8, 2, key="k", **BOUND)
     skew = skew_box.slider("How uneven the ratings are", 0.0, 4.0, 2.0, 0.5, key="skew", **BOUND)
     seed = seed_box.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
     with k_box:

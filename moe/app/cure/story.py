@@ -28,6 +28,7 @@ QUESTION = Question(
         "swings": "It comes close sooner, but never comes to rest",
         "no": "It makes no difference, or is slower",
     },
+    by="the experiment",
 )
 GUESSES = QUESTION.options
 

@@ -108,7 +108,8 @@ def _assumed() -> tuple[story.Assumed, Any]:
     names = [*story.MODEL_CHOICES, story.OWN_SIZE]
     model = model_box.selectbox("Model", names, names.index(usual.model), key="model", **BOUND)
     tokens = tokens_box.number_input(
-        "Text it learns from, in trillion tokens", 0.01, 200.0, story.usual_tokens(model), 0.1,
+        "Text it learns from, in trillion tokens (pieces of words)", 0.01, 200.0,
+        story.usual_tokens(model), 0.1,
         key=f"tokens_{model}", **BOUND,
     )  # fmt: skip
     gpus = list(story.GPU_CHOICES)

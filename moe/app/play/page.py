@@ -13,7 +13,7 @@ VIEWS = ("Text", "Plane")
 def show() -> None:
     """Show the page in the view of the address."""
     title, view = st.columns([5, 1], vertical_alignment="bottom")
-    chosen = view.segmented_control(
+    chosen = view.container(horizontal_alignment="right").segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="view", width="content",
         label_visibility="collapsed", **BOUND,
     )  # fmt: skip

@@ -164,8 +164,8 @@ function drawLoss(canvas, history, look) {
   const ctx = fit(canvas, width, height);
   const seen = history.filter((at) => at.loss[0] !== null);
   Object.assign(ctx, { font: look.font, fillStyle: look.ink, textBaseline: "top" });
+  if (seen.length < 2) return; // nothing to name yet
   ctx.fillText("Loss", 0, 0);
-  if (seen.length < 2) return;
   const all = seen.flatMap((at) => at.loss);
   const high = Math.max(...all), last = seen.at(-1), first = seen[0];
   const x = (step) => 40 + ((width - 78) * (step - first.step)) / (last.step - first.step || 1);

@@ -132,8 +132,9 @@ def speeds(answers: story.Answers, ink: str = PAPER_INK) -> Figure:
         }
         for at, a in enumerate(answers.listed)
     ]
+    cut = " (▸: its bar is cut)" if any("▸" in row["label"] for row in rows) else ""
     heads: Rows = [
-        {"place": 0, "head": f"Fits in {answers.memory_words()}: {len(fitting)}"},
+        {"place": 0, "head": f"Fits in {answers.memory_words()}: {len(fitting)}{cut}"},
         {"place": len(fitting) + 1, "head": f"Does not fit: {len(rows) - len(fitting)}"},
     ]
     told = spoken(rows, "model")

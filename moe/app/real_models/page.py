@@ -32,7 +32,8 @@ def show() -> None:
             said = st.empty()
             question = story.Question(**machine | _more(machine.get("n_machines", 1)))
         answers = story.Answers(question)
-        said.markdown(best.best_words(answers))
+        with said:
+            parts.explained(best.best_words(answers))
         # A slider needs its picture beside it.
         first, later = (_speeds, _race) if _is_own(question) else (_race, _speeds)
         with seen:

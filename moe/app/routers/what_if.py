@@ -132,7 +132,9 @@ def question(n_tokens: int) -> Question:
     words = {
         key: _CHANGED_WORDS[key].format(round(share * n_tokens)) for key, share in CHANGED.items()
     }
-    return Question(f"How many of {n_tokens} characters will B send to other experts?", words)
+    return Question(
+        f"How many of {n_tokens} characters will B send to other experts?", words, by="B"
+    )
 
 
 def answer(both: SideBySide) -> tuple[str, str]:

@@ -116,7 +116,7 @@ def _shares(first: int, last: int, ink: str) -> Chart:
     y = alt.Y("level:Q", scale=y_scale, axis=y_axis)
     rules = goal("levels", FAIR, x=alt.X("from:Q", scale=x_scale, axis=axis), x2="to:Q", y=y)
     base = draw("levels").encode(x=alt.X("to:Q", scale=x_scale, axis=axis), y=y)
-    words = end_labels(base, ink, align="right", dx=-4, dy=-9)
+    words = end_labels(base, ink, align="right", dx=-4, dy=-13)
     return alt.LayerChart(layer=[rules, line, words]).properties(height=260)
 
 

@@ -71,8 +71,8 @@ def show() -> None:
     """Show the page."""
     parts.heading(
         "How much work does it save?",
-        "A mixture of experts stores many weights and uses few at a time. Compare it with an "
-        "ordinary layer that *stores* as much, and with one that *uses* as much.",
+        "A mixture of experts stores many weights and uses few for each token, a piece of text. "
+        "Compare it with ordinary layers: one *stores* as much, one *uses* as much.",
     )
     side, stage = st.columns([1, 2.4], gap="medium")
     with side:

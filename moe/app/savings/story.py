@@ -24,6 +24,7 @@ def question(settings: SavingsSettings) -> Question:
         f"Each token uses {settings.k} of {settings.n_experts} experts. How much of the work of "
         "all of them is that?",
         PARTS,
+        by="the count",
     )
 
 

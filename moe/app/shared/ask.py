@@ -9,6 +9,7 @@ examinations.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 
 import streamlit as st
 
@@ -79,7 +80,7 @@ def first(question: Question, page: str, about: Hashable = None) -> Guess | None
         st.html(HIDE)
     if set_by.words:
         numbered = {str(n): words for n, words in enumerate(set_by.options, 1)}
-        question = Question(set_by.words, numbered, judged=False)
+        question = replace(question, words=set_by.words, options=numbered, judged=False)
     may_skip = set_by == Task()
     key = _remembered(question, page, may_skip)
     if key and may_skip and st.session_state.setdefault(f"{KEPT}_{page}", about) != about:
@@ -126,7 +127,7 @@ def after(guess: Guess, page: str, told: str) -> None:
         if not guess.skipped:
             row = {
                 "page": page, "question": guess.question.words, "you said": guess.words,
-                "the run said": told, "address": address(),
+                "what came out": told, "address": address(),
             }  # fmt: skip
             st.download_button(
                 "Save my answer", lambda: table_csv([row]), f"moescope-{page}-answer.csv",

@@ -24,11 +24,14 @@ class Question:
         What stands on each button, by its name in the address.
     judged
         Whether the page can tell which answer is right: of a teacher's own question it cannot.
+    by
+        What on the page gives the answer, as it stands in a sentence.
     """
 
     words: str
     options: Mapping[str, str] = field(default_factory=dict)
     judged: bool = True
+    by: str = "the run"
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,13 @@ class Guess:
         """
         if self.skipped:
             return told
-        said = f"You said: {self.words.rstrip('.')}."
+        said, by = f"You said: {self.words.rstrip('.')}.", self.question.by
         if not self.question.judged:
-            return f"{said} The run: {told}"
+            return f"{said} {by.capitalize()}: {told}"
         if self.key == truth:
-            return f"{said} So did the run. {told}"
-        return f"{said} The run said: {self.question.options[truth].rstrip('.')}. {told}"
+            return f"{said} So did {by}. {told}"
+        right = self.question.options[truth].rstrip(".")
+        return f"{said} {by.capitalize()} said: {right}. {told}"
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def _text(model: YourModel, at: int) -> None:
     experts = ["all experts", *map(str, range(trace.n_experts))]
     focus = focus_box.selectbox("Show", experts, key="focus", **BOUND)
     shown = text.text_page(trace, at, of, int(page), None if focus == experts[0] else int(focus))
-    st.markdown(shown.words)
+    parts.explained(shown.words)
     st.html(tinted_text(shown.tokens, shown.words, model.ratio(at)))
 
 

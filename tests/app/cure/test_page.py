@@ -25,7 +25,7 @@ def test_cure_asks_first_and_shows_two_lines_only() -> None:
     assert "your push" in spoken(page)[0] and "ten times" not in spoken(page)[0]
     page.button(key="guess_swings").click().run()
     assert len(specs(page)) == 4
-    assert "So did the run. Ten times the push comes close to even" in told(page)[0]
+    assert "So did the experiment. Ten times the push comes close to even" in told(page)[0]
 
 
 def test_cure_shows_slow_best_and_swinging() -> None:

@@ -92,7 +92,7 @@ def test_routers_asks_first_and_shows_nothing_of_b() -> None:
     for answer in ("busiest", "go to other", "changes its mind"):
         assert answer not in asked and answer not in str(spoken(page))
     page.button(key="guess_half").click().run()
-    assert "You said: 62 (half). The run said: 123 (all). " in words(page)
+    assert "You said: 62 (half). B said: 123 (all). " in words(page)
     assert len(specs(page)) == 3
     page.session_state["each_router"] = True
     assert len(specs(page.run())) == 5

@@ -62,7 +62,7 @@ def test_the_page_asks_first_and_shows_what_does_not_tell() -> None:
     assert not page.exception and len(specs(page)) == 1 and "equal active" not in spoken(page)[0]
     page.button(key="guess_2").click().run()
     told = next(html.proto.body for html in page.get("html") if "moe-words" in html.proto.body)
-    assert "You said: Half of it. So did the run. Each token uses 2 of 8 experts" in told
+    assert "You said: Half of it. So did the count. Each token uses 2 of 8 experts" in told
     assert len(specs(page)) == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -130,6 +131,10 @@ def test_a_task_makes_its_part_of_the_address() -> None:
 def test_replies() -> None:
     assert Guess(QUESTION, SKIPPED).reply("few", "2.") == "2."
     assert Guess(QUESTION, "few").reply("few", "2.") == "You said: About 2. So did the run. 2."
+    counted = replace(QUESTION, by="the count")
+    assert Guess(counted, "few").reply("few", "2.") == "You said: About 2. So did the count. 2."
+    said = Guess(counted, "few").reply("many", "9.")
+    assert said == "You said: About 2. The count said: About 9. 9."
 
 
 def test_closest_goes_by_ratio() -> None:

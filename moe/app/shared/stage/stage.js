@@ -405,7 +405,9 @@ class Stage {
   plot({ x, y, w, h }, at, value, [low, high], title) {
     const { ctx } = this, last = Math.max(150, this.track.n * 1.04);
     const px = (i) => x + (i / last) * w;
-    const py = (v) => y + h * (1 - between((v - low) / (high - low), 0, 1));
+    const inset = 3; // so that a line at its most or least stays clear of the box
+    const py = (v) => y + inset
+      + (h - 2 * inset) * (1 - between((v - low) / (high - low), 0, 1));
     this.font(12, 600);
     this.write(title, x, y - 12, this.ink.ink);
     Object.assign(ctx, { strokeStyle: this.ink.grid, lineWidth: 1 });

@@ -1,0 +1,1 @@
+"""Lessons, and the steps in which a reader builds a layer."""
