@@ -78,7 +78,7 @@ def show() -> None:
     responses = pushes(rate, settings)
     verdict = story.judge(responses)
     with below:
-        ask.after(guess, PAGE, verdict.words)
+        ask.after(guess, PAGE, verdict.words, verdict.truth)
     _others(rate, settings, log)
     _live(rate, log)
     share_box(

@@ -74,7 +74,7 @@ def _first() -> bool:
         if guess:
             words = sizes.reply(guess)
             st.markdown(_safe(words))
-            ask.after(guess, PAGE, words)
+            ask.after(guess, PAGE, sizes.came_out().replace("**", ""), sizes.truth())
     with seen:
         draw_squares(sizes.squares(guess), bool(guess), "squares")
     return bool(guess)

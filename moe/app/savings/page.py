@@ -93,7 +93,7 @@ def show() -> None:
     with words:
         finger.words(lambda **at: _reply(guess, settings_at(**at)))
     with stage:
-        ask.after(guess, PAGE, story.count_words(settings))
+        ask.after(guess, PAGE, story.count_words(settings), story.truth(settings))
     _read(finger)
     finger.watch()
     latest = _measured(settings)

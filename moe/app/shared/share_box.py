@@ -11,8 +11,11 @@ import streamlit as st
 
 from ...pictures.figure import Figure, Rows
 from ...version import __version__
-from .ask import task
-from .outside import address, show_problem
+from . import parts
+from .ask import all_given, task
+from .class_chart import guessed
+from .guesses import file_of, read_guesses, tallies
+from .outside import address, plain, show_problem
 from .question import GUESS, HIDDEN, LOCKED, MAX_OPTION, MAX_OPTIONS, MAX_QUESTION, Task
 from .sharing import table_csv, table_of
 
@@ -83,6 +86,11 @@ def share_box(
                     label, make, f"moescope-{name}.{kind}", mime, on_click="ignore",
                     key=f"{name}_{kind}",
                 )  # fmt: skip
+            if given := all_given():
+                st.download_button(
+                    "My guesses", lambda: file_of(given), "moescope-guesses.json",
+                    "application/json", on_click="ignore", key=f"{name}_guesses",
+                )  # fmt: skip
             _qr_code(f"{name}_qr")
         with st.expander("Show the code"):
             st.markdown("The same numbers from the library, as a notebook cell:")
@@ -92,6 +100,7 @@ def share_box(
                 st.code(command, language=None, wrap_lines=True)
         if task() == Task():
             _make_task(name)
+            _class(name)
 
 
 @cache
@@ -170,3 +179,25 @@ def _make_task(name: str) -> None:
         st.code(link, language=None, wrap_lines=True)
         _copier()(key=f"{name}_task_copy", data={"link": link})
         _show_qr(link)
+
+
+@st.fragment
+def _class(name: str) -> None:
+    """Count the files of a class, each question beside what came out."""
+    opened = st.expander("See my class's guesses", key=f"{name}_class", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
+        files = st.file_uploader(
+            "Files that pupils saved with “My guesses” in this box (30 at a time; nothing is kept)",
+            type="json", accept_multiple_files=True, key=f"{name}_class_files", max_upload_size=1,
+        )  # fmt: skip
+        given = []
+        for file in files:
+            try:
+                given.extend(read_guesses(file.getvalue()))
+            except ValueError as error:
+                show_problem(ValueError(f"{file.name}: {error}"))
+        for at, tally in enumerate(tallies(given)):
+            parts.show(guessed(tally, parts.ink()), f"{name}_class_{at}")
+            st.markdown(plain(tally.told))
