@@ -75,6 +75,7 @@ OWN = {
     # Files of the package, of Python and of the machine.
     "moe/cluster/calibration.py: measurements": "package",
     "moe/cost/tables.py: rows_of": "package",
+    "moe/lessons/catalogue.py: lesson": "package",
     "moe/app/balance/player.py: _component": "package",
     "moe/app/five_million/page.py: show": "package",
     "moe/app/five_million/squares.py: _component": "package",
