@@ -145,8 +145,9 @@ def _price_of_limit(longest: float, n: int, ink: str) -> Chart:
         axis=alt.Axis(tickCount=4),
     )
     y = alt.Y(
-        "limit:O", title="servers", sort=None, axis=name_axis(title="servers", labelOverlap=False)
-    )
+        "limit:O", title="servers", sort=None,
+        axis=name_axis(title="servers", labelOverlap=False, labelFlush=False),
+    )  # fmt: skip
     colour = keyed(alt.Color, "chosen:N", {True: CHOSEN, False: OTHER})
     bars = draw("limits").mark_bar(cornerRadiusEnd=2).encode(x=x, y=y, color=colour)
     labels = draw("limits").mark_text(align="left", dx=5, color=ink)
