@@ -851,7 +851,7 @@ def time_within_each_limit() -> Shown:
     met = lab_moving.wishes_met(settings)
     rows = [
         {"limit": str(m), "ms": one.moved.ms, "chosen": m == settings.reach,
-         "label": f"{one.moved.ms:.2f} ms · {met[m]:.0%} of the wishes"}
+         "label": f"{one.moved.ms:.2f} ms · {met[m]:.0%} met"}
         for m, one in enumerate(limits, 1)
     ]  # fmt: skip
     place = {"x": "ms|milliseconds, there and back", "y": "limit|servers"}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import streamlit as st
 
@@ -14,13 +12,11 @@ from ...version import __version__
 from . import parts
 from .ask import all_given, task
 from .class_chart import guessed
+from .component import component
 from .guesses import file_of, read_guesses, tallies
 from .outside import address, plain, show_problem
 from .question import GUESS, HIDDEN, LOCKED, MAX_OPTION, MAX_OPTIONS, MAX_QUESTION, Task
 from .sharing import table_csv, table_of
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
 
 _MARKUP = """
 <div class="share" role="group" aria-label="Copy">
@@ -30,6 +26,7 @@ _MARKUP = """
   <p class="said" aria-live="polite"></p>
 </div>
 """
+_copier = component("share", __file__, _MARKUP, "share_box.js", "share_box.css")
 _STYLE = """<style>
 .moe-qr { display: block; width: 100%; max-width: 8.5rem; }
 @media (max-width: 640px) { .st-key-share button { min-height: 44px; } }
@@ -70,7 +67,7 @@ def share_box(
     st.html(_STYLE)
     with st.container(border=True, key="share"):
         st.subheader("Share", anchor=False)
-        _copier()(key=f"{name}_copy", data={})
+        _copier(key=f"{name}_copy", data={})
         with st.container(horizontal=True):
             numbers = rows or (lambda: table_of(figure().data))
             files: tuple[tuple[str, Callable[[], bytes], str, str], ...] = (
@@ -101,18 +98,6 @@ def share_box(
         if task() == Task():
             _make_task(name)
             _class(name)
-
-
-@cache
-def _copier() -> ComponentRenderer:
-    """Register the buttons that copy once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_share",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js=here.with_suffix(".js").read_text(encoding="utf-8"),
-    )
 
 
 @lru_cache(maxsize=64)
@@ -177,7 +162,7 @@ def _make_task(name: str) -> None:
             return
         link = address(**{GUESS: None, **made.in_address()})
         st.code(link, language=None, wrap_lines=True)
-        _copier()(key=f"{name}_task_copy", data={"link": link})
+        _copier(key=f"{name}_task_copy", data={"link": link})
         _show_qr(link)
 
 
