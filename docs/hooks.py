@@ -1,5 +1,7 @@
 """What MkDocs does beside its settings: formulas become MathML, and every method gets its place.
 
+Lessons become pages, pictures and notebooks below lessons/, from the texts of `moe.lessons`.
+
 Formulas stand in fenced blocks named `math`, which GitHub renders as they are. Browsers render
 MathML themselves, so the site loads no script and asks no other server for one.
 """
@@ -10,6 +12,8 @@ import re
 from typing import Any
 
 import moe
+from docs.generator import lessons
+from moe.lessons.links import from_the_site
 
 REGISTRIES: dict[str, dict[str, type[Any]]] = {"routers": moe.ROUTERS, "balancers": moe.BALANCERS}
 
@@ -33,6 +37,9 @@ def on_config(config: Any) -> Any:
     )
     fences.append({"name": "math", "class": "math", "format": mathml_block})
     for section in config.nav:
+        if section.get("Lessons") == lessons.FOLDER:
+            section["Lessons"] = lessons.navigation()
+            continue
         for group in section.get("Methods", []):
             for title, folder in group.items():
                 if folder in REGISTRIES:
@@ -41,6 +48,20 @@ def on_config(config: Any) -> Any:
                         for name, kind in REGISTRIES[folder].items()
                     ]
     return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add what lessons are made into, so that the check of links knows it."""
+    from mkdocs.structure.files import File
+
+    for path, content in lessons.files().items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, **about: Any) -> str:
+    """Lead links to lessons' texts to their pages."""
+    return from_the_site(markdown)
 
 
 def mathml_block(source: str, *args: Any, **options: Any) -> str:

@@ -70,9 +70,13 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
     ),
     (("cost", "cluster"), "counted cost; experts on many devices"),
     (("studies",), "experiments: frozen settings in, records and words out"),
-    (("lessons",), "lessons, and the steps in which a reader builds a layer"),
     (("pictures",), "what charts are made with: figures with their words, marks, colours"),
     (("sweeps",), "many runs of an experiment, kept and reported"),
+    (
+        ("lessons",),
+        "texts with code, questions and figures; answers judged; the steps in which a reader "
+        "builds a layer",
+    ),
     (("app.shared",), "what pages share"),
     (
         tuple(f"app.{name}" for name in PAGES),

@@ -25,6 +25,7 @@ import pytest
 from hypothesis import strategies as st
 
 import moe
+from moe.app.shared.guesses import Given, file_of, read_guesses
 from moe.checkpoints.archives import open_archive
 from moe.checkpoints.files import open_checkpoint
 from moe.checkpoints.header import read_header
@@ -75,29 +76,15 @@ OWN = {
     # Files of the package, of Python and of the machine.
     "moe/cluster/calibration.py: measurements": "package",
     "moe/cost/tables.py: rows_of": "package",
-    "moe/app/balance/player.py: _component": "package",
+    "moe/lessons/catalogue.py: lesson": "package",
     "moe/app/five_million/page.py: show": "package",
-    "moe/app/five_million/squares.py: _component": "package",
     "moe/app/frame.py: logo": "package",
     "moe/app/frame.py: style": "package",
-    "moe/app/gate/board.py: _component": "package",
-    "moe/app/moving_data/packets.py: _component": "package",
-    "moe/app/play/plane_view.py: _component": "package",
-    "moe/app/play/player.py: _component": "package",
     "moe/app/reading/story.py: Piece.image": "package",
     "moe/app/reading/story.py: _title": "package",
     "moe/app/reading/story.py: pieces": "package",
     "moe/app/reading/story.py: source": "package",
-    "moe/app/real_models/typing.py: _component": "package",
-    "moe/app/shared/compiling.py: _component": "package",
-    "moe/app/shared/finger.py: _component": "package",
-    "moe/app/shared/glossary.py: _component": "package",
-    "moe/app/shared/menu.py: _component": "package",
-    "moe/app/shared/share_box.py: _copier": "package",
-    "moe/app/shared/stage/script.py: _file": "package",
-    "moe/app/shared/theme.py: _component": "package",
-    "moe/app/start/film.py: _component": "package",
-    "moe/app/start/flow.py: _component": "package",
+    "moe/app/shared/component.py: component.joined": "package",
     "moe/app/static/build.py: _document": "package",
     "moe/app/static/build.py: theme": "package",
     "moe/app/your_model/page.py: _what_can_be_opened": "package",
@@ -145,6 +132,7 @@ READ_BY = {
     "moe/checkpoints/npz.py: read_npz": "npz",
     "moe/checkpoints/strict_json.py: parse_json": "json object",
     "moe/checkpoints/strict_json.py: parse_object": "json object",
+    "moe/app/shared/guesses.py: read_guesses": "guesses",
     "moe/cost/from_config.py: _load": "config",
     "moe/data/corpus.py: from_file": "text",
     "moe/gates/recording.py: _read_arrays": "gate",
@@ -316,6 +304,11 @@ READERS = {
         lambda p: parse_object(p.read_bytes(), "file"), lambda: MIXTRAL, "a.json"
     ),
     "config": Reader(model_from_config, lambda: MIXTRAL, "config.json"),
+    "guesses": Reader(
+        lambda p: read_guesses(p.read_bytes()),
+        lambda: file_of([Given("cure", "How many?", ("2", "9"), "2", "9", "It was 8.")]),
+        "guesses.json",
+    ),
     "text": Reader(from_file, lambda: b"to be or not to be " * 200, "a.txt", any_bytes=True),
     "gate": Reader(read_recordings, lambda: made(".gate"), "gate.npz"),
     "loads": Reader(read_loads, lambda: b"1,2,3,4\n5,6,7,8\n", "loads.csv"),
@@ -496,7 +489,7 @@ NOT_FILES = {
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ALL if name not in ("checkpoint", "json object", "answer")]
+    "name", [name for name in ALL if name not in ("checkpoint", "json object", "answer", "guesses")]
 )
 def test_what_is_no_plain_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     """A pipe would block, a device never end."""

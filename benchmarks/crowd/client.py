@@ -39,6 +39,12 @@ class Control:
     proto: Any
     fragment: str = ""
 
+    @property
+    def key(self) -> str:
+        """Its key in the page's code, with which its id ends; an unnamed one has none."""
+        key = str(self.proto.id).rsplit("-", 1)[-1]
+        return "" if key == "None" else key
+
 
 @dataclass
 class Answer:
@@ -52,12 +58,15 @@ class Answer:
         Seconds until the page said how far it is or who is before it; None if it did not have to.
     n_bytes, errors
         What was received, and texts of errors on the page.
+    control
+        Key of the control that was changed, if any was.
     """
 
     seconds: float = 0.0
     first_sign: float | None = None
     n_bytes: int = 0
     errors: list[str] = field(default_factory=list)
+    control: str = ""
 
     def felt(self) -> float:
         """Seconds after which the visitor sees that something happens."""
@@ -129,7 +138,9 @@ class Visitor:
         else:
             state.string_value = value
         self._write_address(control, value)
-        return await self.send(state, control.fragment)
+        answer = await self.send(state, control.fragment)
+        answer.control = control.key
+        return answer
 
     async def send(self, state: WidgetState, fragment: str = "") -> Answer:
         """Send the state of a control as it is, whether or not the control has such values."""

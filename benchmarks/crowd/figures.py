@@ -80,6 +80,19 @@ class Server:
         return [(at, sums["moe_resident_bytes"] / 2**20) for at, sums in self.seen]
 
 
+def by_control(answers: Iterable[Answer]) -> dict[str, Any]:
+    """Waiting times for each control of a page, the slowest first."""
+    given: dict[str, list[Answer]] = {}
+    for answer in answers:
+        given.setdefault(answer.control, []).append(answer)
+    times = {name: Waiting.of(some) for name, some in given.items()}
+    slowest = sorted(times, key=lambda name: -times[name].p95)
+    return {
+        name: {"n": times[name].n, "p50": times[name].p50, "p95": times[name].p95}
+        for name in slowest
+    }
+
+
 def growth(megabytes: Sequence[tuple[float, float]], since: float, until: float) -> float:
     """Megabytes a minute by which memory grew, as a straight line through what was seen."""
     part = [(at, value) for at, value in megabytes if since <= at <= until]
@@ -114,6 +127,11 @@ def summary(visits: Sequence[Told], server: Server, minutes: float) -> dict[str,
         "pages": {
             page: asdict(Waiting.of(a for told in by_page[page] for _, a in told.answers[1:]))
             for page in pages
+        },
+        "controls": {
+            page: by_control(a for told in by_page[page] for _, a in told.answers[1:])
+            for page in pages
+            if page != PLAY
         },
         "megabytes": {
             "begin": round(memory[0][1]) if memory else 0,

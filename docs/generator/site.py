@@ -11,7 +11,18 @@ from pathlib import Path
 from moe.capacity import DROP_POLICIES
 from moe.pictures.figure import Figure
 
-from . import article, checkpoints, cluster, collapse, cost, glossary, speed, steps, strengths
+from . import (
+    article,
+    checkpoints,
+    cluster,
+    collapse,
+    cost,
+    glossary,
+    lessons,
+    speed,
+    steps,
+    strengths,
+)
 from .methods import KINDS, index_page, method_page
 from .tables import (
     HERE,
@@ -55,6 +66,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[cluster.PAGE] = cluster.page()
     made[article.PAGE] = article.page()
     made[glossary.PAGE] = glossary.page()
+    made[lessons.PAGE] = lessons.page()
     made[steps.PAGE] = steps.page()
     made["ablation.md"] = ablation_page()
     made[cost.PAGE] = cost.page()

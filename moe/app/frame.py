@@ -12,7 +12,6 @@ from pathlib import Path
 from string import Template
 
 import streamlit as st
-from altair.utils import schemapi
 
 from .. import kernels
 from ..pictures.palette import ACTION, PAPER
@@ -91,11 +90,11 @@ def _shown() -> dict[str, Callable[[], None]]:
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import compiling, finger, glossary, menu, outside, parts, path, theme
+    from .shared import compiling, drawing, finger, glossary, menu, outside, parts, path, theme
 
     shown = _shown()
     keep_loaded(len(sys.modules))
-    schemapi.disable_debug_mode()  # tests check every part of every chart; visitors need not wait
+    drawing.draw_quickly()
     st.set_page_config(page_title="MoEscope", page_icon="🔬", layout="wide")
     outside.clean_address()
     pages = {

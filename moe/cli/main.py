@@ -13,10 +13,10 @@ from ..version import __version__
 # In the order of the help: each command, and the file that holds it.
 COMMANDS = {
     "warm": "speed", "app": "app", "static": "static", "train": "train", "routers": "registries",
-    "balancers": "registries", "check-gate": "gates", "bench": "speed", "place": "place",
-    "trace": "traces", "analyze": "traces", "models": "cost", "cost": "cost", "decode": "cost",
-    "hardware": "cost", "check-numbers": "cost", "cluster": "cluster", "sweep": "sweep",
-    "step": "steps", "grade": "steps",
+    "balancers": "registries", "lesson": "lessons", "check-gate": "gates", "bench": "speed",
+    "place": "place", "trace": "traces", "analyze": "traces", "models": "cost", "cost": "cost",
+    "decode": "cost", "hardware": "cost", "check-numbers": "cost", "cluster": "cluster",
+    "sweep": "sweep", "step": "steps", "grade": "steps",
 }  # fmt: skip
 UsageError: Any = typer.BadParameter.__base__  # its own class in some versions, click's in others
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
-from functools import reduce
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..errors import check_int
 from ..routers import ROUTERS, Router, make_router
 from ..routing import Routing
@@ -236,13 +237,15 @@ def simulate(
     if recorded is not None:
         recorded = list(recorded)
         batches: Iterable[Parts] = ([(batch, None)] for batch in recorded)
-        pilot: Parts = [(batch, None) for batch in recorded]
     else:
         batches = _sampled(settings)
-        pilot = _parts(settings, PILOT, (settings.seed, 1))  # same experts, other tokens
     expert_P = None
     if settings.placement == "balanced":
-        expert_P = _balanced(settings, pilot)
+        if recorded is None:
+            load_E = _pilot_load(_chosen_alike(settings), kernels.backend_name())
+        else:
+            load_E = _load(settings, recorded)
+        expert_P = _balanced(settings, load_E)
     elif settings.redundant:
         expert_P = np.arange(settings.n_experts + settings.redundant) % settings.n_experts
     total, times = None, []
@@ -336,14 +339,37 @@ def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None)
     return reduce(add, counted)
 
 
-def _balanced(settings: ClusterSettings, parts: Parts) -> np.ndarray:
-    """Expert of each slot as EPLB places them for the loads of some tokens."""
-    from .eplb import rebalance_experts
+def _chosen_alike(settings: ClusterSettings) -> ClusterSettings:
+    """Return settings with the usual ones where these do not change which experts are chosen."""
+    usual = ClusterSettings
+    return replace(settings, tokens=usual.tokens, batch=usual.batch, copies=usual.copies)
 
+
+@lru_cache(maxsize=256)
+def _pilot_load(settings: ClusterSettings, backend: str) -> np.ndarray:
+    """Load of each expert by other tokens than those that are counted; (E,), read-only.
+
+    Kept, since comparisons differ in how tokens are sent more often than in who is chosen.
+    """
+    parts = _parts(settings, PILOT, (settings.seed, 1))
+    load_E = _load(settings, (part for part, _ in parts))
+    load_E.flags.writeable = False
+    return load_E
+
+
+def _load(settings: ClusterSettings, routed: Iterable[Recorded]) -> np.ndarray:
+    """Assignments per expert, (E,)."""
     load_E = np.zeros(settings.n_experts, np.int64)
-    for part, _ in parts:
+    for part in routed:
         expert_S = part.expert_A if isinstance(part, Routing) else part[part >= 0]
         load_E += np.bincount(expert_S, minlength=settings.n_experts)[: settings.n_experts]
+    return load_E
+
+
+def _balanced(settings: ClusterSettings, load_E: np.ndarray) -> np.ndarray:
+    """Expert of each slot as EPLB places them for these loads."""
+    from .eplb import rebalance_experts
+
     cluster = settings.cluster()
     phy2log, _, _ = rebalance_experts(
         load_E[None],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import isclose
 
 from ..errors import check_choice, check_float
@@ -141,7 +142,7 @@ class TrainingCost(Settings):
             return 6.0 * self.active_params
         if self.formula == "6ND":
             return 6.0 * self.config.active("with_input")
-        return flops_per_token(self.config, self.context, self.causal, True, self.mtp).total
+        return _counted(self.config, self.context, self.causal, self.mtp)
 
     @property
     def train_flops(self) -> float:
@@ -158,15 +159,25 @@ class TrainingCost(Settings):
         check_float("gpu_hours", gpu_hours, 0.0, open_low=True)
         return self.train_flops / (gpu_hours * 3600 * self.hardware.peak_flops(self.precision))
 
+    @property
+    def hours(self) -> Range:
+        """GPU-hours over the range of utilisations, the extra ones included."""
+        return self.mfu.inverse(self.gpu_hours)
+
+    @property
+    def dollars(self) -> Range:
+        """Rent of these hours."""
+        return self.hours.times(self.dollars_per_hour)
+
     def result(self) -> TrainingResult:
         """Compute hours, money and energy."""
-        hours = self.mfu.inverse(self.gpu_hours)
+        hours = self.hours
         watts = self.power_share.times(self.pue).map(lambda share: share * self.hardware.power_w)
         return TrainingResult(
             flops_per_token=self.flops_per_token,
             train_flops=self.train_flops,
             gpu_hours=hours,
-            dollars=hours.times(self.dollars_per_hour),
+            dollars=self.dollars,
             energy_mwh=hours.times(watts).map(lambda watt_hours: watt_hours / 1e6),
             days=hours.map(lambda h: h / 24 / self.n_gpus) if self.n_gpus else None,
             assumptions=self.assumptions(),
@@ -240,6 +251,12 @@ class TrainingCost(Settings):
     def with_model(self, model: str | ModelConfig) -> TrainingCost:
         """Return the same assumptions for another model and its published number of tokens."""
         return replace(self, model=model, tokens=0.0, active_params=0.0)
+
+
+@lru_cache(maxsize=256)
+def _counted(config: ModelConfig, context: int, causal: bool, mtp: bool) -> float:
+    """Operations of one token, counted once for all rents and utilisations."""
+    return flops_per_token(config, context, causal, True, mtp).total
 
 
 @dataclass(frozen=True)

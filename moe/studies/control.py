@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import kernels
 from ..balance import make_balancer
 from ..errors import check_float
 from ..routers.topk import TopK
@@ -180,22 +181,24 @@ def respond(method: Method, settings: ControlSettings) -> Response:
     buffers |= balancer.init_state(settings.n_experts)
     load_SE = np.empty((settings.batches + 1, settings.n_experts), np.int64)
     seen: dict[bytes, int] = {}
-    for step in range(settings.batches + 1):
-        state = b"".join(array.tobytes() for array in buffers.values())
-        first = seen.setdefault(state, step)
-        if first < step:
-            load_SE[step:] = np.resize(load_SE[first:step], load_SE[step:].shape)
-            break
-        routing = Routing.from_choices(
-            router.select(logits_NE, scores_NE, **buffers),
-            unused_NK,
-            settings.n_experts,
-            logits_NE=logits_NE,
-            scores_NE=scores_NE,
-            score=SCORE,
-        )
-        load_SE[step] = routing.proposed_load
-        balancer.update(buffers, routing)
+    # One thread: to hand over work as small as a step takes twice as long as to do it.
+    with kernels.using(kernels.backend_name(), threads=1):
+        for step in range(settings.batches + 1):
+            state = b"".join(array.tobytes() for array in buffers.values())
+            first = seen.setdefault(state, step)
+            if first < step:
+                load_SE[step:] = np.resize(load_SE[first:step], load_SE[step:].shape)
+                break
+            routing = Routing.from_choices(
+                router.select(logits_NE, scores_NE, **buffers),
+                unused_NK,
+                settings.n_experts,
+                logits_NE=logits_NE,
+                scores_NE=scores_NE,
+                score=SCORE,
+            )
+            load_SE[step] = routing.proposed_load
+            balancer.update(buffers, routing)
     max_vio_S = load_SE.max(axis=1) / load_SE.mean(axis=1) - 1
     return Response(method, load_SE, max_vio_S)
 

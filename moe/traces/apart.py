@@ -189,7 +189,8 @@ def main() -> None:
         output, code = " ".join(str(error).split()).encode("utf-8", "replace"), REFUSED
     sys.stdout.buffer.write(output)
     sys.stdout.buffer.flush()
-    raise SystemExit(code)
+    # Not by a usual exit, at which libraries end their threads and now and then abort in doing so.
+    os._exit(code)
 
 
 def _limit(seconds: int, memory: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 
 import numpy as np
@@ -250,21 +251,25 @@ def test_tokens_come_in_parts_each_with_its_home(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_balanced_placement_is_learnt_from_other_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    learn = cluster._balanced
+    seen: list[cluster.Recorded] = []
+    count = cluster._load
 
-    def spied(settings: ClusterSettings, parts: cluster.Parts) -> np.ndarray:
-        seen.extend(parts)
-        return learn(settings, seen)
+    def spied(settings: ClusterSettings, routed: Iterable[cluster.Recorded]) -> np.ndarray:
+        seen.extend(routed)
+        return count(settings, seen)
 
-    monkeypatch.setattr(cluster, "_balanced", spied)
-    list(simulate(replace(SMALL, placement="balanced")))
-    assert sum(len(part) for part, _ in seen) == cluster.PILOT
+    monkeypatch.setattr(cluster, "_load", spied)
+    cluster._pilot_load.cache_clear()
+    balanced = replace(SMALL, placement="balanced")
+    learnt = list(simulate(balanced))[-1]
+    assert sum(map(len, seen)) == cluster.PILOT
     (first, *_) = next(iter(cluster._sampled(SMALL)))
-    assert (seen[0][0][:400] != first[0]).any()
+    assert (seen[0][:400] != first[0]).any()
     seen.clear()
     list(simulate(SMALL))
     assert not seen
+    kept = list(simulate(balanced))[-1]  # the same placement, and no other tokens for it
+    assert not seen and kept.summary() == learnt.summary()
 
 
 def test_every_column_of_the_table_of_copies() -> None:

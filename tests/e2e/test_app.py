@@ -248,6 +248,7 @@ def test_cure_asks_steers_and_trains(page: Page, server: str) -> None:
     accessible(page)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["routers", "cure"])
 def test_a_new_page_in_the_dark_on_a_phone(page: Page, server: str, name: str) -> None:
     page.emulate_media(color_scheme="dark")

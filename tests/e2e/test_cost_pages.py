@@ -184,6 +184,7 @@ def test_a_machine_is_chosen_and_two_models_write(page: Page, server: str) -> No
     accessible(page)
 
 
+@pytest.mark.soak
 def test_who_prefers_no_motion_gets_the_numbers_only(page: Page, server: str) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto(server + "/real-models")

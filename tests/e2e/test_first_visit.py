@@ -76,7 +76,7 @@ class Visit:
         return 60 * self.words / A_MINUTE + self.watched
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.soak) for s in (1, 2))])
 def test_a_visitor_sees_guesses_and_repairs_a_collapse(page: Page, server: str, seed: int) -> None:
     page.goto(f"{server}/?seed={seed}")
     film = page.locator('[data-moe="film"]')
@@ -108,6 +108,7 @@ def test_a_visitor_sees_guesses_and_repairs_a_collapse(page: Page, server: str, 
     )
 
 
+@pytest.mark.soak
 def test_the_first_screen_is_short_and_nothing_is_a_dead_end(page: Page, server: str) -> None:
     page.goto(server)
     settled(page)
@@ -142,6 +143,7 @@ def test_the_film_stands_still_for_who_wants_no_motion(page: Page, server: str) 
     page.emulate_media(reduced_motion="no-preference")
 
 
+@pytest.mark.soak
 def test_the_film_repeats_and_shows_the_cure_by_itself_until_it_is_touched(
     page: Page, server: str
 ) -> None:

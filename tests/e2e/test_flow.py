@@ -69,6 +69,7 @@ def flow_of(page: Page) -> Locator:
     return flow
 
 
+@pytest.mark.soak
 def test_bars_and_words_follow_the_mouse(page: Page, server: str) -> None:
     page.goto(server)
     flow_of(page)
@@ -219,6 +220,7 @@ def test_who_takes_over_when_an_expert_is_off(page: Page, server: str) -> None:
     expect(flow.locator(".without")).to_have_text(walked.words(0))
 
 
+@pytest.mark.soak
 def test_the_bonus_has_ticks_and_moves_nothing_else(page: Page, server: str) -> None:
     page.goto(server + "/?character=9")
     flow = flow_of(page)
@@ -240,6 +242,7 @@ def test_the_bonus_has_ticks_and_moves_nothing_else(page: Page, server: str) -> 
     expect(flow.locator(".cell b")).to_have_text(list("<b>*Hi*␣there</b>"))
 
 
+@pytest.mark.soak
 def test_still_for_those_who_prefer_it(page: Page, server: str) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto(server + "/?text=Hello")
@@ -254,6 +257,7 @@ def test_still_for_those_who_prefer_it(page: Page, server: str) -> None:
     expect(flow).to_have_attribute("data-state", "ended", timeout=15_000)
 
 
+@pytest.mark.soak
 def test_a_phone_shows_the_steps_from_top_to_bottom(page: Page, server: str) -> None:
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 390, "height": 844})

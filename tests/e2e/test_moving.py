@@ -48,6 +48,7 @@ def test_packets_travel_and_the_limit_moves_them_under_the_finger(page: Page, se
     accessible(page)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_themes_on_a_phone_that_becomes_a_desk(page: Page, server: str, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)

@@ -161,6 +161,7 @@ def test_a_server_that_was_started_anew_takes_the_run_up_again(
             server.wait()
 
 
+@pytest.mark.soak
 def test_motion_that_nobody_wants_is_left_out(page: Page, server: str) -> None:
     page.emulate_media(reduced_motion="reduce")
     opened(page, server + PLANE)

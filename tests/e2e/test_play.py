@@ -117,6 +117,7 @@ def test_a_problem_is_said_and_the_page_stays(page: Page, server: str) -> None:
     assert page.get_by_role("button", name=re.compile("^Switch on expert")).count() == 6
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_themes_on_a_phone(page: Page, server: str, scheme: str) -> None:
     page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
@@ -162,6 +163,7 @@ def test_reduced_motion_waits_for_play(page: Page, server: str) -> None:
     page.emulate_media(reduced_motion="no-preference")
 
 
+@pytest.mark.soak
 def test_a_server_that_was_killed_comes_back_in_the_same_state(
     visitor: BrowserContext, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_checkpoint_in_a_browser(page: Page, server: str, tmp_path: Path) -> N
     accessible(page)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_section_on_a_phone(page: Page, server: str, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)

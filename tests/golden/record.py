@@ -31,6 +31,8 @@ PAGES: dict[str, dict[str, str]] = {
     "moving_data": {"tokens": "128"},
     "your_model": {},
 }  # fmt: skip
+# What is closed at first, and holds something only once it is opened.
+CLOSED = {"moving_data": ("fewer_copies", "every_link", "slower_links", "spare_copies")}
 # Their code trains for long, or measures this computer.
 CODE_LEFT_OUT = ("balance", "savings")
 ROOT = FOLDER.parent.parent
@@ -75,6 +77,8 @@ def opened(name: str) -> AppTest:
     )
     for key, value in PAGES[name].items():
         page.query_params[key] = value
+    for key in CLOSED.get(name, ()):
+        page.session_state[key] = True
     page.run()
     assert not page.exception, page.exception
     return page

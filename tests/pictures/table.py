@@ -34,6 +34,8 @@ from moe.app.real_models import chart as models
 from moe.app.real_models import story as lab_models
 from moe.app.routers import chart as routers
 from moe.app.savings import chart as savings
+from moe.app.shared import class_chart
+from moe.app.shared.guesses import Tally
 from moe.app.start import chart as start
 from moe.app.your_model import chart as your_model
 from moe.app.your_model import closer
@@ -849,7 +851,7 @@ def time_within_each_limit() -> Shown:
     met = lab_moving.wishes_met(settings)
     rows = [
         {"limit": str(m), "ms": one.moved.ms, "chosen": m == settings.reach,
-         "label": f"{one.moved.ms:.2f} ms · {met[m]:.0%} of the wishes"}
+         "label": f"{one.moved.ms:.2f} ms · {met[m]:.0%} met"}
         for m, one in enumerate(limits, 1)
     ]  # fmt: skip
     place = {"x": "ms|milliseconds, there and back", "y": "limit|servers"}
@@ -1164,6 +1166,24 @@ def counted_costs(quantity: str, values: tuple[int, int, int], labels: tuple[str
          ("text", "costs", {"x": "value", "y": "layer", "text": "label"}),
          ("point", "room", {"x": "room"})],
         tuple(f"{row['kind']} {row['label']}" for row in rows),
+    )  # fmt: skip
+
+
+@of(class_chart.guessed)
+def guesses_of_a_class() -> Shown:
+    counts = {"About 2": 7, "About 9": 12, "none": 0}
+    labels = "About 2: 7", "About 9: 12 · right", "none: 0"
+    rows = [
+        {"answer": answer, "guesses": n, "right": answer == "About 9", "label": label}
+        for (answer, n), label in zip(counts.items(), labels, strict=True)
+    ]
+    place = {"x": "guesses", "y": "answer"}
+    return Shown(
+        class_chart.guessed(Tally("How many?", "It was 8.", "About 9", counts)),
+        {"guesses": rows},
+        [("bar", "guesses", place | {"color": ("right", {True: "#009E73", False: "#868E99"})}),
+         ("text", "guesses", {"x": "=0", "y": "answer", "text": "label"})],
+        labels,
     )  # fmt: skip
 
 

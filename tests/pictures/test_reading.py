@@ -131,6 +131,7 @@ AXES: dict[str, tuple[str, str]] = {
     "choices_of_one_router": STAFF,
     "shares_of_the_work": ("", "0 to room, at 0 0.12 0.25"),
     **dict.fromkeys(("weights_stored", "operations_of_a_token"), EXPERT_BAR),
+    "guesses_of_a_class": NAMED_BAR,
     "measured_speeds": ("", "log, 0.062 to 16, at 0.12 0.25 0.5 1 2 4 8"),
     "weights_read_by_a_batch": (
         "log, 1 to 4096, at 1 4 16 64 256 1024 4096, no grid", "0 to room, at 0 0.25 0.5 0.75 1",
@@ -325,7 +326,7 @@ def test_a_scale_of_colours_has_a_key_unless_words_stand_beside_the_marks(name: 
         "the_cluster", "both_money_charts_on_a_sheet", "weights_stored", "operations_of_a_token",
         "lines_of_controllers", "lines_of_live_runs", "shares_of_the_work", "tokens_by_experts",
         "time_within_each_limit", "who_took_each_character", "the_first_characters",
-        "the_first_characters_before_a_guess",
+        "the_first_characters_before_a_guess", "guesses_of_a_class",
     }  # fmt: skip
     for _, _, encoding in views(name):
         for channel in ("color", "stroke", "fill", "shape", "strokeDash", "strokeWidth"):

@@ -68,7 +68,8 @@ def show() -> None:
     if guess is None:
         return
     with side:
-        ask.after(guess, "balance", answer(run_a, question(run_a.settings))[1])
+        key, came_out = answer(run_a, question(run_a.settings))
+        ask.after(guess, "balance", came_out, key)
         play = st.session_state.get(path.PAGES, {}).get("play")
         if play is not None and not ask.locked():
             st.page_link(

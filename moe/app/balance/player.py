@@ -7,14 +7,11 @@ that playing costs the server nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import streamlit as st
+from ..shared.component import component
 
 if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
     from streamlit.elements.lib.layout_utils import Height
 
 _ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>'
@@ -27,7 +24,7 @@ _RUN = """
 </figure>
 """
 _MARKUP = f"""
-<div class="player" role="group" aria-label="Run player" data-state="loading">
+<div class="player moe-part" role="group" aria-label="Run player" data-state="loading">
   <div class="runs">{_RUN}{_RUN}</div>
   <div class="controls">
     <p class="step"><span>Step</span> <strong class="now"></strong> <span class="last"></span></p>
@@ -67,18 +64,7 @@ _MARKUP = f"""
   <p class="live" aria-live="polite"></p>
 </div>
 """
-
-
-@cache
-def _component() -> ComponentRenderer:
-    """Register the component once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_run_player",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js=here.with_suffix(".js").read_text(encoding="utf-8"),
-    )
+_player = component("run_player", __file__, _MARKUP, "player.js", "player.css")
 
 
 def run_player(
@@ -114,4 +100,4 @@ def run_player(
         Pixels, or "content" for as high as the content needs.
     """
     data = {**payload, "held": held, "verdict": list(verdict)}
-    _component()(key=key, data=data, height=height)
+    _player(key=key, data=data, height=height)

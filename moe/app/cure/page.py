@@ -32,9 +32,9 @@ def response(method: Method, settings: ControlSettings) -> Response:
     return KEPT.in_turn(("cure", method, settings), lambda: control.respond(method, settings))
 
 
-def pushes(rate: float, settings: ControlSettings) -> list[Response]:
-    """Responses to a fixed push: a tenth of this one, this one, and ten times it."""
-    return [response(method, settings) for method in control.methods(rate)[:3]]
+def pushes(rate: float, settings: ControlSettings, n: int = 3) -> list[Response]:
+    """Responses to a fixed push, the first n of a tenth of this one, this one, ten times it."""
+    return [response(method, settings) for method in control.methods(rate)[:n]]
 
 
 def show() -> None:
@@ -57,7 +57,7 @@ def show() -> None:
         settings = _settings()
     if guess is None:
         with picture:
-            few = pushes(rate, settings)[:2]
+            few = pushes(rate, settings, 2)
             parts.show(charts.step_response(few, story.NAMES[:2], log, ink=parts.ink()), "asked")
         return
     ends = st.container()
@@ -78,7 +78,7 @@ def show() -> None:
     responses = pushes(rate, settings)
     verdict = story.judge(responses)
     with below:
-        ask.after(guess, PAGE, verdict.words)
+        ask.after(guess, PAGE, verdict.words, verdict.truth)
     _others(rate, settings, log)
     _live(rate, log)
     share_box(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -75,7 +74,7 @@ def _first() -> bool:
         if guess:
             words = sizes.reply(guess)
             st.markdown(_safe(words))
-            ask.after(guess, PAGE, words)
+            ask.after(guess, PAGE, sizes.came_out().replace("**", ""), sizes.truth())
     with seen:
         draw_squares(sizes.squares(guess), bool(guess), "squares")
     return bool(guess)
@@ -172,10 +171,8 @@ def _estimate(assumed: story.Assumed, cost: TrainingCost) -> None:
     )  # fmt: skip
     ends, ink = story.reach(cost), parts.ink()
 
-    @cache
     def there(**at: Any) -> tuple[TrainingCost, Range]:
-        moved = assumed.moved(**at).cost()
-        return moved, moved.result().dollars
+        return story.rented(assumed.moved(**at))
 
     finger.words(lambda **at: story.result_words(there(**at)[1]), "rent")
     finger.show(lambda **at: charts.estimate(*there(**at), ends, ink), "estimate", titled=False)
@@ -188,7 +185,7 @@ def _result(cost: TrainingCost) -> None:
         column.metric(name, _safe(middle))
         column.caption(_safe(span))
     swings = story.swings(cost)
-    _draw(charts.swings(swings, cost.result().dollars.mid, parts.ink()), "swings")
+    _draw(charts.swings(swings, cost.dollars.mid, parts.ink()), "swings")
     st.markdown(_safe(story.swing_words(swings)))
     with st.expander("Every assumption, and where it is from"):
         st.markdown(_safe(story.assumption_list(cost)))

@@ -103,14 +103,24 @@ def times() -> float:
 
 def reply(guess: Guess) -> str:
     """What came out, beside a visitor's guess if there is one."""
-    truth, amount, said = dollars(servers().dollars), guessed(guess), ""
-    if amount:
-        right = guess.key == closest(OPTIONS, servers().dollars)
-        said = f"You said {dollars(amount)}{', and so does the firm' if right else ''}. "
+    amount = guessed(guess)
+    if not amount:
+        return came_out()
+    so_too = ", and so does the firm" if guess.key == truth() else ""
+    return f"You said {dollars(amount)}{so_too}. {came_out()}"
+
+
+def truth() -> str:
+    """Name of the option that is nearest to the estimate."""
+    return closest(OPTIONS, servers().dollars)
+
+
+def came_out() -> str:
+    """What the servers cost, in sentences."""
     return (
-        f"{said}One firm estimates **{truth}**: {digits(times())} times the famous figure. It is "
-        "disputed, and counts all of the company's machines. This training used a small part of "
-        "them for two months."
+        f"One firm estimates **{dollars(servers().dollars)}**: {digits(times())} times the famous "
+        "figure. It is disputed, and counts all of the company's machines. This training used a "
+        "small part of them for two months."
     )
 
 

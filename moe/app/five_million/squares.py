@@ -7,37 +7,20 @@ visitor may step back and forth. For visitors who prefer reduced motion it jumps
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import streamlit as st
-
+from ..shared.component import component
 from . import sizes
 from .sizes import Square
 
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
 STEPS = {sizes.RUN: "The final run", sizes.TRIALS: "Trial runs", sizes.SERVERS: "All servers"}
 _MARKUP = """
-<div class="squares" role="group" aria-label="Dollars as squares, to scale">
+<div class="squares moe-part" role="group" aria-label="Dollars as squares, to scale">
   <svg role="img"></svg>
   <div class="steps" role="group" aria-label="How far to look"></div>
 </div>
 """
-
-
-@cache
-def _component() -> ComponentRenderer:
-    """Register the component once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_squares",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js=here.with_suffix(".js").read_text(encoding="utf-8"),
-    )
+_squares = component("squares", __file__, _MARKUP, "squares.js", "squares.css")
 
 
 def sent(found: Sequence[Square], answered: bool) -> dict[str, Any]:
@@ -66,4 +49,4 @@ def draw_squares(found: Sequence[Square], answered: bool, key: str) -> None:
     For tests the component's root `.squares` carries `data-step` (the key of the square that fills
     the picture) and `data-state` (waiting, moving or still); each square has its key and dollars.
     """
-    _component()(key=key, data=sent(found, answered), height="content")
+    _squares(key=key, data=sent(found, answered), height="content")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from ...cost import GPUS, LEFT_OUT, MODELS, Range, TrainingCost, find_gpu
@@ -209,6 +209,13 @@ class Assumed:
         )
 
 
+@lru_cache(maxsize=1024)  # a slider that is let go leaves most positions of the others as they were
+def rented(assumed: Assumed) -> tuple[TrainingCost, Range]:
+    """Return the assumptions as `moe.cost` takes them, and the rent that they give."""
+    cost = assumed.cost()
+    return cost, cost.dollars
+
+
 def between(ends: tuple[float, float], usual: Range, unit: float = 1.0) -> Range:
     """Range of two ends; the middle is the usual one if it lies between, else half-way."""
     low, high = ends[0] / unit, ends[1] / unit
@@ -252,7 +259,7 @@ def reach(cost: TrainingCost) -> Range:
     """The least and the most that the page's sliders allow, which bounds its picture."""
     busy = Range(MFU_PERCENT[0] / 100, DEFAULT_MFU.mid, MFU_PERCENT[1] / 100)
     rents = Range(PRICES[0], DEFAULT_PRICE.mid, PRICES[1])
-    return replace(cost, mfu=busy, dollars_per_hour=rents).result().dollars
+    return replace(cost, mfu=busy, dollars_per_hour=rents).dollars
 
 
 def published_words(cost: TrainingCost) -> str:
@@ -301,7 +308,7 @@ def swings(cost: TrainingCost) -> list[Swing]:
     """What changing each assumption by itself does to the cost, the strongest first."""
 
     def price(**changed: Any) -> float:
-        return replace(cost, **changed).result().dollars.mid
+        return replace(cost, **changed).dollars.mid
 
     exact, hours, mfu = Range.exact, cost.dollars_per_hour, cost.mfu
     tokens = cost.n_tokens

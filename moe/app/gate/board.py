@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import streamlit as st
+from typing import Any
 
 from ...pictures.experts import EXPERT_COLOURS, letter_ink
+from ..shared.component import component
 from .game import LOST, N_CHARACTERS, NAMES, ROOM, SECONDS, Game
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
 
 _EXPERT = """
 <li><button type="button" class="expert" disabled>
@@ -23,7 +17,7 @@ _EXPERT = """
 </button></li>
 """
 _MARKUP = f"""
-<div class="gate" data-picture data-moe="gate" data-state="loading" data-placed="0">
+<div class="gate moe-part" data-picture data-moe="gate" data-state="loading" data-placed="0">
   <div class="top">
     <button type="button" class="start">Start</button>
     <label class="calm"><input type="checkbox">Without the clock</label>
@@ -36,18 +30,7 @@ _MARKUP = f"""
   <ol class="experts" aria-label="Experts">{_EXPERT * len(NAMES)}</ol>
 </div>
 """
-
-
-@cache
-def _component() -> ComponentRenderer:
-    """Register the component once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_gate",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js=here.with_suffix(".js").read_text(encoding="utf-8"),
-    )
+_board = component("gate", __file__, _MARKUP, "board.js", "board.css")
 
 
 def payload(game: Game, moves: str) -> dict[str, Any]:
@@ -74,4 +57,4 @@ def board(game: Game, moves: str, on_moves: Callable[[], None]) -> None:
     For tests and screen readers its root `[data-moe="gate"]` carries `data-state` (ready, playing
     or done) and `data-placed` (characters that were sent).
     """
-    _component()(key="gate", data=payload(game, moves), on_moves_change=on_moves)
+    _board(key="gate", data=payload(game, moves), on_moves_change=on_moves)

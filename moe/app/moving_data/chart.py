@@ -122,13 +122,13 @@ def price_of_limit(limits: Sequence[Limit], reach: int, ink: str = PAPER_INK) ->
         {
             "limit": f"{limit.reach}",
             "ms": limit.moved.ms,
-            "label": f"{limit.moved.ms:.2f} ms · {limit.wishes:.0%} of the wishes",
+            "label": f"{limit.moved.ms:.2f} ms · {limit.wishes:.0%} met",
             "chosen": limit.reach == reach,
         }
         for limit in limits
     ]
     return Figure(
-        "Time and wishes, by the number of servers a token may reach",
+        "Time, and wishes met, by the number of servers a token may reach",
         _price_of_limit(max(limit.moved.ms for limit in limits), len(limits), ink),
         f"Bars of the time within each limit. {limit_words(list(limits), reach)} "
         + spoken(rows, "limit"),
@@ -145,8 +145,9 @@ def _price_of_limit(longest: float, n: int, ink: str) -> Chart:
         axis=alt.Axis(tickCount=4),
     )
     y = alt.Y(
-        "limit:O", title="servers", sort=None, axis=name_axis(title="servers", labelOverlap=False)
-    )
+        "limit:O", title="servers", sort=None,
+        axis=name_axis(title="servers", labelOverlap=False, labelFlush=False),
+    )  # fmt: skip
     colour = keyed(alt.Color, "chosen:N", {True: CHOSEN, False: OTHER})
     bars = draw("limits").mark_bar(cornerRadiusEnd=2).encode(x=x, y=y, color=colour)
     labels = draw("limits").mark_text(align="left", dx=5, color=ink)

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import streamlit as st
 
 from ...cluster.sampling import popularity, sample_routings
+from ..shared.component import component
 from .chart import LINKS
 from .story import COPIES, N_EXPERTS, PER_NODE, Limit, MovingSettings
 
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
 N_TOKENS = 24
 _MARKUP = """
-<div class="packets" data-moe="packets" data-state="loading" data-frames="0">
+<div class="packets moe-part" data-moe="packets" data-state="loading" data-frames="0">
   <canvas role="img"></canvas>
   <div class="below">
     <button type="button" class="play">Pause</button>
@@ -35,6 +30,7 @@ _MARKUP = """
   </div>
 </div>
 """
+_packets = component("packets", __file__, _MARKUP, "packets.js", "packets.css")
 
 
 class Hop(NamedTuple):
@@ -115,22 +111,10 @@ def _alt(limit: Limit, ways: Sequence[Sequence[Hop]]) -> str:
     )
 
 
-@cache
-def _component() -> ComponentRenderer:
-    """Register the component once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_packets",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js=here.with_suffix(".js").read_text(encoding="utf-8"),
-    )
-
-
 def packets(settings: MovingSettings, limits: Sequence[Limit], ink: str) -> None:
     """Show the tokens as they travel; the limit's slider moves them while it is dragged.
 
     For tests the root `[data-moe="packets"]` carries `data-state` (playing, paused), `data-frames`
     and `data-limit`.
     """
-    _component()(key="packets", data=payload(settings, limits, ink))
+    _packets(key="packets", data=payload(settings, limits, ink))

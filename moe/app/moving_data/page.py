@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
 
 import streamlit as st
 
@@ -15,27 +14,15 @@ from ..shared.share_box import share_box
 from . import chart as charts
 from . import share, story
 from .packets import packets
-from .story import Limit, Moved, MovingSettings, Way
-
-Computed = tuple[Moved, list[Way], list[Moved], list[Moved], tuple[Moved, Moved], list[Limit]]
+from .story import Limit, MovingSettings
 
 
-def computed(settings: MovingSettings) -> Computed:
-    """Compute what the page shows of these settings, once for all visitors."""
-    with st.spinner("Sending a batch through the cluster …", show_time=False):
-        parts = (
-            lambda: story.move(settings),
-            lambda: story.ways(settings),
-            lambda: story.links(settings),
-            lambda: story.links(story.more_uneven(settings)),
-            lambda: story.before_after(settings),
-            lambda: story.by_limit(settings),
-        )
-        # Each limit has a turn of its own; afterwards the story finds what they counted.
-        for one in story.within_limits(settings):
-            KEPT.in_turn(("moved", one), partial(story.move, one))
-        computed = [KEPT.in_turn(("moving", i, settings), part) for i, part in enumerate(parts)]
-    return cast(Computed, tuple(computed))
+def computed(settings: MovingSettings) -> list[Limit]:
+    """Compute what the first picture shows of these settings, once for all visitors."""
+    # Each limit has a turn of its own; afterwards the story finds what they counted.
+    for one in story.within_limits(settings):
+        KEPT.in_turn(("moved", one), partial(story.move, one))
+    return KEPT.in_turn(("limits", settings), lambda: story.by_limit(settings))
 
 
 def show() -> None:
@@ -51,7 +38,7 @@ def show() -> None:
             f"experts and back. Between servers that is {story.speeds_words(settings)}. A limit "
             "on servers saves time, and leaves some wishes of the router unmet.",
         )
-    moved, ways, links, uneven, placed, limits = computed(settings)
+    limits = computed(settings)
     finger = Finger([Slider("limit", story.LIMITS)], limit=settings.limit)
     with picture:
         packets(settings, limits, parts.ink())
@@ -61,34 +48,69 @@ def show() -> None:
             "price",
         )
     finger.watch()
-    with st.expander("Fewer copies: one for each server instead of one for each expert"):
-        parts.show(charts.ways_bars(ways, parts.ink()), "ways")
-        st.markdown(story.ways_words(ways))
-    with st.expander("Every link: how much crosses it, and how busy each chip is"):
-        parts.metrics(moved.figures())
-        parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
-        st.markdown(moved.words())
-        parts.show(charts.node_to_node(moved), "pairs")
-    with st.expander("Were the chips weaker? The slower links of the H800"):
-        parts.show(charts.links_bars(links, parts.ink()), "links")
-        st.markdown(story.links_words(links, uneven))
-    with st.expander("Where experts live: spare copies of the popular ones"):
-        st.markdown(
-            "Popular experts make some GPUs busy while the others wait. EPLB, the algorithm that "
-            "DeepSeek published, moves experts and gives the most popular ones spare copies."
-        )
-        parts.show(charts.placements(*placed, parts.ink()), "placements")
-        st.markdown(story.placement_words(*placed))
+    for key, (title, more) in MORE.items():
+        # What is closed is neither computed nor drawn: each takes longer than all above.
+        box = st.expander(title, key=key, on_change="rerun")
+        if box.open:
+            with box:
+                more(settings)
     st.caption(story.ABOUT)
     share_box(
         "moving-data",
         share.code(settings),
         share.command(settings),
-        lambda: share.document(moved, ways, links, placed, limits),
+        lambda: share.document(
+            story.move(settings),
+            story.ways(settings),
+            story.links(settings),
+            story.before_after(settings),
+            limits,
+        ),
         lambda: charts.price_of_limit(limits, settings.reach),
         f"{settings.nodes} nodes, seed {settings.seed}",
     )
     parts.next_step("moving-data", story.limit_words(limits, settings.reach))
+
+
+def _ways(settings: MovingSettings) -> None:
+    ways = KEPT.in_turn(("ways", settings), lambda: story.ways(settings))
+    parts.show(charts.ways_bars(ways, parts.ink()), "ways")
+    st.markdown(story.ways_words(ways))
+
+
+def _every_link(settings: MovingSettings) -> None:
+    moved = KEPT.in_turn(("moved", settings), lambda: story.move(settings))
+    parts.metrics(moved.figures())
+    parts.show(charts.cluster_picture(moved, parts.ink()), "cluster")
+    st.markdown(moved.words())
+    parts.show(charts.node_to_node(moved), "pairs")
+
+
+def _slower_links(settings: MovingSettings) -> None:
+    links, uneven = (
+        KEPT.in_turn(("links", one), partial(story.links, one))
+        for one in (settings, story.more_uneven(settings))
+    )
+    parts.show(charts.links_bars(links, parts.ink()), "links")
+    st.markdown(story.links_words(links, uneven))
+
+
+def _placed(settings: MovingSettings) -> None:
+    st.markdown(
+        "Popular experts make some GPUs busy while the others wait. EPLB, the algorithm that "
+        "DeepSeek published, moves experts and gives the most popular ones spare copies."
+    )
+    placed = KEPT.in_turn(("placed", settings), lambda: story.before_after(settings))
+    parts.show(charts.placements(*placed, parts.ink()), "placements")
+    st.markdown(story.placement_words(*placed))
+
+
+MORE = {
+    "fewer_copies": ("Fewer copies: one for each server instead of one for each expert", _ways),
+    "every_link": ("Every link: how much crosses it, and how busy each chip is", _every_link),
+    "slower_links": ("Were the chips weaker? The slower links of the H800", _slower_links),
+    "spare_copies": ("Where experts live: spare copies of the popular ones", _placed),
+}
 
 
 def _settings() -> MovingSettings:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import streamlit as st
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
+from ..shared.component import component
 
 SCRIPTS = ("plane_draw.js", "plane.js", "plane_move.js")  # one after the other
 _ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>'
@@ -31,8 +26,8 @@ _RUN = """
 </figure>
 """
 _MARKUP = f"""
-<section class="moe-plane" data-moe="plane" data-state="loading" data-step="0" data-frames="0"
-  data-max-vio="" aria-label="Two models learning on the plane">
+<section class="moe-plane moe-part" data-moe="plane" data-state="loading" data-step="0"
+  data-frames="0" data-max-vio="" aria-label="Two models learning on the plane">
   <div class="bar">
     <div class="buttons" role="group" aria-label="Run">
       {
@@ -65,18 +60,7 @@ _MARKUP = f"""
   <p class="live" aria-live="polite"></p>
 </section>
 """
-
-
-@cache
-def _component() -> ComponentRenderer:
-    """Register the component once, from the script and style sheet beside this file."""
-    here = Path(__file__).parent
-    return st.components.v2.component(
-        "moe_plane",
-        html=_MARKUP,
-        css=(here / "plane.css").read_text(encoding="utf-8"),
-        js="\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
-    )
+_plane = component("plane", __file__, _MARKUP, *SCRIPTS, "plane.css")
 
 
 def plane_view(payload: Mapping[str, Any], *, key: str, on_wish: Callable[[], None]) -> None:
@@ -97,4 +81,4 @@ def plane_view(payload: Mapping[str, Any], *, key: str, on_wish: Callable[[], No
         Its name; the wish is in `st.session_state[key].wish`: `n` (its number), `id` (of the
         pair), `steps`, and `move` ([run, expert, slope, offset]), `reset` or `resume`.
     """
-    _component()(key=key, data=dict(payload), on_wish_change=on_wish)
+    _plane(key=key, data=dict(payload), on_wish_change=on_wish)

@@ -6,22 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
 from ...data.corpus import DOMAINS
 from ...training.controls import ALL_TEXTS
-from ..shared.stage import stage_css, stage_js
+from ..shared.component import component
+from ..shared.stage import STAGE
 from ..shared.stage.small_run import MOST_STEPS
 from .plan import EXPERTS, PER_TOKEN, ROOMS
 from .presets import PRESETS
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
 
 KEY = "play"
 _BALANCING = (
@@ -55,7 +51,7 @@ def markup() -> str:
     texts = [(ALL_TEXTS, "all six kinds"), *((name, DOMAINS[name][0]) for name in DOMAINS)]
     options = "".join(f'<option value="{name}">{escape(label)}</option>' for name, label in texts)
     return f"""
-<div class="play" data-moe="play" data-state="waiting" data-step="0" data-frames="0"
+<div class="play moe-part" data-moe="play" data-state="waiting" data-step="0" data-frames="0"
   data-max-vio="" data-most="{MOST_STEPS}" role="group" aria-label="A model in training">
   <div class="presets" role="group" aria-label="Runs to begin with">{presets}</div>
   <p class="hint"></p>
@@ -89,20 +85,12 @@ def markup() -> str:
 """
 
 
-@cache
-def _component() -> ComponentRenderer:
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_play",
-        html=markup(),
-        css=stage_css(here.with_suffix(".css").read_text(encoding="utf-8")),
-        js=stage_js(here.with_suffix(".js").read_text(encoding="utf-8")),
-    )
+_player = component("play", __file__, markup, *STAGE, "player.js", "player.css")
 
 
 def player(data: Mapping[str, Any]) -> None:
     """Show the run; what the browser wishes for is in `wish()` when the page runs anew."""
-    _component()(key=KEY, data=dict(data), on_want_change=lambda: None)
+    _player(key=KEY, data=dict(data), on_want_change=lambda: None)
 
 
 def wish() -> Any:

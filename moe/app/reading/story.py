@@ -17,6 +17,7 @@ FIRST = ("glossary", "index", "tutorial")  # what most readers look for
 _IMAGE = re.compile(r"^!\[(?P<alt>.*?)\]\((?P<path>[^)\s]+)\)$", re.MULTILINE)
 _MATH = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)\s#]+)\.md(?:#[^)\s]*)?\)")
+_OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+moe/[^)\s]+\)")  # of the documents
 _HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
@@ -86,6 +87,7 @@ def pieces(title: str) -> Iterator[Piece]:
     text = _COMMENT.sub("", (DOCS / f"{name}.md").read_text("utf-8"))
     text = _HEADING.sub("", text, count=1)
     text = _MATH.sub(r"$$\n\1$$", text)
+    text = _OUTSIDE.sub(r"\1", text)
     text = _LINK.sub(lambda link: f"]({_link(folder, link['path'])})", text)
     at = 0
     for image in _IMAGE.finditer(text):

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import streamlit as st
+from typing import Any
 
 from ...numbers import digits
+from ..shared.component import component
 from .best import TEXT, Typist, race_words
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
 
 _SIDE = """
 <section class="side">
@@ -29,24 +23,13 @@ _SIDE = """
 </section>
 """
 _MARKUP = f"""
-<div class="typing" role="group" aria-label="Two models write" data-state="loading">
+<div class="typing moe-part" role="group" aria-label="Two models write" data-state="loading">
   <p class="told"></p>
   <div class="sides" data-picture>{_SIDE}{_SIDE}</div>
   <button type="button" class="play" aria-label="Pause">Pause</button>
 </div>
 """
-
-
-@cache
-def _component() -> ComponentRenderer:
-    """Register the component once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_typing",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js=here.with_suffix(".js").read_text(encoding="utf-8"),
-    )
+_typing = component("typing", __file__, _MARKUP, "typing.js", "typing.css")
 
 
 def sent(typists: Sequence[Typist]) -> dict[str, Any]:
@@ -71,4 +54,4 @@ def typing_race(typists: Sequence[Typist], key: str) -> None:
     For tests the component's root `.typing` carries `data-state` (waiting, playing, paused, ended
     or still), and each `.side` carries `data-letters`, the letters on its paper.
     """
-    _component()(key=key, data=sent(typists), height="content")
+    _typing(key=key, data=sent(typists), height="content")

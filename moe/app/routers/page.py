@@ -158,7 +158,7 @@ def _told(both: SideBySide, guess: Guess) -> None:
     ask.told(guess.reply(key, changed))
     if shown:
         st.markdown(shown)
-    ask.after(guess, "routers", changed)
+    ask.after(guess, "routers", changed, key)
     parts.show(charts.loads(both, parts.ink()), "loads")
 
 

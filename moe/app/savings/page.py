@@ -93,13 +93,13 @@ def show() -> None:
     with words:
         finger.words(lambda **at: _reply(guess, settings_at(**at)))
     with stage:
-        ask.after(guess, PAGE, story.count_words(settings))
+        ask.after(guess, PAGE, story.count_words(settings), story.truth(settings))
     _read(finger)
     finger.watch()
     latest = _measured(settings)
     mine = latest is not None and latest[0] == settings
     times = latest[1] if latest and mine else []
-    costs = savings.count(settings)
+    costs = story.costs(settings)
     share_box(
         PAGE,
         share.code(settings),
@@ -128,11 +128,11 @@ def _counted(finger: Finger, quantity: str, n_bars: int = 3) -> None:
     """Draw bars for every position; the axis has room for as many experts as the slider has."""
 
     def figure(**at: Any) -> Figure:
-        most = savings.count(settings_at(**at | {"experts": EXPERTS[-1]}))
+        most = story.costs(settings_at(**at | {"experts": EXPERTS[-1]}))
         room = max(getattr(cost, quantity) for cost in most)
-        return charts.counted(
-            savings.count(settings_at(**at))[:n_bars], quantity, room, parts.ink()
-        )
+        return charts.counted(story.costs(settings_at(**at))[:n_bars], quantity, room, ink)
+
+    ink = parts.ink()
 
     finger.show(figure, f"counted_{quantity}")
 

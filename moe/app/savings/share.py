@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from ...speed.machine import Machine
@@ -11,7 +12,7 @@ from ..shared.sharing import json_document
 
 def document(
     settings: SavingsSettings,
-    counted: list[CountedCost],
+    counted: Sequence[CountedCost],
     measured: list[MeasuredCost],
     machine: Machine | None,
 ) -> bytes:

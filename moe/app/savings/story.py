@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ...numbers import plural
 from ...speed.machine import Machine
-from ...studies.savings import ACTIVE, TOTAL, MeasuredCost, SavingsSettings, count
+from ...studies.savings import ACTIVE, TOTAL, CountedCost, MeasuredCost, SavingsSettings, count
 from ..shared.question import Question, closest
 
 PARTS = {"1": "All of it", "2": "Half of it", "8": "An eighth of it", "64": "Hardly any of it"}
 
 
+@lru_cache(maxsize=1024)  # a slider that is let go leaves its own positions as they were
+def costs(settings: SavingsSettings) -> tuple[CountedCost, ...]:
+    """Counted cost of the MoE layer and both dense yardsticks."""
+    return tuple(count(settings))
+
+
 def times_fewer(settings: SavingsSettings) -> float:
     """Operations of the dense layer that stores as much, over those of the MoE."""
-    moe, total, _ = count(settings)
+    moe, total, _ = costs(settings)
     return total.flops_per_token / moe.flops_per_token
 
 

@@ -22,6 +22,7 @@ from .headers import SecurityHeaders
 from .limits import Limits
 from .memory import give_back
 from .options import ServerOptions
+from .wakeups import wake_seldom
 
 SWEEP = 10.0  # seconds between two looks at who has left
 
@@ -72,6 +73,7 @@ def site(script: Path, options: ServerOptions, started: Callable[[], object]) ->
 
     @asynccontextmanager
     async def lifespan(_: App) -> AsyncIterator[None]:
+        wake_seldom(asyncio.get_running_loop())
         sweeper = asyncio.create_task(_sweep())
         started()
         try:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from .guesses import Given
 from .outside import address, plain
 from .question import (
     ASK,
@@ -32,6 +33,7 @@ from .question import (
 from .sharing import table_csv
 
 KEPT = "guesses"  # in the visitor's session, for who comes back from another page
+GIVEN = "given"  # there as well: guesses with what came out, which a file of them holds
 
 # Large enough for a finger; a hidden control leaves no gap and no empty expander.
 STYLE = """<style>
@@ -115,8 +117,16 @@ def told(reply: str) -> None:
     st.markdown(f"**{plain(reply)}**")
 
 
-def after(guess: Guess, page: str, told: str) -> None:
-    """Offer to answer again, and to take the answer along as a file; a skipped one asks again."""
+def after(guess: Guess, page: str, told: str, truth: str = "") -> None:
+    """Offer to answer again, and to take the answer along as a file; a skipped one asks again.
+
+    Parameters
+    ----------
+    told
+        What came out, in a sentence.
+    truth
+        Name of the option that is right, if the page can tell.
+    """
     may_repeat = task() == Task()
     with st.container(horizontal=True, key="answered"):
         if may_repeat:
@@ -125,6 +135,8 @@ def after(guess: Guess, page: str, told: str) -> None:
                 on_click=_say, args=(page, guess.question, ""), type="tertiary",
             )  # fmt: skip
         if not guess.skipped:
+            given = st.session_state.setdefault(GIVEN, {})
+            given[page, guess.question.words] = Given.of(guess, page, told, truth)
             row = {
                 "page": page, "question": guess.question.words, "you said": guess.words,
                 "what came out": told, "address": address(),
@@ -133,6 +145,11 @@ def after(guess: Guess, page: str, told: str) -> None:
                 "Save my answer", lambda: table_csv([row]), f"moescope-{page}-answer.csv",
                 "text/csv", on_click="ignore", key="guess_save", type="tertiary",
             )  # fmt: skip
+
+
+def all_given() -> list[Given]:
+    """Return this visitor's guesses on all pages, with what came out."""
+    return list(st.session_state.get(GIVEN, {}).values())
 
 
 def _remembered(question: Question, page: str, may_skip: bool) -> str:
@@ -158,6 +175,7 @@ def _allowed(question: Question, key: str, may_skip: bool) -> bool:
 def _say(page: str, question: Question, key: str) -> None:
     """Keep an answer, or forget it if it is empty."""
     st.session_state.setdefault(KEPT, {})[page, question.words] = key
+    st.session_state.get(GIVEN, {}).pop((page, question.words), None)
     if key:
         st.query_params[GUESS] = key
     else:

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import streamlit as st
-
 from ... import kernels
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
+from .component import component
 
 # At the lower edge, so that nothing moves when it goes.
 NOTE = """<p class="moe-compiling" role="status">First start on this computer: fast code is being
@@ -22,19 +14,10 @@ compiled, once, for about half a minute. All works meanwhile, but slower.</p><st
 [data-testid="stElementContainer"]:has(.moe-compiling) { position: absolute; width: 0; height: 0; }
 @media print { .moe-compiling { display: none; } }
 </style>"""
-
-
-@cache
-def _component() -> ComponentRenderer:
-    return st.components.v2.component(
-        "moe_compiling",
-        html=NOTE,
-        js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        isolate_styles=False,
-    )
+_note = component("compiling", __file__, NOTE, "compiling.js", on_page=True)
 
 
 def compiling_note() -> None:
     """Show the note if kernels are being compiled now."""
     if kernels.standing_in():
-        _component()(key="compiling")
+        _note(key="compiling")

@@ -30,23 +30,20 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
 from ...pictures.figure import Figure
 from . import parts
+from .component import UNSEEN, component
 
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
-INPUT = '<input class="moe-finger" type="hidden" value=""><span class="moe-unseen"></span>'
+INPUT = '<input class="moe-finger" type="hidden" value="">' + UNSEEN
 REST = ""  # where no slider has been touched
 PARTS = ("layer", "hconcat", "vconcat", "concat")  # of a specification that holds views
 KEY = re.compile(r"[a-z][a-z0-9_]*")
+_watcher = component("finger", __file__, UNSEEN, "finger.js", on_page=True)
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,7 @@ class Finger:
 
     def watch(self, key: str = "finger") -> None:
         """Let the browser look at the sliders from now on."""
-        _component()(key=key, data=self.sent())
+        _watcher(key=key, data=self.sent())
 
 
 def joined(figures: Mapping[str, Figure], moving: Sequence[str] = ()) -> tuple[Figure, list[str]]:
@@ -256,14 +253,3 @@ def _filtered(view: dict[str, Any], moved: Sequence[str]) -> dict[str, Any]:
         if part in view:
             view[part] = [_filtered(inner, moved) for inner in view[part]]
     return view
-
-
-@cache
-def _component() -> ComponentRenderer:
-    """Register the component once, from the script beside this file."""
-    return st.components.v2.component(
-        "moe_finger",
-        html='<span class="moe-unseen"></span>',
-        js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        isolate_styles=False,  # so that the page's style sheet takes it out of the flow
-    )

@@ -10,13 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import streamlit as st
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
+from .component import UNSEEN, component
 
 DESCRIPTION = "moe-word-"  # ids of the meanings that the frame holds for screen readers
 
@@ -144,19 +139,12 @@ def marked(text: str) -> str:
 def meanings() -> str:
     """Return all meanings as HTML for screen readers, to which the marked words refer."""
     spans = "".join(f'<span id="{word.id}">{escape(word.meaning)}</span>' for word in WORDS)
-    return f'<span class="moe-unseen"></span><div hidden>{spans}</div>'
+    return f"{UNSEEN}<div hidden>{spans}</div>"
 
 
-@cache
-def _component() -> ComponentRenderer:
-    return st.components.v2.component(
-        "moe_glossary",
-        html=meanings(),
-        js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        isolate_styles=False,  # so that words outside of it can refer to what is in it
-    )
+_meanings = component("glossary", __file__, meanings, "glossary.js", on_page=True)
 
 
 def hold_meanings() -> None:
     """Put the meanings of all words on the page, and what shows them in its place."""
-    _component()(key="glossary")
+    _meanings(key="glossary")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import streamlit as st
 
 from ...pictures.figure import Figure, Rows
 from ...version import __version__
-from .ask import task
-from .outside import address, show_problem
+from . import parts
+from .ask import all_given, task
+from .class_chart import guessed
+from .component import component
+from .guesses import file_of, read_guesses, tallies
+from .outside import address, plain, show_problem
 from .question import GUESS, HIDDEN, LOCKED, MAX_OPTION, MAX_OPTIONS, MAX_QUESTION, Task
 from .sharing import table_csv, table_of
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
 
 _MARKUP = """
 <div class="share" role="group" aria-label="Copy">
@@ -27,6 +26,7 @@ _MARKUP = """
   <p class="said" aria-live="polite"></p>
 </div>
 """
+_copier = component("share", __file__, _MARKUP, "share_box.js", "share_box.css")
 _STYLE = """<style>
 .moe-qr { display: block; width: 100%; max-width: 8.5rem; }
 @media (max-width: 640px) { .st-key-share button { min-height: 44px; } }
@@ -67,7 +67,7 @@ def share_box(
     st.html(_STYLE)
     with st.container(border=True, key="share"):
         st.subheader("Share", anchor=False)
-        _copier()(key=f"{name}_copy", data={})
+        _copier(key=f"{name}_copy", data={})
         with st.container(horizontal=True):
             numbers = rows or (lambda: table_of(figure().data))
             files: tuple[tuple[str, Callable[[], bytes], str, str], ...] = (
@@ -83,6 +83,11 @@ def share_box(
                     label, make, f"moescope-{name}.{kind}", mime, on_click="ignore",
                     key=f"{name}_{kind}",
                 )  # fmt: skip
+            if given := all_given():
+                st.download_button(
+                    "My guesses", lambda: file_of(given), "moescope-guesses.json",
+                    "application/json", on_click="ignore", key=f"{name}_guesses",
+                )  # fmt: skip
             _qr_code(f"{name}_qr")
         with st.expander("Show the code"):
             st.markdown("The same numbers from the library, as a notebook cell:")
@@ -92,18 +97,7 @@ def share_box(
                 st.code(command, language=None, wrap_lines=True)
         if task() == Task():
             _make_task(name)
-
-
-@cache
-def _copier() -> ComponentRenderer:
-    """Register the buttons that copy once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_share",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js=here.with_suffix(".js").read_text(encoding="utf-8"),
-    )
+            _class(name)
 
 
 @lru_cache(maxsize=64)
@@ -168,5 +162,27 @@ def _make_task(name: str) -> None:
             return
         link = address(**{GUESS: None, **made.in_address()})
         st.code(link, language=None, wrap_lines=True)
-        _copier()(key=f"{name}_task_copy", data={"link": link})
+        _copier(key=f"{name}_task_copy", data={"link": link})
         _show_qr(link)
+
+
+@st.fragment
+def _class(name: str) -> None:
+    """Count the files of a class, each question beside what came out."""
+    opened = st.expander("See my class's guesses", key=f"{name}_class", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
+        files = st.file_uploader(
+            "Files that pupils saved with “My guesses” in this box (30 at a time; nothing is kept)",
+            type="json", accept_multiple_files=True, key=f"{name}_class_files", max_upload_size=1,
+        )  # fmt: skip
+        given = []
+        for file in files:
+            try:
+                given.extend(read_guesses(file.getvalue()))
+            except ValueError as error:
+                show_problem(ValueError(f"{file.name}: {error}"))
+        for at, tally in enumerate(tallies(given)):
+            parts.show(guessed(tally, parts.ink()), f"{name}_class_{at}")
+            st.markdown(plain(tally.told))

@@ -6,29 +6,13 @@ with the next click; charts and the frame would keep the letters of the theme be
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import streamlit as st
-
 from ...pictures.palette import PAPER
+from .component import UNSEEN, component
 from .parts import ink
 
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
-
-@cache
-def _component() -> ComponentRenderer:
-    return st.components.v2.component(
-        "moe_theme",
-        html='<span class="moe-unseen"></span>',
-        js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        isolate_styles=False,  # so that the page's style sheet takes it out of the flow
-    )
+_theme = component("theme", __file__, UNSEEN, "theme.js", on_page=True)
 
 
 def follow_theme() -> None:
     """Run the page again once its paper is no longer the one that it was drawn for."""
-    _component()(data=PAPER[ink()], key="follow_theme", on_paper_change=lambda: None)
+    _theme(data=PAPER[ink()], key="follow_theme", on_paper_change=lambda: None)

@@ -5,22 +5,16 @@ Everything is sent once and drawn in the browser by `film.js`, also without a se
 
 from __future__ import annotations
 
-from functools import cache
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import streamlit as st
-
+from ..shared.component import component
 from ..shared.question import Question
-from ..shared.stage import stage_css, stage_js
+from ..shared.stage import STAGE
 from .opening import Opening, news
 
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
 _MARKUP = """
-<div class="opening" data-moe="film" data-state="waiting">
+<div class="opening moe-part" data-moe="film" data-state="waiting">
   <p class="news">{news}</p>
   <figure class="picture">
     <canvas class="moe-stage" role="img" aria-label="Letters, a router and eight experts"></canvas>
@@ -39,23 +33,19 @@ _MARKUP = """
 """
 
 
-@cache
-def _component() -> ComponentRenderer:
-    """Register the film once, from the script and style sheet beside this file."""
-    here = Path(__file__)
-    return st.components.v2.component(
-        "moe_opening",
-        html=_MARKUP.format(news=_emphasised(news())),
-        css=stage_css(here.with_suffix(".css").read_text(encoding="utf-8")),
-        js=stage_js(here.with_suffix(".js").read_text(encoding="utf-8")),
-    )
-
-
 def _emphasised(text: str) -> str:
     """Markdown with emphasis only, as HTML."""
     parts = escape(text).split("*")
     parts[1::2] = [f"<em>{part}</em>" for part in parts[1::2]]
     return "".join(parts)
+
+
+def markup() -> str:
+    """Return the component's html, with the news in it."""
+    return _MARKUP.format(news=_emphasised(news()))
+
+
+_film = component("opening", __file__, markup, *STAGE, "film.js", "film.css")
 
 
 def packet(opening: Opening, question: Question, guess: str = "") -> dict[str, Any]:
@@ -76,4 +66,4 @@ def packet(opening: Opening, question: Question, guess: str = "") -> dict[str, A
 
 def show_film(data: dict[str, Any], key: str = "film") -> Any:
     """Show the film; the result's `guess` is the name of the answer that was clicked."""
-    return _component()(key=key, data=data, default={"guess": ""}, on_guess_change=lambda: None)
+    return _film(key=key, data=data, default={"guess": ""}, on_guess_change=lambda: None)

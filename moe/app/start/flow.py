@@ -7,19 +7,14 @@ beside this file draw it at the screen's own frame rate, so that playing costs t
 from __future__ import annotations
 
 import base64
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import streamlit as st
 
 from ...data import token_text
 from ...pictures.experts import EXPERT_COLOURS, expert_name, letter_ink
+from ..shared.component import component
 from .walk import SentenceWalk
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
 
 _ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>'
 _HEADS = (
@@ -36,7 +31,7 @@ _COLUMNS = (
     "5 Part of the answer",
 )  # fmt: skip
 _MARKUP = f"""
-<div class="flow" role="group" aria-label="A sentence on its way through the experts">
+<div class="flow moe-part" role="group" aria-label="A sentence on its way through the experts">
   <div class="controls">
     <button type="button" class="back" aria-label="Character back" title="Character back">
       {_ICON.format("M15.5 5 17 6.5 11.5 12 17 17.5 15.5 19 8.5 12z")}</button>
@@ -70,19 +65,7 @@ _MARKUP = f"""
   <p class="live" aria-live="polite"></p>
 </div>
 """
-
-
-@cache
-def _component() -> ComponentRenderer:
-    """Register the component once, from the scripts and the style sheet beside this file."""
-    here = Path(__file__)
-    scripts = (here.with_name("flow_drawing.js"), here.with_suffix(".js"))
-    return st.components.v2.component(
-        "moe_flow",
-        html=_MARKUP,
-        css=here.with_suffix(".css").read_text(encoding="utf-8"),
-        js="\n".join(script.read_text(encoding="utf-8") for script in scripts),
-    )
+_flow = component("flow", __file__, _MARKUP, "flow_drawing.js", "flow.js", "flow.css")
 
 
 def packet(
@@ -147,4 +130,4 @@ def show_flow(data: dict[str, Any], *, key: str) -> None:
     playing, paused or ended), `data-at` (the character, from 0), `data-without` (the expert that
     is off) and `data-frames` (pictures painted so far).
     """
-    _component()(key=key, data=data, on_at_change=lambda: None)
+    _flow(key=key, data=data, on_at_change=lambda: None)

@@ -67,8 +67,8 @@ function stacked(width, experts) {
     y: (e) => top + row * (e + 0.5),
     leaves: { x: 8, y: 100 }, join, guess: { x: 0, w: 0.6 * width, y: end + 52, row: 28 },
     heads: [[0, 0, width], [16, 128, 0.3 * width - 16], [0.33 * width, 128, 0.28 * width],
-      [0.64 * width, 128, 0.36 * width], [0.64 * width, end + 14, 0.3 * width],
-      [0, end + 14, 0.6 * width]],
+      [0.64 * width, 128, 0.36 * width], [0.57 * width, end + 14, 0.3 * width],
+      [0, end + 14, 0.55 * width]],
     bend: (x, y, toX, toY) => [width - 6, y, width - 6, toY],
     below: true,
   };
@@ -300,6 +300,11 @@ class Drawing {
     const stops = [[leaves.x, leaves.y], [rating.x, y], [share.x, y], [box.x + box.w / 2, y],
       [join.x + join.w / 2, join.y + BAR / 2]];
     const leg = Math.min(Math.floor(u), 3), t = smooth(clamp(u - leg));
+    if (leg === 3) { // as its stream bends
+      const [from, to] = stops.slice(3), [a, b, c, d] = this.at.bend(...from, ...to), s = 1 - t;
+      const bent = (p0, p1, p2, p3) => s ** 3 * p0 + 3 * s * s * t * p1 + 3 * s * t * t * p2 + t ** 3 * p3;
+      return [bent(from[0], a, c, to[0]), bent(from[1], b, d, to[1])];
+    }
     return stops[leg].map((from, axis) => mix(from, stops[leg + 1][axis], t));
   }
 

@@ -8,7 +8,7 @@ from typing import Final
 import altair as alt
 import numpy as np
 
-from ...pictures.figure import Drawing, Figure, Rows, draw
+from ...pictures.figure import Chart, Drawing, Figure, Rows, draw, drawn_once
 from ...pictures.marks import (
     LOADS,
     RATIO_TIP,
@@ -50,20 +50,25 @@ def load_bars(layer: str, drawn: Drawn, ink: str = PAPER_INK) -> Figure:
     """
     ratio_E = drawn.value_RE[0].tolist()
     rows = [{"expert": e, "ratio": ratio} for e, ratio in zip(drawn.experts, ratio_E, strict=True)]
+    return Figure(
+        f"How busy each expert of {layer} is",
+        _load_bars(drawn.experts, ink),
+        f"Bars of {len(rows)} experts against a dashed line at the fair share. {drawn.words}",
+        {"load": rows, "fair": [{"fair": 1.0}]},
+    )
+
+
+@drawn_once
+def _load_bars(experts: tuple[int | str, ...], ink: str) -> Chart:
     bars = draw("load").mark_bar(cornerRadiusEnd=2)
     bars = bars.encode(
-        x=_experts(drawn.experts),
+        x=_experts(experts),
         y=alt.Y("ratio:Q", axis=alt.Axis(title="fair shares", tickCount=4)),
         color=by_load(),
         tooltip=["expert:O", RATIO_TIP],
     )
     rule = goal("fair", ink, y="fair:Q")
-    return Figure(
-        f"How busy each expert of {layer} is",
-        Drawing(alt.LayerChart(layer=[bars, rule]).properties(height=220)),
-        f"Bars of {len(rows)} experts against a dashed line at the fair share. {drawn.words}",
-        {"load": rows, "fair": [{"fair": 1.0}]},
-    )
+    return alt.LayerChart(layer=[bars, rule]).properties(height=220)
 
 
 def cells(name: str, title: str, drawn: Drawn, of: str) -> Figure:
@@ -141,12 +146,24 @@ def over_layers(
             for layer, value in zip(line.layers, line.chance_L, strict=False)  # or none at all
         ]
         spoken.append(line.words(percent))
-    names = [line.title for line in lines]
+    titles = tuple(line.title for line in lines)
+    return Figure(
+        title,
+        _over_layers(name, titles, tuple(lines[0].layers), percent, bool(chance)),
+        f"Over {len(lines[0].layers)} layers. {' '.join(spoken)}",
+        {name: rows, f"{name}_chance": chance},
+    )
+
+
+@drawn_once
+def _over_layers(
+    name: str, names: tuple[str, ...], layers: tuple[int, ...], percent: bool, chance: bool
+) -> Chart:
     legend = key(labelLimit=320) if len(names) > 1 else None
     axis = percent_axis() if percent else alt.Axis(title=None, tickCount=4)
     x = alt.X(
         "layer:O",
-        scale=alt.Scale(domain=list(lines[0].layers)),
+        scale=alt.Scale(domain=list(layers)),
         axis=alt.Axis(title="layer", labelAngle=0, labelOverlap=True),
     )
     y = alt.Y("value:Q", axis=axis, scale=alt.Scale(zero=True))
@@ -158,20 +175,15 @@ def over_layers(
         alt.Tooltip("value:Q", format=".1%" if percent else ".3f"),
     ]
     base = draw(name).encode(x=x, y=y, color=colour)
-    layers = [
+    drawn = [
         base.mark_line(strokeWidth=2),
         base.mark_point(size=60, filled=True, opacity=1).encode(shape=shape, tooltip=tooltip),
     ]
     if chance:
         dashed = draw(f"{name}_chance").encode(x=x, y=y, color=colour)
-        layers.append(dashed.mark_line(strokeDash=GOAL, strokeWidth=1.5))
-        layers.append(dashed.mark_tick(thickness=2, width=14))
-    return Figure(
-        title,
-        Drawing(alt.LayerChart(layer=layers).properties(height=210 if legend is None else 250)),
-        f"Over {len(lines[0].layers)} layers. {' '.join(spoken)}",
-        {name: rows, f"{name}_chance": chance},
-    )
+        drawn.append(dashed.mark_line(strokeDash=GOAL, strokeWidth=1.5))
+        drawn.append(dashed.mark_tick(thickness=2, width=14))
+    return alt.LayerChart(layer=drawn).properties(height=210 if legend is None else 250)
 
 
 def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink: str) -> Figure:
@@ -186,25 +198,33 @@ def _one_layer(name: str, title: str, lines: Sequence[Line], percent: bool, ink:
         for line in lines
     ]
     top = max(max(line.value_L + line.chance_L) for line in lines) or 1.0
+    titles = tuple(line.title for line in lines)
+    by_chance = " (line: by chance)" if lines[0].chance_L else ""
+    return Figure(
+        f"{title}{by_chance}",
+        _bars_of_one_layer(name, titles, top, bool(lines[0].chance_L), ink),
+        f"{len(lines)} bars of one layer. {' '.join(line.words(percent) for line in lines)}",
+        {name: rows},
+    )
+
+
+@drawn_once
+def _bars_of_one_layer(
+    name: str, titles: tuple[str, ...], top: float, chance: bool, ink: str
+) -> Chart:
     scale = alt.Scale(domain=[0, 1.2 * top], nice=False)
     axis = name_axis(labelLimit=240)
-    names = alt.Scale(domain=[line.title for line in lines])
+    names = alt.Scale(domain=list(titles))
     base = draw(name).encode(y=alt.Y("line:N", scale=names, axis=axis))
     value = base.encode(x=alt.X("value:Q", scale=scale, axis=None))
     layers = [
         value.mark_bar(color=LINE_COLOURS[0], cornerRadiusEnd=2),
         end_labels(value, ink, dx=7),
     ]
-    if lines[0].chance_L:
+    if chance:
         tick = base.mark_tick(color=LINE_COLOURS[1], thickness=3, height=24)
         layers.append(tick.encode(x=alt.X("chance:Q", scale=scale, axis=None)))
-    by_chance = " (line: by chance)" if lines[0].chance_L else ""
-    return Figure(
-        f"{title}{by_chance}",
-        Drawing(alt.LayerChart(layer=layers).properties(height=alt.Step(30))),
-        f"{len(lines)} bars of one layer. {' '.join(line.words(percent) for line in lines)}",
-        {name: rows},
-    )
+    return alt.LayerChart(layer=layers).properties(height=alt.Step(30))
 
 
 def pairs(title: str, drawn: Drawn) -> Figure:
@@ -246,19 +266,24 @@ def devices(drawn: Drawn, ink: str = PAPER_INK) -> Figure:
         for d, ratio in zip(drawn.experts, drawn.value_RE[0].tolist(), strict=True)
     ]
     top = max(row["ratio"] for row in rows)
-    scale = alt.Scale(domain=[0, 1.2 * max(top, 1.0)], nice=False)
+    return Figure(
+        "The load of each device",
+        _devices(max(top, 1.0), ink),
+        f"Bars of {len(rows)} devices against a dashed line at the fair share. {drawn.words}",
+        {"devices": rows, "fair": [{"fair": 1.0}]},
+    )
+
+
+@drawn_once
+def _devices(top: float, ink: str) -> Chart:
+    scale = alt.Scale(domain=[0, 1.2 * top], nice=False)
     base = draw("devices").encode(
         y=alt.Y("device:N", sort=None, axis=name_axis()),
         x=alt.X("ratio:Q", scale=scale, axis=alt.Axis(title="fair shares", tickCount=4)),
     )
     bars = base.mark_bar(cornerRadiusEnd=2).encode(color=by_load())
     layers = [bars, goal("fair", ink, x="fair:Q"), *legible(ink, end_labels(base, ink))]
-    return Figure(
-        "The load of each device",
-        Drawing(alt.LayerChart(layer=layers).properties(height=alt.Step(24))),
-        f"Bars of {len(rows)} devices against a dashed line at the fair share. {drawn.words}",
-        {"devices": rows, "fair": [{"fair": 1.0}]},
-    )
+    return alt.LayerChart(layer=layers).properties(height=alt.Step(24))
 
 
 def poster(layer: str, drawn: Sequence[Drawn]) -> Figure:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from html import escape
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from docs.generator import article, site
 from moe.app.moving_data import chart as charts
 from moe.app.moving_data import story as moving
+from moe.app.moving_data.page import MORE
 from moe.app.moving_data.story import MovingSettings
 from tests.app import visit
 from tests.app.visit import spoken, words
 
-open_page = partial(visit.open_page, "moving_data")
+
+def open_page(**query: str) -> AppTest:
+    """The page with all that is closed at first opened."""
+    page = visit.open_page("moving_data", **query)
+    for key in MORE:
+        page.session_state[key] = True
+    return page.run()
+
+
+def test_what_is_closed_is_neither_computed_nor_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ways", "links", "before_after"):
+        monkeypatch.setattr(moving, name, None)  # fails if it is asked for
+    page = visit.open_page("moving_data", tokens="128", skew="0.7")
+    assert not page.exception and not page.error
+    assert len(spoken(page)) == len(page.get("vega_lite_chart")) == 1
 
 
 def test_the_first_view_tells_the_story() -> None:

@@ -99,7 +99,9 @@ def test_the_builder_makes_a_link_that_asks() -> None:
 
 
 def test_a_pupil_gets_no_builder() -> None:
-    assert [one.label for one in visit().expander] == ["Show the code", "Make a task for my class"]
+    assert [one.label for one in visit().expander] == [
+        "Show the code", "Make a task for my class", "See my class's guesses",
+    ]  # fmt: skip
     for query in ({"ask": "Why?"}, {"lock": "shown"}):
         assert [one.label for one in visit(**query).expander] == ["Show the code"]
 

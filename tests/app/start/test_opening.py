@@ -28,7 +28,9 @@ from moe.app.start.opening import (
 from moe.training import LiveRun
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in SEEDS if seed)]
+)
 def test_every_seed_collapses_and_is_repaired_from_any_step_of_the_film(seed: int) -> None:
     film = opening(seed).film
     shares = np.array([record.share_E for record in film.main])

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SECONDS, MEGABYTES = 2.0, 300
 # In every process of Python that finds it: how much memory it took at most, in kB.
 PEAK = """
-import atexit, pathlib, resource, sys
+import atexit, os, pathlib, resource, sys
 def write():
     try:
         said = pathlib.Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
@@ -35,6 +35,8 @@ def write():
         said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     pathlib.Path(__file__).with_name("peak").write_text(str(said))
 atexit.register(write)
+leave = os._exit
+os._exit = lambda code: (write(), leave(code))
 """
 HOGS = """
 import os, pathlib, sys, tempfile

@@ -1,6 +1,9 @@
 """The stage: letters, router and experts of a run, packed in Python and drawn in the browser."""
 
+from pathlib import Path
+
 from .packing import RANKS as RANKS
 from .packing import pack as pack
-from .script import stage_css as stage_css
-from .script import stage_js as stage_js
+
+# What draws it, for a component that has it: its own script comes after these.
+STAGE = tuple(Path(__file__).with_name(name) for name in ("track.js", "stage.js", "stage.css"))

@@ -1,0 +1,6 @@
+"""The lessons: of each a text, NAME.md, and beside it its questions and figures, NAME.py."""
+
+from __future__ import annotations
+
+# One line per lesson, in the order in which they are read.
+FILES = ("letters",)
