@@ -12,8 +12,8 @@ from .docstrings import to_cell
 from .methods import page_text, table
 
 PAGE = "cost.md"
-MARKS = {"verified": "", "second-hand": "²", "unverified": "³"}
-MARKED = "² quoted by others, ³ not verified."
+MARKS = {"verified": "", "second-hand": "†", "unverified": "‡"}
+MARKED = "† quoted by others, ‡ not verified."
 HEADS = {
     "bf16_tflops": "BF16 TFLOP/s",
     "fp8_tflops": "FP8",

@@ -160,5 +160,5 @@ def about() -> str:
         "backward pass crosses memory twice, at least. Full speed: real software reaches less "
         "(DeepSeek measured 160 of 200 GB/s on NVLink). DeepSeek did without splitting single "
         "matrices over chips, which would send far more over NVLink: there the H800 is weaker. "
-        "² quoted by others, ³ not verified."
+        "† quoted by others, ‡ not verified."
     )

@@ -86,7 +86,7 @@ def _left_out(answered: bool) -> None:
         return
     st.markdown(_safe(story.left_out_words()))
     st.table(_safe_rows(story.beside_rows()))
-    st.caption("² quoted by others; we did not read it at its source.")
+    st.caption("† quoted by others; we did not read it at its source.")
 
 
 def _assumed() -> tuple[story.Assumed, Any]:

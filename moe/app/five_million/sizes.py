@@ -31,7 +31,7 @@ class Square:
     dollars
         The area.
     mark
-        '²' where the figure was not read at its source.
+        '†' where the figure was not read at its source.
     """
 
     key: str
@@ -46,12 +46,12 @@ class Square:
 
     @property
     def amount(self) -> str:
-        """'$22M²'."""
+        """'$22M†'."""
         return f"{dollars(self.dollars)}{self.mark}"
 
     @property
     def label(self) -> str:
-        """'$22M²: trial runs'."""
+        """'$22M†: trial runs'."""
         return f"{self.amount}: {self.name}"
 
 

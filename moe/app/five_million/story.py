@@ -16,7 +16,7 @@ MFU_PERCENT, PRICES = (5.0, 70.0), (0.5, 10.0)  # ends of the sliders
 MFU_STEP, PRICE_STEP = 1.0, 0.25
 CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 OWN_SIZE = "A model of my own, by its size"
-MARKS = {"second-hand": "²", "unverified": "³"}  # of figures that were not read at their source
+MARKS = {"second-hand": "†", "unverified": "‡"}  # of figures that were not read at their source
 PARTS = (
     "Pre-training: reading {tokens} pieces of words",
     "Learning to read longer texts",

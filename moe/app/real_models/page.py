@@ -185,7 +185,7 @@ def _table(answers: story.Answers) -> None:
     )  # fmt: skip
     st.caption(
         f"Sizes in billions; {story.MARK} marks the way of counting that the published figure "
-        "fits. Click a column's head to sort. ² quoted by others, ³ not verified."
+        "fits. Click a column's head to sort. † quoted by others, ‡ not verified."
     )
     st.caption(story.counted_words())
     st.table(story.machine_rows(answers.question))

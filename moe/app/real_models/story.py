@@ -318,4 +318,4 @@ def machine_rows(question: Question) -> list[dict[str, str]]:
 
 
 def _mark(check: str) -> str:
-    return {"second-hand": " ²", "unverified": " ³"}.get(check, "")
+    return {"second-hand": " †", "unverified": " ‡"}.get(check, "")

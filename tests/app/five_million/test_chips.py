@@ -142,9 +142,9 @@ def test_data_sheets_hold_every_figure_with_its_mark() -> None:
     b = named(EVEN, memory_gb=160.0, nvlink_gb_s=0.0, memory_gb_s=4000.0)
     rows = side_by_side(a, b)
     assert [[row["Chip A"], row["Chip B"], row["First / second"]] for row in rows] == [
-        ["1,234.5²", "1,000", "123%"],
+        ["1,234.5†", "1,000", "123%"],
         ["none", "2,000", "–"],
-        ["80³", "160", "50%"],
+        ["80‡", "160", "50%"],
         ["3,000", "4,000", "75%"],
         ["none", "none", "–"],
         ["50", "50", "100%"],

@@ -25,7 +25,7 @@ def test_areas_are_the_dollars() -> None:
         assert one.side**2 == pytest.approx(one.dollars, rel=1e-12)
     assert found[-1].side / found[0].side == pytest.approx(16.94, abs=0.005)
     assert sizes.times() == pytest.approx(286.9, abs=0.05)
-    assert [one.mark for one in found] == ["", "²", ""]  # as the table of sources has it
+    assert [one.mark for one in found] == ["", "†", ""]  # as the table of sources has it
     assert sum(share for _, share in sizes.shares()) == pytest.approx(1)
     assert sizes.shares()[0][1] == pytest.approx(2664 / 2788)
 

@@ -36,7 +36,7 @@ def test_what_is_left_out_has_a_source_each_and_no_made_up_figure() -> None:
     by_name = {one.what: one for one in rows}
     trials = by_name["Research and trial runs before the final run"]
     assert trials.dollars == Range(2 * 5_576_000, 3 * 5_576_000, 4 * 5_576_000)
-    assert trials.amount().endswith("²")
+    assert trials.amount().endswith("†")
     assert by_name["Pay of the people"].amount() == "no figure"
 
 

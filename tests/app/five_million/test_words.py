@@ -53,7 +53,7 @@ def test_every_cost_beside_the_published_one_is_as_it_was_read() -> None:
             said = dollars(span.low)
             if dollars(span.high) != said:
                 said += f" to {dollars(span.high)}"
-            said += "²" if read.check == "second-hand" else ""
+            said += "†" if read.check == "second-hand" else ""
         assert row == {"Cost": read.what, "Dollars": said, "What is known": read.about,
                        "Source": read.source}  # fmt: skip
         assert (one.what, one.about, one.source, one.check) == (

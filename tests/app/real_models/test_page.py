@@ -88,7 +88,7 @@ def test_the_table_and_its_sources_are_there_when_they_are_asked_for() -> None:
     page = open_page("real_models", every="true")
     assert len(page.dataframe[0].value) == 31
     assert "19 “with both tables”" in words(page)
-    assert "89.6 GB a second ²" in page.table[0].value.to_string()
+    assert "89.6 GB a second †" in page.table[0].value.to_string()
 
 
 def test_real_models_survive_a_bad_link() -> None:

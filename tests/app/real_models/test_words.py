@@ -69,7 +69,7 @@ def test_every_column_of_the_table() -> None:
     assert {answer.fits for answer in answers.rows} == {True, False}
     for answer, row in zip(answers.rows, answers.table(), strict=True):
         model, bounds = answer.model, answer.decoding
-        check = {"verified": "", "second-hand": " ²", "unverified": " ³", "": ""}
+        check = {"verified": "", "second-hand": " †", "unverified": " ‡", "": ""}
         how = {"stated": "says so", "fitted": "fits best", "": "",
                "contradicted": "fits best; says another"}[model.convention_basis]  # fmt: skip
         short = {"with_input": "with both tables", "head_only": "no input table",
@@ -96,7 +96,7 @@ def test_every_column_of_the_table() -> None:
 
 
 def test_marks_of_sources_and_bases() -> None:
-    for check, mark in (("second-hand", " ²"), ("unverified", " ³"), ("verified", ""), ("", "")):
+    for check, mark in (("second-hand", " †"), ("unverified", " ‡"), ("verified", ""), ("", "")):
         assert models._source(replace(MIXTRAL, published_source="a", published_check=check)) == (
             f"a{mark}"
         )
@@ -136,7 +136,7 @@ def test_figures_of_the_machine_have_their_sources() -> None:
     rows = models.machine_rows(laptop)
     gpu = laptop.gpu
     assert [row[gpu.name] for row in rows] == ["Memory", "Reading memory", "Arithmetic"]
-    assert rows[1][""] == "89.6 GB a second ²" and "2 channels of 8 bytes" in rows[1]["Source"]
+    assert rows[1][""] == "89.6 GB a second †" and "2 channels of 8 bytes" in rows[1]["Source"]
     assert {row["Source"] for row in models.machine_rows(OWN)} == {"given"}
 
 
