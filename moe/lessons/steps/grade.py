@@ -21,7 +21,7 @@ from .check import Report, check_step
 from .submission import check_name, read_source, unguarded_words
 
 RIGHT, NOT_RUN = "right", "does_not_run"
-MAX_MARKS_BYTES = 2**24
+MAX_MARKS_BYTES = 2**22
 FIRST, LAST = ("file", "sha256"), ("right", "note")
 DIGITS = 16  # of the SHA-256, which tells whether a file is the one that was marked
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")  # what a table program might compute
@@ -150,7 +150,8 @@ def grade(
         If there is no such folder or step, `out` is another table, or the system lacks a guard.
     """
     steps = [check_name(name) for name in names]
-    files, before = submissions(folder), read_marks(out, steps)
+    files = submissions(folder)
+    before = read_marks(out, steps) if os.path.lexists(out) else {}
     with Cage(limits) as cage:
         check_guards(cage.unguarded, unguarded)
     done: list[Marks] = []
@@ -263,28 +264,28 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def read_marks(path: Path, names: Sequence[str]) -> dict[tuple[str, str], Marks]:
-    """Marks of an earlier run by file and hash; none if there is no such file.
+    """Marks of an earlier run by file and hash.
 
     Raises
     ------
     ValueError
         If the file is no table of marks for these steps.
     """
-    if not os.path.lexists(path):
-        return {}
     where = quoted(path.name)
     raw = read_limited(path, where, MAX_MARKS_BYTES)
+    header, alien = _header(names), f"{where}: got a file that is no table of these steps' marks"
     try:
-        lines = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
+        first, _, rest = raw.decode("utf-8-sig").partition("\n")
+        # Before anything is parsed: a stranger's file may be a million cells.
+        if first.rstrip("\r") != ",".join(header):
+            raise CheckpointError(f"{alien}, allowed is a new file")
+        lines = list(csv.reader(io.StringIO(rest, newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CheckpointError(f"{where}: got a file that is no table of marks") from error
-    header = _header(names)
-    if not lines or lines[0] != header or any(len(line) != len(header) for line in lines[1:]):
-        raise CheckpointError(
-            f"{where}: got another table than one of these steps' marks, allowed is a new file"
-        )
+        raise CheckpointError(alien) from error
+    if any(len(line) != len(header) for line in lines):
+        raise CheckpointError(f"{alien}, allowed is a new file")
     marks = {}
-    for file, sha256, *results, _, note in lines[1:]:
+    for file, sha256, *results, _, note in lines:
         named = dict(zip(names, results, strict=True))
         marks[file, sha256] = Marks(file, sha256, named, note, kept=True)
     return marks

@@ -19,7 +19,6 @@ from moe.lessons.steps.grade import (
     grade,
     gradescope_file,
     harmless,
-    read_marks,
     replace_file,
     submissions,
     write_marks,
@@ -223,7 +222,3 @@ def test_gradescope_gets_its_json(tmp_path: Path) -> None:
     assert [test["score"] for test in tests] == [1, 0] and "argsort" in tests[1]["output"]
     with pytest.raises(ValueError, match="got 2 files"):
         gradescope_file([marks, marks], tmp_path / "results.json")
-
-
-def test_a_table_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    assert read_marks(tmp_path / "none.csv", ("scores",)) == {}
