@@ -21,10 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
 
 
-PAGES = [
-    "README.md", "docs/tutorial.md", "docs/check-gate.md", "docs/own-weights.md",
-    "docs/how-fast.md",
-]  # fmt: skip
+PAGES = ["README.md", "docs/check-gate.md", "docs/own-weights.md", "docs/how-fast.md"]
 
 
 @pytest.mark.parametrize("name", PAGES)
