@@ -229,8 +229,8 @@ def growth_lines() -> Picture:
     figure = Figure(
         "Characters explain more than kinds of text, from the first step on",
         Drawing(alt.LayerChart(layer=[drawn, words])),
-        f"Three lines: the share of the choice of expert that something explains. {spoken}. Luck is "
-        "taken off the first two.",
+        f"Three lines: the share of the choice of expert that something explains. {spoken}. Luck "
+        "is taken off the first two.",
         {"explained": rows, "ends": ends},
     )
     numbers = {"seeds": len(SEEDS), "steps": LOOKS[-1]} | {
