@@ -90,7 +90,8 @@ def test_the_navigation_lists_every_page(made):
     groups = [
         {title: place} for title, place in re.findall(r"^      - (.+): (\S+)$", text, re.MULTILINE)
     ]
-    config = SimpleNamespace(mdx_configs={}, nav=[{"MoEscope": "index.md"}, {"Methods": groups}])
+    nav = [{"MoEscope": "index.md"}, {"Lessons": "lessons"}, {"Methods": groups}]
+    config = SimpleNamespace(mdx_configs={}, nav=nav)
     listed = json.dumps(hooks.on_config(config).nav) + text
     assert not [name for name in made if name not in listed]
 
