@@ -37,8 +37,9 @@ def describe() -> str:
 
 
 def imported_names() -> set[tuple[str, str]]:
-    """Module and name of what is imported where users copy from: pages, README and code shown."""
-    texts = [path.read_text("utf-8") for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]]
+    """Module and name of what is imported where users copy from: pages, lessons, code shown."""
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("moe/lessons/**/*.md")]
+    texts = [path.read_text("utf-8") for path in pages]
     codes = [code for text in texts for code in re.findall(r"```python\n(.*?)```", text, re.S)]
     codes += re.findall(r'"codeText": ("import .*|"from .*)', PAGES.read_text("utf-8"))
     found = set()

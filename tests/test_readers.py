@@ -36,6 +36,7 @@ from moe.cost.from_config import model_from_config
 from moe.data.corpus import from_file
 from moe.data.documents import read_documents
 from moe.gates.recording import read_recordings
+from moe.lessons.steps.grade import read_marks
 from moe.lessons.steps.submission import read_source
 from moe.saved import load
 from moe.sweeps.plan import read_plan
@@ -100,6 +101,7 @@ OWN = {
     # What the judge sends, and what it put there to be tried.
     "moe/lessons/cage/inside.py: main": "own",
     "moe/lessons/cage/inside.py: _shut_in": "own",
+    "moe/lessons/steps/grade.py: replace_file": "written",
     "moe/lessons/steps/texts.py: text_of": "package",
     "moe/traces/apart.py: _limit": "machine",
     # What the library wrote itself, into folders that are its own.
@@ -140,6 +142,7 @@ READ_BY = {
     "moe/traces/report.py: read_placement": "placement",
     "moe/saved.py: load": "saved layer",
     "moe/lessons/cage/outside.py: Cage._ask": "json object",
+    "moe/lessons/steps/grade.py: read_marks": "marks",
     "moe/lessons/steps/submission.py: read_source": "submission",
     "moe/traces/files.py: load_trace": "trace",
     "moe/traces/files.py: read_bytes": "trace",
@@ -317,6 +320,11 @@ READERS = {
         lambda p: read_placement(str(p), some_trace()), lambda: b"[0, 1, 2, 3]", "placement.json"
     ),
     "saved layer": Reader(load, lambda: made(".layer"), "layer.safetensors"),
+    "marks": Reader(
+        lambda p: read_marks(p, ["scores"]),
+        lambda: b"file,sha256,scores,right,note\na.py,00,right,1,\n",
+        "marks.csv",
+    ),
     "submission": Reader(read_source, lambda: b"def scores(): pass", "a.py", any_bytes=True),
     "trace": Reader(load_trace, lambda: made(".npz"), "trace.npz"),
     "logits": Reader(

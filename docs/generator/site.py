@@ -20,6 +20,7 @@ from . import (
     glossary,
     lessons,
     speed,
+    steps,
     strengths,
 )
 from .methods import KINDS, index_page, method_page
@@ -66,6 +67,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[article.PAGE] = article.page()
     made[glossary.PAGE] = glossary.page()
     made[lessons.PAGE] = lessons.page()
+    made[steps.PAGE] = steps.page()
     made["ablation.md"] = ablation_page()
     made[cost.PAGE] = cost.page()
     made[collapse.PAGE] = collapse.page()

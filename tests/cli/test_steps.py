@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moe.lessons.cage import outside
 from moe.lessons.steps import STEPS
-from tests.lessons.steps.solutions import SOURCE
+from tests.lessons.steps.given import PLAIN
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,23 +24,23 @@ def test_the_steps_are_listed_and_shown(run_moe: Run) -> None:
     rows = json.loads(run_moe("step", "--json").stdout)
     assert [row["step"] for row in rows] == list(STEPS)
     text = run_moe("step", COLUMNS="200").stdout
-    assert all(step.signature in text for step in STEPS.values())
+    assert all(name in text and step.signature.split()[0] in text for name, step in STEPS.items())
     assert "softmax" in run_moe("step", "scores").stdout
     assert json.loads(run_moe("step", "scores", "--json").stdout)["function"].startswith("scores(")
 
 
 def test_right_code_ends_with_0_and_a_mistake_with_1(run_moe: Run, tmp_path: Path) -> None:
-    file = written(tmp_path, SOURCE)
+    file = written(tmp_path, PLAIN)
     assert "right" in run_moe("step", "scores", file).stdout
-    wrong = written(tmp_path, SOURCE.replace("axis=1", "axis=0"))
+    wrong = written(tmp_path, PLAIN.replace("axis=1", "axis=0"))
     said = json.loads(run_moe("step", "scores", wrong, "--json", code=1).stdout)
-    assert said["mistake"] == "unknown" and said["step"] == "scores" and "unguarded" in said
-    wrong = written(tmp_path, SOURCE.replace("np.argsort(-", "np.argsort("))
+    assert said["mistake"] == "sum_over_tokens" and said["step"] == "scores" and "unguarded" in said
+    wrong = written(tmp_path, PLAIN.replace("np.argsort(-", "np.argsort("))
     assert "the k worst" in run_moe("step", "choose", wrong, code=1).stdout
 
 
 def test_what_cannot_be_checked_ends_with_2(run_moe: Run, tmp_path: Path) -> None:
-    file = written(tmp_path, SOURCE)
+    file = written(tmp_path, PLAIN)
     assert "allowed is one of scores" in run_moe("step", "score", file, code=2).stderr
     assert "no such step" not in run_moe("step", "score", code=2).stdout
     for path in (str(tmp_path / "none.py"), str(tmp_path)):
@@ -60,5 +60,5 @@ def test_what_is_not_guarded_is_said(run_moe: Run, tmp_path: Path, monkeypatch) 
         return reply | {"open": ["network"]} if "open" in reply else reply
 
     monkeypatch.setattr(outside.Cage, "_ask", less)
-    done = run_moe("step", "scores", written(tmp_path, SOURCE))
+    done = run_moe("step", "scores", written(tmp_path, PLAIN))
     assert "does not guard: the network" in done.stderr and "right" in done.stdout

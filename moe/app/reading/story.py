@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 PACKAGE = Path(__file__).resolve().parents[2]
 DOCS = PACKAGE.parent / "docs"
-FIRST = ("glossary", "index", "tutorial")  # what most readers look for
+FIRST = ("glossary", "index", "lessons")  # what most readers look for
 _IMAGE = re.compile(r"^!\[(?P<alt>.*?)\]\((?P<path>[^)\s]+)\)$", re.MULTILINE)
 _MATH = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)\s#]+)\.md(?:#[^)\s]*)?\)")

@@ -3,4 +3,10 @@
 from __future__ import annotations
 
 # One line per lesson, in the order in which they are read.
-FILES = ("letters",)
+FILES = (
+    "letters",
+    "expert",
+    "router",
+    "layer",
+    "collapse",
+)

@@ -15,8 +15,10 @@ from ...pictures.palette import BLUE, FAIR, PAPER_INK, VERMILION
 from ...training import Trainer, TrainSettings
 from ..picture import Picture
 from ..question import Question, Slip, Values
+from ..trained import PLACES, SEEDS, mean_loss
 
-SEEDS, STEPS, EARLY, PLACES = (0, 1, 2), 60, 5, 1024
+STEPS, EARLY = 60, 5
+LOOKS = (*range(20), *range(20, STEPS + 1, 4))  # steps after which the loss is taken
 LABELS = 36  # step at which the names of levels end, where no line is near
 HERE, ELSEWHERE = "the six characters before it", "six characters from elsewhere"
 BYTES, LETTERS = 256, 26
@@ -27,12 +29,12 @@ BYTES, LETTERS = 256, 26
 
 @dataclass(frozen=True)
 class Learning:
-    """One run: held-out loss at each step from 0 on, with what was read here and elsewhere.
+    """One run: held-out loss after some steps, with what was read here and elsewhere.
 
     Attributes
     ----------
     here_T, elsewhere_T
-        Mean loss after each number of steps.
+        Mean loss after each of `LOOKS` steps.
     frequencies
         Loss of an answer that is the same everywhere: each byte's frequency in training text.
     """
@@ -43,32 +45,30 @@ class Learning:
 
     def lost(self, step: int) -> float:
         """Share of the gain since the start that strange characters cost."""
-        return float(
-            (self.elsewhere_T[step] - self.here_T[step]) / (self.here_T[0] - self.here_T[step])
-        )
+        at = LOOKS.index(step)
+        return float((self.elsewhere_T[at] - self.here_T[at]) / (self.here_T[0] - self.here_T[at]))
 
 
 @cache
 def learning(seed: int) -> Learning:
-    """Train as the lesson does, and ask at every step."""
+    """Train as the lesson does, and look now and then."""
     trainer = Trainer(TrainSettings(n_experts=8, steps=STEPS, batch=512, seed=seed))
     inputs, came_N = trainer.task.held_out(np.random.default_rng(0), PLACES)
     drawn_N = trainer.task.draw(np.random.default_rng(0), 65536)[1]
     share_V = (np.bincount(drawn_N, minlength=BYTES) + 1) / (drawn_N.size + BYTES)
     losses = []
     for step in range(STEPS + 1):
-        losses.append([_loss(trainer, read, came_N) for read in (inputs, np.roll(inputs, 1, 0))])
+        if step in LOOKS:
+            losses.append(
+                [
+                    mean_loss(trainer.predict(read), came_N)
+                    for read in (inputs, np.roll(inputs, 1, 0))
+                ]
+            )
         if step < STEPS:
             trainer.step()
     here_T, elsewhere_T = np.array(losses).T
     return Learning(here_T, elsewhere_T, float(-np.log(share_V[came_N]).mean()))
-
-
-def _loss(trainer: Trainer, inputs: np.ndarray, came_N: np.ndarray) -> float:
-    logits_NV = trainer.predict(inputs).astype(np.float64)
-    logits_NV -= logits_NV.max(axis=1, keepdims=True)
-    all_N = np.log(np.exp(logits_NV).sum(axis=1))
-    return float((all_N - logits_NV[np.arange(len(came_N)), came_N]).mean())
 
 
 def _mean_lost(step: int) -> float:
@@ -226,7 +226,7 @@ def learning_curves() -> Picture:
     rows: Rows = [
         {"run": name, "step": step, "value": float(value)}
         for name, loss_T in mean.items()
-        for step, value in enumerate(loss_T)
+        for step, value in zip(LOOKS, loss_T, strict=True)
     ]
     levels: Rows = [
         {"level": float(np.log(BYTES)), "from": LABELS, "label": "knows nothing"},
@@ -239,8 +239,8 @@ def learning_curves() -> Picture:
     rules = goal("levels", FAIR, y=alt.Y("level:Q"))
     words = end_labels(draw("levels").encode(x=x, y="level:Q"), PAPER_INK, align="right", dy=-8)
     spoken = "; ".join(
-        f"with {name} {loss_T[0]:.2f} at the start, {loss_T[EARLY]:.2f} after {EARLY} steps, "
-        f"{loss_T[-1]:.2f} after {STEPS}"
+        f"with {name} {loss_T[0]:.2f} at the start, {loss_T[LOOKS.index(EARLY)]:.2f} after "
+        f"{EARLY} steps, {loss_T[-1]:.2f} after {STEPS}"
         for name, loss_T in mean.items()
     )
     figure = Figure(

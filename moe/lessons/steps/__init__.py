@@ -10,7 +10,10 @@ import importlib
 from ...kernels.backend import steady
 from .step import Step
 
-FILES = ("scores", "choose", "weights", "forward", "gate_backward", "balance_loss", "bias_step")
+FILES = (
+    "scores", "choose", "weights", "forward", "gate_backward", "balance_loss", "bias_step",
+    "dispatch", "experts_backward", "dx", "capacity", "train",
+)  # fmt: skip
 
 
 def _read(file: str) -> Step:

@@ -103,11 +103,12 @@ def check_step(step: Step, learner: Learner) -> Report:
         return _named(step, got, wrong[0], wanted[wrong[0]])
     if step.trial is not None:
         try:
-            fault = step.trial(learner)
+            passed, words = step.trial(learner)
         except (Missing, Raised, Strange, Ended) as error:
             return _broken(step, None, "training", error)
-        if fault:
-            return Report(step.name, False, "does_not_learn", fault)
+        if not passed:
+            return Report(step.name, False, "does_not_learn", words)
+        return Report(step.name, True, "", f"{RIGHT_WORDS} {words}")
     return Report(step.name, True, "", RIGHT_WORDS)
 
 
@@ -123,9 +124,10 @@ def answers(step: Step, function: Function) -> list[Any]:
 def _named(step: Step, got: list[Any], number: int, wanted: Any) -> Report:
     """The first mistake that explains all that came back, or the smallest case that is wrong."""
     for mistake in step.mistakes:
-        theirs = answers(step, mistake.run)
-        if all(same(a, b) for a, b in zip(got, theirs, strict=True)):
-            return Report(step.name, False, mistake.name, mistake.says, number)
+        for run in (mistake.run, *mistake.also):
+            theirs = answers(step, run)
+            if all(same(a, b) for a, b in zip(got, theirs, strict=True)):
+                return Report(step.name, False, mistake.name, mistake.says, number)
     return Report(
         step.name,
         False,
@@ -177,9 +179,11 @@ def same(got: Any, wanted: Any) -> bool:
 def _shown(value: Any) -> str:
     """A value in one line, as Python writes it, cut if it is long."""
     if isinstance(value, (tuple, list)):
-        text = ", ".join(map(_shown, value))
+        text = ", ".join(map(_shown, value[:SHOWN]))
     else:
         array = np.asarray(value)
+        if array.size > SHOWN:
+            return f"{array.dtype} of shape {array.shape}"
         plain = array.tolist() if array.dtype.kind != "f" else np.round(array, 6).tolist()
         text = " ".join(str(plain).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...scores import make_scores
@@ -12,7 +14,11 @@ def _right(logits_NE: np.ndarray) -> np.ndarray:
     return make_scores(logits_NE, "softmax")
 
 
-def _over(logits_NE: np.ndarray, axis: int | None) -> np.ndarray:
+def _over(logits_NE: np.ndarray, axis: int | None, minus: str = "") -> np.ndarray:
+    """Shares along an axis; the largest logit of the 'row', 'column' or 'batch' subtracted."""
+    if minus:
+        along = {"row": 1, "column": 0, "batch": None}[minus]
+        logits_NE = logits_NE - logits_NE.max(axis=along, keepdims=True)
     exp_NE = np.exp(logits_NE)
     return np.asarray(exp_NE / exp_NE.sum(axis=axis, keepdims=True))
 
@@ -32,12 +38,14 @@ STEP = Step(
             lambda logits_NE: _over(logits_NE, None),
             "You divide by the sum over the whole batch. A token's shares must not depend on who "
             "else is in the batch: each row adds up to 1. Which axis is the experts?",
+            tuple(partial(_over, axis=None, minus=minus) for minus in ("row", "batch")),
         ),
         Mistake(
             "sum_over_tokens",
             lambda logits_NE: _over(logits_NE, 0),
             "Your columns add up to 1: you share each expert out among the tokens. (That is half "
             "of another method, expert choice.) Here each token shares itself out.",
+            tuple(partial(_over, axis=0, minus=minus) for minus in ("row", "column", "batch")),
         ),
         Mistake(
             "overflow",

@@ -28,11 +28,14 @@ class Mistake:
         What code with this mistake computes, of the arguments of a case.
     says
         What to tell who made it: what happened and why, not the answer.
+    also
+        Other ways to write the same mistake, which compute something else.
     """
 
     name: str
     run: Function
     says: str
+    also: tuple[Function, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Step:
     parts
         Of each case, the function that is called, if there are several.
     trial
-        What else has to hold once every case is right: returns what is wrong, or ''.
+        What else has to hold once every case is right: returns whether it does, and words.
     """
 
     name: str
@@ -63,7 +66,7 @@ class Step:
     right: Function
     mistakes: tuple[Mistake, ...]
     parts: tuple[str, ...] = ()
-    trial: Callable[[Learner], str] | None = None
+    trial: Callable[[Learner], tuple[bool, str]] | None = None
 
     def functions(self) -> tuple[str, ...]:
         """The function that each case calls."""

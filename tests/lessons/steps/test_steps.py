@@ -13,14 +13,21 @@ import numpy as np
 import pytest
 
 from moe.kernels.backend import steady
-from moe.lessons.steps import STEPS
+from moe.lessons.steps import STEPS, plain_layer
 from moe.lessons.steps.check import Functions, answers, check_step, same
 from moe.lessons.steps.step import Step
 from moe.lessons.steps.texts import text_of
+from tests.gradients import worst_error
 
-from .solutions import SOURCE
+from .given import PLAIN, SOURCES, functions
 
 MISTAKES = [(step.name, mistake.name) for step in STEPS.values() for mistake in step.mistakes]
+FORMS = [
+    (step.name, mistake.name, form)
+    for step in STEPS.values()
+    for mistake in step.mistakes
+    for form in range(1 + len(mistake.also))
+]
 
 
 class Answering:
@@ -41,25 +48,22 @@ def untried(name: str) -> Step:
     return replace(STEPS[name], trial=None)
 
 
-def solution() -> dict[str, Any]:
-    functions: dict[str, Any] = {}
-    exec(SOURCE, functions)
-    return {name: value for name, value in functions.items() if callable(value)}
-
-
 @pytest.mark.parametrize("name", STEPS)
 def test_the_librarys_own_answer_is_right(name: str) -> None:
     assert check_step(untried(name), Answering(STEPS[name], STEPS[name].right)).right
 
 
-@pytest.mark.parametrize(("name", "mistake"), MISTAKES)
-def test_each_mistake_is_named_and_no_other(name: str, mistake: str) -> None:
+@pytest.mark.parametrize(("name", "mistake", "form"), FORMS)
+def test_each_mistake_is_named_and_no_other(name: str, mistake: str, form: int) -> None:
     step = untried(name)
-    run = next(one.run for one in step.mistakes if one.name == mistake)
+    made = next(one for one in step.mistakes if one.name == mistake)
+    run = (made.run, *made.also)[form]
     report = check_step(step, Answering(step, run))
     assert (report.right, report.mistake) == (False, mistake)
     others = [one for one in step.mistakes if one.name != mistake]
-    theirs, mine = [answers(step, one.run) for one in others], answers(step, run)
+    theirs = [answers(step, other) for one in others for other in (one.run, *one.also)]
+    mine = answers(step, run)
+    assert not all(map(same, answers(step, step.right), mine))
     assert not any(all(map(same, other, mine)) for other in theirs)
     # It says what went wrong and is no bare verdict.
     assert len(report.says) > 40 and report.says[-1] in ".?)"
@@ -129,6 +133,58 @@ def test_experts_are_whole_numbers() -> None:
     assert not check_step(step, off).right
 
 
+@pytest.mark.parametrize("style", SOURCES)
+def test_solutions_of_every_style_are_right(style: str) -> None:
+    learner = Functions(**functions(SOURCES[style]))
+    for step in map(untried, STEPS):
+        report = check_step(step, learner)
+        assert report.right, report.words()
+
+
+def test_there_are_enough_steps_mistakes_and_styles() -> None:
+    assert len(STEPS) == 12 and len(MISTAKES) >= 45 and len(SOURCES) >= 5
+
+
+def test_the_plain_layer_without_a_mistake_is_the_librarys() -> None:
+    one = plain_layer.sample(seed=3)
+    given = one.x_ND, one.expert_NK, one.weight_NK, one.up_ED2F, one.down_EFD
+    assert same(plain_layer.forward(*given), plain_layer.library_forward(*given)[0])
+    made = plain_layer.backward(one.dy_ND, *given)
+    wanted = plain_layer.library_backward(one.dy_ND, *given)
+    assert same(made.dup_ED2F, wanted[0]) and same(made.ddown_EFD, wanted[1])
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    """The oracles of steps 5, 9, 10 and 12 are held against what has no derivation in it."""
+    one = plain_layer.sample(seed=4)
+    arrays = {
+        "x": one.x_ND, "gate": one.gate_DE, "up": one.up_ED2F, "down": one.down_EFD,
+    }  # fmt: skip
+    bias_E = np.array([0.0, 0.05, 0.0, -0.05, 0.0])
+    train, dx = STEPS["train"].right, STEPS["dx"].right
+
+    def value() -> float:
+        y_ND = train("layer", one.x_ND, one.gate_DE, bias_E, one.up_ED2F, one.down_EFD, 2)[0]
+        return float((one.dy_ND * y_ND).sum())
+
+    given = one.dy_ND, one.x_ND, one.gate_DE, bias_E, one.up_ED2F, one.down_EFD, 2
+    grads = dict(zip(arrays, train("layer_backward", *given), strict=True))
+    assert worst_error(value, arrays, grads, probes=12) < 1e-6
+    bias_E[:] = 0
+    grads = {"x": dx(one.dy_ND, one.x_ND, one.gate_DE, one.up_ED2F, one.down_EFD, 2)}
+    assert worst_error(value, {"x": one.x_ND}, grads, probes=12) < 1e-6
+    logits_NE, dweight_NK = np.random.default_rng(0).standard_normal((3, 5)), one.weight_NK[:3]
+    expert_NK = STEPS["choose"].right(STEPS["scores"].right(logits_NE), 2)
+
+    def weighed() -> float:
+        scores_NE = STEPS["scores"].right(logits_NE)
+        chosen_NK = np.take_along_axis(scores_NE, expert_NK, axis=1)
+        return float((dweight_NK * chosen_NK / chosen_NK.sum(axis=1, keepdims=True)).sum())
+
+    grads = {"logits": STEPS["gate_backward"].right(logits_NE, dweight_NK)}
+    assert worst_error(weighed, {"logits": logits_NE}, grads, probes=15) < 1e-6
+
+
 # Texts -----------------------------------------------------------------------------------------
 
 SHOWN = re.compile(r"^>>> (.+)$\n((?:^[^>`\n].*$\n)?)", re.MULTILINE)
@@ -145,13 +201,22 @@ def test_a_text_says_what_why_how_and_what_next(name: str) -> None:
         assert text.count(part) == 1
     assert all(len(line) <= 116 for line in text.splitlines())
     # What a learner sees first says nothing away: no line of the solution.
-    for line in SOURCE.splitlines():
-        assert len(line.strip()) < 25 or line.strip() not in text
+    for line in PLAIN.splitlines():
+        code = " = " in line or "return " in line
+        assert not code or len(line.strip()) < 25 or line.strip() not in text
+
+
+def test_every_text_leads_to_the_next() -> None:
+    """The page of all texts has a heading where each link leads, as MkDocs names it."""
+    titles = [text_of(name).partition("\n")[0].removeprefix("# ") for name in STEPS]
+    places = [re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", one.lower())) for one in titles]
+    links = [re.findall(r"\]\(#([^)]*)\)", text_of(name)) for name in STEPS]
+    assert links == [[place] for place in places[1:]] + [[]]
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_the_numbers_of_a_text_are_right(name: str) -> None:
-    space: dict[str, Any] = {"np": np} | solution()
+    space: dict[str, Any] = {"np": np} | functions(PLAIN)
     compared = 0
     for source, shown in SHOWN.findall(text_of(name)):
         if not shown:
