@@ -10,4 +10,5 @@ FILES = (
     "layer",
     "collapse",
     "gradient",
+    "cures",
 )
