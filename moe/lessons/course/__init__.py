@@ -11,4 +11,5 @@ FILES = (
     "collapse",
     "gradient",
     "cures",
+    "specialise",
 )

@@ -160,7 +160,8 @@ QUESTIONS = {
                  "Your f sums to k. Here it is a share of all choices, and sums to 1."),
             Slip("counts", lambda v: 20 * _product(v),
                  "You took the counts themselves. Divide them by their sum first."),
-            Slip("squared", lambda v: _product(v, 2), "You squared f. It is multiplied by P, and each of the two counts once."),
+            Slip("squared", lambda v: _product(v, 2), "You squared f. It is multiplied by P, and each of the two "
+                 "counts once."),
             Slip("shares_only", lambda v: float(
                     4 * ((np.array(v["counts"]) / sum(v["counts"])) ** 2).sum()),
                  "You multiplied f by itself. The second factor is P, which has a gradient."),
