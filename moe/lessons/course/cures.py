@@ -56,7 +56,7 @@ def cured(cure: str, seed: int) -> Cured:
     own_NK = np.argsort(-(x_ND @ trainer.layer.params["gate_DE"]), axis=1)[:, :K]
     own = (chosen_NK[:, :, None] == own_NK[:, None, :]).any(axis=2).mean()
     end = np.mean([max_vio(record.proposed) for record in records[-LAST:]])
-    return Cured(float(end), trainer.evaluate(), 1 - float(own))
+    return Cured(float(end), trainer.evaluate(PLACES), 1 - float(own))
 
 
 def _mean(cure: str, measure: str) -> float:
@@ -160,7 +160,8 @@ QUESTIONS = {
                  "Your f sums to k. Here it is a share of all choices, and sums to 1."),
             Slip("counts", lambda v: 20 * _product(v),
                  "You took the counts themselves. Divide them by their sum first."),
-            Slip("squared", lambda v: _product(v, 2), "You squared f. It is multiplied by P, and each of the two "
+            Slip("squared", lambda v: _product(v, 2),
+                 "You squared f. It is multiplied by P, and each of the two "
                  "counts once."),
             Slip("shares_only", lambda v: float(
                     4 * ((np.array(v["counts"]) / sum(v["counts"])) ** 2).sum()),
