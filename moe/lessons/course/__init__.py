@@ -9,4 +9,5 @@ FILES = (
     "router",
     "layer",
     "collapse",
+    "specialise",
 )
