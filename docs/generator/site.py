@@ -12,6 +12,7 @@ from moe.capacity import DROP_POLICIES
 from moe.pictures.figure import Figure
 
 from . import (
+    api,
     article,
     checkpoints,
     cluster,
@@ -80,7 +81,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[collapse.PAGE] = collapse.page()
     made[strengths.PAGE] = strengths.page(alts[strengths.PICTURE])
     made[speed.PAGE] = speed.page(alts[speed.PICTURE])
-    return made
+    return made | api.pages()
 
 
 def svg(figure: Figure) -> str:
@@ -114,8 +115,9 @@ def render_speed() -> dict[str, str]:
 
 
 def stale(files: dict[str, str]) -> list[Path]:
-    """Files among the generated ones that no method makes any more."""
-    there = [p for p in (HERE / METHODS).rglob("*") if p.is_file()]
+    """Files among the generated ones that nothing makes any more."""
+    folders = (METHODS, api.FOLDER)
+    there = [p for folder in folders for p in (HERE / folder).rglob("*") if p.is_file()]
     return [path for path in there if path.relative_to(HERE).as_posix() not in files]
 
 

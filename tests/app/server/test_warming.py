@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from moe import kernels
+from moe.app.balance import story as balance
 from moe.app.server import warming
-from moe.app.shared import first_model
+from moe.app.shared import first_model, run_slots
 from moe.app.shared.kept import KEPT, Kept
 from moe.app.shared.run_slots import run_slot
 from moe.kernels.environment import numba
@@ -19,7 +21,8 @@ SMALL = TrainSettings(steps=6, batch=64, d_model=16, d_expert=8, n_experts=4, se
 
 
 @pytest.fixture(autouse=True)
-def end() -> Iterator[None]:
+def end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(balance, "first_runs", lambda: (SMALL,))
     yield
     kernels.stand_in(False)
 
@@ -161,6 +164,24 @@ def test_warm_kernels_need_no_change_over(
     monkeypatch.setattr(warming, "READY", warming.Readiness())
     warming.begin(said.append).join(120)
     assert warming.READY.kernels and opened and not said and warming.READY.seconds is None
+
+
+@pytest.mark.parametrize("longest", [300.0, 0.0])
+def test_the_first_runs_of_balance_are_kept_unless_they_take_too_long(
+    monkeypatch: pytest.MonkeyPatch, longest: float
+) -> None:
+    kept = Kept()
+    for module in (run_slots, warming):
+        monkeypatch.setattr(module, "KEPT", kept)
+    monkeypatch.setattr(run_slots.RunSlot, "longest", longest)
+    asked = replace(SMALL, seed=12)
+    monkeypatch.setattr(balance, "first_runs", lambda: (asked,))
+    warming._train_first_runs()
+    kept.max_bytes = 100  # others have no room beside it
+    kept.put("another", np.zeros(50))
+    run = kept.get(run_slot(asked).run_key)
+    assert (run is not None) is (longest > 0)
+    assert run is None or len(run.records) == asked.steps
 
 
 def test_numpy_s_threads_are_set_and_put_back() -> None:
