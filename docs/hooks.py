@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import moe
-from docs.generator import lessons
+from docs.generator import api, lessons
 from moe.lessons.links import from_the_site
 
 REGISTRIES: dict[str, dict[str, type[Any]]] = {"routers": moe.ROUTERS, "balancers": moe.BALANCERS}
@@ -64,6 +64,7 @@ def methods(folder: str) -> list[dict[str, str]]:
 # What stands for a folder that mkdocs.yml names.
 FOLDERS: dict[str, Callable[[], list[dict[str, str]]]] = {
     lessons.FOLDER: lessons.navigation,
+    api.FOLDER: api.navigation,
     **{folder: partial(methods, folder) for folder in REGISTRIES},
 }
 
