@@ -9,5 +9,7 @@ FILES = (
     "router",
     "layer",
     "collapse",
+    "gradient",
+    "cures",
     "specialise",
 )
