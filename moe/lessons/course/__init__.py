@@ -11,5 +11,6 @@ FILES = (
     "collapse",
     "gradient",
     "cures",
+    "full",
     "specialise",
 )
