@@ -9,10 +9,12 @@ MathML themselves, so the site loads no script and asks no other server for one.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import moe
-from docs.generator import lessons
+from docs.generator import api, lessons
 from moe.lessons.links import from_the_site
 
 REGISTRIES: dict[str, dict[str, type[Any]]] = {"routers": moe.ROUTERS, "balancers": moe.BALANCERS}
@@ -31,23 +33,40 @@ LEFT_OVER = {r">\{<": ">{<", r">\}<": ">}<"}
 
 
 def on_config(config: Any) -> Any:
-    """Register the fence, and fill the registries' methods into the navigation."""
+    """Register the fence, and fill folders into the navigation."""
     fences = config.mdx_configs.setdefault("pymdownx.superfences", {}).setdefault(
         "custom_fences", []
     )
     fences.append({"name": "math", "class": "math", "format": mathml_block})
-    for section in config.nav:
-        if section.get("Lessons") == lessons.FOLDER:
-            section["Lessons"] = lessons.navigation()
-            continue
-        for group in section.get("Methods", []):
-            for title, folder in group.items():
-                if folder in REGISTRIES:
-                    group[title] = [
-                        {kind.title: f"methods/{folder}/{name}.md"}
-                        for name, kind in REGISTRIES[folder].items()
-                    ]
+    config.nav = filled(config.nav)
     return config
+
+
+def filled(nav: list[Any]) -> list[Any]:
+    """Return a navigation with its folders' pages in their places, however deep they stand."""
+    made: list[Any] = []
+    for entry in nav:
+        ((title, place),) = entry.items()
+        if isinstance(place, list):
+            made.append({title: filled(place)})
+        else:
+            made.append({title: FOLDERS[place]() if place in FOLDERS else place})
+    return made
+
+
+def methods(folder: str) -> list[dict[str, str]]:
+    """Return the places of a registry's methods in the navigation."""
+    return [
+        {kind.title: f"methods/{folder}/{name}.md"} for name, kind in REGISTRIES[folder].items()
+    ]
+
+
+# What stands for a folder that mkdocs.yml names.
+FOLDERS: dict[str, Callable[[], list[dict[str, str]]]] = {
+    lessons.FOLDER: lessons.navigation,
+    api.FOLDER: api.navigation,
+    **{folder: partial(methods, folder) for folder in REGISTRIES},
+}
 
 
 def on_files(files: Any, config: Any) -> Any:

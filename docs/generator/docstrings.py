@@ -33,16 +33,26 @@ class Docstring:
     example: str
 
 
+def sections(text: str | None) -> dict[str, str]:
+    """Text of each section by its title; what stands before the first has an empty one."""
+    prose, *rest = SECTION.split(inspect.cleandoc(text or ""))
+    return {"": prose} | dict(zip(rest[::2], rest[1::2], strict=True))
+
+
+def entries(section: str) -> list[tuple[str, str]]:
+    """Names of each entry of a section, as they stand there, and what they mean."""
+    return [(names, _flowing(meaning)) for names, meaning in ENTRY.findall(section)]
+
+
 def parse(text: str | None) -> Docstring:
     """Take a docstring apart; without one, all parts are empty."""
-    prose, *rest = SECTION.split(inspect.cleandoc(text or ""))
-    sections = dict(zip(rest[::2], rest[1::2], strict=True))
+    found = sections(text)
     parameters = {
-        name: _flowing(meaning)
-        for names, meaning in ENTRY.findall(sections.get("Parameters", ""))
+        name: meaning
+        for names, meaning in entries(found.get("Parameters", ""))
         for name in names.split(", ")
     }
-    return Docstring(prose.strip(), parameters, sections.get("Examples", "").strip())
+    return Docstring(found[""].strip(), parameters, found.get("Examples", "").strip())
 
 
 def _flowing(text: str) -> str:

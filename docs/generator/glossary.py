@@ -19,7 +19,7 @@ def page() -> str:
         parts.append(f"## {word.name.capitalize()}\n\n{word.meaning}{forms}")
     return page_text(
         "moe/app/shared/glossary.py",
-        "# Words",
+        "# Glossary",
         f"The {len(WORDS)} words that the app's pages explain where they stand: point at one that "
         "is underlined with dots, or touch it.",
         *parts,

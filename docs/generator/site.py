@@ -12,6 +12,7 @@ from moe.capacity import DROP_POLICIES
 from moe.pictures.figure import Figure
 
 from . import (
+    api,
     article,
     checkpoints,
     cluster,
@@ -49,13 +50,20 @@ def figures() -> Iterator[tuple[str, Callable[[], Figure]]]:
     yield strengths.PICTURE, strengths.figure
 
 
+def method_pages(alts: dict[str, str]) -> dict[str, str]:
+    """Text of the page of every method by path, given what each picture says in words."""
+    return {
+        f"{METHODS}/{kind.folder}/{name}.md": method_page(
+            kind, name, alts[f"{METHODS}/{kind.folder}/{name}.svg"]
+        )
+        for kind in KINDS
+        for name in kind.registry
+    }
+
+
 def pages(alts: dict[str, str]) -> dict[str, str]:
     """Text of every generated page by path, given what each picture says in words."""
-    made = {}
-    for kind in KINDS:
-        folder = f"{METHODS}/{kind.folder}"
-        for name in kind.registry:
-            made[f"{folder}/{name}.md"] = method_page(kind, name, alts[f"{folder}/{name}.svg"])
+    made = method_pages(alts)
     made[f"{METHODS}/index.md"] = index_page()
     made[f"{METHODS}/capacity.md"] = capacity_page(
         {drop: alts[f"{METHODS}/capacity-{drop}.svg"] for drop in DROP_POLICIES}
@@ -73,7 +81,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[collapse.PAGE] = collapse.page()
     made[strengths.PAGE] = strengths.page(alts[strengths.PICTURE])
     made[speed.PAGE] = speed.page(alts[speed.PICTURE])
-    return made
+    return made | api.pages()
 
 
 def svg(figure: Figure) -> str:
@@ -107,8 +115,9 @@ def render_speed() -> dict[str, str]:
 
 
 def stale(files: dict[str, str]) -> list[Path]:
-    """Files among the generated ones that no method makes any more."""
-    there = [p for p in (HERE / METHODS).rglob("*") if p.is_file()]
+    """Files among the generated ones that nothing makes any more."""
+    folders = (METHODS, api.FOLDER)
+    there = [p for folder in folders for p in (HERE / folder).rglob("*") if p.is_file()]
     return [path for path in there if path.relative_to(HERE).as_posix() not in files]
 
 
@@ -130,6 +139,7 @@ __all__ = [
     "RESULTS",
     "described",
     "figures",
+    "method_pages",
     "pages",
     "render",
     "render_speed",

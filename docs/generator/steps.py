@@ -22,7 +22,8 @@ The answer is compared with the library's own, on several cases. A wrong functio
 against {mistakes} mistakes that people make, and one is named only if it explains every case; \
 anything else is shown with the smallest case that fails. Your style is free: loops, sorted \
 lists, matrices or classes. `moe step scores` shows a step's text in the terminal, `moe step` \
-lists them all. Whatever your code prints is not shown there: run it with Python to see that."""
+lists them all. Whatever your code prints is not shown there: run it with Python \
+to see that. It may import what comes with Python, and numpy."""
 TEACHER = """\
 For a class, collect one file for each person in a folder:
 

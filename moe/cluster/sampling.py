@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +13,6 @@ from ..routers import Router
 from ..routing import Routing
 
 CHUNK = 8192  # tokens at a time: their logits stay in the cache, and memory stays small
-MOST_DRAWN = 4  # chunks of noise that are kept: 8 MB each with 256 experts
 
 
 def expected_copies(n_experts: int, k: int, n_places: int, reach: int | None = None) -> float:
@@ -103,32 +99,5 @@ def sample_routings(
     check_int("n_tokens", n_tokens, 0)
     for first in range(0, n_tokens, CHUNK):
         n = min(CHUNK, n_tokens - first)
-        logits_NE = _noise(rng, n, popularity_E.size) + popularity_E
+        logits_NE = rng.standard_normal((n, popularity_E.size), np.float32) + popularity_E
         yield router.choose(logits_NE, rng=rng, token_ids=np.arange(first, first + n))
-
-
-_drawn: OrderedDict[tuple[Any, ...], tuple[np.ndarray, Any]] = OrderedDict()
-_drawing = threading.Lock()
-
-
-def _noise(rng: np.random.Generator, n_tokens: int, n_experts: int) -> np.ndarray:
-    """Standard normal numbers, (N, E), and the generator moved on; the same ones are drawn once.
-
-    Settings that are compared differ in the router and not in the seed, and drawing takes half of
-    the time. The last `MOST_DRAWN` chunks are kept.
-    """
-    key = (repr(rng.bit_generator.state), n_tokens, n_experts)
-    with _drawing:
-        found = _drawn.get(key)
-        if found is not None:
-            _drawn.move_to_end(key)
-    if found is None:
-        noise_NE = rng.standard_normal((n_tokens, n_experts), np.float32)
-        noise_NE.flags.writeable = False
-        found = noise_NE, rng.bit_generator.state
-        with _drawing:
-            _drawn[key] = found
-            while len(_drawn) > MOST_DRAWN:
-                _drawn.popitem(last=False)
-    noise_NE, rng.bit_generator.state = found
-    return noise_NE

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache, reduce
+from dataclasses import asdict, dataclass, fields
+from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..errors import check_int
 from ..routers import ROUTERS, Router, make_router
 from ..routing import Routing
@@ -214,7 +213,9 @@ class ClusterResult:
 
 
 def simulate(
-    settings: ClusterSettings, recorded: Iterable[Recorded] | None = None
+    settings: ClusterSettings,
+    recorded: Iterable[Recorded] | None = None,
+    learnt_E: np.ndarray | None = None,
 ) -> Iterator[ClusterResult]:
     """Route, count and time batch after batch; yield the result so far after each.
 
@@ -226,6 +227,9 @@ def simulate(
         Routings, or chosen experts (N, K), one per batch, to count instead of sampled ones; they
         may also come from the file `settings.trace`. Router, skew, tokens and batch of the
         settings are not used then.
+    learnt_E
+        Load of each expert that a balanced placement is made for; by default that of what was
+        recorded, or of `PILOT` other tokens.
 
     Raises
     ------
@@ -241,11 +245,9 @@ def simulate(
         batches = _sampled(settings)
     expert_P = None
     if settings.placement == "balanced":
-        if recorded is None:
-            load_E = _pilot_load(_chosen_alike(settings), kernels.backend_name())
-        else:
-            load_E = _load(settings, recorded)
-        expert_P = _balanced(settings, load_E)
+        if learnt_E is None:
+            learnt_E = _load(settings, _pilot(settings) if recorded is None else recorded)
+        expert_P = _balanced(settings, learnt_E)
     elif settings.redundant:
         expert_P = np.arange(settings.n_experts + settings.redundant) % settings.n_experts
     total, times = None, []
@@ -256,7 +258,11 @@ def simulate(
         yield ClusterResult(settings, total, list(times))
 
 
-def run(settings: ClusterSettings, recorded: Iterable[Recorded] | None = None) -> ClusterResult:
+def run(
+    settings: ClusterSettings,
+    recorded: Iterable[Recorded] | None = None,
+    learnt_E: np.ndarray | None = None,
+) -> ClusterResult:
     """Return the last record of `simulate`.
 
     Raises
@@ -265,7 +271,7 @@ def run(settings: ClusterSettings, recorded: Iterable[Recorded] | None = None) -
         If there is nothing recorded to count.
     """
     result = None
-    for record in simulate(settings, recorded):
+    for record in simulate(settings, recorded, learnt_E):
         result = record
     if result is None:
         raise ValueError("recorded: got no batch, allowed is at least one")
@@ -339,22 +345,9 @@ def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None)
     return reduce(add, counted)
 
 
-def _chosen_alike(settings: ClusterSettings) -> ClusterSettings:
-    """Return settings with the usual ones where these do not change which experts are chosen."""
-    usual = ClusterSettings
-    return replace(settings, tokens=usual.tokens, batch=usual.batch, copies=usual.copies)
-
-
-@lru_cache(maxsize=256)
-def _pilot_load(settings: ClusterSettings, backend: str) -> np.ndarray:
-    """Load of each expert by other tokens than those that are counted; (E,), read-only.
-
-    Kept, since comparisons differ in how tokens are sent more often than in who is chosen.
-    """
-    parts = _parts(settings, PILOT, (settings.seed, 1))
-    load_E = _load(settings, (part for part, _ in parts))
-    load_E.flags.writeable = False
-    return load_E
+def _pilot(settings: ClusterSettings) -> Iterator[Recorded]:
+    """Route other tokens than those that are counted."""
+    return (part for part, _ in _parts(settings, PILOT, (settings.seed, 1)))
 
 
 def _load(settings: ClusterSettings, routed: Iterable[Recorded]) -> np.ndarray:

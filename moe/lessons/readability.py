@@ -20,12 +20,12 @@ _MARKER = re.compile(r"^\s*(?:[-*>] |#+ |\||\d+\. )", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Readability:
-    """Figures of a lesson's prose; code and captions are left out.
+    """Figures of a lesson's prose; code is left out.
 
     Attributes
     ----------
     words, sentences
-        Counted in prose and questions.
+        Counted in prose, questions and captions.
     longest
         Words of the longest sentence.
     longest_sentence
@@ -58,7 +58,7 @@ def sentences(text: str) -> list[str]:
 def readability_of(lesson: Lesson) -> Readability:
     """Count a lesson's prose."""
     found = [
-        one for part in lesson.parts if part.kind in (PROSE, "question")
+        one for part in lesson.parts if part.kind in (PROSE, "question", "figure")
         for one in sentences(part.text)
     ]  # fmt: skip
     counted = [_WORD.findall(one) for one in found]

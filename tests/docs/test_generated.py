@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import fields, replace
 from html import unescape
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import yaml
 
 import moe
 from docs import hooks
-from docs.generator import ablation, site, tables
+from docs.generator import ablation, lessons, site, tables
 from docs.generator.ablation import ablate, brief, conditions, pairs_of, read, table_rows
 from docs.generator.docstrings import of_class, parse, to_cell, to_markdown, values_of
 from moe.capacity import DROP_POLICIES, Capacity
@@ -64,8 +64,8 @@ def test_no_page_or_picture_of_a_method_that_is_gone(made):
 
 def test_a_changed_docstring_would_be_noticed(made, monkeypatch):
     monkeypatch.setattr(moe.ROUTERS["hash"], "__doc__", "Something else.")
-    other = site.pages({name: words_in(name) for name in FIGURES})
-    assert [name for name in made if made[name] != other[name]] == ["methods/routers/hash.md"]
+    other = site.method_pages({name: words_in(name) for name in FIGURES})
+    assert [name for name in other if made[name] != other[name]] == ["methods/routers/hash.md"]
 
 
 def test_every_method_and_policy_has_its_page_and_picture(made):
@@ -85,15 +85,39 @@ def test_links_between_generated_pages_lead_somewhere(made):
                 assert ((site.HERE / name).parent / target).exists(), f"{name}: {target}"
 
 
-def test_the_navigation_lists_every_page(made):
+def navigation() -> list[Any]:
     text = committed("../mkdocs.yml")
-    groups = [
-        {title: place} for title, place in re.findall(r"^      - (.+): (\S+)$", text, re.MULTILINE)
-    ]
-    nav = [{"MoEscope": "index.md"}, {"Lessons": "lessons"}, {"Methods": groups}]
-    config = SimpleNamespace(mdx_configs={}, nav=nav)
-    listed = json.dumps(hooks.on_config(config).nav) + text
-    assert not [name for name in made if name not in listed]
+    listed: list[Any] = yaml.safe_load(re.search(r"^nav:\n(?:  .*\n)+", text, re.M)[0])["nav"]
+    return listed
+
+
+def places(nav: list[Any]) -> list[str]:
+    """Pages of a navigation in the order of their `Next` links."""
+    found = []
+    for entry in nav:
+        ((_, place),) = entry.items()
+        found += places(place) if isinstance(place, list) else [place]
+    return found
+
+
+def test_the_navigation_lists_every_page_once(made):
+    listed = places(hooks.filled(navigation()))
+    written = {path.relative_to(site.HERE).as_posix() for path in site.HERE.rglob("*.md")}
+    assert sorted(listed) == sorted(written | set(made) | set(lesson_pages()))
+
+
+def lesson_pages() -> list[str]:
+    return [place for entry in lessons.navigation() for place in entry.values()]
+
+
+def test_the_navigation_has_four_groups_and_lessons_come_before_what_is_looked_up():
+    nav = navigation()
+    assert [title for entry in nav for title in entry] == [
+        "MoEscope", "Learn", "Look up", "Use", "Inside",
+    ]  # fmt: skip
+    order = places(hooks.filled(nav))
+    assert order.index("glossary.md") < order.index("methods/index.md")
+    assert order.index("methods/index.md") < order.index("check-gate.md")
 
 
 # Docstrings ------------------------------------------------------------------------------------

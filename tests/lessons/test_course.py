@@ -23,6 +23,7 @@ from moe.lessons import (
 from moe.lessons.catalogue import FOLDER
 from moe.lessons.course import FILES
 from moe.lessons.links import without_links
+from moe.lessons.readability import sentences
 from tests.lessons.expected import of_lesson, wrong_drawing, wrong_numbers, wrong_output
 
 LESSONS = lessons()
@@ -89,12 +90,21 @@ def test_no_sentence_is_long(one: Lesson, record_property: Callable[[str, object
     assert read.grade < 9
 
 
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_no_sentence_of_an_answer_is_long(name: str) -> None:
+    asked = question_of(name)
+    for says in (asked.why, *(slip.says for slip in asked.slips)):
+        assert all(len(one.split()) <= MOST_WORDS for one in sentences(says)), says
+
+
 def test_words_of_the_field_are_explained_where_they_come_first() -> None:
     seen: set[str] = set()
     for one in LESSONS:
-        for part in one.of("prose") + one.of("question"):
+        for part in one.parts:
+            if part.kind in ("python", "text"):
+                continue
             for paragraph in re.split(r"\n\s*\n", part.text):
-                plain = re.sub(r"`[^`]*`", "", paragraph)
+                plain = re.sub(r"`[^`]*`|\{\w+\}", "", paragraph)
                 for term, form in TERMS.items():
                     found = re.search(rf"\b({form})\b", plain, re.IGNORECASE)
                     if term in seen or not found or plain.startswith("## "):

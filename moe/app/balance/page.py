@@ -23,9 +23,19 @@ from . import chart as charts
 from . import share
 from .playback import playback
 from .player import run_player
-from .story import answer, compare, measures, play_run, question, setup_words, sources, why
+from .story import (
+    FIRST,
+    FIRST_BALANCING,
+    answer,
+    compare,
+    measures,
+    play_run,
+    question,
+    setup_words,
+    sources,
+    why,
+)
 
-DEFAULTS = {"a": "none", "b": "bias"}
 QUESTION = "Will all experts get the same work?"
 OLD = "below, the old run"
 SHOWN = "balance_shown"  # in the session: whether a film of other settings may be on the screen
@@ -145,12 +155,12 @@ def _settings() -> tuple[TrainSettings, TrainSettings]:
     """Controls of both runs; those of one side carry its letter in the address."""
     run_a, run_b, both = st.tabs(["Run A", "Run B", "Both"])
     with both:
-        task = named("What they learn", TASK_TITLES, "task", "text")
-        steps = st.slider("Steps", 50, 600, 300, 50, key="steps", **BOUND)
-        experts = st.slider("Experts", 4, 64, 16, key="experts", **BOUND)
-        k = st.slider("Experts per character", 1, 8, 2, key="k", **BOUND)
+        task = named("What they learn", TASK_TITLES, "task", FIRST.task)
+        steps = st.slider("Steps", 50, 600, FIRST.steps, 50, key="steps", **BOUND)
+        experts = st.slider("Experts", 4, 64, FIRST.n_experts, key="experts", **BOUND)
+        k = st.slider("Experts per character", 1, 8, FIRST.k, key="k", **BOUND)
         k = parts.at_most(k, experts)
-        seed = st.number_input("Seed", 0, 9999, 0, key="seed", **BOUND)
+        seed = st.number_input("Seed", 0, 9999, FIRST.seed, key="seed", **BOUND)
     common = TrainSettings(task=task, steps=steps, n_experts=experts, k=k, seed=int(seed))
     return _side(run_a, "a", common), _side(run_b, "b", common)
 
@@ -158,7 +168,7 @@ def _settings() -> tuple[TrainSettings, TrainSettings]:
 def _side(place: Any, name: str, common: TrainSettings) -> TrainSettings:
     with place:
         balancers = {key: kind.title for key, kind in BALANCERS.items()}
-        balance = named("Balancing", balancers, f"balance_{name}", DEFAULTS[name])
+        balance = named("Balancing", balancers, f"balance_{name}", FIRST_BALANCING[name])
         kind = BALANCERS[balance]
         rate = None
         if kind.rate_name:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...balance import BALANCERS, balancer_title
+from ...balance.bias import BiasControl
 from ...balance.none import NoBalance
 from ...data import TextTask
 from ...routers import ROUTERS
@@ -14,7 +15,21 @@ from ...training.runs import Run, RunSummary, unusual_words
 from ..shared.question import Question, closest
 from ..shared.titles import TASK_TITLES
 
+# What both runs of a first visit share, and the balancing of each.
+FIRST = TrainSettings(steps=300, n_experts=16, k=2, seed=0)
+FIRST_BALANCING = {"a": NoBalance.name, "b": BiasControl.name}
 EVEN, SAME_LOSS = 0.1, 0.003  # differences (MaxVio, share of the loss) that count as none
+
+
+def first_runs() -> tuple[TrainSettings, TrainSettings]:
+    """Settings of the two runs that a first visit shows."""
+    a, b = (
+        replace(FIRST, balance=name, balance_rate=BALANCERS[name].short_run_rate)
+        if BALANCERS[name].rate_name
+        else replace(FIRST, balance=name)
+        for name in FIRST_BALANCING.values()
+    )
+    return a, b
 
 
 def setup_words(a: TrainSettings, b: TrainSettings, own_text: bool = False) -> str:

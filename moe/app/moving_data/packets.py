@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ...cluster.sampling import popularity, sample_routings
 from ..shared.component import component
 from .chart import LINKS
-from .story import COPIES, N_EXPERTS, PER_NODE, Limit, MovingSettings
+from .story import BATCH, COPIES, N_EXPERTS, PER_NODE, Limit, MovingSettings, experts_within
 
 N_TOKENS = 24
 _MARKUP = """
@@ -47,12 +44,10 @@ def ways_of_tokens(settings: MovingSettings) -> list[list[Hop]]:
 
     They are spread evenly over the GPUs. See `moe.cluster.traffic` for who sends what.
     """
-    simulated = settings.simulated()
-    rng = np.random.Generator(np.random.SFC64((settings.seed, 0, 0)))
-    popularity_E = popularity(N_EXPERTS, settings.skew, settings.seed)
-    routing = next(sample_routings(simulated.make_router(), N_TOKENS, popularity_E, rng))
     gpus = settings.nodes * PER_NODE
-    gpu_NK = routing.expert_A.reshape(N_TOKENS, -1) // (N_EXPERTS // gpus)
+    seed = settings.seed, *BATCH
+    within_MNK = experts_within(settings.nodes, settings.skew, N_TOKENS, seed)
+    gpu_NK = within_MNK[settings.reach - 1] // (N_EXPERTS // gpus)
     mode = COPIES[settings.copies]
     return [
         _hops(n * gpus // N_TOKENS, sorted(gpu_K), mode) for n, gpu_K in enumerate(gpu_NK.tolist())
@@ -80,6 +75,7 @@ def _hops(home: int, gpus: Sequence[int], mode: str) -> list[Hop]:
 def payload(settings: MovingSettings, limits: Sequence[Limit], ink: str) -> dict[str, Any]:
     """What the browser draws: the racks, and for each limit the hops, the time and the wishes."""
     cluster = settings.simulated().cluster()
+    ways = {one.reach: ways_of_tokens(replace(settings, limit=one.reach)) for one in limits}
     return {
         "id": repr((asdict(settings), ink)),
         "nodes": settings.nodes,
@@ -91,11 +87,11 @@ def payload(settings: MovingSettings, limits: Sequence[Limit], ink: str) -> dict
         "rest": settings.reach,
         "limits": {
             str(limit.reach): {
-                "hops": ways_of_tokens(replace(settings, limit=limit.reach)),
+                "hops": ways[limit.reach],
                 "wishes": limit.wishes,
                 "share": f"{limit.wishes:.0%}",
                 "ms": f"{limit.moved.ms:.2f} ms",
-                "alt": _alt(limit, ways_of_tokens(replace(settings, limit=limit.reach))),
+                "alt": _alt(limit, ways[limit.reach]),
             }
             for limit in limits
         },

@@ -19,9 +19,9 @@ from .story import Limit, MovingSettings
 
 def computed(settings: MovingSettings) -> list[Limit]:
     """Compute what the first picture shows of these settings, once for all visitors."""
-    # Each limit has a turn of its own; afterwards the story finds what they counted.
-    for one in story.within_limits(settings):
-        KEPT.in_turn(("moved", one), partial(story.move, one))
+    if settings.placed != story.IN_ORDER:  # in a turn of its own: the story finds it afterwards
+        tokens = settings.nodes, settings.skew, settings.seed
+        KEPT.in_turn(("learnt", *tokens), lambda: story.learnt(*tokens))
     return KEPT.in_turn(("limits", settings), lambda: story.by_limit(settings))
 
 

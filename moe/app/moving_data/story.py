@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ... import metrics
+from ... import kernels, metrics
 from ...cluster import Traffic
-from ...cluster.sampling import expected_copies, popularity, sample_routings
-from ...cluster.simulate import ClusterSettings, run
+from ...cluster.limits import sample_within
+from ...cluster.sampling import expected_copies
+from ...cluster.simulate import PILOT, ClusterSettings, run
 from ...cluster.timing import NORMAL, PHASES, PhaseTime, phase_time
 from ...cluster.traffic import bf16_row_bytes, fp8_row_bytes
 from ...cost import find_gpu
@@ -198,15 +199,35 @@ class Moved:
         }
 
 
+BATCH, OTHERS, WISHES = (0, 0), (1,), (2,)  # which tokens, after the seed
+
+
+def experts_within(nodes: int, skew: float, tokens: int, seed: tuple[int, ...]) -> np.ndarray:
+    """Return the experts of tokens within 1, 2, ... all nodes, (M, N, K); groups are nodes."""
+    backend = kernels.backend_name()
+    return sample_within(tokens, N_EXPERTS, K, nodes, skew, seed, backend)
+
+
+@lru_cache(maxsize=64)
+def learnt(nodes: int, skew: float, seed: int) -> np.ndarray:
+    """Loads that placements are made for, by other tokens than the batch's, (M, E) by limit."""
+    within_MNK = experts_within(nodes, skew, PILOT, (seed, *OTHERS))
+    return np.stack([np.bincount(chosen.ravel(), minlength=N_EXPERTS) for chosen in within_MNK])
+
+
 @lru_cache(maxsize=256)
-def _traffic(settings: ClusterSettings) -> Traffic:
-    return run(settings).traffic
+def _traffic(settings: MovingSettings) -> Traffic:
+    nodes, skew, seed, at = settings.nodes, settings.skew, settings.seed, settings.reach - 1
+    tokens = settings.tokens * nodes * PER_NODE
+    chosen_NK = experts_within(nodes, skew, tokens, (seed, *BATCH))[at]
+    learnt_E = None if settings.placed == IN_ORDER else learnt(nodes, skew, seed)[at]
+    return run(settings.simulated(), [chosen_NK], learnt_E).traffic
 
 
 def move(settings: MovingSettings) -> Moved:
     """Route a batch with DeepSeek-V3's router, and count and time what moves."""
     # The rows depend neither on the GPU nor on the format, so that all of these share one count.
-    rows = _traffic(replace(settings, gpu=MovingSettings.gpu).simulated())
+    rows = _traffic(replace(settings, gpu=MovingSettings.gpu, wire=MovingSettings.wire))
     sent = replace(
         rows,
         cluster=settings.simulated().cluster(),
@@ -270,25 +291,21 @@ class Limit:
         )
 
 
-def within_limits(settings: MovingSettings) -> list[MovingSettings]:
-    """The same batch within every limit on nodes."""
-    return [replace(settings, limit=m) for m in range(1, settings.nodes + 1)]
-
-
 def by_limit(settings: MovingSettings) -> list[Limit]:
     """Send the batch within every limit on nodes."""
     met = wishes_met(settings)
-    return [Limit(one.limit, move(one), met[one.limit]) for one in within_limits(settings)]
+    return [
+        Limit(m, move(replace(settings, limit=m)), met[m]) for m in range(1, settings.nodes + 1)
+    ]
 
 
 @lru_cache(maxsize=256)
 def _wishes_met(nodes: int, skew: float, seed: int) -> dict[int, float]:
-    base = MovingSettings(nodes=nodes, limit=nodes, skew=skew, seed=seed)
-    wished_NE = _chosen(base)
-    return {
-        reach: float((_chosen(replace(base, limit=reach)) & wished_NE).sum() / wished_NE.sum())
-        for reach in range(1, nodes + 1)
-    }
+    got_MNE = np.zeros((nodes, WISHING, N_EXPERTS), bool)
+    np.put_along_axis(got_MNE, experts_within(nodes, skew, WISHING, (seed, *WISHES)), True, axis=2)
+    wished_NE = got_MNE[-1]
+    met_M = (got_MNE & wished_NE).sum(axis=(1, 2)) / wished_NE.sum()
+    return dict(enumerate(met_M.tolist(), 1))
 
 
 def wishes_met(settings: MovingSettings) -> dict[int, float]:
@@ -297,17 +314,6 @@ def wishes_met(settings: MovingSettings) -> dict[int, float]:
     A wish is one of the experts that a token would get without a limit.
     """
     return _wishes_met(settings.nodes, settings.skew, settings.seed)
-
-
-def _chosen(settings: MovingSettings) -> np.ndarray:
-    """Mark the experts of `WISHING` tokens, (N, E); the same tokens within any limit."""
-    rng = np.random.Generator(np.random.SFC64((settings.seed, 2)))
-    popularity_E = popularity(N_EXPERTS, settings.skew, settings.seed)
-    router = settings.simulated().make_router()
-    routing = next(sample_routings(router, WISHING, popularity_E, rng))
-    chosen_NE = np.zeros((WISHING, N_EXPERTS), bool)
-    chosen_NE[routing.token_A, routing.expert_A] = True
-    return chosen_NE
 
 
 def limit_words(limits: list[Limit], reach: int) -> str:

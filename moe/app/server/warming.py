@@ -21,6 +21,7 @@ from importlib import import_module
 from ... import kernels
 from ..shared.first_model import ready_model
 from ..shared.kept import KEPT
+from ..shared.run_slots import TooLongError, run_slot
 
 # Pages come first, so the compiler is nice to them. If the server is stopped meanwhile, it may go
 # on to its end: what it leaves is ready for the next start.
@@ -89,6 +90,7 @@ def _make_ready(threads: int, say: Callable[[str], object]) -> None:
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
     if READY.kernels:
         opening()
+        _train_first_runs()
         return
     time.sleep(max(start + HEAD_START - time.monotonic(), 0))
     with suppress(OSError):  # then this process compiles, below
@@ -106,6 +108,19 @@ def _make_ready(threads: int, say: Callable[[str], object]) -> None:
     say(f"The kernels are ready after {READY.seconds:.0f} s; the pages use them from now on.")
     if unsaved():
         say(f"The next start has to compile again: {unsaved()}.")
+    _train_first_runs()
+
+
+def _train_first_runs() -> None:
+    """Train what the page Balance shows first, in the queue of all trainings, and keep it."""
+    from ..balance.story import first_runs
+
+    for settings in first_runs():
+        slot = run_slot(settings)
+        with suppress(TooLongError):  # then who asks for it is told so
+            for _ in slot.progress():  # who comes meanwhile waits for the same run, and sees it
+                pass
+            KEPT.keep(slot.run_key)
 
 
 def _compiler() -> subprocess.Popen[bytes]:

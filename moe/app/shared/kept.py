@@ -57,6 +57,7 @@ class Kept:
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes, self._bytes = max_bytes, 0
         self._results: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._for_good: dict[Hashable, Any] = {}
         self._making: dict[Hashable, threading.Lock] = {}
         self._emptied = 0  # how often
         self._lock = threading.Lock()
@@ -73,12 +74,15 @@ class Kept:
         """Drop all results, and keep none that is being computed now."""
         with self._lock:
             self._results.clear()
+            self._for_good.clear()
             self._bytes = 0
             self._emptied += 1
 
     def get(self, key: Hashable) -> Any | None:
         """Return the result of that key, or None."""
         with self._lock:
+            if key in self._for_good:
+                return self._for_good[key]
             if key not in self._results:
                 return None
             self._results.move_to_end(key)
@@ -93,6 +97,16 @@ class Kept:
             self._bytes += size
             while self._bytes > self.max_bytes:
                 self._bytes -= self._results.popitem(last=False)[1][1]
+
+    def keep(self, key: Hashable) -> None:
+        """Drop a result for no other from now on; it counts no longer.
+
+        For the few that every visitor meets first.
+        """
+        with self._lock:
+            if key in self._results:
+                self._for_good[key], size = self._results.pop(key)
+                self._bytes -= size
 
     def of(
         self, key: Hashable, make: Callable[[], T], waiting: Callable[[], object] = still_here

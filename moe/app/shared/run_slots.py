@@ -58,19 +58,24 @@ class RunSlot:
         self._computed = 0.0
         self._latest = Progress(0.0, "begins")  # what all who wait for this run see
 
+    @property
+    def run_key(self) -> Hashable:
+        """Under which the finished run is kept for all."""
+        return "run", *self.key
+
     def progress(self) -> Iterator[Progress]:
         """Yield the progress until the run is finished; closing the iterator gives up."""
         while not self._lock.acquire(timeout=PATIENCE):
             yield self._latest
         try:
-            run: Run | None = KEPT.get(("run", *self.key))
+            run: Run | None = KEPT.get(self.run_key)
             if run is None:
                 with TURNS.turn() as turn:
                     for place in turn.places():
                         self._latest = replace(self._latest, words=_waits(place))
                         yield self._latest
                     run = yield from self._train(turn)
-                KEPT.put(("run", *self.key), run)
+                KEPT.put(self.run_key, run)
         finally:
             self._lock.release()
         yield Progress(1.0, "done", run)

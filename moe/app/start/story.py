@@ -26,8 +26,8 @@ class SentenceRouting:
         Chosen experts and weights, best first.
     load_E, share_E
         Assignments per expert, and their share of all.
-    hottest_share, top2_share, fair_share
-        Share of the busiest expert, of the two busiest together, and 1 / E.
+    hottest_share, fair_share
+        Share of the busiest expert, and 1 / E.
     idle
         Experts that no character chose.
     """
@@ -38,7 +38,6 @@ class SentenceRouting:
     load_E: np.ndarray
     share_E: np.ndarray
     hottest_share: float
-    top2_share: float
     fair_share: float
     idle: int
 
@@ -47,8 +46,8 @@ class SentenceRouting:
         n_experts = self.load_E.size
         idle = {0: "none is idle", 1: "1 is idle"}.get(self.idle, f"{self.idle} are idle")
         return (
-            f"The two busiest of {n_experts} experts do {self.top2_share:.0%} of the work and "
-            f"{idle}. Fair would be {2 * self.fair_share:.0%} for any two."
+            f"The busiest of {n_experts} experts does {self.hottest_share:.0%} of the work and "
+            f"{idle}. Fair would be {100 * self.fair_share:.3g}%."
         )
 
 
@@ -98,7 +97,6 @@ def _routed(
         load_E=routing.load,
         share_E=share_E,
         hottest_share=metrics.hottest_share(routing.load),
-        top2_share=float(np.sort(share_E)[-2:].sum()),
         fair_share=1 / routing.n_experts,
         idle=metrics.dead_experts(routing.load),
     )

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,8 @@ from .wire import pack, unpack
 
 HERE = Path(__file__).resolve().parent
 START = (
-    "import sys; sys.path[:0] = sys.argv[1:]; from cage.inside import main; "
-    "del sys.path[:2], sys.argv[1:]; main()"
+    "import sys; sys.path += sys.argv[1:]; from cage.inside import main; "
+    "del sys.path[-2:], sys.argv[1:]; main()"
 )
 # No variable of the judge's reaches it; one thread and one arena, since memory is limited.
 PLAIN = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
@@ -59,9 +60,20 @@ class Strange(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a stranger's code may take: seconds, for each call and in all, and bytes of memory."""
+    """What a stranger's code may take.
+
+    Attributes
+    ----------
+    call_seconds, all_seconds
+        By the clock: for each call, and for all calls together.
+    seconds
+        Of processor time in all.
+    memory
+        Bytes, beyond what Python and numpy take.
+    """
 
     call_seconds: float = 10
+    all_seconds: float = 180
     seconds: int = 60
     memory: int = 512 * 2**20
 
@@ -80,6 +92,7 @@ class Cage:
 
     def __init__(self, limits: Limits = USUAL) -> None:
         self.limits = limits
+        self._left = limits.all_seconds
         self._folder = tempfile.TemporaryDirectory(prefix="moe-")
         home, probe = Path(self._folder.name, "home"), Path(self._folder.name, "probe")
         home.mkdir()
@@ -138,7 +151,7 @@ class Cage:
         Raised, Ended
             If it ends with an exception, or does not end.
         """
-        reply = self._ask({"source": source, "name": name}, self.limits.call_seconds)
+        reply = self._answer({"source": source, "name": name})
         if "raised" in reply:
             raise Raised(_words(reply["raised"]))
 
@@ -152,7 +165,7 @@ class Cage:
             neither arrays nor numbers, or if the process ends.
         """
         request = {"function": function, "given": pack(list(given))}
-        reply = self._ask(request, self.limits.call_seconds)
+        reply = self._answer(request)
         if "missing" in reply:
             raise Missing(function)
         if "raised" in reply:
@@ -164,6 +177,14 @@ class Cage:
         except ValueError as error:
             raise Strange("something that is no answer") from error
         return value, after if isinstance(after, list) else []
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """`_ask` the stranger's code, whose calls may take so long in all."""
+        began = time.monotonic()
+        try:
+            return self._ask(request, min(self.limits.call_seconds, self._left))
+        finally:
+            self._left = max(0.0, self._left - (time.monotonic() - began))
 
     def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Send a line, and return the line that comes back, within seconds of the clock."""
@@ -181,7 +202,8 @@ class Cage:
         finally:
             timer.cancel()
         if late:
-            raise Ended(f"it took longer than {seconds:g} s")
+            in_all = "" if seconds >= self.limits.call_seconds else " that were left of its time"
+            raise Ended(f"it took longer than {seconds:.3g} s{in_all}")
         if not raw.endswith(b"\n"):
             raise Ended(self._reason(raw))
         try:

@@ -9,4 +9,9 @@ FILES = (
     "router",
     "layer",
     "collapse",
+    "gradient",
+    "cures",
+    "full",
+    "specialise",
+    "causal",
 )

@@ -13,11 +13,13 @@ from streamlit.testing.v1 import AppTest
 
 import moe
 from moe.app.balance.playback import playback
-from moe.app.balance.story import compare, setup_words
+from moe.app.balance.story import compare, first_runs, setup_words
+from moe.app.shared import parts
 from moe.app.shared.run_slots import run_slot
 from moe.app.shared.titles import DROP_TITLES, TASK_TITLES
 from moe.capacity import DROP_POLICIES
 from moe.data import TASKS
+from moe.training import TrainSettings
 from tests.app.visit import open_page, specs, words
 
 
@@ -147,3 +149,17 @@ def test_playback_holds_every_step(two_runs: list) -> None:
         json.dumps(packed)
         and packed["id"] == playback(two_runs[0].records, two_runs[1].records)["id"]
     )
+
+
+def test_the_first_visit_shows_the_runs_that_a_server_has_ready(
+    monkeypatch: pytest.MonkeyPatch, two_runs: list
+) -> None:
+    asked = []
+
+    def trained(settings: TrainSettings, *_: object) -> object:
+        asked.append(settings)
+        return two_runs[0]
+
+    monkeypatch.setattr(parts, "trained", trained)
+    assert not open_page("balance").exception
+    assert tuple(asked) == first_runs()

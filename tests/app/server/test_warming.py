@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from moe import kernels
+from moe.app.balance import story as balance
 from moe.app.server import warming
-from moe.app.shared import first_model
+from moe.app.shared import first_model, run_slots
 from moe.app.shared.kept import KEPT, Kept
 from moe.app.shared.run_slots import run_slot
 from moe.kernels.environment import numba
@@ -19,9 +21,26 @@ SMALL = TrainSettings(steps=6, batch=64, d_model=16, d_expert=8, n_experts=4, se
 
 
 @pytest.fixture(autouse=True)
-def end() -> Iterator[None]:
+def end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(balance, "first_runs", lambda: (SMALL,))
     yield
     kernels.stand_in(False)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """On which backends the first page was recorded; its model is hardly trained meanwhile."""
+    from moe.app.start import opening
+
+    settings, recorded = first_model.TrainSettings, []
+    monkeypatch.setattr(first_model, "STEPS", 1)
+    monkeypatch.setattr(
+        first_model, "TrainSettings", lambda **given: settings(**given | {"steps": 2})
+    )
+    monkeypatch.setattr(opening, "opening", lambda: recorded.append(kernels.backend_name()))
+    first_model._trained.cache_clear()
+    yield recorded
+    first_model._trained.cache_clear()
 
 
 def losses(trainer: Trainer) -> list[float]:
@@ -91,7 +110,9 @@ def test_results_of_the_oracles_are_not_kept() -> None:
     assert len(kept) == 1
 
 
-def test_the_server_changes_over_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_changes_over_by_itself(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
     from moe.speed import warm
 
     said, compiled = [], []
@@ -104,17 +125,19 @@ def test_the_server_changes_over_by_itself(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(warming, "HEAD_START", 0.0)
     monkeypatch.setattr(warming, "_compiler", Compiler)
     monkeypatch.setattr(warming, "READY", warming.Readiness())
-    first_model._trained.cache_clear()
     KEPT.put("old", 1)
     warming.begin(said.append).join(120)
     ready = warming.READY
     assert ready.kernels and ready.first_page and ready.seconds
     assert compiled == ["numpy"] and not kernels.standing_in() and KEPT.get("old") is None
+    assert opened == [kernels.backend_name()]
     assert "being compiled" in said[0] and "are ready after" in said[1]
     assert first_model._trained.cache_info().currsize == (1 if numba is None else 2)
 
 
-def test_without_another_process_this_one_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_another_process_this_one_compiles(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
     from moe.speed import warm
 
     def fail() -> None:
@@ -127,10 +150,12 @@ def test_without_another_process_this_one_compiles(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(warming, "_compiler", fail)
     monkeypatch.setattr(warming, "READY", warming.Readiness())
     warming.begin(str).join(120)
-    assert warmed == [1] and warming.READY.kernels
+    assert warmed == [1] and warming.READY.kernels and opened
 
 
-def test_warm_kernels_need_no_change_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_kernels_need_no_change_over(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
     from moe.speed import warm
 
     said: list[str] = []
@@ -138,7 +163,25 @@ def test_warm_kernels_need_no_change_over(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(warming, "_compiler", lambda: pytest.fail("nothing to compile"))
     monkeypatch.setattr(warming, "READY", warming.Readiness())
     warming.begin(said.append).join(120)
-    assert warming.READY.kernels and not said and warming.READY.seconds is None
+    assert warming.READY.kernels and opened and not said and warming.READY.seconds is None
+
+
+@pytest.mark.parametrize("longest", [300.0, 0.0])
+def test_the_first_runs_of_balance_are_kept_unless_they_take_too_long(
+    monkeypatch: pytest.MonkeyPatch, longest: float
+) -> None:
+    kept = Kept()
+    for module in (run_slots, warming):
+        monkeypatch.setattr(module, "KEPT", kept)
+    monkeypatch.setattr(run_slots.RunSlot, "longest", longest)
+    asked = replace(SMALL, seed=12)
+    monkeypatch.setattr(balance, "first_runs", lambda: (asked,))
+    warming._train_first_runs()
+    kept.max_bytes = 100  # others have no room beside it
+    kept.put("another", np.zeros(50))
+    run = kept.get(run_slot(asked).run_key)
+    assert (run is not None) is (longest > 0)
+    assert run is None or len(run.records) == asked.steps
 
 
 def test_numpy_s_threads_are_set_and_put_back() -> None:

@@ -164,3 +164,16 @@ def test_a_run_that_waits_says_its_place() -> None:
         assert next(waiting).words == "you are next in the queue"
         waiting.close()
     assert TURNS.waiting() == (0, 0)
+
+
+def test_what_is_kept_for_good_counts_no_longer_and_goes_only_with_all() -> None:
+    kept = Kept(max_bytes=2000)
+    kept.put("first", np.zeros(100))
+    kept.keep("first")
+    kept.keep("never made")
+    assert kept.n_bytes == len(kept) == 0 and kept.get("never made") is None
+    for name in range(5):
+        kept.put(name, np.zeros(200))
+    assert np.array_equal(kept.get("first"), np.zeros(100))
+    kept.clear()
+    assert kept.get("first") is None

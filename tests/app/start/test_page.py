@@ -24,9 +24,9 @@ def test_start_tells_its_story_without_a_click_and_the_slider_mends_it() -> None
     assert not page.exception and not page.error
     routing = route(ready_model(), DEFAULT_SENTENCE)
     load_E = np.bincount(routing.expert_NK.reshape(-1), minlength=8)  # counted another way
-    top_two = np.sort(load_E)[-2:].sum() / load_E.sum()
-    assert top_two > 0.5 and (load_E == 0).any()
-    assert f"do {top_two:.0%} of the work" in paragraph(page)
+    busiest = load_E.max() / load_E.sum()
+    assert busiest > 2 / 8 and (load_E == 0).any()
+    assert f"does {busiest:.0%} of the work" in paragraph(page)
     page.slider(key="balance").set_value(FULL).run()
     assert "none is idle" in paragraph(page) and not page.exception
 
@@ -38,9 +38,9 @@ def test_each_step_of_the_balancing_slider_spreads_the_work() -> None:
         routing = route(model, DEFAULT_SENTENCE, percent)
         chosen = routing.expert_NK.reshape(-1)
         load_E = np.bincount(chosen, minlength=8)  # counted another way
-        shares.append(np.sort(load_E)[-2:].sum())
+        shares.append(load_E.max())
         held_back.append(model.bias_E[chosen].sum(dtype=float))
-    assert all(np.diff(shares) < 0) and shares[-1] < 0.5 * shares[0]
+    assert all(np.diff(shares) <= 0) and shares[-1] < 0.5 * shares[0]
     assert all(np.diff(held_back) >= -1e-6)
 
 

@@ -114,6 +114,15 @@ def test_sleep_and_an_endless_file_end() -> None:
         cage.load("import time\ntime.sleep(100)", "a.py")
 
 
+def test_many_calls_that_each_take_less_end_too() -> None:
+    with Cage(Limits(call_seconds=5, all_seconds=0.7)) as cage:
+        cage.load("import time\ndef f():\n    time.sleep(0.25)\n    return 1", "a.py")
+        assert cage.call("f")[0] == 1
+        with pytest.raises(Ended, match="left of its time"):
+            for _ in range(4):
+                cage.call("f")
+
+
 def test_20_gb_are_refused(cage: Cage) -> None:
     cage.load("import numpy as np\ndef f():\n    return np.ones(20 * 2**30 // 8).sum()", "a.py")
     if "memory" not in cage.unguarded:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from moe.lessons import steps
 from moe.lessons.cage import outside
 from moe.lessons.cage.outside import Limits
 from moe.lessons.steps.grade import (
@@ -27,6 +28,7 @@ from moe.lessons.steps.grade import (
 from .given import PLAIN
 
 STEPS = ("scores", "choose")
+ALL = tuple(steps.STEPS)
 QUICK = Limits(call_seconds=1.0, seconds=10)
 HOSTILE = {
     "endless.py": "def scores(x):\n    while True: pass",
@@ -97,6 +99,15 @@ def test_a_step_without_an_answer_leaves_the_others(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, a=loop)
     (marks,) = grade(folder, tmp_path / "m.csv", STEPS, QUICK, unguarded=True)
     assert marks.results == {"scores": "no_answer", "choose": "right"}
+
+
+def test_who_never_answers_is_stopped(tmp_path: Path) -> None:
+    loops = "\n".join(f"def {name}(*given):\n    while True: pass" for name in ALL)
+    folder = folder_of(tmp_path, a=loops)
+    limits = Limits(call_seconds=0.3)
+    (marks,) = grade(folder, tmp_path / "m.csv", ALL[:6], limits, unguarded=True)
+    assert list(marks.results.values()) == ["no_answer"] * 3 + ["does_not_run"] * 3
+    assert marks.note.startswith("stopped: 3 times")
 
 
 def test_a_file_without_guards_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
