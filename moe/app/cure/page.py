@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -24,6 +25,7 @@ from .story import live_settings
 
 PAGE = "cure"
 TOKENS, STEPS = 512, 400  # as few as show the same, since every position is worked out
+PART = 7  # rates that are worked out in one turn: each turn waits for those of others
 MOVING = ("response", "ends")
 
 
@@ -35,6 +37,14 @@ def response(method: Method, settings: ControlSettings) -> Response:
 def pushes(rate: float, settings: ControlSettings, n: int = 3) -> list[Response]:
     """Responses to a fixed push, the first n of a tenth of this one, this one, ten times it."""
     return [response(method, settings) for method in control.methods(rate)[:n]]
+
+
+def _respond(rates: Sequence[float], settings: ControlSettings) -> bool:
+    """Work out the responses at some rates in the turn that is held, of which `pushes` has more."""
+    for method in {method for rate in rates for method in control.methods(rate)[:3]}:
+        if KEPT.get(("cure", method, settings)) is None:
+            KEPT.put(("cure", method, settings), control.respond(method, settings))
+    return True
 
 
 def show() -> None:
@@ -63,8 +73,9 @@ def show() -> None:
     ends = st.container()
     if not KEPT.get(("cure", settings)):  # one position at once, all when they are ready
         _draw(Finger([Slider("rate", [rate], listed=True)], rate=rate), settings, log, picture)
-        for one in control.RATES:
-            pushes(one, settings)
+        for at in range(0, len(control.RATES), PART):
+            rates = control.RATES[at : at + PART]
+            KEPT.in_turn(("cure", settings, at), partial(_respond, rates, settings))
             still_here()
         KEPT.put(("cure", settings), True)
         st.rerun()  # the picture stays, which it would not in a place that is emptied first
