@@ -25,7 +25,6 @@ from .story import live_settings
 
 PAGE = "cure"
 TOKENS, STEPS = 512, 400  # as few as show the same, since every position is worked out
-PART = 7  # rates that are worked out in one turn: each turn waits for those of others
 MOVING = ("response", "ends")
 
 
@@ -73,9 +72,8 @@ def show() -> None:
     ends = st.container()
     if not KEPT.get(("cure", settings)):  # one position at once, all when they are ready
         _draw(Finger([Slider("rate", [rate], listed=True)], rate=rate), settings, log, picture)
-        for at in range(0, len(control.RATES), PART):
-            rates = control.RATES[at : at + PART]
-            KEPT.in_turn(("cure", settings, at), partial(_respond, rates, settings))
+        for rates in story.PARTS:
+            KEPT.in_turn(("cure", settings, rates), partial(_respond, rates, settings))
             still_here()
         KEPT.put(("cure", settings), True)
         st.rerun()  # the picture stays, which it would not in a place that is emptied first

@@ -9,5 +9,8 @@ FILES = (
     "router",
     "layer",
     "collapse",
+    "gradient",
+    "cures",
+    "full",
     "specialise",
 )
