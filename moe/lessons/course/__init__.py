@@ -13,4 +13,5 @@ FILES = (
     "cures",
     "full",
     "specialise",
+    "causal",
 )
