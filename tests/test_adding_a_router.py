@@ -56,10 +56,14 @@ def test_the_menus_of_the_app_have_it(copy: Path) -> None:
     code = """
 import json
 from streamlit.testing.v1 import AppTest
+from moe.app.shared import first_model
+settings = first_model.TrainSettings
+first_model.STEPS = 1  # without kernels the model of the page takes long to train
+first_model.TrainSettings = lambda **given: settings(**given | {"steps": 2})
 seen = {}
 for name in ("routers", "balance"):
     at = AppTest.from_string(f"from moe.app.{name} import page; page.show()", default_timeout=120)
-    at.query_params["steps"] = "50"
+    at.query_params |= {"steps": "50", "experts": "4"}
     at.run()
     assert not at.exception, at.exception
     seen[name] = [box.options for box in at.selectbox]

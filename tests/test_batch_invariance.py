@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,9 @@ from moe.kernels import experts
 BATCHES = (1, 2, 3, 7, 17, 31, 33, 64, 100, 321)
 N = 600
 # One block of hidden columns and several, odd widths, one expert, experts of one column.
-SHAPES = [
-    (64, 128, 8, 2), (256, 512, 8, 2), (512, 256, 64, 8), (96, 9, 5, 3), (1, 1, 4, 2),
-    (33, 2 * experts.BLOCK + 5, 3, 1), (650, 40, 1, 1),
-]  # fmt: skip
+SHAPES = [(1, 1, 4, 2), (33, 2 * experts.BLOCK + 5, 3, 1), (650, 40, 1, 1)]
+# The code of docs/how-fast.md, which is run as a test, goes through these.
+SHAPES_OF_THE_PAGE = [(64, 128, 8, 2), (256, 512, 8, 2), (512, 256, 64, 8), (96, 9, 5, 3)]
 
 
 def outputs(layer: moe.MoELayer, x_ND: np.ndarray, dy_ND: np.ndarray, ids_N: np.ndarray) -> dict:
@@ -44,10 +45,18 @@ def changed(layer: moe.MoELayer, batches: tuple[int, ...] = BATCHES) -> dict[str
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("d", "f", "e", "k"), SHAPES)
+@pytest.mark.parametrize(
+    ("d", "f", "e", "k"),
+    [*SHAPES, *(pytest.param(*one, marks=pytest.mark.soak) for one in SHAPES_OF_THE_PAGE)],
+)
 def test_no_token_changes_with_its_batch(d: int, f: int, e: int, k: int, dtype: str) -> None:
     layer = moe.MoELayer.init(d, f, e, k=k, dtype=dtype)
     assert changed(layer) == {"y": 0, "dx": 0, "weights": 0, "logits": 0}
+
+
+def test_the_page_goes_through_its_shapes() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "how-fast.md").read_text("utf-8")
+    assert f"for D, F, E, k in {str(SHAPES_OF_THE_PAGE)[1:-1]}:" in page
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "clamped_swiglu"])

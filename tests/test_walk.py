@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 from unittest.mock import patch
 
@@ -33,19 +33,34 @@ def traced(run: Callable[[], Any]) -> list[str]:
     """File and function of each call and, after an arrow, of each return, in their order."""
     calls: list[str] = []
 
-    def note(frame: FrameType, event: str, _: Any) -> None:
-        path = frame.f_code.co_filename
-        if event in ("call", "return") and path.startswith(f"{ROOT}/moe/"):
-            step = f"{path.removeprefix(f'{ROOT}/')}:{frame.f_code.co_name}"
-            calls.append(step if event == "call" else f"< {step}")
+    own: dict[CodeType, str] = {}  # names are made once: calls are many
 
-    threading.setprofile(note)
-    sys.setprofile(note)
+    def name_of(code: CodeType) -> str:
+        path = code.co_filename
+        inside = path.startswith(f"{ROOT}/moe/")
+        return f"{path.removeprefix(f'{ROOT}/')}:{code.co_name}" if inside else ""
+
+    def note(frame: FrameType, event: str, _: Any) -> Any:
+        code = frame.f_code
+        step = own.get(code)
+        if step is None:
+            step = own[code] = name_of(code)
+        if not step:
+            return None
+        if event in ("call", "return"):
+            calls.append(step if event == "call" else f"< {step}")
+        frame.f_trace_lines = False
+        return note
+
+    before = sys.gettrace(), threading.gettrace()
+    # Not setprofile, which tells of calls of compiled functions, too.
+    threading.settrace(note)
+    sys.settrace(note)
     try:
         run()
     finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
+        sys.settrace(before[0])
+        threading.settrace(before[1])  # type: ignore[arg-type]
     return calls
 
 
@@ -61,8 +76,8 @@ def balance() -> None:
     page = AppTest.from_string(
         "from moe.app.balance import page\npage.show()\n", default_timeout=120
     )
-    page.query_params["guess"] = "skip"
-    page.query_params["steps"] = "11"  # an unusual number, so that no run is kept from before
+    # An unusual seed, so that no run is kept from before.
+    page.query_params |= {"guess": "skip", "steps": "50", "experts": "4", "seed": "11"}
     page.run()
     assert not page.exception
 

@@ -50,13 +50,20 @@ def figures() -> Iterator[tuple[str, Callable[[], Figure]]]:
     yield strengths.PICTURE, strengths.figure
 
 
+def method_pages(alts: dict[str, str]) -> dict[str, str]:
+    """Text of the page of every method by path, given what each picture says in words."""
+    return {
+        f"{METHODS}/{kind.folder}/{name}.md": method_page(
+            kind, name, alts[f"{METHODS}/{kind.folder}/{name}.svg"]
+        )
+        for kind in KINDS
+        for name in kind.registry
+    }
+
+
 def pages(alts: dict[str, str]) -> dict[str, str]:
     """Text of every generated page by path, given what each picture says in words."""
-    made = {}
-    for kind in KINDS:
-        folder = f"{METHODS}/{kind.folder}"
-        for name in kind.registry:
-            made[f"{folder}/{name}.md"] = method_page(kind, name, alts[f"{folder}/{name}.svg"])
+    made = method_pages(alts)
     made[f"{METHODS}/index.md"] = index_page()
     made[f"{METHODS}/capacity.md"] = capacity_page(
         {drop: alts[f"{METHODS}/capacity-{drop}.svg"] for drop in DROP_POLICIES}
@@ -132,6 +139,7 @@ __all__ = [
     "RESULTS",
     "described",
     "figures",
+    "method_pages",
     "pages",
     "render",
     "render_speed",

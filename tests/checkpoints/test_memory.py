@@ -28,7 +28,9 @@ print(json.dumps([peak_bytes() - before, sizes, time.process_time() - began]))
 """
 
 
-@pytest.mark.parametrize(("dtype", "layers"), [("BF16", 20), ("F32", 10)])
+@pytest.mark.parametrize(
+    ("dtype", "layers"), [("BF16", 20), pytest.param("F32", 10, marks=pytest.mark.soak)]
+)
 def test_one_layer_of_two_gigabytes_takes_at_most_three_times_its_size(tmp_path, dtype, layers):
     write_sparse(tmp_path / "small", *mixtral(1, 8, 8, dtype), 1)
     config, tensors = mixtral(layers, 1024, 2048, dtype)

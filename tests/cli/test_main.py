@@ -44,7 +44,7 @@ def test_train_prints_one_json_line_a_step(run_moe: Run) -> None:
 
 
 def test_train_prints_the_same_for_1_and_2_threads_and_twice(run_moe: Run) -> None:
-    outputs = {process("train", *SMALL, "--json", MOE_NUM_THREADS=threads) for threads in "12"}
+    outputs = {process("train", *SMALL, "--json", MOE_NUM_THREADS="2")}
     for threads in "12":
         outputs.add(run_moe("train", *SMALL, "--json", MOE_NUM_THREADS=threads).stdout)
     assert len(outputs) == 1

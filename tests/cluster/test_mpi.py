@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,35 +15,78 @@ import numpy as np
 import pytest
 
 from moe.cluster import Cluster
+from moe.cluster.mpi import THREADS
 from moe.cluster.sent import predicted_bytes
 from moe.routing import Routing
 
 ROOT = Path(__file__).parents[2]
 ROUTERS = ("topk", "deepseek_v3", "switch", "noisy_topk", "expert_choice")
+LIMITED = "--router deepseek_v3 --ranks-per-node 2 --copies"
+UNEVEN = [
+    (1, ""),
+    (3, "--tokens 7"),
+    (4, "--tokens 2 --ranks-per-node 4"),
+    (4, "--tokens 0"),
+    (4, "--experts 6 --k 2 --copies gpu"),
+]
+FLOAT32 = (4, "--dtype float32")
+# Number of ranks and flags of the runs whose reports are looked at.
+RUNS = [
+    *((4, f"--router {router}") for router in ROUTERS),
+    *((4, f"{LIMITED} {copies}") for copies in ("expert", "gpu", "node")),
+    *UNEVEN,
+    FLOAT32,
+]
+# A rank that does one run after another: interpreters that start cost more than what they compute.
+SEVERAL = """
+import shlex, sys
+from moe.cluster.mpi_run import run
+codes = set()
+for flags in sys.argv[1:]:
+    try:
+        codes.add(run(shlex.split(flags)))
+    except SystemExit as ended:
+        codes.add(ended.code)
+sys.exit(codes.pop() if len(codes) == 1 else 99)
+"""
 
 
-def command(*flags: str, ranks: int = 4) -> list[str]:
+def start(*flags: str, ranks: int = 4, code: tuple[str, ...] = ("-m", "moe.cluster.mpi")):
     launcher = Path(sys.executable).parent / "mpiexec"  # the mpich wheel's, not the machine's
-    return [str(launcher), "-n", str(ranks), sys.executable, "-m", "moe.cluster.mpi", *flags]
-
-
-def start(*flags: str, ranks: int = 4) -> subprocess.Popen:
     return subprocess.Popen(
-        command(*flags, ranks=ranks), cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [str(launcher), "-n", str(ranks), sys.executable, *code, *flags],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=dict.fromkeys(THREADS, "1") | {"MOE_BACKEND": "numpy"} | os.environ,
     )  # fmt: skip
 
 
-def run(*flags: str, ranks: int = 4) -> dict:
-    with start("--json", *flags, ranks=ranks) as job:
+@pytest.fixture(scope="module")
+def reports() -> dict[tuple[int, str], dict]:
+    """What each of the runs reports; those on as many ranks share their processes."""
+    found = {}
+    for ranks in {ranks for ranks, _ in RUNS}:
+        own = [flags for n, flags in RUNS if n == ranks]
+        asked = [f"--json {flags}" for flags in own]
+        with start(*asked, ranks=ranks, code=("-c", SEVERAL)) as job:
+            out, errors = job.communicate(timeout=240)
+        lines = out.splitlines()
+        assert len(lines) == len(own), errors
+        found |= {(ranks, flags): json.loads(line) for flags, line in zip(own, lines)}
+    return found
+
+
+def test_the_command_reports_what_runs_of_shared_processes_do(reports):
+    with start("--json") as job:
         out, errors = job.communicate(timeout=120)
     assert job.returncode == 0, errors
-    return json.loads(out)
+    report = json.loads(out)
+    assert report["bytes_sent"] == reports[4, "--router topk"]["bytes_sent"]
+    assert report.keys() == reports[4, "--router topk"].keys()
 
 
 @pytest.mark.parametrize("router", ROUTERS)
-def test_results_gradients_and_bytes_equal_one_process(router, capsys):
-    report = run("--router", router)
+def test_results_gradients_and_bytes_equal_one_process(router, reports, capsys):
+    report = reports[4, f"--router {router}"]
     with capsys.disabled():
         print(
             f"\n  {router}: max|diff| {report['max_abs_diff']:.1e}, bytes sent "
@@ -58,8 +102,10 @@ def test_results_gradients_and_bytes_equal_one_process(router, capsys):
 
 
 @pytest.mark.parametrize("copies", ["expert", "gpu", "node"])
-def test_a_limit_on_nodes_cuts_the_bytes_between_nodes_where_copies_are_merged(copies, capsys):
-    report = run("--router", "deepseek_v3", "--copies", copies, "--ranks-per-node", "2")
+def test_a_limit_on_nodes_cuts_the_bytes_between_nodes_where_copies_are_merged(
+    copies, reports, capsys
+):
+    report = reports[4, f"{LIMITED} {copies}"]
     limited, free = report["internode_bytes"], report["internode_bytes_unlimited"]
     with capsys.disabled():
         print(f"\n  a row per {copies}: {limited:,} bytes between nodes, {free:,} without limit")
@@ -68,23 +114,15 @@ def test_a_limit_on_nodes_cuts_the_bytes_between_nodes_where_copies_are_merged(c
     assert limited < {"expert": 1.1, "gpu": 0.8, "node": 0.6}[copies] * free
 
 
-@pytest.mark.parametrize(
-    ("ranks", "flags"),
-    [
-        (1, []),
-        (3, ["--tokens", "7"]),
-        (4, ["--tokens", "2", "--ranks-per-node", "4"]),
-        (4, ["--tokens", "0"]),
-        (4, ["--experts", "6", "--k", "2", "--copies", "gpu"]),
-    ],
-)
-def test_uneven_sizes(ranks, flags):
-    report = run(*flags, ranks=ranks)
+@pytest.mark.parametrize("asked", UNEVEN)
+def test_uneven_sizes(asked, reports):
+    report = reports[asked]
+    assert report["ranks"] == asked[0]
     assert report["bytes_equal"] and report["max_abs_diff"] <= 1e-6
 
 
-def test_float32_differs_by_its_own_rounding_only():
-    report = run("--dtype", "float32")
+def test_float32_differs_by_its_own_rounding_only(reports):
+    report = reports[FLOAT32]
     assert 0 < report["max_abs_diff"] < 1e-4
     assert report["bytes_equal"]
 
@@ -132,25 +170,34 @@ def test_a_rank_that_fails_ends_all(how, message):
     assert out.strip() == "" or "BAD TERMINATION" in out
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--router", "soft"], "its slots mix all tokens"),
-        (["--router", "hash"], "it routes by token ids"),
-        (["--router", "nothing"], "router: got 'nothing'"),
-        (["--ranks-per-node", "3"], "ranks_per_node: got 3"),
-        (["--k", "99"], "k: got 99"),
-        (["--copies", "two"], "copies: got 'two'"),
-        (["--fail", "sleep"], "fail: got 'sleep'"),
-        (["--tokens", "-1"], "tokens: got -1"),
-    ],
-)
-def test_wrong_arguments_end_with_one_line(flags, message):
-    with start(*flags, ranks=2) as job:
+WRONG = {
+    "--router soft": "its slots mix all tokens",
+    "--router hash": "it routes by token ids",
+    "--router nothing": "router: got 'nothing'",
+    "--ranks-per-node 3": "ranks_per_node: got 3",
+    "--k 99": "k: got 99",
+    "--copies two": "copies: got 'two'",
+    "--fail sleep": "fail: got 'sleep'",
+    "--tokens -1": "tokens: got -1",
+}
+
+
+@pytest.mark.parametrize("flags", ["--router soft", "--tokens -1"])  # known early, and late
+def test_wrong_arguments_end_with_one_line(flags):
+    with start(*shlex.split(flags), ranks=2) as job:
         _, errors = job.communicate(timeout=60)
     lines = [line for line in errors.splitlines() if line.startswith("moe:")]
     assert job.returncode == 2
-    assert len(lines) == 1 and message in lines[0] and "Traceback" not in errors
+    assert len(lines) == 1 and WRONG[flags] in lines[0] and "Traceback" not in errors
+
+
+def test_each_wrong_argument_is_named_once():
+    with start(*WRONG, ranks=2, code=("-c", SEVERAL)) as job:
+        _, errors = job.communicate(timeout=60)
+    lines = [line for line in errors.splitlines() if line.startswith("moe:")]
+    assert job.returncode == 2 and "Traceback" not in errors  # each of them, on every rank
+    assert len(lines) == len(WRONG)
+    assert all(message in line for message, line in zip(WRONG.values(), lines))
 
 
 def test_prediction_by_hand():

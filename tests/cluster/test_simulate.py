@@ -26,10 +26,11 @@ SMALL = ClusterSettings(
 @pytest.mark.parametrize(
     "settings",
     [
-        ClusterSettings(tokens=1_000_000),
-        ClusterSettings(n_nodes=40, redundant=64, tokens=1_000_000, batch=4096),
+        pytest.param(ClusterSettings(tokens=1_000_000), id="EP64", marks=pytest.mark.soak),
+        pytest.param(
+            ClusterSettings(n_nodes=40, redundant=64, tokens=1_000_000, batch=4096), id="EP320"
+        ),
     ],
-    ids=["EP64", "EP320"],
 )
 def test_a_million_tokens_of_deepseek_v3_take_seconds(settings):
     run(replace(settings, tokens=1))  # kernels loaded

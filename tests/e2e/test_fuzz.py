@@ -35,7 +35,8 @@ NAMES = (
     "room_a", "rate", "skew", "predict", "live", "linear", "nodes", "limit", "copies", "placed",
     "tokens", "wire", "gpu", "sample", "layer", "of", "page", "focus", "closer", "model", "width",
     "shared", "run", "guess", "ask", "options", "locked", "next", "machines", "chips", "balance",
-    "own", "embed", "embed_options", "__proto__", "%00", "k_own", "token", "plane",
+    "own", "embed", "embed_options", "__proto__", "%00", "k_own", "token", "plane", "lesson",
+    "student", "answers", "lock",
 )  # fmt: skip
 MARK = "evil.example"
 HOSTILE = (
@@ -44,6 +45,7 @@ HOSTILE = (
     f"<img src=//{MARK}/x onerror=alert(1)>", f"![p](http://{MARK}/p.png)", f"[a](http://{MARK})",
     f"<script src=//{MARK}></script>", f"</style><script>fetch('//{MARK}')</script>",
     "text", "none", "topk", "8-0_5b", "8-0_99999boff", "64-1_10x0.1.2", "2..3", "7,8", "4", "16",
+    "letters", "7_3~2", "shown", "hidden",
 )  # fmt: skip
 LIVE = re.compile(
     rf"(?<!\\)(<(img|script) src=//{re.escape(MARK)}|\]\(http://{re.escape(MARK)}"

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,15 @@ for task in ("text", "moons"):
     list(moe.train(moe.TrainSettings(task=task, balance="bias+aux", steps=2)))
 print(json.dumps({"first": first, "compiled": len(kernels.compiled()),
                   "linalg": "scipy.linalg" in sys.modules}))
+"""
+
+
+FOUND = """
+import json
+from moe import kernels
+from moe.speed.warm import first_run, warm
+first, _ = first_run(), list(warm())
+print(json.dumps({"first": first, "compiled": len(kernels.compiled())}))
 """
 
 
@@ -151,36 +161,45 @@ def test_first_run_sees_any_kernel_that_is_missing(
     package: Path, warmed: tuple[Path, dict], tmp_path: Path
 ) -> None:
     shutil.copytree(warmed[0], tmp_path / "c")
-    code = "from moe.speed.warm import first_run; print(int(first_run()))"
-    for kernel in ("selection._mask_groups", "assignment._balanced_assignment", "adam._adam_step"):
-        (file,) = (tmp_path / "c").glob(f"*/{kernel}.*")
-        kept = file.read_bytes()
-        file.unlink()
-        assert result(start(code, package, NUMBA_CACHE_DIR=str(tmp_path / "c"))) == 1
-        assert not file.exists()  # asking compiles nothing
-        file.write_bytes(kept)
-    assert result(start(code, package, NUMBA_CACHE_DIR=str(tmp_path / "c"))) == 0
+    # In the order of their use: asking stops at the first that is missing, and loads those before.
+    code = """
+import json, os
+from pathlib import Path
+from moe.speed.warm import first_run
+said = []
+for kernel in ("selection._mask_groups", "assignment._balanced_assignment", "adam._adam_step"):
+    (file,) = Path(os.environ["NUMBA_CACHE_DIR"]).glob(f"*/{kernel}.*")
+    kept = file.read_bytes()
+    file.unlink()
+    said.append([first_run(), file.exists()])  # asking compiles nothing
+    file.write_bytes(kept)
+print(json.dumps([*said, first_run()]))
+"""
+    said = result(start(code, package, NUMBA_CACHE_DIR=str(tmp_path / "c")))
+    assert said == [[True, False]] * 3 + [False]
 
 
-def test_the_command_says_what_it_did(package: Path, warmed: tuple[Path, dict]) -> None:
+def test_the_command_says_what_it_did(
+    package: Path,
+    warmed: tuple[Path, dict],
+    run_moe: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     places = {"NUMBA_CACHE_DIR": str(warmed[0]), "PYTHONPATH": str(package)}
-    for options in ([], ["--json"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "moe", "warm", *options],
-            cwd=package,
-            env=os.environ | places,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        if options:
-            steps = [json.loads(line) for line in done.stdout.splitlines()]
-            assert all(step["compiled"] == [] for step in steps)
-            assert {step["vector_bytes"] for step in steps} == {kernels.VECTOR_BYTES}
-            assert {"MoE layer", "training step", "threads"} <= {step["part"] for step in steps}
-        else:
-            assert "MoE layer: ready in" in done.stdout
-            assert f"Kernels for vectors of {kernels.VECTOR_BYTES} bytes" in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "moe", "warm", "--json"],
+        cwd=package,
+        env=os.environ | places,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    steps = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(step["compiled"] == [] for step in steps)
+    assert {step["vector_bytes"] for step in steps} == {kernels.VECTOR_BYTES}
+    assert {"MoE layer", "training step", "threads"} <= {step["part"] for step in steps}
+    said = run_moe("warm").stdout
+    assert "MoE layer: ready in" in said
+    assert f"Kernels for vectors of {kernels.VECTOR_BYTES} bytes" in said
 
 
 # Installations that cannot be written ----------------------------------------------------------
@@ -222,11 +241,11 @@ def test_kernels_beside_a_package_are_read_where_nothing_can_be_written(
     for path in [copy, *copy.rglob("*")]:
         path.chmod(path.stat().st_mode & ~0o222)
     try:
-        said = result(start(USE, copy))
+        said = result(start(FOUND, copy))
     finally:
         for path in [copy, *copy.rglob("*")]:
             path.chmod(path.stat().st_mode | 0o200)
-    assert not said["first"] and said["compiled"] == 0
+    assert said == {"first": False, "compiled": 0}
 
 
 def test_processes_that_start_cold_at_once_work_and_leave_a_whole_cache(

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from moe.lessons import Lesson, Question
+from moe.lessons import Lesson, Question, ask, show
+from moe.lessons.notebook import FIRST_CELL
 from moe.lessons.picture import Shown
 
 
@@ -45,8 +46,9 @@ def of_lesson(name: str) -> ModuleType:
 
 
 def wrong_output(lesson: Lesson) -> Iterator[str]:
-    """Outputs in a lesson's text that its code does not print."""
+    """Outputs in a lesson's text that its code does not print, where a notebook runs it."""
     names: dict[str, object] = {}
+    exec(FIRST_CELL, names)
     printed = ""
     for part in lesson.parts:
         if part.kind == "python":
@@ -55,6 +57,8 @@ def wrong_output(lesson: Lesson) -> Iterator[str]:
             printed = out.getvalue()
         elif part.kind == "text" and printed.strip() != part.text.strip():
             yield f"{lesson.name}: prints {printed!r}, shows {part.text!r}"
+        if names["ask"] is not ask or names["show"] is not show:
+            yield f"{lesson.name}: its code takes a name that cells of the notebook need"
 
 
 def wrong_numbers(question: Question, worked: Worked) -> Iterator[str]:

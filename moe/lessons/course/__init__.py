@@ -9,5 +9,9 @@ FILES = (
     "router",
     "layer",
     "collapse",
+    "gradient",
+    "cures",
+    "full",
     "specialise",
+    "causal",
 )

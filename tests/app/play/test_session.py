@@ -33,10 +33,15 @@ def alone(run: str, steps: int) -> np.ndarray:
     return np.float32([live.step().loss for _ in range(steps)])
 
 
-def test_chunks_are_the_run_whatever_is_changed_in_between() -> None:
+CHANGES = ("bdeepseek", "k1", "x3", "x", "r1")
+
+
+@pytest.mark.parametrize("chunks", [8, pytest.param(14, marks=pytest.mark.soak)])
+def test_chunks_are_the_run_whatever_is_changed_in_between(chunks: int) -> None:
+    """Each chunk is compared with the run from its start, which costs the more the later it is."""
     session, draw = PlaySession(), random.Random(3)
     run, at = "8-0", 0
-    for _ in range(14):
+    for number in range(chunks):
         answer = session.answer(wish(run, at, 9), FOREVER)
         assert json.loads(json.dumps(answer)) == answer
         n = answer["records"]["n"]
@@ -44,7 +49,8 @@ def test_chunks_are_the_run_whatever_is_changed_in_between() -> None:
         assert np.array_equal(losses(answer), alone(run, at + n)[at:])
         back = draw.randrange(0, 9)  # the browser shows a step that lies behind
         at += n - back
-        run += draw.choice(["", f"_{at}bdeepseek", f"_{at}k1", f"_{at}x3", f"_{at}x", f"_{at}r1"])
+        if number % 4:  # sometimes nothing is changed
+            run += f"_{at}{CHANGES[(number - 1 - number // 4) % len(CHANGES)]}"
 
 
 def test_a_new_session_takes_a_run_up_where_it_was() -> None:

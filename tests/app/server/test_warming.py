@@ -27,6 +27,22 @@ def end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     kernels.stand_in(False)
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """On which backends the first page was recorded; its model is hardly trained meanwhile."""
+    from moe.app.start import opening
+
+    settings, recorded = first_model.TrainSettings, []
+    monkeypatch.setattr(first_model, "STEPS", 1)
+    monkeypatch.setattr(
+        first_model, "TrainSettings", lambda **given: settings(**given | {"steps": 2})
+    )
+    monkeypatch.setattr(opening, "opening", lambda: recorded.append(kernels.backend_name()))
+    first_model._trained.cache_clear()
+    yield recorded
+    first_model._trained.cache_clear()
+
+
 def losses(trainer: Trainer) -> list[float]:
     return [record.loss for record in trainer.run()]
 
@@ -94,7 +110,9 @@ def test_results_of_the_oracles_are_not_kept() -> None:
     assert len(kept) == 1
 
 
-def test_the_server_changes_over_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_changes_over_by_itself(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
     from moe.speed import warm
 
     said, compiled = [], []
@@ -107,17 +125,19 @@ def test_the_server_changes_over_by_itself(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(warming, "HEAD_START", 0.0)
     monkeypatch.setattr(warming, "_compiler", Compiler)
     monkeypatch.setattr(warming, "READY", warming.Readiness())
-    first_model._trained.cache_clear()
     KEPT.put("old", 1)
     warming.begin(said.append).join(120)
     ready = warming.READY
     assert ready.kernels and ready.first_page and ready.seconds
     assert compiled == ["numpy"] and not kernels.standing_in() and KEPT.get("old") is None
+    assert opened == [kernels.backend_name()]
     assert "being compiled" in said[0] and "are ready after" in said[1]
     assert first_model._trained.cache_info().currsize == (1 if numba is None else 2)
 
 
-def test_without_another_process_this_one_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_another_process_this_one_compiles(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
     from moe.speed import warm
 
     def fail() -> None:
@@ -130,10 +150,12 @@ def test_without_another_process_this_one_compiles(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(warming, "_compiler", fail)
     monkeypatch.setattr(warming, "READY", warming.Readiness())
     warming.begin(str).join(120)
-    assert warmed == [1] and warming.READY.kernels
+    assert warmed == [1] and warming.READY.kernels and opened
 
 
-def test_warm_kernels_need_no_change_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_kernels_need_no_change_over(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str]
+) -> None:
     from moe.speed import warm
 
     said: list[str] = []
@@ -141,7 +163,7 @@ def test_warm_kernels_need_no_change_over(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(warming, "_compiler", lambda: pytest.fail("nothing to compile"))
     monkeypatch.setattr(warming, "READY", warming.Readiness())
     warming.begin(said.append).join(120)
-    assert warming.READY.kernels and not said and warming.READY.seconds is None
+    assert warming.READY.kernels and opened and not said and warming.READY.seconds is None
 
 
 @pytest.mark.parametrize("longest", [300.0, 0.0])

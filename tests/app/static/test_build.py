@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from moe.app.static import build
+from moe.app.static import recorded as runs
 from moe.app.static.build import theme
-from moe.app.static.recorded import recordings, repaired
 from moe.training import LiveRun
 
 
-def test_recorded_runs_are_those_of_their_plans() -> None:
-    recorded = recordings(steps=24)
+def test_recorded_runs_are_those_of_their_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "REPAIR_STEPS", 24)
+    recorded = runs.recordings(steps=24)
     assert recorded["repairs"] == [0, 20]
     for at in recorded["repairs"]:
-        plan = repaired(at)
+        plan = runs.repaired(at)
         records = recorded["runs"][plan.written()]["records"]
         assert records["from"] == at
         run = LiveRun(plan.recipe.settings, plan.changes)  # by another way, from the start

@@ -157,8 +157,18 @@ def as_parquet(folder: Path) -> bytes:
     return (folder / "made.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("name", ['my "ratings".csv', "mine.npz", "mine.parquet"])
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("whole", "name"),
+    [
+        (True, "mine.npz"),
+        (False, 'my "ratings".csv'),
+        (False, "mine.parquet"),
+        *(
+            pytest.param(*one, marks=pytest.mark.soak)
+            for one in ((True, 'my "ratings".csv'), (True, "mine.parquet"), (False, "mine.npz"))
+        ),
+    ],
+)
 def test_the_code_shown_for_a_visitors_file_runs_on_that_file(
     name: str, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
