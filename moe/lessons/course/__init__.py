@@ -11,5 +11,7 @@ FILES = (
     "collapse",
     "gradient",
     "cures",
+    "full",
     "specialise",
+    "causal",
 )
