@@ -13,4 +13,7 @@ FILES = (
     "cures",
     "full",
     "specialise",
+    "causal",
+    "check",
+    "bytes",
 )
