@@ -14,4 +14,6 @@ FILES = (
     "full",
     "specialise",
     "causal",
+    "check",
+    "bytes",
 )
