@@ -12,5 +12,6 @@ FILES = (
     "gradient",
     "cures",
     "full",
+    "saved",
     "specialise",
 )
