@@ -16,7 +16,7 @@ from ..question import Question, Slip, Values
 
 V3, MIXTRAL = MODELS["deepseek-v3"], MODELS["mixtral-8x7b"]
 READ = {"verified": "read at their source", "second-hand": "quoted by others †"}
-LABELLED = ("DeepSeek-V3", "Mixtral-8x7B", "Llama-4-Scout", "gpt-oss-120b", "OLMoE-1B-7B")
+LABELLED = ("DeepSeek-V3", "Mixtral-8x7B", "Llama-4-Scout", "gpt-oss-120b", "Qwen1.5-MoE-A2.7B")
 LOW, HIGH = 0.02, 0.4
 
 
@@ -155,7 +155,7 @@ def shares() -> Picture:
                  alt.Tooltip("active:Q", format=".1%", title="active")],
     )  # fmt: skip
     equal = draw("equal").mark_line(strokeDash=GOAL, strokeWidth=1.5, color=FAIR).encode(x=x, y=y)
-    words = end_labels(base, PAPER_INK, dx=8, dy=8)
+    words = end_labels(base, PAPER_INK, align="right", dx=-8, dy=-6)
     least, most = min(models, key=times), max(models, key=times)
     names = {model.name for model in models}
     checks = [one for one in check_models() if one.what.partition(":")[0] in names]

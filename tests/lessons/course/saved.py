@@ -101,7 +101,7 @@ QUESTIONS = {
 
 def drawn() -> Drawn:
     rows = mixtures()
-    named = ("DeepSeek-V3", "Mixtral-8x7B", "Llama-4-Scout", "gpt-oss-120b", "OLMoE-1B-7B")
+    named = ("DeepSeek-V3", "Mixtral-8x7B", "Llama-4-Scout", "gpt-oss-120b", "Qwen1.5-MoE-A2.7B")
     marks = {row["name"]: row["published_check"] for row in rows}
     both = {name: shares(name) for name in marks}
     times = {name: active / of_experts for name, (of_experts, active) in both.items()}
