@@ -21,7 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
 
 
-PAGES = ["README.md", "docs/check-gate.md", "docs/own-weights.md", "docs/how-fast.md"]
+PAGES = [
+    "README.md",
+    "docs/check-gate.md",
+    "docs/own-weights.md",
+    "docs/how-fast.md",
+    "docs/teach.md",
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -86,7 +92,7 @@ def test_every_number_of_things_that_a_text_gives_is_that_of_the_registry() -> N
 def test_command_lines_of_the_readme_are_understood(run_moe: Callable[..., Any]) -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     commands = re.findall(r"^(moe [^#\n]*)", text, re.MULTILINE)
-    assert len(commands) == 13
+    assert len(commands) == 14
     for command in commands:
         words = shlex.split(command)[1:]
         said = run_moe(words[0], "--help", code=0).stdout

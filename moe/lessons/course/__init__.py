@@ -14,4 +14,5 @@ FILES = (
     "full",
     "saved",
     "specialise",
+    "causal",
 )
