@@ -63,6 +63,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .cure import page as cure
     from .five_million import page as five_million
     from .gate import page as gate
+    from .learn import page as learn
     from .moving_data import page as moving_data
     from .play import page as play
     from .reading import page as reading
@@ -83,6 +84,7 @@ def _shown() -> dict[str, Callable[[], None]]:
         "play": play.show,
         "routers": routers.show,
         "moving-data": moving_data.show,
+        "learn": learn.show,
         "your-model": your_model.show,
         "reading": reading.show,
     }

@@ -31,6 +31,7 @@ _HOME = {
     "experts": ("experts_forward",),
     "expert_gradients": ("experts_backward",),
     "flop_count": ("count_flops", "counting"),
+    "steering": ("steer",),
     "threads": ("num_threads", "prepare"),
     "traffic": ("count_copies",),
     "training": ("cross_entropy", "embed", "embed_backward"),

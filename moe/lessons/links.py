@@ -7,6 +7,7 @@ lesson, `../../../docs/glossary.md#token` a page of the documentation.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 DOCS = "../../../docs/"  # from a lesson's text
 COURSE = "../moe/lessons/course/"  # from a page of the documentation
@@ -25,12 +26,25 @@ def from_the_site(text: str) -> str:
 
 def in_notebooks(text: str) -> str:
     """Return a text for a notebook: lessons lie beside it, the documentation does not."""
+    return led(text, lambda path: "" if path.startswith(DOCS) else path.replace(".md", ".ipynb"))
+
+
+def led(text: str, address_of: Callable[[str], str]) -> str:
+    """Return a lesson's text with its links led elsewhere.
+
+    Parameters
+    ----------
+    address_of
+        Gets the path of each link within the repository, and returns where it is to lead; of one
+        that it returns nothing for, the words alone stay.
+    """
 
     def put(link: re.Match[str]) -> str:
         words, path = link["text"], link["path"]
-        if path.startswith(DOCS):
-            return words
-        return link[0] if "://" in path else f"[{words}]({path.replace('.md', '.ipynb')})"
+        if "://" in path:
+            return link[0]
+        address = address_of(path)
+        return f"[{words}]({address})" if address else words
 
     return _LINK.sub(put, text)
 

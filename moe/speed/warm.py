@@ -82,6 +82,10 @@ def _parts() -> dict[str, Callable[[], None]]:
     def reading() -> None:
         kernels.read_all(np.ones(100, np.float32))
 
+    def steering() -> None:
+        logits_NE = np.ones((2, 4), np.float32)
+        kernels.steer(logits_NE, logits_NE, 1, 0.1, 1)
+
     def training() -> None:
         for _ in Trainer(TrainSettings(steps=1, batch=8, d_model=8, d_expert=4)).run():
             pass
@@ -91,6 +95,7 @@ def _parts() -> dict[str, Callable[[], None]]:
         "threads": kernels.prepare,
         "training step": training,
         "memory": reading,
+        "steering": steering,
     }
 
 

@@ -7,11 +7,13 @@ page on the cure shows the same controllers on a model that learns.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from .. import kernels
-from ..balance import make_balancer
+from ..balance import Balancer, make_balancer
+from ..balance.bias import BiasControl
 from ..errors import check_float
 from ..routers.topk import TopK
 from ..routing import Routing
@@ -168,14 +170,38 @@ def methods(rate: float = RATE) -> tuple[Method, ...]:
 def respond(method: Method, settings: ControlSettings) -> Response:
     """Let a controller act on the frozen scores, batch after batch.
 
+    The fixed push, which the page on the cure draws at every rate, has a kernel of its own.
+    """
+    balancer = make_balancer(method.balance)
+    logits_NE, scores_NE = _frozen(settings, kernels.backend_name())
+    if isinstance(balancer, BiasControl) and balancer == BiasControl(rate=balancer.rate):
+        load_SE = kernels.steer(logits_NE, scores_NE, settings.k, balancer.rate, settings.batches)
+    else:
+        load_SE = _step_by_step(balancer, settings, logits_NE, scores_NE)
+    max_vio_S = load_SE.max(axis=1) / load_SE.mean(axis=1) - 1
+    return Response(method, load_SE, max_vio_S)
+
+
+@lru_cache(maxsize=4)
+def _frozen(settings: ControlSettings, backend: str) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and scores, (N, E) each, read-only; once for all methods."""
+    logits_NE = settings.logits()
+    scores_NE = make_scores(logits_NE, SCORE)
+    for array in (logits_NE, scores_NE):
+        array.flags.writeable = False
+    return logits_NE, scores_NE
+
+
+def _step_by_step(
+    balancer: Balancer, settings: ControlSettings, logits_NE: np.ndarray, scores_NE: np.ndarray
+) -> np.ndarray:
+    """Loads under any controller, (batches + 1, E).
+
     Scores and rule are fixed, so that what the controller keeps decides all that follows: once
     it has been in the same state before, the loads repeat and need not be computed again. Of the
     router only the choice is asked for, since no controller looks at weights.
     """
     router = TopK(k=settings.k, score=SCORE)
-    balancer = make_balancer(method.balance)
-    logits_NE = settings.logits()
-    scores_NE = make_scores(logits_NE, SCORE)
     unused_NK = np.zeros((len(logits_NE), settings.k), np.float32)
     buffers = {"select_bias_E": np.zeros(settings.n_experts, np.float32)}
     buffers |= balancer.init_state(settings.n_experts)
@@ -199,8 +225,7 @@ def respond(method: Method, settings: ControlSettings) -> Response:
             )
             load_SE[step] = routing.proposed_load
             balancer.update(buffers, routing)
-    max_vio_S = load_SE.max(axis=1) / load_SE.mean(axis=1) - 1
-    return Response(method, load_SE, max_vio_S)
+    return load_SE
 
 
 def respond_all(

@@ -28,8 +28,9 @@ PAGES = {
     "real_models": {}, "moving_data": {"tokens": "128"}, "your_model": {},
     "gate": {"seed": "7"},
 }  # fmt: skip
-# Play makes its files once its run is shared (tests/app/play); the other page is for reading.
-WITHOUT_FILES = {"play", "reading"}
+# Play makes its files once its run is shared (tests/app/play), lessons have others
+# (tests/app/learn), and the other page is for reading.
+WITHOUT_FILES = {"play", "reading", "learn"}
 READ: dict[str, Callable[[bytes], object]] = {
     "json": json.loads,
     "npz": lambda raw: zipfile.ZipFile(io.BytesIO(raw)).testzip(),

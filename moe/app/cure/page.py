@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -37,6 +38,14 @@ def pushes(rate: float, settings: ControlSettings, n: int = 3) -> list[Response]
     return [response(method, settings) for method in control.methods(rate)[:n]]
 
 
+def _respond(rates: Sequence[float], settings: ControlSettings) -> bool:
+    """Work out the responses at some rates in the turn that is held, of which `pushes` has more."""
+    for method in {method for rate in rates for method in control.methods(rate)[:3]}:
+        if KEPT.get(("cure", method, settings)) is None:
+            KEPT.put(("cure", method, settings), control.respond(method, settings))
+    return True
+
+
 def show() -> None:
     """Show the page."""
     parts.heading(
@@ -63,8 +72,8 @@ def show() -> None:
     ends = st.container()
     if not KEPT.get(("cure", settings)):  # one position at once, all when they are ready
         _draw(Finger([Slider("rate", [rate], listed=True)], rate=rate), settings, log, picture)
-        for one in control.RATES:
-            pushes(one, settings)
+        for rates in story.PARTS:
+            KEPT.in_turn(("cure", settings, rates), partial(_respond, rates, settings))
             still_here()
         KEPT.put(("cure", settings), True)
         st.rerun()  # the picture stays, which it would not in a place that is emptied first

@@ -12,11 +12,13 @@ import numpy as np
 
 from ... import metrics
 from ...numbers import percent, plural
-from ...studies.control import RATE, SETTLED, Method, Response, methods
+from ...studies.control import RATE, RATES, SETTLED, Method, Response, methods
 from ...training import Trainer, TrainSettings
 from ...training.runs import Run
 from ..shared.question import Question
 
+# Rates that are worked out in one turn: each turn waits for those of others.
+PARTS = tuple(RATES[at : at + 7] for at in range(0, len(RATES), 7))
 CLOSE = 0.5  # MaxVio that counts as close
 SWING = 0.05  # fair shares an expert's load moves from step to step that count as swinging
 NAMES = ("a tenth", "your push", "ten times")

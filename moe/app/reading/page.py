@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ..shared import parts
+from ..shared.documents import documents
 from ..shared.outside import plain
 from ..shared.parts import BOUND
 from . import story
@@ -15,13 +16,13 @@ DOCUMENTS, SOURCE = "Documentation", "Source"
 def show() -> None:
     """Show the page."""
     st.title("Where can I read more?")
-    kinds = [DOCUMENTS, SOURCE] if story.documents() else [SOURCE]
+    kinds = [DOCUMENTS, SOURCE] if documents() else [SOURCE]
     kind = st.segmented_control(
         "What", kinds, default=kinds[0], required=True, key="show",
         label_visibility="collapsed", **BOUND,
     )  # fmt: skip
     if kind == DOCUMENTS:
-        title = st.selectbox("Document", list(story.documents()), key="document", **BOUND)
+        title = st.selectbox("Document", list(documents()), key="document", **BOUND)
         st.header(plain(title), anchor=False)
         for piece in story.pieces(title):
             if piece.picture is None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
-from urllib.parse import urlencode
 
-PACKAGE = Path(__file__).resolve().parents[2]
-DOCS = PACKAGE.parent / "docs"
-FIRST = ("glossary", "index", "lessons")  # what most readers look for
+from ..shared.documents import DOCS, PACKAGE, documents, reading_address
+
 _IMAGE = re.compile(r"^!\[(?P<alt>.*?)\]\((?P<path>[^)\s]+)\)$", re.MULTILINE)
 _MATH = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)\s#]+)\.md(?:#[^)\s]*)?\)")
+_LESSON = re.compile(r"\]\((?:\.\./)+moe/lessons/course/(\w+)\.md\)")
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+moe/[^)\s]+\)")  # of the documents
 _HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -36,20 +35,6 @@ class Piece:
         data = b64encode(self.picture.read_bytes()).decode()
         source = f"data:image/{kind};base64,{data}"
         return f'<img alt="{escape(self.text)}" src="{source}" style="background: white">'
-
-
-@cache
-def documents() -> dict[str, str]:
-    """Names of all documents by their titles, the usual ones first; empty without a checkout."""
-    names = [path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")]
-    order = sorted(names, key=lambda name: (name not in FIRST, name.count("/"), name))
-    return {_title(name): name for name in order}
-
-
-def _title(name: str) -> str:
-    text = (DOCS / f"{name}.md").read_text("utf-8")
-    heading = _HEADING.search(text)
-    return re.sub(r"[`*]", "", heading[1]) if heading else name
 
 
 @cache
@@ -87,17 +72,12 @@ def pieces(title: str) -> Iterator[Piece]:
     text = _COMMENT.sub("", (DOCS / f"{name}.md").read_text("utf-8"))
     text = _HEADING.sub("", text, count=1)
     text = _MATH.sub(r"$$\n\1$$", text)
+    text = _LESSON.sub(r"](/learn?lesson=\1)", text)
     text = _OUTSIDE.sub(r"\1", text)
-    text = _LINK.sub(lambda link: f"]({_link(folder, link['path'])})", text)
+    text = _LINK.sub(lambda link: f"]({reading_address(folder / (link['path'] + '.md'))})", text)
     at = 0
     for image in _IMAGE.finditer(text):
         yield Piece(text[at : image.start()])
         yield Piece(image["alt"], folder / image["path"])
         at = image.end()
     yield Piece(text[at:])
-
-
-def _link(folder: Path, path: str) -> str:
-    """Address of the document that a link leads to."""
-    name = (folder / path).resolve().relative_to(DOCS).as_posix()
-    return "/reading?" + urlencode({"document": _title(name)})

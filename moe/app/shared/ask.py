@@ -135,8 +135,7 @@ def after(guess: Guess, page: str, told: str, truth: str = "") -> None:
                 on_click=_say, args=(page, guess.question, ""), type="tertiary",
             )  # fmt: skip
         if not guess.skipped:
-            given = st.session_state.setdefault(GIVEN, {})
-            given[page, guess.question.words] = Given.of(guess, page, told, truth)
+            keep((page, guess.question.words), Given.of(guess, page, told, truth))
             row = {
                 "page": page, "question": guess.question.words, "you said": guess.words,
                 "what came out": told, "address": address(),
@@ -145,6 +144,14 @@ def after(guess: Guess, page: str, told: str, truth: str = "") -> None:
                 "Save my answer", lambda: table_csv([row]), f"moescope-{page}-answer.csv",
                 "text/csv", on_click="ignore", key="guess_save", type="tertiary",
             )  # fmt: skip
+
+
+def keep(question: Hashable, given: Given | None) -> None:
+    """Keep a guess for the file of all guesses, one for a question; None drops it."""
+    kept = st.session_state.setdefault(GIVEN, {})
+    kept.pop(question, None)
+    if given:
+        kept[question] = given
 
 
 def all_given() -> list[Given]:

@@ -9,17 +9,18 @@ from ...pictures.marks import end_labels, keyed
 from ...pictures.palette import FAIR, GREEN, PAPER_INK
 from .guesses import Tally
 
-RIGHT = " · right"
+RIGHT, IN_HERE = " · right", " · the right one is in here"
 
 
 def guessed(tally: Tally, ink: str = PAPER_INK) -> Figure:
     """Draw how many gave each answer; the right one has another colour and a word."""
+    mark = IN_HERE if tally.steps else RIGHT
     rows: Rows = [
         {
             "answer": answer,
             "guesses": n,
             "right": answer == tally.right,
-            "label": f"{answer}: {n}{RIGHT if answer == tally.right else ''}",
+            "label": f"{answer}: {n}{mark if answer == tally.right else ''}",
         }
         for answer, n in tally.counts.items()
     ]

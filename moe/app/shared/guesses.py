@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ...checkpoints.strict_json import parse_object, quoted
+from .histogram import counted
 from .question import MAX_QUESTION, Guess
 from .sharing import json_document
 
 KIND = "guesses"
-MAX_BYTES, MAX_GUESSES, MAX_OPTIONS, MAX_TEXT = 100_000, 50, 12, 500
+MAX_BYTES, MAX_GUESSES, MAX_OPTIONS, MAX_TEXT = 100_000, 150, 12, 500
 MAX_WRITTEN = 12  # answers in pupils' own words that a picture shows; the rest counts as one
 OTHERS = "other answers"
+LARGEST = 1e15  # number that is counted among others; no question has a larger answer
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Given:
     options
         The answers that could be clicked; none if it was to be written.
     said, right
-        Her answer, and the one that is right; the latter is empty where no page can tell.
+        Her answer, and the one that is right; the latter is empty where no page can tell. Both are
+        numbers with their unit if there are no options and one answer is right.
     told
         What came out, in a sentence.
     """
@@ -92,12 +95,21 @@ def _text(name: str, value: Any) -> str:
 
 @dataclass(frozen=True)
 class Tally:
-    """How a class answered one question: every answer with how many gave it."""
+    """How a class answered one question: every answer with how many gave it.
+
+    Attributes
+    ----------
+    right
+        The right one of the answers; empty where no page can tell.
+    steps
+        Whether the answers are steps of numbers, somewhere in one of which the right one is.
+    """
 
     question: str
     told: str
     right: str
     counts: Mapping[str, int]
+    steps: bool = False
 
 
 def tallies(given: Iterable[Given]) -> list[Tally]:
@@ -105,10 +117,30 @@ def tallies(given: Iterable[Given]) -> list[Tally]:
     asked: dict[tuple[str, ...], list[Given]] = {}
     for one in given:
         asked.setdefault((one.page, one.question, one.told, one.right), []).append(one)
-    return [
-        Tally(question, told, right, _counts(group, right))
-        for (_, question, told, right), group in asked.items()
-    ]
+    return [_tally(group) for group in asked.values()]
+
+
+def _tally(group: list[Given]) -> Tally:
+    first = group[0]
+    right = None if first.options else _number(first.right)
+    said = [_number(one.said) for one in group]
+    numbers = [number for number in said if number is not None]
+    if right is None or not numbers:
+        return Tally(first.question, first.told, first.right, _counts(group, first.right))
+    counts, where = counted(numbers, right, first.right.partition(" ")[2])
+    rest = len(said) - len(numbers)
+    return Tally(
+        first.question, first.told, where, counts | ({OTHERS: rest} if rest else {}), steps=True
+    )
+
+
+def _number(text: str) -> float | None:
+    """The number that a text begins with, if it does."""
+    try:
+        number = float(text.split()[0])
+    except (IndexError, ValueError):
+        return None
+    return number if abs(number) < LARGEST else None
 
 
 def _counts(group: list[Given], right: str) -> dict[str, int]:

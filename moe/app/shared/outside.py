@@ -12,7 +12,7 @@ import streamlit as st
 from .visitor import teller
 
 # Texts in the address, of which some are bound to text boxes: there "inf" is a word like any other.
-TEXT_BOXES = ("text", "device_of")
+TEXT_BOXES = ("text", "device_of", "student")
 TEXTS = (*TEXT_BOXES, "guess", "ask", "options")
 OPENED = "opened_files"  # in the visitor's session, and only there
 T = TypeVar("T")

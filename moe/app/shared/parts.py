@@ -182,15 +182,22 @@ def trained(settings: TrainSettings, label: str, place: Any, own_text: bytes | N
     raise AssertionError("a training ends with its run")
 
 
-def show(figure: Figure, key: str, titled: bool = True, **options: Any) -> Any:
+def show(
+    figure: Figure,
+    key: str,
+    titled: bool = True,
+    spec: dict[str, Any] | None = None,
+    **options: Any,
+) -> Any:
     """Draw a figure with its title, and its numbers in words for screen readers.
 
     The words stand beside the chart: a browser keeps a chart that stays the same but for its
-    data, and draws it anew, which takes far longer, if its alt text changes.
+    data, and draws it anew, which takes far longer, if its alt text changes. `spec` is how
+    to draw it if not as the figure says itself.
     """
     title = f'<h5 class="moe-title">{escape(figure.title)}</h5>' if titled else ""
     st.html(f'{title}<p class="moe-spoken">{escape(figure.alt)}</p>')
-    return draw_chart(figure, figure.themed(ink()), key, **options)
+    return draw_chart(figure, spec or figure.themed(ink()), key, **options)
 
 
 def draw_chart(figure: Figure, spec: dict[str, Any], key: str, **options: Any) -> Any:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-STORY, NEWS, LAB, WORK = "Story", "The news", "Lab", "Your work"
+STORY, NEWS, LAB, LEARN, WORK = "Story", "The news", "Lab", "Learn", "Your work"
 # In the visitor's session: values of controls to take along, the frame's pages by address, and
 # whether the page has shown the way to the next one.
 ALONG, PAGES, ENDED = "taken_along", "pages", "page_ended"
@@ -18,7 +18,7 @@ ALONG, PAGES, ENDED = "taken_along", "pages", "page_ended"
 # page before had as well out of it, so `arrived` looks them up in the session.
 NEXT = "next"
 LIMITS = {"experts": (4, 64), "k": (1, 8), "seed": (0, 9999)}  # what every page allows
-GROUPS = (STORY, NEWS, LAB, WORK)
+GROUPS = (STORY, NEWS, LAB, LEARN, WORK)
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ STOPS = (
     Stop("gate", "Be the gate", LAB, "Could you do better than the router?"),
     Stop("routers", "Routers", LAB, "What if another router had chosen?", ("text", "seed")),
     Stop("moving-data", "Moving data", LAB, "What moves between the chips?"),
+    Stop("learn", "Lessons", LEARN, "Do you want to understand all of it?"),
     Stop("your-model", "Your model", WORK, "How does your own model share its work?"),
     Stop("reading", "Code and docs", WORK, "Where can I read more?"),
 )  # fmt: skip

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-GUESS, ASK, OPTIONS, LOCK = "guess", "ask", "options", "lock"  # names in the address
+# Names in the address; a lesson keeps numbers for its questions in `ANSWERS`.
+GUESS, ASK, OPTIONS, LOCK, ANSWERS = "guess", "ask", "options", "lock", "answers"
 SKIPPED = "skip"
 LOCKED, HIDDEN = "shown", "hidden"  # what a lock makes of the controls
 MAX_QUESTION, MAX_OPTION, MAX_OPTIONS = 200, 60, 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import streamlit as st
@@ -15,7 +15,7 @@ from .class_chart import guessed
 from .component import component
 from .guesses import file_of, read_guesses, tallies
 from .outside import address, plain, show_problem
-from .question import GUESS, HIDDEN, LOCKED, MAX_OPTION, MAX_OPTIONS, MAX_QUESTION, Task
+from .question import ANSWERS, GUESS, HIDDEN, LOCKED, MAX_OPTION, MAX_OPTIONS, MAX_QUESTION, Task
 from .sharing import table_csv, table_of
 
 _MARKUP = """
@@ -31,6 +31,7 @@ _STYLE = """<style>
 .moe-qr { display: block; width: 100%; max-width: 8.5rem; }
 @media (max-width: 640px) { .st-key-share button { min-height: 44px; } }
 </style>"""
+File = tuple[str, Callable[[], bytes], str, str]
 _LOCKS = {
     "": "try everything", LOCKED: "see the controls, and not change them",
     HIDDEN: "not see the controls",
@@ -64,24 +65,54 @@ def share_box(
         Makes the numbers shown; those of the picture if none are given.
     """
     caption = [f"{settings} · MoEscope {__version__}".removeprefix(" · "), address()]
+    numbers = rows or (lambda: table_of(figure().data))
+
+    def codes() -> None:
+        with st.expander("Show the code"):
+            st.markdown("The same numbers from the library, as a notebook cell:")
+            st.code(code, language=None, wrap_lines=True)
+            if command:
+                st.markdown("The same from the command line:")
+                st.code(command, language=None, wrap_lines=True)
+
+    box(
+        name,
+        (
+            ("Figure as PNG", lambda: figure().image("png", caption=caption), "png", "image/png"),
+            ("Figure as SVG", lambda: figure().image("svg", caption=caption), "svg",
+             "image/svg+xml"),
+            ("Numbers as CSV", lambda: table_csv(numbers()), "csv", "text/csv"),
+            ("Run as JSON", as_json, "json", "application/json"),
+        ),
+        codes,
+    )  # fmt: skip
+
+
+def box(
+    name: str, files: Sequence[File], more: Callable[[], None] | None = None, asks: bool = True
+) -> None:
+    """Offer a page's link and files, a visitor's guesses, and what a teacher needs.
+
+    Parameters
+    ----------
+    name
+        As in `share_box`.
+    files
+        Of each its label, what makes it, the ending of its name, and its kind.
+    more
+        Shows what belongs below them.
+    asks
+        Whether a teacher may put a question of her own; a lesson has its own.
+    """
     st.html(_STYLE)
     with st.container(border=True, key="share"):
         st.subheader("Share", anchor=False)
         _copier(key=f"{name}_copy", data={})
         with st.container(horizontal=True):
-            numbers = rows or (lambda: table_of(figure().data))
-            files: tuple[tuple[str, Callable[[], bytes], str, str], ...] = (
-                ("Figure as PNG", lambda: figure().image("png", caption=caption), "png",
-                 "image/png"),
-                ("Figure as SVG", lambda: figure().image("svg", caption=caption), "svg",
-                 "image/svg+xml"),
-                ("Numbers as CSV", lambda: table_csv(numbers()), "csv", "text/csv"),
-                ("Run as JSON", as_json, "json", "application/json"),
-            )  # fmt: skip
-            for label, make, kind, mime in files:
+            for label, make, ending, kind in files:
                 st.download_button(
-                    label, make, f"moescope-{name}.{kind}", mime, on_click="ignore",
-                    key=f"{name}_{kind}",
+                    label, make, f"moescope-{name}.{ending}", kind, on_click="ignore",
+                    key=f"{name}_{ending}",
                 )  # fmt: skip
             if given := all_given():
                 st.download_button(
@@ -89,14 +120,10 @@ def share_box(
                     "application/json", on_click="ignore", key=f"{name}_guesses",
                 )  # fmt: skip
             _qr_code(f"{name}_qr")
-        with st.expander("Show the code"):
-            st.markdown("The same numbers from the library, as a notebook cell:")
-            st.code(code, language=None, wrap_lines=True)
-            if command:
-                st.markdown("The same from the command line:")
-                st.code(command, language=None, wrap_lines=True)
+        if more:
+            more()
         if task() == Task():
-            _make_task(name)
+            _make_task(name, asks)
             _class(name)
 
 
@@ -137,33 +164,45 @@ def _show_qr(link: str) -> None:
 
 
 @st.fragment
-def _make_task(name: str) -> None:
+def _make_task(name: str, asks: bool) -> None:
     """Build the link of a teacher's task from the page as it stands."""
     builder = st.expander("Make a task for my class", key=f"{name}_task", on_change="rerun")
     if not builder.open:
         return
     with builder:
-        st.markdown(
-            "The link opens this page as you have set it, asks your question, and shows the run "
-            "once it is answered. Whoever edits the address can undo it."
-        )
-        words = st.text_input(
-            "Your question (empty: the page's own)", key=f"{name}_task_ask", max_chars=MAX_QUESTION
-        )
-        options = st.text_area(
-            f"Answers to choose from, one a line, {MAX_OPTIONS} at most (none: pupils write one)",
-            key=f"{name}_task_options", disabled=not words.strip(), height=120,
-        )  # fmt: skip
+        words, options = _own_question(name) if asks else ("", ())
+        if not asks:
+            st.markdown(
+                "The link opens this page before the first answer, and with the name that is set "
+                "now. Whoever edits the address can undo it."
+            )
         lock = st.radio("Pupils may", list(_LOCKS), format_func=_LOCKS.get, key=f"{name}_task_lock")
-        lines = [line.strip()[:MAX_OPTION] for line in options.splitlines() if line.strip()]
-        made = Task(words.strip(), tuple(lines[:MAX_OPTIONS]) if words.strip() else (), lock)
+        made = Task(words, options, lock)
         if made == Task():
-            st.caption("Type a question, or lock the controls, and the link appears here.")
+            st.caption(f"{'Type a question, or lock' if asks else 'Lock'} the controls, and the "
+                       "link appears here.")  # fmt: skip
             return
-        link = address(**{GUESS: None, **made.in_address()})
+        link = address(**{GUESS: None, ANSWERS: None, **made.in_address()})
         st.code(link, language=None, wrap_lines=True)
         _copier(key=f"{name}_task_copy", data={"link": link})
         _show_qr(link)
+
+
+def _own_question(name: str) -> tuple[str, tuple[str, ...]]:
+    """Ask a teacher for a question of her own, and for the answers to choose from."""
+    st.markdown(
+        "The link opens this page as you have set it, asks your question, and shows the run "
+        "once it is answered. Whoever edits the address can undo it."
+    )
+    words = st.text_input(
+        "Your question (empty: the page's own)", key=f"{name}_task_ask", max_chars=MAX_QUESTION
+    ).strip()
+    options = st.text_area(
+        f"Answers to choose from, one a line, {MAX_OPTIONS} at most (none: pupils write one)",
+        key=f"{name}_task_options", disabled=not words, height=120,
+    )  # fmt: skip
+    lines = [line.strip()[:MAX_OPTION] for line in options.splitlines() if line.strip()]
+    return words, tuple(lines[:MAX_OPTIONS]) if words else ()
 
 
 @st.fragment

@@ -15,4 +15,6 @@ FILES = (
     "saved",
     "specialise",
     "causal",
+    "check",
+    "bytes",
 )

@@ -9,12 +9,13 @@ import pytest
 
 from moe.app import frame
 from moe.app.reading import story
+from moe.app.shared.documents import DOCS, documents
 from tests.app.visit import open_page
 
 
 def test_every_document_has_its_own_title_and_its_links_lead_to_others():
-    titles = story.documents()
-    assert len(titles) == len(list(story.DOCS.rglob("*.md")))
+    titles = documents()
+    assert len(titles) == len(list(DOCS.rglob("*.md")))
     for title in titles:
         for piece in story.pieces(title):
             if piece.picture is not None:

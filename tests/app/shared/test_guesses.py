@@ -38,7 +38,7 @@ def test_a_file_of_guesses_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "run"}, "file: got something else, allowed are up to 50 guesses"),
+        ({"kind": "run"}, "file: got something else, allowed are up to 150 guesses"),
         ({"guesses": "all"}, "file: got something else"),
         ({"guesses": [None] * (MAX_GUESSES + 1)}, "file: got something else"),
         ({"guesses": [{"said": "a"}]}, "guess: got other parts, allowed are page, question"),
