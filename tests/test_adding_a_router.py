@@ -16,6 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LINE = '    "threshold",\n'
 
 
+# The plain backend: a copy would compile every kernel anew. Its threads wait in a loop.
+PLAIN = {"MOE_BACKEND": "numpy", "OPENBLAS_NUM_THREADS": "1"}
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with the router of CONTRIBUTING.md: its file, and its line."""
@@ -35,10 +39,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(copy: Path, *arguments: str) -> str:
-    # The plain backend: a copy would compile every kernel anew.
     done = subprocess.run(
         [sys.executable, *arguments], cwd=copy, capture_output=True, text=True, timeout=300,
-        env=os.environ | {"MOE_BACKEND": "numpy", "PYTHONPATH": str(copy)},
+        env=os.environ | PLAIN | {"PYTHONPATH": str(copy)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -46,6 +47,10 @@ HOSTILE = (
     "text", "none", "topk", "8-0_5b", "8-0_99999boff", "64-1_10x0.1.2", "2..3", "7,8", "4", "16",
     "letters", "7_3~2", "shown", "hidden",
 )  # fmt: skip
+LIVE = re.compile(
+    rf"(?<!\\)(<(img|script) src=//{re.escape(MARK)}|\]\(http://{re.escape(MARK)}"
+    rf"|<script>fetch\('//{re.escape(MARK)})"
+)
 CHEAP = {"balance": {"steps": "50", "experts": "4"}}  # pages that train whatever they are asked
 
 
@@ -59,9 +64,11 @@ def addresses(seed: int) -> Iterator[str]:
 
 
 def live(visitor: Visitor) -> list[str]:
-    """Texts of the page in which something of a stranger's would be more than text."""
-    signs = (f"<img src=//{MARK}", f"<script src=//{MARK}", f"](http://{MARK}", f"fetch('//{MARK}")
-    return [text for text in visitor.texts if any(sign in text for sign in signs)]
+    """Texts of the page in which something of a stranger's would be more than text.
+
+    With a backslash before it, Markdown shows it letter for letter.
+    """
+    return [text for text in visitor.texts if LIVE.search(text)]
 
 
 async def opened(host: str, address: str) -> list[str]:

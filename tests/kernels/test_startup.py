@@ -211,8 +211,7 @@ from moe import kernels
 from moe.speed.warm import unsaved
 a = np.arange(600, dtype=DTYPE).reshape(20, 30) / 50
 print(json.dumps({"sum": float((kernels.softmax(a) * a).sum()),
-                  "top": kernels.topk(a, 2).tolist(), "compiled": len(kernels.compiled()),
-                  "unsaved": unsaved()}))
+                  "compiled": len(kernels.compiled()), "unsaved": unsaved()}))
 """
 
 
@@ -248,14 +247,16 @@ def test_kernels_beside_a_package_are_read_where_nothing_can_be_written(
     assert said == {"first": False, "compiled": 0}
 
 
+@pytest.mark.parametrize("processes", [2, pytest.param(6, marks=pytest.mark.soak)])
 def test_processes_that_start_cold_at_once_work_and_leave_a_whole_cache(
-    package: Path, tmp_path: Path
+    package: Path, tmp_path: Path, processes: int
 ) -> None:
+    """Of two dtypes, whose code must not be mixed up; six of them also write the same files."""
     codes = [SMALL.replace("DTYPE", name) for name in ("'float32'", "'float64'")]
-    cold = [start(codes[i % 2], package, NUMBA_CACHE_DIR=str(tmp_path)) for i in range(3)]
+    cold = [start(codes[i % 2], package, NUMBA_CACHE_DIR=str(tmp_path)) for i in range(processes)]
     said = [result(process) for process in cold]
-    assert said[0]["sum"] == said[2]["sum"] == pytest.approx(said[1]["sum"], rel=1e-5)
-    assert all(one["top"] == said[0]["top"] and one["compiled"] for one in said)
+    assert said[0]["sum"] == pytest.approx(said[1]["sum"], rel=1e-5)
+    assert all(one["sum"] == said[i % 2]["sum"] and one["compiled"] for i, one in enumerate(said))
     assert all(file.suffix == ".nbc" for file in tmp_path.glob("*/*"))
     for code, first in zip(codes, said):
         after = result(start(code, package, NUMBA_CACHE_DIR=str(tmp_path)))

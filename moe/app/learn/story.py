@@ -18,6 +18,7 @@ from .answers import Answer
 PAGE, LESSON, STUDENT = "learn", "lesson", "student"  # the page, and names in the address
 MAX_STUDENT = 40  # letters
 GUESS_FIRST = "## Guess first\n"  # the heading above each lesson's first question
+ROOM = 44  # words of title and text above the first question
 ANOTHER = "another number"
 RIGHT = "right"
 _CODE = re.compile(r"(`[^`]*`)")
@@ -58,9 +59,17 @@ def student_of(name: str) -> str:
 
 
 def opening(one: Lesson) -> tuple[str, str]:
-    """Return what stands above a lesson's first question: what to know before, and the rest."""
+    """Return what stands above a lesson's first question: what is folded, and what is in view.
+
+    Paragraphs right before the question are in view as far as a first screen has room for them.
+    """
     before, _, rest = one.parts[0].text.partition(GUESS_FIRST)
-    return before, rest
+    folded, shown = rest.strip().split("\n\n"), list[str]()
+    room = ROOM - len(one.title.split())
+    while folded and len(folded[-1].split()) <= room:
+        room -= len(folded[-1].split())
+        shown.insert(0, folded.pop())
+    return "\n\n".join([before.strip(), *folded]), "\n\n".join(shown)
 
 
 def up_to(one: Lesson, n_answered: int) -> list[Part]:

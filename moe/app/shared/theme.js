@@ -6,11 +6,19 @@ const app = () => document.querySelector('[data-testid="stApp"]');
 const paper = () => "#" + (getComputedStyle(app()).backgroundColor.match(/\d+/g) ?? [])
   .slice(0, 3).map((part) => (+part).toString(16).padStart(2, "0")).join("").toUpperCase();
 
+// Again after a while: what is asked while another run of the page begins may be lost. Three times
+// at most, as another server may know no such paper.
+const tell = (now, times) => {
+  if (!times || now !== paper() || now === drawnFor) return;
+  ask?.("paper", now);
+  setTimeout(tell, 2000, now, times - 1);
+};
+
 const look = () => {
   const now = paper();
-  if (now === told) return; // once for each change: another server may know no such paper
+  if (now === told) return;
   told = now;
-  if (now !== drawnFor) ask?.("paper", now);
+  tell(now, 3);
 };
 
 export default function ({ data, setTriggerValue }) {

@@ -12,6 +12,9 @@ FILES = (
     "gradient",
     "cures",
     "full",
+    "saved",
     "specialise",
     "causal",
+    "check",
+    "bytes",
 )
