@@ -17,8 +17,8 @@ from ..shared.share_box import share_box
 from . import chart as charts
 from . import share
 from .flow import packet, show_flow
-from .story import FULL, SentenceRouting, route, routes
-from .walk import SentenceWalk, walk
+from .story import FULL, SentenceRouting, every_route, route
+from .walk import SentenceWalk, first_looked_at, walk
 
 FLOW = "flow"  # the picture, and what the session keeps of it
 NUMBER = re.compile("[0-9]{1,4}")
@@ -40,7 +40,7 @@ def show(model: FirstModel) -> SentenceRouting:
             **BOUND,
         )  # fmt: skip
         sentence = parts.sentence()
-    routing_P = routes(model, sentence)
+    routing_P = every_route(model, sentence)
     finger = Finger([Slider("balance", range(FULL + 1))], balance=percent)
     top, ink = max(one.hottest_share for one in routing_P), parts.ink()
     with picture:
@@ -56,7 +56,7 @@ def _follow(model: FirstModel, sentence: str, percent: int) -> None:
     """Show the way of each character through the layer, and offer it to take along."""
     st.subheader("Follow one character")
     walked, settings = walk(model, sentence, percent), model.trainer.settings
-    start = (walk(model, sentence) if percent else walked).start  # which no slider moves
+    start = first_looked_at(model, sentence)  # which no slider moves
     asked: Any = st.session_state.get(FLOW)
     asked = asked and asked.get("at")  # once a visitor stays with a character
     position, without = _where(walked, start, asked or st.query_params)

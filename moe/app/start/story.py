@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -81,6 +82,12 @@ def routes(
     gate_DE = trainer.layer.params["gate_DE"]
     logits_NE = kernels.matmul(trainer.embed(window_NC), gate_DE)
     return [_routed(model, tokens, logits_NE, percent) for percent in percents]
+
+
+@lru_cache(maxsize=16)
+def every_route(model: FirstModel, sentence: str) -> tuple[SentenceRouting, ...]:
+    """Return `routes` for all percents, kept while visitors move the slider of a sentence."""
+    return tuple(routes(model, sentence))
 
 
 def _routed(

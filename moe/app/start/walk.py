@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -191,3 +192,9 @@ def _case(trainer: Trainer, x_ND: np.ndarray, bias_E: np.ndarray) -> _Case:
         guess_NG,
         np.take_along_axis(probs_NV, guess_NG, axis=1),
     )
+
+
+@lru_cache(maxsize=64)
+def first_looked_at(model: FirstModel, sentence: str) -> int:
+    """Return `SentenceWalk.start` without balancing."""
+    return walk(model, sentence).start

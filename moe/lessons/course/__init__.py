@@ -12,6 +12,7 @@ FILES = (
     "gradient",
     "cures",
     "full",
+    "saved",
     "specialise",
     "causal",
     "check",

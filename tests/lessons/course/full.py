@@ -53,6 +53,10 @@ def stretch(drop: str, first: int) -> float:
     return float(np.mean([limited(seed, drop)[1][first : first + 64] for seed in range(3)]))
 
 
+def dropping_costs_what_the_question_says() -> None:
+    assert abs(mean_added("order") - 0.37) < 0.05
+
+
 def limits_hurt_the_late_and_sending_elsewhere_hurts_more() -> None:
     for seed in range(3):
         _, lost, _ = limited(seed, "order")
@@ -131,6 +135,7 @@ def places() -> Drawn:
 
 FIGURES = {"places": places}
 CLAIMS = [
+    dropping_costs_what_the_question_says,
     limits_hurt_the_late_and_sending_elsewhere_hurts_more,
     with_an_even_load_sending_elsewhere_is_harmless,
     an_answer_depends_on_the_neighbours,
