@@ -248,12 +248,13 @@ def test_what_visitors_share_survives_an_order_to_clear_all_caches(
     monkeypatch.setattr(run_slots, "run_steps", lambda *a: made.append("train") or steps(*a))
     monkeypatch.setattr(savings.savings, "measure", once("measure", [1]))
     monkeypatch.setattr(savings, "measure_machine", once("machine", [2]))
-    monkeypatch.setattr(moving.story, "before_after", once("move", (3,)))
+    monkeypatch.setattr(moving.story, "learnt", once("learn", np.ones(8)))
+    monkeypatch.setattr(moving.story, "by_limit", once("move", [3]))
     monkeypatch.setattr(cure.control, "respond", once("steer", [4]))
     monkeypatch.setattr(your_model.upload, "TITLES", {"mine": samples.SAMPLES[0]})
     wanted = moving.MovingSettings(nodes=4, skew=0.7)
     method = cure.control.methods(0.001)[0]
-    for name in ("machine", ("savings", SavingsSettings(k=3)), ("moving", wanted)):
+    for name in ("machine", ("savings", SavingsSettings(k=3)), ("limits", wanted)):
         KEPT._results.pop(name, None)
     for _ in range(2):
         *_, last = run_slots.run_slot(settings).progress()
@@ -267,7 +268,7 @@ def test_what_visitors_share_survives_an_order_to_clear_all_caches(
         st.cache_resource.clear()
     assert sorted(made) == ["machine", "measure", "move", "steer", "train"]
     for name in list(KEPT._results):
-        if name[0] in ("cure", "savings", "moving", "machine") or name == "machine":
+        if name[0] in ("cure", "savings", "limits", "learnt", "machine") or name == "machine":
             KEPT._results.pop(name)
 
 
