@@ -47,7 +47,7 @@ GROUPS = (
     Group("metrics", "Metrics and traces", ("metrics", "traces")),
     Group("cost", "Cost, machines, clusters", ("cost", "cluster", "speed")),
     Group("studies", "Studies", ("studies",)),
-    Group("lessons", "Lessons", ("lessons",)),
+    Group("lessons", "Lessons and questions", ("lessons",)),
 )
 
 

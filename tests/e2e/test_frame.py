@@ -67,7 +67,7 @@ def test_the_frame_leads_to_the_documentation_and_the_source(page: Page, server:
     settled(page)
     page.get_by_role("link", name="Documentation").click()
     expect(page.get_by_role("heading", name="Where can I read more?")).to_be_visible()
-    expect(page.get_by_role("heading", name="Words")).to_be_visible()
+    expect(page.get_by_role("heading", name="Glossary")).to_be_visible()
     accessible(page)
     page.get_by_role("link", name="Source", exact=True).click()
     expect(page.get_by_text("choose, cap, dispatch, apply experts, combine")).to_be_visible()

@@ -27,6 +27,7 @@ from tests.pictures.table import TABLE, Shown, shares_of_the_work
 ROOT = Path(__file__).resolve().parent.parent.parent
 NO_FIGURES = {  # public functions that return none
     "moe.sweeps.chart.write_figure": "tests/sweeps/test_report.py",
+    "moe.app.learn.chart.on_page": "tests/app/learn/test_page.py",
     **dict.fromkeys(
         [f"docs.generator.strength_chart.{name}" for name in ("chosen", "lengths", "points")],
         "tests/docs/test_strengths.py",

@@ -154,9 +154,7 @@ def _around(one: Lesson, student: str, marked: list[Marked]) -> None:
     following = story.following(one)
     with st.container(horizontal=True):
         if following and story.has_ended(one, len(marked)):
-            st.button(
-                f"Next: {following.title}", on_click=_open, args=(following.name,), type="primary"
-            )
+            st.button(f"Next: {following.title}", on_click=_open, args=(following.name,))
         st.button("All lessons", on_click=_open, args=("",))
         if marked:
             st.button("Start this lesson again", on_click=_keep, args=((one.name, student), []))

@@ -10,7 +10,6 @@ from altair.utils import schemapi
 from altair.vegalite import schema
 
 
-@cache
 def draw_quickly() -> None:
     """Let Altair draw without checks, and keep what it would work out anew for each short name.
 
@@ -18,6 +17,11 @@ def draw_quickly() -> None:
     classes, which takes 3 ms; a chart has a dozen of them.
     """
     schemapi.disable_debug_mode()
+    _keep_classes()
+
+
+@cache
+def _keep_classes() -> None:
     usual: Any = getattr(schemapi, "_FromDict", None)
     if usual is not None:  # else it is another Altair, which draws as it does
         schemapi._FromDict = _kept(usual)  # type: ignore[misc]

@@ -10,6 +10,13 @@ from typing import Any
 from moe.app.server.wakeups import ROUND, wake_seldom
 
 
+def forever(loop: Any) -> None:
+    """Run until it stops, in a thread of its own: browser tests leave a loop in this one."""
+    runner = threading.Thread(target=loop.run_forever)
+    runner.start()
+    runner.join()
+
+
 def _woken(seldom: bool, n: int) -> tuple[int, list[int]]:
     """How often a thread that hands over n calls wakes a loop, and what the loop got."""
     loop: Any = asyncio.SelectorEventLoop()
@@ -33,7 +40,7 @@ def _woken(seldom: bool, n: int) -> tuple[int, list[int]]:
 
     thread = threading.Thread(target=hand_over)
     loop.call_soon(thread.start)
-    loop.run_forever()
+    forever(loop)
     thread.join()
     loop.close()
     return written, got
@@ -63,7 +70,7 @@ def test_calls_with_pauses_all_come_soon() -> None:
 
     thread = threading.Thread(target=hand_over)
     loop.call_soon(thread.start)
-    loop.run_forever()
+    forever(loop)
     thread.join()
     loop.close()
     assert len(waited) == 120
