@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from html import escape
 
 import streamlit as st
 
@@ -157,7 +158,9 @@ def _qr_code(key: str) -> None:
 
 def _show_qr(link: str) -> None:
     try:
-        st.html(f'<img class="moe-qr" alt="QR code of the link" src="{qr_code(link)}">')
+        # A link, so that a keyboard can scroll to it where its box has little room.
+        image = f'<img class="moe-qr" alt="QR code of the link" src="{qr_code(link)}">'
+        st.html(f'<a href="{escape(link)}">{image}</a>')
         st.caption("Scan it with a phone to open this link.")
     except ValueError as error:
         show_problem(error)
