@@ -1,10 +1,10 @@
 """Causal self-attention: one product for queries, keys and values, then heads; and back.
 
-    B   sequences                        H   heads of queries
-    T   positions of a sequence          G   heads of keys and values, which H / G heads share
-    N   rows, B * T                      C   width of a head's queries and keys
-    R   pairs of columns that rotate     U   width of a head's values
-    X   columns of the product, (H + G) C + G U
+B   sequences                        H   heads of queries
+T   positions of a sequence          G   heads of keys and values, which H / G heads share
+N   rows, B * T                      C   width of a head's queries and keys
+R   pairs of columns that rotate     U   width of a head's values
+X   columns of the product, (H + G) C + G U
 """
 
 from __future__ import annotations
@@ -172,9 +172,7 @@ class Attention:
         """Result (B, D) of one new position behind those that the cache holds."""
         q_BHC, k_BGC, v_BGU, _ = self._split(qkv_BX, at)
         cache.put(k_BGC, v_BGU, length)
-        out_BHU = kernels.attention_step(
-            q_BHC, cache.k_BTGC, cache.v_BTGU, length + 1, self._scale
-        )
+        out_BHU = kernels.attention_step(q_BHC, cache.k_BTGC, cache.v_BTGU, length + 1, self._scale)
         out_BX = out_BHU.reshape(len(qkv_BX), -1)
         return np.asarray(kernels.matmul(out_BX, self.params["w_out_XD"]))
 

@@ -53,7 +53,7 @@ class Block:
 
 
 def fresh_ffn(config: LMConfig, layer: int, seed: int, dtype: str) -> FeedForward:
-    """The feed-forward part; its down maps start at half the spread, so that the depth adds less."""
+    """The feed-forward part; its down maps start at half the spread, so that depth adds less."""
     ffn: FeedForward
     if config.is_moe(layer):
         ffn = MoELayer.init(

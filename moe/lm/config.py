@@ -45,9 +45,7 @@ class LMConfig(Settings):
     value_size: int | None = option(
         None, "Width of a head's values (MLA); by default that of its keys.", low=1
     )
-    n_experts: int = option(
-        16, "Routed experts of a layer; 0 for a dense model.", low=0, high=1024
-    )
+    n_experts: int = option(16, "Routed experts of a layer; 0 for a dense model.", low=0, high=1024)
     k: int = option(2, "Experts per token, for routers that take it.", low=1)
     d_expert: int = option(64, "Width inside an expert.", low=1, high=1 << 16)
     n_shared: int = option(0, "Shared experts, which every token uses.", low=0, high=64)

@@ -107,7 +107,8 @@ class LatentAttention:
         """See `SelfAttention`."""
         qkv_NX, kept = self._products(x_ND)
         y_ND, heads = self._heads.attend(x_ND, qkv_NX, at, cache)
-        return y_ND, LatentContext(x_ND, *kept, heads)
+        query, low_NL, inverse_N, latent_NL = kept
+        return y_ND, LatentContext(x_ND, query, low_NL, inverse_N, latent_NL, heads)
 
     def step(self, x_BD: np.ndarray, at: Positions, cache: Cache, length: int) -> np.ndarray:
         """See `SelfAttention`."""
@@ -116,7 +117,7 @@ class LatentAttention:
     def backward(self, dy_ND: np.ndarray, ctx: LatentContext) -> tuple[np.ndarray, Arrays]:
         """See `SelfAttention`."""
         n_heads, _, key, value = self.config.head_shape
-        n_rows, rank, n_pass = len(dy_ND), self.config.kv_rank, key - self.config.rotating
+        n_rows, n_pass = len(dy_ND), key - self.config.rotating
         dqkv_NX, grads = self._heads.attend_backward(dy_ND, ctx.heads)
         cut = n_heads * key
         dq_NX = np.ascontiguousarray(dqkv_NX[:, :cut])

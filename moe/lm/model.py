@@ -8,9 +8,8 @@ The layers are `moe.MoELayer`, so that whatever holds for that layer holds for e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,77 +23,10 @@ from ..routing import Routing
 from .attention import Arrays, Cache, Positions
 from .block import Block
 from .config import LMConfig
+from .passes import BlockContext, Gradients, LMContext
+from .rotation import rotation
 
 RESIDUAL = "residual_EE"  # of routers that look at the logits of the layer before
-
-
-@dataclass(frozen=True)
-class BlockContext:
-    """What one block's forward keeps: its two norms' inputs and roots, and its parts' contexts."""
-
-    x_ND: np.ndarray
-    inverse_N: np.ndarray
-    attention: Any
-    middle_ND: np.ndarray
-    middle_inverse_N: np.ndarray
-    ffn: Any
-
-
-@dataclass(frozen=True)
-class LMContext:
-    """What `LanguageModel.forward` keeps for backward.
-
-    Attributes
-    ----------
-    tokens_BT
-        The input.
-    blocks
-        Of each block, in order.
-    sum_ND, inverse_N, h_ND
-        What the last norm got, the inverse of its root, and its result, which the output maps.
-    """
-
-    tokens_BT: np.ndarray
-    blocks: tuple[BlockContext, ...]
-    sum_ND: np.ndarray
-    inverse_N: np.ndarray
-    h_ND: np.ndarray
-
-    @property
-    def routings(self) -> list[Routing]:
-        """Of the layers that have experts, in order."""
-        contexts = (block.ffn for block in self.blocks)
-        return [ctx.routing for ctx in contexts if hasattr(ctx, "routing")]
-
-    @property
-    def executed_flops(self) -> int:
-        """Operations that the feed-forward parts counted."""
-        return sum(block.ffn.executed_flops for block in self.blocks)
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """What one batch says about the parameters.
-
-    Attributes
-    ----------
-    loss_N
-        Minus the log of the chance of each target, in nats, (N,).
-    loss
-        Their weighted sum; without weights, their mean.
-    balance_loss
-        What the balancer adds over all layers.
-    arrays
-        By the names of `LanguageModel.arrays`.
-    routings
-        Of the layers with experts.
-    """
-
-    loss_N: np.ndarray
-    loss: float
-    balance_loss: float
-    arrays: Arrays
-    routings: list[Routing]
 
 
 @dataclass(eq=False)
@@ -252,7 +184,8 @@ class LanguageModel:
         added_ND, previous_NE, kept = None, None, []
         for number, block in enumerate(self.blocks):
             x_ND, a_ND, inverse_N = self._norm(x_ND, added_ND, block.norms["attention_gain_D"])
-            y_ND, attention = block.attention.forward(a_ND, at, caches and caches[number])
+            cache = None if caches is None else caches[number]
+            y_ND, attention = block.attention.forward(a_ND, at, cache)
             middle_ND, b_ND, middle_inverse_N = self._norm(x_ND, y_ND, block.norms["ffn_gain_D"])
             added_ND, ffn = self._ffn(block, b_ND, token_N1[:, 0], rng, previous_NE)
             previous_NE = ffn.routing.logits_NE if isinstance(block.ffn, MoELayer) else None
@@ -293,7 +226,7 @@ class LanguageModel:
     def _norm(
         self, x_ND: np.ndarray, added_ND: np.ndarray | None, gain_D: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The residual's sum, its norm and the inverse root; before the first block nothing adds."""
+        """The residual's sum, its norm and the inverse root; at first nothing adds to it."""
         if added_ND is None:
             return x_ND, *kernels.rms_norm(x_ND, gain_D, self.config.norm_eps)
         return kernels.add_rms_norm(x_ND, added_ND, gain_D, self.config.norm_eps)
@@ -476,30 +409,3 @@ class LanguageModel:
         if not np.isfinite(weight_BT).all():
             raise ValueError("weight_BT: got NaN or infinity, allowed are finite numbers only")
         return np.ascontiguousarray(weight_BT.reshape(-1), self.dtype)
-
-
-@lru_cache(maxsize=32)
-def rotation(n_pairs: int, theta: float, dtype: str) -> _Rotation:
-    """The tables of cosines and sines for one width of a head, which grow when they are asked to."""
-    return _Rotation(n_pairs, theta, dtype)
-
-
-class _Rotation:
-    def __init__(self, n_pairs: int, theta: float, dtype: str) -> None:
-        self._angle_R = theta ** (-np.arange(n_pairs) / max(n_pairs, 1))
-        self._dtype = dtype
-        self._tables = (np.zeros((0, n_pairs), dtype),) * 2
-
-    def __call__(self, n_positions: int) -> tuple[np.ndarray, np.ndarray]:
-        tables = self._tables
-        if len(tables[0]) < n_positions:
-            size = max(64, 1 << (n_positions - 1).bit_length())
-            angle_TR = np.arange(size)[:, None] * self._angle_R
-            tables = (np.cos(angle_TR).astype(self._dtype), np.sin(angle_TR).astype(self._dtype))
-            self._tables = tables
-        return tables
-
-
-def weights_of(model: LanguageModel) -> Mapping[str, np.ndarray]:
-    """Parameters and steered buffers by name: all that a file has to keep."""
-    return model.arrays() | model.state()
