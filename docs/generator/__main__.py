@@ -6,7 +6,7 @@ import argparse
 
 from docs.generator.ablation import ablate, plan
 
-from . import studies
+from . import lm_runs, studies
 from .site import HERE, RESULTS, render, stale, write
 
 
@@ -26,7 +26,17 @@ def main() -> None:
         default=[],
         help="do a sweep of docs/studies/ again and keep its rows; may be given more than once",
     )
+    parser.add_argument(
+        "--lm-run",
+        action="append",
+        choices=lm_runs.RUNS,
+        default=[],
+        help="do what a page's finished runs of language models lack; may be given more than once",
+    )
     asked = parser.parse_args()
+    for name in asked.lm_run:
+        for words in lm_runs.complete(name):
+            print(words, flush=True)
     for name in asked.study:
         for state in studies.run(name):
             print(f"{name}: {state.kept + state.done} of {state.kept + state.to_do}", flush=True)

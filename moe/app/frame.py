@@ -63,6 +63,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .cure import page as cure
     from .five_million import page as five_million
     from .gate import page as gate
+    from .language_model import page as language_model
     from .learn import page as learn
     from .moving_data import page as moving_data
     from .play import page as play
@@ -71,6 +72,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     from .routers import page as routers
     from .savings import page as savings
     from .start import page as start
+    from .think import page as think
     from .your_model import page as your_model
 
     return {
@@ -80,6 +82,8 @@ def _shown() -> dict[str, Callable[[], None]]:
         "savings": savings.show,
         "five-million": five_million.show,
         "real-models": real_models.show,
+        "language-model": language_model.show,
+        "think": think.show,
         "gate": gate.show,
         "play": play.show,
         "routers": routers.show,
