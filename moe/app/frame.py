@@ -61,6 +61,7 @@ def _shown() -> dict[str, Callable[[], None]]:
     """What shows each page, by its address."""
     from .balance import page as balance
     from .cure import page as cure
+    from .distil import page as distil
     from .five_million import page as five_million
     from .gate import page as gate
     from .language_model import page as language_model
@@ -83,6 +84,7 @@ def _shown() -> dict[str, Callable[[], None]]:
         "five-million": five_million.show,
         "real-models": real_models.show,
         "language-model": language_model.show,
+        "distil": distil.show,
         "think": think.show,
         "gate": gate.show,
         "play": play.show,

@@ -118,7 +118,11 @@ class Thinking:
             run = cls(int(given["seed"]), str(given["start"]), looks)
         except (TypeError, KeyError, ValueError) as error:
             raise CheckpointError(f"thinking: got other parts than a run has ({error})") from error
-        if run.start not in STARTS or [one.iteration for one in looks] != list(range(len(looks))):
+        if (
+            run.start not in STARTS
+            or not looks
+            or [one.iteration for one in looks] != list(range(len(looks)))
+        ):
             raise CheckpointError("thinking: got other iterations, allowed is each in its order")
         return run
 

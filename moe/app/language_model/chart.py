@@ -57,7 +57,7 @@ def _losses(steps: int, lowest: float) -> Chart:
         color=keyed(alt.Color, "model:N", COLOURS, line_key()),
         strokeDash=keyed(alt.StrokeDash, "model:N", looks(COLOURS, DASHES), line_key()),
         tooltip=["model:N", "step:Q", alt.Tooltip("bits:Q", format=".3f")],
-    ).properties(height=210)
+    ).properties(height=300)
 
 
 def _x(steps: int) -> alt.X:
@@ -109,7 +109,7 @@ def _passage(n_rows: int, ink: str) -> Chart:
     )  # fmt: skip
     letter = base.mark_text(fontSize=12, font="monospace", dy=-7, color=ink).encode(text="letter:N")
     name = base.mark_text(fontSize=10, fontWeight="bold", dy=9, color=ink).encode(text="expert:N")
-    return alt.LayerChart(layer=[tiles, letter, name]).properties(height=38 * n_rows)
+    return alt.LayerChart(layer=[tiles, letter, name]).properties(height=44 * n_rows)
 
 
 def loads(look: Look, layer: str, ink: str = PAPER_INK) -> Figure:
@@ -137,7 +137,7 @@ def _loads(ink: str) -> Chart:
         tooltip=["expert:O", alt.Tooltip("ratio:Q", format=".2f", title="fair shares")],
     )  # fmt: skip
     fair = goal("fair", ink, y=alt.Y("fair:Q", scale=scale, axis=axis))
-    return alt.LayerChart(layer=[bars, fair]).properties(height=130)
+    return alt.LayerChart(layer=[bars, fair]).properties(height=190)
 
 
 def live(steps: Sequence[Step], looked: Sequence[Look], last: int) -> Figure:
@@ -169,4 +169,4 @@ def _live(last: int) -> Chart:
         color=keyed(alt.Color, "of:N", colours, line_key()),
         strokeWidth=keyed(alt.StrokeWidth, "of:N", {BATCH: 1, NEW: 3}, line_key()),
         tooltip=["of:N", "step:Q", alt.Tooltip("bits:Q", format=".3f")],
-    ).properties(height=190)  # fmt: skip
+    ).properties(height=260)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 
@@ -58,7 +58,7 @@ def shares(looks: Sequence[Look], last: int) -> Figure:
 def _shares(last: int) -> Chart:
     lines = draw("shares").mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=36))
     return lines.encode(
-        x=_x(last, labels=False),
+        x=_x(last),
         y=alt.Y("value:Q", scale=alt.Scale(domain=[0, 1]), axis=percent_axis()),
         color=keyed(alt.Color, "what:N", LINES, line_key()),
         strokeDash=keyed(alt.StrokeDash, "what:N", looks(LINES, DASHES), line_key()),
@@ -66,7 +66,7 @@ def _shares(last: int) -> Chart:
             "what:N", alt.Tooltip("update:Q", title=X),
             alt.Tooltip("value:Q", format=".1%", title="share"),
         ],
-    ).properties(height=150)  # fmt: skip
+    ).properties(height=230)  # fmt: skip
 
 
 def length(looks: Sequence[Look], last: int) -> Figure:
@@ -96,11 +96,11 @@ def _length(last: int) -> Chart:
             alt.Tooltip("update:Q", title=X),
             alt.Tooltip("signs:Q", format=".2f", title="signs"),
         ],
-    ).properties(height=110)
+    ).properties(height=230)
 
 
-def _x(last: int, labels: bool = True) -> alt.X:
-    axis = alt.Axis(title=X if labels else None, grid=False, tickCount=4, labels=labels)
+def _x(last: int) -> alt.X:
+    axis = alt.Axis(title=X, grid=False, tickCount=4)
     return alt.X("update:Q", scale=alt.Scale(domain=[0, last], nice=False), axis=axis)
 
 
@@ -147,10 +147,10 @@ def _answers(n_problems: int, n_places: int, ink: str) -> Chart:
         layer=[
             tiles, signs.encode(x=x, y=y, text="sign:N"), marks.encode(x=x, y=y, text="mark:N"),
         ]
-    ).properties(height=28 * n_problems)  # fmt: skip
+    ).properties(height=30 * n_problems + 56)  # fmt: skip
 
 
-def starts(runs: dict[str, Sequence[Look]], what: str) -> Figure:
+def starts(runs: Mapping[str, Sequence[Look]], what: str) -> Figure:
     """Draw how runs from good and from failed starts go on: right answers, or groups without use.
 
     Parameters
@@ -192,4 +192,4 @@ def _starts(last: int) -> Chart:
             "start:N", alt.Tooltip("update:Q", title=X),
             alt.Tooltip("value:Q", format=".1%", title="share"),
         ],
-    ).properties(height=170)  # fmt: skip
+    ).properties(height=280)  # fmt: skip

@@ -70,8 +70,11 @@ def _still(looks: tuple[Look, ...]) -> None:
     """Show how it is before the first reward, and nothing of what comes."""
     last = looks[-1].iteration
     parts.show(charts.answers(thinking.prompts(), looks[0], parts.ink()), "think_answers")
-    parts.show(charts.shares(looks[:1], last), "think_shares")
-    parts.show(charts.length(looks[:1], last), "think_length")
+    left, right = st.columns(2)
+    with left:
+        parts.show(charts.shares(looks[:1], last), "think_shares")
+    with right:
+        parts.show(charts.length(looks[:1], last), "think_length")
 
 
 def _film(looks: tuple[Look, ...], guess: Guess, verdict: story.Verdict, side: Any) -> None:
@@ -86,8 +89,11 @@ def _film(looks: tuple[Look, ...], guess: Guess, verdict: story.Verdict, side: A
         lambda update: charts.answers(thinking.prompts(), looks[update], parts.ink()),
         "think_answers",
     )
-    finger.show(lambda update: charts.shares(story.until(looks, update), last), "think_shares")
-    finger.show(lambda update: charts.length(story.until(looks, update), last), "think_length")
+    left, right = st.columns(2)
+    with left:
+        finger.show(lambda update: charts.shares(story.until(looks, update), last), "think_shares")
+    with right:
+        finger.show(lambda update: charts.length(story.until(looks, update), last), "think_length")
     with controls:
         reel(finger, "think_reel", "Updates by rewards", [story.place(look) for look in looks])
 
@@ -111,8 +117,11 @@ def _so_far(records: tuple[Any, ...]) -> None:
     if looks:
         last = story.last_update(looks)
         parts.show(charts.answers(thinking.prompts(), looks[-1], parts.ink()), "think_live_answers")
-        parts.show(charts.shares(looks, last), "think_live_shares")
-        parts.show(charts.length(looks, last), "think_live_length")
+        left, right = st.columns(2)
+        with left:
+            parts.show(charts.shares(looks, last), "think_live_shares")
+        with right:
+            parts.show(charts.length(looks, last), "think_live_length")
 
 
 def _failed(runs: dict[str, Thinking]) -> None:
