@@ -60,8 +60,9 @@ def run_moe(
 # Whole files go to whoever is free, so the long ones begin, or one process would end alone. Kernels
 # are compiled in the first and taken from there by all others; the second does without them.
 LONG = (
-    "kernels/test_startup.py", "kernels/test_widths.py", "e2e/test_app.py", "checkpoints/test_hostile.py",
-    "cluster/test_mpi.py", "lessons/test_course.py", "sweeps/test_kills.py", "training/",
+    "kernels/test_startup.py", "kernels/test_widths.py", "e2e/test_app.py",
+    "checkpoints/test_hostile.py", "cluster/test_mpi.py", "lessons/test_course.py",
+    "sweeps/test_kills.py", "training/",
 )  # fmt: skip
 # Files that go to one process together, since they share what takes long to make: a server and a
 # browser, and the runs that lessons measure.

@@ -42,7 +42,7 @@ def with_another_seed(name: str, *seeds: int) -> Exercise:
     return holds
 
 
-# In the order of the course ------------------------------------------------------------------------
+# In the order of the course ---------------------------------------------------------------------
 
 
 def five_most_likely(names: Names) -> None:
