@@ -151,7 +151,7 @@ def check(folder: Path, n_runs: int, victims: Sequence[str]) -> None:
 
 
 def test_kills_of_a_worker_and_of_the_whole_lose_and_double_nothing(tmp_path: Path) -> None:
-    check(tmp_path, n_runs=24, victims=VICTIMS[3:])
+    check(tmp_path, n_runs=40, victims=VICTIMS[3:])
 
 
 @pytest.mark.soak
