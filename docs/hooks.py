@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from posixpath import dirname, join, normpath
 from typing import Any
 
 import moe
-from docs.generator import api, lessons
+from docs.generator import api, boxes, lessons
 from moe.lessons.links import from_the_site
 
 REGISTRIES: dict[str, dict[str, type[Any]]] = {"routers": moe.ROUTERS, "balancers": moe.BALANCERS}
@@ -81,6 +82,16 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, **about: Any) -> str:
     """Lead links to lessons' texts to their pages."""
     return from_the_site(markdown)
+
+
+def on_page_content(html: str, page: Any, files: Any, **about: Any) -> str:
+    """Put pictures into boxes that scroll where they would get too small to be read."""
+
+    def content_of(source: str) -> bytes:
+        path = normpath(join(dirname(page.file.src_uri), source))
+        return bytes(files.get_file_from_path(path).content_bytes)
+
+    return boxes.boxed(html, content_of)
 
 
 def mathml_block(source: str, *args: Any, **options: Any) -> str:
