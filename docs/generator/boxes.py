@@ -31,9 +31,7 @@ def boxed(html: str, content_of: Callable[[str], bytes]) -> str:
         if source is None:
             return found[0]
         style = f'style="--least: {least_width(content_of(source[1]))}px"'
-        return (
-            f'<div class="figure">{image.replace("<img ", f"<img {style} ", 1)}</div>'
-        )
+        return f'<div class="figure">{image.replace("<img ", f"<img {style} ", 1)}</div>'
 
     return _ALONE.sub(put, html)
 
