@@ -7,7 +7,7 @@ import argparse
 from docs.generator.ablation import ablate, plan
 
 from . import lm_runs, studies
-from .site import HERE, RESULTS, render, stale, write
+from .site import HERE, RESULTS, draw, render, stale, write
 
 
 def main() -> None:
@@ -33,7 +33,11 @@ def main() -> None:
         default=[],
         help="do what a page's finished runs of language models lack; may be given more than once",
     )
+    parser.add_argument("--only", metavar="PICTURE", help="draw this one of docs/ and nothing else")
     asked = parser.parse_args()
+    if asked.only:
+        print(draw(asked.only))
+        return
     for name in asked.lm_run:
         for words in lm_runs.complete(name):
             print(words, flush=True)

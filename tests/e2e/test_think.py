@@ -1,4 +1,4 @@
-"""Thinking that pays in the browser: a guess, the film, the words; and a run of the visitor's own."""
+"""Thinking that pays in the browser: a guess, the film, its words; and a run of one visitor."""
 
 from __future__ import annotations
 
