@@ -41,6 +41,8 @@ def main() -> None:
     for name in asked.lm_run:
         for words in lm_runs.complete(name):
             print(words, flush=True)
+    if asked.lm_run:
+        return
     for name in asked.study:
         for state in studies.run(name):
             print(f"{name}: {state.kept + state.done} of {state.kept + state.to_do}", flush=True)
