@@ -8,7 +8,7 @@ from .backend import choose, inner, njit
 from .causal_attention import EXP_NS, _by_head, _rows, _scores, pairs
 from .costs import PRODUCT_NS
 from .memory import check_reach, room
-from .panels import columns_of, lined_up, pack_columns, pack_rows, place_rows, product
+from .panels import columns_of, fetch_rows, lined_up, pack_columns, pack_rows, place_rows, product
 from .scores import dot
 from .softmax_rows import softmax_row_backward
 from .threads import run_items, take_item
@@ -136,6 +136,11 @@ def _attention_backward(queue, n_items, given, made, shape, scale):
     while item < n_items:
         start, g = item // groups * n_length, item % groups
         at = start * groups + g
+        first, wide = start * heads + g * share, heads * v_size
+        fetch_rows(v, at * v_size, groups * v_size, n_length, v_size)
+        fetch_rows(q, first * size, heads * size, n_length, share * size)
+        fetch_rows(dout, first * v_size, wide, n_length, share * v_size)
+        fetch_rows(out, first * v_size, wide, n_length, share * v_size)
         pack_columns(k, at * size, groups * size, size, n_length, keys, column_at)
         pack_columns(v, at * v_size, groups * v_size, v_size, n_length, values, column_at)
         pack_rows(k, at * size, groups * size, n_length, size, key_rows)

@@ -12,7 +12,7 @@ import numpy as np
 from .backend import choose, inner, njit
 from .costs import NUMBER_NS, PRODUCT_NS
 from .memory import check_reach, room
-from .panels import columns_of, lined_up, pack_columns, pack_rows, place_rows, product
+from .panels import columns_of, fetch_rows, lined_up, pack_columns, pack_rows, place_rows, product
 from .softmax_rows import softmax_row
 from .threads import run_items, take_item
 from .tile import ROWS
@@ -128,6 +128,9 @@ def _attention(queue, n_items, q, k, v, out, log_sum, shape, scale):
     while item < n_items:
         low, g = item // groups * n_length, item % groups
         at = low * groups + g
+        fetch_rows(v, at * v_size, groups * v_size, n_length, v_size)
+        first = low * heads + g * share
+        fetch_rows(q, first * size, heads * size, n_length, share * size)
         pack_columns(k, at * size, groups * size, size, n_length, keys, column_at)
         pack_rows(v, at * v_size, groups * v_size, n_length, v_size, values)
         for h in range(g * share, (g + 1) * share):

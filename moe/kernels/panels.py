@@ -11,7 +11,9 @@ from .backend import inner
 from .blocks import transpose
 from .flat import Rows
 from .memory import check_reach, check_rows
-from .tile import COLUMNS_32, COLUMNS_64, ROWS, tile_packed
+from .tile import COLUMNS_32, COLUMNS_64, ROWS, fetch_line, tile_packed
+
+LINE = 64  # bytes that memory brings at once
 
 
 @inner
@@ -63,6 +65,14 @@ def pack_columns(b, b_at, b_row, depth, width, packed, row_at):
         if inside < columns:
             packed[place : place + depth * columns] = 0
         transpose(b, row_at, inside, depth, packed, place, columns)
+
+
+@inner
+def fetch_rows(flat, at, row, n_rows, width):
+    """Ask for all lines of rows that lie apart, where the hardware sees no pattern to fetch."""
+    for n in range(n_rows):
+        for left in range(0, width, LINE // flat.itemsize):
+            fetch_line(flat, at + n * row + left)
 
 
 @inner
