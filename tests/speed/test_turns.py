@@ -34,7 +34,7 @@ def taken(turns: Turns, kind: str) -> bool:
 
 def hear(places: Iterator[int]) -> bool:
     """Wait until a turn has its seats again."""
-    return [*places] != None
+    return list(places) is not None
 
 
 class Visitors:
