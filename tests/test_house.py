@@ -69,6 +69,7 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
         "routing of real models; how fast this machine is; checks of somebody else's gate",
     ),
     (("cost", "cluster"), "counted cost; experts on many devices"),
+    (("lm",), "a small language model around the layer: training, sampling, its files"),
     (("studies",), "experiments: frozen settings in, records and words out"),
     (("pictures",), "what charts are made with: figures with their words, marks, colours"),
     (("sweeps",), "many runs of an experiment, kept and reported"),

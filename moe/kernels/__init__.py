@@ -11,6 +11,7 @@ from typing import Any
 _HOME = {
     "adam": ("adam_step",),
     "assignment": ("balanced_assignment",),
+    "causal_attention": ("attention", "attention_backward", "attention_step"),
     "backend": (
         "backend_name",
         "compiled",
@@ -23,6 +24,10 @@ _HOME = {
     ),
     "bandwidth": ("read_all",),
     "checking": ("pair_fault",),
+    "classifier": ("classify", "token_losses"),
+    "heads": ("SplitHeads", "split_heads", "split_heads_backward"),
+    "newton_schulz": ("orthogonalize",),
+    "norms": ("add_rms_norm", "rms_norm", "rms_norm_backward"),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "rerouting": ("reroute",),
     "scores": ("sigmoid", "softmax", "softmax_backward"),
