@@ -54,8 +54,8 @@ def _losses(steps: int, lowest: float) -> Chart:
     return lines.encode(
         x=_x(steps),
         y=alt.Y("bits:Q", scale=_y(lowest), axis=alt.Axis(title=None, tickCount=5)),
-        color=keyed(alt.Color, "model:N", COLOURS, line_key()),
-        strokeDash=keyed(alt.StrokeDash, "model:N", looks(COLOURS, DASHES), line_key()),
+        color=keyed(alt.Color, "model:N", COLOURS, line_key(columns=2)),
+        strokeDash=keyed(alt.StrokeDash, "model:N", looks(COLOURS, DASHES), line_key(columns=2)),
         tooltip=["model:N", "step:Q", alt.Tooltip("bits:Q", format=".3f")],
     ).properties(height=300)
 
