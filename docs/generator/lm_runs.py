@@ -42,7 +42,7 @@ def think() -> Iterator[Part]:
         def make(seed: int = seed, start: str = start, film: bool = film) -> dict[str, Any]:
             return thinking.finished(seed, start).as_json(written=film)
 
-        yield Part(asdict(thinking.settings_of(seed, start)), make)
+        yield Part(asdict(thinking.settings_of(seed, start).filled()), make)
 
 
 def read() -> Iterator[Part]:
