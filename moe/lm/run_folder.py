@@ -24,7 +24,8 @@ from ..checkpoints.header import read_header
 from ..checkpoints.strict_json import parse_object, quoted
 from ..errors import CheckpointError
 from ..layer_file import STORED
-from .data import Windows
+from .data import ByteWindows, Windows, make_windows
+from .model import LanguageModel
 from .settings import LMTrainSettings
 from .training import LMRecord, LMTrainer
 
@@ -182,8 +183,34 @@ def open_run(folder: str | Path, windows: Windows | None = None) -> LMTrainer:
         If its state is missing or broken.
     """
     root = Path(folder)
+    settings, words = read_settings(root)
+    trainer = LMTrainer(settings, windows)
+    if trainer.windows.sha256 != words.get("data"):
+        raise ValueError(
+            f"corpus: got a text with the hash {trainer.windows.sha256[:12]}, allowed is the run's "
+            f"own ({quoted(words.get('data'))[:14]})"
+        )
+    names = dict.fromkeys(words.pop("tensors"), STATE.name)
+    with Checkpoint((root / STATE).parent.resolve(), {}, names, {}) as file:
+        try:
+            _restore(trainer, words, file)
+        except CheckpointError:
+            raise
+        except REFUSALS as error:
+            raise CheckpointError(f"{STATE}: {error}") from error
+    return trainer
+
+
+def read_settings(folder: str | Path) -> tuple[LMTrainSettings, dict[str, Any]]:
+    """Return the settings of a folder's run, and what else the header of its state says.
+
+    Raises
+    ------
+    CheckpointError
+        If the state is missing or broken.
+    """
     what = quoted(str(STATE))
-    header = read_header((root / STATE).resolve(), what)
+    header = read_header((Path(folder) / STATE).resolve(), what)
     if KEY not in header.metadata:
         raise CheckpointError(f"{what}: got a file that no training run wrote")
     words = parse_object(header.metadata[KEY].encode("utf-8", "replace"), f"{what}: {KEY}")
@@ -193,21 +220,37 @@ def open_run(folder: str | Path, windows: Windows | None = None) -> LMTrainer:
         settings = LMTrainSettings(**LMTrainSettings.read("settings", words["settings"]))
     except REFUSALS as error:
         raise CheckpointError(f"{what}: {error}") from error
-    trainer = LMTrainer(settings, windows)
-    if trainer.windows.sha256 != words.get("data"):
-        raise ValueError(
-            f"corpus: got a text with the hash {trainer.windows.sha256[:12]}, allowed is the run's "
-            f"own ({quoted(words.get('data'))[:14]})"
-        )
-    names = dict.fromkeys(header.tensors, STATE.name)
-    with Checkpoint((root / STATE).parent.resolve(), {}, names, {}) as file:
-        try:
-            _restore(trainer, words, file)
-        except CheckpointError:
-            raise
-        except REFUSALS as error:
-            raise CheckpointError(f"{what}: {error}") from error
-    return trainer
+    return settings, words | {"tensors": list(header.tensors)}
+
+
+def model_of(folder: str | Path) -> LanguageModel:
+    """Return the model of a run's folder, as far as it is trained.
+
+    Raises
+    ------
+    ValueError
+        If the run learns a text that is another one here.
+    CheckpointError
+        If its state is missing or broken.
+    """
+    return open_run(folder).model
+
+
+def windows_of(
+    folder: str | Path, context: int, corpus: str | None = None, text: str | None = None
+) -> ByteWindows:
+    """Return a text to judge a folder's model by: what is named, or else what its run learns.
+
+    Raises
+    ------
+    ValueError
+        If a text cannot be used.
+    """
+    learns: Any = LMTrainSettings()
+    if corpus is None and text is None and (Path(folder) / STATE).exists():
+        learns = read_settings(folder)[0]
+        corpus, text = learns.corpus, learns.text
+    return make_windows(corpus or learns.corpus, context, text)
 
 
 def _restore(trainer: LMTrainer, words: Mapping[str, Any], file: Checkpoint) -> None:
