@@ -55,7 +55,7 @@ def _train(
 
     Example: moe lm train --steps 400 --out run
     """
-    from ..lm.run_folder import train_in
+    from ..lm.run_folder import model_of, publish, train_in
     from ..lm.training import LMTrainer
 
     settings = LMTrainSettings(**options)
@@ -66,6 +66,8 @@ def _train(
         _follow(LMTrainer(settings).run(), settings, json_output)
         return
     _follow(train_in(folder, settings, resume), settings, json_output)
+    if why := publish(model_of(folder), folder):
+        err.print(f"moe: the run is kept, and no published layout can hold it: {why}")
     if not json_output:
         out.print(f"All is in {folder}: moe lm sample {folder}", soft_wrap=True)
 

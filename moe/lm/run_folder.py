@@ -2,6 +2,7 @@
 
     FOLDER/training/state.safetensors   all that the next step depends on
     FOLDER/training/steps.jsonl         a line for each step
+    FOLDER/config.json, model.safetensors   at the end: the model, in a published layout
 
 The state is written beside its place and renamed, so that it is there whole or not at all. Steps
 that were done after it are done again, and come out the same.
@@ -19,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.files import Checkpoint, write_file
+from ..checkpoints.files import CONFIG, Checkpoint, write_file
 from ..checkpoints.header import read_header
 from ..checkpoints.strict_json import parse_object, quoted
 from ..errors import CheckpointError
 from ..layer_file import STORED
+from .checkpoint import load_model, save_model
 from .data import ByteWindows, Windows, make_windows
 from .model import LanguageModel
 from .settings import LMTrainSettings
@@ -99,6 +101,17 @@ def _train_in(root: Path, trainer: LMTrainer, save_seconds: float) -> Iterator[L
                 save_state(trainer, root / STATE)
                 saved = monotonic()
             yield record
+    publish(trainer.model, root)
+
+
+def publish(model: LanguageModel, folder: Path) -> str | None:
+    """Save a model in a published layout, unless the folder has one; say why it cannot be."""
+    if not (folder / CONFIG).exists():
+        try:
+            save_model(model, folder)
+        except ValueError as error:
+            return str(error)
+    return None
 
 
 def read_steps(folder: str | Path) -> list[dict[str, Any]]:
@@ -224,16 +237,16 @@ def read_settings(folder: str | Path) -> tuple[LMTrainSettings, dict[str, Any]]:
 
 
 def model_of(folder: str | Path) -> LanguageModel:
-    """Return the model of a run's folder, as far as it is trained.
+    """Return the model of a run's folder, as far as it is trained, or of a published checkpoint.
 
     Raises
     ------
     ValueError
         If the run learns a text that is another one here.
     CheckpointError
-        If its state is missing or broken.
+        If the folder holds neither, or its files are broken.
     """
-    return open_run(folder).model
+    return load_model(folder) if (Path(folder) / CONFIG).exists() else open_run(folder).model
 
 
 def windows_of(

@@ -66,8 +66,8 @@ def test_whole_steps_are_timed(run_moe: Any, dense: str) -> None:
     assert found["tokens_per_s"] == pytest.approx(64e3 / found["ms_per_step"])
 
 
+@pytest.mark.parity
 def test_the_same_model_in_pytorch_has_the_same_losses(run_moe: Any) -> None:
-    pytest.importorskip("torch")
     (found,) = lines(run_moe("lm", "bench", *SMALL, "--blocks", "1", "--pytorch", "--json").stdout)
     assert set(found["ratios"]) == set(found["peers"]) == set(found["loss_differences"])
     assert max(found["loss_differences"].values()) < 1e-3
