@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 # How a reader calls what the model's fields call n_heads and the like.
 SPELLED = {"n_heads": "--heads", "n_layers": "--layers", "n_experts": "--experts"}
 Folder = Annotated[Path, typer.Argument(help="Folder that moe lm train wrote, or a checkpoint.")]
-NEW = 200  # bytes that a finished run says, to show what it has learnt
 
 lm = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -82,19 +79,9 @@ def _follow(records: Iterator[LMRecord], settings: LMTrainSettings, json_output:
             bits = record.held_out or bits
             if json_output:
                 json_line(record)
-            progress.update(bar, completed=record.step + 1, description=_words(record, bits))
+            progress.update(bar, completed=record.done, description=record.words(bits))
     if record is not None and not json_output:
-        say(_words(record, bits))
-
-
-def _words(record: LMRecord, bits: float | None) -> str:
-    """A step in a line."""
-    parts = [f"step {record.step + 1}", f"loss {record.loss:.3f} nats"]
-    if bits is not None:
-        parts.append(f"held out {bits:.3f} bits a byte")
-    if record.max_vio:
-        parts.append(f"MaxVio {' '.join(f'{vio:.2f}' for vio in record.max_vio)}")
-    return ", ".join([*parts, f"{record.tokens / record.seconds:,.0f} tokens/s"])
+        say(record.words(bits))
 
 
 @lm.command()
@@ -113,23 +100,17 @@ def sample(
     Example: moe lm sample run --prompt "def " --temperature 0.5
     """
     from ..lm.run_folder import model_of
-    from ..lm.sampling import sample as draw
+    from ..lm.writing import write
 
     prepare_kernels()
-    model = model_of(folder)
-    prompt_BT = np.frombuffer(prompt.encode() or b"\n", np.uint8)[None].astype(np.int64)
-    new, decode = bytearray(), codecs.getincrementaldecoder("utf-8")("replace").decode
-    drawn = draw(model, prompt_BT, n, np.random.default_rng(seed), temperature)
-    if not json_output:
-        typer.echo(prompt, nl=False)
-    for one in drawn:
-        new += bytes([int(one.token_B[0])])
-        if not json_output:
-            typer.echo(decode(new[-1:]), nl=False)
+    pieces = write(model_of(folder), prompt, n, temperature, seed)
     if json_output:
-        json_line({"prompt": prompt, "text": new.decode("utf-8", "replace"), "bytes": len(new)})
-    else:
-        typer.echo(decode(b"", final=True))
+        json_line({"prompt": prompt, "text": "".join(pieces)})
+        return
+    typer.echo(prompt, nl=False)
+    for piece in pieces:
+        typer.echo(piece, nl=False)
+    typer.echo()
 
 
 @lm.command("eval")
@@ -192,25 +173,16 @@ def _bench(
 
     Example: moe lm bench --d-model 128 --heads 8 --layers 8 --experts 8 --context 32 --batch 16
     """
-    from ..lm.bench import measure
+    from ..lm.bench import bench_settings, measure
 
-    settings = LMTrainSettings(
-        **options, d_expert=d_expert or 4 * options["d_model"], activation=activation,
-        learning_rate=learning_rate, steps=1_000_000, warm_up=0, decay=0.0,
-    )  # fmt: skip
+    settings = bench_settings(
+        **options, d_expert=d_expert, activation=activation, learning_rate=learning_rate
+    )
     prepare_kernels()
     with err.status("timing"):
         found = measure(settings, blocks, pytorch)
-    rows = [{"code": "MoEscope", "tokens a second": found.tokens_per_s, "times as fast": 1.0}]
-    for name, tokens_per_s in found.peers.items():
-        rows.append(
-            {"code": name, "tokens a second": tokens_per_s, "times as fast": found.ratios[name]}
-        )
-    words = (
-        f"{found.ms_per_step:.1f} ms a step of {found.tokens_per_step} tokens, "
-        f"{found.params / 1e6:.1f} million parameters, {found.threads} threads"
-    )
-    show(found, json_output, table(rows, right=tuple(rows[0]), number=",.4g"), words)
+    rows = found.rows()
+    show(found, json_output, table(rows, right=tuple(rows[0]), number=",.4g"), found.words())
 
 
 lm.command("bench")(

@@ -46,9 +46,35 @@ class TrainingSpeed:
     ratios: dict[str, float] = field(default_factory=dict)
     loss_differences: dict[str, float] = field(default_factory=dict)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Each code with its speed, and how many times as fast as it the library is."""
+        own = {"code": OURS, "tokens a second": self.tokens_per_s, "times as fast": 1.0}
+        return [
+            own,
+            *(
+                {"code": name, "tokens a second": speed, "times as fast": self.ratios[name]}
+                for name, speed in self.peers.items()
+            ),
+        ]
+
+    def words(self) -> str:
+        """The shape in a line."""
+        return (
+            f"{self.ms_per_step:.1f} ms a step of {self.tokens_per_step} tokens, "
+            f"{self.params / 1e6:.1f} million parameters, {self.threads} threads"
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Plain numbers, ready for `json.dumps`."""
         return asdict(self)
+
+
+def bench_settings(d_model: int, d_expert: int | None = None, **options: Any) -> LMTrainSettings:
+    """Settings of steps in the middle of a long run; experts are 4 times as wide as the model."""
+    return LMTrainSettings(
+        **options, d_model=d_model, d_expert=d_expert or 4 * d_model,
+        steps=1_000_000, warm_up=0, decay=0.0,
+    )  # fmt: skip
 
 
 def measure(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -28,6 +28,7 @@ from ..layer_file import STORED
 from .checkpoint import load_model, save_model
 from .data import ByteWindows, Windows, make_windows
 from .model import LanguageModel
+from .optimizers import memory, prepare
 from .settings import LMTrainSettings
 from .training import LMRecord, LMTrainer
 
@@ -169,13 +170,10 @@ def save_state(trainer: LMTrainer, path: Path) -> None:
 
 def _arrays(trainer: LMTrainer) -> dict[str, Mapping[str, np.ndarray]]:
     """Parameters, what balancers steer, and what the optimiser remembers, each by name."""
-    remembered = {
-        one.name: getattr(trainer.optimizer, one.name) for one in fields(trainer.optimizer)
-    }
     return {
         "params": trainer.model.arrays(),
         "buffers": trainer.model.state(),
-        **{name: value for name, value in remembered.items() if isinstance(value, dict)},
+        **memory(trainer.optimizer),
     }
 
 
@@ -278,7 +276,7 @@ def _restore(trainer: LMTrainer, words: Mapping[str, Any], file: Checkpoint) -> 
         wide = {name: int(value) for name, value in state["state"].items()}
         rng.bit_generator.state = state | {"state": wide}
     if step:
-        trainer.prepare_optimizer()
+        prepare(trainer.optimizer, trainer.model.arrays(), step)
     places = _arrays(trainer)
     wanted = {f"{kind}:{name}": array for kind in places for name, array in places[kind].items()}
     if sorted(wanted) != list(file.names):
