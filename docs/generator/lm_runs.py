@@ -72,11 +72,16 @@ RUNS: dict[str, Callable[[], Iterator[Part]]] = {
 }  # fmt: skip
 
 
+def is_of(part: Part, run: Mapping[str, Any]) -> bool:
+    """Whether a kept run is this one: a setting that it does not know had its default then."""
+    return all(part.told.get(name) == value for name, value in run["settings"].items())
+
+
 def complete(name: str) -> Iterator[str]:
     """Do what a file lacks; yield a word on each run that was done."""
     kept = shipped.unpack(name)["runs"] if shipped.path_of(name).exists() else []
     parts = list(RUNS[name]())
-    found = [next((run for run in kept if run["settings"] == part.told), None) for part in parts]
+    found = [next((run for run in kept if is_of(part, run)), None) for part in parts]
     for at, part in enumerate(parts):
         if found[at] is None:
             found[at] = {"settings": dict(part.told), **part.make()}

@@ -25,7 +25,9 @@ WAITS, RUNS, PAUSED = "waits", "runs", "paused"  # it goes on, or may
 DONE, STOPPED, LEFT, TOO_LONG, BROKEN = "done", "stopped", "left", "too long", "broken"
 UNDER_WAY = (WAITS, RUNS, PAUSED)
 MOST = 8  # runs of all visitors that are under way at once
-SLICE = 4.0  # seconds after which a run stands in the queue again, if others wait there
+# Seconds after which a run stands in the queue again if others wait there, its own visitor's other
+# trainings among them, to which a turn does not give way.
+SLICE = 4.0
 AWAY = 60.0  # seconds without their visitor after which runs end
 LOOK = 1.0  # seconds between two looks at whether she is there
 
@@ -198,7 +200,12 @@ class Work:
                 return TOO_LONG
             if time.monotonic() > until and self._turns.waiting()[0]:
                 return ""
-            turn.give_way()
+            for place in turn.give_way():
+                self._become(WAITS, place)
+                if wish := self._wish():
+                    return wish
+            if self._state != RUNS:
+                self._become(RUNS)
         return wish
 
     def _rest(self) -> str:
