@@ -20,6 +20,7 @@ QUESTION = Question(
 )
 CHANGED = 1.25  # times the length of the start that count as a change, or its inverse
 RISES = 0.05  # of a share that count as a rise
+MANY = 0.5  # share of groups without a difference that is the cause of a failure
 START_NAMES = {
     "good": "a good start", "weak": "too few demonstrations",
     "overfit": "the same few demonstrations",
@@ -132,20 +133,34 @@ def seeds_rows(runs: Sequence[Thinking]) -> list[dict[str, str]]:
 
 
 def starts_words(runs: Mapping[str, Thinking]) -> str:
-    """How runs from bad starts ended, and how many of their groups taught nothing."""
-    parts = []
-    for start, run in runs.items():
-        if start != "good":
-            first, last = run.looks[0], run.looks[-1]
-            parts.append(
-                f"With {START_NAMES[start]} right answers went from {first.accuracy:.0%} to "
-                f"{last.accuracy:.0%}; at the start {first.zero_variance:.0%} of the groups had "
-                "no difference in their rewards"
-            )
+    """How runs from bad starts ended, and why: read from their first looks."""
+    parts = [_failed_words(start, run) for start, run in runs.items() if start != "good"]
+    end = runs["good"].looks[-1]
     return (
-        f"{'. '.join(parts)}. Where all answers to a problem get the same reward, there is "
-        "nothing to prefer."
+        f"{' '.join(parts)} In the end a good run has groups without a difference, too "
+        f"({end.zero_variance:.0%}), but because {end.sampled:.0%} of its answers are right."
     )
+
+
+def _failed_words(start: str, run: Thinking) -> str:
+    first, last = run.looks[0], run.looks[-1]
+    lead = (
+        f"With {START_NAMES[start]}, right answers went from {first.accuracy:.0%} to "
+        f"{last.accuracy:.0%}:"
+    )
+    if first.zero_variance >= MANY:
+        return (
+            f"{lead} in {first.zero_variance:.0%} of the groups all answers to a problem got the "
+            "same reward, and where nothing differs, there is nothing to prefer."
+        )
+    right, at_once = first.right_thinking, first.right_at_once
+    if right is not None and at_once is not None and right <= at_once:
+        return (
+            f"{lead} answers with something in front were right in {right:.0%} of cases, others in "
+            f"{at_once:.0%}. So writing first did not pay, and its share went from "
+            f"{first.thinks:.0%} to {last.thinks:.0%}."
+        )
+    return f"{lead} {first.zero_variance:.0%} of its first groups had no difference in rewards."
 
 
 def live_words(records: Sequence[Shown | Look]) -> str:

@@ -83,13 +83,23 @@ def test_other_seeds_are_counted():
     ]  # fmt: skip
 
 
-def test_failed_starts_tell_how_many_groups_taught_nothing():
-    failed = run(replace(FIRST, zero_variance=0.8), replace(LAST, accuracy=0.21), start="weak")
+@pytest.mark.parametrize(
+    ("look", "said"),
+    [
+        (replace(FIRST, zero_variance=0.8), "in 80% of the groups all answers to a problem got"),
+        (replace(FIRST, right_thinking=0.1, right_at_once=0.2),
+         "were right in 10% of cases, others in 20%. So writing first did not pay, and its share "
+         "went from 20% to 98%."),
+        (FIRST, "10% of its first groups had no difference in rewards."),
+        (replace(FIRST, right_thinking=None), "10% of its first groups had no difference"),
+    ],
+)  # fmt: skip
+def test_a_failed_start_tells_its_cause(look: Look, said: str):
+    failed = run(look, replace(LAST, accuracy=0.21), start="weak")
     words = starts_words({"weak": failed, "good": run(FIRST, LAST)})
-    assert words.startswith(
-        "With too few demonstrations right answers went from 20% to 21%; at the start 80% of the "
-        "groups had no difference in their rewards. Where"
-    )
+    assert words.startswith("With too few demonstrations, right answers went from 20% to 21%: ")
+    assert said in words
+    assert words.endswith("too (10%), but because 30% of its answers are right.")
 
 
 def test_a_live_run_is_told_step_by_step():
