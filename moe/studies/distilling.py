@@ -7,7 +7,7 @@ differs: the teacher's chances of every next byte, or the text alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -119,8 +119,8 @@ class Interval:
 
 def settings_of(seed: int, method: str = LOGITS, steps: int | None = None) -> DistilSettings:
     """Return the settings of a student."""
-    given = {} if steps is None else {"steps": steps}
-    return DistilSettings(method=method, seed=seed, **given)
+    settings = DistilSettings(method=method, seed=seed)
+    return settings if steps is None else replace(settings, steps=steps)
 
 
 def watch(settings: DistilSettings, teacher: LanguageModel | None = None) -> Iterator[Look]:
