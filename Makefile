@@ -59,7 +59,7 @@ parity: .venv/.test ## compare with the live reference library: layers, gradient
 
 docs: .venv/.docs ## build the documentation into site/
 	@echo "Building the documentation into site/"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@CHROME="$(find_chrome)" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 pages: .venv/.core ## write the generated pages again (train again: make pages ARGS=--ablation)
 	@echo "Writing the generated pages of the documentation"

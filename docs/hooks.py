@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from posixpath import dirname, join, normpath
 from typing import Any
 
 import moe
-from docs.generator import api, lessons
+from docs.generator import api, boxes, gallery, lessons, search, slides
 from moe.lessons.links import from_the_site
 
 REGISTRIES: dict[str, dict[str, type[Any]]] = {"routers": moe.ROUTERS, "balancers": moe.BALANCERS}
@@ -70,17 +71,28 @@ FOLDERS: dict[str, Callable[[], list[dict[str, str]]]] = {
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add what lessons are made into, so that the check of links knows it."""
+    """Add what lessons and slides are made into, so that the check of links knows it."""
     from mkdocs.structure.files import File
 
-    for path, content in lessons.files().items():
+    for path, content in (lessons.files() | slides.files()).items():
         files.append(File.generated(config, path, content=content))
     return files
 
 
-def on_page_markdown(markdown: str, **about: Any) -> str:
-    """Lead links to lessons' texts to their pages."""
-    return from_the_site(markdown)
+def on_page_markdown(markdown: str, page: Any, **about: Any) -> str:
+    """Put lessons, figures and slides where texts name them; tell the search what is explained."""
+    page.meta["tags"] = search.tags().get(page.file.src_uri, [])
+    return slides.on_the_site(gallery.on_the_site(from_the_site(markdown)))
+
+
+def on_page_content(html: str, page: Any, files: Any, **about: Any) -> str:
+    """Put pictures into boxes that scroll where they would get too small to be read."""
+
+    def content_of(source: str) -> bytes:
+        path = normpath(join(dirname(page.file.src_uri), source))
+        return bytes(files.get_file_from_path(path).content_bytes)
+
+    return boxes.boxed(html, content_of)
 
 
 def mathml_block(source: str, *args: Any, **options: Any) -> str:

@@ -111,6 +111,10 @@ OWN = {
     "moe/kernels/cache.py: source_stamp": "own",
     "moe/kernels/cache.py: KernelCache.load_overload": "own",
     "moe/sweeps/store.py: SweepStore.rows": "own",
+    "moe/lm/run_folder.py: open_run": "own",
+    "moe/lm/run_folder.py: read_steps": "own",
+    "moe/lm/run_folder.py: save_state": "written",
+    "moe/lm/run_folder.py: _train_in": "written",
     # What a component or a chart of a page was given, and a value that was just written as JSON.
     "moe/app/static/elements.py: _chart": "own",
     "moe/app/static/elements.py: _component": "own",

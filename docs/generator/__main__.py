@@ -7,7 +7,7 @@ import argparse
 from docs.generator.ablation import ablate, plan
 
 from . import studies
-from .site import HERE, RESULTS, render, stale, write
+from .site import HERE, RESULTS, draw, render, stale, write
 
 
 def main() -> None:
@@ -26,7 +26,11 @@ def main() -> None:
         default=[],
         help="do a sweep of docs/studies/ again and keep its rows; may be given more than once",
     )
+    parser.add_argument("--only", metavar="PICTURE", help="draw this one of docs/ and nothing else")
     asked = parser.parse_args()
+    if asked.only:
+        print(draw(asked.only))
+        return
     for name in asked.study:
         for state in studies.run(name):
             print(f"{name}: {state.kept + state.done} of {state.kept + state.to_do}", flush=True)

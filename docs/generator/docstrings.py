@@ -80,11 +80,16 @@ def values_of(meaning: str) -> dict[str, str]:
     return {name: text[0].upper() + text[1:] for name, text in VALUE.findall(meaning)}
 
 
+def linked(text: str) -> str:
+    """Return a text with its arXiv numbers as links."""
+    return ARXIV.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", text)
+
+
 def to_markdown(text: str) -> str:
     """Escape what Markdown would read as emphasis, links, tables or tags, outside `code`."""
     parts = re.split(r"(`[^`]*`)", text)
     plain = [re.sub(r"([\\*_<>\[\]|])", r"\\\1", part) for part in parts[::2]]
-    parts[::2] = [ARXIV.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", part) for part in plain]
+    parts[::2] = [linked(part) for part in plain]
     return "".join(parts)
 
 

@@ -9,6 +9,7 @@ from moe.lessons.links import COURSE, on_the_site
 from moe.lessons.question import filled
 from moe.lessons.reader import PROSE, Lesson, Part
 
+from .docstrings import linked
 from .methods import page_text
 
 PAGE, FOLDER = "lessons.md", "lessons"
@@ -71,7 +72,7 @@ def _numbers(one: Lesson) -> list[int]:
 def _markdown(part: Part) -> Iterator[str]:
     """What a part becomes: paragraphs, with blank lines between them."""
     if part.kind == PROSE:
-        yield part.text.strip()
+        yield linked(part.text.strip())
     elif part.kind == "figure":
         shown = show(part.name)
         words = shown.figure.alt.replace("[", "(").replace("]", ")")

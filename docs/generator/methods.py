@@ -13,6 +13,7 @@ from docs.generator.method_runs import SHORT, common_batch, first_suited, route_
 from moe.pictures.figure import Figure
 from moe.training import suits
 
+from . import symbols
 from .docstrings import Docstring, module_prose, of_class, to_cell, to_markdown
 
 NO_BALANCE = "none"
@@ -35,6 +36,7 @@ class Kind:
     facts: Callable[[type[Any]], Iterator[tuple[str, str]]]
     figure: Callable[[str], Figure]
     figure_words: str
+    symbols: dict[str, str]
 
 
 def page_text(source: str, *parts: str) -> str:
@@ -52,11 +54,15 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def math_block(latex: str) -> str:
-    """Return LaTeX as GitHub and the site render it, a line of formula a line of text."""
+def math_block(latex: str, meanings: dict[str, str], name: str) -> str:
+    """Return LaTeX as GitHub and the site render it, a line of formula a line of text.
+
+    Below it stands what its symbols mean; see `symbols.line`.
+    """
+    said = symbols.line(latex, meanings, name)
     for mark, lines in LATEX_LINES.items():
         latex = latex.replace(mark, lines)
-    return f"```math\n{latex.strip()}\n```"
+    return f"```math\n{latex.strip()}\n```\n\n{said}"
 
 
 def link(folder: str, name: str, text: str = "", up: str = "../") -> str:
@@ -134,6 +140,7 @@ ROUTERS = Kind(
     "The same 32 tokens of six kinds (synthetic, common kinds first) for every router, the same "
     "seed and the same fresh gate where it has one, with its training noise. Taller marks are "
     "larger weights; the dashed line is the fair share.",
+    symbols.ROUTERS,
 )
 BALANCERS = Kind(
     "balancers",
@@ -144,6 +151,7 @@ BALANCERS = Kind(
     f"Two runs of {SHORT['steps']} steps on the same seed and synthetic text, {SHORT['n_experts']} "
     "experts, with the strength for short runs. MaxVio is how far the busiest expert is above the "
     "fair share, in fair shares.",
+    symbols.BALANCERS,
 )
 KINDS = (ROUTERS, BALANCERS)
 
@@ -188,7 +196,7 @@ def method_page(kind: Kind, name: str, alt: str) -> str:
     if to_markdown(doc.prose) != lead(method):
         parts.append(to_markdown(doc.prose))
     if method.formula:
-        parts.append(f"## Formula\n\n{math_block(method.formula)}")
+        parts.append(f"## Formula\n\n{math_block(method.formula, kind.symbols, name)}")
     parts.append(f"## Picture\n\n![{to_markdown(alt)}]({name}.svg)\n\n{kind.figure_words}")
     if doc.example:
         parts.append(example_section(doc))

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from moe.capacity import DROP_POLICIES
+from moe.errors import check_choice
 from moe.pictures.figure import Figure
 
 from . import (
@@ -18,6 +19,7 @@ from . import (
     cluster,
     collapse,
     cost,
+    gallery,
     glossary,
     lessons,
     speed,
@@ -73,6 +75,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[checkpoints.PAGE] = checkpoints.page()
     made[cluster.PAGE] = cluster.page()
     made[article.PAGE] = article.page()
+    made[gallery.PAGE] = gallery.page(alts)
     made[glossary.PAGE] = glossary.page()
     made[lessons.PAGE] = lessons.page()
     made[steps.PAGE] = steps.page()
@@ -108,6 +111,20 @@ def render() -> dict[str, str]:
     )
 
 
+def draw(name: str) -> Path:
+    """Draw one picture by its path below docs/, and return where it is.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    made = dict(figures())
+    check_choice("picture", name, made)
+    write({name: svg(made[name]())})
+    return HERE / name
+
+
 def render_speed() -> dict[str, str]:
     """The page on speed and its picture, which need no run."""
     figure = speed.figure()
@@ -138,6 +155,7 @@ __all__ = [
     "METHODS",
     "RESULTS",
     "described",
+    "draw",
     "figures",
     "method_pages",
     "pages",

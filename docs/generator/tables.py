@@ -17,6 +17,7 @@ from moe.studies.causality import CausalityRow, ProbeSettings, causality_rows
 from . import order, studies
 from .docstrings import module_prose, of_class, to_markdown, values_of
 from .methods import example_section, link, math_block, options_section, page_text, table
+from .symbols import BALANCERS
 
 HERE = Path(__file__).resolve().parent.parent
 RESULTS = HERE / "ablation.jsonl"
@@ -108,7 +109,7 @@ def scales_page() -> str:
         "As their sources write them, T tokens, E experts and k choices a token:",
     ]
     for name, scale in SCALES.items():
-        parts.append(f"`{name}`\n\n{math_block(scale.wording)}")
+        parts.append(f"`{name}`\n\n{math_block(scale.wording, BALANCERS, 'scale')}")
     return page_text("moe/balance/aux.py", *parts)
 
 

@@ -57,7 +57,7 @@ class AdaptiveL1(Balancer):
         r"\mathcal L &= \frac{\lambda_n}{T} \sum_{t=1}^{T} \sum_{i=1}^{E} f_i R_{t,i},"
         r" \quad f_i = \frac{E}{k T} \#\{t : R_{t,i} > 0\} \\"
         r"\lambda_{n+1} &= \lambda_n\, \alpha^{\mathrm{sign}(S^* - S_n)},"
-        r" \quad S^* = 1 - \frac kE"
+        r" \quad S^* = 1 - \frac{k}{E}"
         r"\end{aligned}"
     )
     needs_scores: ClassVar[bool] = True

@@ -36,7 +36,7 @@ class ZLoss(Balancer):
     source: ClassVar[str] = "ST-MoE, arXiv 2202.08906, equation 5"
     formula: ClassVar[str] = (
         r"\mathcal L = \frac{\alpha}{T} \sum_{t=1}^{T}"
-        r" \Big(\ln \sum_{i=1}^{E} e^{\ell_{t,i}}\Big)^2"
+        r" \Big(\ln \sum_{i=1}^{E} \exp(\ell_{t,i})\Big)^2"
     )
     needs_scores: ClassVar[bool] = True
     rate_name: ClassVar[str] = "coefficient"

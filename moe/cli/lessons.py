@@ -18,6 +18,9 @@ def lesson(
     notebook: Annotated[
         Path | None, typer.Option(help="Write the lesson to this .ipynb file.")
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Draw the lesson's figures into this folder, as SVG.")
+    ] = None,
     answer: Annotated[
         list[str] | None,
         typer.Option(help="QUESTION=NUMBER, to be judged. May be given more than once."),
@@ -27,14 +30,14 @@ def lesson(
     """List the lessons, show one, or judge answers to its questions.
 
     Ends with exit code 0; of answers, 0 if all are right and 1 if one is not; 2 if there is no
-    such lesson, or the file cannot be written.
+    such lesson, or a file cannot be written.
 
     Example: moe lesson letters --student ada --answer letters.third=0.5
     """
     from ..lessons.report import answers, catalogue_rows, lesson_json, lesson_text
 
     if name is None:
-        if notebook is not None or answer:
+        if notebook is not None or figures is not None or answer:
             raise ValueError("lesson: got none, allowed is the name of one with these options")
         rows = catalogue_rows()
         show(rows, json_output, table(rows, right=("minutes", "words", "longest", "grade")))
@@ -48,7 +51,31 @@ def lesson(
     text: Any = Markdown(lesson_text(name, student))
     if notebook is not None:
         said, text = _written(name, student, notebook)
+    elif figures is not None:
+        prepare_kernels()
+        drawn = _drawn(name, figures)
+        said, text = {"lesson": name, "figures": drawn}, "\n".join(f"drawn to {it}" for it in drawn)
     show(said, json_output, text)
+
+
+def _drawn(name: str, folder: Path) -> list[str]:
+    """Draw a lesson's figures; return their files."""
+    from ..lessons import lesson as lesson_of
+    from ..lessons import show as shown
+
+    paths = []
+    for part in lesson_of(name).of("figure"):
+        path = folder / f"{part.name}.svg"
+        drawing = shown(part.name).svg()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(drawing, "utf-8")
+        except OSError as error:
+            raise ValueError(
+                f"figures: got {str(folder)!r}, which cannot be written: {error}"
+            ) from None
+        paths.append(str(path))
+    return paths
 
 
 def _written(name: str, student: str, path: Path) -> tuple[dict[str, str], str]:

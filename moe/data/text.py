@@ -37,6 +37,44 @@ def windows(text: bytes, context: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(padded, context)[1:].copy()
 
 
+def stretches(corpus: Corpus, context: int) -> tuple[np.ndarray, np.ndarray]:
+    """Stretches of a corpus for training and held-out ones, both as rows (start, end, domain).
+
+    Each has room for a window of `context` bytes and the next one, if its domain is long enough.
+    """
+    train, held, start = [], [], 0
+    for label, domain in enumerate(corpus.domains):
+        block = max(min(BLOCK, domain.data.size), HELD_EVERY * (context + 2))
+        end = start + domain.data.size
+        for low in range(start, end, block):
+            cut = min(low + block - block // HELD_EVERY, end)
+            train.append((low, cut, label))
+            held.append((cut, min(low + block, end), label))
+        start = end
+    return np.array(train), np.array(held)
+
+
+def draw_starts(
+    rng: np.random.Generator, stretch_S3: np.ndarray, length: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw where windows begin and in which stretch they lie: both (size,).
+
+    Every position whose `length` bytes lie inside one stretch is equally likely.
+
+    Raises
+    ------
+    ValueError
+        If no stretch is long enough.
+    """
+    room_S = np.maximum(stretch_S3[:, 1] - stretch_S3[:, 0] - length + 1, 0)
+    ends_S = np.cumsum(room_S)
+    if not ends_S[-1]:
+        raise ValueError(f"text: got {stretch_S3[-1, 1]} bytes, allowed is a longer text")
+    draw_R = rng.integers(0, ends_S[-1], size)
+    stretch_R = np.searchsorted(ends_S, draw_R, side="right")
+    return draw_R - (ends_S - room_S)[stretch_R] + stretch_S3[stretch_R, 0], stretch_R
+
+
 @dataclass(frozen=True)
 class TextTask:
     """Next-byte prediction from the last `context` bytes; tokens are the 256 byte values.
@@ -65,17 +103,7 @@ class TextTask:
 
     @cached_property
     def _segments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Stretches for training and held-out stretches, both as rows (start, end, domain)."""
-        train, held, start = [], [], 0
-        for label, domain in enumerate(self.corpus.domains):
-            block = max(min(BLOCK, domain.data.size), HELD_EVERY * (self.context + 2))
-            end = start + domain.data.size
-            for low in range(start, end, block):
-                cut = min(low + block - block // HELD_EVERY, end)
-                train.append((low, cut, label))
-                held.append((cut, min(low + block, end), label))
-            start = end
-        return np.array(train), np.array(held)
+        return stretches(self.corpus, self.context)
 
     def draw(
         self, rng: np.random.Generator, size: int, with_domain: bool = False, run: int = 1
@@ -120,14 +148,7 @@ class TextTask:
     ) -> tuple[np.ndarray, ...]:
         check_int("size", size, 0)
         check_int("run", run, 1)
-        # Every position whose run of windows and targets lies inside one stretch is equally likely.
-        room_S = np.maximum(segment_S3[:, 1] - segment_S3[:, 0] - self.context - (run - 1), 0)
-        ends_S = np.cumsum(room_S)
-        if not ends_S[-1]:
-            raise ValueError(f"text: got {self.corpus.n_bytes} bytes, allowed is a longer text")
-        draw_R = rng.integers(0, ends_S[-1], -(-size // run))
-        segment_R = np.searchsorted(ends_S, draw_R, side="right")
-        start_R = draw_R - (ends_S - room_S)[segment_R] + segment_S3[segment_R, 0]
+        start_R, segment_R = draw_starts(rng, segment_S3, self.context + run, -(-size // run))
         start_N = (start_R[:, None] + np.arange(run)).reshape(-1)[:size]
         segment_N = np.repeat(segment_R, run)[:size]
         inputs_NC = self.corpus.data[start_N[:, None] + np.arange(self.context)]

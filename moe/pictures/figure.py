@@ -15,6 +15,8 @@ from .palette import MUTED, PAPER_INK
 Rows = list[dict[str, Any]]
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 P = ParamSpec("P")
+# Pixels between the names of a key: the reader's letters may be wider than those it was drawn with.
+KEY_GAP = 26
 CAPTION_LETTERS = 110  # of a line below a title, at its size and the usual width
 
 
@@ -125,7 +127,8 @@ class Figure:
     def _on_white(self, width: int) -> dict[str, Any]:
         title = {"text": self.title, "anchor": "start", "offset": 12}
         size = {} if isinstance(self.chart, alt.VConcatChart) else {"width": width}
-        return {**self.spec(), **size, "title": title, "background": "white", "padding": 16}
+        spec = {**self.spec(), **size, "title": title, "background": "white", "padding": 16}
+        return spec | {"config": {"legend": {"columnPadding": KEY_GAP}}}
 
 
 def _wrapped(line: str) -> list[str]:

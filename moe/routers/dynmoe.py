@@ -44,7 +44,7 @@ class DynMoE(Router):
     source: ClassVar[str] = "DynMoE, arXiv 2405.14297, section 3.1; its gate class GAMoEGateT"
     formula: ClassVar[str] = (
         r"\begin{aligned}"
-        r"s_e &= \sigma\!\left(\frac{x \cdot w_e}{\lVert x \rVert \lVert w_e \rVert}\right) \\"
+        r"s_e &= \sigma\!\left(\frac{x \cdot g_e}{\lVert x \rVert \lVert g_e \rVert}\right) \\"
         r"T &= \{ e : s_e > \sigma(\theta_e) \} \\"
         r"w_e &= 1 / |T|, \quad e \in T"
         r"\end{aligned}"

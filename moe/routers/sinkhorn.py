@@ -68,7 +68,7 @@ class Sinkhorn(FixedK):
     source: ClassVar[str] = "Unified scaling laws, arXiv 2202.01169; Megatron-Core moe_utils.py"
     formula: ClassVar[str] = (
         r"\begin{aligned}"
-        r"\Pi &= \operatorname{diag}(d_0) \, e^{X W} \operatorname{diag}(d_1) \\"
+        r"\Pi &= \operatorname{diag}(d_0) \exp(X W) \operatorname{diag}(d_1) \\"
         r"\Pi \mathbf{1} &= \tfrac{1}{N}, \quad \Pi^\top \mathbf{1} = \tfrac{1}{E} \\"
         r"T &= \operatorname{top}_k(\Pi_t) \\"
         r"w_e &= \sigma(\ell_e) \text{ if } k = 1, \text{ else } \operatorname{softmax}(\ell)_e"

@@ -46,7 +46,9 @@ class SparseMixer(Router):
 
     name: ClassVar[str] = "sparsemixer"
     title: ClassVar[str] = "SparseMixer (PhiMoE top-2)"
-    source: ClassVar[str] = "GRIN MoE, arXiv 2409.12136, section 2; transformers modeling_phimoe.py"
+    source: ClassVar[str] = (
+        "GRIN MoE, arXiv 2409.12136, section 3.1; transformers modeling_phimoe.py"
+    )
     formula: ClassVar[str] = (
         r"\begin{aligned}"
         r"e_1 &= \operatorname{argmax}_e s_e, \quad e_2 = \operatorname{argmax}_{e \ne e_1} s_e, "

@@ -3,42 +3,57 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from playwright.sync_api import Browser, Page
+from click.testing import CliRunner
+from mkdocs.__main__ import cli
+from playwright.sync_api import Browser, Page, expect
 
+from docs.generator import slides
 from tests.e2e.conftest import ROOT
 from tests.e2e.test_app import accessible
 
 pytestmark = pytest.mark.e2e
 WIDTHS = (1280, 390)
-BRIEFLY = ("index.html", "methods/routers/topk.html")
+PARTS = 4  # of all pages, so that no test takes more than two minutes
+BRIEFLY = ("index.html", "methods/routers/topk.html", "strengths.html")
+FOUND = (
+    ("softmax", "lessons/letters.html"), ("glossary", "glossary.html"),
+    ("MaxVio", "lessons/collapse.html"), ("router", "glossary.html"),
+)  # fmt: skip
 BROKEN = "all => all.filter(one => !one.complete || !one.naturalWidth).map(one => one.src)"
 UNNAMED = "all => all.filter(one => !one.alt).map(one => one.src)"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` builds it."""
+    """The site, built as `make docs` builds it, in this process: it has the lessons' runs."""
     made = tmp_path_factory.mktemp("site") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(made)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    subprocess.run(command, cwd=ROOT, check=True, env=environment)
+    words = ["build", "--strict", "--quiet", "-f", str(ROOT / "mkdocs.yml"), "-d", str(made)]
+    with patch.dict(os.environ, {"NO_MKDOCS_2_WARNING": "1"}):
+        done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
     return made
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Files of a folder, without a line for each."""
+
+    def log_message(self, *said: object) -> None:
+        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[str]:
     """Address of the site below a path of its own, as on a project's page."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder.parent))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    handler = partial(Quiet, directory=str(folder.parent))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
         threading.Thread(target=host.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{host.server_port}/{folder.name}"
@@ -65,6 +80,44 @@ def reader(browser: Browser) -> Iterator[Page]:
     assert not problems, problems
 
 
+# Letters of pictures in pixels on the screen: the smallest of an SVG, those that a PNG has.
+SMALLEST = """async all => {
+    const found = [];
+    for (const one of all) {
+        let letters = 10, width = one.naturalWidth / 2;
+        if (one.src.includes(".svg")) {
+            const text = await (await fetch(one.src)).text();
+            const drawing = new DOMParser().parseFromString(text, "text/xml");
+            letters = Math.min(...[...drawing.querySelectorAll("text")].map(
+                text => parseFloat(text.getAttribute("font-size"))));
+            width = parseFloat(drawing.documentElement.getAttribute("width"));
+        }
+        const box = one.closest(".figure");
+        found.push({
+            at: one.src, letters: letters * one.clientWidth / width,
+            reached: box.scrollWidth <= box.clientWidth || box.tabIndex === 0,
+        });
+    }
+    return found;
+}"""
+
+
+def legible(page: Page) -> None:
+    """Letters of all pictures have 9 pixels, and a picture that is cut off can be scrolled to."""
+    pictures = page.locator("article .figure img").evaluate_all(SMALLEST)
+    assert len(pictures) == page.locator("article img").count()
+    assert not [one for one in pictures if one["letters"] < 8.99 or not one["reached"]]
+
+
+# Titles of slides of which something lies outside of a screen, or of a page on paper.
+CUT_OFF = """all => all.filter(one => {
+    const parts = [...one.children, ...one.querySelectorAll("img")];
+    const box = one.getBoundingClientRect();
+    return box.height > 721 || parts.map(part => part.getBoundingClientRect()).some(
+        part => part.top < box.top || part.bottom > box.bottom || part.right > box.right);
+}).map(one => one.innerText.slice(0, 40))"""
+
+
 def holds(page: Page, address: str) -> None:
     """Hold a page against what every page keeps, at both widths."""
     for width in WIDTHS:
@@ -76,6 +129,7 @@ def holds(page: Page, address: str) -> None:
         for image in images.all():
             image.scroll_into_view_if_needed()
         assert not images.evaluate_all(BROKEN) and not images.evaluate_all(UNNAMED)
+        legible(page)
         accessible(page)
 
 
@@ -86,12 +140,56 @@ def test_a_page_of_each_kind_is_accessible_and_asks_nobody(
     holds(reader, f"{site}/{name}")
 
 
+@pytest.mark.parametrize(("typed", "first"), FOUND)
+def test_the_search_finds_a_word_first_where_it_is_explained(
+    reader: Page, site: str, typed: str, first: str
+) -> None:
+    reader.goto(f"{site}/index.html")
+    field = reader.get_by_role("textbox", name="Search")
+    field.focus()
+    expect(reader.locator(".md-search-result__meta")).to_have_text("Type to start searching")
+    field.fill(typed)
+    result = reader.locator(".md-search-result__item").first
+    expect(result).to_be_visible()
+    address = result.get_by_role("link").first.get_attribute("href") or ""
+    assert address.split("?")[0].split("#")[0].endswith(f"/{first}"), address
+
+
+@pytest.mark.parametrize("name", slides.DECKS)
+def test_slides_open_turn_and_are_printed_one_a_page(reader: Page, site: str, name: str) -> None:
+    count = 1 + len(slides.deck(name).slides)
+    for width in WIDTHS:
+        reader.set_viewport_size({"width": width, "height": 720})
+        reader.goto(f"{site}/{slides.FOLDER}/{name}.html")
+        expect(reader.locator("section")).to_have_count(count)
+        assert reader.evaluate("() => document.documentElement.scrollWidth") <= width
+        assert not reader.locator("img").evaluate_all(BROKEN)
+        narrow = reader.locator("img").evaluate_all(
+            "all => all.filter(one => one.clientWidth < "
+            "parseFloat(one.style.getPropertyValue('--least')) - 1).length"
+        )
+        assert narrow == 0
+        accessible(reader)
+    reader.keyboard.press("ArrowRight")
+    expect(reader.locator("section").nth(1)).to_be_in_viewport(ratio=0.5)
+    reader.set_viewport_size({"width": 1280, "height": 720})
+    for media in ("screen", "print"):
+        reader.emulate_media(media=media)  # type: ignore[arg-type]
+        assert reader.locator("section").evaluate_all(CUT_OFF) == []
+    pdf = reader.request.get(f"{site}/{slides.FOLDER}/{name}.pdf").body()
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == count
+    assert len(pdf) < 500_000
+
+
 @pytest.mark.soak
-def test_every_page_is_accessible_and_asks_nobody(reader: Page, site: str, folder: Path) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_page_is_accessible_and_asks_nobody(
+    reader: Page, site: str, folder: Path, part: int
+) -> None:
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.html"))
     assert len(names) > 60
     found = []
-    for name in names:
+    for name in names[part::PARTS]:
         if name != "404.html":
             try:
                 holds(reader, f"{site}/{name}")

@@ -43,7 +43,8 @@ COMMANDS = (
     "train --steps 12 --batch 64", "train --steps 8 --batch 64 --balance bias --freeze gate",
     f"analyze {TRACE}", f"analyze {RATINGS} --router top_p", f"place {TRACE} --gpus 4 --search",
     "cluster simulate --tokens 2048 --batch 64", "cluster calibrate", "check-gate",
-    "routers --probe",
+    "routers --probe", "lesson", "lesson letters --student ada",
+    "lesson letters --answer letters.third=0.5 --answer letters.third=0.25",
 )  # fmt: skip
 # What differs from one start of the server to the next, and scripts, which are files themselves.
 PASSING = {

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from docs.generator.search import TERMS
 from moe.app.shared.glossary import WORDS
 from moe.lessons import lesson, lessons
 from moe.lessons.course import FILES
@@ -13,24 +14,6 @@ from moe.lessons.reader import Lesson
 
 # Words of the app's glossary that everybody knows in the sense in which lessons use them.
 EVERYDAY = {"active", "character", "room", "step", "work"}
-# Terms beside those of the glossary, each with all of its forms.
-TERMS = (
-    ("vector", "vectors"),
-    ("embedding", "embed"),
-    ("logit", "logits"),
-    ("softmax",),
-    ("SwiGLU",),
-    ("matrix", "matrices"),
-    ("top-k", "top-k routing"),
-    ("batch", "batches"),
-    ("load", "loads"),
-    ("collapse",),
-    ("MaxVio",),
-    ("gradient", "gradients"),
-    ("causal",),
-    ("FLOPs",),
-    ("auxiliary loss",),
-)
 FORMS = [
     *((word.name, *word.forms) for word in WORDS if word.name not in EVERYDAY),
     *TERMS,
