@@ -16,12 +16,15 @@ from ..cluster.simulate import run as simulate_cluster
 from ..cost import Range, TrainingCost
 from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
 from ..data import make_task
+from ..lm.data import make_windows
+from ..lm.settings import LMTrainSettings
 from ..routers import ROUTERS, make_router
 from ..settings import Settings, option
 from ..studies.causality import ProbeSettings, probe_capacity, probe_router
 from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
 from ..studies.control import ControlSettings, Method, respond
 from ..studies.interference import InterferenceFigures, InterferenceSettings, interference
+from ..studies.lm_collapse import LMCollapseSettings, lm_collapse
 from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
 from ..training import TrainSettings
 from ..training.runs import Figures, run
@@ -102,6 +105,10 @@ def _train_data(settings: TrainSettings) -> str:
     if settings.text is not None and Path(settings.text).is_file():
         changed = Path(settings.text).stat().st_mtime_ns
     return _task_data(settings.task, settings.text, changed)
+
+
+def _lm_data(settings: LMTrainSettings) -> str:
+    return str(make_windows(settings.corpus, settings.context, settings.text).sha256[:12])
 
 
 @cache
@@ -276,6 +283,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         collapse,
         {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
         _train_data,
+    ),
+    "lm-collapse": Experiment(
+        "Why experts collapse in a language model: train with one thing changed",
+        LMCollapseSettings,
+        CollapseFigures,
+        lm_collapse,
+        {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
+        _lm_data,
     ),
     "interference": Experiment(
         "The angle between the gradients of the balance loss and of the task",
