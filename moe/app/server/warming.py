@@ -80,6 +80,7 @@ def begin(say: Callable[[str], object]) -> threading.Thread:
 
 def _make_ready(threads: int, say: Callable[[str], object]) -> None:
     from ...speed.warm import unsaved, warm
+    from ..frame import load_pages
     from ..start import chart  # noqa: F401
     from ..start.opening import opening
 
@@ -90,9 +91,11 @@ def _make_ready(threads: int, say: Callable[[str], object]) -> None:
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
     if READY.kernels:
         opening()
+        load_pages()
         _train_first_runs()
         return
     time.sleep(max(start + HEAD_START - time.monotonic(), 0))
+    load_pages()
     with suppress(OSError):  # then this process compiles, below
         _compiler().wait()
     with kernels.using("numba"):
