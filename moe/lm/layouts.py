@@ -293,7 +293,7 @@ def write_lm_config(
             "q_lora_rank": config.q_rank or None,
             "rope_interleave": config.interleaved,
         }
-    else:
+    elif family.qk_norm != "full":  # there it follows from the model's width
         written["head_dim"] = key_size
     if "sliding_window" in layout.defaults:
         written["sliding_window"] = None
