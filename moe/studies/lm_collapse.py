@@ -57,8 +57,12 @@ class Layers:
 
     @property
     def optimizer(self) -> Optimizer:
-        """The trainer's."""
+        """The trainer's; no intervention here puts another in its place."""
         return self.trainer.optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        raise ValueError(f"optimizer: got {optimizer!r}, allowed is the trainer's own")
 
     def gates(self) -> Mapping[str, np.ndarray]:
         """Every layer's router."""
