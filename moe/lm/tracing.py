@@ -10,6 +10,7 @@ from ..data import token_text
 from ..data.documents import Document
 from ..routing import Routing
 from ..traces import Trace, trace_of_routings
+from .data import Windows
 from .model import LanguageModel
 
 
@@ -64,3 +65,24 @@ def record_model(model: LanguageModel, documents: Sequence[Document], name: str 
         domains=domains if several else (),
         context=model.config.context,
     )
+
+
+def shortened(documents: Sequence[Document], max_tokens: int) -> list[Document]:
+    """The texts, each cut to its first so many bytes."""
+    return [Document(document.domain, document.text[:max_tokens]) for document in documents]
+
+
+def held_out_documents(windows: Windows, max_tokens: int) -> list[Document]:
+    """Held-out windows of every domain, spread over it, up to so many bytes of each.
+
+    Every window is a text of its own, so that none is read behind another's words.
+    """
+    window_MT, label_M = windows.held_out
+    per_domain = max(1, max_tokens // (window_MT.shape[1] - 1))
+    found = []
+    for label, name in enumerate(windows.names):
+        own_M = np.flatnonzero(label_M == label)
+        chosen = np.unique(np.linspace(0, len(own_M) - 1, per_domain).round().astype(int))
+        for row_T in window_MT[own_M[chosen[: len(own_M)]], :-1]:
+            found.append(Document(name, row_T.astype(np.uint8).tobytes()[:max_tokens]))
+    return found

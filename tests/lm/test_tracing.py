@@ -7,8 +7,9 @@ import pytest
 
 from moe.data.documents import Document
 from moe.lm.config import LMConfig
+from moe.lm.data import make_windows
 from moe.lm.model import LanguageModel
-from moe.lm.tracing import record_model
+from moe.lm.tracing import held_out_documents, record_model, shortened
 
 CONFIG = LMConfig(d_model=16, d_expert=8, n_experts=6, n_layers=3, n_dense=1, context=16)
 
@@ -43,3 +44,17 @@ def test_a_trace_holds_what_every_layer_chose() -> None:
 def test_what_cannot_be_recorded_is_refused(config: LMConfig, texts: list, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         record_model(LanguageModel.init(config), [Document("a", text) for text in texts])
+
+
+def test_held_out_texts_are_windows_that_training_never_draws() -> None:
+    windows = make_windows("default", 16)
+    documents = held_out_documents(windows, 40)
+    rows = {row.tobytes() for row in windows.held_out[0][:, :-1].astype(np.uint8)}
+    assert {document.domain for document in documents} == set(windows.names)
+    assert all(document.text in rows for document in documents)
+    assert len(documents) == 2 * len(windows.names)
+    assert [len(d.text) for d in held_out_documents(windows, 5)] == [5] * len(windows.names)
+
+
+def test_a_text_is_cut() -> None:
+    assert shortened([Document("a", b"letters")], 3) == [Document("a", b"let")]
