@@ -166,7 +166,7 @@ def test_a_cluster_reads_its_trace_and_the_rest_nothing(tmp_path: Path) -> None:
 FIRST = {
     "train": "held_out_loss", "collapse": "hottest_share", "interference": "gate_cosine",
     "control": "steady_error", "savings": "flops_saved", "causality": "changed",
-    "cost": "dollars", "cluster": "overlapped_us",
+    "cost": "dollars", "cluster": "overlapped_us", "lm": "bits_per_byte",
 }  # fmt: skip
 MORE_IS_BETTER = {"gate_cosine", "embedding_cosine", "flops_saved", "bytes_saved"}
 
