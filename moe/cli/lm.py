@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..lm.data import CORPORA
 from ..lm.settings import LMTrainSettings
 from .kernels import prepare_kernels
+from .lm_reason import distil, reason
 from .output import Json, err, json_line, out, say, show, table
 from .settings import with_flags
 
@@ -196,3 +197,5 @@ lm.command("bench")(
         spelled=SPELLED,
     )(_bench)
 )  # fmt: skip
+lm.command("reason")(reason)
+lm.command("distil")(distil)

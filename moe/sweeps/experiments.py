@@ -16,9 +16,10 @@ from ..cluster.simulate import run as simulate_cluster
 from ..cost import Range, TrainingCost
 from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
 from ..data import make_task
-from ..lm.data import make_windows
+from ..lm.data import CORPORA, make_windows
 from ..lm.figures import LMFigures
 from ..lm.figures import figures as train_lm
+from ..lm.reason import ReasonSettings
 from ..lm.settings import LMTrainSettings
 from ..routers import ROUTERS, make_router
 from ..settings import Settings, option
@@ -26,6 +27,7 @@ from ..studies.causality import ProbeSettings, probe_capacity, probe_router
 from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
 from ..studies.control import ControlSettings, Method, respond
 from ..studies.interference import InterferenceFigures, InterferenceSettings, interference
+from ..studies.reasoning import DistilFigures, DistilRun, ReasonFigures, distilled, reasoned
 from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
 from ..training import TrainSettings
 from ..training.runs import Figures, run
@@ -300,6 +302,21 @@ EXPERIMENTS: dict[str, Experiment] = {
         interference,
         {"gate_cosine": HIGHER, "embedding_cosine": HIGHER, "held_out_loss": LOWER},
         _train_data,
+    ),
+    "reason": Experiment(
+        "A cold start and rewards for right answers (moe lm reason)",
+        ReasonSettings,
+        ReasonFigures,
+        reasoned,
+        {"accuracy_last": HIGHER, "sampled_last": HIGHER, "zero_variance_last": LOWER},
+    ),
+    "distil": Experiment(
+        "A mixture that teaches a smaller student (moe lm distil)",
+        DistilRun,
+        DistilFigures,
+        distilled,
+        {"gain": HIGHER, "gain_seconds": HIGHER, "taught": LOWER},
+        lambda settings: CORPORA["default"]().sha256[:12],
     ),
     "control": Experiment(
         "One controller of the load on frozen scores (the page on balance)",
