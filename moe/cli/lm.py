@@ -208,6 +208,10 @@ def _bench(
         bool,
         typer.Option("--pytorch", help="Time the same model in PyTorch too, in turn with it."),
     ] = False,
+    dense_too: Annotated[
+        bool,
+        typer.Option("--dense-too", help="Time dense models of equal active and total size too."),
+    ] = False,
     json_output: Json = False,
     **options: Any,
 ) -> None:
@@ -225,7 +229,7 @@ def _bench(
     )
     prepare_kernels()
     with err.status("timing"):
-        found = measure(settings, blocks, pytorch)
+        found = measure(settings, blocks, pytorch, dense_too)
     rows = found.rows()
     show(found, json_output, table(rows, right=tuple(rows[0]), number=",.4g"), found.words())
 

@@ -17,6 +17,8 @@ from ..cost import Range, TrainingCost
 from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
 from ..data import make_task
 from ..lm.data import CORPORA, make_windows
+from ..lm.figures import LMFigures
+from ..lm.figures import figures as train_lm
 from ..lm.reason import ReasonSettings
 from ..lm.settings import LMTrainSettings
 from ..routers import ROUTERS, make_router
@@ -116,6 +118,10 @@ def _lm_data(settings: LMTrainSettings) -> str:
 @cache
 def _task_data(task: str, text: str | None, changed: int | None) -> str:
     return str(make_task(task, text=text).sha256[:12])
+
+
+def _lm_data(settings: LMTrainSettings) -> str:
+    return str(make_windows(settings.corpus, settings.context, settings.text).sha256[:12])
 
 
 # Control of the load ---------------------------------------------------------------------------
@@ -277,6 +283,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         _train,
         {"held_out_loss": LOWER, "max_vio": LOWER, "dropped": LOWER},
         _train_data,
+    ),
+    "lm": Experiment(
+        "Train a small language model (moe lm train)",
+        LMTrainSettings,
+        LMFigures,
+        train_lm,
+        {"bits_per_byte": LOWER, "worst_max_vio": LOWER},
+        _lm_data,
     ),
     "collapse": Experiment(
         "Why experts collapse: train with one thing changed",

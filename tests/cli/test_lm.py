@@ -74,6 +74,16 @@ def test_whole_steps_are_timed(run_moe: Any, dense: str) -> None:
     assert found["tokens_per_s"] == pytest.approx(64e3 / found["ms_per_step"])
 
 
+def test_dense_models_take_turns_with_the_mixture(run_moe: Any) -> None:
+    (found,) = lines(
+        run_moe("lm", "bench", *SMALL, "--blocks", "1", "--dense-too", "--json").stdout
+    )
+    assert list(found["ratios"]) == ["dense, equal active", "dense, equal total"]
+    assert (
+        "dense, equal total" in run_moe("lm", "bench", *SMALL, "--blocks=1", "--dense-too").stdout
+    )
+
+
 @pytest.mark.parity
 def test_the_same_model_in_pytorch_has_the_same_losses(run_moe: Any) -> None:
     (found,) = lines(run_moe("lm", "bench", *SMALL, "--blocks", "1", "--pytorch", "--json").stdout)
