@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -15,7 +14,6 @@ from ..cluster.simulate import ClusterSettings
 from ..cluster.simulate import run as simulate_cluster
 from ..cost import Range, TrainingCost
 from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
-from ..data import make_task
 from ..lm.data import CORPORA, make_windows
 from ..lm.figures import LMFigures
 from ..lm.figures import figures as train_lm
@@ -109,15 +107,6 @@ def _train_data(settings: TrainSettings) -> str:
     if settings.text is not None and Path(settings.text).is_file():
         changed = Path(settings.text).stat().st_mtime_ns
     return _task_data(settings.task, settings.text, changed)
-
-
-def _lm_data(settings: LMTrainSettings) -> str:
-    return str(make_windows(settings.corpus, settings.context, settings.text).sha256[:12])
-
-
-@cache
-def _task_data(task: str, text: str | None, changed: int | None) -> str:
-    return str(make_task(task, text=text).sha256[:12])
 
 
 def _lm_data(settings: LMTrainSettings) -> str:
