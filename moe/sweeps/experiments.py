@@ -109,6 +109,11 @@ def _train_data(settings: TrainSettings) -> str:
     return _task_data(settings.task, settings.text, changed)
 
 
+@cache
+def _task_data(task: str, text: str | None, changed: int | None) -> str:
+    return str(make_task(task, text=text).sha256[:12])
+
+
 def _lm_data(settings: LMTrainSettings) -> str:
     return str(make_windows(settings.corpus, settings.context, settings.text).sha256[:12])
 
