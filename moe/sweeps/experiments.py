@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,6 +15,7 @@ from ..cluster.simulate import ClusterSettings
 from ..cluster.simulate import run as simulate_cluster
 from ..cost import Range, TrainingCost
 from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
+from ..data import make_task
 from ..lm.data import CORPORA, make_windows
 from ..lm.figures import LMFigures
 from ..lm.figures import figures as train_lm
