@@ -134,6 +134,10 @@ class Work:
         with self._changed:
             return self._changed.wait_for(lambda: holds(self), seconds)
 
+    def join(self, seconds: float) -> None:
+        """Wait until its thread has ended."""
+        self._thread.join(seconds)
+
     # The thread -----------------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -28,11 +28,21 @@ from moe.speed.turns import Turns
 SOON = 30.0  # seconds that no test needs
 
 
+BEGUN: list[tuple[Work, object]] = []  # of a test, with what makes each
+
+
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(turns_module, "PATIENCE", 0.001)
     monkeypatch.setattr(worker, "PATIENCE", 0.001)
     monkeypatch.setattr(worker, "LOOK", 0.0)
+    yield
+    for work, steps in BEGUN:  # no thread outlives its test
+        work.stop()
+        if isinstance(steps, Steps):
+            steps.allow(100)
+        assert work.wait(SOON)
+    BEGUN.clear()
 
 
 class Steps:
@@ -61,7 +71,9 @@ class House:
         self.works = Works(most, lambda visitor: self.here, self.turns, self.kept)
 
     def begin(self, make: Callable[[], Iterator[int]], visitor: str = "ada") -> Work:
-        return self.works.begin(visitor, "page", make)
+        work = self.works.begin(visitor, "page", make)
+        BEGUN.append((work, make))
+        return work
 
 
 def shows(n: int) -> Callable[[Work], bool]:
@@ -169,8 +181,10 @@ def test_a_run_that_computes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch):
     assert list(work.records) == [0]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_run_that_breaks_off_says_so_and_frees_its_seat():
+def test_a_run_that_breaks_off_says_so_and_frees_its_seat(monkeypatch: pytest.MonkeyPatch):
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+
     def broken() -> Iterator[int]:
         yield 1
         raise ArithmeticError("planted")
@@ -178,6 +192,8 @@ def test_a_run_that_breaks_off_says_so_and_frees_its_seat():
     house = House()
     work = house.begin(broken)
     assert work.wait(SOON) and work.state == BROKEN and list(work.records) == [1]
+    work.join(SOON)
+    assert told == [ArithmeticError]  # the server's log has it
     with house.turns.training():
         pass
 
@@ -193,10 +209,6 @@ def test_a_visitor_has_one_run_and_a_server_a_bounded_number():
     with pytest.raises(ValueError, match="allowed are 2 at once on this server"):
         house.begin(Steps(), "eve")
     assert house.works.of("eve", "page") is None
-    for visitor in ("ada", "bob"):
-        left = house.works.of(visitor, "page")
-        assert left is not None
-        left.stop()
 
 
 def test_runs_that_ended_are_forgotten_once_their_visitors_have_left():
