@@ -54,6 +54,7 @@ def test_a_model_trains_in_the_worker(monkeypatch: pytest.MonkeyPatch):
         asked.append(told)
 
     monkeypatch.setattr("moe.app.shared.live_run.WORKS", worker.Works())
+    monkeypatch.setattr("moe.app.shared.live_run.first_run", lambda language: False)
     monkeypatch.setattr(language_model, "watch", watch)
     monkeypatch.setattr(story, "trainer_of", trainer_of)
     page = open_page("language_model", guess="skip", steps="100", seed="5", model="active")
