@@ -1,1 +1,0 @@
-"""The page Language model: a model with experts and dense ones read the same text."""
