@@ -27,6 +27,7 @@ from ..studies.causality import ProbeSettings, probe_capacity, probe_router
 from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
 from ..studies.control import ControlSettings, Method, respond
 from ..studies.interference import InterferenceFigures, InterferenceSettings, interference
+from ..studies.lm_collapse import LMCollapseSettings, lm_collapse
 from ..studies.reasoning import DistilFigures, DistilRun, ReasonFigures, distilled, reasoned
 from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
 from ..training import TrainSettings
@@ -294,6 +295,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         collapse,
         {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
         _train_data,
+    ),
+    "lm-collapse": Experiment(
+        "Why experts collapse in a language model: train with one thing changed",
+        LMCollapseSettings,
+        CollapseFigures,
+        lm_collapse,
+        {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
+        _lm_data,
     ),
     "interference": Experiment(
         "The angle between the gradients of the balance loss and of the task",
