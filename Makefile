@@ -78,7 +78,7 @@ wheel-check: .venv/.core ## build the wheel and run moe from it
 	$(call uv_or_pip,build --quiet --wheel --out-dir "$$tmp" .,wheel --quiet --no-deps --wheel-dir "$$tmp" .); \
 	$(BIN)/python -m zipfile -e "$$tmp"/moescope-*.whl "$$tmp/site"; \
 	for file in moe/py.typed moe/_app/app.py moe/_app/.streamlit/config.toml \
-		moe/lessons/course/letters.md; do \
+		moe/lessons/course/letters.md moe/lessons/records/reads.json; do \
 		test -f "$$tmp/site/$$file" || { echo "The wheel lacks $$file" >&2; exit 1; }; \
 	done; \
 	cd "$$tmp"; export PYTHONPATH="$$tmp/site"; \

@@ -18,6 +18,8 @@ from moe.app.moving_data.story import (
 from moe.cluster.schedule import overlap
 from moe.cluster.timing import NORMAL
 from moe.cost import GPUS, MODELS, TrainingCost, check_numbers, decode, find_gpu
+from moe.lessons import show
+from moe.lessons.links import COURSE
 from moe.numbers import digits, short
 from moe.traces.myths import PUBLISHED, topic_specialists
 from moe.traces.samples import SAMPLES
@@ -116,6 +118,7 @@ def statements() -> tuple[Statement, ...]:
         _open_weights(),
         _rivals(),
         _learning(),
+        _reflects(),
     )
 
 
@@ -379,9 +382,29 @@ def _learning() -> Statement:
     r1 = {check.what: check for check in check_numbers()}["DeepSeek-R1: 147K H800 hours x $2"]
     return Statement(
         "It learned by distillation and reinforcement learning.",
-        f"Only the money: R1's steps on top of V3, 147K H800 hours at $2 = "
-        f"${short(r1.computed)} (quoted by others). Stages and scores are cited below.",
-        "Published, and cited with the version. Nothing of it is computed here.",
-        FIVE_MILLION,
-        ("moe check-numbers",),
+        f"The money: R1's steps on top of V3, 147K H800 hours at $2 = "
+        f"${short(r1.computed)} (quoted by others). And in miniature, in bits for each character: "
+        f"{_caption('teacher.students')} Stages and scores of DeepSeek's are cited below.",
+        "Published, and cited with the version. Both ways to learn work in models that train here "
+        "in minutes; that says nothing of theirs.",
+        f"{FIVE_MILLION}, [lesson on distillation]({COURSE}teacher.md), `moe lm distil`",
+        ("moe check-numbers", "moe lesson teacher"),
     )
+
+
+def _reflects() -> Statement:
+    return Statement(
+        "By reinforcement learning it began to reflect.",
+        "In this package's own tiny model, whose rewards count right answers only: "
+        f"{_caption('thinking.rounds')}",
+        "Partly true: with rewards for right answers alone, thinking, length and right answers "
+        "rise together. But they select what the start had already; from a start whose "
+        "thinking does not help yet, right answers stay at chance.",
+        f"[lesson on thinking]({COURSE}thinking.md), `moe lm reason`",
+        ("moe lesson thinking",),
+    )
+
+
+def _caption(figure: str) -> str:
+    """The words below a lesson's figure, which hold its figures."""
+    return " ".join(show(figure).caption.split())

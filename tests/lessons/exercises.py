@@ -209,6 +209,54 @@ def the_surest_character(names: Names) -> None:
     assert bytes(id_V[share_V == share_V.max()].tolist()) == b"P" and share_V.max() == 1
 
 
+def wrong_text_is_worse_than_none(names: Names) -> None:
+    """Of 28 bytes of another text before the last four, the model makes a little use, too."""
+    model, held_out, bits = names["trainer"].model, names["held_out"], names["bits"]
+    other = held_out.copy()
+    other[:, :28] = np.roll(held_out, 1000, axis=0)[:, :28]
+    assert bits(model, other, 32) > bits(model, held_out, 4)
+
+
+def the_load_is_even_in_both_blocks(names: Names) -> None:
+    first, second = names["records"][-1].max_vio
+    assert first < 1 and second < 1
+
+
+def half_a_teacher_is_between(names: Names) -> None:
+    def both(tokens: np.ndarray, came: np.ndarray) -> np.ndarray:
+        told = names["told_by_text"](tokens, came) + names["told_by_teacher"](tokens, came)
+        return np.asarray(told / 2)
+
+    assert names["taught"] < names["learn"](both) < names["alone"]
+
+
+def a_weak_teacher_does_harm(names: Names) -> None:
+    teacher = names["LMTrainer"](replace(names["teacher"].settings, steps=20))
+    list(teacher.run())
+
+    def told(tokens: np.ndarray, came: np.ndarray) -> np.ndarray:
+        return np.asarray(names["chances"](teacher.model, tokens))
+
+    assert names["learn"](told) > names["alone"] + 0.1
+
+
+def without_thinking_nothing_rises(names: Names) -> None:
+    policy = names["show_answers"](100, thinking=0)
+    names["try_and_learn"](policy, 12)
+    assert names["look"](policy)["right"] < 0.35
+
+
+def shown_answers_alone_copy_the_mixture(names: Names) -> None:
+    policy, rng = names["show_answers"](800), np.random.default_rng(9)
+    optimizer = names["make_optimizer"](names["sizes"], policy.arrays())
+    for _ in range(100):
+        shown = names["task"].draw(rng, 96)
+        written_BS = names["task"].demonstrate(shown, rng, 0.2)
+        names["imitate"](policy, optimizer, names["Written"](shown, written_BS))
+    found = names["look"](policy)
+    assert found["right"] < 0.35 and 0.1 < found["thinks"] < 0.3
+
+
 EXERCISES: dict[str, tuple[Exercise | None, ...]] = {
     "letters": (five_most_likely, with_another_seed("letters", 1)),
     "expert": (all_experts_are_of_use_with_seed_1, eight_slices),
@@ -228,5 +276,8 @@ EXERCISES: dict[str, tuple[Exercise | None, ...]] = {
     "causal": (enough_room_for_the_early, sinkhorn_changes_its_mind),
     "check": (two_mistakes_are_both_named, a_question_finds_group_score),
     "bytes": (None, None),
+    "reads": (wrong_text_is_worse_than_none, the_load_is_even_in_both_blocks),
+    "teacher": (half_a_teacher_is_between, a_weak_teacher_does_harm),
+    "thinking": (without_thinking_nothing_rises, shown_answers_alone_copy_the_mixture),
 }  # fmt: skip
 LONG = ("collapse", 0), ("saved", 1)  # which take more than a few seconds

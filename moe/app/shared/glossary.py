@@ -1,4 +1,4 @@
-"""A dozen words in plain language: shown on the pages' words themselves, and in the documentation.
+"""Words in plain language: shown on the pages' words themselves, and in the documentation.
 
 `marked` makes the first place of each word in a text of ours a small button; `moe/app/frame.css`
 shows its meaning while the pointer or the keyboard's focus is on it, or once a finger touched it.
@@ -97,6 +97,38 @@ WORDS = (
         "How much work an expert can take in one step, in fair shares. What does not fit is "
         "dropped or goes elsewhere. Papers call it the capacity.",
         ("capacity",),
+    ),
+    Word(
+        "attention",
+        "The part of a model through which a token reads those before it: a weighted mean, with "
+        "weights that the tokens themselves decide.",
+    ),
+    Word(
+        "transformer",
+        "The usual kind of language model: a stack of blocks, each with attention and a layer "
+        "that looks at one token alone.",
+        ("transformers",),
+    ),
+    Word(
+        "distillation",
+        "Training a small model, the student, on what a bigger one says, its teacher: on its "
+        "chances of all answers, or on text that it wrote.",
+    ),
+    Word(
+        "policy",
+        "A model that acts: it says how likely each next step is, and one is drawn. Of a language "
+        "model, the next sign that it writes.",
+    ),
+    Word(
+        "reward",
+        "A number that says how good a whole answer was, such as 1 if it is right. Nothing tells "
+        "the model which part of it was good.",
+        ("rewards", "rewarded"),
+    ),
+    Word(
+        "reinforcement learning",
+        "Learning by trying: a model answers, gets rewards, and makes those answers likelier that "
+        "got more than others.",
     ),
 )
 _CODE_OR_LINK = re.compile(r"(`[^`]*`|\[[^\]]*\]\([^)]*\)|<[^>]*>)")

@@ -17,4 +17,7 @@ FILES = (
     "causal",
     "check",
     "bytes",
+    "reads",
+    "teacher",
+    "thinking",
 )
