@@ -144,6 +144,50 @@ def _evaluation_parts(found: Evaluation) -> Iterator[RenderableType]:
     yield f"{found.bits_per_byte:.3f} bits a byte over {found.tokens:,} bytes"
 
 
+@lm.command()
+def trace(
+    folder: Folder,
+    out_file: Annotated[
+        str, typer.Option("--out", help="Where to write: a path ending in .npz or .parquet.")
+    ],
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A text file, or a folder of them; may be given more than once. Each file is a "
+            "domain. Without one it is held-out text of the run's domains."
+        ),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Most bytes of each domain.", min=1)] = 4096,
+    json_output: Json = False,
+) -> None:
+    """Record which experts each layer of a model chooses, for moe analyze.
+
+    Example: moe lm trace run --out trace.npz
+    """
+    from ..data.documents import read_documents
+    from ..lm.run_folder import model_of, windows_of
+    from ..lm.tracing import held_out_documents, record_model, shortened
+    from ..traces import check_ending, save_trace
+
+    check_ending(out_file)
+    given = read_documents(text or [])
+    prepare_kernels()
+    model = model_of(folder)
+    documents = (
+        shortened(given, max_tokens)
+        if given
+        else held_out_documents(windows_of(folder, model.config.context), max_tokens)
+    )
+    recorded = record_model(model, documents, folder.resolve().name)
+    save_trace(recorded, out_file)
+    summary = {
+        "out": out_file, "layers": recorded.layers, "n_tokens": recorded.n_tokens,
+        "n_experts": recorded.n_experts, "k": recorded.k, "domains": recorded.domains,
+    }  # fmt: skip
+    following = f"written to {out_file}; next: moe analyze {out_file}"
+    show(summary, json_output, recorded.describe(), following)
+
+
 lm.command("train")(
     with_flags(LMTrainSettings, *(one.name for one in fields(LMTrainSettings)), spelled=SPELLED)(
         _train
@@ -164,6 +208,10 @@ def _bench(
         bool,
         typer.Option("--pytorch", help="Time the same model in PyTorch too, in turn with it."),
     ] = False,
+    dense_too: Annotated[
+        bool,
+        typer.Option("--dense-too", help="Time dense models of equal active and total size too."),
+    ] = False,
     json_output: Json = False,
     **options: Any,
 ) -> None:
@@ -181,7 +229,7 @@ def _bench(
     )
     prepare_kernels()
     with err.status("timing"):
-        found = measure(settings, blocks, pytorch)
+        found = measure(settings, blocks, pytorch, dense_too)
     rows = found.rows()
     show(found, json_output, table(rows, right=tuple(rows[0]), number=",.4g"), found.words())
 

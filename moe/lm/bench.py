@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
 from ..speed.timing import blocks_in_turn
-from .settings import LMTrainSettings
+from .settings import DENSE, LMTrainSettings
 from .training import LMTrainer
 
 OURS = "MoEscope"
@@ -78,7 +78,10 @@ def bench_settings(d_model: int, d_expert: int | None = None, **options: Any) ->
 
 
 def measure(
-    settings: LMTrainSettings, blocks: int = BLOCKS, with_pytorch: bool = False
+    settings: LMTrainSettings,
+    blocks: int = BLOCKS,
+    with_pytorch: bool = False,
+    with_dense: bool = False,
 ) -> TrainingSpeed:
     """Time whole training steps.
 
@@ -90,6 +93,8 @@ def measure(
         Blocks of steps; each kind of code that is timed has as many, in turn.
     with_pytorch
         Also time the same model in plain PyTorch: see `moe.lm.torch_twin`.
+    with_dense
+        Also time dense models of equal active and of equal total size.
 
     Raises
     ------
@@ -105,6 +110,10 @@ def measure(
         for name, twin in make_twins(trainer).items():
             differences[name] = twin.compare(settings)
             calls[name] = twin.step
+    if with_dense:
+        for size in DENSE[1:]:
+            dense = LMTrainer(replace(settings, dense=size), trainer.windows)
+            calls[f"dense, equal {size}"] = dense.step
     seconds = blocks_in_turn(calls, blocks, BLOCK_SECONDS, long=np.inf)
     step = float(np.median(seconds[OURS]))
     ratios = {

@@ -55,6 +55,14 @@ def test_a_run_in_a_folder_is_resumed_sampled_and_judged(
     (other,) = lines(run_moe("lm", "eval", folder, "--text", __file__, "--json").stdout)
     assert other["bits_per_byte"] != found["bits_per_byte"]
     assert "bits a byte over" in run_moe("lm", "eval", folder).stdout
+    trace = str(tmp_path / "trace.npz")
+    (kept,) = lines(run_moe("lm", "trace", folder, "--out", trace, "--json").stdout)
+    assert (kept["layers"], kept["n_experts"], kept["k"]) == ([0], 4, 2)
+    assert kept["n_tokens"] % 16 == 0 and kept["domains"] == []
+    named = ("lm", "trace", folder, "--out", trace, "--text", text, "--text", __file__)
+    assert "moe analyze" in run_moe(*named, "--max-tokens", "40").stdout
+    (told,) = lines(run_moe("analyze", trace, "--json").stdout)
+    assert told["n_tokens"] == 80 and len(told["domains"]) == 2
 
 
 @pytest.mark.parametrize("dense", ["none", "active"])
@@ -64,6 +72,16 @@ def test_whole_steps_are_timed(run_moe: Any, dense: str) -> None:
     )
     assert found["tokens_per_s"] > 0 and found["tokens_per_step"] == 64
     assert found["tokens_per_s"] == pytest.approx(64e3 / found["ms_per_step"])
+
+
+def test_dense_models_take_turns_with_the_mixture(run_moe: Any) -> None:
+    (found,) = lines(
+        run_moe("lm", "bench", *SMALL, "--blocks", "1", "--dense-too", "--json").stdout
+    )
+    assert list(found["ratios"]) == ["dense, equal active", "dense, equal total"]
+    assert (
+        "dense, equal total" in run_moe("lm", "bench", *SMALL, "--blocks=1", "--dense-too").stdout
+    )
 
 
 @pytest.mark.parity
@@ -82,6 +100,8 @@ def test_the_same_model_in_pytorch_has_the_same_losses(run_moe: Any) -> None:
         (("sample", "nowhere"), "state.safetensors"),
         (("eval", "nowhere"), "state.safetensors"),
         (("bench", "--k", "99"), "k: got 99"),
+        (("trace", "nowhere", "--out", "trace.npz"), "state.safetensors"),
+        (("trace", "nowhere", "--out", "trace.doc"), ".npz"),
     ],
 )
 def test_wrong_values_end_in_one_line(run_moe: Any, arguments: tuple, words: str) -> None:

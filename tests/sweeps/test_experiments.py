@@ -167,7 +167,7 @@ FIRST = {
     "train": "held_out_loss", "collapse": "hottest_share", "interference": "gate_cosine",
     "reason": "accuracy_last", "distil": "gain", "control": "steady_error",
     "savings": "flops_saved", "causality": "changed",
-    "cost": "dollars", "cluster": "overlapped_us",
+    "cost": "dollars", "cluster": "overlapped_us", "lm": "bits_per_byte",
 }  # fmt: skip
 MORE_IS_BETTER = {
     "gate_cosine", "embedding_cosine", "flops_saved", "bytes_saved", "accuracy_last",

@@ -64,6 +64,8 @@ BESIDE = Template("""<style>
 FIGURE_STYLE = """<style>
 .stHtml h5.moe-title { margin: 0; padding: 0.375rem 0 0; font-size: 1.25rem; font-weight: 600;
   line-height: 1.2; }
+.stHtml pre.moe-lines { font-size: 0.875rem; line-height: 1.5; margin: 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 .moe-words { font-size: 1.25rem; font-weight: 600; line-height: 1.4; margin: 0; }
 .moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
