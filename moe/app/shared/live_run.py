@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
 
+from ...speed.warm import compile_elsewhere, first_run
 from .ask import locked
 from .outside import show_problem
 from .visitor import visitor
@@ -41,7 +43,7 @@ def live_run(
         disabled=locked() or (work is not None and work.under_way),
     ):  # fmt: skip
         try:
-            WORKS.begin(who, name, make)
+            WORKS.begin(who, name, lambda: compiled(make))
         except ValueError as error:
             show_problem(error)
         else:
@@ -50,6 +52,17 @@ def live_run(
         st.caption("Your run on another page goes on meanwhile; this one would end it.")
     if work is not None:
         _watched(name, so_far, EVERY if work.under_way else None)
+
+
+def compiled(make: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Begin a run once the kernels of language models are compiled, by another process if need be.
+
+    Here it would hold up every page for the better part of a minute.
+    """
+    if first_run(language=True):
+        with suppress(OSError):  # then this process compiles
+            compile_elsewhere(language=True).wait()
+    return make()
 
 
 def _watched(name: str, so_far: Callable[[tuple[Any, ...]], None], every: float | None) -> None:

@@ -57,6 +57,7 @@ def test_a_run_learns_in_the_worker_and_is_there_after_a_visit_elsewhere(
 
     works = worker.Works()
     monkeypatch.setattr("moe.app.shared.live_run.WORKS", works)
+    monkeypatch.setattr("moe.app.shared.live_run.first_run", lambda language: False)
     monkeypatch.setattr(thinking, "watch", watch)
     page = open_page("think", guess="skip")
     n_charts = len(specs(page))
