@@ -32,6 +32,7 @@ PAGE = "article.md"
 FIVE_MILLION = "page *The $5M question* of the app"
 REAL_MODELS = "page *Real models* of the app"
 MOVING_DATA = "page *Moving data* of the app"
+THINK = "page *Does it pay to think?* of the app"
 YOUR_MODEL = "page *Your model* of the app"
 V3_REPORT = "arXiv 2412.19437"
 ISCA = "arXiv 2505.09343"
@@ -400,7 +401,7 @@ def _reflects() -> Statement:
         "Partly true: with rewards for right answers alone, thinking, length and right answers "
         "rise together. But they select what the start had already; from a start whose "
         "thinking does not help yet, right answers stay at chance.",
-        f"[lesson on thinking]({COURSE}thinking.md), `moe lm reason`",
+        f"{THINK}, [lesson on thinking]({COURSE}thinking.md), `moe lm reason`",
         ("moe lesson thinking",),
     )
 
