@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -389,20 +390,20 @@ def _learning() -> Statement:
         "Published, and cited with the version. Both ways to learn work in models that train here "
         "in minutes; that says nothing of theirs.",
         f"{FIVE_MILLION}, [lesson on distillation]({COURSE}teacher.md), `moe lm distil`",
-        ("moe check-numbers", "moe lesson teacher"),
+        ("moe check-numbers",),
+        tuple(re.findall(r"\d+(?:\.\d+)?", _caption("teacher.students"))),
     )
 
 
 def _reflects() -> Statement:
     return Statement(
         "By reinforcement learning it began to reflect.",
-        "In this package's own tiny model, whose rewards count right answers only: "
-        f"{_caption('thinking.rounds')}",
+        "A tiny model of this package gets rewards for right answers only. In every seed they rise "
+        "from chance to nearly all, together with thinking and with the answers' length.",
         "Partly true: with rewards for right answers alone, thinking, length and right answers "
         "rise together. But they select what the start had already; from a start whose "
         "thinking does not help yet, right answers stay at chance.",
         f"{THINK}, [lesson on thinking]({COURSE}thinking.md), `moe lm reason`",
-        ("moe lesson thinking",),
     )
 
 
