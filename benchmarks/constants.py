@@ -72,13 +72,44 @@ def operations() -> dict[str, tuple[int, Callable[[], object]]]:
     }  # fmt: skip
 
 
+def lm_operations() -> dict[str, tuple[int, Callable[[], object]]]:
+    """Likewise of those that only a language model has: 4096 rows of 4 heads, 64 numbers each."""
+    from moe import kernels
+
+    rng, n_rows, shape = np.random.default_rng(0), 4096, (4, 4, 16, 16)
+    qkv_NX = rng.standard_normal((n_rows, 192), np.float32)
+    angle_TR = rng.standard_normal((64, 8), np.float32)
+    gains = np.ones((2, 16), np.float32)
+    split = (qkv_NX, shape, *gains, 1e-5, np.arange(n_rows) % 64, angle_TR, angle_TR, False)
+    q_NHC, k_NGC, v_NGU, kept = kernels.split_heads(*split)
+    cache_BTGC = k_NGC.reshape(-1, 64, 4, 16)
+    step = (np.ascontiguousarray(q_NHC[:64]), cache_BTGC, cache_BTGC, 64, 0.25)
+    x_ND, gain_D = qkv_NX[:, :64].copy(), np.ones(64, np.float32)
+    _, inverse_N = kernels.rms_norm(x_ND, gain_D, 1e-5)
+    w_DV, target_N = rng.standard_normal((1, 256), np.float32), rng.integers(0, 256, n_rows)
+    losses = (x_ND[:, :1].copy(), w_DV, target_N)
+    return {
+        "attention_step": (2 * cache_BTGC.size, partial(kernels.attention_step, *step)),
+        "classify": (n_rows * w_DV.size, partial(kernels.classify, *losses, inverse_N)),
+        "rms_norm": (x_ND.size, partial(kernels.rms_norm, x_ND, gain_D, 1e-5)),
+        "rms_norm_backward": (
+            x_ND.size, partial(kernels.rms_norm_backward, x_ND, x_ND, gain_D, inverse_N),
+        ),
+        "split_heads": (qkv_NX.size, partial(kernels.split_heads, *split)),
+        "split_heads_backward": (
+            qkv_NX.size, partial(kernels.split_heads_backward, q_NHC, k_NGC, v_NGU, kept),
+        ),
+        "sum_squares": (qkv_NX.size, partial(kernels.sum_squares, [qkv_NX])),
+    }  # fmt: skip
+
+
 def print_costs(blocks: int = BLOCKS, seconds: float = SECONDS) -> None:
     """Print what each operation costs beside the code's figure, and two threads against one."""
     from moe import kernels
     from moe.kernels.costs import CHOICE_NS, MIN_PARALLEL_NS, NUMBER_NS, PRODUCT_NS
     from moe.speed.timing import time_in_turn
 
-    calls, figures = operations(), dict(NUMBER_NS)
+    calls, figures = operations() | lm_operations(), dict(NUMBER_NS)
     for name in ("topk", "softmax_topk"):
         figures[name] += CHOICES * CHOICE_NS
     square = np.ones((512, 512), np.float32)

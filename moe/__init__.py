@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from . import lm as lm
     from . import metrics as metrics
     from . import optim as optim
     from .balance import BALANCERS as BALANCERS
@@ -59,7 +60,7 @@ _HOME = {
     "upcycling": ("upcycle",),
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = ("metrics", "optim")
+_MODULES = ("lm", "metrics", "optim")
 __all__ = sorted([*_NAMES, *_MODULES, "__version__"])
 
 

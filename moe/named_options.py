@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from typing import Any
 
 PLUS = re.compile(r"\+(?![^()]*\))")  # not inside parentheses: 1e+3 is a value
 PART = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*")
@@ -30,3 +32,11 @@ def parse_named_options(text: str) -> list[tuple[str, dict[str, str | None]]] | 
             options[option] = value if equals else None
         parts.append((match[1], options))
     return parts
+
+
+def option_value(text: str) -> Any:
+    """Return a number, True, False or None if the text is one, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,9 +60,41 @@ def run_moe(
 # Whole files go to whoever is free, so the long ones begin, or one process would end alone. Kernels
 # are compiled in the first and taken from there by all others; the second does without them.
 LONG = (
-    "kernels/test_startup.py", "kernels/test_widths.py", "checkpoints/test_hostile.py",
-    "e2e/test_app.py", "cluster/test_mpi.py", "e2e/", "sweeps/test_kills.py", "training/",
+    "kernels/test_startup.py", "kernels/test_widths.py", "e2e/test_app.py",
+    "checkpoints/test_hostile.py", "cluster/test_mpi.py", "lessons/test_course.py",
+    "sweeps/test_kills.py", "training/",
 )  # fmt: skip
+# Files that go to one process together, since they share what takes long to make: a server and a
+# browser, and the runs that lessons measure.
+TOGETHER = {
+    "lessons": (
+        "lessons/test_course.py", "lessons/test_changed.py", "lessons/test_question.py",
+        "lessons/test_exercises.py",
+        "app/learn/", "cli/test_lessons.py", "docs/test_lessons.py", "e2e/test_site.py",
+    ),
+    "browser": ("e2e/",),
+}  # fmt: skip
+
+
+def group_of(nodeid: str) -> str:
+    """What a test goes to a process with: its file, or the files of one entry of `TOGETHER`."""
+    file = nodeid.split("::", 1)[0]
+    name = file.removeprefix("tests/")
+    return next((group for group, starts in TOGETHER.items() if name.startswith(starts)), file)
+
+
+@pytest.hookimpl(optionalhook=True)  # unknown where xdist is left out
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out groups of files where whole files were asked for."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Groups(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,7 +19,7 @@ PAGES = ROOT / "tests" / "golden" / "pages.json"  # with the code that each page
 
 
 def describe() -> str:
-    """Every public name, and every name that the documentation or a page's code imports."""
+    """Every public name, also of a package, and what the documentation or a page's code imports."""
     lines = []
     for name in sorted(moe.__all__):
         value = getattr(moe, name)
@@ -31,7 +31,8 @@ def describe() -> str:
             ]
         else:
             lines += _described(name, value)
-    for module, name in sorted(imported_names()):
+    packages = {("moe.lm", name) for name in moe.lm.__all__}
+    for module, name in sorted(imported_names() | packages):
         lines += _described(f"{module}.{name}", getattr(importlib.import_module(module), name))
     return "\n".join(lines) + "\n"
 

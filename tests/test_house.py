@@ -65,11 +65,11 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
         "published layouts in and out; real text; training as records",
     ),
     (
-        ("traces", "speed", "gates"),
-        "routing of real models; how fast this machine is; checks of somebody else's gate",
+        ("traces", "speed", "gates", "lm"),
+        "routing of real models; how fast this machine is; checks of somebody else's gate; a small "
+        "language model around the layer: training, sampling, its files",
     ),
     (("cost", "cluster"), "counted cost; experts on many devices"),
-    (("lm",), "a small language model around the layer: training, sampling, its files"),
     (("studies",), "experiments: frozen settings in, records and words out"),
     (("pictures",), "what charts are made with: figures with their words, marks, colours"),
     (("sweeps",), "many runs of an experiment, kept and reported"),

@@ -91,6 +91,8 @@ class Visitor:
         Data of each component, by its id, and the part of the page that it is in.
     texts
         What the page says as Markdown, html or an alert.
+    latest
+        The answer to the last change as far as it came, for one who does not wait for its end.
     """
 
     def __init__(self, host: str, page: str = "") -> None:
@@ -102,6 +104,7 @@ class Visitor:
         self.controls: dict[str, Control] = {}
         self.components: dict[str, tuple[dict[str, Any], str]] = {}
         self.texts: list[str] = []
+        self.latest = Answer()
 
     async def __aenter__(self) -> Visitor:
         self._socket = await connect(
@@ -178,7 +181,7 @@ class Visitor:
         assert self._socket is not None
         start = time.perf_counter()
         await self._socket.send(message.SerializeToString())
-        answer = Answer()
+        answer = self.latest = Answer()
         while True:
             raw = await self._socket.recv(decode=False)
             answer.n_bytes += len(raw)

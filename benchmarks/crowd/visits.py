@@ -91,7 +91,7 @@ async def look_around(told: Told, host: str, until: float, seed: int) -> None:
     """Open a page, and change one control after the other."""
     rng = random.Random(seed)
     async with Meeting(told), Visitor(host, told.page) as visitor:
-        await _note(told, visitor.open())
+        await _note(told, visitor, visitor.open())
         while time.monotonic() < until:
             await asyncio.sleep(rng.uniform(*PAUSE))
             controls = changeable(visitor)
@@ -99,14 +99,14 @@ async def look_around(told: Told, host: str, until: float, seed: int) -> None:
                 told.errors.append("nothing to change")
                 return
             control = rng.choice(controls)
-            await _note(told, visitor.change(control, some_value(control, rng)))
+            await _note(told, visitor, visitor.change(control, some_value(control, rng)))
 
 
 async def play(told: Told, host: str, until: float, seed: int) -> None:
     """Watch a model train, and change a control of the run as it goes on, as player.js does."""
     rng = random.Random(seed)
     async with Meeting(told), Visitor(host, f"{PLAY}?run=8-{seed % 10_000}") as visitor:
-        await _note(told, visitor.open())
+        await _note(told, visitor, visitor.open())
         component = next((c for c, (data, _) in visitor.components.items() if "run" in data), None)
         if component is None:
             told.errors.append("no run to watch")
@@ -122,7 +122,7 @@ async def play(told: Told, host: str, until: float, seed: int) -> None:
                 continue
             number += 1
             wish = {"run": film.run, "from": film.computed, "n": film.n, "number": number}
-            await _note(told, visitor.trigger(component, "want", wish | {"keep": None}))
+            await _note(told, visitor, visitor.trigger(component, "want", wish | {"keep": None}))
             data = visitor.components.get(component, ({}, ""))[0]
             if problem := data.get("problem"):
                 told.errors.append(str(problem))
@@ -175,8 +175,13 @@ class Film:
         return time.monotonic() - self._start, self._still
 
 
-async def _note(told: Told, asked: Any) -> None:
-    answer = await asyncio.wait_for(asked, SLOWEST)
+async def _note(told: Told, visitor: Visitor, asked: Any) -> None:
+    try:
+        answer = await asyncio.wait_for(asked, SLOWEST)
+    except TimeoutError:  # what she saw until then counts: a place in the queue, perhaps
+        visitor.latest.seconds = SLOWEST
+        told.answers.append((time.monotonic(), visitor.latest))
+        raise
     told.answers.append((time.monotonic(), answer))
     told.errors += answer.errors
 

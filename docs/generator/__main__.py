@@ -6,7 +6,7 @@ import argparse
 
 from docs.generator.ablation import ablate, plan
 
-from . import studies
+from . import lm_runs, studies
 from .site import HERE, RESULTS, draw, render, stale, write
 
 
@@ -26,10 +26,22 @@ def main() -> None:
         default=[],
         help="do a sweep of docs/studies/ again and keep its rows; may be given more than once",
     )
+    parser.add_argument(
+        "--lm-run",
+        action="append",
+        choices=lm_runs.RUNS,
+        default=[],
+        help="do what a page's finished runs of language models lack; may be given more than once",
+    )
     parser.add_argument("--only", metavar="PICTURE", help="draw this one of docs/ and nothing else")
     asked = parser.parse_args()
     if asked.only:
         print(draw(asked.only))
+        return
+    for name in asked.lm_run:
+        for words in lm_runs.complete(name):
+            print(words, flush=True)
+    if asked.lm_run:
         return
     for name in asked.study:
         for state in studies.run(name):

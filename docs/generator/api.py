@@ -42,6 +42,7 @@ GROUPS = (
     Group("layers", "Layers", ("layer", "dense", "routing", "capacity", "upcycling", "saved")),
     Group("methods", "Routers and balancers", ("routers", "balance")),
     Group("training", "Training", ("training", "optim", "data")),
+    Group("language-model", "Language model", ("lm",)),
     Group("checkpoints", "Checkpoints", ("checkpoints", "errors")),
     Group("gates", "Checks of a gate", ("gates",)),
     Group("metrics", "Metrics and traces", ("metrics", "traces")),

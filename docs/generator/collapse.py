@@ -9,7 +9,7 @@ from moe.sweeps.report import Spread
 from . import studies
 from .methods import page_text, table
 
-PAGE, NAME = "why-collapse.md", "collapse"
+PAGE, NAME, LANGUAGE = "why-collapse.md", "collapse", "lm-collapse"
 RATE = 0.01  # of the main table
 EXPERTS, GATE, EMBEDDING = "experts", "gate", "embedding"
 CENTRE, FREQUENCIES, SGD = "centre", "frequencies", "sgd"
@@ -50,15 +50,17 @@ def page_of(study: Study) -> str:
         "## At other learning rates",
         _rates_words(study),
         _rates_table(study),
+        "## In a language model",
+        *_language_model(studies.read(LANGUAGE)),
         "## What this does not say",
-        "One tiny model: one layer, tokens that are sums of embeddings, no normalisation before "
-        "the gate, no bias at the output, Adam, hundreds of steps, one text. And these are "
-        "experiments, not methods: the mean is that of the batch, later tokens included. A "
-        "large model has other places for the frequencies, and other reasons for a common "
-        "direction; whether its gates collapse for the same reason is open, and the same runs "
-        "can be made on any model that is a `Subject` of `moe.studies.collapse`. What the experts "
-        "learn may also matter more there. One half of the saying holds in every such layer: an "
-        "expert that no token chooses gets no gradient.",
+        "Two tiny models. The first has one layer, tokens that are sums of embeddings, no "
+        "normalisation before the gate, no bias at the output, Adam, hundreds of steps, one text. "
+        "And these are experiments, not methods: the mean is that of the batch, later tokens "
+        "included. A large model has other places for the frequencies, and other reasons for a "
+        "common direction; whether its gates collapse for the same reason is open, and the same "
+        "runs can be made on any model that is a `Subject` of `moe.studies.collapse`. What the "
+        "experts learn may also matter more there. One half of the saying holds in every such "
+        "layer: an expert that no token chooses gets no gradient.",
         "## Again",
         f"`moe sweep docs/studies/{NAME}.toml` does the runs, "
         f'`make pages ARGS="--study {NAME}"` writes this page from them. One of them by hand: '
@@ -187,6 +189,54 @@ def _rates_words(study: Study) -> str:
         "That frozen experts collapse further, and that each of the two changes at least halves "
         f"MaxVio, holds at {len(holds)} of {len(rates)} rates. MaxVio:"
     )
+
+
+def _language_model(study: Study) -> list[str]:
+    """The same question where the router sees a context: words, and a table of all cases."""
+    settings = study.settings
+
+    def figures(name: str, freeze: str = NONE, change: str = NONE) -> Spread:
+        return study.spread(name, freeze=freeze, intervention=change)
+
+    def each(name: str, freeze: str = NONE, change: str = NONE) -> list[float]:
+        return [float(row[name]) for row in study.own(freeze=freeze, intervention=change)]
+
+    def more(freeze: str, change: str) -> int:
+        pairs = zip(each("max_vio", freeze, change), each("max_vio"), strict=True)
+        return sum(after > before for after, before in pairs)
+
+    seeds, plain = len(study.seeds()), figures("max_vio")
+    frozen, still = figures("max_vio", EXPERTS), figures("max_vio", GATE)
+    centred = figures("max_vio", change=CENTRE)
+    words = {"rises": "further", "falls": "less far"}
+    how = words.get(moves(plain, frozen), "as far, within the spread")
+    rows = [
+        [
+            title(*case),
+            percent(figures("hottest_share", *case)),
+            number(figures("max_vio", *case)),
+            percent(figures("common_input_early", *case)),
+            percent(figures("common_input_end", *case)),
+            number(figures("held_out_loss", *case)),
+        ]
+        for case in distinct(study.rows, "freeze", "intervention")
+    ]
+    head = ["What was changed", "Busiest", "MaxVio", "Common part, step 20", "at the end"]
+    return [
+        f"A transformer of {settings['n_layers']} layers ({settings['n_experts']} experts, k = "
+        f"{settings['k']}, {settings['steps']} steps of {settings['batch'] * settings['context']} "
+        "tokens, no balancing) has attention before each router and a norm in front of it. With "
+        f"its experts frozen it collapses {how}: MaxVio is {number(frozen)} against "
+        f"{number(plain)}, higher in {more(EXPERTS, NONE)} of {seeds} seeds. With its gates frozen "
+        f"it is {number(still)}, higher in {more(GATE, NONE)} of {seeds}. Take the mean token "
+        f"away at every gate, and it is {number(centred)}, higher in {more(NONE, CENTRE)} of "
+        f"{seeds}. After 20 steps {percent(figures('common_input_early'))} of what the gates see "
+        "is the same for all tokens, and what the mean says at the output has a correlation of "
+        f"{number(figures('says_frequency'))} with the logarithm of the frequencies.",
+        table([*head, "Held-out loss"], rows),
+        f"Mean ± standard deviation over {seeds} seeds, and over the layers. "
+        f"`moe sweep docs/studies/{LANGUAGE}.toml` does these runs.",
+    ]
 
 
 def title(freeze: str, change: str) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from html import escape
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import streamlit as st
 
 from .. import kernels
 from ..pictures.palette import ACTION, PAPER
+from .shared import path
 
 HERE = Path(__file__).parent
 CLAIM = "Mixture of experts: watch it learn, change it, measure it."
@@ -59,40 +62,30 @@ def links() -> str:
 
 def _shown() -> dict[str, Callable[[], None]]:
     """What shows each page, by its address."""
-    from .balance import page as balance
-    from .cure import page as cure
-    from .five_million import page as five_million
-    from .gate import page as gate
-    from .learn import page as learn
-    from .moving_data import page as moving_data
-    from .play import page as play
-    from .reading import page as reading
-    from .real_models import page as real_models
-    from .routers import page as routers
-    from .savings import page as savings
-    from .start import page as start
-    from .your_model import page as your_model
+    return {stop.address: partial(_show, stop.address) for stop in path.STOPS}
 
-    return {
-        "start": start.show,
-        "balance": balance.show,
-        "cure": cure.show,
-        "savings": savings.show,
-        "five-million": five_million.show,
-        "real-models": real_models.show,
-        "gate": gate.show,
-        "play": play.show,
-        "routers": routers.show,
-        "moving-data": moving_data.show,
-        "learn": learn.show,
-        "your-model": your_model.show,
-        "reading": reading.show,
-    }
+
+def _show(address: str) -> None:
+    _module(address).show()
+
+
+def _module(address: str) -> Any:
+    """Return a page's module, which is loaded when somebody first asks for the page.
+
+    All of them take more than a second to load, which the very first visitor would wait.
+    """
+    return import_module(f".{address.replace('-', '_')}.page", __package__)
+
+
+def load_pages() -> None:
+    """Load all pages, before somebody asks for them."""
+    for stop in path.STOPS:
+        _module(stop.address)
 
 
 def main() -> None:
     """Show the page that the address names."""
-    from .shared import compiling, drawing, finger, glossary, menu, outside, parts, path, theme
+    from .shared import compiling, drawing, finger, glossary, menu, outside, parts, theme
 
     shown = _shown()
     keep_loaded(len(sys.modules))

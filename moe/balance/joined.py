@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..named_options import parse_named_options
+from ..named_options import option_value, parse_named_options
 from ..routing import Routing
 from .base import Arrays, BalanceLoss, Balancer
 
@@ -121,14 +120,6 @@ def parse(words: str) -> list[tuple[str, dict[str, Any]]]:
             "'bias(rate=0.01)+aux(scope=sequence)'"
         )
     return [
-        (name, {option: _value(str(text)) for option, text in options.items()})
+        (name, {option: option_value(str(text)) for option, text in options.items()})
         for name, options in parts
     ]
-
-
-def _value(text: str) -> Any:
-    """Return a number, True, False or None if the text is one, else the text."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

@@ -97,7 +97,7 @@ def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
     arrays = params | buffers
     for slot in slots:
         _fill(checkpoint, prefix + slot.name, slot, arrays[slot.array], block)
-        _check_finite(prefix + slot.name, slot.view(arrays[slot.array]))
+        check_finite(prefix + slot.name, slot.view(arrays[slot.array]))
     return MoELayer(
         spec.router,
         spec.activation,
@@ -127,20 +127,27 @@ def _check_tensor(
                 f"tensor {quoted(name)}: got MXFP4 of width {width_in}, "
                 f"allowed are multiples of {MX_BLOCK}"
             )
-        _check_stored(checkpoint, name + BLOCKS, (*packed, 16), ("U8",))
-        _check_stored(checkpoint, name + SCALES, packed, ("U8",))
+        check_stored(checkpoint, name + BLOCKS, (*packed, 16), ("U8",))
+        check_stored(checkpoint, name + SCALES, packed, ("U8",))
         return "BF16"
-    dtype = _check_stored(checkpoint, name, shape, (*FLOATS, FP8) if len(shape) == 2 else FLOATS)
+    dtype = check_stored(checkpoint, name, shape, (*FLOATS, FP8) if len(shape) == 2 else FLOATS)
     if dtype != FP8:
         return dtype
     grid = (-(-shape[0] // block[0]), -(-shape[1] // block[1]))
-    _check_stored(checkpoint, name + SCALE, grid, FLOATS)
+    check_stored(checkpoint, name + SCALE, grid, FLOATS)
     return "F32"
 
 
-def _check_stored(
+def check_stored(
     checkpoint: Checkpoint, name: str, shape: tuple[int, ...], allowed: tuple[str, ...]
 ) -> str:
+    """Return a tensor's type, of those that are allowed; its header alone is read.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, or has another shape or type.
+    """
     stored, dtype = checkpoint.shape(name), checkpoint.dtype(name)
     if stored != shape:
         raise CheckpointError(
@@ -168,7 +175,7 @@ def _check_no_others(checkpoint: Checkpoint, prefix: str, known: Mapping[str, st
                 )
 
 
-def _check_finite(name: str, values: np.ndarray) -> None:
+def check_finite(name: str, values: np.ndarray) -> None:
     """Refuse NaN and infinity: a damaged gate or expert would show in some tokens only, or none."""
     for part in values if values.ndim > 2 else (values,):  # by expert, to need little memory
         if not np.isfinite(part).all():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -14,8 +14,14 @@ from .output import Json
 Command = Callable[..., None]
 
 
-def with_flags(kind: type[Settings], *names: str) -> Callable[[Command], Command]:
-    """Replace a command's `**options` by one flag per named field, with its help and default."""
+def with_flags(
+    kind: type[Settings], *names: str, spelled: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
+    """Replace a command's `**options` by one flag per named field, with its help and default.
+
+    A flag is spelled as its field, and as `spelled` says too: '--heads' and '--n-heads'.
+    """
+    spelled = spelled or {}
 
     def decorate(command: Command) -> Command:
         hints, fields = get_type_hints(kind), kind.__dataclass_fields__
@@ -24,7 +30,10 @@ def with_flags(kind: type[Settings], *names: str) -> Callable[[Command], Command
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=fields[name].default,
-                annotation=Annotated[hints[name], typer.Option(help=fields[name].metadata["help"])],
+                annotation=Annotated[
+                    hints[name],
+                    typer.Option(*_spellings(name, spelled), help=fields[name].metadata["help"]),
+                ],
             )
             for name in names
         ]
@@ -39,6 +48,10 @@ def with_flags(kind: type[Settings], *names: str) -> Callable[[Command], Command
         return run
 
     return decorate
+
+
+def _spellings(name: str, spelled: Mapping[str, str]) -> list[str]:
+    return [spelled[name], f"--{name.replace('_', '-')}"] if name in spelled else []
 
 
 def settings_command(kind: type[Settings]) -> Callable[[Command], Command]:

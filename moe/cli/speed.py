@@ -32,7 +32,7 @@ def warm(
 
     if not json_output:
         out.print(f"Kernels for vectors of {kernels.VECTOR_BYTES} bytes")
-    for step in warm_parts(float64):
+    for step in warm_parts(float64, language=True):
         if json_output:
             json_line(step)
         else:

@@ -9,9 +9,10 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "adam": ("adam_step",),
+    "adam": ("adam_step", "sum_squares"),
     "assignment": ("balanced_assignment",),
-    "causal_attention": ("attention", "attention_backward", "attention_step"),
+    "attention_gradients": ("attention_backward",),
+    "causal_attention": ("attention", "attention_step"),
     "backend": (
         "backend_name",
         "compiled",

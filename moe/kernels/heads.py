@@ -10,7 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backend import choose
+from .backend import choose, inner, njit
+from .costs import NUMBER_NS
+from .norms import norm_row, norm_row_backward
+from .threads import run_items, take_item
+from .workspace import empty
+
+ROWS = 64  # of an item; each item adds up its rows' gradients of the gains
 
 
 class SplitHeads(NamedTuple):
@@ -66,7 +72,7 @@ def _normed(
     axes = _norm_axes(gain, x_NHC.shape[2])
     mean = (x_NHC * x_NHC).mean(axis=axes, keepdims=True)
     inverse = 1 / np.sqrt(mean + x_NHC.dtype.type(eps))
-    return x_NHC * inverse * gain.reshape(-1, x_NHC.shape[2]), inverse.reshape(len(x_NHC), -1)
+    return x_NHC * inverse * gain.reshape(-1, x_NHC.shape[2]), inverse[:, :, 0]
 
 
 def _parts(qkv_NX: np.ndarray, shape: tuple[int, int, int, int]) -> list[np.ndarray]:
@@ -133,7 +139,97 @@ def split_heads_oracle(
     )
 
 
-split_heads = choose(split_heads_oracle, split_heads_oracle)
+@inner
+def _turn_row(row, cos, sin, size, interleaved):
+    """Turn the pairs of each head in a row, in place."""
+    half = cos.size
+    for head in range(0, row.size, size):
+        turning = row[head + size - 2 * half : head + size]
+        if interleaved:
+            for r in range(half):
+                a, b = turning[2 * r], turning[2 * r + 1]
+                turning[2 * r] = a * cos[r] - b * sin[r]
+                turning[2 * r + 1] = b * cos[r] + a * sin[r]
+        else:
+            first, second = turning[:half], turning[half:]
+            for r in range(half):
+                a, b = first[r], second[r]
+                first[r] = a * cos[r] - b * sin[r]
+                second[r] = b * cos[r] + a * sin[r]
+
+
+@inner
+def _norm_heads(x, gain, eps, y, inverse):
+    """Norm a row in as many equal parts as `inverse` has numbers; without any, copy it."""
+    if inverse.size == 0:
+        for i in range(x.size):
+            y[i] = x[i]
+    for part in range(inverse.size):
+        low, high = part * gain.size, (part + 1) * gain.size
+        inverse[part] = norm_row(x[low:high], gain, eps, y[low:high])
+
+
+@njit
+def _split_heads(queue, n_items, qkv_NX, gains, eps, position_N, tables, made, size, interleaved):
+    q_gain, k_gain = gains
+    cos_TR, sin_TR = tables
+    q_NX, k_NX, v_NX, q_inverse, k_inverse = made
+    q_end = q_NX.shape[1]
+    k_end = q_end + k_NX.shape[1]
+    item = take_item(queue)
+    while item < n_items:
+        for n in range(item * ROWS, min((item + 1) * ROWS, qkv_NX.shape[0])):
+            row, cos, sin = qkv_NX[n], cos_TR[position_N[n]], sin_TR[position_N[n]]
+            _norm_heads(row[:q_end], q_gain, eps, q_NX[n], q_inverse[n])
+            _norm_heads(row[q_end:k_end], k_gain, eps, k_NX[n], k_inverse[n])
+            _turn_row(q_NX[n], cos, sin, size, interleaved)
+            _turn_row(k_NX[n], cos, sin, size, interleaved)
+            given, v = row[k_end:], v_NX[n]
+            for i in range(v.size):
+                v[i] = given[i]
+        item = take_item(queue)
+
+
+def _norms(gain: np.ndarray | None, heads: int, size: int) -> int:
+    """How many norms a row has."""
+    return 0 if gain is None else heads if gain.size == size else 1
+
+
+def _split_heads_fast(
+    qkv_NX: np.ndarray,
+    shape: tuple[int, int, int, int],
+    q_gain: np.ndarray | None,
+    k_gain: np.ndarray | None,
+    eps: float,
+    position_N: np.ndarray,
+    cos_TR: np.ndarray,
+    sin_TR: np.ndarray,
+    interleaved: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, SplitHeads]:
+    (heads, groups, size, v_size), n_rows, dtype = shape, len(qkv_NX), qkv_NX.dtype
+    widths = heads * size, groups * size, groups * v_size
+    none = np.empty(0, dtype)
+    made = [empty((n_rows, width), dtype) for width in widths]
+    q_inverse = empty((n_rows, _norms(q_gain, heads, size)), dtype)
+    k_inverse = empty((n_rows, _norms(k_gain, groups, size)), dtype)
+    gains = none if q_gain is None else q_gain, none if k_gain is None else k_gain
+    run_items(
+        _split_heads, -(-n_rows // ROWS), NUMBER_NS["split_heads"] * qkv_NX.size, qkv_NX, gains,
+        dtype.type(eps), position_N, (cos_TR, sin_TR), (*made, q_inverse, k_inverse), size,
+        interleaved,
+    )  # fmt: skip
+    kept = SplitHeads(
+        qkv_NX, shape, q_gain, k_gain, q_inverse, k_inverse, position_N, cos_TR, sin_TR, interleaved
+    )
+    return (
+        made[0].reshape(n_rows, heads, size),
+        made[1].reshape(n_rows, groups, size),
+        made[2].reshape(n_rows, groups, v_size),
+        kept,
+    )
+
+
+split_heads = choose(split_heads_oracle, _split_heads_fast)
 
 
 def _normed_backward(
@@ -163,8 +259,79 @@ def split_heads_backward_oracle(
     dk_NGC = _turned(dk_NGC, cos_NR, -sin_NR, kept.interleaved)
     dq_NHC, dq_gain = _normed_backward(dq_NHC, q_NHC, kept.q_gain, kept.q_inverse)
     dk_NGC, dk_gain = _normed_backward(dk_NGC, k_NGC, kept.k_gain, kept.k_inverse)
-    parts = [part.reshape(n_rows, -1) for part in (dq_NHC, dk_NGC, dv_NGU)]
-    return np.concatenate(parts, axis=1), dq_gain, dk_gain
+    parts = (dq_NHC, dk_NGC, dv_NGU)
+    widths = [part.shape[1] * part.shape[2] for part in parts]
+    rows = [part.reshape(n_rows, width) for part, width in zip(parts, widths)]
+    return np.concatenate(rows, axis=1), dq_gain, dk_gain
 
 
-split_heads_backward = choose(split_heads_backward_oracle, split_heads_backward_oracle)
+@inner
+def _heads_back(dy, x, gain, inverse, cos, sin, size, interleaved, turned, dx, dgain):
+    """Gradients of `_norm_heads` and `_turn_row` at a row, and its part of that at the gain."""
+    out = dx if inverse.size == 0 else turned
+    for i in range(x.size):
+        out[i] = dy[i]
+    _turn_row(out, cos, sin, size, interleaved)
+    for part in range(inverse.size):
+        low, high = part * gain.size, (part + 1) * gain.size
+        norm_row_backward(turned[low:high], x[low:high], gain, inverse[part], dx[low:high], dgain)
+
+
+@njit
+def _split_heads_backward(queue, n_items, given, kept, made, size, interleaved):
+    dq_NX, dk_NX, dv_NX, qkv_NX, position_N = given
+    q_gain, k_gain, q_inverse, k_inverse, cos_TR, sin_TR = kept
+    dqkv_NX, dq_gain_IX, dk_gain_IX = made
+    q_end = dq_NX.shape[1]
+    k_end = q_end + dk_NX.shape[1]
+    turned = np.empty(max(q_end, k_end - q_end), dq_NX.dtype)
+    back = np.empty(sin_TR.shape[1], sin_TR.dtype)
+    item = take_item(queue)
+    while item < n_items:
+        dq_gain_IX[item] = 0
+        dk_gain_IX[item] = 0
+        for n in range(item * ROWS, min((item + 1) * ROWS, qkv_NX.shape[0])):
+            row, drow, cos = qkv_NX[n], dqkv_NX[n], cos_TR[position_N[n]]
+            sin = sin_TR[position_N[n]]
+            for r in range(sin.size):  # a turn's transpose is the turn back
+                back[r] = -sin[r]
+            _heads_back(
+                dq_NX[n], row[:q_end], q_gain, q_inverse[n], cos, back, size, interleaved,
+                turned[:q_end], drow[:q_end], dq_gain_IX[item],
+            )  # fmt: skip
+            _heads_back(
+                dk_NX[n], row[q_end:k_end], k_gain, k_inverse[n], cos, back, size, interleaved,
+                turned[: k_end - q_end], drow[q_end:k_end], dk_gain_IX[item],
+            )  # fmt: skip
+            dv, out = dv_NX[n], drow[k_end:]
+            for i in range(dv.size):
+                out[i] = dv[i]
+        item = take_item(queue)
+
+
+def _split_heads_backward_fast(
+    dq_NHC: np.ndarray, dk_NGC: np.ndarray, dv_NGU: np.ndarray, kept: SplitHeads
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    n_rows, dtype = len(dq_NHC), dq_NHC.dtype
+    n_items, none = -(-n_rows // ROWS), np.empty(0, dtype)
+    gains = [none if gain is None else gain for gain in (kept.q_gain, kept.k_gain)]
+    parts = [empty((n_items, gain.size), dtype) for gain in gains]
+    dqkv_NX = empty(kept.qkv_NX.shape, dtype)
+    _, _, size, _ = kept.shape
+    heads = (
+        array.reshape(n_rows, array.shape[1] * array.shape[2]) for array in (dq_NHC, dk_NGC, dv_NGU)
+    )
+    run_items(
+        _split_heads_backward, n_items, NUMBER_NS["split_heads_backward"] * dqkv_NX.size,
+        (*heads, kept.qkv_NX, kept.position_N),
+        (*gains, kept.q_inverse, kept.k_inverse, kept.cos_TR, kept.sin_TR),
+        (dqkv_NX, *parts), size, kept.interleaved,
+    )  # fmt: skip
+    dq_gain, dk_gain = (
+        None if gain is None else part.sum(axis=0)
+        for gain, part in zip((kept.q_gain, kept.k_gain), parts)
+    )
+    return dqkv_NX, dq_gain, dk_gain
+
+
+split_heads_backward = choose(split_heads_backward_oracle, _split_heads_backward_fast)

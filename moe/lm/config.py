@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from ..errors import check_int
+from ..errors import check_int, shown
 from ..experts import check_activation
+from ..named_options import option_value, parse_named_options
 from ..routers import ROUTERS, Router, make_router
 from ..settings import Settings, option
 
@@ -20,7 +22,7 @@ class LMConfig(Settings):
     """
 
     n_vocab: int = option(256, "Kinds of tokens; of bytes there are 256.", low=2, high=1 << 20)
-    context: int = option(64, "Positions that the model sees.", low=2, high=1 << 16)
+    context: int = option(64, "Positions that the model sees.", low=2, high=1 << 20)
     n_layers: int = option(2, "Blocks of attention and feed-forward.", low=1, high=256)
     d_model: int = option(64, "Width of a token's vector.", low=2, high=16384)
     n_heads: int = option(4, "Heads of attention.", low=1, high=1024)
@@ -54,6 +56,9 @@ class LMConfig(Settings):
         None, "Width inside a dense layer; by default that of a token's experts together.", low=1
     )
     router: str = option("topk", "How tokens choose experts: a key of moe.ROUTERS.", among=ROUTERS)
+    router_options: str = option(
+        "", "The router's other options, such as 'renormalize=False' or 'n_group=4,topk_group=2'."
+    )
     activation: str = option("swiglu", "What a feed-forward computes: swiglu, gelu or relu.")
     tied: bool = option(False, "Whether the output is the embedding, transposed.")
     norm_eps: float = option(1e-6, "What a norm adds under its root.", low=0)
@@ -125,5 +130,34 @@ class LMConfig(Settings):
 
     def make_router(self) -> Router:
         """Return the router that these options name."""
-        takes_k = "k" in make_router(self.router).options()
-        return make_router(self.router, **({"k": self.k} if takes_k else {}))
+        known = make_router(self.router).options()
+        return make_router(self.router, **({"k": self.k} if "k" in known else {}), **self._more())
+
+    def _more(self) -> dict[str, Any]:
+        """The router's other options, each of its default's type."""
+        parts = parse_named_options(f"{self.router}({self.router_options})")
+        stated = parts[0][1] if parts is not None and len(parts) == 1 else {"": None}
+        if None in stated.values():
+            raise ValueError(
+                f"router_options: got {shown(self.router_options)}, allowed are options as in "
+                "'renormalize=False,scale=1.0'"
+            )
+        known = {n: v for n, v in make_router(self.router).options().items() if n != "k"}
+        options = {name: option_value(str(text)) for name, text in stated.items()}
+        for name, value in options.items():
+            if name not in known:
+                allowed = ", ".join(known) or "none"
+                raise ValueError(f"router_options: got {name!r}, allowed is one of {allowed}")
+            kinds = (int, float) if type(known[name]) is float else (type(known[name]),)
+            if known[name] is not None and type(value) not in kinds:
+                raise ValueError(
+                    f"router_options: {name}: got {shown(value)}, allowed is a {kinds[-1].__name__}"
+                )
+        return options
+
+
+def options_text(router: Router) -> str:
+    """What `LMConfig.router_options` says of a router: all but k that is not its default."""
+    usual = make_router(router.name).options()
+    changed = {n: v for n, v in router.options().items() if n != "k" and v != usual[n]}
+    return ",".join(f"{name}={value}" for name, value in changed.items())

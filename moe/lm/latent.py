@@ -18,6 +18,8 @@ from .. import kernels
 from .attention import Arrays, Attention, AttentionContext, Cache, Positions, spread
 from .config import LMConfig
 
+LATENT_EPS = 1e-6  # of the latents' norms: the published models add it whatever the others add
+
 
 @dataclass(frozen=True)
 class LatentContext:
@@ -81,18 +83,14 @@ class LatentAttention:
         query = None
         if self.config.q_rank:
             low_NR = kernels.matmul(x_ND, self.params["w_q_down_DR"])
-            normed_NR, inverse_N = kernels.rms_norm(
-                low_NR, self.params["q_gain_R"], self.config.norm_eps
-            )
+            normed_NR, inverse_N = kernels.rms_norm(low_NR, self.params["q_gain_R"], LATENT_EPS)
             query = (low_NR, inverse_N, normed_NR)
             q_NX = kernels.matmul(normed_NR, self.params["w_q_up_RX"])
         else:
             q_NX = kernels.matmul(x_ND, self.params["w_q_DX"])
         down_NX = kernels.matmul(x_ND, self.params["w_kv_down_DX"])
         low_NL = np.ascontiguousarray(down_NX[:, :rank])
-        latent_NL, inverse_N = kernels.rms_norm(
-            low_NL, self.params["kv_gain_L"], self.config.norm_eps
-        )
+        latent_NL, inverse_N = kernels.rms_norm(low_NL, self.params["kv_gain_L"], LATENT_EPS)
         up_NHX = kernels.matmul(latent_NL, self.params["w_kv_up_LX"]).reshape(n_rows, n_heads, -1)
         k_NHC = np.empty((n_rows, n_heads, key), x_ND.dtype)
         k_NHC[:, :, :n_pass] = up_NHX[:, :, :n_pass]

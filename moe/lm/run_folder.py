@@ -2,6 +2,7 @@
 
     FOLDER/training/state.safetensors   all that the next step depends on
     FOLDER/training/steps.jsonl         a line for each step
+    FOLDER/config.json, model.safetensors   at the end: the model, in a published layout
 
 The state is written beside its place and renamed, so that it is there whole or not at all. Steps
 that were done after it are done again, and come out the same.
@@ -12,19 +13,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
-from ..checkpoints.files import Checkpoint, write_file
+from ..checkpoints.files import CONFIG, Checkpoint, write_file
 from ..checkpoints.header import read_header
 from ..checkpoints.strict_json import parse_object, quoted
 from ..errors import CheckpointError
 from ..layer_file import STORED
-from .data import Windows
+from .checkpoint import load_model, save_model
+from .data import ByteWindows, Windows, make_windows
+from .model import LanguageModel
+from .optimizers import memory, prepare
 from .settings import LMTrainSettings
 from .training import LMRecord, LMTrainer
 
@@ -98,6 +102,17 @@ def _train_in(root: Path, trainer: LMTrainer, save_seconds: float) -> Iterator[L
                 save_state(trainer, root / STATE)
                 saved = monotonic()
             yield record
+    publish(trainer.model, root)
+
+
+def publish(model: LanguageModel, folder: Path) -> str | None:
+    """Save a model in a published layout, unless the folder has one; say why it cannot be."""
+    if not (folder / CONFIG).exists():
+        try:
+            save_model(model, folder)
+        except ValueError as error:
+            return str(error)
+    return None
 
 
 def read_steps(folder: str | Path) -> list[dict[str, Any]]:
@@ -155,13 +170,10 @@ def save_state(trainer: LMTrainer, path: Path) -> None:
 
 def _arrays(trainer: LMTrainer) -> dict[str, Mapping[str, np.ndarray]]:
     """Parameters, what balancers steer, and what the optimiser remembers, each by name."""
-    remembered = {
-        one.name: getattr(trainer.optimizer, one.name) for one in fields(trainer.optimizer)
-    }
     return {
         "params": trainer.model.arrays(),
         "buffers": trainer.model.state(),
-        **{name: value for name, value in remembered.items() if isinstance(value, dict)},
+        **memory(trainer.optimizer),
     }
 
 
@@ -182,8 +194,34 @@ def open_run(folder: str | Path, windows: Windows | None = None) -> LMTrainer:
         If its state is missing or broken.
     """
     root = Path(folder)
+    settings, words = read_settings(root)
+    trainer = LMTrainer(settings, windows)
+    if trainer.windows.sha256 != words.get("data"):
+        raise ValueError(
+            f"corpus: got a text with the hash {trainer.windows.sha256[:12]}, allowed is the run's "
+            f"own ({quoted(words.get('data'))[:14]})"
+        )
+    names = dict.fromkeys(words.pop("tensors"), STATE.name)
+    with Checkpoint((root / STATE).parent.resolve(), {}, names, {}) as file:
+        try:
+            _restore(trainer, words, file)
+        except CheckpointError:
+            raise
+        except REFUSALS as error:
+            raise CheckpointError(f"{STATE}: {error}") from error
+    return trainer
+
+
+def read_settings(folder: str | Path) -> tuple[LMTrainSettings, dict[str, Any]]:
+    """Return the settings of a folder's run, and what else the header of its state says.
+
+    Raises
+    ------
+    CheckpointError
+        If the state is missing or broken.
+    """
     what = quoted(str(STATE))
-    header = read_header((root / STATE).resolve(), what)
+    header = read_header((Path(folder) / STATE).resolve(), what)
     if KEY not in header.metadata:
         raise CheckpointError(f"{what}: got a file that no training run wrote")
     words = parse_object(header.metadata[KEY].encode("utf-8", "replace"), f"{what}: {KEY}")
@@ -193,21 +231,37 @@ def open_run(folder: str | Path, windows: Windows | None = None) -> LMTrainer:
         settings = LMTrainSettings(**LMTrainSettings.read("settings", words["settings"]))
     except REFUSALS as error:
         raise CheckpointError(f"{what}: {error}") from error
-    trainer = LMTrainer(settings, windows)
-    if trainer.windows.sha256 != words.get("data"):
-        raise ValueError(
-            f"corpus: got a text with the hash {trainer.windows.sha256[:12]}, allowed is the run's "
-            f"own ({quoted(words.get('data'))[:14]})"
-        )
-    names = dict.fromkeys(header.tensors, STATE.name)
-    with Checkpoint((root / STATE).parent.resolve(), {}, names, {}) as file:
-        try:
-            _restore(trainer, words, file)
-        except CheckpointError:
-            raise
-        except REFUSALS as error:
-            raise CheckpointError(f"{what}: {error}") from error
-    return trainer
+    return settings, words | {"tensors": list(header.tensors)}
+
+
+def model_of(folder: str | Path) -> LanguageModel:
+    """Return the model of a run's folder, as far as it is trained, or of a published checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If the run learns a text that is another one here.
+    CheckpointError
+        If the folder holds neither, or its files are broken.
+    """
+    return load_model(folder) if (Path(folder) / CONFIG).exists() else open_run(folder).model
+
+
+def windows_of(
+    folder: str | Path, context: int, corpus: str | None = None, text: str | None = None
+) -> ByteWindows:
+    """Return a text to judge a folder's model by: what is named, or else what its run learns.
+
+    Raises
+    ------
+    ValueError
+        If a text cannot be used.
+    """
+    learns: Any = LMTrainSettings()
+    if corpus is None and text is None and (Path(folder) / STATE).exists():
+        learns = read_settings(folder)[0]
+        corpus, text = learns.corpus, learns.text
+    return make_windows(corpus or learns.corpus, context, text)
 
 
 def _restore(trainer: LMTrainer, words: Mapping[str, Any], file: Checkpoint) -> None:
@@ -222,7 +276,7 @@ def _restore(trainer: LMTrainer, words: Mapping[str, Any], file: Checkpoint) -> 
         wide = {name: int(value) for name, value in state["state"].items()}
         rng.bit_generator.state = state | {"state": wide}
     if step:
-        trainer.prepare_optimizer()
+        prepare(trainer.optimizer, trainer.model.arrays(), step)
     places = _arrays(trainer)
     wanted = {f"{kind}:{name}": array for kind in places for name, array in places[kind].items()}
     if sorted(wanted) != list(file.names):

@@ -24,7 +24,8 @@ class Sampled:
     logits_BV
         What they were drawn from.
     routings
-        How each layer routed the tokens before them.
+        How each layer routed the last tokens before them: for the first ones drawn, all rows of
+        the prompts.
     """
 
     token_B: np.ndarray
@@ -102,7 +103,7 @@ def sample(
     caches = [cache.repeat(times) for cache in caches]
     last_ND = ctx.h_ND[n_prompt - 1 :: n_prompt]
     logits_BV = np.repeat(model.output(np.ascontiguousarray(last_ND)), times, axis=0)
-    routings: list[Routing] = []
+    routings = ctx.routings
     ended_B = np.zeros(len(logits_BV), bool)
     for length in range(n_prompt, n_prompt + n_new):
         token_B = np.where(ended_B, fill, draw(logits_BV, temperature, rng))

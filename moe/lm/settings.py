@@ -9,7 +9,7 @@ from ..settings import option
 from .config import LMConfig
 from .data import CORPORA
 
-OPTIMIZERS = ("adamw",)
+OPTIMIZERS = ("adamw", "muon")
 DENSE = ("none", "active", "total")
 
 
@@ -29,8 +29,14 @@ class LMTrainSettings(LMConfig):
     text: str | None = option(None, "Path of your own text file to learn from.")
     steps: int = option(400, "Training steps.", low=1, high=10_000_000)
     batch: int = option(32, "Sequences per step.", low=1, high=1 << 16)
-    optimizer: str = option("adamw", "What steps the weights: adamw.", among=OPTIMIZERS)
-    learning_rate: float = option(1e-2, "AdamW's highest rate.", low=0, high=1, open_low=True)
+    optimizer: str = option("adamw", "What steps the weights: adamw or muon.", among=OPTIMIZERS)
+    learning_rate: float = option(
+        1e-2, "AdamW's highest rate, with Muon too, of what Muon leaves out.",
+        low=0, high=1, open_low=True,
+    )  # fmt: skip
+    muon_rate: float = option(
+        2e-2, "Muon's highest rate, of the blocks' matrices.", low=0, high=1, open_low=True
+    )
     warm_up: int = option(20, "Steps over which rates rise from zero.", low=0)
     decay: float = option(
         0.5, "Last share of the steps, over which rates fall to zero.", low=0, high=1
@@ -38,7 +44,7 @@ class LMTrainSettings(LMConfig):
     weight_decay: float = option(
         0.0, "Share of itself, times the rate, that a matrix loses.", low=0
     )
-    clip: float = option(1.0, "Largest norm of the whole gradient; 0 for none.", low=0)
+    clip: float = option(1.0, "Largest norm of the gradient that AdamW sees; 0 for none.", low=0)
     balance: str = option(
         "aux", "What keeps the load even: a key of moe.BALANCERS, or several joined by '+'."
     )

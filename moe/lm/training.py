@@ -12,16 +12,15 @@ import numpy as np
 
 from .. import metrics
 from ..balance import Balancer, Sum
-from ..optim import Adam
 from ..routing import Routing
 from .data import Windows, make_windows
 from .model import LanguageModel
+from .optimizers import make_optimizer, set_rates
 from .schedule import falling, rate_share
 from .settings import LMTrainSettings
 
 LOOK = 128  # windows of a look at held-out text during a run, spread over all of them
 ROWS = 8192  # tokens that are judged at once
-CHUNK = 8192  # numbers whose squares are added in one sum: no library shares these among threads
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,20 @@ class LMRecord:
     dead: int
     seconds: float
     tokens: int
+
+    @property
+    def done(self) -> int:
+        """Steps so far."""
+        return self.step + 1
+
+    def words(self, bits: float | None = None) -> str:
+        """The step in a line, with the bits per byte of the last look at held-out text."""
+        parts = [f"step {self.done}", f"loss {self.loss:.3f} nats"]
+        if bits is not None:
+            parts.append(f"held out {bits:.3f} bits a byte")
+        if self.max_vio:
+            parts.append(f"MaxVio {' '.join(f'{vio:.2f}' for vio in self.max_vio)}")
+        return ", ".join([*parts, f"{self.tokens / self.seconds:,.0f} tokens/s"])
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers and lists, ready for `json.dumps`."""
@@ -149,7 +162,7 @@ class LMTrainer:
         self.model = model or LanguageModel.init(settings.model, settings.seed)
         self._balancer = settings.make_balancer()
         self.model.balance_by(self._balancer)
-        self.optimizer = make_optimizer(settings)
+        self.optimizer = make_optimizer(settings, self.model.arrays())
         # Separate streams: the batches stay the same whatever noise a router draws.
         seeds = np.random.SeedSequence(settings.seed).spawn(2)
         self.data_rng, self.noise_rng = (np.random.default_rng(seed) for seed in seeds)
@@ -185,26 +198,19 @@ class LMTrainer:
         Parameters
         ----------
         grads
-            By the names of `model.arrays()`; clipping scales them in place.
+            By the names of `model.arrays()`.
         routings
             Of the batch.
         """
         settings, step = self.settings, self.step_number
         share = rate_share(step, settings.steps, settings.warm_up, settings.decay)
-        clip(grads, settings.clip)
-        apply(self.optimizer, self.model.arrays(), grads, settings, share)
+        set_rates(self.optimizer, settings, share)
+        self.optimizer.step(self.model.arrays(), grads)
         if settings.balance_decay:
             falls = falling(step, settings.steps, settings.decay)
             self.model.balancer = slowed(self._balancer, falls)
         self.model.steer(routings)
         self.step_number += 1
-
-    def prepare_optimizer(self) -> None:
-        """Let the optimiser make room for what it remembers, as after as many steps as are done."""
-        arrays = self.model.arrays()
-        copies = {name: array.copy() for name, array in arrays.items()}
-        self.optimizer.step(copies, {name: np.zeros_like(array) for name, array in arrays.items()})
-        self.optimizer.steps = self.step_number
 
     def evaluate(self, at_most: int | None = None) -> Evaluation:
         """Judge the model as it is now; see `evaluate`."""
@@ -217,51 +223,6 @@ class LMTrainer:
         if every and self.step_number % every == 0:
             return self.evaluate(LOOK).bits_per_byte
         return None
-
-
-def make_optimizer(settings: LMTrainSettings) -> Adam:
-    """Return the optimiser that the settings name."""
-    return Adam(settings.learning_rate, beta2=0.95, eps=1e-10)
-
-
-def apply(
-    optimizer: Adam,
-    params: Mapping[str, np.ndarray],
-    grads: Mapping[str, np.ndarray],
-    settings: LMTrainSettings,
-    share: float,
-) -> None:
-    """Step parameters at a share of the highest rate; matrices lose weight first."""
-    optimizer.rate = settings.learning_rate * share
-    if settings.weight_decay:
-        kept = 1 - optimizer.rate * settings.weight_decay
-        for param in params.values():
-            if param.ndim > 1:
-                param *= param.dtype.type(kept)
-    optimizer.step(params, grads)
-
-
-def clip(grads: Mapping[str, np.ndarray], largest: float) -> float:
-    """Scale gradients in place so that their common norm is at most `largest`; 0 leaves them.
-
-    Returns
-    -------
-    float
-        The norm that they had; 0 if it was not asked for.
-    """
-    if not largest:
-        return 0.0
-    norm = math.sqrt(sum(_square(grad) for grad in grads.values()))
-    if norm > largest:
-        for grad in grads.values():
-            grad *= grad.dtype.type(largest / norm)
-    return norm
-
-
-def _square(array: np.ndarray) -> float:
-    flat = array.reshape(-1)
-    chunks = (flat[low : low + CHUNK] for low in range(0, flat.size, CHUNK))
-    return math.fsum(float(np.dot(chunk, chunk)) for chunk in chunks)
 
 
 def slowed(balancer: Balancer, share: float) -> Balancer:

@@ -28,6 +28,7 @@ def blocks_in_turn(
     block_seconds: float = 0.05,
     pause: float = 0.15,
     on_pause: Callable[[], object] | None = None,
+    long: float = LONG,
 ) -> dict[str, list[float]]:
     """Seconds per call of each in every block; blocks of all take turns.
 
@@ -39,14 +40,15 @@ def blocks_in_turn(
     calls
         Name to function without arguments.
     blocks
-        Blocks for each; a block counts as its mean call. A call of more than `LONG` seconds gets
-        one.
+        Blocks for each; a block counts as its mean call.
     block_seconds
         Length aimed at for one block.
     pause
         Seconds of silence before each block.
     on_pause
         Called before each silence; it may raise to give up.
+    long
+        Seconds of a call above which it gets a single block.
     """
     repeats, turns = {}, {}
     for name, call in calls.items():
@@ -55,7 +57,7 @@ def blocks_in_turn(
         call()
         once = max(time.perf_counter() - start, 1e-7)
         repeats[name] = int(np.clip(block_seconds / once, 1, 10_000))
-        turns[name] = 1 if once > LONG else blocks
+        turns[name] = 1 if once > long else blocks
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for block in range(blocks):
         for name, call in calls.items():

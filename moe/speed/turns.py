@@ -3,7 +3,8 @@
 Long turns stand in a queue that is fair between visitors and shows the place in it. Short turns,
 what a page computes while its visitor waits, do not stand behind them: long ones make room between
 their steps, for a moment. Live turns, a few steps of a run that a visitor watches, stand behind
-neither. So no kind starves.
+neither. A long one that has computed for a while while other visitors wait goes to the end of the
+queue, so that the heaviest run does not keep the light ones waiting. So no kind starves.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ SEATS = min(max(2, allowed_cores()), 4)
 PER_VISITOR = 1  # long turns of one visitor at once
 PATIENCE = 0.1  # seconds between two looks at whether the one who waits still wants to
 # Seconds: a long turn keeps its seat at least so long before it gives way, and short turns go
-# before a long one at most so long. The first over their sum is the share that it always gets.
-SLICE, LONGEST_PAUSE = 0.05, 0.25
+# before a long one at most so long. The first over their sum is the share of a processor that long
+# turns always get; less for one that is alone, since nobody else computes meanwhile.
+SLICE, LONGEST_PAUSE, LONGEST_BEFORE_ALONE = 0.05, 0.05, 0.25
+SPELL = 4.0  # seconds in its seat after which a long turn goes behind others who wait for one
 
 
 def queue_words(place: int) -> str:
@@ -43,9 +46,10 @@ class Turn:
     ) -> None:
         self.visitor, self.short, self.alone, self.live = visitor, short, alone, live
         self.number = self.round = 0  # of its arrival; visitors have a turn each in a round
-        self.began: float | None = None  # when it first got its seats
         self.sat_down = 0.0  # when it got them this time
         self.passed_by: float | None = None  # since when only short turns keep it from its seats
+        self.spent = 0.0  # seconds in its seats since it last stood at the end of the queue
+        self.set_back = False  # whether it stands in the queue again, behind others
         self._turns = turns
         self._threads: int | None = None  # what the caller had asked for
 
@@ -69,9 +73,13 @@ class Turn:
             yield place
         self._share()
 
-    def give_way(self) -> None:
-        """Let short turns go first if any wait; call it between the steps of a long turn."""
-        self._turns._give_way(self)
+    def give_way(self) -> Iterator[int]:
+        """Let others go first if it is their turn; iterate over it between the steps of a long one.
+
+        Yields the place in the queue now and then until the seats are taken again, mostly never.
+        """
+        if self._turns._give_way(self):
+            yield from self.places()
         self._share()
 
     def _share(self) -> None:
@@ -154,13 +162,17 @@ class Turns:
 
     def _join(self, turn: Turn) -> None:
         with self._changed:
-            self._arrived += 1
-            turn.number = self._arrived
-            if not turn.short:
-                turn.round = max(self._round, self._next_round.get(turn.visitor, 0))
-                self._next_round = {v: r for v, r in self._next_round.items() if r > self._round}
-                self._next_round[turn.visitor] = turn.round + 1
+            self._stand_last(turn)
             self._queue.append(turn)
+
+    def _stand_last(self, turn: Turn) -> None:
+        """Give a turn its place behind all others, and its round."""
+        self._arrived += 1
+        turn.number = self._arrived
+        if not turn.short:
+            turn.round = max(self._round, self._next_round.get(turn.visitor, 0))
+            self._next_round = {v: r for v, r in self._next_round.items() if r > self._round}
+            self._next_round[turn.visitor] = turn.round + 1
 
     def _leave(self, turn: Turn) -> None:
         with self._changed:
@@ -179,23 +191,32 @@ class Turns:
                 self._seated.append(turn)
                 self._round = max(self._round, turn.round)
                 turn.sat_down, turn.passed_by = time.monotonic(), None
-                turn.began = turn.began or turn.sat_down
+                turn.set_back = False
                 self._changed.notify_all()  # who is next now may find a seat too
                 return None
             return self._in_order(turn.short).index(turn) + 1
 
-    def _give_way(self, turn: Turn) -> None:
-        if time.monotonic() - turn.sat_down < SLICE or not self._shorts():
-            return
+    def _give_way(self, turn: Turn) -> bool:
+        """Whether a turn left its seats, because short ones or others of its kind wait."""
+        sat = time.monotonic() - turn.sat_down
+        if sat < SLICE:
+            return False
         with self._changed:
+            over = turn.spent + sat >= SPELL and self._others_wait(turn)
             room = self._all - (self._all if turn.alone else len(self._long()))
-            if self._shorts() <= room:
-                return
+            if self._shorts() <= room and not over:
+                return False
             self._seated.remove(turn)
+            turn.spent, turn.set_back = (0.0, True) if over else (turn.spent + sat, False)
+            if over:
+                self._stand_last(turn)
             self._queue.append(turn)
             self._changed.notify_all()
-        for _ in turn.places():
-            pass
+        return True
+
+    def _others_wait(self, turn: Turn) -> bool:
+        """Whether another visitor's long turn would have the seat of this one."""
+        return any(self._allowed(one) for one in self._in_order(False) if one is not turn)
 
     def _may_sit(self, turn: Turn) -> bool:
         first = next((one for one in self._in_order(False) if self._allowed(one)), None)
@@ -223,7 +244,7 @@ class Turns:
             return False
         now = time.monotonic()
         turn.passed_by = turn.passed_by or now
-        return now - turn.passed_by > LONGEST_PAUSE
+        return now - turn.passed_by > (LONGEST_BEFORE_ALONE if turn.alone else LONGEST_PAUSE)
 
     def _fits(self, turn: Turn) -> bool:
         """Whether a long turn has room beside the other long ones."""
@@ -242,10 +263,10 @@ class Turns:
         return own < PER_VISITOR
 
     def _in_order(self, short: bool) -> list[Turn]:
-        """Who waits, in the order of their turns; those who gave way come first."""
+        """Who waits, in the order of their turns; one who gave way has kept its place."""
         return sorted(
             (turn for turn in self._queue if turn.short is short),
-            key=lambda turn: (turn.began is None, turn.round, turn.number),
+            key=lambda turn: (turn.round, turn.number),
         )
 
 

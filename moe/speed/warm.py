@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,10 +15,18 @@ import numpy as np
 from .. import kernels
 from ..capacity import Capacity
 from ..layer import MoELayer
+from ..lm.sampling import sample
+from ..lm.settings import LMTrainSettings
+from ..lm.training import LMTrainer
 from ..optim import Adam
 from ..routers import ROUTERS, Router, make_router
 from ..training import Trainer, TrainSettings
 
+# Pages come first, so the compiler is nice to them.
+COMPILE = """import os
+os.nice(10) if hasattr(os, "nice") else None
+from moe.speed.warm import warm
+for _ in warm(language={language}): pass"""
 FIRST_TIME = "15 to 35 seconds"  # measured: a fast and a slow machine, two cores each
 
 
@@ -48,9 +58,18 @@ class WarmStep:
         return f"{self.part}: {len(self.compiled)} compiled in {self.seconds:.1f} s: {names}"
 
 
-def first_run() -> bool:
-    """Say whether `warm` still has something to compile."""
-    return kernels.must_compile(lambda: [run() for run in _parts().values()])
+def first_run(language: bool = False) -> bool:
+    """Say whether `warm` still has something to compile; with `language` for that part alone."""
+    runs = [_language_model] if language else list(_parts().values())
+    return kernels.must_compile(lambda: [run() for run in runs])
+
+
+def compile_elsewhere(language: bool = False) -> subprocess.Popen[bytes]:
+    """Start another process that does `warm`, since compiling holds the interpreter lock."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMPILE.format(language=language)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def unsaved() -> str:
@@ -59,13 +78,17 @@ def unsaved() -> str:
     return tried and f"no folder for compiled kernels can be written; tried {tried}"
 
 
-def warm(float64: bool = False) -> Iterator[WarmStep]:
+def warm(float64: bool = False, language: bool = False) -> Iterator[WarmStep]:
     """Run every kernel once on small data, part by part; after that nothing compiles.
 
     About a third of a second when the kernels are cached on disk; the first time `FIRST_TIME`.
     `float64` adds what layers of that dtype need, about two thirds as long; the app has none.
+    `language` adds a step and a sample of the language model, which the app's pages do without
+    until a visitor trains one.
     """
     parts = _parts()
+    if language:
+        parts["language model"] = _language_model
     if float64:
         parts |= {f"{name}, float64": run for name, run in _layers("float64").items()}
     for name, run in parts.items():
@@ -97,6 +120,19 @@ def _parts() -> dict[str, Callable[[], None]]:
         "memory": reading,
         "steering": steering,
     }
+
+
+def _language_model() -> None:
+    """A step of training and a sampled token."""
+    settings = LMTrainSettings(
+        d_model=16, d_expert=8, n_experts=4, context=8, batch=2, steps=1, balance="none",
+        optimizer="muon",
+    )  # fmt: skip
+    trainer = LMTrainer(settings)
+    for _ in trainer.run():
+        pass
+    for _ in sample(trainer.model, np.ones((1, 2), np.int64), 2, np.random.default_rng(0)):
+        pass
 
 
 def _layers(dtype: str) -> dict[str, Callable[[], None]]:

@@ -237,7 +237,8 @@ def _measure_batch(
 
     def pause() -> None:
         say(words)
-        turn.give_way()
+        for place in turn.give_way():
+            say(f"{words}. {queue_words(place)}" if turn.set_back else words)
 
     seconds = blocks_in_turn(calls, blocks=runs, block_seconds=0.02, pause=0.02, on_pause=pause)
     return [

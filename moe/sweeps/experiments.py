@@ -16,12 +16,19 @@ from ..cluster.simulate import run as simulate_cluster
 from ..cost import Range, TrainingCost
 from ..cost.training import DEFAULT_MFU, DEFAULT_PRICE
 from ..data import make_task
+from ..lm.data import CORPORA, make_windows
+from ..lm.figures import LMFigures
+from ..lm.figures import figures as train_lm
+from ..lm.reason import ReasonSettings
+from ..lm.settings import LMTrainSettings
 from ..routers import ROUTERS, make_router
 from ..settings import Settings, option
 from ..studies.causality import ProbeSettings, probe_capacity, probe_router
 from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
 from ..studies.control import ControlSettings, Method, respond
 from ..studies.interference import InterferenceFigures, InterferenceSettings, interference
+from ..studies.lm_collapse import LMCollapseSettings, lm_collapse
+from ..studies.reasoning import DistilFigures, DistilRun, ReasonFigures, distilled, reasoned
 from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
 from ..training import TrainSettings
 from ..training.runs import Figures, run
@@ -107,6 +114,10 @@ def _train_data(settings: TrainSettings) -> str:
 @cache
 def _task_data(task: str, text: str | None, changed: int | None) -> str:
     return str(make_task(task, text=text).sha256[:12])
+
+
+def _lm_data(settings: LMTrainSettings) -> str:
+    return str(make_windows(settings.corpus, settings.context, settings.text).sha256[:12])
 
 
 # Control of the load ---------------------------------------------------------------------------
@@ -269,6 +280,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"held_out_loss": LOWER, "max_vio": LOWER, "dropped": LOWER},
         _train_data,
     ),
+    "lm": Experiment(
+        "Train a small language model (moe lm train)",
+        LMTrainSettings,
+        LMFigures,
+        train_lm,
+        {"bits_per_byte": LOWER, "worst_max_vio": LOWER},
+        _lm_data,
+    ),
     "collapse": Experiment(
         "Why experts collapse: train with one thing changed",
         CollapseSettings,
@@ -277,6 +296,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
         _train_data,
     ),
+    "lm-collapse": Experiment(
+        "Why experts collapse in a language model: train with one thing changed",
+        LMCollapseSettings,
+        CollapseFigures,
+        lm_collapse,
+        {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
+        _lm_data,
+    ),
     "interference": Experiment(
         "The angle between the gradients of the balance loss and of the task",
         InterferenceSettings,
@@ -284,6 +311,21 @@ EXPERIMENTS: dict[str, Experiment] = {
         interference,
         {"gate_cosine": HIGHER, "embedding_cosine": HIGHER, "held_out_loss": LOWER},
         _train_data,
+    ),
+    "reason": Experiment(
+        "A cold start and rewards for right answers (moe lm reason)",
+        ReasonSettings,
+        ReasonFigures,
+        reasoned,
+        {"accuracy_last": HIGHER, "sampled_last": HIGHER, "zero_variance_last": LOWER},
+    ),
+    "distil": Experiment(
+        "A mixture that teaches a smaller student (moe lm distil)",
+        DistilRun,
+        DistilFigures,
+        distilled,
+        {"gain": HIGHER, "gain_seconds": HIGHER, "taught": LOWER},
+        lambda settings: CORPORA["default"]().sha256[:12],
     ),
     "control": Experiment(
         "One controller of the load on frozen scores (the page on balance)",

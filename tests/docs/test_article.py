@@ -13,14 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from docs.generator import article, scores
-from docs.generator.article import Statement, statements
+from docs.generator.article import statements
 from moe.cli.main import command_line
 from moe.cost import MODELS, TrainingCost
 
 # A figure by itself: not a part of a name such as H800 or V3.
 NUMBER = re.compile(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?:e\+\d+)?")
 NAMES = re.compile(r"arXiv [\d.]+(?:v\d)?|(?:section|table|equation)s? [\d.]+|H\d+s?|\dD\b")
-WITH_COMMANDS = [row for row in statements() if row.commands]
 
 
 def numbers(text: str) -> set[str]:
@@ -44,15 +43,18 @@ def printed(command: str) -> str:
     return str(done.output)
 
 
-@pytest.mark.parametrize("row", WITH_COMMANDS, ids=lambda row: row.said)
-def test_the_commands_of_a_row_print_its_figures(row: Statement) -> None:
-    said = numbers(row.computed) - set(row.apart)
-    output = " ".join(map(printed, row.commands))
-    missing = {figure for figure in said if figure not in numbers(re.sub(r"[%$BMTK]", " ", output))}
-    assert len(said) >= 2 and not missing
-    for command in row.commands:  # and none is there for nothing
-        if len(row.commands) > 1:
-            assert numbers(printed(command)) & said
+def test_the_commands_of_a_row_print_its_figures() -> None:
+    """One test of all rows: to list them here, each process of the suite would compute them."""
+    rows = [row for row in statements() if row.commands]
+    assert len(rows) > 5
+    for row in rows:
+        said = numbers(row.computed) - set(row.apart)
+        output = " ".join(map(printed, row.commands))
+        given = numbers(re.sub(r"[%$BMTK]", " ", output))
+        assert len(said) >= 2 and said <= given, (row.said, said - given)
+        for command in row.commands:  # and none is there for nothing
+            if len(row.commands) > 1:
+                assert numbers(printed(command)) & said, command
 
 
 def test_a_row_says_apart_only_what_it_has() -> None:

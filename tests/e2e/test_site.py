@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from click.testing import CliRunner
+from mkdocs.__main__ import cli
 from playwright.sync_api import Browser, Page, expect
 
 from docs.generator import slides
@@ -33,11 +34,12 @@ UNNAMED = "all => all.filter(one => !one.alt).map(one => one.src)"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` builds it."""
+    """The site, built as `make docs` builds it, in this process: it has the lessons' runs."""
     made = tmp_path_factory.mktemp("site") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(made)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    subprocess.run(command, cwd=ROOT, check=True, env=environment)
+    words = ["build", "--strict", "--quiet", "-f", str(ROOT / "mkdocs.yml"), "-d", str(made)]
+    with patch.dict(os.environ, {"NO_MKDOCS_2_WARNING": "1"}):
+        done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
     return made
 
 

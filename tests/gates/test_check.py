@@ -10,6 +10,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -530,9 +531,9 @@ def test_no_advice_says_what_was_said() -> None:
 
 
 def test_numbers_beyond_all_bounds_are_no_clean_gate(tmp_path: Path) -> None:
-    arrays = {n: GOOD[n] for n in ("logits", "experts")} | {"bias": np.full(16, 1.7e308)}
+    arrays = {n: good()[n] for n in ("logits", "experts")} | {"bias": np.full(16, 1.7e308)}
     for size in (1e300, 1.7e308):
-        weights = np.full(GOOD["experts"].shape, size)
+        weights = np.full(good()["experts"].shape, size)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             path = saved(tmp_path, arrays | {"weights": weights, "aux_loss": size})
@@ -548,9 +549,9 @@ def test_a_choice_over_the_whole_batch_is_compared_where_the_batch_is_known(tmp_
     report = moe.check_gate(OwnGate(moe.make_router("deepseek_moe")), like=router)
     assert "not those that sinkhorn chooses for the same batch" in report.notes[0]
     assert not report.clean and not report.unchecked
-    arrays = {n: GOOD[n] for n in ("logits", "experts")}
-    arrays["weights"] = at(softmax(GOOD["logits"].reshape(-1, 16)),
-                           GOOD["experts"].reshape(-1, 2)).reshape(3, 200, 2)  # fmt: skip
+    arrays = {n: good()[n] for n in ("logits", "experts")}
+    arrays["weights"] = at(softmax(good()["logits"].reshape(-1, 16)),
+                           good()["experts"].reshape(-1, 2)).reshape(3, 200, 2)  # fmt: skip
     report = moe.check_gate(saved(tmp_path, arrays), like="sinkhorn")
     assert report.clean and "choice of experts is not checked" in report.words()
 
@@ -649,7 +650,9 @@ def test_a_file_can_say_what_the_gate_is_meant_to_be(tmp_path: Path) -> None:
     assert moe.check_gate(compressed).bugs == ("no_renormalize",)
 
 
-GOOD = recorded(moe.make_router("topk", k=2), "")
+@cache
+def good() -> dict:
+    return recorded(moe.make_router("topk", k=2), "")
 
 
 @pytest.mark.parametrize(
@@ -685,7 +688,7 @@ GOOD = recorded(moe.make_router("topk", k=2), "")
     ],
 )
 def test_files_that_do_not_fit_are_value_errors(tmp_path: Path, change: dict, words: str) -> None:
-    arrays = {name: value for name, value in (GOOD | change).items() if value is not None}
+    arrays = {name: value for name, value in (good() | change).items() if value is not None}
     with pytest.raises(ValueError) as caught:
         moe.check_gate(saved(tmp_path, arrays))
     assert words in str(caught.value)
@@ -735,7 +738,7 @@ def test_hostile_arrays_are_value_errors(tmp_path: Path, name: str) -> None:
 def test_what_the_reader_of_checkpoints_refuses_is_refused_here(tmp_path: Path) -> None:
     """Text beyond Unicode, something before the archive, names twice, truth values beyond 1."""
     buffer = io.BytesIO()
-    np.savez(buffer, **GOOD)
+    np.savez(buffer, **good())
     whole, bad = buffer.getvalue(), tmp_path / "bad.npz"
     for name, content, words in (
         ("score", npy("()", b"\xff\xff\xff\x7f", "<U1"), "text that is no Unicode"),
@@ -755,7 +758,7 @@ def test_what_the_reader_of_checkpoints_refuses_is_refused_here(tmp_path: Path) 
 
 def test_hostile_archives_are_value_errors(tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, **GOOD)
+    np.savez(buffer, **good())
     whole = buffer.getvalue()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF

@@ -29,12 +29,13 @@ PAGES: dict[str, dict[str, str]] = {
     "savings": {"guess": "skip"}, "five_million": {"guess": "skip"},
     "real_models": {"every": "true", "many": "true", "stored": "true"},
     "moving_data": {"tokens": "128"},
+    "think": {"guess": "skip"},
     "your_model": {}, "learn": {"lesson": "letters", "student": "ada"},
 }  # fmt: skip
 # What is closed at first, and holds something only once it is opened.
 CLOSED = {"moving_data": ("fewer_copies", "every_link", "slower_links", "spare_copies")}
 # Their code trains for long, or measures this computer; that of lessons runs in their own tests.
-CODE_LEFT_OUT = ("balance", "savings", "learn")
+CODE_LEFT_OUT = ("balance", "savings", "learn", "think")
 ROOT = FOLDER.parent.parent
 TRACE, RATINGS = (path.relative_to(ROOT) for path in (SAMPLES[2].path, CSV))
 COMMANDS = (
@@ -43,7 +44,8 @@ COMMANDS = (
     "train --steps 12 --batch 64", "train --steps 8 --batch 64 --balance bias --freeze gate",
     f"analyze {TRACE}", f"analyze {RATINGS} --router top_p", f"place {TRACE} --gpus 4 --search",
     "cluster simulate --tokens 2048 --batch 64", "cluster calibrate", "check-gate",
-    "routers --probe",
+    "routers --probe", "lesson", "lesson letters --student ada",
+    "lesson letters --answer letters.third=0.5 --answer letters.third=0.25",
 )  # fmt: skip
 # What differs from one start of the server to the next, and scripts, which are files themselves.
 PASSING = {

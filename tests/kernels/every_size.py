@@ -29,6 +29,7 @@ from moe.kernels import (
     tile,
     width,
 )  # fmt: skip
+from tests.kernels import lm_sizes
 
 DTYPES = ("float32", "float64")
 ROWS = range(71)  # all of the few, then around the thresholds
@@ -254,6 +255,7 @@ def check_batches(tally: Tally, dtype: str) -> None:
 
 
 CHECKS = {"products": check_products, "experts": check_experts, "batches": check_batches}
+CHECKS |= lm_sizes.CHECKS
 
 
 def run(names: Iterable[str] = CHECKS, dtypes: Iterable[str] = DTYPES) -> Tally:

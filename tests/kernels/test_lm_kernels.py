@@ -142,6 +142,53 @@ def test_attention_looks_at_no_later_position_and_no_other_sequence() -> None:
     assert np.allclose(before[[0, 6]], v[[0, 6]])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_attention_has_the_same_bits_in_any_batch_and_on_any_threads(dtype: str) -> None:
+    b, t, h, g, c = 12, 60, 4, 2, 8
+    q, k, v, dout = (normal(i, b * t, n, c, dtype=dtype) for i, n in enumerate((h, g, g, h)))
+
+    def both(low: int, high: int) -> list[bytes]:
+        some = slice(low * t, high * t)
+        given = q[some], k[some], v[some]
+        kept = kernels.attention(*given, high - low, 0.3)
+        grads = kernels.attention_backward(dout[some], *given, *kept, high - low, 0.3)
+        return [array[-t:].tobytes() for array in (*kept, *grads)]
+
+    whole = both(0, b)
+    assert both(b - 1, b) == whole
+    for threads in (1, 2, 3):
+        with kernels.using(threads=threads):
+            assert both(0, b) == whole
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_attention_step_reads_no_further_than_its_length(dtype: str) -> None:
+    q_NHC, cache_BTGC = normal(0, 30, 4, 6, dtype=dtype), normal(1, 2, 15, 2, 6, dtype=dtype)
+    rows = cache_BTGC.reshape(30, 2, 6)
+    out_NHU, _ = kernels.attention(q_NHC, rows, rows, 2, 0.4)
+    for length in (1, 7, 14, 15):
+        filled_BTGC = cache_BTGC.copy()
+        filled_BTGC[:, length:] = np.nan
+        at = np.array([length - 1, 15 + length - 1])
+        step_BHU = kernels.attention_step(q_NHC[at], filled_BTGC, filled_BTGC, length, 0.4)
+        assert step_BHU.tobytes() == out_NHU[at].tobytes()
+
+
+@pytest.mark.usefixtures("backend")
+def test_attention_counts_what_it_multiplies() -> None:
+    q, k, v = normal(0, 6, 4, 5), normal(1, 6, 2, 5), normal(2, 6, 2, 3)
+    pairs = 2 * 4 * (1 + 2 + 3)
+    with kernels.counting() as count:
+        kept = kernels.attention(q, k, v, 2, 1.0)
+    assert count.flops == 2 * pairs * (5 + 3)
+    with kernels.counting() as count:
+        kernels.attention_backward(kept[0], q, k, v, *kept, 2, 1.0)
+    assert count.flops == 2 * pairs * (3 * 5 + 2 * 3)
+    with kernels.counting() as count:
+        kernels.attention_step(q[:2], k.reshape(2, 3, 2, 5), v.reshape(2, 3, 2, 3), 2, 1.0)
+    assert count.flops == 2 * 2 * 4 * 2 * (5 + 3)
+
+
 @pytest.mark.usefixtures("backend")
 def test_gradients_of_classify() -> None:
     x_ND, w_DV = normal(0, 6, 5), normal(1, 5, 9)

@@ -38,6 +38,11 @@ FAULTS = {
         "sums[m * gap : m * gap + n - 1] = 0",
     ),
     "more rows than memory": ("blocks", "FEW = ROWS", "FEW = 3 * ROWS"),
+    "a key too many": ("causal_attention", "n_first + m * grow, scale", "n_keys, scale"),
+    "a block of queries not added": (
+        "attention_gradients", "(n_rows, v_size, high - first), True",
+        "(n_rows, v_size, high - first), low > 0",
+    ),
     "an item too tall": ("items", "parts = -(-n_tiles // (tall // ROWS))", "parts = 1"),
 }  # fmt: skip
 
@@ -48,7 +53,8 @@ def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
     name, right, wrong = FAULTS[fault]
     shutil.copytree(ROOT / "moe", tmp_path / "moe", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tests" / "kernels").mkdir(parents=True)
-    shutil.copy(ROOT / "tests/kernels/every_size.py", tmp_path / "tests/kernels")
+    for script in ("every_size", "lm_sizes"):
+        shutil.copy(ROOT / f"tests/kernels/{script}.py", tmp_path / "tests/kernels")
     file = tmp_path / "moe" / "kernels" / f"{name}.py"
     source = file.read_text("utf-8")
     assert source.count(right) == 1

@@ -11,6 +11,7 @@ import importlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -45,20 +46,30 @@ def of_lesson(name: str) -> ModuleType:
     return importlib.import_module(f"tests.lessons.course.{name}")
 
 
-def wrong_output(lesson: Lesson) -> Iterator[str]:
-    """Outputs in a lesson's text that its code does not print, where a notebook runs it."""
-    names: dict[str, object] = {}
+@dataclass(frozen=True)
+class Ran:
+    """A lesson's code after it ran: its names, and outputs in the text that it does not print."""
+
+    names: dict[str, Any]
+    wrong: tuple[str, ...]
+
+
+@cache
+def ran(lesson: Lesson) -> Ran:
+    """Run a lesson's code where a notebook runs it."""
+    names: dict[str, Any] = {}
     exec(FIRST_CELL, names)
-    printed = ""
+    printed, wrong = "", []
     for part in lesson.parts:
         if part.kind == "python":
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(compile(part.text, lesson.name, "exec"), names)
             printed = out.getvalue()
         elif part.kind == "text" and printed.strip() != part.text.strip():
-            yield f"{lesson.name}: prints {printed!r}, shows {part.text!r}"
+            wrong.append(f"{lesson.name}: prints {printed!r}, shows {part.text!r}")
         if names["ask"] is not ask or names["show"] is not show:
-            yield f"{lesson.name}: its code takes a name that cells of the notebook need"
+            wrong.append(f"{lesson.name}: its code takes a name that cells of the notebook need")
+    return Ran(names, tuple(wrong))
 
 
 def wrong_numbers(question: Question, worked: Worked) -> Iterator[str]:

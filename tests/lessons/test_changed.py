@@ -6,27 +6,26 @@ from dataclasses import replace
 
 from moe.lessons import Slip, lesson, question_of, show
 from moe.lessons.reader import parse_lesson
-from tests.lessons.course import letters
-from tests.lessons.expected import wrong_drawing, wrong_numbers, wrong_output
+from tests.lessons.expected import of_lesson, ran, wrong_drawing, wrong_numbers
 
 HEAD = "---\ntitle: T\nminutes: 25\nneeds:\n---\n"
 
 
 def test_a_changed_output_is_noticed() -> None:
     shown = "```python\nprint(6 * 7)\n```\n```text\n{}\n```\n"
-    assert not list(wrong_output(parse_lesson("a", HEAD + shown.format(42))))
-    (said,) = wrong_output(parse_lesson("a", HEAD + shown.format(43)))
+    assert not ran(parse_lesson("a", HEAD + shown.format(42))).wrong
+    (said,) = ran(parse_lesson("a", HEAD + shown.format(43))).wrong
     assert "prints '42\\n'" in said
     whole = lesson("letters")
     parts = [
         replace(one, text=one.text.replace("101", "102")) if one.kind == "text" else one
         for one in whole.parts[:6]
     ]
-    assert list(wrong_output(replace(whole, parts=tuple(parts))))
+    assert ran(replace(whole, parts=tuple(parts))).wrong
 
 
 def test_a_changed_figure_is_noticed() -> None:
-    shown, drawn = show("letters.learning"), letters.learning()
+    shown, drawn = show("letters.learning"), of_lesson("letters").FIGURES["learning"]()
     losses = shown.figure.data["losses"]
     other = [row | {"value": 1.01 * row["value"]} for row in losses]
     changed = replace(
@@ -40,14 +39,14 @@ def test_a_changed_figure_is_noticed() -> None:
 
 
 def test_a_changed_question_is_noticed() -> None:
-    asked, (worked,) = question_of("letters.third"), letters.QUESTIONS["third"]
+    asked, (worked,) = question_of("letters.third"), of_lesson("letters").QUESTIONS["third"]
     assert not list(wrong_numbers(asked, worked))
     (said,) = wrong_numbers(replace(asked, form=lambda values: 0.51), worked)
     assert said == "right: is 0.51, worked out is 0.5"
 
 
 def test_a_changed_slip_is_noticed() -> None:
-    asked, (worked,) = question_of("letters.third"), letters.QUESTIONS["third"]
+    asked, (worked,) = question_of("letters.third"), of_lesson("letters").QUESTIONS["third"]
     first, *others = asked.slips
     moved = Slip(first.name, lambda values: 0.6, first.says)
     assert list(wrong_numbers(replace(asked, slips=(moved, *others)), worked))

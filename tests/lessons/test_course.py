@@ -24,7 +24,7 @@ from moe.lessons.catalogue import FOLDER
 from moe.lessons.course import FILES
 from moe.lessons.links import without_links
 from moe.lessons.readability import sentences
-from tests.lessons.expected import of_lesson, wrong_drawing, wrong_numbers, wrong_output
+from tests.lessons.expected import of_lesson, ran, wrong_drawing, wrong_numbers
 
 LESSONS = lessons()
 BY_NAME = [pytest.param(one, id=one.name) for one in LESSONS]
@@ -56,7 +56,7 @@ def test_every_file_of_the_course_is_registered() -> None:
 @pytest.mark.parametrize("one", BY_NAME)
 def test_code_prints_what_the_lesson_shows(one: Lesson) -> None:
     assert one.of("python") and one.of("text")
-    assert not list(wrong_output(one))
+    assert not ran(one).wrong
 
 
 @pytest.mark.parametrize("one", BY_NAME)

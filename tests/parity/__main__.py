@@ -2,7 +2,8 @@
 
 Makes all cases again in a temporary folder and checks them like the committed ones; holds the
 table's defaults against the library's configuration classes, and FP8 and MXFP4 against its
-readers. With a FOLDER, checks the cases in it. The last line counts what passed and failed.
+readers; compares whole models, both ways. With a FOLDER, checks the cases in it. The last line
+counts what passed and failed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import moe
 from moe.checkpoints.dequantise import E4M3, from_fp8_blocks, from_mxfp4
 from moe.checkpoints.families import FAMILIES
+from moe.lm.layouts import LAYOUTS, family_of_layout
 
 from ..test_parity import CASES, forward_error, gradient_errors
 
@@ -87,6 +89,34 @@ def check_defaults() -> list[bool]:
     return results
 
 
+def check_layouts() -> list[bool]:
+    """Compare what whole models' missing keys mean with the configuration classes."""
+    import transformers
+
+    results = []
+    for model_type, layout in LAYOUTS.items():
+        config = transformers.CONFIG_MAPPING[model_type]()
+        mine = family_of_layout(model_type).defaults
+        keys = ("rms_norm_eps", "max_position_embeddings", *layout.defaults)
+        wrong = {key: mine[key] for key in keys if mine[key] != getattr(config, key)}
+        wrong |= {k: v[0] for k, v in layout.only.items() if getattr(config, k) != v[0]}
+        if config.rope_parameters["rope_theta"] != layout.theta:
+            wrong["rope_theta"] = layout.theta
+        if layout.architecture != type_of_model(model_type):
+            wrong["architectures"] = layout.architecture
+        if wrong:
+            print(f"{model_type:16} FAILED: defaults of whole models: {wrong}")
+        results.append(not wrong)
+    return results
+
+
+def type_of_model(model_type: str) -> str:
+    """Name of the library's class of causal models."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type]
+
+
 def check_dequantise() -> list[bool]:
     """Compare all FP8 values, blocks of them, and MXFP4 blocks with torch and the library."""
     import torch
@@ -120,11 +150,12 @@ def main() -> int:
         results = check_cases(Path(sys.argv[1]))
     else:
         from .generate import main as generate
+        from .models import check_models
 
         with tempfile.TemporaryDirectory() as scratch:
             generate(Path(scratch))
             results = check_cases(Path(scratch)) + check_committed(Path(scratch))
-        results += check_defaults() + check_dequantise()
+        results += check_models() + check_defaults() + check_layouts() + check_dequantise()
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return int(not all(results) or not results)
 

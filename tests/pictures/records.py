@@ -16,9 +16,11 @@ from moe.app.routers.story import Choice, SideBySide, SideSettings, put_side_by_
 from moe.app.shared.first_model import ready_model
 from moe.app.start.story import SentenceRouting, route
 from moe.app.your_model.story import YourModel
+from moe.lm.tasks import decode
 from moe.routing import Routing
 from moe.studies.control import ControlSettings, Method, Response, respond_all
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost
+from moe.studies.thinking import Look, problems
 from moe.sweeps.report import Group, Spread, SweepReport
 from moe.traces import samples
 from moe.training.runs import Run, run
@@ -143,3 +145,11 @@ def several_layers() -> YourModel:
 def one_layer() -> YourModel:
     """A sample."""
     return YourModel.of(samples.SAMPLES[0].load())
+
+
+def thinking_looks() -> list[Look]:
+    """Two looks at a run of sums: the second writes more, and is right."""
+    right = [decode(answer_A) for answer_A in problems().answer_BA]
+    first = Look(0, 0.25, 0.3, 3.0, 0.2, 0.9, 0.2, 0.1, 4.0, ("01", *right[1:]))
+    longer = tuple("034" + text for text in right)
+    return [first, Look(1, 0.99, 0.9, 8.0, 0.95, 0.9, None, 0.8, 9.0, longer)]

@@ -37,14 +37,17 @@ from moe.app.savings import chart as savings
 from moe.app.shared import class_chart
 from moe.app.shared.guesses import Tally
 from moe.app.start import chart as start
+from moe.app.think import chart as think
 from moe.app.your_model import chart as your_model
 from moe.app.your_model import closer
 from moe.cluster import homes
+from moe.lm.tasks import decode
 from moe.numbers import digits, dollars, gigabytes
 from moe.pictures.experts import EXPERT_COLOURS, letter_ink
 from moe.pictures.figure import Figure, Rows
 from moe.pictures.palette import PAPER_INK
 from moe.studies import savings as lab_savings
+from moe.studies import thinking
 from moe.sweeps import chart as sweep
 from moe.training import LiveRun
 from tests.pictures import records
@@ -1506,3 +1509,92 @@ def your_model_on_a_sheet() -> Shown:
     model = records.several_layers()
     figure = your_model.poster("layer 1", [model.loads(0), model.all_loads()])
     return poster(figure, [how_busy_each_expert_is(), layers_by_experts()])
+
+
+# Think -------------------------------------------------------------------------------------------
+
+THINK_LINES = {"right answers": "#12906C", "writes something first": "#B0509A"}
+UPDATES = "update|updates by rewards"
+
+
+@of(think.shares)
+def shares_over_updates() -> Shown:
+    looks = records.thinking_looks()
+    return Shown(
+        think.shares(looks, 5),
+        {"shares": [
+            {"what": "right answers", "update": 0, "value": 0.25},
+            {"what": "writes something first", "update": 0, "value": 0.2},
+            {"what": "right answers", "update": 1, "value": 0.99},
+            {"what": "writes something first", "update": 1, "value": 0.95},
+        ]},
+        [("line", "shares", {
+            "x": UPDATES, "y": "value||%", "color": ("what", THINK_LINES),
+            "strokeDash": ("what", dict(zip(THINK_LINES, ((1, 0), (7, 4)), strict=True))),
+        })],
+        ("After 1 updates by rewards 99%", "95% of answers", "from 25% and 20% at the start"),
+    )  # fmt: skip
+
+
+@of(think.length)
+def length_over_updates() -> Shown:
+    return Shown(
+        think.length(records.thinking_looks(), 5),
+        {"length": [{"update": 0, "signs": 3.0}, {"update": 1, "signs": 8.0}]},
+        [("line", "length", {"x": UPDATES, "y": "signs"})],
+        ("8.0 signs after 1 updates by rewards, from 3.0 at the start; 11 are the most",),
+    )
+
+
+@of(think.answers)
+def answers_sign_by_sign() -> Shown:
+    asked = thinking.problems()
+    prompts = [decode(prompt_P) for prompt_P in asked.prompt_BP]
+    answers = [decode(answer_A) for answer_A in asked.answer_BA]
+    rows, marks_ = [], []
+    for at, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        wrong = at == 0  # where there is no answer at all
+        text = [("the problem", sign) for sign in prompt]
+        text += [("written first", "0"), ("written first", "1")] if wrong else []
+        text += [] if wrong else [("right answer", answer[1])]
+        rows += [
+            {"problem": at + 1, "place": place, "sign": sign, "kind": kind}
+            for place, (kind, sign) in enumerate(text)
+        ]
+        marks_.append({"problem": at + 1, "place": 7 + 11 - 1, "mark": "✗" if wrong else "✓"})
+    kinds = dict(zip(
+        ("the problem", "written first", "right answer", "wrong answer"),
+        ("#868E99", "#0072B2", "#12906C", "#D55E00"), strict=True,
+    ))  # fmt: skip
+    place = {"x": "place", "y": "problem"}
+    return Shown(
+        think.answers(prompts, records.thinking_looks()[0]),
+        {"signs": rows, "verdicts": marks_},
+        [
+            ("rect", "signs", place | {"fill": ("kind", kinds)}),
+            ("text", "signs", place | {"text": "sign"}),
+            ("text", "verdicts", place | {"text": "mark"}),
+        ],
+        ("7 of 8 right", f"{prompts[0]} 01, wrong", f"{prompts[1]} {answers[1][1]}, right"),
+    )
+
+
+@of(think.starts)
+def starts_over_updates() -> Shown:
+    runs = {"good": records.thinking_looks(), "weak": records.thinking_looks()[:1]}
+    names = ("a good start", "too few demonstrations", "the same few demonstrations")
+    colours = dict(zip(names, ("#12906C", "#D55E00", "#B0509A"), strict=True))
+    dashes = dict(zip(names, ((1, 0), (7, 4), (2, 3)), strict=True))
+    return Shown(
+        think.starts(runs, think.STUCK),
+        {"starts": [
+            {"start": names[0], "update": 0, "value": 0.1},
+            {"start": names[0], "update": 1, "value": 0.8},
+            {"start": names[1], "update": 0, "value": 0.1},
+        ]},
+        [("line", "starts", {
+            "x": UPDATES, "y": "value||%", "color": ("start", colours),
+            "strokeDash": ("start", dashes),
+        })],
+        ("a good start: from 10% to 80%", "too few demonstrations: from 10% to 10%"),
+    )  # fmt: skip

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from moe import kernels
 from moe.kernels.backend import threads_override
 from moe.speed import turns as turns_module
-from moe.speed.turns import SEATS, TURNS, Turns, queue_words
+from moe.speed.turns import SEATS, TURNS, Turn, Turns, queue_words
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,11 @@ def taken(turns: Turns, kind: str) -> bool:
             return True
     except LookupError:
         return False
+
+
+def hear(places: Iterator[int]) -> bool:
+    """Wait until a turn has its seats again."""
+    return list(places) is not None
 
 
 class Visitors:
@@ -141,12 +146,12 @@ def test_short_turns_do_not_wait_for_long_ones_which_make_room(
             go_on.wait(10)
 
     with turns.training() as training:
-        training.give_way()  # nobody is there
+        hear(training.give_way())  # nobody is there
         assert turns._seated == [training]
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         assert gave_way.wait(10)
-        helper = threading.Thread(target=lambda: not training.give_way() and order.append("on"))
+        helper = threading.Thread(target=lambda: order.append(hear(training.give_way()) and "on"))
         order: list[str] = []
         helper.start()
         assert wait_until(lambda: training not in turns._seated)
@@ -173,7 +178,7 @@ def test_a_measurement_lets_short_turns_in_between_two_blocks(
     with visitors.turns.measuring() as measuring:
         visitors.come("short", "short")
         assert visitors.order == [] and visitors.turns.waiting() == (0, 1)
-        measuring.give_way()
+        hear(measuring.give_way())
         assert visitors.order == ["short"] and measuring in visitors.turns._seated
     assert visitors.leave() == ["short"]
 
@@ -183,7 +188,7 @@ def test_a_long_turn_keeps_its_seat_for_a_while(monkeypatch: pytest.MonkeyPatch)
     visitors = Visitors(2)
     with visitors.turns.measuring() as measuring:
         visitors.come("short", "short")
-        measuring.give_way()
+        hear(measuring.give_way())
         assert visitors.order == []
     assert visitors.leave() == ["short"]
 
@@ -206,6 +211,7 @@ def test_in_company_each_computes_with_one_thread() -> None:
 
 def test_short_turns_without_end_do_not_starve_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns_module, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(turns_module, "LONGEST_BEFORE_ALONE", 0.02)
     turns, stop = Turns(2), threading.Event()
 
     def watch() -> None:
@@ -223,7 +229,7 @@ def test_short_turns_without_end_do_not_starve_long_ones(monkeypatch: pytest.Mon
                 pass
             with turns.measuring() as turn:
                 monkeypatch.setattr(turns_module, "SLICE", 0.0)
-                turn.give_way()
+                hear(turn.give_way())
         assert time.monotonic() - begin < 5
     finally:
         stop.set()
@@ -243,3 +249,43 @@ def test_what_pages_compute_leaves_a_seat_to_live_runs() -> None:
         assert not taken(turns, "computing")
     with Turns(1).computing():
         pass
+
+
+def test_a_long_turn_goes_behind_others_after_its_spell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "SLICE", 0.0)
+    monkeypatch.setattr(turns_module, "SPELL", 0.0)
+    visitors = Visitors(1)
+
+    def heavy() -> None:
+        with visitors.turns.training() as turn:
+            begun.set()
+            go_on.wait(10)
+            for _ in turn.give_way():
+                assert turn.set_back
+            visitors.order.append("heavy again")
+            assert not turn.set_back and not hear_any(turn)  # nobody waits any more
+
+    begun, go_on = threading.Event(), threading.Event()
+    visitors.threads.append(threading.Thread(target=heavy, daemon=True))
+    visitors.threads[0].start()
+    assert begun.wait(10)
+    visitors.come("a")
+    visitors.come("b")
+    assert visitors.order == []
+    go_on.set()
+    assert visitors.leave() == ["a", "b", "heavy again"]
+
+
+def hear_any(turn: Turn) -> list[int]:
+    """Places that a turn had to wait at."""
+    return [*turn.give_way()]
+
+
+def test_a_spell_ends_only_when_somebody_waits_who_may_sit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns_module, "SLICE", 0.0)
+    monkeypatch.setattr(turns_module, "SPELL", 0.0)
+    turns = Turns(1, lambda: "a")
+    with turns.training() as turn, turns.turn():  # the second of the same visitor has to wait
+        assert hear_any(turn) == [] and turn in turns._seated

@@ -157,7 +157,7 @@ def test_a_cluster_reads_its_trace_and_the_rest_nothing(tmp_path: Path) -> None:
     assert data(ClusterSettings(trace=str(trace))) == data(ClusterSettings()) == NO_DATA == "none"
     trace.write_bytes(b"routes")
     assert data(ClusterSettings(trace=str(trace))) == hashlib.sha256(b"routes").hexdigest()[:12]
-    for name in ("control", "savings", "causality", "cost"):
+    for name in ("control", "savings", "causality", "cost", "reason"):
         assert EXPERIMENTS[name].data(EXPERIMENTS[name].settings()) == "none"
 
 
@@ -165,10 +165,14 @@ def test_a_cluster_reads_its_trace_and_the_rest_nothing(tmp_path: Path) -> None:
 
 FIRST = {
     "train": "held_out_loss", "collapse": "hottest_share", "interference": "gate_cosine",
-    "control": "steady_error", "savings": "flops_saved", "causality": "changed",
-    "cost": "dollars", "cluster": "overlapped_us",
+    "reason": "accuracy_last", "distil": "gain", "control": "steady_error",
+    "savings": "flops_saved", "causality": "changed",
+    "cost": "dollars", "cluster": "overlapped_us", "lm": "bits_per_byte",
 }  # fmt: skip
-MORE_IS_BETTER = {"gate_cosine", "embedding_cosine", "flops_saved", "bytes_saved"}
+MORE_IS_BETTER = {
+    "gate_cosine", "embedding_cosine", "flops_saved", "bytes_saved", "accuracy_last",
+    "sampled_last", "gain", "gain_seconds",
+}  # fmt: skip
 
 
 def test_the_report_ranks_by_what_the_experiment_is_about() -> None:

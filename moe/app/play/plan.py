@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ...data.corpus import DOMAINS
@@ -83,6 +83,11 @@ def read(text: str) -> tuple[Plan, int]:
     """
     if not isinstance(text, str) or len(text) > 2000:
         raise ValueError(f"run: got {shown(text)}, allowed is the link of a run")
+    return _read(text)
+
+
+@lru_cache(maxsize=64)  # a browser sends the same text with every wish
+def _read(text: str) -> tuple[Plan, int]:
     first, *rest = text.split("_")
     at = int(rest.pop()) if rest and re.fullmatch(r"\d{1,4}", rest[-1], re.ASCII) else 0
     head = _FIRST.fullmatch(first)

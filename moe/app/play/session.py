@@ -143,9 +143,10 @@ class PlaySession:
             if self._marks:
                 head = max(self._marks, key=lambda mark: mark.run.n_steps).copy()
             else:
-                head = Mark(plan, LiveRun(plan.recipe.settings))
-        head.plan = plan
-        head.run.schedule(plan.changes)
+                head = Mark(plan, LiveRun(plan.recipe.settings, plan.changes))
+        if head.plan != plan:  # which takes a while, as each change is checked
+            head.plan = plan
+            head.run.schedule(plan.changes)
         while head.run.n_steps < step and time.monotonic() < end:
             head.step()
         self._head = head

@@ -14,6 +14,7 @@ from streamlit.cli_util import open_browser
 
 from ...version import __version__
 from . import logs, warming
+from .colours import keep_colours
 from .memory import few_arenas
 from .options import ServerOptions, use
 from .site import keep_within, site
@@ -74,6 +75,7 @@ def serve(
     logs.set_up(options.log)
     keep_within(options)
     few_arenas()
+    keep_colours()
 
     def tell(words: str) -> None:
         say(words)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,13 +21,9 @@ from ..shared.first_model import ready_model
 from ..shared.kept import KEPT
 from ..shared.run_slots import TooLongError, run_slot
 
-# Pages come first, so the compiler is nice to them. If the server is stopped meanwhile, it may go
-# on to its end: what it leaves is ready for the next start.
+# If the server is stopped while another process compiles, that one may go on to its end: what it
+# leaves is ready for the next start.
 HEAD_START = 4.0  # seconds: the first visitor's browser needs the processor, too
-COMPILE = """import os
-os.nice(10) if hasattr(os, "nice") else None
-from moe.speed.warm import warm
-for _ in warm(): pass"""
 
 
 @dataclass
@@ -79,7 +73,8 @@ def begin(say: Callable[[str], object]) -> threading.Thread:
 
 
 def _make_ready(threads: int, say: Callable[[str], object]) -> None:
-    from ...speed.warm import unsaved, warm
+    from ...speed.warm import compile_elsewhere, unsaved, warm
+    from ..frame import load_pages
     from ..start import chart  # noqa: F401
     from ..start.opening import opening
 
@@ -90,11 +85,13 @@ def _make_ready(threads: int, say: Callable[[str], object]) -> None:
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
     if READY.kernels:
         opening()
+        load_pages()
         _train_first_runs()
         return
     time.sleep(max(start + HEAD_START - time.monotonic(), 0))
+    load_pages()
     with suppress(OSError):  # then this process compiles, below
-        _compiler().wait()
+        compile_elsewhere().wait()
     with kernels.using("numba"):
         for _ in warm():  # loads what the other process left, and compiles what it could not
             pass
@@ -121,13 +118,6 @@ def _train_first_runs() -> None:
             for _ in slot.progress():  # who comes meanwhile waits for the same run, and sees it
                 pass
             KEPT.keep(slot.run_key)
-
-
-def _compiler() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", COMPILE],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
 
 
 def _numpy_threads(n: int) -> int:

@@ -28,6 +28,7 @@ def _title(name: str) -> str:
     return re.sub(r"[`*]", "", heading[1]) if heading else name
 
 
+@cache
 def reading_address(path: Path) -> str:
     """Return the address at which a document is read; empty if this installation has it not."""
     file = path.resolve()

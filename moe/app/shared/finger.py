@@ -171,6 +171,11 @@ class Finger:
         look = "" if small else 'class="moe-words" '
         self._say("p", f'{look}aria-live="polite"', name, texts)
 
+    def lines(self, lines_of: Callable[..., str], name: str) -> None:
+        """Show lines of letters of one width that follow the sliders; as `words` does."""
+        texts = {at: lines_of(**values) for at, values in self.positions().items()}
+        self._say("pre", 'class="moe-lines"', name, texts)
+
     def _say(self, tag: str, attributes: str, name: str, texts: dict[str, str]) -> None:
         """Show an element of text, and keep its texts for the browser if they differ."""
         follows = ""

@@ -19,7 +19,8 @@ from . import glossary, path
 from .ask import locked
 from .first_model import DEFAULT_SENTENCE, MAX_SENTENCE, shown_sentence
 from .outside import show_problem
-from .run_slots import TooLongError, run_slot
+from .run_slots import Progress, TooLongError, run_slot
+from .visitor import still_here
 
 
 def bound(disabled: bool = False) -> dict[str, Any]:
@@ -63,6 +64,8 @@ BESIDE = Template("""<style>
 FIGURE_STYLE = """<style>
 .stHtml h5.moe-title { margin: 0; padding: 0.375rem 0 0; font-size: 1.25rem; font-weight: 600;
   line-height: 1.2; }
+.stHtml pre.moe-lines { font-size: 0.875rem; line-height: 1.5; margin: 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 .moe-words { font-size: 1.25rem; font-weight: 600; line-height: 1.4; margin: 0; }
 .moe-spoken, [data-testid="stElementContainer"]:has(.moe-spoken:only-child, .moe-unseen) {
   position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden;
@@ -170,11 +173,16 @@ def at_most(k: int, n_experts: int) -> int:
 def trained(settings: TrainSettings, label: str, place: Any, own_text: bytes | None = None) -> Run:
     """Return the run of these settings; while it is trained, `place` shows the progress."""
     try:
+        shown: Progress | None = None
         for state in run_slot(settings, own_text).progress():
             if state.run is not None:
                 place.empty()
                 return state.run
-            place.progress(state.done, f"{label}: {state.words}")
+            if state == shown:  # nothing new to send; only look whether the visitor has left
+                still_here()
+            else:
+                place.progress(state.done, f"{label}: {state.words}")
+            shown = state
     except TooLongError as error:
         with place:
             show_problem(error)

@@ -106,7 +106,14 @@ class RunSlot:
                     f"This training takes more than {self.longest:.0f} seconds of computing, the "
                     "most on this server. Choose fewer steps or fewer experts."
                 )
-            turn.give_way()
+            for place in turn.give_way():
+                yield (
+                    self._latest
+                    if not turn.set_back
+                    else Progress(
+                        self._latest.done, f"step {done} of {self.settings.steps}; {_waits(place)}"
+                    )
+                )
 
 
 def _waits(place: int) -> str:

@@ -123,7 +123,7 @@ def test_the_server_changes_over_by_itself(
 
     monkeypatch.setattr(warm, "first_run", lambda: True)
     monkeypatch.setattr(warming, "HEAD_START", 0.0)
-    monkeypatch.setattr(warming, "_compiler", Compiler)
+    monkeypatch.setattr("moe.speed.warm.compile_elsewhere", Compiler)
     monkeypatch.setattr(warming, "READY", warming.Readiness())
     KEPT.put("old", 1)
     warming.begin(said.append).join(120)
@@ -147,7 +147,7 @@ def test_without_another_process_this_one_compiles(
     monkeypatch.setattr(warm, "first_run", lambda: True)
     monkeypatch.setattr(warm, "warm", lambda: iter(warmed.append(1) or [1]))
     monkeypatch.setattr(warming, "HEAD_START", 0.0)
-    monkeypatch.setattr(warming, "_compiler", fail)
+    monkeypatch.setattr("moe.speed.warm.compile_elsewhere", fail)
     monkeypatch.setattr(warming, "READY", warming.Readiness())
     warming.begin(str).join(120)
     assert warmed == [1] and warming.READY.kernels and opened
@@ -160,7 +160,9 @@ def test_warm_kernels_need_no_change_over(
 
     said: list[str] = []
     monkeypatch.setattr(warm, "first_run", lambda: False)
-    monkeypatch.setattr(warming, "_compiler", lambda: pytest.fail("nothing to compile"))
+    monkeypatch.setattr(
+        "moe.speed.warm.compile_elsewhere", lambda: pytest.fail("nothing to compile")
+    )
     monkeypatch.setattr(warming, "READY", warming.Readiness())
     warming.begin(said.append).join(120)
     assert warming.READY.kernels and opened and not said and warming.READY.seconds is None

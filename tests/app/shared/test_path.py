@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from moe.app import frame
@@ -71,3 +74,10 @@ def test_the_frame_is_filled_in_for_each_theme(scheme):
     assert f"--moe-ink: {INK[scheme]};" in style
     logo = frame.logo(INK[scheme])
     assert logo.startswith("<svg") and INK[scheme] in logo and "currentColor" not in logo
+
+
+def test_the_first_visitor_waits_for_one_page_only():
+    count = "print(sum(m.startswith('moe.app.') and m.endswith('.page') for m in sys.modules))"
+    code = f"import sys, moe.app.frame as f; {count}; f.load_pages(); {count}"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["0", str(len(path.STOPS))]

@@ -73,8 +73,9 @@ def test_the_way_from_an_empty_file_to_a_layer_that_trains(run_moe: Run, tmp_pat
         shown = json.loads(run_moe("step", name, "--json").stdout)
         functions = set(re.findall(r"(\w+)\(", shown["function"]))
         assert functions <= known
-        said = json.loads(run_moe("step", name, str(file), "--json", code=1).stdout)
-        assert said["mistake"] == "missing"
+        if not written:
+            said = json.loads(run_moe("step", name, str(file), "--json", code=1).stdout)
+            assert said["mistake"] == "missing"
         written |= functions | helpers
         # The text of dx lets a learner write it as a part of layer_backward, as this one does.
         written |= {"layer_backward"} if name == "dx" else set()

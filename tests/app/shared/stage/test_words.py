@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from moe.app.shared.stage.words import mean_share, names, takeover_words, work_words
-from moe.training import LiveRun, TrainSettings
+from moe.training import LiveRecord, LiveRun, TrainSettings
 
-RECORD = LiveRun(TrainSettings(n_experts=4, d_model=8, d_expert=8, batch=64)).step()
+
+@cache
+def a_record() -> LiveRecord:
+    """One step of a run, made when a test asks: each process of the suite reads this file."""
+    return LiveRun(TrainSettings(n_experts=4, d_model=8, d_expert=8, batch=64)).step()
 
 
 def said(*share: float, off: tuple[int, ...] = (), dropped: float = 0.0) -> str:
-    record = replace(RECORD, share_E=np.array(share, np.float32), dropped=dropped)
+    record = replace(a_record(), share_E=np.array(share, np.float32), dropped=dropped)
     return work_words([record, record], off)
 
 
@@ -37,7 +42,7 @@ def test_who_works_and_who_is_idle() -> None:
 
 
 def test_means_are_over_all_records() -> None:
-    first, second = (replace(RECORD, share_E=np.float32([x, 1 - x, 0, 0])) for x in (0.2, 0.4))
+    first, second = (replace(a_record(), share_E=np.float32([x, 1 - x, 0, 0])) for x in (0.2, 0.4))
     assert np.allclose(mean_share([first, second]), [0.3, 0.7, 0, 0])
 
 

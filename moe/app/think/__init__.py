@@ -1,0 +1,1 @@
+"""The page Think: a model that is rewarded for right answers only, and what that does to length."""
