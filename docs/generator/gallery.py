@@ -43,7 +43,7 @@ class Shown:
     command: str
 
     def __str__(self) -> str:
-        return f"### [{self.title}]({self.page})\n\n{self.image}\n\n```\n{self.command}\n```"
+        return f"**[{self.title}]({self.page})**\n\n{self.image}\n\n```\n{self.command}\n```"
 
 
 def of_lessons() -> Iterator[Shown]:

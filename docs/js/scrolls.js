@@ -4,7 +4,7 @@
   const update = () => {
     for (const [selector, name] of Object.entries(names)) {
       for (const box of document.querySelectorAll(selector)) {
-        if (box.scrollWidth > box.clientWidth) {
+        if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) {
           box.tabIndex = 0;
           box.setAttribute("role", "group");
           box.setAttribute("aria-label", `${name}, wider than the page`);
