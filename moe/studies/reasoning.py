@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from time import process_time
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class ReasonFigures:
         First examination at which at least `GOOD` of the held-out problems are right.
     cold_steps, cold_seconds, seconds
         Supervised steps, and the time by the clock: until the rewards begin, and in all.
+    cpu_seconds
+        Time of the processor in all, which other work on the machine changes less.
     """
 
     accuracy_first: float
@@ -72,17 +75,22 @@ class ReasonFigures:
     cold_steps: int
     cold_seconds: float
     seconds: float
+    cpu_seconds: float
 
 
 def reasoned(settings: ReasonSettings) -> ReasonFigures:
     """Do a run, and say what it came to."""
+    start = process_time()
     records = list(ReasonRun(settings).run())
+    cpu_seconds = process_time() - start
     cold = [record for record in records if isinstance(record, ColdStep)]
     iterations = [record for record in records if isinstance(record, Iteration)]
-    return _figures(cold, iterations)
+    return _figures(cold, iterations, cpu_seconds)
 
 
-def _figures(cold: Sequence[ColdStep], iterations: Sequence[Iteration]) -> ReasonFigures:
+def _figures(
+    cold: Sequence[ColdStep], iterations: Sequence[Iteration], cpu_seconds: float
+) -> ReasonFigures:
     first, end = iterations[0], iterations[-1]
     examined = [record for record in iterations if record.examined]
     late = iterations[-LAST:]
@@ -110,13 +118,14 @@ def _figures(cold: Sequence[ColdStep], iterations: Sequence[Iteration]) -> Reaso
         entropy_last=_mean([record.entropy for record in late]),
         max_vio_first=first.max_vio,
         max_vio_last=_mean([record.max_vio for record in late]),
-        max_vio_top=float(np.convolve(max_vios, np.full(LAST, 1 / LAST), "valid").max()),
+        max_vio_top=float(np.convolve(max_vios, np.full(len(late), 1 / len(late)), "valid").max()),
         chance_difference=_mean([r.chance_difference or 0.0 for r in iterations]),
         routing_difference=_mean([r.routing_difference or 0.0 for r in iterations]),
         good_at=good[0] if good else None,
         cold_steps=len(before),
         cold_seconds=before[-1].seconds,
         seconds=end.seconds,
+        cpu_seconds=cpu_seconds,
     )
 
 
@@ -131,6 +140,7 @@ def _mean(values: Sequence[float]) -> float:
 class DistilRun(DistilSettings):
     """A student beside one that learns the same text alone, from the same weights and batches."""
 
+    steps: int = option(250, "Steps of the student.", low=2, high=10_000_000)
     teacher_seed: int = option(7, "Seed of the teacher, which all students of it share.", low=0)
 
 
@@ -147,16 +157,16 @@ class DistilFigures:
     gain
         The second minus the first.
     alone_longer
-        Of one alone that trained as long by the clock as the student with its teacher's
-        passes or writing.
+        Of one alone that trained for as long as the student with its teacher's passes or
+        writing.
     longer_steps
         Steps that it did.
     gain_seconds
         That minus the student's: what is left at equal seconds, the teacher's training not
         counted.
-    seconds, teacher_seconds, alone_seconds, training_seconds
-        By the clock: the student's own steps, its teacher's part in them, the steps of the one
-        alone, and the teacher's own training.
+    seconds, alone_seconds, training_seconds
+        Time of the processor: the student's, its teacher's part included; that of the one alone;
+        and of the teacher's own training.
     """
 
     teacher: float
@@ -167,7 +177,6 @@ class DistilFigures:
     longer_steps: int
     gain_seconds: float
     seconds: float
-    teacher_seconds: float
     alone_seconds: float
     training_seconds: float
 
@@ -175,23 +184,39 @@ class DistilFigures:
 @cache
 def _teacher(seed: int) -> tuple[LanguageModel, float, float]:
     """A teacher, its held-out bits per byte, and the seconds that its training took."""
+    start = process_time()
     *_, trainer = train_teacher(seed)
-    return trainer.model, trainer.evaluate().bits_per_byte, trainer.seconds
+    return trainer.model, trainer.evaluate().bits_per_byte, process_time() - start
+
+
+def _trained(settings: DistilSettings, teacher: LanguageModel | None = None) -> tuple[float, float]:
+    """Held-out bits per byte of a student, and the seconds of its steps.
+
+    The last step judges the student too, so that its time is taken for that of another.
+    """
+    start = process_time()
+    run = Distillation(settings, teacher)
+    for last in run.run():
+        if last.step == settings.steps - 2:
+            seconds = process_time() - start
+    return float(last.held_out or math.nan), seconds * settings.steps / (settings.steps - 1)
+
+
+@cache
+def _alone(settings: DistilSettings) -> tuple[float, float]:
+    """`_trained` without a teacher."""
+    return _trained(settings)
 
 
 def distilled(settings: DistilRun) -> DistilFigures:
     """Train a student with its teacher, and two without one."""
-    teacher, teacher_bits, training = _teacher(settings.teacher_seed)
+    teacher, teacher_bits, training_seconds = _teacher(settings.teacher_seed)
     own = {name: getattr(settings, name) for name in DistilSettings.__dataclass_fields__}
-    *_, taught = Distillation(DistilSettings(**own), teacher).run()
-    *_, alone = Distillation(DistilSettings(**own | {"method": PLAIN})).run()
-    whole = taught.seconds + taught.teacher_seconds
-    steps = max(settings.steps, round(settings.steps * whole / alone.seconds))
-    longer = alone
-    if steps > settings.steps:
-        *_, longer = Distillation(DistilSettings(**own | {"method": PLAIN, "steps": steps})).run()
-    bits = [float(one.held_out or math.nan) for one in (taught, alone, longer)]
+    taught, seconds = _trained(DistilSettings(**own), teacher)
+    alone, alone_seconds = _alone(DistilSettings(**own | {"method": PLAIN}))
+    steps = max(settings.steps, round(settings.steps * seconds / alone_seconds))
+    longer, _ = _alone(DistilSettings(**own | {"method": PLAIN, "steps": steps}))
     return DistilFigures(
-        teacher_bits, bits[0], bits[1], bits[1] - bits[0], bits[2], steps, bits[2] - bits[0],
-        taught.seconds, taught.teacher_seconds, alone.seconds, training,
+        teacher_bits, taught, alone, alone - taught, longer, steps, longer - taught, seconds,
+        alone_seconds, training_seconds,
     )  # fmt: skip

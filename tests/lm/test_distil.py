@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from moe.lm.config import LMConfig
 from moe.lm.data import ByteWindows
 from moe.lm.distil import METHODS, STUDENTS, Distillation, DistilSettings, taught_slope, written_by
 from moe.lm.model import LanguageModel
+from moe.lm.settings import LMTrainSettings
+from moe.lm.training import LMTrainer
+from moe.studies import reasoning
 
 TINY = LMConfig(d_model=8, n_heads=2, n_layers=1, n_experts=4, d_expert=4)
 
@@ -116,6 +119,25 @@ def test_same_seed_same_bits_with_one_thread_and_with_two(monkeypatch: pytest.Mo
 def test_a_student_needs_a_teacher() -> None:
     with pytest.raises(ValueError, match="teacher: got none with method 'logits', allowed is that"):
         Distillation(DistilSettings(), None, ladder())
+
+
+def test_a_study_puts_a_student_beside_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quickly(seed: int) -> Iterator[LMTrainer]:
+        trainer = LMTrainer(LMTrainSettings(steps=2, batch=2, seed=seed))
+        list(trainer.run())
+        yield trainer
+
+    monkeypatch.setattr(reasoning, "train_teacher", quickly)
+    for cached in (reasoning._teacher, reasoning._alone):
+        cached.cache_clear()
+    found = reasoning.distilled(reasoning.DistilRun(steps=3, batch=2))
+    alone = list(Distillation(DistilSettings(method="plain", steps=3, batch=2)).run())[-1]
+    assert found.alone == alone.held_out
+    assert found.gain == found.alone - found.taught
+    assert found.gain_seconds == found.alone_longer - found.taught
+    assert found.longer_steps >= 3 and min(found.seconds, found.training_seconds) > 0
+    for cached in (reasoning._teacher, reasoning._alone):
+        cached.cache_clear()
 
 
 # Commands --------------------------------------------------------------------------------------

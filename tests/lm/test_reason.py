@@ -116,17 +116,24 @@ def test_figures_are_those_of_the_records() -> None:
     found = records(short())
     cold = [one for one in found if isinstance(one, ColdStep)]
     iterations = [one for one in found if isinstance(one, Iteration)]
-    figures = _figures(cold, iterations)
+    figures = _figures(cold, iterations, 7.0)
     assert figures.accuracy_first == iterations[0].accuracy
     assert figures.accuracy_end == iterations[-1].accuracy
     assert figures.length_last == pytest.approx(sum(one.length for one in iterations) / 4)
     assert figures.cold_steps == 5 and 0 < figures.cold_seconds < figures.seconds
     same, other = reasoned(short()), vars(figures)
-    timed = {"seconds", "cold_seconds"}
+    assert figures.cpu_seconds == 7
+    timed = {"seconds", "cold_seconds", "cpu_seconds"}
     assert {k: v for k, v in vars(same).items() if k not in timed} == {
         k: v for k, v in other.items() if k not in timed
     }
     assert isinstance(same, ReasonFigures)
+
+
+def test_a_cold_start_alone_has_figures_too() -> None:
+    found = reasoned(short(plan="cold"))
+    assert found.max_vio_top == pytest.approx(found.max_vio_first) and found.max_vio_top > 0
+    assert found.accuracy_first == found.accuracy_last == found.accuracy_end
 
 
 # Commands --------------------------------------------------------------------------------------
