@@ -1,1 +1,0 @@
-"""The page Distil: students with a teacher, and students that learn alone."""
