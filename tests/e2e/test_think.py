@@ -34,7 +34,7 @@ def test_a_run_of_ones_own_goes_on_while_its_visitor_is_elsewhere(page: Page, se
     page.goto(f"{server}/think?guess=skip")
     page.get_by_role("button", name="Let it learn now").click()
     expect(page.get_by_text("You may go to another page")).to_be_visible()
-    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Pause", exact=True).click()
     expect(page.get_by_text("It stands still until you let it go on.")).to_be_visible()
     page.locator(".st-key-next_step a").click()  # to another page, and back
     expect(page).not_to_have_url(f"{server}/think")

@@ -66,7 +66,7 @@ class Reel {
     const ended = at === this.last ? "ended" : "paused";
     this.root.dataset.state = this.playing ? "playing" : this.seen ? ended : "waiting";
     this.root.dataset.at = String(at);
-    this.find(".play").ariaLabel = this.playing ? "Pause" : "Play";
+    this.find(".play").ariaLabel = this.playing ? "Pause the film" : "Play the film";
     if (Number(this.scrub.value) !== at) this.scrub.value = String(at);
     this.scrub.ariaValueText = said;
     if (this.find(".at").textContent !== said) this.find(".at").textContent = said;

@@ -23,7 +23,7 @@ from .finger import Finger
 _ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{}"/></svg>'
 _MARKUP = f"""
 <div class="reel moe-part" role="group" aria-label="Film" data-state="waiting">
-  <button type="button" class="play" aria-label="Play">
+  <button type="button" class="play" aria-label="Play the film">
     <span class="when-still">{_ICON.format("M7 4.5v15L20 12z")}</span>
     <span class="when-playing">{_ICON.format("M6.5 5H10v14H6.5zM14 5h3.5v14H14z")}</span>
   </button>
