@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from moe.lm import shipped
-from moe.studies import thinking
+from moe.studies import language_model, thinking
 
 SEEDS = range(5)
 
@@ -45,7 +45,21 @@ def think() -> Iterator[Part]:
         yield Part(asdict(thinking.settings_of(seed, start).filled()), make)
 
 
-RUNS: dict[str, Callable[[], Iterator[Part]]] = {"think": think}
+def read() -> Iterator[Part]:
+    """Each kind of language model from three seeds; samples and choices of the first mixture."""
+    for seed in SEEDS[:3]:
+        for kind in language_model.KINDS:
+            film = (kind, seed) == ("none", SEEDS[0])
+
+            def make(kind: str = kind, seed: int = seed, film: bool = film) -> dict[str, Any]:
+                return language_model.finished(kind, seed).as_json(shown=film)
+
+            yield Part(asdict(language_model.settings_of(kind, seed)), make)
+
+
+RUNS: dict[str, Callable[[], Iterator[Part]]] = {
+    "think": think, "language-model": read,
+}  # fmt: skip
 
 
 def is_of(part: Part, run: Mapping[str, Any]) -> bool:

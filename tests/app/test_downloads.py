@@ -24,7 +24,7 @@ PAGES = {
     "balance": {"steps": "50", "guess": "skip"}, "cure": {"guess": "skip"},
     "savings": {"model": "64", "width": "64", "guess": "skip"}, "five_million": {},
     "real_models": {}, "moving_data": {"tokens": "128"}, "your_model": {},
-    "gate": {"seed": "7"}, "think": {"guess": "skip"},
+    "gate": {"seed": "7"}, "think": {"guess": "skip"}, "language_model": {"guess": "skip"},
 }  # fmt: skip
 # Play makes its files once its run is shared (tests/app/play), lessons have others
 # (tests/app/learn), and the other page is for reading.

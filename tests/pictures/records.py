@@ -19,6 +19,8 @@ from moe.app.your_model.story import YourModel
 from moe.lm.tasks import decode
 from moe.routing import Routing
 from moe.studies.control import ControlSettings, Method, Response, respond_all
+from moe.studies.language_model import KINDS, Learned
+from moe.studies.language_model import Look as LanguageLook
 from moe.studies.savings import ACTIVE, MOE, TOTAL, MeasuredCost
 from moe.studies.thinking import Look, problems
 from moe.sweeps.report import Group, Spread, SweepReport
@@ -153,3 +155,17 @@ def thinking_looks() -> list[Look]:
     first = Look(0, 0.25, 0.3, 3.0, 0.2, 0.9, 0.2, 0.1, 4.0, ("01", *right[1:]))
     longer = tuple("034" + text for text in right)
     return [first, Look(1, 0.99, 0.9, 8.0, 0.95, 0.9, None, 0.8, 9.0, longer)]
+
+
+def learned() -> list[Learned]:
+    """A language model of each kind with two looks, its choices among ten experts."""
+    letters = tuple("a passage of forty letters, in two rows.")
+    chosen = tuple(place % 10 for place in range(len(letters)))
+    loads = ((30, *[10] * 9), (10,) * 10)
+    return [
+        Learned(kind, 0, 100, letters, tuple(
+            LanguageLook(step, 1.0, bits + at, ("x",), (chosen, chosen[::-1]), loads)
+            for step, bits in ((10, 4.0), (20, 2.4))
+        ))
+        for at, kind in enumerate(KINDS)
+    ]  # fmt: skip

@@ -26,6 +26,7 @@ from moe.app.five_million import sizes
 from moe.app.five_million import story as lab_money
 from moe.app.gate import chart as gate
 from moe.app.gate import game
+from moe.app.language_model import chart as language
 from moe.app.moving_data import chart as moving
 from moe.app.moving_data import story as lab_moving
 from moe.app.play import chart as play
@@ -48,6 +49,7 @@ from moe.pictures.figure import Figure, Rows
 from moe.pictures.palette import PAPER_INK
 from moe.studies import savings as lab_savings
 from moe.studies import thinking
+from moe.studies.language_model import Step
 from moe.sweeps import chart as sweep
 from moe.training import LiveRun
 from tests.pictures import records
@@ -1597,4 +1599,97 @@ def starts_over_updates() -> Shown:
             "strokeDash": ("start", dashes),
         })],
         ("a good start: from 10% to 80%", "too few demonstrations: from 10% to 10%"),
+    )  # fmt: skip
+
+
+# Language model ----------------------------------------------------------------------------------
+
+MODELS = {"MoE": "#0072B2", "Dense, equal active": "#009E73", "Dense, equal total": "#D55E00"}
+
+
+@of(language.losses)
+def bits_over_steps(at: int = 1) -> Shown:
+    rows = [
+        {"model": model, "step": step, "bits": bits + more}
+        for more, model in enumerate(MODELS)
+        for step, bits in ((10, 4.0), (20, 2.4))[: at + 1]
+    ]
+    return Shown(
+        language.losses(records.learned(), at),
+        {"losses": rows},
+        [("line", "losses", {
+            "x": "step|step", "y": "bits", "color": ("model", MODELS),
+            "strokeDash": ("model", dict(zip(MODELS, ((1, 0), (7, 4), (2, 3)), strict=True))),
+        })],
+        ("MoE 2.40 bits", "Dense, equal total 4.40 bits") if at else ("MoE 4.00 bits",),
+    )  # fmt: skip
+
+
+@of(language.losses)
+def bits_at_the_first_look() -> Shown:
+    return bits_over_steps(0)
+
+
+@of(language.passage)
+def experts_of_letters() -> Shown:
+    run = records.learned()[0]
+    rows = [
+        {"row": place // 32, "column": place % 32, "letter": letter,
+         "expert": "JIHGFEDCBA"[place % 10], "colour": EXPERT_COLOURS[(9 - place % 10) % 8],
+         "filled": 0.5 if place % 10 > 1 else 0.0}
+        for place, letter in enumerate(run.passage)
+    ]  # fmt: skip
+    at = {"x": "column", "y": "row"}
+    return Shown(
+        language.passage(run.passage, run.looks[1], "last"),
+        {"passage": rows},
+        [
+            (
+                "rect",
+                "passage",
+                at | {"fill": "colour", "stroke": "colour", "fillOpacity": "filled"},
+            ),
+            ("text", "passage", at | {"text": "letter"}),
+            ("text", "passage", at | {"text": "expert"}),
+        ],
+        ("in the last layer: 10 experts are used. The text: a passage of forty",),
+    )
+
+
+@of(language.loads)
+def loads_of_a_layer() -> Shown:
+    run = records.learned()[0]
+    rows = [{"expert": "ABCDEFGHIJ"[e], "ratio": 2.5 if e == 0 else 1 / 1.2} for e in range(10)]
+    return Shown(
+        language.loads(run.looks[1], "first"),
+        {"loads": rows, "fair": [{"fair": 1}]},
+        [
+            (
+                "bar",
+                "loads",
+                {"x": "expert|expert", "y": f"ratio{TIMES}", "color": ("ratio", BUSY)},
+            ),
+            ("rule", "fair", {"y": f"fair{TIMES}"}),
+        ],
+        ("10 experts of the first layer after step 20: the busiest, A, has 2.50",),
+    )
+
+
+@of(language.live)
+def bits_of_a_run_that_goes_on() -> Shown:
+    steps = [Step(1, 7.9, 0.1), Step(2, 7.0, 0.2)]
+    looks = records.learned()[0].looks[:1]
+    return Shown(
+        language.live(steps, looks, 100),
+        {"live": [
+            {"of": "its batch", "step": 1, "bits": 7.9},
+            {"of": "its batch", "step": 2, "bits": 7.0},
+            {"of": "new text", "step": 10, "bits": 4.0},
+        ]},
+        [("line", "live", {
+            "x": "step|step", "y": "bits",
+            "color": ("of", {"its batch": "#868E99", "new text": "#0072B2"}),
+            "strokeWidth": ("of", {"its batch": 1, "new text": 3}),
+        })],
+        ("2 steps so far: a letter of the last batch takes 7.00 bits, new text takes 4.00",),
     )  # fmt: skip

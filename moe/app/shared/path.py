@@ -53,6 +53,8 @@ STOPS = (
     Stop("savings", "4 · What does it save?", STORY, "And what does it save?", ("experts", "k")),
     Stop("five-million", "Did it cost $5M?", NEWS, "So did it cost $5 million?"),
     Stop("real-models", "Would it run at home?", NEWS, "Would it run at home?"),
+    Stop("language-model", "Experts that read", NEWS, "Does it read better with experts?",
+         ("seed",)),
     Stop("think", "Does it pay to think?", NEWS, "Does it pay to think?", ("seed",)),
     Stop("play", "Play", LAB, "What if you change it while it learns?"),
     Stop("gate", "Be the gate", LAB, "Could you do better than the router?"),
