@@ -69,7 +69,8 @@ def public() -> list[Public]:
         for line in lines
         if line[:1] != " "
     ]
-    full = [name if name.startswith("moe.") else f"moe.{name}" for name in names]
+    # Code that users copy may import a name from where a module's names stand already.
+    full = {name if name.startswith("moe.") else f"moe.{name}" for name in names}
     return [
         found(name)
         for name in sorted(full, key=str.casefold)
