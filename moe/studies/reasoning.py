@@ -44,7 +44,7 @@ class ReasonFigures:
         Between trainer and sampler, means over all iterations.
     good_at
         First examination at which at least `GOOD` of the held-out problems are right.
-    cold_steps, cold_seconds, seconds
+    supervised_steps, cold_seconds, seconds
         Supervised steps, and the time by the clock: until the rewards begin, and in all.
     cpu_seconds
         Time of the processor in all, which other work on the machine changes less.
@@ -72,7 +72,7 @@ class ReasonFigures:
     chance_difference: float
     routing_difference: float
     good_at: int | None
-    cold_steps: int
+    supervised_steps: int
     cold_seconds: float
     seconds: float
     cpu_seconds: float
@@ -122,7 +122,7 @@ def _figures(
         chance_difference=_mean([r.chance_difference or 0.0 for r in iterations]),
         routing_difference=_mean([r.routing_difference or 0.0 for r in iterations]),
         good_at=good[0] if good else None,
-        cold_steps=len(before),
+        supervised_steps=len(before),
         cold_seconds=before[-1].seconds,
         seconds=end.seconds,
         cpu_seconds=cpu_seconds,

@@ -187,5 +187,6 @@ def test_the_report_ranks_by_what_the_experiment_is_about() -> None:
 @pytest.mark.parametrize("kind", EXPERIMENTS.values(), ids=EXPERIMENTS)
 def test_figures_have_their_types_in_order(kind: Experiment) -> None:
     assert list(kind.figure_types()) == list(kind.figures.__dataclass_fields__)
+    assert not set(kind.figure_types()) & set(kind.setting_names())  # both are columns of a row
     types = set(kind.figure_types().values())
     assert types <= {float, int, bool, float | None, int | None}
