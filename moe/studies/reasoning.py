@@ -44,7 +44,7 @@ class ReasonFigures:
         Between trainer and sampler, means over all iterations.
     good_at
         First examination at which at least `GOOD` of the held-out problems are right.
-    supervised_steps, cold_seconds, seconds
+    supervised_steps, cold_seconds, clock_seconds
         Supervised steps, and the time by the clock: until the rewards begin, and in all.
     cpu_seconds
         Time of the processor in all, which other work on the machine changes less.
@@ -74,7 +74,7 @@ class ReasonFigures:
     good_at: int | None
     supervised_steps: int
     cold_seconds: float
-    seconds: float
+    clock_seconds: float
     cpu_seconds: float
 
 
@@ -124,7 +124,7 @@ def _figures(
         good_at=good[0] if good else None,
         supervised_steps=len(before),
         cold_seconds=before[-1].seconds,
-        seconds=end.seconds,
+        clock_seconds=end.seconds,
         cpu_seconds=cpu_seconds,
     )
 
@@ -164,7 +164,7 @@ class DistilFigures:
     gain_seconds
         That minus the student's: what is left at equal seconds, the teacher's training not
         counted.
-    seconds, alone_seconds, training_seconds
+    taught_seconds, alone_seconds, training_seconds
         Time of the processor: the student's, its teacher's part included; that of the one alone;
         and of the teacher's own training.
     """
@@ -176,7 +176,7 @@ class DistilFigures:
     alone_longer: float
     longer_steps: int
     gain_seconds: float
-    seconds: float
+    taught_seconds: float
     alone_seconds: float
     training_seconds: float
 

@@ -296,7 +296,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
         _train_data,
     ),
-    "lm-collapse": Experiment(
+    "lm_collapse": Experiment(
         "Why experts collapse in a language model: train with one thing changed",
         LMCollapseSettings,
         CollapseFigures,

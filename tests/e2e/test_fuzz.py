@@ -103,7 +103,9 @@ async def changed(host: str, page: str, rng: random.Random, times: int) -> list[
     for _ in range(times):
         async with Visitor(host, f"{page}?{query}") as visitor:
             await asyncio.wait_for(visitor.open(), 120)
-            control = rng.choice([c for c in visitor.controls.values() if c.kind != "button"])
+            every = list(visitor.controls.values())
+            # A page that asks first may have buttons only.
+            control = rng.choice([c for c in every if c.kind != "button"] or every)
             await asyncio.wait_for(visitor.send(odd_states(control, rng), control.fragment), 120)
             found += live(visitor)
     async with Visitor(host, f"{page}?{query}") as visitor:

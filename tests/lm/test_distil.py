@@ -135,7 +135,7 @@ def test_a_study_puts_a_student_beside_one_alone(monkeypatch: pytest.MonkeyPatch
     assert found.alone == alone.held_out
     assert found.gain == found.alone - found.taught
     assert found.gain_seconds == found.alone_longer - found.taught
-    assert found.longer_steps >= 3 and min(found.seconds, found.training_seconds) > 0
+    assert found.longer_steps >= 3 and min(found.taught_seconds, found.training_seconds) > 0
     for cached in (reasoning._teacher, reasoning._alone):
         cached.cache_clear()
 

@@ -120,10 +120,10 @@ def test_figures_are_those_of_the_records() -> None:
     assert figures.accuracy_first == iterations[0].accuracy
     assert figures.accuracy_end == iterations[-1].accuracy
     assert figures.length_last == pytest.approx(sum(one.length for one in iterations) / 4)
-    assert figures.supervised_steps == 5 and 0 < figures.cold_seconds < figures.seconds
+    assert figures.supervised_steps == 5 and 0 < figures.cold_seconds < figures.clock_seconds
     same, other = reasoned(short()), vars(figures)
     assert figures.cpu_seconds == 7
-    timed = {"seconds", "cold_seconds", "cpu_seconds"}
+    timed = {"clock_seconds", "cold_seconds", "cpu_seconds"}
     assert {k: v for k, v in vars(same).items() if k not in timed} == {
         k: v for k, v in other.items() if k not in timed
     }

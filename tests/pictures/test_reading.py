@@ -27,6 +27,7 @@ SINGLE = {name: make for name, make in MAKERS.items() if "_on_a_sheet" not in na
 PLACE = "position, character, "
 EXPERT_RATIO = "expert, ratio|fair shares|.2f"
 BUSIEST = "|busiest expert above fair share|"
+UPDATE = "update|updates by rewards"
 OVER_STEPS = "run, step||.0f, value|{}|.3f"
 HOVER = {
     "one_measure": [OVER_STEPS.format("Busiest expert")],
@@ -74,6 +75,14 @@ HOVER = {
     "experts_that_work_together": [
         "first|tokens of expert, expert|also go to, share||.1%"
     ],
+    "shares_over_updates": [f"what, {UPDATE}, value|share|.1%"],
+    "length_over_updates": [f"{UPDATE}, signs|signs|.2f"],
+    "starts_over_updates": [f"start, {UPDATE}, value|share|.1%"],
+    "bits_over_steps": ["model, step, bits||.3f"],
+    "bits_at_the_first_look": ["model, step, bits||.3f"],
+    "experts_of_letters": ["letter, expert"] * 3,  # the tile and both of its texts
+    "loads_of_a_layer": [EXPERT_RATIO],
+    "bits_of_a_run_that_goes_on": ["of, step, bits||.3f"],
 }  # fmt: skip
 # Lines that one compares with, by their data: the fair share and other goals have long dashes.
 GOALS = {"fair", "fair_A", "fair_B", "goal", "chance", "limit", "dense", "repetition_chance",
@@ -147,6 +156,16 @@ AXES: dict[str, tuple[str, str]] = {
     "bars_of_one_layer": ("hidden, 0 to room", "2 names, no ticks, no domain"),
     "experts_that_work_together": ("0 to 7, no ticks", "0 to 7, no ticks, no domain"),
     "loads_of_devices": ("0 to room, 4 ticks", "no ticks, no domain"),
+    "shares_over_updates": (f"0 to 5, {STEPS}", f"0 to 1, {QUARTERS}"),
+    "length_over_updates": (f"0 to 5, {STEPS}", "0 to 11, 3 ticks"),
+    "answers_sign_by_sign": ("hidden, 0 to 17", "hidden, 1 to 8"),
+    "starts_over_updates": (f"0 to 1, {STEPS}", f"0 to 1, {QUARTERS}"),
+    **dict.fromkeys(
+        ("bits_over_steps", "bits_at_the_first_look"), (f"0 to 20, {STEPS}", "2.25 to 5, 5 ticks"),
+    ),
+    "experts_of_letters": ("hidden, 0 to 31", "hidden, 0 to 1"),
+    "loads_of_a_layer": ("", "0 to 3, 3 ticks"),
+    "bits_of_a_run_that_goes_on": (f"0 to 100, {STEPS}", "1.5 to 5, 5 ticks"),
 }  # fmt: skip
 COLOURS = re.compile(r"#[0-9A-F]{6}$|white$|transparent$")
 PALETTE = {
@@ -326,7 +345,7 @@ def test_a_scale_of_colours_has_a_key_unless_words_stand_beside_the_marks(name: 
         "the_cluster", "both_money_charts_on_a_sheet", "weights_stored", "operations_of_a_token",
         "lines_of_controllers", "lines_of_live_runs", "shares_of_the_work", "tokens_by_experts",
         "time_within_each_limit", "who_took_each_character", "the_first_characters",
-        "the_first_characters_before_a_guess", "guesses_of_a_class",
+        "the_first_characters_before_a_guess", "guesses_of_a_class", "experts_of_letters",
     }  # fmt: skip
     for _, _, encoding in views(name):
         for channel in ("color", "stroke", "fill", "shape", "strokeDash", "strokeWidth"):

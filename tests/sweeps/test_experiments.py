@@ -168,7 +168,7 @@ FIRST = {
     "reason": "accuracy_last", "distil": "gain", "control": "steady_error",
     "savings": "flops_saved", "causality": "changed",
     "cost": "dollars", "cluster": "overlapped_us", "lm": "bits_per_byte",
-    "lm-collapse": "hottest_share",
+    "lm_collapse": "hottest_share",
 }  # fmt: skip
 MORE_IS_BETTER = {
     "gate_cosine", "embedding_cosine", "flops_saved", "bytes_saved", "accuracy_last",

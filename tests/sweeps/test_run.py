@@ -8,12 +8,17 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import moe
+from moe.lm.reason import ReasonSettings
+from moe.lm.settings import LMTrainSettings
+from moe.studies import reasoning
+from moe.studies.reasoning import DistilRun
 from moe.sweeps import run as engine
 from moe.sweeps import workers
 from moe.sweeps.experiments import EXPERIMENTS
@@ -25,6 +30,15 @@ TINY = dict(task="linear_maps", d_model=8, d_expert=4, n_experts=4, batch=16, st
 TRAIN = dict(experiment="train", settings=TINY, grid=dict(balance=["none", "bias"]), seeds=[0, 1])
 COUNTED = dict(experiment="savings", grid=dict(n_experts=[4, 8, 16], k=[1, 2]))
 TIMES = {"seconds"}
+LM = dict(d_model=16, d_expert=8, n_experts=4, context=16, batch=4, steps=2)
+SHORT: dict[type, dict] = {
+    moe.TrainSettings: TINY,
+    LMTrainSettings: LM,
+    ReasonSettings: dict(
+        iterations=2, prompts=2, samples=2, cold_steps=2, cold_batch=4, examined=8, check_every=1
+    ),
+    DistilRun: dict(steps=3),
+}
 
 
 class Here:
@@ -63,16 +77,22 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_sweeps_from_its_defaults(name: str) -> None:
+def test_every_experiment_sweeps_from_its_defaults(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quickly = partial(reasoning.train_teacher, steps=2)
+    monkeypatch.setattr(reasoning, "train_teacher", quickly)
+    reasoning._teacher.cache_clear()
     experiment = EXPERIMENTS[name]
     names = [*ABOUT, *experiment.setting_names(), *experiment.figure_types()]
     assert len(names) == len(set(names)) == len(columns(name))
     assert experiment.better and set(experiment.better) <= set(experiment.figure_types())
-    trains = issubclass(experiment.settings, moe.TrainSettings)
-    settings = experiment.settings(**(TINY if trains else {}))
+    known = [one for one in SHORT if issubclass(experiment.settings, one)]
+    settings = experiment.settings(**(SHORT[known[0]] if known else {}))
     outcome = perform(SweepRun.make(name, settings))
     assert outcome.error is None
     assert set(outcome.figures) == set(experiment.figure_types())
+    reasoning._teacher.cache_clear()
 
 
 def test_training_figures_are_those_of_the_run() -> None:

@@ -107,9 +107,11 @@ def _passage(n_rows: int, ink: str) -> Chart:
         fill=alt.Fill("colour:N", scale=None), stroke=alt.Stroke("colour:N", scale=None),
         fillOpacity=alt.FillOpacity("filled:Q", scale=None),
     )  # fmt: skip
-    letter = base.mark_text(fontSize=12, font="monospace", dy=-7, color=ink).encode(text="letter:N")
-    name = base.mark_text(fontSize=10, fontWeight="bold", dy=9, color=ink).encode(text="expert:N")
-    return alt.LayerChart(layer=[tiles, letter, name]).properties(height=44 * n_rows)
+    letter = base.mark_text(fontSize=12, font="monospace", align="center", dy=-7, color=ink)
+    name = base.mark_text(fontSize=10, fontWeight="bold", align="center", dy=9, color=ink)
+    return alt.LayerChart(
+        layer=[tiles, letter.encode(text="letter:N"), name.encode(text="expert:N")]
+    ).properties(height=44 * n_rows)
 
 
 def loads(look: Look, layer: str, ink: str = PAPER_INK) -> Figure:

@@ -141,8 +141,8 @@ def _answers(n_problems: int, n_places: int, ink: str) -> Chart:
     y = alt.Y("problem:O", scale=y_scale, axis=None)
     tiles = draw("signs").mark_rect(cornerRadius=3, opacity=0.4)
     tiles = tiles.encode(x=x, y=y, fill=keyed(alt.Fill, "kind:N", KINDS, key(columns=2)))
-    signs = draw("signs").mark_text(fontSize=13, font="monospace", color=ink)
-    marks = draw("verdicts").mark_text(fontSize=15, fontWeight="bold", color=ink)
+    signs = draw("signs").mark_text(fontSize=13, font="monospace", align="center", color=ink)
+    marks = draw("verdicts").mark_text(fontSize=15, fontWeight="bold", align="center", color=ink)
     return alt.LayerChart(
         layer=[
             tiles, signs.encode(x=x, y=y, text="sign:N"), marks.encode(x=x, y=y, text="mark:N"),

@@ -126,7 +126,7 @@ def test_the_article_is_what_the_code_computes() -> None:
     assert (site.HERE / article.PAGE).read_text("utf-8") == page, "run `make pages`"
     assert f"${(2664 + 119 + 5) * 1e3 * 2 / 1e6:.3f}M" in page
     assert f"${30.84 * 2:.4g}M" in page
-    assert len(article.statements()) == 10
+    assert len(article.statements()) == 11
     for statement in article.statements():
         assert statement.verdict
         assert all(command.startswith("moe ") for command in statement.commands)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """On which backends the first page was recorded; its model is hardly trained meanwhile."""
     from moe.app.start import opening
 
+    import_module("moe.app.start.page")  # loads late, and would keep what stands in below
     settings, recorded = first_model.TrainSettings, []
     monkeypatch.setattr(first_model, "STEPS", 1)
     monkeypatch.setattr(
