@@ -113,7 +113,6 @@ OWN = {
     "moe/kernels/cache.py: source_stamp": "own",
     "moe/kernels/cache.py: KernelCache.load_overload": "own",
     "moe/sweeps/store.py: SweepStore.rows": "own",
-    "moe/lm/run_folder.py: open_run": "own",
     "moe/lm/run_folder.py: read_settings": "own",
     "moe/lm/run_folder.py: read_steps": "own",
     "moe/lm/run_folder.py: save_state": "written",

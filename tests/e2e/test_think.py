@@ -32,6 +32,7 @@ def test_a_guess_starts_the_film_and_its_end_tells_what_came_out(page: Page, ser
     settled(page)
 
 
+@pytest.mark.soak
 def test_a_run_of_ones_own_goes_on_while_its_visitor_is_elsewhere(page: Page, server: str) -> None:
     page.goto(f"{server}/think?guess=skip")
     page.get_by_role("button", name="Let it learn now").click()
@@ -40,7 +41,10 @@ def test_a_run_of_ones_own_goes_on_while_its_visitor_is_elsewhere(page: Page, se
     expect(page.get_by_text("It stands still until you let it go on.")).to_be_visible()
     page.locator(".st-key-next_step a").click()  # to another page, and back
     expect(page).to_have_url(re.compile("/play"))
+    expect(page.locator('[data-moe="play"]')).to_be_visible()
+    settled(page)
     page.go_back()
+    settled(page)
     expect(page.get_by_text("It stands still until you let it go on.")).to_be_visible()
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_text("It is shown answers:")).to_be_visible()
