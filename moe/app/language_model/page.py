@@ -60,7 +60,11 @@ def show() -> None:
     st.markdown(story.total_words(runs))
     with st.expander("All runs in numbers"):
         st.table(story.rows(runs))
-        st.caption("Seconds are those of the computer that made these runs, among other work.")
+        st.caption(
+            "All three learn at the same rate, which was tuned for none of them: one that suits a "
+            "model better would move its line. Seconds are those of the computer that made these "
+            "runs, among other work."
+        )
     _live()
     film = story.of_kind(runs, story.MOE)[0]
     share_box(
