@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +15,7 @@ import pytest
 import moe
 from moe.checkpoints.families import LOADABLE, NESTED
 from moe.checkpoints.files import open_checkpoint
+from moe.checkpoints.layer_spec import layer_specs
 
 CASES = Path(__file__).parent / "parity"
 ALL = sorted([*LOADABLE, *NESTED])
@@ -39,6 +45,34 @@ def gradient_errors(folder: Path) -> dict[str, float]:
     mine |= {"y": y_ND, "dx": dx_ND}
     assert mine.keys() == theirs.keys()
     return {name: relative_error(mine[name], theirs[name]) for name in theirs}
+
+
+def fingerprints(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Shape and SHA-256 of each tensor, by name."""
+    return {
+        name: [list(array.shape), hashlib.sha256(np.ascontiguousarray(array)).hexdigest()]
+        for name, array in sorted(tensors.items())
+    }
+
+
+def in_memory(folder: Path) -> moe.MoELayer:
+    """A case's layer as if it came from the layout that the reference library has in memory."""
+    layer = moe.load_layer(folder, LAYER)
+    published, *others = layer_specs(layer.origin.config, LAYER)
+    for spec in others:
+        block = layer.origin.prefix.removesuffix(f"{published.family.block}.")
+        dtypes = {slot.name: "F32" for slot in spec.slots()}
+        origin = replace(
+            layer.origin,
+            prefix=f"{block}{spec.family.block}.", dtypes=dtypes, layout=spec.layout,
+        )  # fmt: skip
+        layer = replace(layer, origin=origin)
+    return layer
+
+
+def stored_in_memory(folder: Path) -> dict[str, Any]:
+    """Fingerprints of what the reference library writes in that layout."""
+    return json.loads((folder / "memory.json").read_text())
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -72,3 +106,17 @@ def test_a_saved_layer_loads_bit_for_bit(case: str, tmp_path: Path) -> None:
         assert mine.keys() == theirs.keys()
         assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
     assert open_checkpoint(tmp_path).config == open_checkpoint(CASES / case).config
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_the_layout_that_the_library_has_in_memory_is_read_and_written(
+    case: str, tmp_path: Path
+) -> None:
+    layer = in_memory(CASES / case)
+    assert fingerprints(moe.export_layer(layer)) == stored_in_memory(CASES / case)
+    moe.save_layer(layer, tmp_path / "one")
+    again = moe.load_layer(tmp_path / "one", LAYER)
+    assert again == moe.load_layer(CASES / case, LAYER)
+    moe.save_layer(again, tmp_path / "two")
+    one, two = (tmp_path / name / "model.safetensors" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()

@@ -28,6 +28,8 @@ dx_ND, grads = layer.backward(dy_ND, ctx)
 - `moe.save_layer(layer, folder)` writes a folder that `load_layer` reads back bit for bit; it
   refuses a layer whose router, capacity or arrays its `config.json` cannot express any more.
   `layer.save(file)` keeps [any layer](own-weights.md).
+- Files that transformers 5 writes with `save_original_format=False` (`experts.gate_up_proj`) are
+  read like published ones, and saved in the layout that they came in.
 - Only the tensors of the asked layer are read, also out of shards with an index.
 - What does not fit (a dense layer, a missing tensor, a wrong shape, NaN or infinity, an unknown
   `model_type`) is a `moe.CheckpointError` that says what, and which layers are MoE.\

@@ -122,6 +122,7 @@ def _deepseek(**fields: Any) -> Family:
 FAMILIES: dict[str, Family] = {
     "mixtral": _mixtral(
         layout=W123,
+        memory={"block": "mlp"},
         defaults=_defaults(32, 4096, 14336, 32, 8, 32000, **_local(8, 2)),
         nulls=HEAD_NULL,
         options={"renormalize": True},
@@ -188,6 +189,7 @@ FAMILIES: dict[str, Family] = {
     "gpt_oss": _mixtral(
         block="mlp",
         layout=INTERLEAVED,
+        memory=None,
         defaults=_defaults(
             36, 2880, 2880, 64, 8, 201088, **_local(128, 4, 64), swiglu_alpha=1.702,
             swiglu_limit=7.0,
@@ -205,6 +207,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "granitemoe": _mixtral(
         layout=FUSED_ROWS,
+        memory={"gate": "router.weight"},
         defaults=_defaults(32, 4096, 11008, 32, None, 32000, **_local(8, 2)),
         nulls=KV_NULL,
         gate="router.layer.weight",
@@ -234,6 +237,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "minimax_m2": _mixtral(
         layout=W123,
+        memory={"block": "mlp"},
         defaults=_defaults(62, 3072, 1536, 48, 8, 200064, **_local(256, 8, 128)),
         options={"score": "sigmoid", "renormalize": True},
         select_bias="e_score_correction_bias",
@@ -243,6 +247,7 @@ FAMILIES: dict[str, Family] = {
     "ernie4_5_moe": _row(
         block="mlp",
         layout=PROJ,
+        memory={"select_bias": "gate.moe_statics.e_score_correction_bias"},
         defaults=_defaults(
             28, 2560, 12288, 20, 4, 103424, head_dim=None, moe_intermediate_size=1536,
             moe_num_experts=64, moe_k=6, moe_num_shared_experts=2, moe_layer_start_index=1,
@@ -267,6 +272,7 @@ FAMILIES: dict[str, Family] = {
     "llama4_text": _mixtral(
         block="feed_forward",
         layout=FUSED,
+        memory=None,
         defaults=_defaults(
             48, 5120, 8192, 40, 8, 202048, **_local(16, 1, 128), intermediate_size_mlp=16384,
             interleave_moe_layer_step=1, moe_layers=None,
@@ -283,6 +289,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "phimoe": _mixtral(
         layout=W123,
+        memory={"block": "mlp", "gate": "router.weight"},
         defaults=_defaults(
             32, 4096, 6400, 32, 8, 32064, **_local(16, 2), router_jitter_noise=0.01
         ),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .config import ConfigValues
-from .layouts import NO_EXPERTS, Layout, Sizes
+from .layouts import NO_EXPERTS, STACKED, Layout, Sizes
 
 MAX_LAYERS = 10_000
 ACTIVATIONS = {"hidden_act": ("silu", "swish")}
+PUBLISHED, MEMORY = "published", "memory"  # names of the layouts in which layers are stored
 
 Rule = Callable[[ConfigValues, int], bool]
 
@@ -46,7 +47,11 @@ class Family:
         Names after the layer's prefix, and after the block's; without a block, layers of the
         family are counted and cannot be loaded.
     layout
-        How the experts are stored.
+        How the experts are stored in published files.
+    memory
+        What differs where the reference library writes its own layout, that of its memory
+        (`save_original_format=False`): attributes of this class by name, beside `layout`, which
+        becomes `STACKED` unless it is named; None if both layouts are the same.
     router, options
         Registry name and options; a `Key` is read from config.json.
     groups_if
@@ -88,6 +93,7 @@ class Family:
     block: str = ""
     gate: str = "gate.weight"
     layout: Layout = NO_EXPERTS
+    memory: Mapping[str, Any] | None = field(default_factory=dict)
     router: str = "topk"
     options: Mapping[str, Any] = field(default_factory=dict)
     groups_if: tuple[str, str] | None = None
@@ -111,6 +117,13 @@ class Family:
         """Every key that is read, in all spellings."""
         parts = {key.partition(".")[0] for key in self.defaults}
         return frozenset({*self.defaults, *parts, *sum(self.spellings.values(), ())})
+
+    def layouts(self) -> dict[str, Family]:
+        """The family in each layout that its layers are stored in, by the layout's name."""
+        if self.memory is None:
+            return {PUBLISHED: self}
+        stacked: dict[str, Any] = {"layout": STACKED}
+        return {PUBLISHED: self, MEMORY: replace(self, **stacked | dict(self.memory))}
 
     def values(self, config: Mapping[str, Any], where: str = "config.json") -> ConfigValues:
         """The checked values of a configuration."""

@@ -82,8 +82,8 @@ class Checkpoint:
         """
         return self._info(name).dtype
 
-    def read(self, name: str) -> np.ndarray:
-        """Read one tensor, in the shape that it has in the file.
+    def read(self, name: str, place: int | None = None) -> np.ndarray:
+        """Read one tensor, in the shape that it has in the file, or one entry of its first axis.
 
         BF16 becomes float32, exactly; F8 and U8 become uint8, the raw bytes; all other types stay
         as they are and are memory-mapped, and thus read-only. The mapping lives as long as the
@@ -95,6 +95,8 @@ class Checkpoint:
             As `shape`, or if numpy has no such element type, or if memory runs out.
         """
         info = self._info(name)
+        if place is not None:
+            info = info.entry(place)
         file = self._file_of[name]
         where = f"{file}: tensor {quoted(name)}"
         kind = DTYPES[info.dtype]

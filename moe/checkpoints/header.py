@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, check_int
 from .dtypes import DTYPES
 from .strict_json import parse_object, quoted
 
@@ -25,6 +25,12 @@ class TensorInfo(NamedTuple):
     shape: tuple[int, ...]
     start: int
     n_bytes: int
+
+    def entry(self, place: int) -> TensorInfo:
+        """Place of one entry of the first axis."""
+        check_int("place", place, 0, self.shape[0] - 1 if self.shape else -1)
+        n_bytes = self.n_bytes // self.shape[0]
+        return TensorInfo(self.dtype, self.shape[1:], self.start + place * n_bytes, n_bytes)
 
 
 class Header(NamedTuple):

@@ -12,7 +12,7 @@ from ..errors import CheckpointError
 from ..routers import Router, make_router
 from .config import ConfigValues
 from .families import LOADABLE, family_of
-from .family import Family
+from .family import PUBLISHED, Family
 from .layouts import USUAL_NAMES, Sizes, Slot, linear_slots, transposed, whole
 from .strict_json import quoted
 
@@ -21,9 +21,10 @@ MAX_SPANS = 20  # of layers in a message
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One MoE layer as its configuration describes it."""
+    """One MoE layer as its configuration describes it, in one of its family's layouts."""
 
     model_type: str
+    layout: str
     family: Family
     sizes: Sizes
     router: Router
@@ -79,8 +80,8 @@ def layers_in(config: Mapping[str, Any]) -> tuple[int, ...]:
     return family.moe_layers(family.values(config))
 
 
-def layer_spec(config: Mapping[str, Any], layer: int) -> LayerSpec:
-    """What layer number `layer`, counted from 0, consists of.
+def layer_spec(config: Mapping[str, Any], layer: int, layout: str = PUBLISHED) -> LayerSpec:
+    """What layer number `layer`, counted from 0, consists of in one of its family's layouts.
 
     Raises
     ------
@@ -105,7 +106,15 @@ def layer_spec(config: Mapping[str, Any], layer: int) -> LayerSpec:
         values.choice(key, allowed)
     sizes = family.sizes(values, layer)
     router = _router(family, family.router_options(values, layer), sizes)
-    return LayerSpec(model_type, family, sizes, router, _activation(family, values))
+    stored = family.layouts()[layout]
+    return LayerSpec(model_type, layout, stored, sizes, router, _activation(family, values))
+
+
+def layer_specs(config: Mapping[str, Any], layer: int) -> list[LayerSpec]:
+    """The same in every layout, the published one first; the errors are those of `layer_spec`."""
+    spec = layer_spec(config, layer)
+    layouts = spec.family.layouts().items()
+    return [replace(spec, layout=name, family=family) for name, family in layouts]
 
 
 def _spans(layers: tuple[int, ...]) -> str:

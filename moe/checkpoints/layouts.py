@@ -148,6 +148,10 @@ FUSED_ROWS = Layout(
     "all in one: (E, 2F, D), gate half first, and (E, D, F)",
     partial(_fused_rows, ("input_linear.weight", "output_linear.weight")),
 )
+STACKED_NAMES = ("experts.gate_up_proj", "experts.down_proj")
+STACKED = Layout(
+    "all in one: (E, 2F, D), gate half first, and (E, D, F)", partial(_fused_rows, STACKED_NAMES)
+)
 INTERLEAVED = Layout(
     "all in one: (E, D, 2F), gate and up alternate, and (E, F, D); biases",
     _interleaved,
@@ -219,7 +223,7 @@ ORDERS = {
     "transformers": Order(
         "gate_up_proj (E, 2F, D), gate half first, and down_proj (E, D, F)",
         "EDF",
-        partial(_all_in_one, partial(_fused_rows, ("gate_up_proj", "down_proj"))),
+        partial(_all_in_one, STACKED.slots),
     ),
     "llama4": Order(
         "gate_up_proj (E, D, 2F), gate half first, and down_proj (E, F, D)",

@@ -12,15 +12,15 @@ import numpy as np
 from ..errors import CheckpointError
 from ..layer import MoELayer
 from .dequantise import MX_BLOCK, fp8_block, from_fp8_blocks, from_mxfp4
-from .families import PREFIXES
+from .family import PUBLISHED
 from .files import Checkpoint, open_checkpoint, read_config
-from .layer_spec import LayerSpec, layer_spec, layers_in
+from .find import BLOCKS, SCALES, find_layer
+from .layer_spec import layers_in
 from .layouts import Slot
 from .strict_json import quoted
 
 FLOATS = ("F16", "BF16", "F32", "F64")
 FP8, SCALE = "F8_E4M3", "_scale_inv"
-BLOCKS, SCALES = "_blocks", "_scales"
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,22 @@ class Origin:
         Text in front of each tensor's name.
     dtypes
         Element type of each tensor in the file; for quantised ones, a type that holds their values.
+    layout
+        Name of the layout that the file has, of those in `Family.layouts`.
     """
 
     config: Mapping[str, Any]
     layer: int
     prefix: str
     dtypes: Mapping[str, str]
+    layout: str = PUBLISHED
 
 
 def load_layer(folder: str | Path, layer: int) -> MoELayer:
     """Load one MoE layer of a published checkpoint.
 
+    Every family is read in its published layout and in the one that transformers 5 has in memory
+    and writes with `save_original_format=False`; the names of the tensors tell which it is.
     float16 and bfloat16 become float32, float64 stays float64, and FP8 blocks and MXFP4 become the
     float32 values that they represent. Tensors of other layers are not read.
 
@@ -81,8 +86,7 @@ def moe_layers(folder: str | Path) -> list[int]:
 
 def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
     """Do what `load_layer` does for an open checkpoint, for example an unpacked upload."""
-    spec = layer_spec(checkpoint.config, layer)
-    prefix = _prefix(checkpoint, spec, layer)
+    spec, prefix = find_layer(checkpoint, layer)
     block = fp8_block(checkpoint.config)
     dtypes: dict[str, str] = {}
     slots = []
@@ -103,16 +107,8 @@ def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
         spec.activation,
         params,
         buffers,
-        origin=Origin(checkpoint.config, int(layer), prefix, dtypes),
+        origin=Origin(checkpoint.config, int(layer), prefix, dtypes, spec.layout),
     )
-
-
-def _prefix(checkpoint: Checkpoint, spec: LayerSpec, layer: int) -> str:
-    tails = [f"{start}layers.{layer}.{spec.family.block}." for start in PREFIXES]
-    for tail in tails:
-        if tail + spec.family.gate in checkpoint:
-            return tail
-    raise CheckpointError(f"got no tensor {quoted(tails[0] + spec.family.gate)} in this checkpoint")
 
 
 def _check_tensor(
@@ -130,11 +126,11 @@ def _check_tensor(
         check_stored(checkpoint, name + BLOCKS, (*packed, 16), ("U8",))
         check_stored(checkpoint, name + SCALES, packed, ("U8",))
         return "BF16"
-    dtype = check_stored(checkpoint, name, shape, (*FLOATS, FP8) if len(shape) == 2 else FLOATS)
+    dtype = check_stored(checkpoint, name, shape, (*FLOATS, FP8) if len(shape) > 1 else FLOATS)
     if dtype != FP8:
         return dtype
-    grid = (-(-shape[0] // block[0]), -(-shape[1] // block[1]))
-    check_stored(checkpoint, name + SCALE, grid, FLOATS)
+    grid = (-(-shape[-2] // block[0]), -(-shape[-1] // block[1]))
+    check_stored(checkpoint, name + SCALE, (*shape[:-2], *grid), FLOATS)
     return "F32"
 
 
@@ -187,13 +183,24 @@ def check_finite(name: str, values: np.ndarray) -> None:
 def _fill(
     checkpoint: Checkpoint, name: str, slot: Slot, array: np.ndarray, block: tuple[int, int]
 ) -> None:
+    """Write a tensor into its part of an array; of one with all experts, an expert at a time."""
+    part = slot.view(array)
     if name not in checkpoint:
         blocks, scales = checkpoint.read(name + BLOCKS), checkpoint.read(name + SCALES)
-        part = slot.view(array)
         for expert, packed, exponents in zip(part, blocks, scales, strict=True):
             expert[...] = from_mxfp4(packed, exponents).T.reshape(expert.shape)
-    elif checkpoint.dtype(name) == FP8:
-        scale = checkpoint.read(name + SCALE)
-        slot.put(array, from_fp8_blocks(checkpoint.read(name), scale, block))
+    elif len(slot.shape) == 3:
+        for place, expert in enumerate(part):
+            expert[...] = _read(checkpoint, name, block, place).reshape(expert.shape)
     else:
-        slot.put(array, checkpoint.read(name))
+        part[...] = _read(checkpoint, name, block).reshape(part.shape)
+
+
+def _read(
+    checkpoint: Checkpoint, name: str, block: tuple[int, int], place: int | None = None
+) -> np.ndarray:
+    """The values of a tensor, or of one entry of its first axis."""
+    values = checkpoint.read(name, place)
+    if checkpoint.dtype(name) != FP8:
+        return values
+    return from_fp8_blocks(values, checkpoint.read(name + SCALE, place), block)

@@ -120,7 +120,8 @@ def _origin(layer: MoELayer) -> tuple[Origin, LayerSpec]:
             "layer: got one that was not loaded from a checkpoint, allowed is what load_layer "
             "returns: published names belong to a model family"
         )
-    return layer.origin, layer_spec(layer.origin.config, layer.origin.layer)
+    origin = layer.origin
+    return origin, layer_spec(origin.config, origin.layer, origin.layout)
 
 
 def _as_stored(array: np.ndarray, dtype: str) -> tuple[np.ndarray, str] | None:

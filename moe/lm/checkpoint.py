@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints.files import CONFIG, INDEX, SINGLE, Checkpoint, open_checkpoint, write_checkpoint
+from ..checkpoints.find import find_layer
 from ..checkpoints.layer_spec import layer_spec
 from ..checkpoints.layouts import USUAL_NAMES, Slot, linear_slots
 from ..checkpoints.load import FLOATS, Origin, check_finite, check_stored, read_layer
@@ -68,7 +69,7 @@ def read_model(checkpoint: Checkpoint) -> LanguageModel:
     return LanguageModel(config, blocks, params)
 
 
-def expected(checkpoint_config: Mapping[str, Any], config: LMConfig) -> Iterator[tuple[str, Slot]]:
+def expected(checkpoint: Checkpoint, config: LMConfig) -> Iterator[tuple[str, Slot]]:
     """Every tensor that a model's file has, with the prefix of its name."""
     for slot in slots_around(config):
         yield "", slot
@@ -76,9 +77,9 @@ def expected(checkpoint_config: Mapping[str, Any], config: LMConfig) -> Iterator
         for slot in block_slots(config, not config.is_moe(layer)):
             yield prefix_of(layer), slot
         if config.is_moe(layer):
-            spec = layer_spec(checkpoint_config, layer)
+            spec, prefix = find_layer(checkpoint, layer)
             for slot in spec.slots():
-                yield f"{prefix_of(layer)}{spec.family.block}.", slot
+                yield prefix, slot
 
 
 def _check_headers(checkpoint: Checkpoint, config: LMConfig) -> np.dtype[Any]:
@@ -87,7 +88,7 @@ def _check_headers(checkpoint: Checkpoint, config: LMConfig) -> np.dtype[Any]:
     Nothing is allocated before: config.json may claim any size.
     """
     dtypes = {}
-    for prefix, slot in expected(checkpoint.config, config):
+    for prefix, slot in expected(checkpoint, config):
         name = prefix + slot.name
         dtypes[name] = check_stored(checkpoint, name, slot.shape, FLOATS)
     for name in checkpoint.names:

@@ -139,9 +139,9 @@ def write_sparse(
 
 
 def mixtral(
-    layers: int, d_model: int, d_expert: int, dtype: str
+    layers: int, d_model: int, d_expert: int, dtype: str, stacked: bool = False
 ) -> tuple[dict[str, Any], dict[str, tuple[tuple[int, ...], str]]]:
-    """Configuration and tensors of the MoE layers of a Mixtral of that size."""
+    """Configuration and tensors of a Mixtral's MoE layers, as published or `stacked` by kind."""
     config = {
         "model_type": "mixtral", "hidden_size": d_model, "intermediate_size": d_expert,
         "num_hidden_layers": layers, "num_local_experts": 8, "num_experts_per_tok": 2,
@@ -149,8 +149,12 @@ def mixtral(
     }  # fmt: skip
     tensors = {}
     for layer in range(layers):
-        block = f"model.layers.{layer}.block_sparse_moe"
+        block = f"model.layers.{layer}.{'mlp' if stacked else 'block_sparse_moe'}"
         tensors[f"{block}.gate.weight"] = ((8, d_model), dtype)
+        if stacked:
+            tensors[f"{block}.experts.gate_up_proj"] = ((8, 2 * d_expert, d_model), dtype)
+            tensors[f"{block}.experts.down_proj"] = ((8, d_model, d_expert), dtype)
+            continue
         for expert in range(8):
             for name in ("w1", "w3"):
                 tensors[f"{block}.experts.{expert}.{name}.weight"] = ((d_expert, d_model), dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -288,6 +289,7 @@ def test_indexes_with_changed_bytes_or_names(tmp_path, draw):
 
 KINDS = ("mixtral", "qwen2_moe", "deepseek_v3", "gpt_oss", "llama4", "hunyuan_v1_moe")
 SMALL, TENSORS = mixtral(2, 8, 8, "F32")
+STACKED = mixtral(2, 8, 8, "F32", True)[1]
 
 
 @cases(150)
@@ -297,12 +299,48 @@ def test_layers_of_models_with_configs_of_wrong_types(tmp_path, draw):
         config[draw(st.sampled_from([*SMALL, "quantization_config", "text_config"]))] = draw(JSON)
     if draw(st.booleans()):
         config["model_type"] = draw(st.sampled_from(KINDS))
-    folder = tmp_path / "model"
+    name, tensors = draw(st.sampled_from([("model", TENSORS), ("stacked", STACKED)]))
+    folder = tmp_path / name
     if not folder.exists():
-        write_sparse(folder, SMALL, TENSORS, 1)
+        write_sparse(folder, SMALL, tensors, 1)
     (folder / "config.json").write_text(json.dumps(config))
     layer = attempt(lambda: load_layer(folder, draw(st.sampled_from([0, 1, 2, -1]))))
     assert layer is None or layer.params["gate_DE"].shape == (8, 8)
+
+
+NEW_NAMES = [
+    "experts.gate_up_proj", "experts.down_proj", "experts.gate_up_proj_blocks", "gate.weight",
+    "experts.gate_up_proj_scales", "experts.down_proj_scale_inv", "experts.0.w1.weight", "x",
+]  # fmt: skip
+
+
+@cases(150)
+def test_stacked_layers_with_other_shapes_types_and_names(tmp_path, draw):
+    """The file itself is sound; whatever is accepted has the configuration's shapes."""
+    tensors = dict(STACKED)
+    for _ in range(draw(st.integers(1, 3))):
+        name = draw(st.sampled_from(sorted(tensors)))
+        shape, dtype = tensors[name]
+        how = draw(st.integers(0, 3))
+        if how == 0:
+            sizes = st.sampled_from([0, 1, 7, 8, 9, 16, 17])
+            shape = tuple(draw(st.lists(sizes, max_size=4)))
+        elif how == 1:
+            shape = tuple(draw(st.permutations(shape)))
+        elif how == 2:
+            dtype = draw(st.sampled_from([kind for kind in DTYPES if DTYPES[kind].bits >= 8]))
+        else:
+            del tensors[name]
+            blocks = st.sampled_from(["mlp", "block_sparse_moe"])
+            name = f"model.layers.1.{draw(blocks)}.{draw(st.sampled_from(NEW_NAMES))}"
+        tensors[name] = (shape, dtype)
+    folder = tmp_path / "changed"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_sparse(folder, SMALL, tensors, 1)
+    layer = attempt(lambda: load_layer(folder, 1))
+    assert layer is None or [a.shape for a in layer.params.values()] == [
+        (8, 8), (8, 8, 16), (8, 8, 8)
+    ]  # fmt: skip
 
 
 # Archives ----------------------------------------------------------------------------------------

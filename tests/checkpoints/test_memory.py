@@ -29,11 +29,19 @@ print(json.dumps([peak_bytes() - before, sizes, time.process_time() - began]))
 
 
 @pytest.mark.parametrize(
-    ("dtype", "layers"), [("BF16", 20), pytest.param("F32", 10, marks=pytest.mark.soak)]
+    ("dtype", "layers", "stacked"),
+    [
+        ("BF16", 20, False),
+        ("BF16", 20, True),
+        pytest.param("F32", 10, False, marks=pytest.mark.soak),
+        pytest.param("F32", 10, True, marks=pytest.mark.soak),
+    ],
 )
-def test_one_layer_of_two_gigabytes_takes_at_most_three_times_its_size(tmp_path, dtype, layers):
+def test_one_layer_of_two_gigabytes_takes_at_most_three_times_its_size(
+    tmp_path, dtype, layers, stacked
+):
     write_sparse(tmp_path / "small", *mixtral(1, 8, 8, dtype), 1)
-    config, tensors = mixtral(layers, 1024, 2048, dtype)
+    config, tensors = mixtral(layers, 1024, 2048, dtype, stacked)
     total = write_sparse(tmp_path / "large", config, tensors, 5)
     assert total > 2e9
     part = f"layers.{layers - 2}."

@@ -19,7 +19,14 @@ from moe.checkpoints.dequantise import E4M3, from_fp8_blocks, from_mxfp4
 from moe.checkpoints.families import FAMILIES
 from moe.lm.layouts import LAYOUTS, family_of_layout
 
-from ..test_parity import CASES, forward_error, gradient_errors
+from ..test_parity import (
+    CASES,
+    fingerprints,
+    forward_error,
+    gradient_errors,
+    in_memory,
+    stored_in_memory,
+)
 
 FORWARD, GRADIENT = 1e-5, 1e-6
 # Set to the last layer when a configuration is made.
@@ -32,6 +39,8 @@ def check_cases(root: Path) -> list[bool]:
     for folder in sorted(path.parent for path in root.glob("*/config.json")):
         try:
             forward, gradient = forward_error(folder), max(gradient_errors(folder).values())
+            exported = fingerprints(moe.export_layer(in_memory(folder)))
+            assert exported == stored_in_memory(folder), "another layout in memory"
         except (AssertionError, KeyError, ValueError) as error:
             print(f"{folder.name:16} FAILED {error}")
             results.append(False)
@@ -54,6 +63,7 @@ def check_committed(root: Path) -> list[bool]:
                 np.allclose(new[n], old[n], 1e-6, 1e-6 * abs(old[n]).max()) for n in old.files
             )
         results.append(ok)
+        ok &= stored_in_memory(folder) == stored_in_memory(CASES / folder.name)
         if not ok:
             print(f"{folder.name:16} FAILED: the committed case is not what the library makes now")
     return results

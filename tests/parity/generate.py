@@ -24,7 +24,9 @@ import torch
 import transformers
 from safetensors.numpy import load_file, save_file
 
-N_TOKENS, D_MODEL, LAYER = 11, 16, 1
+from ..test_parity import LAYER, fingerprints
+
+N_TOKENS, D_MODEL = 11, 16
 
 COMMON = {
     "hidden_size": D_MODEL,
@@ -165,9 +167,9 @@ def build(model_type: str, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]
     return model, block
 
 
-def published(model: torch.nn.Module, folder: Path) -> dict[str, np.ndarray]:
+def published(model: torch.nn.Module, folder: Path, original: bool = True) -> dict[str, np.ndarray]:
     """Tensors of the block's layer under the names that `save_pretrained` gives them."""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_original_format=original)
     places = (".mlp.", ".block_sparse_moe.", ".feed_forward.")
     return {
         name: array
@@ -197,16 +199,19 @@ def gradients(block: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def make_case(model_type: str, folder: Path, seed: int) -> bool:
-    """Write config.json, model.safetensors, io.npz and grad.npz; False if an expert is idle."""
+    """Write the files that README.md lists; False if an expert is idle."""
     model, block = build(model_type, seed)
     x = np.random.default_rng(7).standard_normal((N_TOKENS, D_MODEL)).astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         tensors = published(model, Path(scratch))
         config = json.loads((Path(scratch) / "config.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        in_memory = published(model, Path(scratch), original=False)
     config.pop("vision_config", None)  # long, and no part of the layer
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    (folder / "memory.json").write_text(json.dumps(fingerprints(in_memory), indent=1) + "\n")
     with torch.no_grad():
         np.savez_compressed(folder / "io.npz", x=x, y=run(block, torch.tensor(x)).numpy())
     arrays = {name: tensor.numpy() for name, tensor in gradients(block).items()}

@@ -1,0 +1,65 @@
+"""Where the tensors of one layer stand in a checkpoint, and in which layout."""
+
+from __future__ import annotations
+
+from ..errors import CheckpointError
+from .families import PREFIXES
+from .family import PUBLISHED
+from .files import Checkpoint
+from .layer_spec import LayerSpec, layer_specs
+from .strict_json import quoted
+
+BLOCKS, SCALES = "_blocks", "_scales"  # of a tensor in MXFP4
+
+
+def find_layer(checkpoint: Checkpoint, layer: int) -> tuple[LayerSpec, str]:
+    """What a layer consists of in the layout in which it is stored, and its tensors' prefix.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such MoE layer, its gate is not there, or its layout cannot be told.
+    """
+    specs = layer_specs(checkpoint.config, layer)
+    places = [
+        (spec, tail)
+        for spec in specs
+        for start in PREFIXES
+        if (tail := f"{start}layers.{layer}.{spec.family.block}.") + spec.family.gate in checkpoint
+    ]
+    if not places:
+        tail = f"{PREFIXES[0]}layers.{layer}.{specs[0].family.block}.{specs[0].family.gate}"
+        raise CheckpointError(f"got no tensor {quoted(tail)} in this checkpoint")
+    for spec, prefix in places:
+        name = _first_expert(spec, prefix)
+        if name in checkpoint or name + BLOCKS in checkpoint:
+            same = [place for place in places if _first_expert(*place) == name]
+            return _by_shape(checkpoint, same) if len(same) > 1 else (spec, prefix)
+    return places[0]
+
+
+def _first_expert(spec: LayerSpec, prefix: str) -> str:
+    """Name of the first tensor of the experts."""
+    return prefix + next(spec.family.layout.slots(spec.sizes)).name
+
+
+def _by_shape(checkpoint: Checkpoint, places: list[tuple[LayerSpec, str]]) -> tuple[LayerSpec, str]:
+    """The place whose shapes fit, of those whose names do: (E, D, 2F) and (E, 2F, D) share names.
+
+    The reference library takes every tensor that has the shape of its own layout for one. Where
+    the other tensor shows that this one has the published order, that is wrong, and refused here.
+    """
+    shapes = [
+        {prefix + slot.name: slot.shape for slot in spec.family.layout.slots(spec.sizes)}
+        for spec, prefix in places
+    ]
+    stored = {name: checkpoint.shape(name) for name in shapes[0] if name in checkpoint}
+    fitting = [place for place, one in zip(places, shapes, strict=True) if one == stored]
+    spec, prefix = (fitting or places)[0]
+    for name, shape in stored.items():
+        if fitting and spec.layout == PUBLISHED and shapes[-1].get(name) == shape:
+            raise CheckpointError(
+                f"tensor {quoted(name)}: got shape {shape}, whose axes the reference library takes "
+                "in another order than the layer's other tensor has, allowed is its own layout"
+            )
+    return spec, prefix
