@@ -135,6 +135,7 @@ READ_BY = {
     "moe/checkpoints/files.py: _read_json": "checkpoint",
     "moe/checkpoints/header.py: read_header": "header",
     "moe/checkpoints/header.py: read_limited": "config",
+    "moe/checkpoints/local_cache.py: cached_folder": "config",
     "moe/checkpoints/npz.py: read_npy": "npy",
     "moe/checkpoints/npz.py: read_npz": "npz",
     "moe/checkpoints/strict_json.py: parse_json": "json object",

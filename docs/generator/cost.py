@@ -30,8 +30,8 @@ INTRO = """\
 
 `moe.cost` computes parameters, operations, memory, decoding speed and training cost from a model's
 shape. `moe cost deepseek-v3` prints a range with every assumption; each is an option. A model of
-your own, with its total and active parameters: `moe cost path/to/config.json --tokens 1e12`. In
-Python:
+your own: `moe cost path/to/config.json --tokens 1e12`. `moe params` counts its parameters alone,
+all, active and by part, of a folder, a config.json or a model in the local cache. In Python:
 
 ```python
 import moe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ FP8_BLOCK = (128, 128)  # where a configuration does not say it
 MX_BLOCK = 32  # values that share a scale
 E8M0_BIAS = 127
 E8M0_NAN = 255
+NAMED = re.compile(r"[A-Za-z0-9_.+-]{1,40}")
 
 
 def _e4m3_values() -> np.ndarray:
@@ -105,3 +107,17 @@ def fp8_block(config: Mapping[str, Any]) -> tuple[int, int]:
             f"config.json: weight_block_size: got {quoted(block)}, allowed are two whole numbers"
         )
     return block[0], block[1]
+
+
+def quantisation(config: Mapping[str, Any]) -> str:
+    """Name of the quantisation that config.json says its files have, such as 'gptq', or ''.
+
+    The method, with the algorithm or format where one stands beside it.
+    """
+    said = config.get("quantization_config") or config.get("compression_config")
+    if not said:
+        return ""
+    keys = ("quant_method", "quant_algo", "format")
+    words = [said[key] for key in keys if said.get(key)] if isinstance(said, Mapping) else []
+    short = [word for word in words if isinstance(word, str) and NAMED.fullmatch(word)]
+    return " ".join(short) or "in a way that is not named"

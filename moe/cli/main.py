@@ -14,9 +14,10 @@ from ..version import __version__
 COMMANDS = {
     "warm": "speed", "app": "app", "static": "static", "train": "train", "routers": "registries",
     "balancers": "registries", "lesson": "lessons", "check-gate": "gates", "bench": "speed",
-    "place": "place", "trace": "traces", "analyze": "traces", "models": "cost", "cost": "cost",
-    "decode": "cost", "hardware": "cost", "check-numbers": "cost", "cluster": "cluster",
-    "sweep": "sweep", "step": "steps", "grade": "steps", "lm": "lm",
+    "place": "place", "trace": "traces", "analyze": "traces", "models": "cost",
+    "params": "params", "cost": "cost", "decode": "cost", "hardware": "cost",
+    "check-numbers": "cost", "cluster": "cluster", "sweep": "sweep", "step": "steps",
+    "grade": "steps", "lm": "lm",
 }  # fmt: skip
 UsageError: Any = typer.BadParameter.__base__  # its own class in some versions, click's in others
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.config import ConfigValues
+from ..checkpoints.dequantise import quantisation
 from ..checkpoints.families import ALIASES, COUNTABLE, family_of
 from ..checkpoints.family import Family
 from ..checkpoints.files import CONFIG, MAX_CONFIG, read_config
@@ -49,7 +50,7 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
             name=name or str(config.get("_name_or_path") or model_type),
             model_type=model_type,
             source=where,
-            notes=not_counted(whole, model_type),
+            notes=(*not_counted(whole, model_type), *_quantised(config, part)),
             **fields,
         )
     except ValueError as error:
@@ -63,6 +64,15 @@ def _load(path: Path) -> tuple[Mapping[str, Any], str]:
     if folder:
         return read_config(path), where
     return parse_object(read_limited(path, where, MAX_CONFIG), where), where
+
+
+def _quantised(*parts: Mapping[str, Any]) -> list[str]:
+    """What the file says of its quantisation, once, as a sentence."""
+    names = [name for part in parts if (name := quantisation(part))]
+    return [
+        f"The files are quantised ({name}): parameters and memory are those of the plain weights."
+        for name in names[:1]
+    ]
 
 
 def _sizes(family: Family, values: ConfigValues) -> dict[str, Any]:

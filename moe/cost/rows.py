@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.local_cache import cached_folder
 from ..numbers import short
 from . import (
     CONVENTIONS,
@@ -30,7 +31,9 @@ from .memory import WEIGHT_BYTES
 
 
 def find_model(text: str) -> ModelConfig:
-    """Return a published model by name, or read a config.json or the folder that holds it.
+    """Return a published model by name, or read the config.json that a text leads to.
+
+    It may be the file, the folder that holds it, or a model's name in the local cache.
 
     Raises
     ------
@@ -39,10 +42,15 @@ def find_model(text: str) -> ModelConfig:
     """
     if text.lower() in MODELS:
         return MODELS[text.lower()]
-    if text.endswith(".json") or os.sep in text or Path(text).is_dir():
+    if Path(text).is_dir():
+        return model_from_config(text)
+    if folder := cached_folder(text):
+        return model_from_config(folder, text)
+    if text.endswith(".json") or os.sep in text:
         return model_from_config(text)
     raise ValueError(
-        f"model: got {text!r}, allowed is a config.json or one of {', '.join(sorted(MODELS))}"
+        f"model: got {text!r}, allowed is a config.json, its folder, a model's name in the local "
+        f"cache or one of {', '.join(sorted(MODELS))}"
     )
 
 

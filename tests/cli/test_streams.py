@@ -25,6 +25,7 @@ SMALL = ["--steps", "4", "--batch", "64", "--d-model", "16", "--d-expert", "8"]
 TABLES = [
     ["models"], ["hardware"], ["routers"], ["balancers"], ["check-numbers"],
     ["decode", "--gpu", "h100-sxm"], ["cost", "deepseek-v3"], ["train", *SMALL],
+    ["params", "deepseek-v3"],
 ]  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_a_model_is_found_by_name_file_or_folder(folder: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         lab.find_model("elsewhere/mixtral")
     with pytest.raises(
-        ValueError, match=r"model: got 'mixtrel', allowed is a config\.json or one"
+        ValueError, match=r"model: got 'mixtrel', allowed is a config\.json, its folder, a"
     ) as stop:
         lab.find_model("mixtrel")
     listed = str(stop.value).partition("one of ")[2].split(", ")

@@ -40,6 +40,7 @@ ROOT = FOLDER.parent.parent
 TRACE, RATINGS = (path.relative_to(ROOT) for path in (SAMPLES[2].path, CSV))
 COMMANDS = (
     "routers", "balancers", "models", "hardware", "check-numbers", "cost deepseek-v3",
+    "params deepseek-v3", "params granite-3.0-1b-a400m", "params tests/parity/models/mixtral",
     "cost llama-3.1-405b --gpu h100", "decode --gpu m3-ultra", "decode mixtral-8x7b --gpu h100",
     "train --steps 12 --batch 64", "train --steps 8 --batch 64 --balance bias --freeze gate",
     f"analyze {TRACE}", f"analyze {RATINGS} --router top_p", f"place {TRACE} --gpus 4 --search",
