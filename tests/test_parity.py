@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import moe
-from moe.checkpoints.families import LOADABLE, NESTED
+from moe.checkpoints.families import LOADABLE, family_of
 from moe.checkpoints.files import open_checkpoint
 from moe.checkpoints.layer_spec import layer_specs
 
 CASES = Path(__file__).parent / "parity"
-ALL = sorted([*LOADABLE, *NESTED])
+ALL = sorted(path.parent.name for path in CASES.glob("*/config.json"))
 LAYER = 1
 
 
@@ -73,6 +73,11 @@ def in_memory(folder: Path) -> moe.MoELayer:
 def stored_in_memory(folder: Path) -> dict[str, Any]:
     """Fingerprints of what the reference library writes in that layout."""
     return json.loads((folder / "memory.json").read_text())
+
+
+def test_every_family_has_a_case() -> None:
+    configs = [json.loads((CASES / case / "config.json").read_text()) for case in ALL]
+    assert {family_of(config, LOADABLE)[0] for config in configs} == set(LOADABLE)
 
 
 @pytest.mark.parametrize("case", ALL)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from moe.checkpoints.families import LOADABLE, NESTED, NULLS
+from moe.checkpoints.families import LOADABLE, NULLS, PARTS
 from moe.checkpoints.family import Family, Key
 
 from .methods import page_text, table
 
 PAGE = "checkpoints.md"
-NESTED_NOTE = "; ".join(
-    f"`{outer}`, whose `{key}` is a `{inner}`" for outer, (key, inner) in NESTED.items()
+NESTED_NOTE = (
+    "a larger model's type that is not in the table counts as the one in its "
+    + ", ".join(f"`{key}`" for key in PARTS[:-1])
+    + f" or `{PARTS[-1]}`"
 )
 
 INTRO = """\
@@ -75,8 +77,9 @@ def page() -> str:
         "# Published checkpoints",
         INTRO,
         "## Families",
-        f"By the `model_type` of `config.json`; also {NESTED_NOTE}. Tensors stand below "
-        "`model.layers.N.` and the block's name in most files.",
+        f"By the `model_type` of `config.json`; {NESTED_NOTE}. Tensors stand below "
+        "`model.layers.N.` and the block's name in most files; other prefixes of larger models are "
+        "known, and any can be told (`load_layer(folder, layer, prefix=...)`).",
         table(["`model_type`", "Block", "Experts", "Router", "Shared expert"], _names()),
         "E, D and F are experts, model width and expert width. In memory, gate and up "
         "projection share one array, gate half first, whatever the file does.",

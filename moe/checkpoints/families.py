@@ -382,12 +382,9 @@ LOADABLE = {name: family for name, family in FAMILIES.items() if family.block}
 COUNTABLE = {name: family for name, family in FAMILIES.items() if family.defaults}
 
 # Models with more than text keep the text model's configuration in a part of theirs.
-NESTED = {"llama4": ("text_config", "llama4_text")}
+PARTS = ("text_config", "thinker_config", "llm_config", "language_config")
 # Architectures under names of their publishers', whose layers nobody has compared.
 ALIASES = {"kimi_k2": "deepseek_v3", "hunyuan": "hunyuan_v1_moe"}
-
-# What may stand before "layers.N.": causal models, bare models, text models inside larger ones.
-PREFIXES = ("model.", "", "language_model.model.", "model.language_model.")
 
 
 def family_of(
@@ -397,6 +394,9 @@ def family_of(
     where: str = "config.json",
 ) -> tuple[str, Family, Mapping[str, Any]]:
     """The `model_type` whose row of the table counts, the row, and the configuration it reads.
+
+    A type that is not in the table is one of a larger model if it keeps a text model in a part of
+    its configuration, and then the part's type counts.
 
     Parameters
     ----------
@@ -412,16 +412,22 @@ def family_of(
     CheckpointError
         If the `model_type` is unknown; the message lists the known ones.
     """
-    model_type, aliases = config.get("model_type"), aliases or {}
-    if isinstance(model_type, str) and model_type in NESTED:
-        key, model_type = NESTED[model_type]
-        config = config.get(key)  # type: ignore[assignment]
-        if not isinstance(config, Mapping):
-            raise CheckpointError(f"{where}: {key}: got {quoted(config)}, allowed is an object")
-    name = aliases.get(model_type, model_type) if isinstance(model_type, str) else ""
-    if name not in known:
-        names = ", ".join(sorted([*known, *NESTED, *aliases]))
-        raise CheckpointError(
-            f"{where}: model_type: got {quoted(model_type)}, allowed is one of {names}"
-        )
-    return name, known[name], config
+    part, aliases, path, got = config, aliases or {}, "", []
+    model_type = config.get("model_type")
+    while True:
+        name = aliases.get(model_type, model_type) if isinstance(model_type, str) else ""
+        if name in known:
+            return name, known[name], part
+        got.append(f"{path and f'in its {path} '}{quoted(model_type)}")
+        path = next((key for key in PARTS if key in part), "")
+        if not path or not isinstance(model_type, str) or len(got) > len(PARTS):
+            break
+        part = part[path]
+        if not isinstance(part, Mapping):
+            raise CheckpointError(f"{where}: {path}: got {quoted(part)}, allowed is an object")
+        model_type = part.get("model_type", f"{model_type}_text")
+    names = ", ".join(sorted([*known, *aliases]))
+    raise CheckpointError(
+        f"{where}: model_type: got {', '.join(got)}, allowed is one of {names}, or any "
+        f"other with one of these in its {PARTS[0]}"
+    )

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import CheckpointError, check_choice, check_int
 from .dtypes import DTYPES, from_bfloat16, to_bfloat16
 from .header import Header, TensorInfo, check_name, read_header, read_limited
+from .nearest import nearest
 from .strict_json import parse_object, quoted
 
 CONFIG = "config.json"
@@ -117,6 +118,11 @@ class Checkpoint:
         except (OSError, ValueError, MemoryError) as error:
             raise CheckpointError(f"{where}: cannot be read ({error})") from error
 
+    def missing(self, name: str) -> CheckpointError:
+        """The error for a tensor that is not there, with the nearest one."""
+        near = nearest(self.names, name)
+        return CheckpointError(f"got no tensor {quoted(name)} in this checkpoint{near}")
+
     def on_close(self, remove: Callable[[], None]) -> None:
         """Let `close` call `remove`, which deletes unpacked files."""
         self._remove = remove
@@ -137,7 +143,7 @@ class Checkpoint:
     def _info(self, name: str) -> TensorInfo:
         file = self._file_of.get(name)
         if file is None:
-            raise CheckpointError(f"got no tensor {quoted(name)} in this checkpoint")
+            raise self.missing(name)
         if file not in self._headers:
             self._headers[file] = read_header(inside(self.folder, file), file)
         info = self._headers[file].tensors.get(name)

@@ -3,39 +3,66 @@
 from __future__ import annotations
 
 from ..errors import CheckpointError
-from .families import PREFIXES
 from .family import PUBLISHED
 from .files import Checkpoint
 from .layer_spec import LayerSpec, layer_specs
 from .strict_json import quoted
 
+# What may stand before "layers.N.": causal models, bare models, text models inside larger ones.
+PREFIXES = (
+    "model.", "", "language_model.model.", "model.language_model.", "language_model.",
+    "language.model.", "thinker.model.", "backbone.",
+)  # fmt: skip
 BLOCKS, SCALES = "_blocks", "_scales"  # of a tensor in MXFP4
 
 
-def find_layer(checkpoint: Checkpoint, layer: int) -> tuple[LayerSpec, str]:
+def find_layer(
+    checkpoint: Checkpoint, layer: int, prefix: str | None = None
+) -> tuple[LayerSpec, str]:
     """What a layer consists of in the layout in which it is stored, and its tensors' prefix.
+
+    Parameters
+    ----------
+    checkpoint
+        An open checkpoint.
+    layer
+        Number of the layer.
+    prefix
+        What stands before "layers.N."; None tries `PREFIXES`.
 
     Raises
     ------
     CheckpointError
         If there is no such MoE layer, its gate is not there, or its layout cannot be told.
     """
+    if not isinstance(prefix, str | None):
+        raise CheckpointError(f"prefix: got {quoted(prefix)}, allowed is a text")
     specs = layer_specs(checkpoint.config, layer)
     places = [
         (spec, tail)
         for spec in specs
-        for start in PREFIXES
+        for start in (PREFIXES if prefix is None else (prefix,))
         if (tail := f"{start}layers.{layer}.{spec.family.block}.") + spec.family.gate in checkpoint
     ]
     if not places:
-        tail = f"{PREFIXES[0]}layers.{layer}.{specs[0].family.block}.{specs[0].family.gate}"
-        raise CheckpointError(f"got no tensor {quoted(tail)} in this checkpoint")
+        raise _no_gate(checkpoint, specs, PREFIXES[0] if prefix is None else prefix, layer)
     for spec, prefix in places:
         name = _first_expert(spec, prefix)
         if name in checkpoint or name + BLOCKS in checkpoint:
             same = [place for place in places if _first_expert(*place) == name]
             return _by_shape(checkpoint, same) if len(same) > 1 else (spec, prefix)
     return places[0]
+
+
+def _no_gate(
+    checkpoint: Checkpoint, specs: list[LayerSpec], start: str, layer: int
+) -> CheckpointError:
+    """The error for a gate that is not there, under a name that some tensor ends in."""
+    gates = [f"layers.{layer}.{spec.family.block}.{spec.family.gate}" for spec in specs]
+    ending = (
+        gate for gate in gates for name in checkpoint.names if f".{name}".endswith(f".{gate}")
+    )
+    return checkpoint.missing(start + next(ending, gates[0]))
 
 
 def _first_expert(spec: LayerSpec, prefix: str) -> str:

@@ -48,7 +48,7 @@ class Origin:
     layout: str = PUBLISHED
 
 
-def load_layer(folder: str | Path, layer: int) -> MoELayer:
+def load_layer(folder: str | Path, layer: int, prefix: str | None = None) -> MoELayer:
     """Load one MoE layer of a published checkpoint.
 
     Every family is read in its published layout and in the one that transformers 5 has in memory
@@ -62,15 +62,19 @@ def load_layer(folder: str | Path, layer: int) -> MoELayer:
         Folder with config.json and *.safetensors, one file or shards with their index.
     layer
         Number of the layer in the model, from 0.
+    prefix
+        What stands before `layers.N.` in the tensors' names, for example
+        `base_model.model.model.`; None tries the usual ones.
 
     Raises
     ------
     CheckpointError
         If the `model_type` is not in the table, the layer is dense or out of range, a tensor is
-        missing, has another shape or holds NaN or infinity, or a file is broken.
+        missing (the message names the nearest one), has another shape or holds NaN or infinity, or
+        a file is broken.
     """
     with open_checkpoint(folder) as checkpoint:
-        return read_layer(checkpoint, layer)
+        return read_layer(checkpoint, layer, prefix)
 
 
 def moe_layers(folder: str | Path) -> list[int]:
@@ -84,9 +88,9 @@ def moe_layers(folder: str | Path) -> list[int]:
     return list(layers_in(read_config(folder)))
 
 
-def read_layer(checkpoint: Checkpoint, layer: int) -> MoELayer:
+def read_layer(checkpoint: Checkpoint, layer: int, prefix: str | None = None) -> MoELayer:
     """Do what `load_layer` does for an open checkpoint, for example an unpacked upload."""
-    spec, prefix = find_layer(checkpoint, layer)
+    spec, prefix = find_layer(checkpoint, layer, prefix)
     block = fp8_block(checkpoint.config)
     dtypes: dict[str, str] = {}
     slots = []

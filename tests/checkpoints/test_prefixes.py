@@ -1,0 +1,166 @@
+"""Layers inside larger models: whose configuration counts, and what stands before their tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import moe
+from moe.checkpoints.families import LOADABLE, PARTS, family_of
+from moe.checkpoints.files import open_checkpoint, write_checkpoint
+from moe.checkpoints.find import PREFIXES
+from moe.checkpoints.nearest import nearest
+from moe.cost import model_from_config
+from tests.test_parity import CASES, LAYER
+
+CASE = "qwen3_moe"
+CONFIG: dict[str, Any] = json.loads((CASES / CASE / "config.json").read_text())
+GATE = f"layers.{LAYER}.mlp.gate.weight"
+
+
+def copy(folder: Path, rename: Callable[[str], str] = str, config: Any = None) -> Path:
+    """The case with other names and another configuration."""
+    with open_checkpoint(CASES / CASE) as checkpoint:
+        tensors = {
+            rename(name): (np.array(checkpoint.read(name)), checkpoint.dtype(name))
+            for name in checkpoint.names
+        }
+    write_checkpoint(folder, config or CONFIG, tensors)
+    return folder
+
+
+def moved(prefix: str) -> Callable[[str], str]:
+    return lambda name: prefix + name.removeprefix("model.")
+
+
+def refused(folder: Path, **options: Any) -> str:
+    with pytest.raises(moe.CheckpointError) as caught:
+        moe.load_layer(folder, LAYER, **options)
+    return str(caught.value)
+
+
+# Configurations -----------------------------------------------------------------------------------
+
+NESTED = {
+    "text_config": {"model_type": "internvl", "text_config": CONFIG},
+    "thinker_config": {
+        "model_type": "qwen3_omni_moe",
+        "thinker_config": {"model_type": "qwen3_omni_moe_thinker", "text_config": CONFIG},
+    },
+    "llm_config": {"model_type": "internvl_chat", "llm_config": CONFIG},
+    "language_config": {"model_type": "deepseek_vl_v2", "language_config": CONFIG},
+}
+
+
+@pytest.mark.parametrize("key", PARTS)
+def test_the_text_model_s_part_of_a_configuration_counts(tmp_path, key):
+    expected = moe.load_layer(CASES / CASE, LAYER)
+    layer = moe.load_layer(copy(tmp_path / "in", config=NESTED[key]), LAYER)
+    assert layer == expected
+    moe.save_layer(layer, tmp_path / "out")
+    assert moe.load_layer(tmp_path / "out", LAYER) == expected
+    assert json.loads((tmp_path / "out" / "config.json").read_text()) == NESTED[key]
+    assert model_from_config(NESTED[key]).total_params == model_from_config(CONFIG).total_params
+
+
+def test_a_type_that_is_known_is_not_looked_into():
+    config = CONFIG | {"text_config": {"model_type": "mixtral"}}
+    assert family_of(config, LOADABLE)[0] == CASE
+
+
+def test_a_part_without_a_type_has_that_of_the_whole_and_text():
+    config = {"model_type": "llama4", "text_config": {"num_hidden_layers": 2}}
+    assert family_of(config, LOADABLE)[::2] == ("llama4_text", {"num_hidden_layers": 2})
+
+
+REFUSED = [
+    ({"model_type": "llava", "text_config": {"model_type": "phi9"}},
+     "model_type: got 'llava', in its text_config 'phi9', allowed is one of "),
+    ({"model_type": "llava", "text_config": 5}, "text_config: got 5, allowed is an object"),
+    ({"model_type": "llava", "text_config": {"model_type": 7, "text_config": CONFIG}},
+     "got 'llava', in its text_config 7, allowed"),
+    ({"text_config": CONFIG}, "model_type: got None, allowed"),
+    ({"model_type": "llava", "vision_config": CONFIG}, "model_type: got 'llava', allowed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "words"), REFUSED, ids=range(len(REFUSED)))
+def test_a_part_of_no_known_type_is_refused(config, words):
+    with pytest.raises(moe.CheckpointError) as caught:
+        family_of(config, LOADABLE)
+    assert words in str(caught.value)
+
+
+def test_parts_in_parts_end():
+    config: dict[str, Any] = {}
+    config |= {"model_type": "x", "text_config": config}
+    with pytest.raises(moe.CheckpointError, match="got 'x', in its text_config 'x'"):
+        family_of(config, LOADABLE)
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_usual_prefixes_are_found_and_kept(tmp_path, prefix):
+    layer = moe.load_layer(copy(tmp_path / "in", moved(prefix)), LAYER)
+    assert layer == moe.load_layer(CASES / CASE, LAYER)
+    assert all(name.startswith(f"{prefix}layers.1.") for name in moe.export_layer(layer))
+
+
+WRAPPERS = ["base_model.model.model.", "module.model.", "_orig_mod.model.", "a.thinker.model."]
+
+
+@pytest.mark.parametrize("prefix", WRAPPERS)
+def test_other_prefixes_can_be_told_and_are_named(tmp_path, prefix):
+    folder = copy(tmp_path, moved(prefix))
+    near = f"; the nearest is '{prefix}{GATE}', whose prefix is '{prefix}'"
+    message = refused(folder)
+    assert message == f"got no tensor 'model.{GATE}' in this checkpoint{near}"
+    assert moe.load_layer(folder, LAYER, prefix) == moe.load_layer(CASES / CASE, LAYER)
+    with pytest.raises(ValueError, match="prefix: got 3, allowed is a text"):
+        moe.load_layer(folder, LAYER, 3)
+    assert refused(folder, prefix="x.") == f"got no tensor 'x.{GATE}' in this checkpoint{near}"
+
+
+def test_a_prefix_that_is_told_goes_before_the_usual_ones(tmp_path):
+    assert "whose prefix is 'model.'" in refused(copy(tmp_path), prefix="")
+
+
+def test_the_nearest_tensor_of_another_layout_is_named_too(tmp_path):
+    def stacked(name: str) -> str:
+        return f"m.layers.1.mlp.{name.split('.mlp.')[1]}".replace("gate.weight", "router.weight")
+
+    with open_checkpoint(CASES / "phimoe") as checkpoint:
+        tensors = {
+            stacked(name.replace("block_sparse_moe", "mlp")): (checkpoint.read(name), "F32")
+            for name in checkpoint.names
+        }
+        write_checkpoint(tmp_path, checkpoint.config, tensors)
+    near = "'m.layers.1.mlp.router.weight', whose prefix is 'm.'"
+    message = refused(tmp_path)
+    assert message.startswith("got no tensor 'model.layers.1.mlp.router") and near in message
+
+
+NAMES = [
+    "model.layers.1.mlp.gate.weight",
+    "model.layers.1.mlp.experts.0.up.qweight",
+    "lm_head.weight",
+]
+NEAREST = {
+    "model.layers.1._orig_mod.mlp.gate.weight": "model.layers.1.mlp.gate.weight",
+    "model.layers.1.block_sparse_moe.gate.weight": "model.layers.1.mlp.gate.weight",
+    "model.layers.1.mlp.experts.0.up.weight": "model.layers.1.mlp.experts.0.up.qweight",
+    "model.norm.bias": "",
+}
+
+
+@pytest.mark.parametrize("wanted", NEAREST)
+def test_without_the_same_ending_the_name_with_most_in_common_is_named(wanted):
+    best = NEAREST[wanted]
+    assert nearest(NAMES, wanted) == (f"; the nearest is '{best}'" if best else "")
