@@ -53,6 +53,7 @@ class ConfigValues:
         self._spellings = spellings
         self._nulls = nulls
         self._sets: dict[str, frozenset[int]] = {}
+        self._lists: dict[str, tuple[str, ...]] = {}
         for key, default in defaults.items():
             name, value = self._stored(key)
             if value is None and key not in nulls:
@@ -66,6 +67,11 @@ class ConfigValues:
         """The same, or `otherwise` where the key may be left out and is."""
         name, value = self._get(key)
         return otherwise if value is None else self._checked(name, value, low)
+
+    def whole_unless(self, key: str, word: str, otherwise: int, low: int = 1) -> int:
+        """The same, or `otherwise` where the file has this word."""
+        name, value = self._get(key)
+        return otherwise if value == word else self._checked(name, value, low)
 
     def of_layer(self, key: str, layer: int | None) -> int:
         """A whole number, or the layer's entry of a list; without a layer, all must be the same."""
@@ -89,6 +95,19 @@ class ConfigValues:
                 raise self.wrong(name, value, "a list of whole numbers")
             self._sets[key] = frozenset(value)
         return self._sets[key]
+
+    def kinds(self, key: str, allowed: tuple[str, ...], count: int) -> tuple[str, ...] | None:
+        """A list of `count` of the allowed words, or None if the key is left out."""
+        if key not in self._lists:
+            name, value = self._get(key)
+            if value is None:
+                return None
+            right = isinstance(value, list) and len(value) == count
+            if not right or any(not isinstance(one, str) or one not in allowed for one in value):
+                words = " or ".join(ascii(one) for one in allowed)
+                raise self.wrong(name, value, f"a list of {count} times {words}")
+            self._lists[key] = tuple(value)
+        return self._lists[key]
 
     def option(self, key: str) -> int | float | bool:
         """A value of its default's kind: true or false, a whole number >= 1, or a number >= 0."""

@@ -43,11 +43,7 @@ def decode_flops(config: ModelConfig, context: int) -> float:
     """
     check_int("context", context, 1)
     matrices = 2.0 * config.active("head_only")
-    if config.attention == "mla":
-        size = 2 * config.kv_lora + config.qk_rope
-    else:
-        size = config.qk_dim + config.v_dim
-    return matrices + 2.0 * config.layers * config.heads * size * context
+    return matrices + 2.0 * config.seen_width(absorbed=True) * context
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,8 @@ def decode(
     needed = weight_bytes(config, precision) + cache
     memory = n_gpus * gpu.memory_bytes
     # A cache that layers share is stored once and read by each of them.
-    step = weight_bytes_read(config, batch, precision) + cache * config.layers / config.cache_layers
+    readers = config.attention_layers / config.cache_layers if config.cache_layers else 1.0
+    step = weight_bytes_read(config, batch, precision) + cache * readers
     peak = n_gpus * gpu.peak_flops(ARITHMETIC[precision])
     return Decoding(
         fits=needed <= usable * memory,

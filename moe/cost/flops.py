@@ -42,18 +42,10 @@ class Flops:
         return sum(getattr(self, name) for name in self.__dataclass_fields__)
 
 
-def attention_flops(shape: Shape, context: int, causal: bool = True) -> float:
-    """Forward operations of scores and values, one token, one layer.
-
-    Parameters
-    ----------
-    context
-        Tokens of the sequence. With `causal`, a token sees half of them on average; without,
-        all: the convention of many utilisation figures, and the last token's true cost.
-    """
+def _seen(context: int, causal: bool) -> float:
+    """Tokens that a token sees: half of them on average, or all."""
     check_int("context", context, 1)
-    seen = context / 2 if causal else float(context)
-    return 2 * shape.heads * (shape.qk_dim + shape.v_dim) * seen
+    return context / 2 if causal else float(context)
 
 
 def flops_per_token(
@@ -67,6 +59,9 @@ def flops_per_token(
 
     Parameters
     ----------
+    context, causal
+        Tokens of the sequence. With `causal`, a token sees half of them on average; without,
+        all: the convention of many utilisation figures, and the last token's true cost.
     training
         Forward and backward: three times forward. Recomputed activations are not counted.
     mtp
@@ -79,14 +74,15 @@ def flops_per_token(
     """
     params = count_params(shape)
     times = 3 if training else 1
-    attention = attention_flops(shape, context, causal)
+    seen = _seen(context, causal)
     head = 2 * params.embedding
     module = 0.0
     if mtp:
-        module = 2 * mtp_params(shape, active=True) + shape.mtp_layers * (attention + head)
+        scores = 2 * shape.heads * (shape.qk_dim + shape.v_dim) * seen
+        module = 2 * mtp_params(shape, active=True) + shape.mtp_layers * (scores + head)
     return Flops(
         projections=times * 2.0 * (params.attention + params.norms),
-        attention=times * shape.layers * attention,
+        attention=times * 2 * shape.seen_width() * seen,
         experts=times * 2.0 * params.active_experts,
         shared=times * 2.0 * params.shared,
         router=times * 2.0 * params.router,

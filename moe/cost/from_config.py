@@ -9,12 +9,13 @@ from typing import Any
 
 from ..checkpoints.config import ConfigValues
 from ..checkpoints.dequantise import quantisation
-from ..checkpoints.families import ALIASES, COUNTABLE, family_of
+from ..checkpoints.families import ALIASES, COUNTABLE, FAMILIES, family_of
 from ..checkpoints.family import Family
 from ..checkpoints.files import CONFIG, MAX_CONFIG, read_config
 from ..checkpoints.header import read_limited
 from ..checkpoints.strict_json import parse_object, quoted
 from ..errors import CheckpointError
+from .mixing import MIXING, PLAIN, mixing_notes
 from .model import ModelConfig
 from .unread_keys import OTHER_PARTS, not_counted
 
@@ -42,7 +43,8 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
         raise CheckpointError(f"{where}: got {type(config).__name__}, allowed is a JSON object")
     model_type, family, part = family_of(config, COUNTABLE, ALIASES, where)
     values = family.values(part, where)
-    fields = _sizes(family, values) | _attention(family, values) | _experts(family, values)
+    fields = _sizes(family, values) | _attention(family, values) | _mixing(model_type, part, where)
+    fields |= _experts(family, values, fields["bare_layers"])
     # Parts for sound and pictures stand beside the part for text.
     whole = {**part, **{key: config[key] for key in OTHER_PARTS if key in config}}
     try:
@@ -50,7 +52,11 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
             name=name or str(config.get("_name_or_path") or model_type),
             model_type=model_type,
             source=where,
-            notes=(*not_counted(whole, model_type), *_quantised(config, part)),
+            notes=(
+                *mixing_notes(fields["mixers"], fields["layers"]),
+                *not_counted(whole, model_type),
+                *_quantised(config, part),
+            ),
             **fields,
         )
     except ValueError as error:
@@ -109,10 +115,21 @@ def _attention(family: Family, values: ConfigValues) -> dict[str, Any]:
     )
 
 
-def _experts(family: Family, values: ConfigValues) -> dict[str, Any]:
+def _mixing(model_type: str, part: Mapping[str, Any], where: str) -> dict[str, Any]:
+    family, mixing = FAMILIES[model_type], MIXING.get(model_type, PLAIN)
+    values = mixing.values(family, part, where)
+    n_layers = family.n_layers(values)
+    return dict(
+        mixers=mixing.mixers(values, n_layers),
+        bare_layers=mixing.bare_layers(values, n_layers),
+        layer_norms=mixing.layer_norms,
+    )
+
+
+def _experts(family: Family, values: ConfigValues, bare: int) -> dict[str, Any]:
     """The sizes of feed-forward networks; experts only where a layer or an MTP module has them."""
     n_moe = len(family.moe_layers(values))
-    dense = family.n_layers(values) - n_moe
+    dense = family.n_layers(values) - n_moe - bare
     fields = dict.fromkeys(("d_ff_expert", "experts", "shared_experts", "d_ff_shared", "top_k"), 0)
     fields |= dict(dense_layers=dense, d_ff_dense=values.whole(family.d_dense) if dense else 0)
     if family.n_experts not in family.defaults or not (n_moe or _mtp_layers(values)):

@@ -18,7 +18,7 @@ class Params:
     Attributes
     ----------
     attention
-        Projections of all layers, with their biases and inner norms.
+        Projections of all layers, with their biases and inner norms; what mixes tokens instead.
     dense
         Feed-forward networks of the layers without experts.
     experts, active_experts
@@ -134,16 +134,17 @@ def _norm_params(shape: Shape) -> int:
 def count_params(shape: Shape) -> Params:
     """Count the parameters of every part of the main model."""
     layers, moe = shape.layers, shape.moe_layers
+    own, without_kv = shape.attention_layers, shape.attention_layers - shape.cache_layers
+    others = sum(mixer.layers * mixer.params for mixer in shape.mixers)
     table = shape.vocab * shape.d_model
     return Params(
-        attention=layers * attention_params(shape)
-        - (layers - shape.cache_layers) * kv_params(shape),
+        attention=own * attention_params(shape) - without_kv * kv_params(shape) + others,
         dense=shape.dense_layers * 3 * shape.d_model * shape.d_ff_dense,
         experts=moe * shape.experts * expert_params(shape),
         active_experts=moe * shape.top_k * expert_params(shape),
         shared=moe * shared_params(shape),
         router=moe * router_params(shape),
-        norms=(2 * layers + 1) * _norm_params(shape),
+        norms=(shape.layer_norms * layers + 1) * _norm_params(shape),
         embedding=table,
         head=0 if shape.tied else table,
         tied=shape.tied,
@@ -159,7 +160,8 @@ def mtp_params(shape: Shape, active: bool = False) -> int:
     experts = shape.top_k if active else shape.experts
     layer = (
         attention_params(shape)
-        + 2 * _norm_params(shape)
+        + sum(mixer.params for mixer in shape.mixers if mixer.beside)
+        + shape.layer_norms * _norm_params(shape)
         + experts * expert_params(shape)
         + shared_params(shape)
         + router_params(shape)

@@ -12,6 +12,35 @@ LATENT = ("kv_lora", "qk_rope", "qk_nope", "v_head")
 
 
 @dataclass(frozen=True)
+class Mixer:
+    """Layers that mix tokens otherwise than by the model's attention, or a part beside it.
+
+    Attributes
+    ----------
+    title
+        What they have, for sentences; '' if its matrices are all of its cost.
+    layers, params
+        How many layers, and the weights, biases and inner norms of one.
+    cache, width
+        What one keeps for a token, in numbers, and its multiply-adds for each token that a token
+        sees; 0 where it keeps a state of fixed size.
+    beside
+        Whether the layers have the model's attention too.
+    """
+
+    title: str
+    layers: int
+    params: int
+    cache: int = 0
+    width: int = 0
+    beside: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "params", "cache", "width"):
+            check_int(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
 class Shape:
     """Shape of a decoder-only model, dense or mixture of experts.
 
@@ -38,6 +67,10 @@ class Shape:
     kv_share
         Neighbouring layers that share one pair of keys and values (cross-layer attention): the
         first computes and keeps them, the others have queries only.
+    mixers
+        What mixes tokens instead of attention, or beside it.
+    bare_layers, layer_norms
+        Layers without a feed-forward network; norms of a layer.
     """
 
     name: str
@@ -67,12 +100,19 @@ class Shape:
     tied: bool = False
     mtp_layers: int = 0
     kv_share: int = 1
+    mixers: tuple[Mixer, ...] = ()
+    bare_layers: int = 0
+    layer_norms: int = 2
 
     def __post_init__(self) -> None:
         check_choice("model_type", self.model_type, FAMILIES)
         check_choice("attention", self.attention, ATTENTIONS)
         check_int("layers", self.layers, 1)
-        check_int("dense_layers", self.dense_layers, 0, self.layers, f"layers is {self.layers}")
+        of_all = f"layers is {self.layers}"
+        check_int("bare_layers", self.bare_layers, 0, self.layers, of_all)
+        check_int("dense_layers", self.dense_layers, 0, self.layers - self.bare_layers, of_all)
+        check_int("mixers", self.layers - self.attention_layers, 0, self.layers, of_all)
+        check_int("layer_norms", self.layer_norms, 0)
         for name in ("d_model", "heads", "kv_heads", "vocab"):
             check_int(name, getattr(self, name), 1)
         if self.attention == "mla":
@@ -95,7 +135,12 @@ class Shape:
     @property
     def moe_layers(self) -> int:
         """Layers with experts."""
-        return self.layers - self.dense_layers
+        return self.layers - self.bare_layers - self.dense_layers
+
+    @property
+    def attention_layers(self) -> int:
+        """Layers with the model's attention."""
+        return self.layers - sum(mixer.layers for mixer in self.mixers if not mixer.beside)
 
     @property
     def qk_dim(self) -> int:
@@ -110,13 +155,28 @@ class Shape:
     @property
     def cache_layers(self) -> int:
         """Layers that compute keys and values and keep them."""
-        return -(-self.layers // self.kv_share)
+        return -(-self.attention_layers // self.kv_share)
 
     def kv_values_per_token(self) -> int:
         """Numbers that the cache keeps per token; latent attention keeps one short vector."""
+        others = sum(mixer.layers * mixer.cache for mixer in self.mixers)
         if self.attention == "mla":
-            return self.layers * (self.kv_lora + self.qk_rope)
-        return self.cache_layers * 2 * self.kv_heads * self.head_dim
+            return others + self.attention_layers * (self.kv_lora + self.qk_rope)
+        return others + self.cache_layers * 2 * self.kv_heads * self.head_dim
+
+    def seen_width(self, absorbed: bool = False) -> int:
+        """Multiply-adds of scores and values for each token that a token sees, all layers.
+
+        Parameters
+        ----------
+        absorbed
+            Whether latent attention works on its short vectors, as in decoding.
+        """
+        size = self.qk_dim + self.v_dim
+        if absorbed and self.attention == "mla":
+            size = 2 * self.kv_lora + self.qk_rope
+        others = sum(mixer.layers * mixer.width for mixer in self.mixers)
+        return others + self.attention_layers * self.heads * size
 
     def kv_bytes_per_token(self, bytes_per_value: float = 2) -> float:
         """Bytes of key and value cache per token of context, all layers."""

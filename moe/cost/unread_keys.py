@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..checkpoints.families import FAMILIES
+from .mixing import MIXING, PLAIN
 
 # Positions, dropout, starting values, token numbers, losses, how the gate scores and scales, and
 # how the file was made: none changes a parameter, an operation or a byte of the cache.
@@ -27,6 +28,11 @@ NEUTRAL = frozenset((
     "scoring_func", "seq_aux", "topk_group", "topk_method", "uniform_expert_assignment",
     "attention_multiplier", "embedding_multiplier", "logits_scaling", "qk_norm_type",
     "residual_multiplier",
+    "attention_value_scale", "block_size", "global_attn_every_n_layers", "model_max_length",
+    "sliding_window_pattern", "full_attn_alpha_factor", "full_attn_beta_factor", "index_topk",
+    "indexer_rope_interleave", "kda_lower_bound", "kda_safe_gate", "linear_attn_alpha_factor",
+    "linear_attn_beta_factor", "mamba_chunk_size", "mlp_alpha_factor", "mlp_beta_factor",
+    "time_step_limit", "use_associative_scan", "use_mamba_kernels", "use_mambapy",
 ))  # fmt: skip
 # In latent attention these follow from the sizes that are read.
 NEUTRAL_IF_LATENT = frozenset({"head_dim", "qk_head_dim"})
@@ -35,6 +41,7 @@ IMPLIED = {"moe_layer_freq": 1, "num_shared_expert": 1}
 # Qwen's files carry a window that is not used unless `use_sliding_window` is true.
 WINDOW_OFF = ("qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
 WINDOWS = ("attention_chunk_size", "attn_type_list", "layer_types", "sliding_window")
+NO_WINDOW = ("full_attention", "attention")
 OTHER_PARTS = ("audio_config", "vision_config")
 SHOWN_KEYS, SHOWN_LETTERS = 8, 30
 
@@ -81,7 +88,8 @@ def not_counted(values: Mapping[str, Any], model_type: str) -> tuple[str, ...]:
         notes.append(f"{', '.join(parts)}: only the part for text is counted.")
     if values.get("use_mtp", True) and values.get("mtp_transformer_layers") not in (None, 1):
         notes.append("mtp_transformer_layers is not 1: a module is counted as one layer.")
-    known = family.keys | NEUTRAL | {*assumed, *OTHER_PARTS, *WINDOWS, "mtp_transformer_layers"}
+    read = family.keys | MIXING.get(model_type, PLAIN).keys
+    known = read | NEUTRAL | {*assumed, *OTHER_PARTS, *WINDOWS, "mtp_transformer_layers"}
     if family.latent:
         known |= NEUTRAL_IF_LATENT
     implied = IMPLIED | {"moe_intermediate_size": values.get(family.d_expert)}
@@ -110,9 +118,10 @@ def _windows(values: Mapping[str, Any], model_type: str) -> list[str]:
         whole = isinstance(longest, int) and isinstance(width, int) and width >= longest
         if on and width and not whole and not everywhere:
             found.append(key)
-    for key, plain in (("layer_types", "full_attention"), ("attn_type_list", 1)):
+    counted = [*NO_WINDOW, *MIXING.get(model_type, PLAIN).without_window]
+    for key, plain in (("layer_types", counted), ("attn_type_list", [1])):
         kinds = values.get(key)
-        if isinstance(kinds, list) and any(kind != plain for kind in kinds):
+        if isinstance(kinds, list) and any(kind not in plain for kind in kinds):
             found.append(key)
     return found
 

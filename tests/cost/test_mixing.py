@@ -1,0 +1,111 @@
+"""Layers that mix tokens otherwise than by attention: what they add, by hand; odd files of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from moe.checkpoints.config import ConfigValues
+from moe.cost import ModelConfig, decode, find_gpu
+from moe.cost.mixing import FULL, LINEAR, MIXING, PLAIN, mixing_notes
+from moe.cost.shape import Mixer
+
+SMALL = ModelConfig(
+    name="small", model_type="mixtral", layers=6, dense_layers=1, d_model=4, d_ff_dense=10,
+    d_ff_expert=5, experts=6, shared_experts=0, d_ff_shared=0, top_k=2, heads=2, kv_heads=1,
+    head_dim=3, vocab=11, mtp_layers=1,
+)  # fmt: skip
+STATE = Mixer("a state", 4, 100)
+WINDOW = Mixer("", 1, 70, cache=8, width=9)
+GATE = Mixer("a gate", 5, 7, beside=True)
+ATTENTION, ONE_CACHE, ONE_WIDTH = 2 * 4 * 6 + 2 * 4 * 3, 2 * 3, 2 * (3 + 3)
+
+
+def test_mixers_take_the_place_of_attention_or_stand_beside_it() -> None:
+    assert SMALL.params.attention == 6 * ATTENTION
+    mixed = replace(SMALL, mixers=(STATE, WINDOW))
+    assert mixed.attention_layers == 1
+    assert mixed.params.attention == ATTENTION + 4 * 100 + 70
+    gated = replace(SMALL, mixers=(WINDOW, GATE))
+    assert gated.attention_layers == 5
+    assert gated.params.attention == 5 * (ATTENTION + 7) + 70
+    assert gated.mtp_params - SMALL.mtp_params == 7
+    assert gated.active("neither") - SMALL.active("neither") == 5 * 7 + 70 - ATTENTION
+    none = replace(SMALL, mixers=(replace(STATE, layers=6),))
+    assert none.params.attention == 600
+
+
+def test_cache_and_operations_are_those_of_layers_that_see_other_tokens() -> None:
+    mixed = replace(SMALL, mixers=(STATE, WINDOW))
+    assert mixed.kv_values_per_token() == ONE_CACHE + 8
+    assert mixed.seen_width() == mixed.seen_width(absorbed=True) == ONE_WIDTH + 9
+    context = 1000
+    grown = mixed.flops_per_token(2 * context, causal=False)
+    assert grown - mixed.flops_per_token(context, causal=False) == 2 * (ONE_WIDTH + 9) * context
+    none = replace(SMALL, mixers=(replace(STATE, layers=6),))
+    assert none.kv_values_per_token() == none.seen_width() == 0
+    bounds = decode(none, find_gpu("h100"), context=10_000)
+    assert bounds == decode(none, find_gpu("h100"), context=1)
+
+
+def test_layers_without_a_network_and_with_more_norms() -> None:
+    bare = replace(SMALL, bare_layers=2)
+    assert (bare.moe_layers, SMALL.moe_layers) == (3, 5)
+    assert bare.params.experts == 3 * 6 * 3 * 4 * 5
+    assert bare.params.norms == SMALL.params.norms == (2 * 6 + 1) * 4
+    assert replace(SMALL, layer_norms=4).params.norms == (4 * 6 + 1) * 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"bare_layers": 7}, {"bare_layers": 6}, {"layer_norms": -1},
+     {"mixers": (replace(STATE, layers=7),)}, {"mixers": (STATE, STATE)}],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(change) -> None:
+    with pytest.raises(ValueError, match=r"got .*, allowed is"):
+        replace(SMALL, **change)
+    with pytest.raises(ValueError, match="params: got -1"):
+        Mixer("x", 1, -1)
+
+
+def test_notes_say_what_has_no_price() -> None:
+    notes = mixing_notes((STATE, WINDOW, GATE), 6)
+    assert notes == [
+        "4 of 6 layers have a state instead of attention: its parameters are counted, its state "
+        "and the operations on it are not.",
+        "5 of 6 layers have a gate: its parameters are counted, attention as attention to all of "
+        "the text, so that its operations are upper bounds.",
+    ]
+
+
+def read(name: str, **config: object) -> ConfigValues:
+    mixing = MIXING[name]
+    return ConfigValues(
+        config, mixing.defaults, mixing.spellings, {**mixing.nulls, "hidden_size": None}
+    )
+
+
+def test_kinds_of_layers_follow_the_list_or_the_rule() -> None:
+    kinds = MIXING["qwen3_next"].layers
+    assert kinds(read("qwen3_next"), 6) == (LINEAR, LINEAR, LINEAR, FULL, LINEAR, LINEAR)
+    assert kinds(read("qwen3_next", full_attention_interval=2), 3) == (LINEAR, FULL, LINEAR)
+    named = read("qwen3_next", layer_types=["attention", "mamba"])
+    assert kinds(named, 2) == (FULL, LINEAR)
+    kimi = MIXING["kimi_linear"].layers
+    assert kimi(read("kimi_linear"), 6) == (LINEAR,) * 4 + (FULL, LINEAR)
+    part = {"full_attn_layers": [2], "kda_layers": [1, 3]}
+    assert kimi(read("kimi_linear", linear_attn_config=part), 3) == (LINEAR, FULL, LINEAR)
+    jamba = MIXING["jamba"].layers
+    assert jamba(read("jamba", attn_layer_period=3, attn_layer_offset=0), 4) == (
+        FULL, LINEAR, LINEAR, FULL,
+    )  # fmt: skip
+    assert PLAIN.layers(read("jamba"), 2) == (FULL, FULL)
+
+
+@pytest.mark.parametrize(
+    "kinds", ["attention", ["full_attention"], ["full_attention", 1], [None, None], [["a"], "b"]]
+)
+def test_a_list_that_does_not_fit_is_named(kinds: object) -> None:
+    with pytest.raises(ValueError, match=r"layer_types: got .*, allowed is a list of 2 times"):
+        MIXING["minimax"].layers(read("minimax", layer_types=kinds), 2)
