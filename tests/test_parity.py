@@ -58,14 +58,9 @@ def fingerprints(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def in_memory(folder: Path) -> moe.MoELayer:
     """A case's layer as if it came from the layout that the reference library has in memory."""
     layer = moe.load_layer(folder, LAYER)
-    published, *others = layer_specs(layer.origin.config, LAYER)
-    for spec in others:
-        block = layer.origin.prefix.removesuffix(f"{published.family.block}.")
+    for spec in layer_specs(layer.origin.config, LAYER)[1:]:
         dtypes = {slot.name: "F32" for slot in spec.slots()}
-        origin = replace(
-            layer.origin,
-            prefix=f"{block}{spec.family.block}.", dtypes=dtypes, layout=spec.layout,
-        )  # fmt: skip
+        origin = replace(layer.origin, dtypes=dtypes, layout=spec.layout)
         layer = replace(layer, origin=origin)
     return layer
 

@@ -39,10 +39,10 @@ def find_layer(
         raise CheckpointError(f"prefix: got {quoted(prefix)}, allowed is a text")
     specs = layer_specs(checkpoint.config, layer)
     places = [
-        (spec, tail)
+        (spec, layers)
         for spec in specs
         for start in (PREFIXES if prefix is None else (prefix,))
-        if (tail := f"{start}layers.{layer}.{spec.family.block}.") + spec.family.gate in checkpoint
+        if (layers := f"{start}layers.{layer}.") + spec.gate in checkpoint
     ]
     if not places:
         raise _no_gate(checkpoint, specs, PREFIXES[0] if prefix is None else prefix, layer)
@@ -58,7 +58,7 @@ def _no_gate(
     checkpoint: Checkpoint, specs: list[LayerSpec], start: str, layer: int
 ) -> CheckpointError:
     """The error for a gate that is not there, under a name that some tensor ends in."""
-    gates = [f"layers.{layer}.{spec.family.block}.{spec.family.gate}" for spec in specs]
+    gates = [f"layers.{layer}.{spec.gate}" for spec in specs]
     ending = (
         gate for gate in gates for name in checkpoint.names if f".{name}".endswith(f".{gate}")
     )
@@ -67,7 +67,7 @@ def _no_gate(
 
 def _first_expert(spec: LayerSpec, prefix: str) -> str:
     """Name of the first tensor of the experts."""
-    return prefix + next(spec.family.layout.slots(spec.sizes)).name
+    return prefix + next(spec.expert_slots()).name
 
 
 def _by_shape(checkpoint: Checkpoint, places: list[tuple[LayerSpec, str]]) -> tuple[LayerSpec, str]:
@@ -77,8 +77,7 @@ def _by_shape(checkpoint: Checkpoint, places: list[tuple[LayerSpec, str]]) -> tu
     the other tensor shows that this one has the published order, that is wrong, and refused here.
     """
     shapes = [
-        {prefix + slot.name: slot.shape for slot in spec.family.layout.slots(spec.sizes)}
-        for spec, prefix in places
+        {prefix + slot.name: slot.shape for slot in spec.expert_slots()} for spec, prefix in places
     ]
     stored = {name: checkpoint.shape(name) for name in shapes[0] if name in checkpoint}
     fitting = [place for place, one in zip(places, shapes, strict=True) if one == stored]

@@ -30,24 +30,37 @@ class LayerSpec:
     router: Router
     activation: str
 
+    @property
+    def gate(self) -> str:
+        """Name of the gate, as `slots` has it."""
+        return f"{self.family.block}.{self.family.gate}"
+
     def slots(self) -> Iterator[Slot]:
-        """Published tensors of the block, the gate first: its shape in the file bounds the rest."""
+        """Published tensors of the layer, the gate first: its shape in the file bounds the rest.
+
+        Names are those behind "layers.N.".
+        """
         family, sizes = self.family, self.sizes
-        n_experts, d_model = sizes.n_experts, sizes.d_model
-        yield Slot(family.gate, (n_experts, d_model), "gate_DE", transposed)
+        n_experts, d_model, block = sizes.n_experts, sizes.d_model, f"{family.block}."
+        yield Slot(self.gate, (n_experts, d_model), "gate_DE", transposed)
         if family.gate_bias:
-            yield Slot(family.gate_bias, (n_experts,), "gate_bias_E", whole)
+            yield Slot(block + family.gate_bias, (n_experts,), "gate_bias_E", whole)
         if family.select_bias:
             # ERNIE keeps a row per group of experts, and has one group.
             shape = (1, n_experts) if "moe_statics" in family.select_bias else (n_experts,)
-            yield Slot(family.select_bias, shape, "select_bias_E", whole)
-        yield from family.layout.slots(sizes)
+            yield Slot(block + family.select_bias, shape, "select_bias_E", whole)
+        yield from self.expert_slots()
         if sizes.d_shared:
-            prefix = f"{family.shared}."
+            prefix = f"{block}{family.shared}."
             for slot in linear_slots(USUAL_NAMES, prefix, sizes.d_shared, d_model):
                 yield replace(slot, array=SHARED_NAMES[slot.array])
             if family.shared_gate:
-                yield Slot(family.shared_gate, (1, d_model), "shared_gate_D1", transposed)
+                yield Slot(block + family.shared_gate, (1, d_model), "shared_gate_D1", transposed)
+
+    def expert_slots(self) -> Iterator[Slot]:
+        """Those of the routed experts, one by one: the file may hold fewer."""
+        for slot in self.family.layout.slots(self.sizes):
+            yield replace(slot, name=f"{self.family.block}.{slot.name}")
 
     def array_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the layer's params."""

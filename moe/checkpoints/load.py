@@ -15,12 +15,13 @@ from .dequantise import MX_BLOCK, fp8_block, from_fp8_blocks, from_mxfp4
 from .family import PUBLISHED
 from .files import Checkpoint, open_checkpoint, read_config
 from .find import BLOCKS, SCALES, find_layer
+from .guard import SCALE, check_accounted
 from .layer_spec import layers_in
 from .layouts import Slot
 from .strict_json import quoted
 
 FLOATS = ("F16", "BF16", "F32", "F64")
-FP8, SCALE = "F8_E4M3", "_scale_inv"
+FP8 = "F8_E4M3"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Origin:
     layer
         Number of the layer in the model.
     prefix
-        Text in front of each tensor's name.
+        Text in front of each tensor's name, up to "layers.N.".
     dtypes
         Element type of each tensor in the file; for quantised ones, a type that holds their values.
     layout
@@ -97,7 +98,7 @@ def read_layer(checkpoint: Checkpoint, layer: int, prefix: str | None = None) ->
     for slot in spec.slots():
         dtypes[slot.name] = _check_tensor(checkpoint, prefix + slot.name, slot.shape, block)
         slots.append(slot)
-    _check_no_others(checkpoint, prefix, dtypes)
+    check_accounted(checkpoint, prefix, spec, dtypes)
     dtype = np.float64 if "F64" in dtypes.values() else np.float32
     # Nothing is allocated before the headers have shown that the file holds as many numbers.
     params = {name: np.empty(shape, dtype) for name, shape in spec.array_shapes().items()}
@@ -158,21 +159,6 @@ def check_stored(
             f"tensor {quoted(name)}: got dtype {dtype}, allowed are {', '.join(allowed)}"
         )
     return dtype
-
-
-def _check_no_others(checkpoint: Checkpoint, prefix: str, known: Mapping[str, str]) -> None:
-    """Refuse tensors of the layer that were not expected: the table and this model disagree.
-
-    Empty tensors are allowed, since the reference library writes shared experts of width 0.
-    """
-    for name in checkpoint.names:
-        if name.startswith(prefix):
-            tail = name.removeprefix(prefix)
-            stem = tail.removesuffix(BLOCKS).removesuffix(SCALES).removesuffix(SCALE)
-            if stem not in known and 0 not in checkpoint.shape(name):
-                raise CheckpointError(
-                    f"tensor {quoted(name)}: got a tensor that config.json does not account for"
-                )
 
 
 def check_finite(name: str, values: np.ndarray) -> None:

@@ -167,9 +167,7 @@ def published(
         slots, shapes = block_slots(lm_config, dense), block_shapes(lm_config, dense)
         found |= _tensors(slots, prefix_of(number), shapes, source, here)
         if isinstance(block.ffn, MoELayer):
-            spec = layer_spec(config, number)
-            prefix = f"{prefix_of(number)}{spec.family.block}."
-            layer = replace(block.ffn, origin=Origin(config, number, prefix, {}))
+            layer = replace(block.ffn, origin=Origin(config, number, prefix_of(number), {}))
             start = f"{here}ffn."
             parts = {n.removeprefix(start): a for n, a in source.items() if n.startswith(start)}
             found |= export_layer(layer, None if own else parts)
