@@ -30,21 +30,28 @@ def relative_error(mine: np.ndarray, theirs: np.ndarray) -> float:
 
 def forward_error(folder: Path) -> float:
     """How far y is from the reference library's, float32."""
-    with np.load(folder / "io.npz") as stored:
+    with np.load(folder / "golden.npz") as stored:
         return relative_error(moe.load_layer(folder, LAYER)(stored["x"]), stored["y"])
 
 
 def gradient_errors(folder: Path) -> dict[str, float]:
     """How far y, dx and each parameter's gradient are, under published names, float64."""
     layer = moe.load_layer(folder, LAYER).astype("float64")
-    with np.load(folder / "grad.npz") as stored:
+    with np.load(folder / "golden.npz") as stored:
         theirs = dict(stored)
-    y_ND, ctx = layer.forward(theirs.pop("x"))
-    dx_ND, grads = layer.backward(theirs.pop("g"), ctx)
-    mine = {f"d:{name}": grad for name, grad in moe.export_layer(layer, grads).items()}
-    mine |= {"y": y_ND, "dx": dx_ND}
-    assert mine.keys() == theirs.keys()
-    return {name: relative_error(mine[name], theirs[name]) for name in theirs}
+    y_ND, ctx = layer.forward(theirs["x64"])
+    dx_ND, grads = layer.backward(theirs["g64"], ctx)
+    errors = {
+        "y": relative_error(y_ND, theirs["y64"]),
+        "dx": relative_error(dx_ND, theirs["dx64"]),
+    }
+    named, start = moe.export_layer(layer, grads), 0
+    for name in sorted(named):  # the order in which they stand one after the other
+        end = start + named[name].size
+        errors[name] = relative_error(named[name].reshape(-1), theirs["grads"][start:end])
+        start = end
+    assert start == len(theirs["grads"])
+    return errors
 
 
 def fingerprints(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from moe.checkpoints.families import LOADABLE, NULLS, PARTS
+from moe.checkpoints.families import LOADABLE, PARTS
 from moe.checkpoints.family import Family, Key
+from moe.checkpoints.lineages import NULLS
 
 from .methods import page_text, table
 

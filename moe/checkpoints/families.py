@@ -6,131 +6,48 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
+from .deepseek_families import DEEPSEEK_FAMILIES
 from .family import (
     ACTIVATIONS,
     Family,
     Key,
-    after_dense,
     after_dense_at_step,
-    every_step,
     from_to,
     listed,
     no_layer,
 )
 from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, W123
+from .lineages import (
+    BESIDES,
+    GROUPED,
+    HEAD_NULL,
+    KV_NULL,
+    NO_NORM,
+    deepseek,
+    defaults_of,
+    latent,
+    local,
+    mixtral,
+    plain,
+    qwen,
+    row,
+    sparse_qwen,
+)
+from .other_families import OTHER_FAMILIES
 from .strict_json import quoted
 
-AFTER_DENSE = "after the first `first_k_dense_replace`"
-EVERY_STEP = "every `decoder_sparse_step`-th but `mlp_only_layers`"
-GROUPED = {
-    "n_group": Key("n_group"),
-    "topk_group": Key("topk_group"),
-    "renormalize": Key("norm_topk_prob"),
-    "scale": Key("routed_scaling_factor"),
-}
-
-# Keys of publishers' files that the reference library's classes do not have; null leaves them out.
-BESIDES = {"use_mtp": True, "use_cla": False, "cla_share_factor": 1}
-NULLS = BESIDES | {"num_nextn_predict_layers": 0}
-SPELLINGS = {"num_nextn_predict_layers": ("num_mtp_layers", "num_mtp_modules")}
-# What null leaves out is then derived: as many key heads as heads, heads of `hidden_size` / heads.
-KV_NULL: dict[str, None] = {"num_key_value_heads": None}
-HEAD_NULL: dict[str, None] = {"head_dim": None}
-NO_NORM = {"norm_topk_prob": False}  # a null is falsy there
-
-
-def _defaults(
-    layers: Any, d: Any, f: Any, heads: Any, kv: int | None, vocab: Any, **more: Any
-) -> dict[str, Any]:
-    """Defaults under the usual keys; with None there are as many key heads as heads."""
-    return BESIDES | {
-        "num_hidden_layers": layers, "hidden_size": d, "intermediate_size": f,
-        "num_attention_heads": heads, "num_key_value_heads": kv, "vocab_size": vocab,
-        "tie_word_embeddings": False, "num_nextn_predict_layers": 0,
-    } | more  # fmt: skip
-
-
-def _local(e: int, k: int, head_dim: int | None = None) -> dict[str, Any]:
-    """Experts under the keys of Mixtral and those that followed it."""
-    return {"num_local_experts": e, "num_experts_per_tok": k, "head_dim": head_dim}
-
-
-def _plain(e: int, k: int) -> dict[str, Any]:
-    """Experts under the keys of Qwen and OLMoE, whose heads divide the model's width."""
-    return {"num_experts": e, "num_experts_per_tok": k, "head_dim": None}
-
-
-def _latent(q: Any, kv: Any, rope: Any, nope: Any, v: Any) -> dict[str, Any]:
-    """Sizes of multi-head latent attention."""
-    return {
-        "q_lora_rank": q, "kv_lora_rank": kv, "qk_rope_head_dim": rope,
-        "qk_nope_head_dim": nope, "v_head_dim": v,
-    }  # fmt: skip
-
-
-def _row(nulls: Mapping[str, Any] | None = None, **fields: Any) -> Family:
-    """A family with the nulls and spellings that all have."""
-    spellings = SPELLINGS | fields.pop("spellings", {})
-    return Family(nulls=NULLS | dict(nulls or {}), spellings=spellings, **fields)
-
-
-def _mixtral(block: str = "block_sparse_moe", **fields: Any) -> Family:
-    """Experts counted by `num_local_experts`."""
-    more = fields.pop("spellings", {})
-    spellings = {"num_local_experts": ("num_experts",)} | more
-    return _row(block=block, n_experts="num_local_experts", spellings=spellings, **fields)
-
-
-def _qwen(**fields: Any) -> Family:
-    """Experts counted by `num_experts`, weights renormalised if the file says so."""
-    defaults = NO_NORM | fields.pop("defaults")
-    options = {"renormalize": Key("norm_topk_prob")}
-    return _row(
-        block="mlp", layout=PROJ, defaults=defaults, options=options,
-        spellings={"num_experts": ("num_local_experts",)}, **fields,
-    )  # fmt: skip
-
-
-def _sparse_qwen(**fields: Any) -> Family:
-    """Qwen's families with experts, in which some layers may be dense."""
-    defaults = {"decoder_sparse_step": 1, "mlp_only_layers": None} | fields.pop("defaults")
-    return _qwen(
-        defaults=defaults, d_expert="moe_intermediate_size", nulls={"mlp_only_layers": None},
-        is_moe=every_step, moe_rule=EVERY_STEP, **fields,
-    )  # fmt: skip
-
-
-def _deepseek(**fields: Any) -> Family:
-    """DeepSeek's block, which GLM-4.5 and dots.llm1 took over."""
-    usual: dict[str, Any] = {
-        "block": "mlp",
-        "layout": PROJ,
-        "n_experts": "n_routed_experts",
-        "d_expert": "moe_intermediate_size",
-        "router": "deepseek_v3",
-        "options": GROUPED,
-        "shared": "shared_experts",
-        "shared_width": ("moe_intermediate_size", "n_shared_experts"),
-        "select_bias": "gate.e_score_correction_bias",
-        "is_moe": after_dense,
-        "moe_rule": AFTER_DENSE,
-        "spellings": {"n_routed_experts": ("num_local_experts", "num_experts")},
-    }
-    return _row(**usual | fields)
-
-
 FAMILIES: dict[str, Family] = {
-    "mixtral": _mixtral(
+    "mixtral": mixtral(
         layout=W123,
         memory={"block": "mlp"},
-        defaults=_defaults(32, 4096, 14336, 32, 8, 32000, **_local(8, 2)),
+        defaults=defaults_of(32, 4096, 14336, 32, 8, 32000, **local(8, 2)),
         nulls=HEAD_NULL,
         options={"renormalize": True},
         trap="w1, w3, w2 are gate, up, down",
     ),
-    "qwen2_moe": _sparse_qwen(
-        defaults=_defaults(
-            24, 2048, 5632, 16, 16, 151936, **_plain(60, 4), moe_intermediate_size=1408,
+    "qwen2_moe": sparse_qwen(
+        defaults=defaults_of(
+            24, 2048, 5632, 16, 16, 151936, **plain(60, 4), moe_intermediate_size=1408,
             shared_expert_intermediate_size=5632,
         ),
         shared="shared_expert",
@@ -139,27 +56,27 @@ FAMILIES: dict[str, Family] = {
         qkv_bias=True,
         trap="a gate of its own, a sigmoid, on the shared expert; weights not renormalised",
     ),
-    "qwen3_moe": _sparse_qwen(
-        defaults=_defaults(
-            24, 2048, 6144, 32, 4, 151936, **_plain(128, 8), moe_intermediate_size=768
+    "qwen3_moe": sparse_qwen(
+        defaults=defaults_of(
+            24, 2048, 6144, 32, 4, 151936, **plain(128, 8), moe_intermediate_size=768
         ),
         qk_norm="head",
         trap="`norm_topk_prob` is false by default and true in the published models",
     ),
-    "olmoe": _qwen(
-        defaults=_defaults(16, 2048, 2048, 16, None, 50304, **_plain(64, 8)),
+    "olmoe": qwen(
+        defaults=defaults_of(16, 2048, 2048, 16, None, 50304, **plain(64, 8)),
         nulls=KV_NULL,
         qk_norm="full",
         trap="weights not renormalised",
     ),
-    "flex_olmo": _qwen(
-        defaults=_defaults(32, 4096, 11008, 32, None, 100352, **_plain(7, 5)),
+    "flex_olmo": qwen(
+        defaults=defaults_of(32, 4096, 11008, 32, None, 100352, **plain(7, 5)),
         nulls=KV_NULL,
         qk_norm="full",
     ),
-    "deepseek_v2": _deepseek(
-        defaults=_defaults(
-            32, 4096, 11008, 32, None, 102400, **_latent(1536, 512, 64, 128, 128),
+    "deepseek_v2": deepseek(
+        defaults=defaults_of(
+            32, 4096, 11008, 32, None, 102400, **latent(1536, 512, 64, 128, 128),
             n_routed_experts=64, num_experts_per_tok=int, moe_intermediate_size=1407,
             n_shared_experts=2, n_group=int, topk_group=int, routed_scaling_factor=1.0,
             first_k_dense_replace=0, topk_method="greedy", mlp_bias=False,
@@ -175,9 +92,9 @@ FAMILIES: dict[str, Family] = {
         trap="groups count only with `topk_method` group_limited_greedy; `norm_topk_prob` "
         "is not used by the reference library",
     ),
-    "deepseek_v3": _deepseek(
-        defaults=_defaults(
-            61, 7168, 18432, 128, 128, 129280, **_latent(1536, 512, 64, 128, 128),
+    "deepseek_v3": deepseek(
+        defaults=defaults_of(
+            61, 7168, 18432, 128, 128, 129280, **latent(1536, 512, 64, 128, 128),
             n_routed_experts=256, num_experts_per_tok=8, moe_intermediate_size=2048,
             n_shared_experts=1, n_group=8, topk_group=4, norm_topk_prob=True,
             routed_scaling_factor=2.5, first_k_dense_replace=3, num_nextn_predict_layers=1,
@@ -186,12 +103,12 @@ FAMILIES: dict[str, Family] = {
         latent=True,
         trap="the bias selects and never weighs; FP8 blocks with `weight_scale_inv`",
     ),
-    "gpt_oss": _mixtral(
+    "gpt_oss": mixtral(
         block="mlp",
         layout=INTERLEAVED,
         memory=None,
-        defaults=_defaults(
-            36, 2880, 2880, 64, 8, 201088, **_local(128, 4, 64), swiglu_alpha=1.702,
+        defaults=defaults_of(
+            36, 2880, 2880, 64, 8, 201088, **local(128, 4, 64), swiglu_alpha=1.702,
             swiglu_limit=7.0,
         ),
         gate="router.weight",
@@ -205,17 +122,17 @@ FAMILIES: dict[str, Family] = {
         sinks=True,
         trap="gate and up alternate; biases everywhere; MXFP4 blocks; `hidden_act` is not used",
     ),
-    "granitemoe": _mixtral(
+    "granitemoe": mixtral(
         layout=FUSED_ROWS,
         memory={"gate": "router.weight"},
-        defaults=_defaults(32, 4096, 11008, 32, None, 32000, **_local(8, 2)),
+        defaults=defaults_of(32, 4096, 11008, 32, None, 32000, **local(8, 2)),
         nulls=KV_NULL,
         gate="router.layer.weight",
         options={"softmax_order": "after"},
         trap="softmax over the chosen logits",
     ),
-    "glm4_moe": _deepseek(
-        defaults=_defaults(
+    "glm4_moe": deepseek(
+        defaults=defaults_of(
             46, 4096, 10944, 96, 8, 151552, head_dim=None, n_routed_experts=128,
             num_experts_per_tok=8, moe_intermediate_size=1408, n_shared_experts=1, n_group=1,
             topk_group=1, norm_topk_prob=True, routed_scaling_factor=1.0,
@@ -224,8 +141,8 @@ FAMILIES: dict[str, Family] = {
         qkv_bias=True,
         trap="as DeepSeek-V3, one group by default",
     ),
-    "dots1": _deepseek(
-        defaults=_defaults(
+    "dots1": deepseek(
+        defaults=defaults_of(
             62, 4608, 10944, 32, 32, 152064, head_dim=None, n_routed_experts=int,
             num_experts_per_tok=int, moe_intermediate_size=1408, n_shared_experts=int, n_group=1,
             topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0,
@@ -235,20 +152,20 @@ FAMILIES: dict[str, Family] = {
         qk_norm="head",
         trap="as DeepSeek-V3; `norm_topk_prob` is false by default",
     ),
-    "minimax_m2": _mixtral(
+    "minimax_m2": mixtral(
         layout=W123,
         memory={"block": "mlp"},
-        defaults=_defaults(62, 3072, 1536, 48, 8, 200064, **_local(256, 8, 128)),
+        defaults=defaults_of(62, 3072, 1536, 48, 8, 200064, **local(256, 8, 128)),
         options={"score": "sigmoid", "renormalize": True},
         select_bias="e_score_correction_bias",
         qk_norm="full",
         trap="sigmoid scores; the bias lies beside the gate, not in it",
     ),
-    "ernie4_5_moe": _row(
+    "ernie4_5_moe": row(
         block="mlp",
         layout=PROJ,
         memory={"select_bias": "gate.moe_statics.e_score_correction_bias"},
-        defaults=_defaults(
+        defaults=defaults_of(
             28, 2560, 12288, 20, 4, 103424, head_dim=None, moe_intermediate_size=1536,
             moe_num_experts=64, moe_k=6, moe_num_shared_experts=2, moe_layer_start_index=1,
             moe_layer_end_index=-1, moe_layer_interval=1, moe_norm_min=1e-12, use_bias=False,
@@ -269,12 +186,12 @@ FAMILIES: dict[str, Family] = {
         only=ACTIVATIONS | {"use_bias": (False,)},
         trap="softmax scores with a selection bias of shape (1, E); a floor under the sum",
     ),
-    "llama4_text": _mixtral(
+    "llama4_text": mixtral(
         block="feed_forward",
         layout=FUSED,
         memory=None,
-        defaults=_defaults(
-            48, 5120, 8192, 40, 8, 202048, **_local(16, 1, 128), intermediate_size_mlp=16384,
+        defaults=defaults_of(
+            48, 5120, 8192, 40, 8, 202048, **local(16, 1, 128), intermediate_size_mlp=16384,
             interleave_moe_layer_step=1, moe_layers=None,
         ),
         nulls={"moe_layers": None},
@@ -287,11 +204,11 @@ FAMILIES: dict[str, Family] = {
         moe_rule="`moe_layers`, or every `interleave_moe_layer_step`-th",
         trap="the weight multiplies what goes into the expert",
     ),
-    "phimoe": _mixtral(
+    "phimoe": mixtral(
         layout=W123,
         memory={"block": "mlp", "gate": "router.weight"},
-        defaults=_defaults(
-            32, 4096, 6400, 32, 8, 32064, **_local(16, 2), router_jitter_noise=0.01
+        defaults=defaults_of(
+            32, 4096, 6400, 32, 8, 32064, **local(16, 2), router_jitter_noise=0.01
         ),
         router="sparsemixer",
         takes_k=False,
@@ -302,10 +219,10 @@ FAMILIES: dict[str, Family] = {
         norm_bias=True,
         trap="each of two choices has a softmax of its own, over logits near the best",
     ),
-    "hunyuan_v1_moe": _row(
+    "hunyuan_v1_moe": row(
         block="mlp",
         layout=PROJ,
-        defaults=_defaults(
+        defaults=defaults_of(
             32, 4096, 11008, 32, None, 290943, head_dim=None, num_experts=1, moe_topk=1
         ),
         nulls=KV_NULL,
@@ -323,32 +240,34 @@ FAMILIES: dict[str, Family] = {
         qk_norm="head",
         trap="`num_experts` and `moe_topk` may be lists, one entry a layer",
     ),
+    **DEEPSEEK_FAMILIES,
+    **OTHER_FAMILIES,
     # Counted only: the layers of these are dense, or nobody has compared a loaded one.
-    "llama": _row(
-        defaults=_defaults(32, 4096, 11008, 32, None, 32000, head_dim=None),
+    "llama": row(
+        defaults=defaults_of(32, 4096, 11008, 32, None, 32000, head_dim=None),
         nulls=KV_NULL | HEAD_NULL,
         is_moe=no_layer,
     ),
-    "mistral": _row(
-        defaults=_defaults(32, 4096, 14336, 32, 8, 32000, head_dim=None),
+    "mistral": row(
+        defaults=defaults_of(32, 4096, 14336, 32, 8, 32000, head_dim=None),
         nulls=HEAD_NULL,
         is_moe=no_layer,
     ),
-    "qwen2": _row(
-        defaults=_defaults(32, 4096, 22016, 32, 32, 151936, head_dim=None),
+    "qwen2": row(
+        defaults=defaults_of(32, 4096, 22016, 32, 32, 151936, head_dim=None),
         nulls=KV_NULL,
         is_moe=no_layer,
         qkv_bias=True,
     ),
-    "qwen3": _row(
-        defaults=_defaults(32, 4096, 22016, 32, 32, 151936, head_dim=128),
+    "qwen3": row(
+        defaults=defaults_of(32, 4096, 22016, 32, 32, 151936, head_dim=128),
         nulls=KV_NULL,
         is_moe=no_layer,
         qk_norm="head",
     ),
-    "deepseek": _deepseek(  # never in the reference library: what has no default has to be there
+    "deepseek": deepseek(  # never in the reference library: what has no default has to be there
         block="",
-        defaults=_defaults(
+        defaults=defaults_of(
             int, int, int, int, None, int, head_dim=None, n_routed_experts=int,
             num_experts_per_tok=int, moe_intermediate_size=int, n_shared_experts=0,
             first_k_dense_replace=0, moe_layer_freq=1,
@@ -359,7 +278,7 @@ FAMILIES: dict[str, Family] = {
         select_bias="",
         is_moe=after_dense_at_step,
     ),
-    "dbrx": _row(
+    "dbrx": row(
         defaults=BESIDES
         | {
             "n_layers": 24, "d_model": 2048, "n_heads": 16, "vocab_size": 32000,
@@ -375,7 +294,7 @@ FAMILIES: dict[str, Family] = {
         k="ffn_config.moe_top_k",
         d_expert="ffn_config.ffn_hidden_size",
     ),
-    "grok": _row(defaults={}),  # its sizes are known, and no config.json
+    "grok": row(defaults={}),  # its sizes are known, and no config.json
 }  # fmt: skip
 
 LOADABLE = {name: family for name, family in FAMILIES.items() if family.block}

@@ -10,6 +10,7 @@ from .config import ConfigValues
 from .layouts import NO_EXPERTS, STACKED, Layout, Sizes
 
 MAX_LAYERS = 10_000
+KINDS = ("dense", "sparse")
 ACTIVATIONS = {"hidden_act": ("silu", "swish")}
 PUBLISHED, MEMORY = "published", "memory"  # names of the layouts in which layers are stored
 
@@ -67,6 +68,8 @@ class Family:
         another one than the MoE layer.
     select_bias, gate_bias
         Names of the selection bias and of the gate's bias.
+    select_bias_if
+        Key without whose true there is no selection bias.
     activation
         Expert function; `{key}` is filled in from config.json.
     latent, qkv_bias, output_bias, qk_norm, sinks, norm_bias
@@ -74,6 +77,8 @@ class Family:
         attention; biases of its projections; norms of queries and keys, '' or 'head' (one weight
         per head dimension) or 'full' (one per projected channel); a learned sink for each
         head; norms with bias.
+    uncounted
+        What else its attention has, in words, that the cost model counts as if it were not there.
     trap
         What is easily got wrong, for the documentation.
     """
@@ -106,6 +111,7 @@ class Family:
     shared_gate: str = ""
     beside: tuple[str, ...] = ()
     select_bias: str = ""
+    select_bias_if: str = ""
     gate_bias: str = ""
     activation: str = "swiglu"
     latent: bool = False
@@ -114,6 +120,7 @@ class Family:
     qk_norm: str = ""
     sinks: bool = False
     norm_bias: bool = False
+    uncounted: str = ""
     trap: str = ""
 
     @property
@@ -133,6 +140,12 @@ class Family:
         """The checked values of a configuration."""
         firsts = {key: allowed[0] for key, allowed in self.only.items()}
         return ConfigValues(config, firsts | dict(self.defaults), self.spellings, self.nulls, where)
+
+    def as_said(self, values: ConfigValues) -> Family:
+        """The family as this configuration has it: without a selection bias, if it says so."""
+        if not self.select_bias_if or values.option(self.select_bias_if):
+            return self
+        return replace(self, select_bias="")
 
     def n_layers(self, values: ConfigValues) -> int:
         """Number of layers, MoE or not."""
@@ -216,3 +229,29 @@ def listed(values: ConfigValues, layer: int) -> bool:
     """Those that are listed, or without a list one in `interleave_moe_layer_step`."""
     step, layers = values.whole("interleave_moe_layer_step"), values.wholes("moe_layers")
     return (layer + 1) % step == 0 if layers is None else layer in layers
+
+
+def past(dense: int) -> Rule:
+    """All after that many dense ones."""
+    return lambda values, layer: layer >= dense
+
+
+def by_kind(otherwise: Rule) -> Rule:
+    """Those that `mlp_layer_types` calls sparse, or without this list those of another rule."""
+
+    def rule(values: ConfigValues, layer: int) -> bool:
+        kinds = values.kinds("mlp_layer_types", KINDS, values.whole("num_hidden_layers"))
+        return otherwise(values, layer) if kinds is None else kinds[layer] == "sparse"
+
+    return rule
+
+
+def after_that_many(values: ConfigValues, layer: int) -> bool:
+    """All after the first `num_dense_layers`."""
+    return layer >= values.whole("num_dense_layers", 0)
+
+
+def after_period(values: ConfigValues, layer: int) -> bool:
+    """One in `expert_layer_period`, unless there is but one expert."""
+    period, offset = values.whole("expert_layer_period"), values.whole("expert_layer_offset", 0)
+    return layer % period == offset and values.whole("num_experts") > 1

@@ -117,6 +117,7 @@ def layer_spec(config: Mapping[str, Any], layer: int, layout: str = PUBLISHED) -
         raise CheckpointError(f"layer: got {quoted(layer)}, {what}; MoE layers are {spans}")
     for key, allowed in family.only.items():
         values.choice(key, allowed)
+    family = family.as_said(values)
     sizes = family.sizes(values, layer)
     router = _router(family, family.router_options(values, layer), sizes)
     stored = family.layouts()[layout]

@@ -22,7 +22,8 @@ NEUTRAL = frozenset((
     "max_position_embeddings", "max_seq_len", "max_window_layers", "no_rope_layer_interval",
     "no_rope_layers", "partial_rotary_factor", "rope_interleave", "rope_parameters",
     "rope_scaling", "rope_theta", "rotary_dim", "use_sliding_window",
-    "aux_loss_alpha", "ffn_act_fn", "input_jitter_noise", "moe_capacity", "moe_jitter_eps",
+    "aux_loss_alpha", "enable_moe_fp32_combine", "ffn_act_fn", "input_jitter_noise",
+    "moe_capacity", "moe_jitter_eps", "route_scale", "router_scaling_factor",
     "moe_loss_weight", "moe_norm_min", "moe_normalize_expert_weights", "n_group", "norm_topk_prob",
     "output_router_logits", "routed_scaling_factor", "router_aux_loss_coef", "router_jitter_noise",
     "scoring_func", "seq_aux", "topk_group", "topk_method", "uniform_expert_assignment",
@@ -78,6 +79,11 @@ def not_counted(values: Mapping[str, Any], model_type: str) -> tuple[str, ...]:
         )
     other = [k for k, usual in assumed.items() if isinstance(values.get(k, usual), bool)
              and values.get(k, usual) != usual]  # fmt: skip
+    if family.uncounted:
+        notes.append(
+            f"Attention is counted without {family.uncounted}: its figures and the cache's are "
+            "approximate."
+        )
     if other:
         flags = ", ".join(f"{key} {str(values[key]).lower()}" for key in other)
         notes.append(

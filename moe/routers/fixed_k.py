@@ -76,8 +76,9 @@ class FixedK(ScoreRouter):
         Experts per token.
     score
         Name of the score function.
-    renormalize, norm_min
-        Whether the chosen scores are divided by their sum, and the least sum to divide by.
+    renormalize, norm_min, norm_eps
+        Whether the chosen scores are divided by their sum, the least sum to divide by, and what
+        is added to the sum.
     scale
         Factor on all weights.
     """
@@ -85,6 +86,7 @@ class FixedK(ScoreRouter):
     k = 1
     renormalize = False
     norm_min = 0.0
+    norm_eps = 0.0
     scale = 1.0
 
     def __post_init__(self) -> None:
@@ -92,6 +94,7 @@ class FixedK(ScoreRouter):
         check_int("k", self.k, 1)
         check_choice("score", self.score, SCORES)
         check_float("norm_min", self.norm_min, 0.0)
+        check_float("norm_eps", self.norm_eps, 0.0)
         check_float("scale", self.scale, 0.0, open_low=True)
 
     def check(self, n_experts: int) -> None:
@@ -117,7 +120,7 @@ class FixedK(ScoreRouter):
         """Weights of these experts, (N, K): their scores, renormalised and scaled if asked for."""
         weight_NK = super().weights(logits_NE, scores_NE, expert_NK)
         if self.renormalize:
-            weight_NK = normalize(weight_NK, self.norm_min)
+            weight_NK = normalize(weight_NK, self.norm_min, self.norm_eps)
         return weight_NK if self.scale == 1 else weight_NK * weight_NK.dtype.type(self.scale)
 
     def weights_backward(
@@ -128,7 +131,8 @@ class FixedK(ScoreRouter):
             dweight_NK = dweight_NK * dweight_NK.dtype.type(self.scale)
         if not self.renormalize:
             return dweight_NK
-        return normalize_backward(gather(scores_NE, expert_NK), dweight_NK, self.norm_min)
+        chosen_NK = gather(scores_NE, expert_NK)
+        return normalize_backward(chosen_NK, dweight_NK, self.norm_min, self.norm_eps)
 
     def weigh(self, routing: Routing) -> np.ndarray:
         """Weights of the experts that assignments went to; see `Router.weigh`."""
@@ -193,10 +197,17 @@ def scatter(values_NK: np.ndarray, expert_NK: np.ndarray, n_experts: int) -> np.
     return table_NE
 
 
-def normalize(chosen_NK: np.ndarray, floor: float = 0.0) -> np.ndarray:
-    """Weights that sum to one: chosen scores over their sum, or over `floor` if that is more."""
-    total_N1 = chosen_NK.sum(axis=1, keepdims=True) + EPS
+def normalize(chosen_NK: np.ndarray, floor: float = 0.0, eps: float = 0.0) -> np.ndarray:
+    """Weights that sum to one: chosen scores over their sum, or over `floor` if that is more.
+
+    `eps` is added to the sum, and weights then sum to a little less than one.
+    """
+    total_N1 = _sum(chosen_NK, eps)
     return np.asarray(chosen_NK / _at_least(total_N1, floor))
+
+
+def _sum(chosen_NK: np.ndarray, eps: float) -> np.ndarray:
+    return np.asarray(chosen_NK.sum(axis=1, keepdims=True) + chosen_NK.dtype.type(eps or EPS))
 
 
 def _at_least(total_N1: np.ndarray, floor: float) -> np.ndarray:
@@ -205,10 +216,10 @@ def _at_least(total_N1: np.ndarray, floor: float) -> np.ndarray:
 
 
 def normalize_backward(
-    chosen_NK: np.ndarray, dweight_NK: np.ndarray, floor: float = 0.0
+    chosen_NK: np.ndarray, dweight_NK: np.ndarray, floor: float = 0.0, eps: float = 0.0
 ) -> np.ndarray:
     """Gradient at the chosen scores of `normalize`; the floor is a constant."""
-    total_N1 = chosen_NK.sum(axis=1, keepdims=True) + EPS
+    total_N1 = _sum(chosen_NK, eps)
     inner_N1 = (dweight_NK * chosen_NK).sum(axis=1, keepdims=True) / total_N1
     if floor:
         inner_N1 *= total_N1 >= floor

@@ -36,6 +36,8 @@ class TopK(FixedK):
         Factor on all weights.
     norm_min
         Least sum that `renormalize` divides by (ERNIE 4.5).
+    norm_eps
+        What `renormalize` adds to the sum (LFM2: 1e-6).
     weigh_input
         The weight multiplies the expert's input and not its result (Llama 4, whose weights are
         sigmoids that are not renormalised).
@@ -68,6 +70,7 @@ class TopK(FixedK):
     bias: bool = False
     scale: float = 1.0
     norm_min: float = 0.0
+    norm_eps: float = 0.0
     weigh_input: bool = False
 
     def init_params(self, d_model: int, n_experts: int, rng: np.random.Generator) -> Arrays:
@@ -100,7 +103,8 @@ class TopK(FixedK):
         It equals renormalised softmax scores, and never divides 0 by 0.
         """
         return self.score == "softmax" and (
-            self.softmax_order == "after" or (self.renormalize and self.norm_min == 0)
+            self.softmax_order == "after"
+            or (self.renormalize and self.norm_min == self.norm_eps == 0)
         )
 
     def weights(

@@ -16,6 +16,7 @@ from moe.cost import model_from_config
 from moe.errors import CheckpointError
 
 CASES = Path(__file__).parent.parent / "parity"
+ALL = sorted(path.parent.name for path in CASES.glob("*/config.json"))
 # By case and key: what the reference library makes of a missing key, and of null.
 READINGS = json.loads(Path(__file__).with_name("readings.json").read_text("utf-8"))
 KEYS = [(case, key) for case, keys in READINGS.items() for key in keys]
@@ -73,7 +74,7 @@ def answer(read: Callable[[dict[str, Any]], dict[str, int]], config: dict[str, A
 
 
 def test_every_family_that_loads_is_compared() -> None:
-    assert set(READINGS) == {path.parent.name for path in CASES.glob("*/config.json")}
+    assert set(READINGS) < set(ALL)
     assert set(LOADABLE) <= set(COUNTABLE)
     for case, keys in READINGS.items():
         config = text_part(case)
@@ -81,7 +82,7 @@ def test_every_family_that_loads_is_compared() -> None:
         assert set(keys) == (family.keys | set(family.only)) & set(config)
 
 
-@pytest.mark.parametrize("case", READINGS)
+@pytest.mark.parametrize("case", ALL)
 def test_both_read_a_whole_file_alike(case: str) -> None:
     assert loaded(text_part(case)) == counted(text_part(case))
 

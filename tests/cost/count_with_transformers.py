@@ -53,6 +53,14 @@ SMALL = {
         moe_layer_start_index=1, moe_layer_end_index=3,
     ),
     "hunyuan_v1_moe": dict(num_experts=7, moe_topk=3, head_dim=10),
+    "glm4_moe_lite": LATENT | dict(n_group=2),
+    "solar_open": dict(n_routed_experts=8, moe_intermediate_size=14, head_dim=10),
+    "exaone_moe": dict(num_experts=7, moe_intermediate_size=14, first_k_dense_replace=2),
+    "mellum": dict(
+        num_local_experts=7, moe_intermediate_size=14, head_dim=10,
+        mlp_layer_types=["dense", "sparse", "sparse", "dense", "sparse"],
+    ),
+    "hy_v3": dict(num_experts=7, moe_intermediate_size=14, head_dim=10, num_shared_experts=2),
     "llama4_text": dict(
         num_local_experts=7, intermediate_size_mlp=50, head_dim=10, interleave_moe_layer_step=2,
     ),

@@ -87,7 +87,7 @@ def test_the_text_part_of_a_model_with_pictures():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "mamba"}, "model_type: got 'mamba', allowed is one of dbrx"),
+        ({"model_type": "mamba"}, "model_type: got 'mamba', allowed is one of afmoe"),
         ({"model_type": None}, "model_type: got None"),
         ({"model_type": ["llama"]}, "model_type: got ['llama']"),
         ({"hidden_size": None}, "hidden_size: got None, allowed is a whole number"),

@@ -57,7 +57,8 @@ def check_committed(root: Path) -> list[bool]:
     for folder in sorted(root.iterdir()):
         same = moe.load_layer(folder, 1).params["gate_DE"]
         ok = np.array_equal(same, moe.load_layer(CASES / folder.name, 1).params["gate_DE"])
-        with np.load(folder / "grad.npz") as new, np.load(CASES / folder.name / "grad.npz") as old:
+        committed = CASES / folder.name / "golden.npz"
+        with np.load(folder / "golden.npz") as new, np.load(committed) as old:
             ok &= new.files == old.files
             ok &= all(
                 np.allclose(new[n], old[n], 1e-6, 1e-6 * abs(old[n]).max()) for n in old.files

@@ -1,4 +1,4 @@
-"""Make the parity cases from the reference library: `python -m tests.parity.generate [FOLDER]`.
+"""Make the parity cases from the reference library: `python -m tests.parity.generate [TYPE ...]`.
 
 A case is a tiny random model with settings that matter (groups, scaling, correction bias, shared
 gate, biases, dense layers). `save_pretrained` gives weights their published names; gradients get
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,13 @@ import torch
 import transformers
 from safetensors.numpy import load_file, save_file
 
-from ..test_parity import LAYER, fingerprints
+from moe.checkpoints.families import LOADABLE
 
+from ..test_parity import LAYER, fingerprints
+from .settings import tiny
+
+LARGER = ("llama4",)  # models with a text model of a type of the table in them
+ALL = sorted([*LOADABLE, *LARGER])
 N_TOKENS, D_MODEL = 11, 16
 
 COMMON = {
@@ -144,38 +151,54 @@ SMALL_VISION = {
 def build(model_type: str, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Return a random model and the MoE block of its layer."""
     torch.manual_seed(seed)
-    if model_type == "llama4":
-        settings = CASES[model_type] | {"vision_config": SMALL_VISION}
-        model_class = transformers.Llama4ForConditionalGeneration
-        config = transformers.Llama4Config(**settings)
-        model = model_class._from_config(config)
-        decoder = model.language_model.model
-    else:
-        make = transformers.CONFIG_MAPPING[model_type]
-        config = make(**(COMMON | CASES[model_type]))
-        model = transformers.AutoModelForCausalLM.from_config(config)
-        decoder = model.model
-    model.set_experts_implementation("eager")
-    model.eval()
-    layer = decoder.layers[LAYER]
-    place = {"granitemoe": "block_sparse_moe", "llama4": "feed_forward"}
-    block = getattr(layer, place.get(model_type.removesuffix("_text"), "mlp"))
-    with torch.no_grad():
-        for name, tensor in [*block.named_parameters(), *block.named_buffers()]:
-            spread = 0.5 if "gate.w" in name or "router" in name or tensor.ndim < 3 else 0.3
-            tensor.normal_(0.0, 0.2 if "correction_bias" in name else spread)
+    model = make_model(model_type, settings_of(model_type))
+    block = block_of(model)
+    randomise(block)
     return model, block
 
 
+def settings_of(model_type: str) -> dict[str, Any]:
+    """Settings of a case's model: those below, or for all other types those of their row."""
+    if model_type not in CASES:
+        return tiny(model_type)
+    return (COMMON if model_type != "llama4" else {}) | CASES[model_type]
+
+
+def make_model(model_type: str, settings: dict[str, Any]) -> torch.nn.Module:
+    """An untrained model."""
+    if model_type == "llama4":
+        config = transformers.Llama4Config(**settings, vision_config=SMALL_VISION)
+        model = transformers.Llama4ForConditionalGeneration._from_config(config)
+    else:
+        config = transformers.CONFIG_MAPPING[model_type](**settings)
+        causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+        auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
+        model = auto.from_config(config)
+    model.set_experts_implementation("eager")
+    return model.eval()
+
+
+def block_of(model: torch.nn.Module, layer: int = LAYER) -> torch.nn.Module:
+    """The MoE block of a layer: the outermost of its modules that holds experts."""
+    (decoder,) = [m for name, m in model.named_modules() if f".{name}".endswith(f".layers.{layer}")]
+    return next(m for m in decoder.modules() if hasattr(m, "experts"))
+
+
+def randomise(block: torch.nn.Module) -> None:
+    """Give every parameter and selection bias a value that makes a difference."""
+    with torch.no_grad():
+        for name, tensor in [*block.named_parameters(), *block.named_buffers()]:
+            spread = 0.5 if "gate.w" in name or "router" in name or tensor.ndim < 3 else 0.3
+            steers = "correction_bias" in name or "expert_bias" in name
+            tensor.normal_(0.0, 0.2 if steers else spread)
+
+
 def published(model: torch.nn.Module, folder: Path, original: bool = True) -> dict[str, np.ndarray]:
-    """Tensors of the block's layer under the names that `save_pretrained` gives them."""
+    """Tensors of the block under the names that `save_pretrained` gives them."""
     model.save_pretrained(folder, save_original_format=original)
-    places = (".mlp.", ".block_sparse_moe.", ".feed_forward.")
-    return {
-        name: array
-        for name, array in load_file(folder / "model.safetensors").items()
-        if f"layers.{LAYER}." in name and any(place in name for place in places)
-    }
+    place = re.compile(rf"(^|\.)layers\.{LAYER}\.(mlp|block_sparse_moe|feed_forward)\.")
+    tensors = load_file(folder / "model.safetensors")
+    return {name: array for name, array in tensors.items() if place.search(name)}
 
 
 def run(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -184,24 +207,25 @@ def run(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     return (y[0] if isinstance(y, tuple) else y).reshape(x.shape)
 
 
-def gradients(block: torch.nn.Module) -> dict[str, torch.Tensor]:
+def gradients(block: torch.nn.Module, d_model: int) -> dict[str, torch.Tensor]:
     """Run the block in float64 and put gradients in the place of its parameters."""
     rng = np.random.default_rng(8)
     block.double()
-    x = torch.tensor(rng.standard_normal((N_TOKENS, D_MODEL)), requires_grad=True)
-    g = torch.tensor(rng.standard_normal((N_TOKENS, D_MODEL)))
+    x = torch.tensor(rng.standard_normal((N_TOKENS, d_model)), requires_grad=True)
+    g = torch.tensor(rng.standard_normal((N_TOKENS, d_model)))
     y = run(block, x)
     (y * g).sum().backward()
     for parameter in block.parameters():
         if parameter.grad is not None:
             parameter.data = parameter.grad
-    return {"x": x.detach(), "g": g, "y": y.detach(), "dx": x.grad}
+    return {"x64": x.detach(), "g64": g, "y64": y.detach(), "dx64": x.grad}
 
 
 def make_case(model_type: str, folder: Path, seed: int) -> bool:
     """Write the files that README.md lists; False if an expert is idle."""
     model, block = build(model_type, seed)
-    x = np.random.default_rng(7).standard_normal((N_TOKENS, D_MODEL)).astype(np.float32)
+    d_model = model.config.get_text_config().hidden_size
+    x = np.random.default_rng(7).standard_normal((N_TOKENS, d_model)).astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         tensors = published(model, Path(scratch))
@@ -213,15 +237,14 @@ def make_case(model_type: str, folder: Path, seed: int) -> bool:
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     (folder / "memory.json").write_text(json.dumps(fingerprints(in_memory), indent=1) + "\n")
     with torch.no_grad():
-        np.savez_compressed(folder / "io.npz", x=x, y=run(block, torch.tensor(x)).numpy())
-    arrays = {name: tensor.numpy() for name, tensor in gradients(block).items()}
+        y = run(block, torch.tensor(x)).numpy()
+    arrays = {name: tensor.numpy() for name, tensor in gradients(block, d_model).items()}
     with tempfile.TemporaryDirectory() as scratch:
         named = published(model.double(), Path(scratch))
-    grads = {f"d:{name}": a for name, a in named.items() if "correction_bias" not in name}
-    np.savez_compressed(folder / "grad.npz", **arrays, **grads)
-    return all(
-        part.any() for grad in grads.values() for part in (grad if grad.ndim == 3 else [grad])
-    )
+    grads = [named[n] for n in sorted(named) if not n.endswith(("correction_bias", "expert_bias"))]
+    flat = np.concatenate([grad.reshape(-1) for grad in grads])
+    np.savez_compressed(folder / "golden.npz", x=x, y=y, **arrays, grads=flat)
+    return all(part.any() for grad in grads for part in (grad if grad.ndim == 3 else [grad]))
 
 
 def write_case(model_type: str, folder: Path) -> None:
@@ -232,14 +255,14 @@ def write_case(model_type: str, folder: Path) -> None:
     raise RuntimeError(f"{model_type}: no seed gives every expert a token")
 
 
-def main(root: Path) -> None:
-    """Write all cases below a folder."""
+def main(root: Path, model_types: Iterable[str] = ()) -> None:
+    """Write the cases of these model types below a folder, of all by default."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    for model_type in CASES:
+    for model_type in model_types or ALL:
         write_case(model_type, root / model_type)
         print(model_type, file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
+    main(Path(__file__).parent, sys.argv[1:])

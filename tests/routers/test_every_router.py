@@ -105,7 +105,17 @@ def test_float32_agrees_with_float64(name: str, rng: np.random.Generator) -> Non
 def test_gradient_at_the_logits_equals_finite_differences(
     name: str, n: int, k: int, rng: np.random.Generator
 ) -> None:
-    router, logits_NE = with_k(name, k), rng.standard_normal((n, 6))
+    logits_gradient_is_exact(with_k(name, k), n, rng)
+
+
+@pytest.mark.parametrize("score", ["softmax", "sigmoid"])
+def test_so_does_it_with_something_added_to_the_sum(score: str, rng: np.random.Generator) -> None:
+    logits_gradient_is_exact(moe.make_router("topk", score=score, norm_eps=0.25), 9, rng)
+
+
+def logits_gradient_is_exact(router: moe.Router, n: int, rng: np.random.Generator) -> None:
+    """Compare the gradient of a weighted sum of the weights with finite differences."""
+    logits_NE = rng.standard_normal((n, 6))
     routing = router.choose(logits_NE)
     g_NE = rng.standard_normal((n, 6))
     dlogits_NE = router.backward(routing, g_NE[routing.token_A, routing.expert_A])

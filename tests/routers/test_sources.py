@@ -54,6 +54,14 @@ def olmoe(row: list[float]) -> Weights:
     return {e: p[e] for e in best(p, 3)}
 
 
+def lfm2(row: list[float]) -> Weights:
+    """transformers modeling_lfm2_moe.py, Lfm2MoeTopKRouter: a sum plus 1e-6, here plus 0.25."""
+    s = [sigmoid(v) for v in row]
+    chosen = best(s, 3)
+    total = sum(s[e] for e in chosen) + 0.25
+    return {e: 1.5 * s[e] / total for e in chosen}
+
+
 def switch(row: list[float]) -> Weights:
     """Switch, arXiv 2101.03961, section 2.1; flaxformer routing.py: raw probability of the best."""
     p = softmax(row)
@@ -149,6 +157,7 @@ ONE_TOKEN: list[tuple[str, dict[str, object], Callable[[list[float]], Weights]]]
     ("topk", {"k": 2}, mixtral),
     ("topk", {"k": 4, "softmax_order": "after"}, gpt_oss),
     ("topk", {"k": 3, "renormalize": False}, olmoe),
+    ("topk", {"k": 3, "score": "sigmoid", "norm_eps": 0.25, "scale": 1.5}, lfm2),
     ("noisy_topk", {"k": 4}, gpt_oss),  # without noise: softmax of KeepTopK
     ("deepseek_moe", {"k": 3}, olmoe),
     ("switch", {}, switch),

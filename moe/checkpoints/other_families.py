@@ -1,0 +1,165 @@
+"""Rows of the table of families: those after Qwen, Mixtral and Granite, and those of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .family import ACTIVATIONS, Family, Key, after_period, after_that_many, past
+from .layouts import PROJ, W123
+from .lineages import (
+    HEAD_NULL,
+    KIND_NULL,
+    KV_NULL,
+    defaults_of,
+    local,
+    mixtral,
+    of_kinds,
+    plain,
+    qwen,
+    row,
+    sparse_qwen,
+)
+
+GATED_DELTA = "linear attention (gated delta rule) in most layers"
+PLAIN_MLP = ACTIVATIONS | {"mlp_bias": (False,)}
+# One shared expert, with a gate of its own.
+SHARED: dict[str, Any] = {
+    "shared": "shared_expert",
+    "shared_width": ("shared_expert_intermediate_size",),
+    "shared_gate": "shared_expert_gate.weight",
+}
+
+
+def _widths(expert: int, shared: int) -> dict[str, Any]:
+    return {"moe_intermediate_size": expert, "shared_expert_intermediate_size": shared}
+
+
+OTHER_FAMILIES: dict[str, Family] = {
+    "qwen3_next": sparse_qwen(
+        defaults=defaults_of(
+            48, 2048, 5632, 16, 2, 151936, **plain(512, 10, 256) | _widths(512, 512),
+            norm_topk_prob=True,
+        ),
+        spellings={},
+        **SHARED,
+        uncounted=GATED_DELTA,
+        trap="as Qwen2-MoE, but weights are renormalised by default",
+    ),
+    "qwen3_5_moe_text": qwen(
+        defaults=defaults_of(40, 2048, 0, 16, 2, 248320, **plain(256, 8, 256) | _widths(512, 512)),
+        options={"renormalize": True},
+        spellings={},
+        d_expert="moe_intermediate_size",
+        **SHARED,
+        uncounted=GATED_DELTA,
+        trap="as Qwen2-MoE, but weights are always renormalised",
+    ),
+    "mellum": qwen(
+        defaults=defaults_of(
+            28, 2304, 7168, 32, 4, 98304, **local(64, 8, 128), moe_intermediate_size=896,
+            norm_topk_prob=True, mlp_layer_types=None,
+        ),
+        nulls=KIND_NULL,
+        n_experts="num_local_experts",
+        spellings={"num_local_experts": ("num_experts",)},
+        d_expert="moe_intermediate_size",
+        **of_kinds(past(0), "all"),
+        qk_norm="head",
+        trap="as Qwen3-MoE; weights are renormalised by default",
+    ),
+    "minimax": mixtral(
+        layout=W123,
+        memory={"block": "mlp"},
+        defaults=defaults_of(32, 4096, 14336, 32, 8, 32000, **local(8, 2)),
+        nulls=HEAD_NULL,
+        options={"renormalize": True},
+        uncounted="lightning attention in every other layer",
+        trap="as Mixtral",
+    ),
+    "jamba": row(
+        block="feed_forward",
+        layout=PROJ,
+        gate="router.weight",
+        defaults=defaults_of(
+            32, 4096, 14336, 32, 8, 65536, num_experts=16, num_experts_per_tok=2, head_dim=None,
+            expert_layer_period=2, expert_layer_offset=1,
+        ),
+        options={"renormalize": False},
+        spellings={"num_experts": ("num_local_experts",)},
+        is_moe=after_period,
+        moe_rule="every `expert_layer_period`-th from `expert_layer_offset`",
+        uncounted="Mamba in most layers",
+        trap="weights not renormalised; with one expert all layers are dense",
+    ),
+    "lfm2_moe": row(
+        block="feed_forward",
+        layout=W123,
+        defaults=defaults_of(
+            32, 2048, 7168, 32, 8, 65536, num_experts=32, num_experts_per_tok=4, head_dim=None,
+            moe_intermediate_size=1792, num_dense_layers=2, use_expert_bias=True,
+            norm_topk_prob=True, routed_scaling_factor=1.0, tie_word_embeddings=True,
+        ),
+        d_expert="moe_intermediate_size",
+        options={
+            "score": "sigmoid",
+            "renormalize": Key("norm_topk_prob"),
+            "scale": Key("routed_scaling_factor"),
+            "norm_eps": 1e-6,
+        },
+        select_bias="expert_bias",
+        select_bias_if="use_expert_bias",
+        spellings={"tie_word_embeddings": ("tie_embedding",)},
+        only={},
+        is_moe=after_that_many,
+        moe_rule="after the first `num_dense_layers`",
+        qk_norm="head",
+        uncounted="short convolutions in most layers",
+        trap="sigmoid scores; 1e-6 is added to the sum that divides them; no key for an activation",
+    ),
+    "afmoe": row(
+        block="mlp",
+        layout=PROJ,
+        gate="router.gate.weight",
+        defaults=defaults_of(
+            32, 2048, 6144, 16, 16, 200192, num_experts=64, num_experts_per_tok=6, head_dim=128,
+            moe_intermediate_size=1408, num_shared_experts=2, num_dense_layers=1, route_scale=1.0,
+        ),
+        nulls=KV_NULL,
+        d_expert="moe_intermediate_size",
+        options={"score": "sigmoid", "renormalize": True, "scale": Key("route_scale")},
+        select_bias="expert_bias",
+        shared="shared_experts",
+        shared_width=("moe_intermediate_size", "num_shared_experts"),
+        is_moe=after_that_many,
+        moe_rule="after the first `num_dense_layers`",
+        qk_norm="head",
+        uncounted="a gate on the result of attention",
+        trap="sigmoid scores, always renormalised; the bias lies beside the gate",
+    ),
+    "hy_v3": row(
+        block="mlp",
+        layout=PROJ,
+        gate="router.gate.weight",
+        defaults=defaults_of(
+            80, 4096, 13312, 64, 8, 120832, num_experts=192, num_experts_per_tok=8, head_dim=128,
+            moe_intermediate_size=1536, num_shared_experts=1, router_scaling_factor=2.826,
+            mlp_layer_types=None, mlp_bias=False,
+        ),
+        nulls=KIND_NULL,
+        d_expert="moe_intermediate_size",
+        options={"score": "sigmoid", "renormalize": True, "scale": Key("router_scaling_factor")},
+        select_bias="expert_bias",
+        shared="shared_mlp",
+        memory={
+            "gate": "gate.weight",
+            "select_bias": "e_score_correction_bias",
+            "shared": "shared_experts",
+        },
+        shared_width=("moe_intermediate_size", "num_shared_experts"),
+        spellings={"num_experts": ("num_local_experts",)},
+        only=PLAIN_MLP,
+        **of_kinds(past(1), "all but the first"),
+        qk_norm="head",
+        trap="sigmoid scores, always renormalised; the shared expert is `shared_mlp`",
+    ),
+}  # fmt: skip
