@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from moe.lm import shipped
-from moe.studies import language_model, thinking
+from moe.studies import distilling, language_model, thinking
 
 SEEDS = range(5)
 
@@ -57,8 +57,18 @@ def read() -> Iterator[Part]:
             yield Part(asdict(language_model.settings_of(kind, seed)), make)
 
 
+def distil() -> Iterator[Part]:
+    """Students of five seeds, with their teacher and without."""
+    for seed in SEEDS:
+
+        def make(seed: int = seed) -> dict[str, Any]:
+            return distilling.finished(seed).as_json()
+
+        yield Part(asdict(distilling.settings_of(seed)), make)
+
+
 RUNS: dict[str, Callable[[], Iterator[Part]]] = {
-    "think": think, "language-model": read,
+    "think": think, "language-model": read, "distil": distil,
 }  # fmt: skip
 
 

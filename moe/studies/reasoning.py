@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,10 +9,10 @@ from time import process_time
 
 import numpy as np
 
-from ..lm.distil import PLAIN, Distillation, DistilSettings, train_teacher
-from ..lm.model import LanguageModel
+from ..lm.distil import PLAIN, DistilSettings
 from ..lm.reason import ColdStep, Iteration, ReasonRun, ReasonSettings
 from ..settings import option
+from .distilling import TEACHER_SEED, Look, equal_seconds, teacher_of, watch
 
 LAST = 5  # examinations, or iterations, whose mean is the end of a run
 GOOD = 0.95
@@ -141,7 +140,9 @@ class DistilRun(DistilSettings):
     """A student beside one that learns the same text alone, from the same weights and batches."""
 
     steps: int = option(250, "Steps of the student.", low=2, high=10_000_000)
-    teacher_seed: int = option(7, "Seed of the teacher, which all students of it share.", low=0)
+    teacher_seed: int = option(
+        TEACHER_SEED, "Seed of the teacher, which all students of it share.", low=0
+    )
 
 
 @dataclass(frozen=True)
@@ -182,41 +183,21 @@ class DistilFigures:
 
 
 @cache
-def _teacher(seed: int) -> tuple[LanguageModel, float, float]:
-    """A teacher, its held-out bits per byte, and the seconds that its training took."""
-    start = process_time()
-    *_, trainer = train_teacher(seed)
-    return trainer.model, trainer.evaluate().bits_per_byte, process_time() - start
-
-
-def _trained(settings: DistilSettings, teacher: LanguageModel | None = None) -> tuple[float, float]:
-    """Held-out bits per byte of a student, and the seconds of its steps.
-
-    The last step judges the student too, so that its time is taken for that of another.
-    """
-    start = process_time()
-    run = Distillation(settings, teacher)
-    for last in run.run():
-        if last.step == settings.steps - 2:
-            seconds = process_time() - start
-    return float(last.held_out or math.nan), seconds * settings.steps / (settings.steps - 1)
-
-
-@cache
-def _alone(settings: DistilSettings) -> tuple[float, float]:
-    """`_trained` without a teacher."""
-    return _trained(settings)
+def _alone(settings: DistilSettings) -> Look:
+    """The end of a student without a teacher."""
+    *_, end = watch(settings)
+    return end
 
 
 def distilled(settings: DistilRun) -> DistilFigures:
     """Train a student with its teacher, and two without one."""
-    teacher, teacher_bits, training_seconds = _teacher(settings.teacher_seed)
+    teacher, teacher_bits, training_seconds = teacher_of(settings.teacher_seed)
     own = {name: getattr(settings, name) for name in DistilSettings.__dataclass_fields__}
-    taught, seconds = _trained(DistilSettings(**own), teacher)
-    alone, alone_seconds = _alone(DistilSettings(**own | {"method": PLAIN}))
-    steps = max(settings.steps, round(settings.steps * seconds / alone_seconds))
-    longer, _ = _alone(DistilSettings(**own | {"method": PLAIN, "steps": steps}))
+    *_, taught = watch(DistilSettings(**own), teacher)
+    alone = _alone(DistilSettings(**own | {"method": PLAIN}))
+    steps = equal_seconds(taught, alone)
+    longer = _alone(DistilSettings(**own | {"method": PLAIN, "steps": steps}))
     return DistilFigures(
-        teacher_bits, taught, alone, alone - taught, longer, steps, longer - taught, seconds,
-        alone_seconds, training_seconds,
+        teacher_bits, taught.bits, alone.bits, alone.bits - taught.bits, longer.bits, steps,
+        longer.bits - taught.bits, taught.seconds, alone.seconds, training_seconds,
     )  # fmt: skip

@@ -29,13 +29,13 @@ PAGES: dict[str, dict[str, str]] = {
     "savings": {"guess": "skip"}, "five_million": {"guess": "skip"},
     "real_models": {"every": "true", "many": "true", "stored": "true"},
     "moving_data": {"tokens": "128"},
-    "think": {"guess": "skip"}, "language_model": {"guess": "skip"},
+    "think": {"guess": "skip"}, "language_model": {"guess": "skip"}, "distil": {"guess": "skip"},
     "your_model": {}, "learn": {"lesson": "letters", "student": "ada"},
 }  # fmt: skip
 # What is closed at first, and holds something only once it is opened.
 CLOSED = {"moving_data": ("fewer_copies", "every_link", "slower_links", "spare_copies")}
 # Their code trains for long, or measures this computer; that of lessons runs in their own tests.
-CODE_LEFT_OUT = ("balance", "savings", "learn", "think", "language_model")
+CODE_LEFT_OUT = ("balance", "savings", "learn", "think", "language_model", "distil")
 ROOT = FOLDER.parent.parent
 TRACE, RATINGS = (path.relative_to(ROOT) for path in (SAMPLES[2].path, CSV))
 COMMANDS = (

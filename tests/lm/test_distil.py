@@ -18,7 +18,7 @@ from moe.lm.distil import METHODS, STUDENTS, Distillation, DistilSettings, taugh
 from moe.lm.model import LanguageModel
 from moe.lm.settings import LMTrainSettings
 from moe.lm.training import LMTrainer
-from moe.studies import reasoning
+from moe.studies import distilling, reasoning
 
 TINY = LMConfig(d_model=8, n_heads=2, n_layers=1, n_experts=4, d_expert=4)
 
@@ -127,8 +127,8 @@ def test_a_study_puts_a_student_beside_one_alone(monkeypatch: pytest.MonkeyPatch
         list(trainer.run())
         yield trainer
 
-    monkeypatch.setattr(reasoning, "train_teacher", quickly)
-    for cached in (reasoning._teacher, reasoning._alone):
+    monkeypatch.setattr(distilling, "train_teacher", quickly)
+    for cached in (distilling.teacher_of, reasoning._alone):
         cached.cache_clear()
     found = reasoning.distilled(reasoning.DistilRun(steps=3, batch=2))
     alone = list(Distillation(DistilSettings(method="plain", steps=3, batch=2)).run())[-1]
@@ -136,7 +136,7 @@ def test_a_study_puts_a_student_beside_one_alone(monkeypatch: pytest.MonkeyPatch
     assert found.gain == found.alone - found.taught
     assert found.gain_seconds == found.alone_longer - found.taught
     assert found.longer_steps >= 3 and min(found.taught_seconds, found.training_seconds) > 0
-    for cached in (reasoning._teacher, reasoning._alone):
+    for cached in (distilling.teacher_of, reasoning._alone):
         cached.cache_clear()
 
 

@@ -19,6 +19,7 @@ from moe import metrics
 from moe.app.balance import chart as balance
 from moe.app.cure import chart as cure
 from moe.app.cure.story import chance
+from moe.app.distil import chart as distil
 from moe.app.five_million import chart as money
 from moe.app.five_million import chips as lab_limits
 from moe.app.five_million import claim as lab_claim
@@ -1693,3 +1694,83 @@ def bits_of_a_run_that_goes_on() -> Shown:
         })],
         ("2 steps so far: a letter of the last batch takes 7.00 bits, new text takes 4.00",),
     )  # fmt: skip
+
+
+# Distil ------------------------------------------------------------------------------------------
+
+STUDENT_COLOURS = {"with the teacher": "#12906C", "alone": "#D55E00"}
+
+
+@of(distil.students)
+def students_over_steps(first: bool = False) -> Shown:
+    runs = records.distilled()
+    rows = [
+        {"student": name, "seed": run.seed, "step": look.step, "bits": look.bits}
+        for run in runs
+        for name, key in (("with the teacher", "taught"), ("alone", "alone"))
+        for look in run.students[key][: 1 if first else 2]
+    ]
+    ends = ("with the teacher 4.00 bits", "alone 4.50") if first else (
+        "with the teacher 2.20 bits", "alone 2.50 bits", "over 20 of 20 steps"
+    )  # fmt: skip
+    dashes = dict(zip(STUDENT_COLOURS, ((1, 0), (7, 4)), strict=True))
+    return Shown(
+        distil.students(runs, first),
+        {
+            "students": rows,
+            "teacher": [{"bits": 2.0, "step": 0, "label": "the teacher: 2.00"}],
+        },
+        [
+            ("rule", "teacher", {"y": "bits"}),
+            ("text", "teacher", {"x": "step|step", "y": "bits", "text": "label"}),
+            ("line", "students", {
+                "x": "step|step", "y": "bits", "detail": "seed",
+                "color": ("student", STUDENT_COLOURS), "strokeDash": ("student", dashes),
+            }),
+        ],
+        (*ends, "their teacher, 2.00 bits"),
+    )  # fmt: skip
+
+
+@of(distil.students)
+def students_at_their_first_look() -> Shown:
+    return students_over_steps(first=True)
+
+
+@of(distil.saved)
+def bits_that_a_teacher_saves() -> Shown:
+    # Gains of 0.2, 0.3, 0.4, 0.1 less at equal seconds, 0.3 less by text; t(0.975, 2) = 4.302653.
+    half = 4.302653 * 0.1 / math.sqrt(3)
+    means = [
+        {"name": name, "mean": mean, "low": mean - half, "high": mean + half,
+         "label": f"{mean:+.3f}"}
+        for name, mean in (
+            ("equal steps", 0.3), ("equal seconds", 0.2),
+            ("by its text", 0.0),
+        )
+    ]  # fmt: skip
+    seeds = [
+        {"name": name, "seed": seed, "gain": first + 0.1 * seed}
+        for name, first in (
+            ("equal steps", 0.2),
+            ("equal seconds", 0.1),
+            ("by its text", -0.1),
+        )
+        for seed in range(3)
+    ]
+    return Shown(
+        distil.saved(records.distilled()),
+        {"means": means, "seeds": seeds, "nothing": [{"nothing": 0}]},
+        [
+            ("rule", "nothing", {"x": "nothing"}),
+            ("rule", "means", {"y": "name", "x": "low", "x2": "high"}),
+            ("point", "means", {"y": "name", "x": "mean"}),
+            ("point", "seeds", {"y": "name", "x": "gain"}),
+            ("text", "means", {"y": "name", "x": "mean", "text": "label"}),
+        ],
+        (
+            "equal steps: +0.300, 95% interval +0.052 to +0.548",
+            "seconds: +0.200",
+            "3 rows",
+        ),
+    )

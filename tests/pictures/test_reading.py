@@ -83,10 +83,13 @@ HOVER = {
     "experts_of_letters": ["letter, expert"] * 3,  # the tile and both of its texts
     "loads_of_a_layer": [EXPERT_RATIO],
     "bits_of_a_run_that_goes_on": ["of, step, bits||.3f"],
+    "students_over_steps": ["student, seed, step, bits||.3f"],
+    "students_at_their_first_look": ["student, seed, step, bits||.3f"],
+    "bits_that_a_teacher_saves": ["seed, gain|bits saved|+.3f"],
 }  # fmt: skip
 # Lines that one compares with, by their data: the fair share and other goals have long dashes.
 GOALS = {"fair", "fair_A", "fair_B", "goal", "chance", "limit", "dense", "repetition_chance",
-         "levels", "even"}  # fmt: skip
+         "levels", "even", "teacher", "nothing"}  # fmt: skip
 DASHES = dict.fromkeys(GOALS, (6, 4)) | {"chosen": (2, 3)}
 # Each axis in words. 'room' is somewhat beyond the largest number that is drawn.
 STAFF = ("hidden, 0 to 39", "0 to 20, down, 8 values a line, no ticks, no domain, grid")
@@ -166,6 +169,11 @@ AXES: dict[str, tuple[str, str]] = {
     "experts_of_letters": ("hidden, 0 to 31", "hidden, 0 to 1"),
     "loads_of_a_layer": ("", "0 to 3, 3 ticks"),
     "bits_of_a_run_that_goes_on": (f"0 to 100, {STEPS}", "1.5 to 5, 5 ticks"),
+    **dict.fromkeys(
+        ("students_over_steps", "students_at_their_first_look"),
+        (f"0 to 20, {STEPS}", "2 to 4.5, 5 ticks"),
+    ),
+    "bits_that_a_teacher_saves": ("5 ticks, no grid", "no ticks, no domain"),
 }  # fmt: skip
 COLOURS = re.compile(r"#[0-9A-F]{6}$|white$|transparent$")
 PALETTE = {
@@ -325,7 +333,7 @@ def test_marks_are_seen_and_comparisons_are_dashed(name: str) -> None:
         if mark["type"] == "point" and not hidden:
             outlined = mark.get("filled", False) is False
             assert outlined == (not ({"color", "shape"} & set(encoding)) and data not in (
-                "lost", "compared", "estimate", "sweep")), data  # fmt: skip
+                "lost", "compared", "estimate", "sweep", "means")), data  # fmt: skip
         if mark["type"] == "bar":
             along = "x" if encoding["x"].get("type") == "quantitative" else "y"
             scale = encoding[along].get("scale") or {}

@@ -17,7 +17,7 @@ import pytest
 import moe
 from moe.lm.reason import ReasonSettings
 from moe.lm.settings import LMTrainSettings
-from moe.studies import reasoning
+from moe.studies import distilling
 from moe.studies.reasoning import DistilRun
 from moe.sweeps import run as engine
 from moe.sweeps import workers
@@ -80,9 +80,9 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_every_experiment_sweeps_from_its_defaults(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quickly = partial(reasoning.train_teacher, steps=2)
-    monkeypatch.setattr(reasoning, "train_teacher", quickly)
-    reasoning._teacher.cache_clear()
+    quickly = partial(distilling.train_teacher, steps=2)
+    monkeypatch.setattr(distilling, "train_teacher", quickly)
+    distilling.teacher_of.cache_clear()
     experiment = EXPERIMENTS[name]
     names = [*ABOUT, *experiment.setting_names(), *experiment.figure_types()]
     assert len(names) == len(set(names)) == len(columns(name))
@@ -92,7 +92,7 @@ def test_every_experiment_sweeps_from_its_defaults(
     outcome = perform(SweepRun.make(name, settings))
     assert outcome.error is None
     assert set(outcome.figures) == set(experiment.figure_types())
-    reasoning._teacher.cache_clear()
+    distilling.teacher_of.cache_clear()
 
 
 def test_training_figures_are_those_of_the_run() -> None:

@@ -55,6 +55,7 @@ STOPS = (
     Stop("real-models", "Would it run at home?", NEWS, "Would it run at home?"),
     Stop("language-model", "Experts that read", NEWS, "Does it read better with experts?",
          ("seed",)),
+    Stop("distil", "A teacher's student", NEWS, "What can a teacher pass on?"),
     Stop("think", "Does it pay to think?", NEWS, "Does it pay to think?", ("seed",)),
     Stop("play", "Play", LAB, "What if you change it while it learns?"),
     Stop("gate", "Be the gate", LAB, "Could you do better than the router?"),

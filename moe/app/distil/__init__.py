@@ -1,0 +1,1 @@
+"""The page Distil: students with a teacher, and students that learn alone."""
