@@ -66,7 +66,7 @@ LIMITS = """\
 - SwiGLU only (`hidden_act` silu), and gpt-oss's clamped form.
 - No biases in linear layers but gpt-oss's (`mlp_bias`, `use_bias`).
 - Tensors that the table does not account for are refused, not left out.
-- Other quantisations (GPTQ, AWQ, int8, compressed-tensors) are refused.
+- Other quantisations (GPTQ, AWQ, NVFP4, compressed-tensors, bitsandbytes) are refused by name.
 - DeepSeek-V3's extra layer for predicting two tokens ahead is out of range.\
 """
 

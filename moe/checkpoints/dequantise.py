@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from ..errors import CheckpointError
-from .strict_json import quoted
-
-FP8_BLOCK = (128, 128)  # where a configuration does not say it
 MX_BLOCK = 32  # values that share a scale
 E8M0_BIAS = 127
 E8M0_NAN = 255
-NAMED = re.compile(r"[A-Za-z0-9_.+-]{1,40}")
 
 
 def _e4m3_values() -> np.ndarray:
@@ -90,34 +81,3 @@ def from_mxfp4(blocks: np.ndarray, scales: np.ndarray) -> np.ndarray:
         np.ldexp(values, exponent[..., None, None], out=values)
     values[scales == E8M0_NAN] = np.nan
     return values.reshape(*scales.shape[:-1], MX_BLOCK * scales.shape[-1])
-
-
-def fp8_block(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Shape of the blocks that share a scale, from a configuration or as usual."""
-    quantization = config.get("quantization_config")
-    block = quantization.get("weight_block_size") if isinstance(quantization, dict) else None
-    if block is None:
-        return FP8_BLOCK
-    if (
-        not isinstance(block, list)
-        or len(block) != 2
-        or not all(type(n) is int and 0 < n < 2**31 for n in block)
-    ):
-        raise CheckpointError(
-            f"config.json: weight_block_size: got {quoted(block)}, allowed are two whole numbers"
-        )
-    return block[0], block[1]
-
-
-def quantisation(config: Mapping[str, Any]) -> str:
-    """Name of the quantisation that config.json says its files have, such as 'gptq', or ''.
-
-    The method, with the algorithm or format where one stands beside it.
-    """
-    said = config.get("quantization_config") or config.get("compression_config")
-    if not said:
-        return ""
-    keys = ("quant_method", "quant_algo", "format")
-    words = [said[key] for key in keys if said.get(key)] if isinstance(said, Mapping) else []
-    short = [word for word in words if isinstance(word, str) and NAMED.fullmatch(word)]
-    return " ".join(short) or "in a way that is not named"

@@ -11,13 +11,14 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..layer import MoELayer
-from .dequantise import MX_BLOCK, fp8_block, from_fp8_blocks, from_mxfp4
+from .dequantise import MX_BLOCK, from_fp8_blocks, from_mxfp4
 from .family import PUBLISHED
 from .files import Checkpoint, open_checkpoint, read_config
 from .find import BLOCKS, SCALES, find_layer
 from .guard import SCALE, check_accounted
-from .layer_spec import layers_in
+from .layer_spec import LayerSpec, layer_spec, layers_in
 from .layouts import Slot
+from .quantisation import explained, fp8_block
 from .strict_json import quoted
 
 FLOATS = ("F16", "BF16", "F32", "F64")
@@ -91,14 +92,13 @@ def moe_layers(folder: str | Path) -> list[int]:
 
 def read_layer(checkpoint: Checkpoint, layer: int, prefix: str | None = None) -> MoELayer:
     """Do what `load_layer` does for an open checkpoint, for example an unpacked upload."""
-    spec, prefix = find_layer(checkpoint, layer, prefix)
     block = fp8_block(checkpoint.config)
-    dtypes: dict[str, str] = {}
-    slots = []
-    for slot in spec.slots():
-        dtypes[slot.name] = _check_tensor(checkpoint, prefix + slot.name, slot.shape, block)
-        slots.append(slot)
-    check_accounted(checkpoint, prefix, spec, dtypes)
+    spec = layer_spec(checkpoint.config, layer)  # whatever is wrong with it is no quantisation's
+    try:
+        spec, prefix = find_layer(checkpoint, layer, prefix)
+        slots, dtypes = _check_tensors(checkpoint, spec, prefix, block)
+    except CheckpointError as error:
+        raise explained(checkpoint.config, error) from error
     dtype = np.float64 if "F64" in dtypes.values() else np.float32
     # Nothing is allocated before the headers have shown that the file holds as many numbers.
     params = {name: np.empty(shape, dtype) for name, shape in spec.array_shapes().items()}
@@ -114,6 +114,18 @@ def read_layer(checkpoint: Checkpoint, layer: int, prefix: str | None = None) ->
         buffers,
         origin=Origin(checkpoint.config, int(layer), prefix, dtypes, spec.layout),
     )
+
+
+def _check_tensors(
+    checkpoint: Checkpoint, spec: LayerSpec, prefix: str, block: tuple[int, int]
+) -> tuple[list[Slot], dict[str, str]]:
+    """Check the headers of all of a layer's tensors; return their slots and types."""
+    slots, dtypes = [], {}
+    for slot in spec.slots():
+        dtypes[slot.name] = _check_tensor(checkpoint, prefix + slot.name, slot.shape, block)
+        slots.append(slot)
+    check_accounted(checkpoint, prefix, spec, dtypes)
+    return slots, dtypes
 
 
 def _check_tensor(

@@ -14,6 +14,7 @@ from .dtypes import from_bfloat16, to_bfloat16
 from .files import write_checkpoint
 from .layer_spec import LayerSpec, layer_spec
 from .load import Origin
+from .quantisation import without_quantisation
 
 NATURAL = {"float32": "F32", "float64": "F64"}
 
@@ -72,8 +73,9 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
     ValueError
         If the layer was not loaded, the folder holds a checkpoint already, or the layer has become
         one that its configuration cannot express: another router, activation or capacity, an
-        array that the family does not have, or a selection bias that it cannot store and that is
-        not zero. `layer.save` keeps any layer, in this library's format.
+        array that the family does not have or of another shape, NaN or infinity, or a selection
+        bias that it cannot store and that is not zero. `layer.save` keeps any layer, in this
+        library's format.
     """
     origin, spec = _origin(layer)
     layer.check()
@@ -87,12 +89,13 @@ def save_layer(layer: MoELayer, out_dir: str | Path) -> None:
     natural = NATURAL[layer.dtype.name]
     tensors = {}
     for name, array in export_layer(layer).items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"layer: got NaN or infinity in {name}, allowed are finite numbers")
         dtype = origin.dtypes[name.removeprefix(origin.prefix)]
         if cast and "F64" in (natural, dtype):
             dtype = natural
         tensors[name] = _as_stored(array, dtype) or (array, natural)
-    config = {key: value for key, value in origin.config.items() if key != "quantization_config"}
-    write_checkpoint(out_dir, config, tensors)
+    write_checkpoint(out_dir, without_quantisation(origin.config), tensors)
 
 
 def _check_unchanged(layer: MoELayer, spec: LayerSpec) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.config import ConfigValues
-from ..checkpoints.dequantise import quantisation
 from ..checkpoints.families import ALIASES, COUNTABLE, FAMILIES, family_of
 from ..checkpoints.family import Family
 from ..checkpoints.files import CONFIG, MAX_CONFIG, read_config
 from ..checkpoints.header import read_limited
+from ..checkpoints.quantisation import quantisation
 from ..checkpoints.strict_json import parse_object, quoted
 from ..errors import CheckpointError
 from .mixing import MIXING, PLAIN, mixing_notes
@@ -55,7 +55,7 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
             notes=(
                 *mixing_notes(fields["mixers"], fields["layers"]),
                 *not_counted(whole, model_type),
-                *_quantised(config, part),
+                *_quantised(config),
             ),
             **fields,
         )
@@ -72,13 +72,11 @@ def _load(path: Path) -> tuple[Mapping[str, Any], str]:
     return parse_object(read_limited(path, where, MAX_CONFIG), where), where
 
 
-def _quantised(*parts: Mapping[str, Any]) -> list[str]:
-    """What the file says of its quantisation, once, as a sentence."""
-    names = [name for part in parts if (name := quantisation(part))]
-    return [
-        f"The files are quantised ({name}): parameters and memory are those of the plain weights."
-        for name in names[:1]
-    ]
+def _quantised(config: Mapping[str, Any]) -> list[str]:
+    """What the file says of its quantisation, as a sentence."""
+    name = quantisation(config)
+    words = "parameters and memory are those of the plain weights."
+    return [f"The files are quantised ({name}): {words}"] if name else []
 
 
 def _sizes(family: Family, values: ConfigValues) -> dict[str, Any]:
