@@ -19,8 +19,6 @@ from .lineages import (
 )
 
 IN_GATE = "gate.e_score_correction_bias"
-INDEXER = "the indexer that picks what a token attends to"
-LINEAR = "linear attention in most layers"
 # What Kimi Linear and Ling call the keys of DeepSeek's gate, and DeepSeek's names for them.
 RENAMED = {
     "num_experts": ("num_local_experts",),
@@ -69,7 +67,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         nulls=KIND_NULL,
         **KINDS_AFTER_DENSE,
         latent=True,
-        uncounted=INDEXER,
         trap="as DeepSeek-V3",
     ),
     "glm_moe_dsa": deepseek(
@@ -81,7 +78,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         nulls=KIND_NULL,
         **KINDS_AFTER_DENSE,
         latent=True,
-        uncounted=INDEXER,
         trap="as DeepSeek-V3, one group by default",
     ),
     "glm4_moe_lite": deepseek(
@@ -105,7 +101,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         spellings=LOCAL,
         shared="",
         shared_width=(),
-        uncounted="values narrower than keys, and sinks in some layers",
         trap="as DeepSeek-V3 without a shared expert; `moe_layer_freq` is not used by the "
         "reference library",
     ),
@@ -139,13 +134,13 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         defaults=defaults_of(
             42, 2560, 6144, 32, 32, 157184, **latent(None, 512, 64, 128, 128),
             **_renamed(512, 768, 8, 4, 2.5, 2), mlp_layer_types=None,
+            num_nextn_predict_layers=1,
         ),
         nulls=KIND_NULL | KV_NULL | Q_NULL,
         **KINDS_AFTER_DENSE | RENAMED_KEYS,
         select_bias="gate.expert_bias",
         memory={"select_bias": IN_GATE},
         latent=True,
-        uncounted=LINEAR,
         trap="as DeepSeek-V3 under other keys; the bias is `gate.expert_bias`",
     ),
     "kimi_linear": deepseek(
@@ -159,7 +154,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         nulls=KIND_NULL | KV_NULL | Q_NULL,
         **KINDS_AFTER_DENSE | RENAMED_KEYS,
         latent=True,
-        uncounted=LINEAR,
         trap="as DeepSeek-V3 under other keys; experts w1, w3, w2, the shared one gate, up, down",
     ),
 }  # fmt: skip

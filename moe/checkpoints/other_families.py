@@ -20,7 +20,6 @@ from .lineages import (
     sparse_qwen,
 )
 
-GATED_DELTA = "linear attention (gated delta rule) in most layers"
 PLAIN_MLP = ACTIVATIONS | {"mlp_bias": (False,)}
 # One shared expert, with a gate of its own.
 SHARED: dict[str, Any] = {
@@ -41,8 +40,8 @@ OTHER_FAMILIES: dict[str, Family] = {
             norm_topk_prob=True,
         ),
         spellings={},
+        qk_norm="head",
         **SHARED,
-        uncounted=GATED_DELTA,
         trap="as Qwen2-MoE, but weights are renormalised by default",
     ),
     "qwen3_5_moe_text": qwen(
@@ -50,8 +49,8 @@ OTHER_FAMILIES: dict[str, Family] = {
         options={"renormalize": True},
         spellings={},
         d_expert="moe_intermediate_size",
+        qk_norm="head",
         **SHARED,
-        uncounted=GATED_DELTA,
         trap="as Qwen2-MoE, but weights are always renormalised",
     ),
     "mellum": qwen(
@@ -73,7 +72,6 @@ OTHER_FAMILIES: dict[str, Family] = {
         defaults=defaults_of(32, 4096, 14336, 32, 8, 32000, **local(8, 2)),
         nulls=HEAD_NULL,
         options={"renormalize": True},
-        uncounted="lightning attention in every other layer",
         trap="as Mixtral",
     ),
     "jamba": row(
@@ -88,7 +86,6 @@ OTHER_FAMILIES: dict[str, Family] = {
         spellings={"num_experts": ("num_local_experts",)},
         is_moe=after_period,
         moe_rule="every `expert_layer_period`-th from `expert_layer_offset`",
-        uncounted="Mamba in most layers",
         trap="weights not renormalised; with one expert all layers are dense",
     ),
     "lfm2_moe": row(
@@ -113,7 +110,6 @@ OTHER_FAMILIES: dict[str, Family] = {
         is_moe=after_that_many,
         moe_rule="after the first `num_dense_layers`",
         qk_norm="head",
-        uncounted="short convolutions in most layers",
         trap="sigmoid scores; 1e-6 is added to the sum that divides them; no key for an activation",
     ),
     "afmoe": row(
@@ -133,7 +129,6 @@ OTHER_FAMILIES: dict[str, Family] = {
         is_moe=after_that_many,
         moe_rule="after the first `num_dense_layers`",
         qk_norm="head",
-        uncounted="a gate on the result of attention",
         trap="sigmoid scores, always renormalised; the bias lies beside the gate",
     ),
     "hy_v3": row(

@@ -17,14 +17,15 @@ NEUTRAL = frozenset((
     "pad_token_id", "sep_token_id",
     "attention_dropout", "attn_pdrop", "clip_qkv", "emb_pdrop", "embd_pdrop", "hidden_act",
     "hidden_dropout", "initializer_range", "layer_norm_eps", "resid_pdrop", "rms_norm_eps",
-    "swiglu_alpha", "swiglu_limit",
+    "norm_eps", "swiglu_alpha", "swiglu_limit",
     "attn_scale", "attn_temperature_tuning", "floor_scale", "initial_context_length",
     "max_position_embeddings", "max_seq_len", "max_window_layers", "no_rope_layer_interval",
     "no_rope_layers", "partial_rotary_factor", "rope_interleave", "rope_parameters",
     "rope_scaling", "rope_theta", "rotary_dim", "use_sliding_window",
     "aux_loss_alpha", "enable_moe_fp32_combine", "ffn_act_fn", "input_jitter_noise",
     "moe_capacity", "moe_jitter_eps", "route_scale", "router_scaling_factor",
-    "moe_loss_weight", "moe_norm_min", "moe_normalize_expert_weights", "n_group", "norm_topk_prob",
+    "moe_loss_weight", "moe_norm_min", "moe_normalize_expert_weights", "moe_renormalize", "n_group",
+    "num_expert_group", "norm_topk_prob",
     "output_router_logits", "routed_scaling_factor", "router_aux_loss_coef", "router_jitter_noise",
     "scoring_func", "seq_aux", "topk_group", "topk_method", "uniform_expert_assignment",
     "attention_multiplier", "embedding_multiplier", "logits_scaling", "qk_norm_type",
@@ -69,6 +70,8 @@ def not_counted(values: Mapping[str, Any], model_type: str) -> tuple[str, ...]:
         "use_qk_norm": bool(family.qk_norm),
         "use_routing_bias": bool(family.select_bias),
     }
+    if family.select_bias_if:
+        assumed[family.select_bias_if] = True
     if model_type == "llama4_text":
         assumed["use_qk_norm"] = bool(values.get("use_qk_norm"))  # its norms have no weights
     notes = []

@@ -1,7 +1,8 @@
 """Write counts.json: small configurations and the parameters that transformers gives them.
 
-`default` are the parameters of the model that a configuration without any key stands for, or null
-where the library has no such model.
+`total` and `active` are all parameters and those that one token uses, both tables among them;
+`default` those of the model that a configuration without any key stands for, or null where the
+library has no such model. Models are built on the meta device, at full size.
 
 Run: python tests/cost/count_with_transformers.py (transformers 5.24.0, torch 2.13.0, extra bench).
 """
@@ -9,11 +10,14 @@ Run: python tests/cost/count_with_transformers.py (transformers 5.24.0, torch 2.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
+BIASES = ("e_score_correction_bias", "expert_bias")
 COMMON = dict(
     hidden_size=48, num_hidden_layers=5, num_attention_heads=6, num_key_value_heads=2,
     vocab_size=90, intermediate_size=40,
@@ -24,7 +28,10 @@ LATENT = dict(
     v_head_dim=10, moe_intermediate_size=14, n_routed_experts=8, n_shared_experts=2, n_group=4,
     topk_group=2, first_k_dense_replace=2,
 )  # fmt: skip
-SMALL = {
+RENAMED = {key: value for key, value in LATENT.items() if key != "n_routed_experts"} | dict(
+    num_local_experts=8, q_lora_rank=None, pad_token_id=1,
+)  # fmt: skip
+SMALL: dict[str, dict[str, Any]] = {
     "llama": dict(),
     "mistral": dict(head_dim=10),
     "qwen2": dict(tie_word_embeddings=True),
@@ -67,24 +74,86 @@ SMALL = {
 }  # fmt: skip
 
 
-def parameters(config: PreTrainedConfig) -> int:
-    """Parameters and the buffers that checkpoints hold."""
+# Their layers mix tokens otherwise than by attention of one kind in each.
+HYBRIDS: dict[str, dict[str, Any]] = {
+    "qwen3_next": dict(
+        num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,
+        linear_key_head_dim=6, linear_value_head_dim=7, linear_num_key_heads=2,
+        linear_num_value_heads=4, linear_conv_kernel_dim=3, mlp_only_layers=[1],
+        full_attention_interval=2,
+    ),
+    "qwen3_5_moe_text": dict(
+        num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,
+        linear_key_head_dim=6, linear_value_head_dim=7, linear_num_key_heads=2,
+        linear_num_value_heads=4,
+    ),
+    "deepseek_v32": LATENT | dict(index_n_heads=3, index_head_dim=8),
+    "glm_moe_dsa": LATENT | dict(index_n_heads=3, index_head_dim=8, index_topk_freq=2),
+    "mimo_v2_flash": dict(
+        n_routed_experts=8, moe_intermediate_size=14, head_dim=12, v_head_dim=8, n_group=2,
+        topk_group=1, num_attention_heads=8,
+    ),
+    "bailing_hybrid": RENAMED | dict(head_dim=9, layer_group_size=2, short_conv_kernel_size=3),
+    "kimi_linear": RENAMED | dict(
+        linear_head_dim=9, linear_num_heads=4, linear_conv_kernel_dim=3,
+    ),
+    "minimax": dict(num_local_experts=7, head_dim=10),
+    "jamba": dict(
+        num_experts=7, attn_layer_period=3, attn_layer_offset=1, mamba_d_state=5, mamba_d_conv=3,
+        mamba_expand=3, mamba_dt_rank=11, mamba_proj_bias=True,
+    ),
+    "lfm2_moe": dict(
+        num_experts=7, moe_intermediate_size=14, conv_L_cache=4, conv_bias=True,
+        layer_types=["conv", "full_attention", "conv", "conv", "full_attention"],
+    ),
+    "afmoe": dict(
+        num_experts=7, moe_intermediate_size=14, head_dim=10, num_shared_experts=1,
+        num_dense_layers=2,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Count:
+    """Parameters of a model, and those that one token uses, with both tables."""
+
+    total: int
+    active: int
+
+
+def counted(config: PreTrainedConfig) -> Count:
+    """Count what the library builds, and the buffers that checkpoints hold."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    kept = sum(b.numel() for name, b in model.named_buffers() if "correction" in name)
-    return sum(p.numel() for p in model.parameters()) + kept  # parameters() gives tied ones once
+    sizes = {name: p.numel() for name, p in model.named_parameters()}  # tied ones once
+    sizes |= {n: b.numel() for n, b in model.named_buffers() if n.endswith(BIASES)}
+    k = getattr(config, "num_experts_per_tok", 0) or getattr(config, "moe_topk", 0)
+    experts = {name for name in sizes if ".experts." in name}
+    used = sum(sizes[name] // model.get_parameter(name).shape[0] for name in experts)
+    return Count(sum(sizes.values()), sum(sizes.values()) - sum(map(sizes.get, experts)) + k * used)
 
 
-def count(model_type: str, chosen: dict) -> dict:
-    """A small configuration, its parameters, and those of the configuration without a key."""
-    config = AutoConfig.for_model(model_type, **COMMON | chosen)
+def smallest(model_type: str) -> PreTrainedConfig:
+    """The small configuration of a type."""
+    return AutoConfig.for_model(model_type, **COMMON | (SMALL | HYBRIDS)[model_type])
+
+
+def default(model_type: str) -> Count | None:
+    """Count of the configuration without a key; None if the library has no such model."""
     try:
-        default = parameters(AutoConfig.for_model(model_type))
-    except TypeError:  # a size has no default
-        default = None
-    return dict(config=config.to_diff_dict(), total=parameters(config), default=default)
+        return counted(AutoConfig.for_model(model_type))
+    except (TypeError, AttributeError):  # a size has no default
+        return None
+
+
+def count(model_type: str) -> dict[str, Any]:
+    """A small configuration, its parameters, and those of the configuration without a key."""
+    config, usual = smallest(model_type), default(model_type)
+    # Tuples and infinities become what a file can hold.
+    kept = json.loads(json.dumps(config.to_diff_dict(), default=list))
+    return dict(config=kept, **asdict(counted(config)), default=usual and asdict(usual))
 
 
 if __name__ == "__main__":
-    counts = {name: count(name, chosen) for name, chosen in SMALL.items()}
+    counts = {name: count(name) for name in SMALL | HYBRIDS}
     Path(__file__).with_name("counts.json").write_text(json.dumps(counts, indent=1) + "\n", "utf-8")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from moe.checkpoints.config import ConfigValues
-from moe.cost import ModelConfig, decode, find_gpu
+from moe.cost import ModelConfig, decode, find_gpu, model_from_config
 from moe.cost.mixing import FULL, LINEAR, MIXING, PLAIN, mixing_notes
 from moe.cost.shape import Mixer
 
+COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text("utf-8"))
 SMALL = ModelConfig(
     name="small", model_type="mixtral", layers=6, dense_layers=1, d_model=4, d_ff_dense=10,
     d_ff_expert=5, experts=6, shared_experts=0, d_ff_shared=0, top_k=2, heads=2, kv_heads=1,
@@ -109,3 +112,30 @@ def test_kinds_of_layers_follow_the_list_or_the_rule() -> None:
 def test_a_list_that_does_not_fit_is_named(kinds: object) -> None:
     with pytest.raises(ValueError, match=r"layer_types: got .*, allowed is a list of 2 times"):
         MIXING["minimax"].layers(read("minimax", layer_types=kinds), 2)
+
+
+def test_kimi_s_published_keys_mean_what_the_library_s_mean() -> None:
+    """Publishers keep the sizes of linear attention in a part, and count layers from 1."""
+    config = dict(COUNTS["kimi_linear"]["config"])
+    kinds = config.pop("layer_types")
+    part = {
+        "head_dim": config.pop("linear_head_dim"),
+        "num_heads": config.pop("linear_num_heads"),
+        "short_conv_kernel_size": config.pop("linear_conv_kernel_dim"),
+        "full_attn_layers": [n for n, kind in enumerate(kinds, 1) if kind == FULL],
+        "kda_layers": [n for n, kind in enumerate(kinds, 1) if kind == LINEAR],
+    }
+    published = model_from_config(config | {"linear_attn_config": part})
+    assert published.total_params == COUNTS["kimi_linear"]["total"]
+    assert "linear_attn_config" not in " ".join(published.notes)
+
+
+@pytest.mark.parametrize("name", ["qwen3_next", "jamba", "lfm2_moe", "bailing_hybrid"])
+def test_a_hybrid_s_state_has_no_price_and_is_said_so(name: str) -> None:
+    model = model_from_config(COUNTS[name]["config"])
+    (state,) = (mixer for mixer in model.mixers if mixer.title)
+    own = model.attention_layers
+    assert own + state.layers == model.layers == 5
+    assert f"{state.layers} of 5 layers have {state.title} instead of attention" in model.notes[0]
+    per_layer = replace(model, mixers=()).kv_values_per_token() // 5
+    assert model.kv_values_per_token() == own * per_layer

@@ -18,9 +18,9 @@ COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text("utf-8"))
 @pytest.mark.parametrize("model_type", COUNTS)
 def test_every_parameter_is_counted(model_type):
     """counts.json is made by count_with_transformers.py beside this file."""
-    assert (
-        model_from_config(COUNTS[model_type]["config"]).total_params == COUNTS[model_type]["total"]
-    )
+    model = model_from_config(COUNTS[model_type]["config"])
+    assert model.total_params == COUNTS[model_type]["total"]
+    assert model.active("with_input") == COUNTS[model_type]["active"]
 
 
 def test_a_small_model_by_hand():

@@ -24,6 +24,18 @@ SHAPE = {
 LATENT = {"q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"}
 ROUTED = {"n_routed_experts", "n_shared_experts", "num_experts_per_tok", "moe_intermediate_size"}
 PLAIN = {"num_local_experts", "num_experts_per_tok", "intermediate_size"}
+SHARED = {
+    "num_experts", "num_experts_per_tok", "moe_intermediate_size",
+    "shared_expert_intermediate_size",
+}  # fmt: skip
+RENAMED = {
+    "num_experts", "num_shared_experts", "num_experts_per_token", "moe_intermediate_size",
+}  # fmt: skip
+INDEXED = {"index_n_heads", "index_head_dim"}
+DELTA = {
+    "head_dim", "layer_types", "linear_conv_kernel_dim", "linear_key_head_dim",
+    "linear_value_head_dim", "linear_num_key_heads", "linear_num_value_heads",
+}  # fmt: skip
 # What changes a figure, by family: written from the models' code, not from the reader.
 COUNTED = {
     "llama": SHAPE | {"head_dim", "intermediate_size"},
@@ -80,6 +92,41 @@ COUNTED = {
         "num_experts", "num_experts_per_tok", "num_shared_experts", "moe_intermediate_size",
         "head_dim", "mlp_layer_types", "intermediate_size",
     },
+    "qwen3_next": SHAPE | DELTA | SHARED | {
+        "decoder_sparse_step", "mlp_only_layers", "intermediate_size",
+    },
+    "qwen3_5_moe_text": SHAPE | DELTA | SHARED,
+    "deepseek_v32": (SHAPE - {"num_key_value_heads"}) | LATENT | ROUTED | INDEXED | {
+        "intermediate_size", "mlp_layer_types",
+    },
+    "glm_moe_dsa": (SHAPE - {"num_key_value_heads"}) | LATENT | ROUTED | INDEXED | {
+        "intermediate_size", "mlp_layer_types", "indexer_types",
+    },
+    "mimo_v2_flash": SHAPE | ROUTED - {"n_shared_experts"} | {
+        "head_dim", "v_head_dim", "layer_types", "intermediate_size", "mlp_layer_types",
+    },
+    "bailing_hybrid": (SHAPE - {"num_key_value_heads"}) | LATENT | RENAMED | {
+        "layer_types", "linear_head_dim", "linear_num_heads", "linear_conv_kernel_dim",
+        "intermediate_size", "mlp_layer_types", "num_nextn_predict_layers",
+    },
+    "kimi_linear": (SHAPE - {"num_key_value_heads"}) | LATENT | RENAMED | {
+        "layer_types", "linear_head_dim", "linear_num_heads",
+        "linear_conv_kernel_dim", "intermediate_size", "mlp_layer_types",
+    },
+    "minimax": SHAPE | PLAIN | {"head_dim", "layer_types"},
+    "jamba": SHAPE | {
+        "num_experts", "num_experts_per_tok", "intermediate_size", "expert_layer_period",
+        "expert_layer_offset", "attn_layer_period", "attn_layer_offset", "mamba_d_state",
+        "mamba_d_conv", "mamba_expand", "mamba_dt_rank", "mamba_conv_bias", "mamba_proj_bias",
+    },
+    "lfm2_moe": SHAPE | {
+        "num_experts", "num_experts_per_tok", "moe_intermediate_size", "intermediate_size",
+        "num_dense_layers", "layer_types", "conv_L_cache", "conv_bias",
+    },
+    "afmoe": SHAPE | {
+        "num_experts", "num_experts_per_tok", "num_shared_experts", "moe_intermediate_size",
+        "num_dense_layers", "head_dim", "intermediate_size",
+    },
 }  # fmt: skip
 # What is named although it is in the library's own small file.
 NAMED = {
@@ -91,7 +138,10 @@ NAMED = {
     "llama4_text": {"attention_chunk_size", "layer_types"},
     "glm4_moe_lite": {"first_k_dense_replace"},
     "solar_open": {"intermediate_size"},
-    "exaone_moe": {"sliding_window", "sliding_window_pattern", "layer_types"},
+    "exaone_moe": {"layer_types"},
+    "qwen3_5_moe_text": {"intermediate_size"},
+    "mimo_v2_flash": {"sliding_window", "layer_types"},
+    "afmoe": {"sliding_window", "layer_types"},
 }
 # Where a key says nothing in the library's small file, a file in which it does.
 MORE = {"minimax_m2": {"num_mtp_modules": 1}, "qwen2_moe": {"mlp_only_layers": [1]}}
@@ -142,8 +192,13 @@ def test_every_key_of_the_librarys_file_is_counted_or_neutral_or_named(family):
     silent = set(config) - COUNTED[family] - NEUTRAL
     silent -= {"interleave_moe_layer_step"} if "moe_layers" in config else set()  # says the same
     silent -= {"first_k_dense_replace"} if "mlp_layer_types" in config else set()  # likewise
-    if set(config.get("layer_types", ())) == {"full_attention"}:  # then no layer has a window
+    silent -= {"index_topk_freq"} if "indexer_types" in config else set()  # likewise
+    silent -= {"layer_group_size", "short_conv_kernel_size"} if "layer_types" in config else set()
+    everywhere = ({"full_attention"}, {"indexed_attention"})
+    if set(config.get("layer_types", ())) in everywhere:  # then no layer has a window
         silent -= {"layer_types", "sliding_window"}
+    if (config.get("sliding_window") or 0) >= config.get("max_position_embeddings", 10**9):
+        silent -= {"sliding_window"}  # it is never reached
     latent = {"head_dim", "qk_head_dim", "num_key_value_heads"}  # follow from what is read
     silent -= latent if "kv_lora_rank" in config else set()
     named = {key for key in config if key in said}

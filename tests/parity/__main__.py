@@ -2,8 +2,8 @@
 
 Makes all cases again in a temporary folder and checks them like the committed ones; holds the
 table's defaults against the library's configuration classes, and FP8 and MXFP4 against its
-readers; compares whole models, both ways. With a FOLDER, checks the cases in it. The last line
-counts what passed and failed.
+readers; compares whole models, both ways; and counts the parameters of all types on the meta
+device. With a FOLDER, checks the cases in it. The last line counts what passed and failed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 import moe
 from moe.checkpoints.dequantise import E4M3, from_fp8_blocks, from_mxfp4
 from moe.checkpoints.families import FAMILIES
+from moe.cost import model_from_config
+from moe.cost.mixing import MIXING, PLAIN
 from moe.lm.layouts import LAYOUTS, family_of_layout
 
 from ..test_parity import (
@@ -30,7 +32,10 @@ from ..test_parity import (
 
 FORWARD, GRADIENT = 1e-5, 1e-6
 # Set to the last layer when a configuration is made.
-DERIVED = {"moe_layer_end_index"}
+DERIVED = {"moe_layer_end_index", "mamba_dt_rank", "mamba_d_head"}
+OVERWRITTEN = {("bailing_hybrid", "head_dim")}  # by that of the rotary positions
+TOTAL, ACTIVE = 1e-3, 1e-2  # of parameters
+WITHOUT_DEFAULT = {"deepseek_v2"}  # its class has one that its model cannot run with
 
 
 def check_cases(root: Path) -> list[bool]:
@@ -88,8 +93,12 @@ def check_defaults() -> list[bool]:
         config = transformers.CONFIG_MAPPING[model_type]()
         wrong = {
             key: (default, value)
-            for key, default in family.defaults.items()
+            for key, default in {
+                **family.defaults,
+                **MIXING.get(model_type, PLAIN).defaults,
+            }.items()
             if key not in DERIVED
+            and (model_type, key) not in OVERWRITTEN
             and default is not None
             and (value := value_of(config, key)) is not None
             and value != default
@@ -97,6 +106,28 @@ def check_defaults() -> list[bool]:
         if wrong:
             print(f"{model_type:16} FAILED: defaults (ours, theirs): {wrong}")
         results.append(not wrong)
+    return results
+
+
+def check_counts() -> list[bool]:
+    """Compare counted parameters with those that the library builds, small and at full size."""
+    from ..cost.count_with_transformers import HYBRIDS, SMALL, count
+
+    results = []
+    for model_type in SMALL | HYBRIDS:
+        fresh = count(model_type)
+        known = {"small": (fresh["config"], fresh)}
+        if fresh["default"] and model_type not in WITHOUT_DEFAULT:
+            known["default"] = ({"model_type": model_type}, fresh["default"])
+        words = []
+        for size, (config, theirs) in known.items():
+            mine = model_from_config(config)
+            total = mine.total_params / theirs["total"] - 1
+            active = mine.active("with_input") / theirs["active"] - 1
+            results.append(abs(total) <= TOTAL and abs(active) <= ACTIVE)
+            words.append(f"{size} {theirs['total']:,} {total:+.4%}, active {active:+.4%}")
+        ok = all(results[-len(known) :])
+        print(f"{model_type:16} {'ok' if ok else 'FAILED'}: parameters {'; '.join(words)}")
     return results
 
 
@@ -166,7 +197,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             generate(Path(scratch))
             results = check_cases(Path(scratch)) + check_committed(Path(scratch))
-        results += check_models() + check_defaults() + check_layouts() + check_dequantise()
+        results += check_models() + check_defaults() + check_counts()
+        results += check_layouts() + check_dequantise()
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return int(not all(results) or not results)
 
