@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from moe.checkpoints.families import LOADABLE, PARTS
-from moe.checkpoints.family import Family, Key
+from moe.checkpoints.families import COUNTABLE, LOADABLE, PARTS
+from moe.checkpoints.family import Family, Key, no_layer
 from moe.checkpoints.lineages import NULLS
+from moe.cost.mixing import MIXING, PLAIN
 
 from .methods import page_text, table
 
@@ -17,12 +18,35 @@ NESTED_NOTE = (
 
 INTRO = """\
 Point `load_layer` at the folder of a published model, `config.json` and `*.safetensors`, and get
-one of its MoE layers as numpy arrays, equal to the reference library's:
+one of its MoE layers as numpy arrays. Here it stands beside the same block of transformers:
 
 ```python
-layer = moe.load_layer("models/Mixtral-8x7B-v0.1", layer=1)
-y_ND, ctx = layer.forward(x_ND)
-dx_ND, grads = layer.backward(dy_ND, ctx)
+import moe, torch, transformers
+
+folder = "tests/parity/models/qwen3_moe"  # a tiny model of this repository, or any of yours
+model = transformers.AutoModelForCausalLM.from_pretrained(folder, experts_implementation="eager")
+x_ND = torch.randn(7, model.config.hidden_size)
+theirs_ND = model.model.layers[1].mlp(x_ND[None])[0].detach().numpy()
+ours_ND, ctx = moe.load_layer(folder, layer=1).forward(x_ND.numpy())
+print("equal" if abs(ours_ND - theirs_ND).max() < 1e-4 else "different")
+```
+
+```text
+equal
+```
+
+`make parity` runs these lines. The name of the block (`mlp`) is that of the library's memory, which
+`print(model)` shows. Gradients go the same way, under published names:
+
+```python
+layer = moe.load_layer(folder, layer=1)
+y_ND, ctx = layer.forward(x_ND.numpy())
+dx_ND, grads = layer.backward(y_ND, ctx)
+print(len(moe.export_layer(layer, grads)), "tensors, among them", min(moe.export_layer(layer)))
+```
+
+```text
+13 tensors, among them model.layers.1.mlp.experts.0.down_proj.weight
 ```
 
 - `moe.moe_layers(folder)` lists the numbers of the MoE layers.
@@ -31,23 +55,36 @@ dx_ND, grads = layer.backward(dy_ND, ctx)
 - `moe.save_layer(layer, folder)` writes a folder that `load_layer` reads back bit for bit; it
   refuses a layer whose router, capacity or arrays its `config.json` cannot express any more.
   `layer.save(file)` keeps [any layer](own-weights.md).
-- Files that transformers 5 writes with `save_original_format=False` (`experts.gate_up_proj`) are
-  read like published ones, and saved in the layout that they came in.
+- `moe params FOLDER` counts the parameters of the whole model, by part, total and active, and says
+  whether the files' headers agree.
 - Only the tensors of the asked layer are read, also out of shards with an index.
 - What does not fit (a dense layer, a missing tensor, a wrong shape, NaN or infinity, an unknown
   `model_type`) is a `moe.CheckpointError` that says what, and which layers are MoE.\
+"""
+LAYOUTS = """\
+Published files have a matrix for each expert, or all experts in one tensor, by family. Files that
+transformers 5 writes with `save_original_format=False` (`experts.gate_up_proj`) are read like
+published ones; which layout a file has is told from its tensors, and a layer is saved in the layout
+that it came in.\
 """
 EXACT = """\
 The committed cases in `tests/parity/` are tiny random models of every family, made with settings
 that matter: groups, scaling, correction bias, a shared gate, biases, dense layers. Outputs agree to
 1e-5 and gradients, in float64, to 1e-6 of each array's largest value. `make parity` makes the
 cases again and compares with the live library. It computes routing in float32 even in float64
-models, which is what is left of the difference.
+models, which is what is left of the difference.\
+"""
+TIES = """\
+Where scores are equal to the last bit, the layer chooses the lower expert. The reference library
+asks torch.topk, whose order among equals is nobody's promise and differs by size and device. So it
+may choose others, and outputs then differ wholly though both are right:
 
-**Ties.** Where scores are equal to the last bit, the layer chooses the lower expert. The reference
-library asks torch.topk, whose order among equals is nobody's promise and differs by size and
-device. So with a gate of zeros, or with experts whose gate columns are copies (a fresh gate, an
-upcycled model), it may choose others, and outputs then differ wholly.\
+- a gate that starts as zeros gives every expert the same score for every token;
+- an upcycled model has experts whose gate columns are copies of each other, and equal scores in
+  pairs;
+- saturated scores (a sigmoid of a large logit) are equal though the logits are not.
+
+Compare such a model with a little noise on the gate, or after its first steps of training.\
 """
 TYPES = """\
 | In the file | In the layer | Saved as |
@@ -77,13 +114,24 @@ def page() -> str:
         "moe/checkpoints/families.py",
         "# Published checkpoints",
         INTRO,
+        "## Which types load, and which are counted",
+        f"{len(LOADABLE)} types load, those of the next table, and {len(COUNTABLE)} are counted by "
+        "`moe params` and `moe cost`. `make parity` compares the counts with the models that the "
+        "library builds, small and at full size: total to 0.1 %, active to 1 %. Where all is not "
+        "as simple:",
+        table(["`model_type`", "Layers load", "Counted"], _types()),
+        "Of what stands after “with” the parameters are counted; its operations and its state have "
+        "no price here, and the output says so.",
         "## Families",
-        f"By the `model_type` of `config.json`; {NESTED_NOTE}. Tensors stand below "
-        "`model.layers.N.` and the block's name in most files; other prefixes of larger models are "
-        "known, and any can be told (`load_layer(folder, layer, prefix=...)`).",
+        f"By the `model_type` of `config.json`; {NESTED_NOTE}.",
         table(["`model_type`", "Block", "Experts", "Router", "Shared expert"], _names()),
         "E, D and F are experts, model width and expert width. In memory, gate and up "
         "projection share one array, gate half first, whatever the file does.",
+        "## Layouts and prefixes",
+        LAYOUTS,
+        "Tensors stand below `model.layers.N.` and the block's name in most files. The prefixes "
+        "of larger models are known, and any other can be told: `load_layer(folder, layer, "
+        'prefix="my_model.")`. A missing tensor is answered with the nearest name that is there.',
         "## Layers, keys and traps",
         table(["`model_type`", "MoE layers", "Keys of E, k, F", "Mind"], _keys()),
         "A missing key means what it means to the reference library: its configuration "
@@ -92,11 +140,33 @@ def page() -> str:
         f"it allows a list of layers, which null leaves out, and {_nulls()}.",
         "## How exact",
         EXACT,
-        "## Element types",
+        "## Ties",
+        TIES,
+        "## Quantised files and element types",
         TYPES,
         "## Limits",
         LIMITS,
     )
+
+
+def _types() -> list[list[str]]:
+    """Types whose layers do not load, or that mix tokens otherwise than by attention."""
+    rows = [
+        [f"`{name}`", "yes" if name in LOADABLE else f"no: {_why_not(family)}", _mixes(name)]
+        for name, family in COUNTABLE.items()
+    ]
+    return [row for row in rows if row[1:] != ["yes", "all"]]
+
+
+def _why_not(family: Family) -> str:
+    return "none has experts" if family.is_moe is no_layer else "nobody has compared one"
+
+
+def _mixes(name: str) -> str:
+    mixing = MIXING.get(name, PLAIN)
+    kinds = [*mixing.kinds.values(), *([mixing.beside] if mixing.beside else [])]
+    titles = dict.fromkeys(kind.title for kind in kinds if kind.title)
+    return f"all, with {' and '.join(titles)}" if titles else "all"
 
 
 def _nulls() -> str:
