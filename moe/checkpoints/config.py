@@ -184,4 +184,6 @@ def _allowed(default: object) -> str:
         return "a finite number >= 0"
     if isinstance(default, str):
         return "a text"
+    if default is list:
+        return "a list"
     return "a whole number" if default is not None else "a whole number or a list of them"

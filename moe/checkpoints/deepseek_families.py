@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .family import Family, Key, past
-from .layouts import W123
+from .family import ACTIVATIONS, Family, Key, past
+from .layouts import STACKED, W123
 from .lineages import (
     GROUPED,
+    HEAD_NULL,
     KIND_NULL,
     KINDS_AFTER_DENSE,
     KV_NULL,
+    NO_NORM,
     Q_NULL,
     deepseek,
     defaults_of,
@@ -34,6 +36,19 @@ RENAMED_KEYS: dict[str, Any] = {
     "options": GROUPED
     | {"n_group": Key("num_expert_group"), "renormalize": Key("moe_renormalize")},
     "spellings": RENAMED,
+}
+SARVAM = {
+    "n_routed_experts": ("num_local_experts", "num_experts"),
+    "n_shared_experts": ("num_shared_experts",),
+}
+# DeepSeek-V2's gate, whose groups count with one method only.
+GROUP_NULL: dict[str, None] = {"n_group": None, "topk_group": None}
+GREEDY: dict[str, Any] = {
+    "router": "deepseek_v2",
+    "options": {name: GROUPED[name] for name in ("n_group", "topk_group", "scale")},
+    "select_bias": "",
+    "only": ACTIVATIONS | {"mlp_bias": (False,), "topk_method": ("greedy", "group_limited_greedy")},
+    "groups_if": ("topk_method", "group_limited_greedy"),
 }
 ONE_SHARED = {"n_shared_experts": 1}
 LOCAL = {"n_routed_experts": ("num_local_experts",)}
@@ -155,5 +170,115 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         **KINDS_AFTER_DENSE | RENAMED_KEYS,
         latent=True,
         trap="as DeepSeek-V3 under other keys; experts w1, w3, w2, the shared one gate, up, down",
+    ),
+    "kimi_k2": deepseek(  # its publisher's class is DeepSeek-V3's, with the same defaults
+        defaults=defaults_of(
+            61, 7168, 18432, 128, 128, 129280, **latent(1536, 512, 64, 128, 128),
+            **_gate(256, 8, 2048, 8, 4, 2.5), **ONE_SHARED, first_k_dense_replace=3,
+            num_nextn_predict_layers=1,
+        ),
+        nulls=KV_NULL | NO_NORM | Q_NULL,
+        latent=True,
+        trap="DeepSeek-V3 by another name",
+    ),
+    "glm4v_moe_text": deepseek(
+        defaults=defaults_of(
+            46, 4096, 10944, 96, 8, 151424, head_dim=None, **_gate(128, 8, 1408, 1, 1, 1.0),
+            **ONE_SHARED, first_k_dense_replace=1,
+        ),
+        spellings=LOCAL,
+        qkv_bias=True,
+        trap="as GLM-4.5",
+    ),
+    "sarvam_moe": deepseek(
+        defaults=defaults_of(
+            19, 4096, 8192, 64, 4, 262144, head_dim=64, **_gate(128, 6, 1024, 1, 1, 2.5),
+            **ONE_SHARED, first_k_dense_replace=1,
+        ),
+        spellings=SARVAM,
+        select_bias="gate.expert_bias",
+        memory={"select_bias": IN_GATE},
+        qk_norm="head",
+        trap="as DeepSeek-V3; the bias is `gate.expert_bias`",
+    ),
+    "sarvam_mla": deepseek(
+        defaults=defaults_of(
+            32, 4096, 16384, 64, 64, 262144, **latent(None, 512, 64, 128, 128),
+            **_gate(128, 8, 2048, 1, 1, 2.5), **ONE_SHARED, first_k_dense_replace=1,
+        ),
+        nulls=KV_NULL | NO_NORM | Q_NULL,
+        spellings=SARVAM,
+        latent=True,
+        trap="as DeepSeek-V3, one group by default",
+    ),
+    "dots3_note_text": deepseek(
+        defaults=defaults_of(
+            46, 5120, 13824, 128, 128, 152064, **latent(1024, 512, 64, 128, 128),
+            **_gate(256, 8, 1536, 1, 1, 1.0), **ONE_SHARED,
+            shared_experts_intermediate_size=1536, mlp_layer_types=None, mlp_bias=False,
+        ),
+        nulls=KIND_NULL | Q_NULL,
+        **of_kinds(past(1), "all but the first"),
+        shared_width=("shared_experts_intermediate_size", "n_shared_experts"),
+        spellings=LOCAL,
+        only=ACTIVATIONS | {"mlp_bias": (False,)},
+        latent=True,
+        uncounted="the indexer that picks what a token attends to",
+        trap="as DeepSeek-V3; the shared expert has a width of its own",
+    ),
+    "beam": deepseek(
+        defaults=defaults_of(
+            52, 5120, 20480, 48, 8, 151936, head_dim=128, num_experts=256, num_experts_per_tok=8,
+            moe_intermediate_size=2560, n_group=8, topk_group=4, norm_topk_prob=True,
+            routed_scaling_factor=2.5, mlp_layer_types=None,
+        ),
+        nulls=KIND_NULL,
+        **of_kinds(past(3), "all but the first three"),
+        n_experts="num_experts",
+        spellings={},
+        shared="",
+        shared_width=(),
+        qk_norm="head",
+        uncounted="a gate on the result of attention",
+        trap="as DeepSeek-V3 without a shared expert",
+    ),
+    "mistral4": deepseek(
+        layout=STACKED,
+        memory=None,
+        defaults=defaults_of(
+            36, 4096, 12288, 32, 32, 131072, **latent(1024, 256, 64, 64, 128),
+            **_gate(128, 4, 2048, 1, 1, 1.0), **ONE_SHARED, first_k_dense_replace=0,
+        ),
+        nulls=KV_NULL | NO_NORM | Q_NULL,
+        router="deepseek_v2",
+        options=GROUPED | {"group_score_of": 2},
+        select_bias="",
+        spellings=LOCAL,
+        latent=True,
+        trap="softmax scores without a bias, groups by their two best; renormalised by default",
+    ),
+    "unlimited_ocr_text": deepseek(
+        defaults=defaults_of(
+            12, 1280, 6848, 10, 10, 129280, head_dim=None, n_routed_experts=64,
+            num_experts_per_tok=6, moe_intermediate_size=896, n_shared_experts=2, n_group=1,
+            topk_group=1, routed_scaling_factor=1.0, first_k_dense_replace=1,
+            mlp_layer_types=None, topk_method="greedy", mlp_bias=False,
+        ),
+        nulls=KIND_NULL | KV_NULL | HEAD_NULL | GROUP_NULL,
+        **KINDS_AFTER_DENSE | GREEDY,
+        spellings={"n_routed_experts": ("num_experts",)},
+        trap="as DeepSeek-V2",
+    ),
+    "deepseek_ocr2_text": deepseek(
+        defaults=defaults_of(
+            32, 4096, 11008, 32, 32, 102400, head_dim=None, n_routed_experts=64,
+            num_experts_per_tok=int, moe_intermediate_size=1407, n_shared_experts=2, n_group=int,
+            topk_group=int, routed_scaling_factor=1.0, mlp_layer_types=list,
+            topk_method="greedy", mlp_bias=False,
+        ),
+        nulls=KV_NULL | HEAD_NULL | GROUP_NULL,
+        **of_kinds(past(0), "none") | GREEDY,
+        spellings={"n_routed_experts": ("num_experts",)},
+        trap="as DeepSeek-V2; `mlp_layer_types` has to be there",
     ),
 }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from .deepseek_families import DEEPSEEK_FAMILIES
+from .deepseek_families import DEEPSEEK_FAMILIES, GREEDY, GROUP_NULL
 from .family import (
     ACTIVATIONS,
     Family,
@@ -19,10 +19,10 @@ from .family import (
 from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, W123
 from .lineages import (
     BESIDES,
-    GROUPED,
     HEAD_NULL,
     KV_NULL,
     NO_NORM,
+    Q_NULL,
     deepseek,
     defaults_of,
     latent,
@@ -81,13 +81,8 @@ FAMILIES: dict[str, Family] = {
             n_shared_experts=2, n_group=int, topk_group=int, routed_scaling_factor=1.0,
             first_k_dense_replace=0, topk_method="greedy", mlp_bias=False,
         ),
-        nulls=KV_NULL | {"q_lora_rank": None, "n_group": None, "topk_group": None},
-        router="deepseek_v2",
-        options={name: GROUPED[name] for name in ("n_group", "topk_group", "scale")},
-        select_bias="",
-        only=ACTIVATIONS
-        | {"mlp_bias": (False,), "topk_method": ("greedy", "group_limited_greedy")},
-        groups_if=("topk_method", "group_limited_greedy"),
+        nulls=KV_NULL | Q_NULL | GROUP_NULL,
+        **GREEDY,
         latent=True,
         trap="groups count only with `topk_method` group_limited_greedy; `norm_topk_prob` "
         "is not used by the reference library",
@@ -303,7 +298,7 @@ COUNTABLE = {name: family for name, family in FAMILIES.items() if family.default
 # Models with more than text keep the text model's configuration in a part of theirs.
 PARTS = ("text_config", "thinker_config", "llm_config", "language_config")
 # Architectures under names of their publishers', whose layers nobody has compared.
-ALIASES = {"kimi_k2": "deepseek_v3", "hunyuan": "hunyuan_v1_moe"}
+ALIASES = {"hunyuan": "hunyuan_v1_moe"}
 
 
 def family_of(

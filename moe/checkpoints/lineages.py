@@ -88,12 +88,12 @@ def qwen(**fields: Any) -> Family:
     return row(**usual | fields)
 
 
-def sparse_qwen(**fields: Any) -> Family:
+def sparse_qwen(nulls: Mapping[str, Any] | None = None, **fields: Any) -> Family:
     """Qwen's families with experts, in which some layers may be dense."""
     defaults = {"decoder_sparse_step": 1, "mlp_only_layers": None} | fields.pop("defaults")
     return qwen(
-        defaults=defaults, d_expert="moe_intermediate_size", nulls={"mlp_only_layers": None},
-        is_moe=every_step, moe_rule=EVERY_STEP, **fields,
+        defaults=defaults, d_expert="moe_intermediate_size", is_moe=every_step, moe_rule=EVERY_STEP,
+        nulls={"mlp_only_layers": None} | dict(nulls or {}), **fields,
     )  # fmt: skip
 
 

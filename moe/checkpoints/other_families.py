@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .family import ACTIVATIONS, Family, Key, after_period, after_that_many, past
-from .layouts import PROJ, W123
+from .layouts import FUSED, PROJ, W123
 from .lineages import (
     HEAD_NULL,
     KIND_NULL,
@@ -27,6 +27,9 @@ SHARED: dict[str, Any] = {
     "shared_width": ("shared_expert_intermediate_size",),
     "shared_gate": "shared_expert_gate.weight",
 }
+
+
+UNGATED = SHARED | {"shared_gate": ""}
 
 
 def _widths(expert: int, shared: int) -> dict[str, Any]:
@@ -156,5 +159,84 @@ OTHER_FAMILIES: dict[str, Family] = {
         **of_kinds(past(1), "all but the first"),
         qk_norm="head",
         trap="sigmoid scores, always renormalised; the shared expert is `shared_mlp`",
+    ),
+    "qwen3_omni_moe_text": sparse_qwen(
+        defaults=defaults_of(
+            28, 2048, 18944, 28, 4, 3584, **plain(128, 8), moe_intermediate_size=768,
+            norm_topk_prob=True,
+        ),
+        spellings={},
+        qk_norm="head",
+        trap="as Qwen3-MoE; weights are renormalised by default",
+    ),
+    "qwen3_vl_moe_text": sparse_qwen(
+        layout=FUSED,
+        defaults=defaults_of(
+            24, 2048, 5632, 16, 16, 151936, **local(60, 4), moe_intermediate_size=1408,
+            tie_word_embeddings=True,
+        ),
+        nulls=HEAD_NULL,
+        n_experts="num_local_experts",
+        options={"renormalize": True},
+        spellings={"num_local_experts": ("num_experts",)},
+        qk_norm="head",
+        trap="as Qwen3-MoE, always renormalised; (E, D, 2F) in published files, (E, 2F, D) in the "
+        "library's",
+    ),
+    "qwen4_exp_text": qwen(
+        defaults=defaults_of(
+            40, 2048, 0, 16, 2, 248320, **plain(512, 10, 256) | _widths(512, 512),
+            norm_topk_prob=True,
+        ),
+        spellings={},
+        d_expert="moe_intermediate_size",
+        **SHARED,
+        uncounted="linear attention in most layers and wider residual streams",
+        trap="as Qwen3-Next",
+    ),
+    "flint": sparse_qwen(
+        defaults=defaults_of(
+            49, 2048, 6144, 32, 4, 150144, **plain(256, 6, 128) | _widths(512, 1024),
+            norm_topk_prob=True, mlp_only_layers=[0, 1],
+        ),
+        options={"score": "sigmoid", "renormalize": Key("norm_topk_prob")},
+        spellings={},
+        **UNGATED,
+        qk_norm="head",
+        uncounted="sinks and a gate",
+        trap="as Qwen2-MoE, but sigmoid scores and no gate on the shared expert",
+    ),
+    "lara_mini": qwen(
+        defaults=defaults_of(
+            34, 1024, 0, 16, 4, 151936, **plain(128, 4, 128) | _widths(512, 512),
+            norm_topk_prob=True, tie_word_embeddings=True,
+        ),
+        spellings={},
+        d_expert="moe_intermediate_size",
+        **UNGATED,
+        uncounted="linear attention in most layers",
+        trap="as Qwen3-Next, but no gate on the shared expert",
+    ),
+    "laguna": qwen(
+        defaults=defaults_of(
+            40, 2048, 8192, 48, 8, 100352, **plain(256, 8, 128) | _widths(512, 512),
+            moe_routed_scaling_factor=1.0, mlp_layer_types=None,
+            moe_router_logit_softcapping=0.0, moe_apply_router_weight_on_input=False,
+        ),
+        nulls=KIND_NULL,
+        options={
+            "score": "sigmoid", "renormalize": True, "scale": Key("moe_routed_scaling_factor"),
+        },
+        only=ACTIVATIONS
+        | {"moe_router_logit_softcapping": (0.0,), "moe_apply_router_weight_on_input": (False,)},
+        spellings={},
+        d_expert="moe_intermediate_size",
+        **of_kinds(past(1), "all but the first"),
+        **UNGATED,
+        select_bias="experts.e_score_correction_bias",
+        memory={"select_bias": "gate.e_score_correction_bias", "shared": "shared_experts"},
+        qk_norm="head",
+        uncounted="a gate, and other numbers of heads in some layers",
+        trap="sigmoid scores, always renormalised; the bias stands among the experts",
     ),
 }  # fmt: skip

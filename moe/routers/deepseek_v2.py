@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..settings import option
 from .grouped import GroupLimited
 
 
@@ -22,6 +23,8 @@ class DeepSeekV2(GroupLimited):
         Divide the chosen probabilities by their sum.
     scale
         Factor on the weights: 1 in the paper and in V2-Lite, 16 in DeepSeek-V2's configuration.
+    group_score_of
+        A group's score is the sum of this many of its largest scores (Mistral 4: 2).
 
     Examples
     --------
@@ -43,7 +46,7 @@ class DeepSeekV2(GroupLimited):
         r"\end{aligned}"
     )
     score = "softmax"
-    group_score_of: ClassVar[int] = 1
 
     renormalize: bool = False
     scale: float = 1.0
+    group_score_of: int = option(1, low=1)

@@ -48,6 +48,6 @@ class DeepSeekV3(GroupLimited):
         r"\end{aligned}"
     )
     score = "sigmoid"
-    group_score_of: ClassVar[int] = 2
+    group_score_of = 2
 
     scale: float = 2.5

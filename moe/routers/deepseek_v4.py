@@ -52,7 +52,7 @@ class DeepSeekV4(GroupLimited):
         r"\end{aligned}"
     )
     score = "sqrt_softplus"
-    group_score_of: ClassVar[int] = 2
+    group_score_of = 2
 
     scale: float = 1.5
     by_token: bool = False

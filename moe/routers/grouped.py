@@ -23,7 +23,7 @@ class GroupLimited(FixedK):
         A group's score is the sum of this many of its largest selection scores.
     """
 
-    group_score_of: ClassVar[int]
+    group_score_of = 1  # without ClassVar, so that a subclass may make it an option
     reroutable: ClassVar[bool] = True
     buffers: ClassVar[tuple[str, ...]] = ("select_bias_E",)
 

@@ -47,7 +47,7 @@ class LongCat(GroupLimited):
         r"\end{aligned}"
     )
     score = "softmax"
-    group_score_of: ClassVar[int] = 1
+    group_score_of = 1
 
     renormalize: bool = False
     scale: float = 6.0

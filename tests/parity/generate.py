@@ -9,6 +9,7 @@ Needs the extra `parity`.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -31,6 +32,8 @@ from moe.checkpoints.families import LOADABLE
 from ..test_parity import LAYER, fingerprints
 from .settings import tiny
 
+RENAMED = {"kimi_k2": "deepseek_v3"}  # what publishers call a class that the library has
+UNLISTED = {"Qwen3OmniMoeText": "Qwen3OmniMoeThinkerText"}  # classes of models named otherwise
 LARGER = ("llama4",)  # models with a text model of a type of the table in them
 ALL = sorted([*LOADABLE, *LARGER])
 N_TOKENS, D_MODEL = 11, 16
@@ -170,12 +173,20 @@ def make_model(model_type: str, settings: dict[str, Any]) -> torch.nn.Module:
         config = transformers.Llama4Config(**settings, vision_config=SMALL_VISION)
         model = transformers.Llama4ForConditionalGeneration._from_config(config)
     else:
-        config = transformers.CONFIG_MAPPING[model_type](**settings)
-        causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
-        auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
-        model = auto.from_config(config)
+        config = transformers.CONFIG_MAPPING[RENAMED.get(model_type, model_type)](**settings)
+        model = model_class(config)._from_config(config)
     model.set_experts_implementation("eager")
     return model.eval()
+
+
+def model_class(config: transformers.PreTrainedConfig) -> Any:
+    """The library's class of causal models, or of bare ones where it has no other."""
+    for mapping in (transformers.MODEL_FOR_CAUSAL_LM_MAPPING, transformers.MODEL_MAPPING):
+        if type(config) in mapping:
+            return mapping[type(config)]
+    module = importlib.import_module(type(config).__module__.replace("configuration_", "modeling_"))
+    name = type(config).__name__.removesuffix("Config")
+    return getattr(module, UNLISTED.get(name, name) + "Model")
 
 
 def block_of(model: torch.nn.Module, layer: int = LAYER) -> torch.nn.Module:
@@ -233,6 +244,8 @@ def make_case(model_type: str, folder: Path, seed: int) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         in_memory = published(model, Path(scratch), original=False)
     config.pop("vision_config", None)  # long, and no part of the layer
+    if model_type in RENAMED:
+        config["model_type"] = model_type
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     (folder / "memory.json").write_text(json.dumps(fingerprints(in_memory), indent=1) + "\n")
