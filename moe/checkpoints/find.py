@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from ..errors import CheckpointError
 from .family import PUBLISHED
 from .files import Checkpoint
 from .layer_spec import LayerSpec, layer_specs
+from .layouts import Slot
+from .nearest import ending
 from .strict_json import quoted
 
 # What may stand before "layers.N.": causal models, bare models, text models inside larger ones.
@@ -13,6 +17,7 @@ PREFIXES = (
     "model.", "", "language_model.model.", "model.language_model.", "language_model.",
     "language.model.", "thinker.model.", "backbone.",
 )  # fmt: skip
+FEW = 12  # more than a layer has tensors whose experts are stacked
 BLOCKS, SCALES = "_blocks", "_scales"  # of a tensor in MXFP4
 
 
@@ -58,11 +63,11 @@ def _no_gate(
     checkpoint: Checkpoint, specs: list[LayerSpec], start: str, layer: int
 ) -> CheckpointError:
     """The error for a gate that is not there, under a name that some tensor ends in."""
-    gates = [f"layers.{layer}.{spec.gate}" for spec in specs]
-    ending = (
-        gate for gate in gates for name in checkpoint.names if f".{name}".endswith(f".{gate}")
+    gates = tuple(f"layers.{layer}.{spec.gate}" for spec in specs)
+    near = ending(checkpoint.names, gates)
+    return checkpoint.missing(
+        start + next((gate for gate in gates if near.endswith(gate)), gates[0])
     )
-    return checkpoint.missing(start + next(ending, gates[0]))
 
 
 def _first_expert(spec: LayerSpec, prefix: str) -> str:
@@ -71,21 +76,35 @@ def _first_expert(spec: LayerSpec, prefix: str) -> str:
 
 
 def _by_shape(checkpoint: Checkpoint, places: list[tuple[LayerSpec, str]]) -> tuple[LayerSpec, str]:
-    """The place whose shapes fit, of those whose names do: (E, D, 2F) and (E, 2F, D) share names.
+    """The place whose tensors are all there in their shapes, of those with the same first expert.
 
-    The reference library takes every tensor that has the shape of its own layout for one. Where
-    the other tensor shows that this one has the published order, that is wrong, and refused here.
+    Layouts share names: (E, D, 2F) and (E, 2F, D) are told by the shapes. The reference library
+    takes every tensor that has the shape of its own layout for one. Where another tensor shows
+    that this one has the published order, that is wrong, and refused here.
     """
-    shapes = [
-        {prefix + slot.name: slot.shape for slot in spec.expert_slots()} for spec, prefix in places
-    ]
-    stored = {name: checkpoint.shape(name) for name in shapes[0] if name in checkpoint}
-    fitting = [place for place, one in zip(places, shapes, strict=True) if one == stored]
+    fitting = [place for place in places if _fits(checkpoint, *place)]
     spec, prefix = (fitting or places)[0]
-    for name, shape in stored.items():
-        if fitting and spec.layout == PUBLISHED and shapes[-1].get(name) == shape:
-            raise CheckpointError(
-                f"tensor {quoted(name)}: got shape {shape}, whose axes the reference library takes "
-                "in another order than the layer's other tensor has, allowed is its own layout"
-            )
+    if fitting and spec.layout == PUBLISHED:
+        own = {slot.name: slot for slot in _first_slots(places[-1][0])}
+        for slot in _first_slots(spec):
+            other = own.get(slot.name, slot)
+            if len(slot.shape) == 3 and slot.shape == other.shape and slot.view is not other.view:
+                raise CheckpointError(
+                    f"tensor {quoted(prefix + slot.name)}: got shape {slot.shape}, whose axes the "
+                    "reference library takes in another order than the layer's other tensor has, "
+                    "allowed is its own layout"
+                )
     return spec, prefix
+
+
+def _fits(checkpoint: Checkpoint, spec: LayerSpec, prefix: str) -> bool:
+    """Whether the tensors are there, in their shapes."""
+    return all(
+        prefix + slot.name in checkpoint and checkpoint.shape(prefix + slot.name) == slot.shape
+        for slot in _first_slots(spec)
+    )
+
+
+def _first_slots(spec: LayerSpec) -> list[Slot]:
+    """Slots of the gate and of stacked experts; not those of more experts than a file can hold."""
+    return list(islice(spec.slots(), FEW))

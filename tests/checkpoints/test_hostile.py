@@ -26,8 +26,9 @@ from hypothesis import strategies as st
 
 from moe.checkpoints.archives import open_archive
 from moe.checkpoints.dtypes import DTYPES
+from moe.checkpoints.families import PARTS
 from moe.checkpoints.files import Checkpoint, open_checkpoint
-from moe.checkpoints.load import load_layer
+from moe.checkpoints.load import load_layer, read_layer
 from moe.checkpoints.npz import read_npy, read_npz
 from moe.errors import CheckpointError
 from tests.checkpoints.fabricate import (
@@ -297,16 +298,33 @@ STACKED = mixtral(2, 8, 8, "F32", True)[1]
 def test_layers_of_models_with_configs_of_wrong_types(tmp_path, draw):
     config: Any = dict(SMALL)
     for _ in range(draw(st.integers(1, 3))):
-        config[draw(st.sampled_from([*SMALL, "quantization_config", "text_config"]))] = draw(JSON)
+        config[draw(st.sampled_from([*SMALL, "quantization_config", *PARTS]))] = draw(JSON)
     if draw(st.booleans()):
         config["model_type"] = draw(st.sampled_from(KINDS))
+    if draw(st.booleans()):
+        config = {"model_type": "larger", draw(st.sampled_from(PARTS)): config}
+        config |= draw(st.dictionaries(st.sampled_from(["quantization_config", *PARTS]), JSON))
     name, tensors = draw(st.sampled_from([("model", TENSORS), ("stacked", STACKED)]))
     folder = tmp_path / name
     if not folder.exists():
         write_sparse(folder, SMALL, tensors, 1)
     (folder / "config.json").write_text(json.dumps(config))
-    layer = attempt(lambda: load_layer(folder, draw(st.sampled_from([0, 1, 2, -1]))))
+    number, prefix = (
+        draw(st.sampled_from([0, 1, 2, -1])),
+        draw(st.sampled_from([None, "model.", "x"])),
+    )
+    layer = attempt(lambda: load_layer(folder, number, prefix))
     assert layer is None or layer.params["gate_DE"].shape == (8, 8)
+
+
+@pytest.mark.parametrize("name", ["{:x}.gate.weight", "model.layers.1.block_sparse_moe.{:x}"])
+def test_a_missing_gate_among_very_many_names_is_told_at_once(tmp_path, name):
+    names = [name.format(number) for number in range(100_000)]
+    index = {"weight_map": dict.fromkeys(names, "a.safetensors")}
+    folder = write_folder(tmp_path, sharded(index))
+    (folder / "config.json").write_text(json.dumps(SMALL))
+    with open_checkpoint(folder) as checkpoint:  # which has a limit of its own
+        assert attempt(lambda: read_layer(checkpoint, 1)) is None
 
 
 NEW_NAMES = [

@@ -15,7 +15,7 @@ from moe.checkpoints.dequantise import from_fp8_blocks
 from moe.checkpoints.families import FAMILIES, LOADABLE
 from moe.checkpoints.family import MEMORY, PUBLISHED
 from moe.checkpoints.files import open_checkpoint, write_checkpoint
-from moe.checkpoints.layouts import FUSED
+from moe.checkpoints.layouts import FUSED, STACKED
 from tests.lm.test_parity import MODELS
 from tests.test_parity import CASES, in_memory
 
@@ -153,6 +153,23 @@ def test_a_shape_of_neither_order_is_refused_by_the_published_one(tmp_path, monk
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(moe.CheckpointError, match=r"got shape \(3, 8, 5\), .* says \(3, 5, 6\)"):
         moe.load_layer(folder, LAYER)
+
+
+def test_layouts_that_differ_in_one_name_are_told_by_it(tmp_path, monkeypatch):
+    """Experts that are published stacked, with a bias that the library has under another name."""
+    bias = {"select_bias": "gate.bias", "memory": {"select_bias": "gate.moved"}}
+    row = replace(FAMILIES["deepseek_v3"], layout=STACKED, **bias)
+    monkeypatch.setitem(LOADABLE, "stacked", row)
+    layer = in_memory(CASES / "deepseek_v3")
+    config = layer.origin.config | {"model_type": "stacked"}
+    for name, layout in (("bias", PUBLISHED), ("moved", MEMORY)):
+        arrays = {
+            one.replace("e_score_correction_bias", name): array
+            for one, array in moe.export_layer(layer).items()
+        }
+        again = moe.load_layer(write(tmp_path / name, arrays, config), LAYER)
+        assert again.origin.layout == layout and again == layer
+        assert set(moe.export_layer(again)) == set(arrays)
 
 
 # Odd files ----------------------------------------------------------------------------------------
