@@ -68,8 +68,8 @@ def check_committed(root: Path) -> list[bool]:
             ok &= all(
                 np.allclose(new[n], old[n], 1e-6, 1e-6 * abs(old[n]).max()) for n in old.files
             )
-        results.append(ok)
         ok &= stored_in_memory(folder) == stored_in_memory(CASES / folder.name)
+        results.append(ok)
         if not ok:
             print(f"{folder.name:16} FAILED: the committed case is not what the library makes now")
     return results

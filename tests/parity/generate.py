@@ -27,6 +27,7 @@ import torch
 import transformers
 from safetensors.numpy import load_file, save_file
 
+import moe
 from moe.checkpoints.families import LOADABLE
 
 from ..test_parity import LAYER, fingerprints
@@ -212,6 +213,11 @@ def published(model: torch.nn.Module, folder: Path, original: bool = True) -> di
     return {name: array for name, array in tensors.items() if place.search(name)}
 
 
+def whole_layers(folder: Path) -> list[moe.MoELayer]:
+    """The MoE layers of a model as it is saved, with attention and norms beside each."""
+    return [moe.load_layer(folder, layer) for layer in moe.moe_layers(folder)]
+
+
 def run(block: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Output of the block, (N, D)."""
     y = block(x[None])
@@ -241,8 +247,10 @@ def make_case(model_type: str, folder: Path, seed: int) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         tensors = published(model, Path(scratch))
         config = json.loads((Path(scratch) / "config.json").read_text())
+        layers = whole_layers(Path(scratch))
     with tempfile.TemporaryDirectory() as scratch:
         in_memory = published(model, Path(scratch), original=False)
+        assert whole_layers(Path(scratch)) == layers
     config.pop("vision_config", None)  # long, and no part of the layer
     if model_type in RENAMED:
         config["model_type"] = model_type
