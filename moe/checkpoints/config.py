@@ -85,6 +85,15 @@ class ConfigValues:
                 value = value[layer]
         return self._checked(name, value, 1)
 
+    def each(self, key: str, count: int) -> list[int] | None:
+        """A list of `count` whole numbers of at least 1, or None if the key is left out."""
+        name, value = self._get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) != count:
+            raise self.wrong(name, value, f"a list of {count} whole numbers")
+        return [self._checked(name, entry, 1) for entry in value]
+
     def wholes(self, key: str) -> frozenset[int] | None:
         """A list of whole numbers, or None if the key is left out."""
         if key not in self._sets:  # every layer asks, and a stranger's list may be long

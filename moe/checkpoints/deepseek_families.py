@@ -223,7 +223,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         spellings=LOCAL,
         only=ACTIVATIONS | {"mlp_bias": (False,)},
         latent=True,
-        uncounted="the indexer that picks what a token attends to",
         trap="as DeepSeek-V3; the shared expert has a width of its own",
     ),
     "beam": deepseek(
@@ -239,7 +238,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         shared="",
         shared_width=(),
         qk_norm="head",
-        uncounted="a gate on the result of attention",
         trap="as DeepSeek-V3 without a shared expert",
     ),
     "mistral4": deepseek(

@@ -203,7 +203,7 @@ OTHER_FAMILIES: dict[str, Family] = {
         spellings={},
         **UNGATED,
         qk_norm="head",
-        uncounted="sinks and a gate",
+        sinks=True,
         trap="as Qwen2-MoE, but sigmoid scores and no gate on the shared expert",
     ),
     "lara_mini": qwen(
@@ -214,7 +214,7 @@ OTHER_FAMILIES: dict[str, Family] = {
         spellings={},
         d_expert="moe_intermediate_size",
         **UNGATED,
-        uncounted="linear attention in most layers",
+        qk_norm="head",
         trap="as Qwen3-Next, but no gate on the shared expert",
     ),
     "laguna": qwen(
@@ -236,7 +236,6 @@ OTHER_FAMILIES: dict[str, Family] = {
         select_bias="experts.e_score_correction_bias",
         memory={"select_bias": "gate.e_score_correction_bias", "shared": "shared_experts"},
         qk_norm="head",
-        uncounted="a gate, and other numbers of heads in some layers",
         trap="sigmoid scores, always renormalised; the bias stands among the experts",
     ),
 }  # fmt: skip

@@ -26,6 +26,11 @@ def output_gate(values: ConfigValues) -> int:
     return _d(values) * _heads(values) * _head_dim(values)
 
 
+def biased_gate(values: ConfigValues) -> int:
+    """The same with a bias for each head."""
+    return output_gate(values) + _heads(values)
+
+
 def head_gate(values: ConfigValues) -> int:
     """A gate on each head of attention's result: a matrix D x H."""
     return _d(values) * _heads(values)
@@ -135,6 +140,53 @@ def short_convolution(values: ConfigValues) -> int:
     d = _d(values)
     bias = 5 * d if values.option("conv_bias") else 0
     return 4 * d * d + d * values.whole("conv_L_cache") + bias
+
+
+def normed_heads(values: ConfigValues, heads: int, gate: int) -> int:
+    """Attention with norms of queries and keys, and a gate of `gate` channels, of so many heads."""
+    size = _head_dim(values)
+    projections = 2 * size * (heads + values.whole("num_key_value_heads")) + gate
+    return _d(values) * projections + 2 * size
+
+
+def latent(d: int, heads: int, q: int, kv: int, rope: int, nope: int, v: int) -> int:
+    """Multi-head latent attention; with `q` 0 its queries are one projection."""
+    width = heads * (nope + rope)
+    query = d * q + q * width + q if q else d * width
+    return query + d * (kv + rope) + kv + kv * heads * (nope + v) + heads * v * d
+
+
+def _window(values: ConfigValues) -> tuple[int, int, int, int, int]:
+    """Heads and sizes of dots.note's attention to a window: H, kv, rope, nope, v."""
+    heads, kv, nope, v = (
+        values.whole(f"swa_{key}")
+        for key in ("num_attention_heads", "kv_lora_rank", "qk_nope_head_dim", "v_head_dim")
+    )
+    rope = values.whole_or("swa_qk_rope_head_dim", values.whole("swa_head_dim") - nope)
+    return heads, kv, rope, nope, v
+
+
+def window_latent(values: ConfigValues) -> int:
+    """dots.note's attention to a window: latent, with a gate on each head and one more norm."""
+    heads, kv, rope, nope, v = _window(values)
+    d = _d(values)
+    return latent(d, heads, values.whole("swa_q_lora_rank"), kv, rope, nope, v) + d * heads + rope
+
+
+def window_cache(values: ConfigValues) -> int:
+    """Numbers that a layer of it keeps for a token."""
+    return sum(_window(values)[1:3])
+
+
+def window_width(values: ConfigValues) -> int:
+    """Multiply-adds of a layer of it for each token that a token sees."""
+    heads, _, rope, nope, v = _window(values)
+    return heads * (rope + nope + v)
+
+
+def gated_indexer(values: ConfigValues) -> int:
+    """dots.note's indexer, with that gate and that norm beside it."""
+    return indexer(values) + head_gate(values) + values.whole("qk_rope_head_dim")
 
 
 def narrow_values(values: ConfigValues, times: int) -> int:

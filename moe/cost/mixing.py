@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,6 +71,8 @@ class Mixing:
         A part of each layer with the family's own attention.
     beside_on
         In how many layers it is, where those are not all.
+    special
+        Gives what mixes tokens, where that does not follow from kinds alone.
     bare
         Kinds of layers that have no feed-forward network.
     layer_norms
@@ -83,6 +86,7 @@ class Mixing:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     beside: Kind | None = None
     beside_on: Callable[[ConfigValues, int], int] | None = None
+    special: Callable[[ConfigValues, int], tuple[Mixer, ...]] | None = None
     bare: tuple[str, ...] = ()
     layer_norms: int = 2
 
@@ -111,6 +115,8 @@ class Mixing:
 
     def mixers(self, values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
         """What mixes tokens beside and instead of the family's own attention."""
+        if self.special:
+            return self.special(values, n_layers)
         kinds = self.layers(values, n_layers)
         found = [
             kind.of(values, kinds.count(name)) for name, kind in self.kinds.items() if name in kinds
@@ -182,6 +188,32 @@ def _indexed(values: ConfigValues, n_layers: int) -> int:
         return kinds.count("full")
     step, offset = values.whole("index_topk_freq", 0), values.whole("index_skip_topk_offset", 0)
     return sum(max(layer - offset + 1, 0) % max(step, 1) == 0 for layer in range(n_layers))
+
+
+def _lara(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
+    return tuple((LINEAR, SLIDING, LINEAR, FULL, SLIDING)[n % 5] for n in range(n_layers))
+
+
+def _dots_note(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
+    return tuple(INDEXED[0] if n < 2 or n % 4 == 1 else SLIDING for n in range(n_layers))
+
+
+def _laguna(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
+    """Attention whose layers may differ in their number of heads, each with a gate."""
+    usual = values.whole("num_attention_heads")
+    heads = Counter(values.each("num_attention_heads_per_layer", n_layers) or [usual] * n_layers)
+    gating = values.choice("gating", (True, False, "per-head", "per-element"))
+    size, kv = values.whole("head_dim"), values.whole("num_key_value_heads")
+    return tuple(
+        Mixer(
+            "",
+            layers,
+            mixers.normed_heads(values, h, h if gating in (True, "per-head") else h * size),
+            2 * kv * size,
+            2 * h * size,
+        )
+        for h, layers in heads.items()
+    )
 
 
 def _linear_or_full(otherwise: Kinds) -> Kinds:
@@ -277,6 +309,34 @@ MIXING: dict[str, Mixing] = {
         layers=listed("layer_types", ("conv", FULL), _all_linear),
         kinds={"conv": Kind("a short convolution", mixers.short_convolution)},
     ),
+    "lara_mini": Mixing(
+        defaults={
+            **LISTED, "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128,
+            "linear_value_head_dim": 128, "linear_num_key_heads": 8, "linear_num_value_heads": 16,
+        },
+        nulls=LISTED,
+        layers=listed("layer_types", (LINEAR, SLIDING, FULL), _lara),
+        kinds={LINEAR: Kind(DELTA_RULE, mixers.gated_delta)},
+    ),
+    "dots3_note_text": Mixing(
+        defaults={
+            **LISTED, "index_n_heads": 64, "index_head_dim": 128, "swa_num_attention_heads": 64,
+            "swa_q_lora_rank": 1024, "swa_kv_lora_rank": 1024, "swa_head_dim": 256,
+            "swa_qk_nope_head_dim": 192, "swa_qk_rope_head_dim": None, "swa_v_head_dim": 128,
+        },
+        nulls=LISTED,
+        layers=listed("layer_types", (SLIDING, *INDEXED), _dots_note),
+        kinds={
+            SLIDING: Kind("", mixers.window_latent, mixers.window_cache, mixers.window_width)
+        },
+        beside=Kind(INDEXER.title, mixers.gated_indexer),
+    ),
+    "laguna": Mixing(
+        defaults={"num_attention_heads_per_layer": None, "gating": True},
+        nulls={"num_attention_heads_per_layer": None},
+        special=_laguna,
+    ),
+    "beam": Mixing(beside=Kind("", mixers.biased_gate), layer_norms=4),
     "afmoe": Mixing(beside=GATE, layer_norms=4),
     "granitemoehybrid": Mixing(
         defaults={

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..checkpoints.families import FAMILIES
 from ..errors import check_choice
+from .mixers import latent
 from .shape import Shape
 
 CONVENTIONS = ("with_input", "head_only", "neither")
@@ -85,13 +86,8 @@ def attention_params(shape: Shape) -> int:
     d, h, kv, size = shape.d_model, shape.heads, shape.kv_heads, shape.head_dim
     family = FAMILIES[shape.model_type]
     if shape.attention == "mla":
-        width = h * (shape.qk_nope + shape.qk_rope)
-        query = d * width
-        if shape.q_lora:
-            query = d * shape.q_lora + shape.q_lora * width + shape.q_lora
-        latent = d * (shape.kv_lora + shape.qk_rope) + shape.kv_lora
-        expand = shape.kv_lora * h * (shape.qk_nope + shape.v_head)
-        return query + latent + expand + h * shape.v_head * d
+        sizes = (shape.q_lora, shape.kv_lora, shape.qk_rope, shape.qk_nope, shape.v_head)
+        return latent(d, h, *sizes)
     count = 2 * d * h * size + 2 * d * kv * size
     if family.qkv_bias:
         count += (h + 2 * kv) * size

@@ -11,12 +11,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
+TIED = "tie_word_embeddings"
+ENDINGS = ("ForCausalLM", "TextModel")
+PUBLISHERS = {"kimi_k2": "deepseek_v3"}  # what the library calls a type that it does not have
 BIASES = ("e_score_correction_bias", "expert_bias")
 COMMON = dict(
     hidden_size=48, num_hidden_layers=5, num_attention_heads=6, num_key_value_heads=2,
@@ -27,6 +37,10 @@ LATENT = dict(
     num_key_value_heads=6, q_lora_rank=20, kv_lora_rank=12, qk_rope_head_dim=4, qk_nope_head_dim=8,
     v_head_dim=10, moe_intermediate_size=14, n_routed_experts=8, n_shared_experts=2, n_group=4,
     topk_group=2, first_k_dense_replace=2,
+)  # fmt: skip
+OCR = dict(
+    n_routed_experts=8, n_shared_experts=2, moe_intermediate_size=14, pad_token_id=1,
+    mlp_layer_types=["dense", "sparse", "sparse", "dense", "sparse"],
 )  # fmt: skip
 RENAMED = {key: value for key, value in LATENT.items() if key != "n_routed_experts"} | dict(
     num_local_experts=8, q_lora_rank=None, pad_token_id=1,
@@ -68,6 +82,25 @@ SMALL: dict[str, dict[str, Any]] = {
         mlp_layer_types=["dense", "sparse", "sparse", "dense", "sparse"],
     ),
     "hy_v3": dict(num_experts=7, moe_intermediate_size=14, head_dim=10, num_shared_experts=2),
+    "kimi_k2": LATENT,
+    "sarvam_mla": LATENT | dict(n_group=2),
+    "sarvam_moe": dict(
+        n_routed_experts=8, n_shared_experts=2, moe_intermediate_size=14, head_dim=10,
+        first_k_dense_replace=2,
+    ),
+    "glm4v_moe_text": dict(
+        n_routed_experts=8, n_shared_experts=2, moe_intermediate_size=14, head_dim=10,
+        first_k_dense_replace=2, attention_bias=True, pad_token_id=1,
+    ),
+    "mistral4": LATENT | dict(first_k_dense_replace=1),
+    "qwen3_omni_moe_text": dict(
+        num_experts=7, moe_intermediate_size=14, head_dim=10, mlp_only_layers=[1],
+    ),
+    "qwen3_vl_moe_text": dict(
+        num_experts=7, moe_intermediate_size=14, head_dim=10, decoder_sparse_step=2,
+    ),
+    "unlimited_ocr_text": OCR,
+    "deepseek_ocr2_text": OCR,
     "llama4_text": dict(
         num_local_experts=7, intermediate_size_mlp=50, head_dim=10, interleave_moe_layer_step=2,
     ),
@@ -106,6 +139,23 @@ HYBRIDS: dict[str, dict[str, Any]] = {
         num_experts=7, moe_intermediate_size=14, conv_L_cache=4, conv_bias=True,
         layer_types=["conv", "full_attention", "conv", "conv", "full_attention"],
     ),
+    "lara_mini": dict(
+        num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,
+        linear_key_head_dim=6, linear_value_head_dim=7, linear_num_key_heads=2,
+        linear_num_value_heads=4,
+    ),
+    "flint": dict(
+        num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,
+        mlp_only_layers=[0, 2],
+    ),
+    "laguna": dict(
+        num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,
+        num_attention_heads_per_layer=[6, 4, 6, 8, 4], gating="per-element",
+    ),
+    "beam": dict(num_experts=8, moe_intermediate_size=14, head_dim=10, n_group=2, topk_group=1),
+    "dots3_note_text": LATENT | dict(
+        index_n_heads=3, index_head_dim=8, shared_experts_intermediate_size=22, pad_token_id=1,
+    ),
     "afmoe": dict(
         num_experts=7, moe_intermediate_size=14, head_dim=10, num_shared_experts=1,
         num_dense_layers=2,
@@ -121,12 +171,27 @@ class Count:
     active: int
 
 
+def text_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """The library's model of a text: with an output head, or that inside of a larger model."""
+    with torch.device("meta"):
+        if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+            return AutoModelForCausalLM.from_config(config)
+        module = type(config).__module__.replace("configuration_", "modeling_")
+        (kind,) = (
+            kind
+            for name, kind in vars(import_module(module)).items()
+            if getattr(kind, "config_class", None) is type(config) and name.endswith(ENDINGS)
+        )
+        return kind._from_config(config)
+
+
 def counted(config: PreTrainedConfig) -> Count:
     """Count what the library builds, and the buffers that checkpoints hold."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    model = text_model(config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}  # tied ones once
     sizes |= {n: b.numel() for n, b in model.named_buffers() if n.endswith(BIASES)}
+    if model.get_output_embeddings() is None and not getattr(config, TIED, False):
+        sizes["lm_head"] = config.vocab_size * config.hidden_size  # it is the larger model's
     k = getattr(config, "num_experts_per_tok", 0) or getattr(config, "moe_topk", 0)
     experts = {name for name in sizes if ".experts." in name}
     used = sum(sizes[name] // model.get_parameter(name).shape[0] for name in experts)
@@ -135,13 +200,15 @@ def counted(config: PreTrainedConfig) -> Count:
 
 def smallest(model_type: str) -> PreTrainedConfig:
     """The small configuration of a type."""
-    return AutoConfig.for_model(model_type, **COMMON | (SMALL | HYBRIDS)[model_type])
+    return AutoConfig.for_model(
+        PUBLISHERS.get(model_type, model_type), **COMMON | (SMALL | HYBRIDS)[model_type]
+    )
 
 
 def default(model_type: str) -> Count | None:
     """Count of the configuration without a key; None if the library has no such model."""
     try:
-        return counted(AutoConfig.for_model(model_type))
+        return counted(AutoConfig.for_model(PUBLISHERS.get(model_type, model_type)))
     except (TypeError, AttributeError):  # a size has no default
         return None
 
@@ -150,7 +217,7 @@ def count(model_type: str) -> dict[str, Any]:
     """A small configuration, its parameters, and those of the configuration without a key."""
     config, usual = smallest(model_type), default(model_type)
     # Tuples and infinities become what a file can hold.
-    kept = json.loads(json.dumps(config.to_diff_dict(), default=list))
+    kept = json.loads(json.dumps(config.to_diff_dict(), default=list)) | {"model_type": model_type}
     return dict(config=kept, **asdict(counted(config)), default=usual and asdict(usual))
 
 
