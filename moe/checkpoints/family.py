@@ -63,9 +63,6 @@ class Family:
         Whether E and k may be lists, with an entry for each layer.
     shared, shared_gate
         Names of the shared expert and of its gate.
-    beside
-        Parts of the layer, by their first names, that look like a feed-forward network and are
-        another one than the MoE layer.
     select_bias, gate_bias
         Names of the selection bias and of the gate's bias.
     select_bias_if
@@ -109,7 +106,6 @@ class Family:
     per_layer: bool = False
     shared: str = ""
     shared_gate: str = ""
-    beside: tuple[str, ...] = ()
     select_bias: str = ""
     select_bias_if: str = ""
     gate_bias: str = ""
