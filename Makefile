@@ -50,10 +50,14 @@ bench: .venv/.core ## measure speed on this machine (options: make bench ARGS="-
 		$(PIP) install --quiet -e '.[bench]' || echo "They could not be installed; the run leaves them out"; }
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+define with_library
+$(BIN)/python -c 'from importlib.util import find_spec as f; import sys; sys.exit(not (f("torch") and f("transformers")))' || { \
+	echo "Installing the reference library: PyTorch and transformers (once)"; \
+	$(PIP) install --quiet -e '.[parity]'; }
+endef
+
 parity: .venv/.test ## compare with the live reference library: layers, gradients, router outputs
-	@$(BIN)/python -c 'from importlib.util import find_spec as f; import sys; sys.exit(not (f("torch") and f("transformers")))' || { \
-		echo "Installing the reference library: PyTorch and transformers (once)"; \
-		$(PIP) install --quiet -e '.[parity]'; }
+	@$(with_library)
 	@$(BIN)/python -m tests.parity $(ARGS)
 	@$(BIN)/python -m pytest -q -m parity
 
@@ -69,6 +73,7 @@ static: .venv/.core ## write the static edition into edition/ (another folder: m
 	@$(BIN)/moe static $(or $(ARGS),edition)
 
 soak: .venv/.test browser ## run the tests that take minutes
+	@$(with_library)
 	@echo "Running the soak tests, minutes (pytest $(PYTEST_ARGS))"
 	@CHROME="$(find_chrome)" $(BIN)/python -m pytest -q -m soak $(PYTEST_ARGS) $(ARGS)
 

@@ -80,7 +80,7 @@ def test_continuous_integration_calls_the_readmes_test_command():
 
 
 def test_the_router_in_contributing_works(monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", text_of("CONTRIBUTING.md"), re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", text_of("CONTRIBUTING.md"), re.DOTALL)[0]
     module = types.ModuleType("moe.routers.threshold")
     module.__package__ = "moe.routers"
     monkeypatch.setitem(sys.modules, module.__name__, module)

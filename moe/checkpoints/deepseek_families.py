@@ -41,6 +41,8 @@ SARVAM = {
     "n_routed_experts": ("num_local_experts", "num_experts"),
     "n_shared_experts": ("num_shared_experts",),
 }
+# Refused only where no list says which layers are dense.
+DENSE_NULL: dict[str, None] = {"first_k_dense_replace": None}
 # DeepSeek-V2's gate, whose groups count with one method only.
 GROUP_NULL: dict[str, None] = {"n_group": None, "topk_group": None}
 GREEDY: dict[str, Any] = {
@@ -166,7 +168,7 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
             27, 2304, 9216, 32, 32, 163840, **latent(None, 512, 64, 128, 128),
             **_renamed(256, 1024, 1, 1, 2.446, 1), mlp_layer_types=None,
         ),
-        nulls=KIND_NULL | KV_NULL | Q_NULL,
+        nulls=KIND_NULL | KV_NULL | Q_NULL | DENSE_NULL,
         **KINDS_AFTER_DENSE | RENAMED_KEYS,
         latent=True,
         trap="as DeepSeek-V3 under other keys; experts w1, w3, w2, the shared one gate, up, down",
@@ -178,6 +180,7 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
             num_nextn_predict_layers=1,
         ),
         nulls=KV_NULL | NO_NORM | Q_NULL,
+        spellings=LOCAL,
         latent=True,
         trap="DeepSeek-V3 by another name",
     ),
@@ -262,7 +265,7 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
             topk_group=1, routed_scaling_factor=1.0, first_k_dense_replace=1,
             mlp_layer_types=None, topk_method="greedy", mlp_bias=False,
         ),
-        nulls=KIND_NULL | KV_NULL | HEAD_NULL | GROUP_NULL,
+        nulls=KIND_NULL | KV_NULL | HEAD_NULL | GROUP_NULL | DENSE_NULL,
         **KINDS_AFTER_DENSE | GREEDY,
         spellings={"n_routed_experts": ("num_experts",)},
         trap="as DeepSeek-V2",

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from .counted_families import COUNTED_FAMILIES
-from .deepseek_families import DEEPSEEK_FAMILIES, GREEDY, GROUP_NULL
+from .deepseek_families import DEEPSEEK_FAMILIES, GREEDY, GROUP_NULL, LOCAL
 from .family import (
     ACTIVATIONS,
     Family,
@@ -56,6 +55,7 @@ FAMILIES: dict[str, Family] = {
         shared_gate="shared_expert_gate.weight",
         qkv_bias=True,
         trap="a gate of its own, a sigmoid, on the shared expert; weights not renormalised",
+        spellings={},
     ),
     "qwen3_moe": sparse_qwen(
         defaults=defaults_of(
@@ -87,6 +87,7 @@ FAMILIES: dict[str, Family] = {
         latent=True,
         trap="groups count only with `topk_method` group_limited_greedy; `norm_topk_prob` "
         "is not used by the reference library",
+        spellings={"n_routed_experts": ("num_experts",)},
     ),
     "deepseek_v3": deepseek(
         defaults=defaults_of(
@@ -98,6 +99,7 @@ FAMILIES: dict[str, Family] = {
         nulls=KV_NULL | NO_NORM | {"q_lora_rank": None},
         latent=True,
         trap="the bias selects and never weighs; FP8 blocks with `weight_scale_inv`",
+        spellings=LOCAL,
     ),
     "gpt_oss": mixtral(
         block="mlp",
@@ -111,7 +113,6 @@ FAMILIES: dict[str, Family] = {
         gate_bias="router.bias",
         options={"bias": True, "softmax_order": "after"},
         activation="clamped_swiglu(alpha={swiglu_alpha!r},limit={swiglu_limit!r})",
-        spellings={"num_experts_per_tok": ("experts_per_token",)},
         only={},
         qkv_bias=True,
         output_bias=True,
@@ -126,6 +127,7 @@ FAMILIES: dict[str, Family] = {
         gate="router.layer.weight",
         options={"softmax_order": "after"},
         trap="softmax over the chosen logits",
+        spellings={"num_local_experts": ()},
     ),
     "glm4_moe": deepseek(
         defaults=defaults_of(
@@ -136,6 +138,7 @@ FAMILIES: dict[str, Family] = {
         ),
         qkv_bias=True,
         trap="as DeepSeek-V3, one group by default",
+        spellings=LOCAL,
     ),
     "dots1": deepseek(
         defaults=defaults_of(
@@ -147,6 +150,7 @@ FAMILIES: dict[str, Family] = {
         nulls=KV_NULL | NO_NORM,
         qk_norm="head",
         trap="as DeepSeek-V3; `norm_topk_prob` is false by default",
+        spellings=LOCAL,
     ),
     "minimax_m2": mixtral(
         layout=W123,
@@ -199,6 +203,7 @@ FAMILIES: dict[str, Family] = {
         is_moe=listed,
         moe_rule="`moe_layers`, or every `interleave_moe_layer_step`-th",
         trap="the weight multiplies what goes into the expert",
+        spellings={"num_local_experts": ()},
     ),
     "phimoe": mixtral(
         layout=W123,
@@ -214,6 +219,7 @@ FAMILIES: dict[str, Family] = {
         output_bias=True,
         norm_bias=True,
         trap="each of two choices has a softmax of its own, over logits near the best",
+        spellings={"num_local_experts": ()},
     ),
     "hunyuan_v1_moe": row(
         block="mlp",
@@ -290,7 +296,6 @@ FAMILIES: dict[str, Family] = {
         k="ffn_config.moe_top_k",
         d_expert="ffn_config.ffn_hidden_size",
     ),
-    **COUNTED_FAMILIES,
     "grok": row(defaults={}),  # its sizes are known, and no config.json
 }  # fmt: skip
 

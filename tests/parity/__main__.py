@@ -16,13 +16,14 @@ import numpy as np
 
 import moe
 from moe.checkpoints.dequantise import E4M3, from_fp8_blocks, from_mxfp4
-from moe.checkpoints.families import FAMILIES
+from moe.checkpoints.families import FAMILIES, LOADABLE
 from moe.cost import model_from_config
 from moe.cost.mixing import MIXING, PLAIN
 from moe.lm.layouts import LAYOUTS, family_of_layout
 
 from ..test_parity import (
     CASES,
+    LAYER,
     fingerprints,
     forward_error,
     gradient_errors,
@@ -46,13 +47,47 @@ def check_cases(root: Path) -> list[bool]:
             forward, gradient = forward_error(folder), max(gradient_errors(folder).values())
             exported = fingerprints(moe.export_layer(in_memory(folder)))
             assert exported == stored_in_memory(folder), "another layout in memory"
+            check_round_trip(folder)
         except (AssertionError, KeyError, ValueError) as error:
             print(f"{folder.name:16} FAILED {error}")
             results.append(False)
             continue
         results.append(forward <= FORWARD and gradient <= GRADIENT)
         word = "ok" if results[-1] else "FAILED"
-        print(f"{folder.name:16} {word}: forward {forward:.1e}, gradients {gradient:.1e}")
+        print(
+            f"{folder.name:20} {word}: forward {forward:.1e}, gradients {gradient:.1e}; published "
+            "layout, the library's own, and what is saved equal bit for bit"
+        )
+    print(
+        f"{len(LOADABLE)} model types, {len(results)} cases, {len(results) - sum(results)} failed"
+    )
+    return results
+
+
+def check_round_trip(folder: Path) -> None:
+    """Check that a layer which is saved and loaded again is the same, bit for bit."""
+    layer = moe.load_layer(folder, LAYER)
+    with tempfile.TemporaryDirectory() as scratch:
+        moe.save_layer(layer, Path(scratch) / "saved")
+        assert moe.load_layer(Path(scratch) / "saved", LAYER) == layer, "another layer comes back"
+
+
+def check_spellings() -> list[bool]:
+    """Check that the library knows every other name of a key that a layer reads."""
+    import transformers
+
+    from .generate import RENAMED
+
+    results = []
+    for model_type, family in LOADABLE.items():
+        make = transformers.CONFIG_MAPPING[RENAMED.get(model_type, model_type)]
+        for key, others in family.spellings.items():
+            for other in (
+                others if key in (family.n_experts, family.k, *family.shared_width) else ()
+            ):
+                results.append(getattr(make(**{other: 7}), key) == 7)
+                if not results[-1]:
+                    print(f"{model_type:20} FAILED: {other} is no other name of {key}")
     return results
 
 
@@ -198,7 +233,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             generate(Path(scratch))
             results = check_cases(Path(scratch)) + check_committed(Path(scratch))
-        results += check_models() + check_defaults() + check_counts()
+        results += check_models() + check_defaults() + check_spellings() + check_counts()
         results += check_layouts() + check_dequantise()
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return int(not all(results) or not results)

@@ -1,0 +1,158 @@
+"""Random configurations, answered by the live library and by `load_layer`: `make soak`.
+
+A draw begins with the type's tiny model (`settings.py`), gives options and sizes other values,
+leaves keys out, writes null, or uses another spelling. Both then say the same: the layer's
+output, that the layer is dense, or that the configuration is refused. Where the library takes a
+configuration and its model then breaks off, there is nothing to compare, nor where a token is to
+choose more experts than its groups have.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+import moe
+from moe.checkpoints.families import FAMILIES
+from moe.checkpoints.family import Key
+
+from ..test_parity import LAYER
+from . import generate
+from .settings import LAYERS, tiny
+
+FLOATS = (0.5, 1.0, 2.0, 2.5, 16.0)
+# What a layer does not read is another model's size, and not drawn.
+ATTENTION = ("head_dim", "q_lora", "kv_lora", "qk_", "v_head", "num_key", "num_attention", "vocab")
+DENSE, REFUSED, BROKEN = "a dense layer", "refused", "broken"
+# The library lets such a token choose among experts that it has excluded, whichever comes first.
+UNREACHED = "more experts than a token's groups have"
+
+
+def draw(model_type: str, rng: np.random.Generator) -> dict[str, Any]:
+    """A configuration of the type."""
+    family, config = FAMILIES[model_type], tiny(model_type)
+    experts = int(rng.choice([4, 6, 8]))
+    config[family.n_experts] = experts
+    reach = experts
+    if "n_group" in family.options:
+        groups = int(rng.choice([n for n in (1, 2, 4) if experts % n == 0 and experts // n > 1]))
+        chosen = int(rng.integers(1, groups + 1))
+        reach = experts // groups * chosen
+        config |= {
+            family.options["n_group"].name: groups,
+            family.options["topk_group"].name: chosen,
+        }
+    config[family.k] = int(rng.integers(1, reach + 1))
+    if family.shared_width:
+        config[family.shared_width[-1]] = int(rng.integers(1, 4))
+    for option, key in family.options.items():
+        if isinstance(key, Key) and option not in ("n_group", "topk_group"):
+            default = family.defaults[key.name]
+            values = (True, False) if isinstance(default, bool) else FLOATS
+            config[key.name] = rng.choice(values).item()
+    for key, allowed in family.only.items():  # all others are refused here, and by nobody else
+        if key in config or key in family.defaults:
+            config[key] = allowed[rng.integers(len(allowed))]
+    if family.select_bias_if:
+        config[family.select_bias_if] = bool(rng.integers(2))
+    for key in set(config) & set(LAYERS):
+        config[key] = _layers(key, rng)
+    _leave_out(config, [key for key in family.defaults if key in config and _read(key)], rng)
+    others = [key for key in family.spellings if key in config and family.spellings[key]]
+    if others and rng.random() < 0.3:
+        key = str(rng.choice(others))
+        config[str(rng.choice(family.spellings[key]))] = config.pop(key)
+    return config
+
+
+def _layers(key: str, rng: np.random.Generator) -> Any:
+    """A value of a key that says which of two layers are MoE."""
+    if key == "mlp_only_layers":
+        return [[], [0], [1]][rng.integers(3)]
+    if isinstance(LAYERS[key], list):
+        return [["dense", "sparse"], ["sparse", "sparse"], ["sparse", "dense"]][rng.integers(3)]
+    return int(rng.integers("step" in key or "period" in key, 3))
+
+
+def _read(key: str) -> bool:
+    return not key.startswith(ATTENTION) and key not in ("hidden_size", "num_hidden_layers")
+
+
+def _leave_out(config: dict[str, Any], keys: list[str], rng: np.random.Generator) -> None:
+    """Drop up to two keys, and write null for up to one."""
+    for key in rng.permutation(keys)[: rng.integers(3)]:
+        config.pop(str(key), None)
+    left = [key for key in keys if key in config]
+    if left and rng.random() < 0.3:
+        config[str(rng.choice(left))] = None
+
+
+def library(config: dict[str, Any], model_type: str, folder: Path) -> tuple[str, Any]:
+    """What the library says, with the input and output of a layer that it has; writes a folder."""
+    try:
+        model = generate.make_model(model_type, dict(config))
+    except Exception as error:  # whatever a strange configuration ends in
+        known = type(error).__name__ in ("StrictDataclassFieldValidationError", "ValueError")
+        return (REFUSED if known else BROKEN), f"{type(error).__name__}: {error}"
+    try:
+        block = generate.block_of(model)
+    except StopIteration:
+        block = None
+    if block is not None:
+        torch.manual_seed(1)
+        generate.randomise(block)
+    tensors = generate.published(model, folder)
+    saved = {**config, "model_type": model_type}
+    (folder / "config.json").write_text(json.dumps(saved))
+    if block is None:
+        return DENSE, None
+    generate.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    width = model.config.get_text_config().hidden_size
+    x = np.random.default_rng(7).standard_normal((11, width)).astype(np.float32)
+    try:
+        with torch.no_grad():
+            return "", (x, generate.run(block, torch.tensor(x)).numpy())
+    except Exception as error:
+        return BROKEN, f"{type(error).__name__}: {error}"
+
+
+def compare(model_type: str, rng: np.random.Generator) -> tuple[str, str]:
+    """What both said of one draw, in a word, and how they differ, or nothing."""
+    config = draw(model_type, rng)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        word, given = library(config, model_type, folder)
+        if word == BROKEN:
+            return word, ""
+        if word == REFUSED:
+            (folder / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+        try:
+            layer = moe.load_layer(folder, LAYER)
+        except moe.CheckpointError as error:
+            if not word and "groups reach" in str(error):
+                return UNREACHED, ""
+            # A null that only layers of experts trip over is refused before a layer is looked at.
+            same = word == DENSE and (DENSE in str(error) or "got None" in str(error))
+            same |= word == REFUSED and "got no tensor" not in str(error)
+            return word or "refused here", "" if same else f"{config}: {word or 'runs'}: {error}"
+        if word:
+            return word, f"{config}: {word} {given}; loaded here"
+        x, y = given
+        error = float(np.abs(layer(x) - y).max() / max(np.abs(y).max(), 1e-30))
+        return "equal", "" if error <= 1e-5 else f"{config}: off by {error:.1e}"
+
+
+def answers(model_type: str, draws: int) -> tuple[Counter[str], list[str]]:
+    """How often which word was said of the type's draws, and every difference."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    rng = np.random.default_rng(0)
+    said = [compare(model_type, rng) for _ in range(draws)]
+    return Counter(word for word, _ in said), [wrong for _, wrong in said if wrong]
