@@ -364,7 +364,7 @@ def attempt(reader: Reader, path: Path) -> bool:
         accepted = True
     except ValueError as error:
         accepted = False
-        assert str(error).isprintable() and 0 < len(str(error)) < 900, str(error)[:2000]
+        assert str(error).isprintable() and 0 < len(str(error)) < 1500, str(error)[:2000]
     finally:
         seconds = time.thread_time() - began
         peak = tracemalloc.get_traced_memory()[1]

@@ -105,12 +105,25 @@ class ConfigValues:
             self._sets[key] = frozenset(value)
         return self._sets[key]
 
+    def length(self, key: str) -> int | None:
+        """Entries of a list, or letters of a text, at least one; None if the key is left out."""
+        name, value = self._get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list | str):
+            raise self.wrong(name, value, "a list or a text")
+        return self._checked(f"length of {name}", len(value), 1)
+
     def kinds(self, key: str, allowed: tuple[str, ...], count: int) -> tuple[str, ...] | None:
-        """A list of `count` of the allowed words, or None if the key is left out."""
+        """A list of `count` of the allowed words, or None if the key is left out.
+
+        A text counts as the list of its letters.
+        """
         if key not in self._lists:
             name, value = self._get(key)
             if value is None:
                 return None
+            value = list(value) if isinstance(value, str) else value
             right = isinstance(value, list) and len(value) == count
             if not right or any(not isinstance(one, str) or one not in allowed for one in value):
                 words = " or ".join(ascii(one) for one in allowed)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
+from .counted_families import COUNTED_FAMILIES
 from .deepseek_families import DEEPSEEK_FAMILIES, GREEDY, GROUP_NULL, LOCAL
 from .family import (
     ACTIVATIONS,
@@ -296,6 +297,7 @@ FAMILIES: dict[str, Family] = {
         k="ffn_config.moe_top_k",
         d_expert="ffn_config.ffn_hidden_size",
     ),
+    **COUNTED_FAMILIES,
     "grok": row(defaults={}),  # its sizes are known, and no config.json
 }  # fmt: skip
 

@@ -38,6 +38,9 @@ class Family:
         Keys for which just these values are supported in a layer; the first is the default.
     layers, d_model, heads, kv_heads, d_dense
         Keys of the model's sizes; `d_dense` is the width of layers without experts.
+    layer_lists
+        Keys of lists with an entry for each layer, whose length is the number of layers where one
+        of them is there.
     n_experts, k, d_expert
         Keys of E, of experts per token and of F.
     shared_width
@@ -63,9 +66,6 @@ class Family:
         Whether E and k may be lists, with an entry for each layer.
     shared, shared_gate
         Names of the shared expert and of its gate.
-    beside
-        Parts of the layer, by their first names, that look like a feed-forward network and are
-        another one than the MoE layer.
     select_bias, gate_bias
         Names of the selection bias and of the gate's bias.
     select_bias_if
@@ -92,6 +92,7 @@ class Family:
     heads: str = "num_attention_heads"
     kv_heads: str = "num_key_value_heads"
     d_dense: str = "intermediate_size"
+    layer_lists: tuple[str, ...] = ()
     n_experts: str = "num_experts"
     k: str = "num_experts_per_tok"
     d_expert: str = "intermediate_size"
@@ -109,7 +110,6 @@ class Family:
     per_layer: bool = False
     shared: str = ""
     shared_gate: str = ""
-    beside: tuple[str, ...] = ()
     select_bias: str = ""
     select_bias_if: str = ""
     gate_bias: str = ""
@@ -149,7 +149,8 @@ class Family:
 
     def n_layers(self, values: ConfigValues) -> int:
         """Number of layers, MoE or not."""
-        n_layers = values.whole(self.layers)
+        lengths = [values.length(key) for key in self.layer_lists]
+        n_layers = next((n for n in lengths if n is not None), None) or values.whole(self.layers)
         if n_layers > MAX_LAYERS:
             raise values.wrong(self.layers, n_layers, f"up to {MAX_LAYERS}")
         return n_layers

@@ -49,9 +49,8 @@ def check_accounted(
             continue
         tail = name.removeprefix(prefix)
         stem = tail.removesuffix(BLOCKS).removesuffix(SCALES).removesuffix(SCALE)
-        part = tail.partition(".")[0]
-        inside = tail.startswith(block) or _FEED_FORWARD.fullmatch(part)
-        if not inside or stem in known or part in spec.family.beside:
+        inside = tail.startswith(block) or _FEED_FORWARD.fullmatch(tail.partition(".")[0])
+        if not inside or stem in known:
             continue
         if 0 not in checkpoint.shape(name):
             raise CheckpointError(

@@ -121,6 +121,8 @@ def _mixing(model_type: str, part: Mapping[str, Any], where: str) -> dict[str, A
         mixers=mixing.mixers(values, n_layers),
         bare_layers=mixing.bare_layers(values, n_layers),
         layer_norms=mixing.layer_norms,
+        matrices=mixing.matrices,
+        d_latent=values.whole_or(mixing.d_latent, 0) if mixing.d_latent else 0,
     )
 
 

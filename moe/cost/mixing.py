@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..checkpoints.config import ConfigValues
+from ..checkpoints.counted_families import NEMOTRON_LETTERS, nemotron_kinds
 from ..checkpoints.family import Family
 from . import mixers
 from .shape import Mixer
@@ -75,8 +76,10 @@ class Mixing:
         Gives what mixes tokens, where that does not follow from kinds alone.
     bare
         Kinds of layers that have no feed-forward network.
-    layer_norms
-        Norms of a layer.
+    layer_norms, matrices
+        Norms of a layer; matrices of a feed-forward network.
+    d_latent
+        Key of the width of what routed experts get, '' if it is the model's.
     """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -89,6 +92,8 @@ class Mixing:
     special: Callable[[ConfigValues, int], tuple[Mixer, ...]] | None = None
     bare: tuple[str, ...] = ()
     layer_norms: int = 2
+    matrices: int = 3
+    d_latent: str = ""
 
     @property
     def keys(self) -> frozenset[str]:
@@ -196,6 +201,11 @@ def _lara(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
 
 def _dots_note(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
     return tuple(INDEXED[0] if n < 2 or n % 4 == 1 else SLIDING for n in range(n_layers))
+
+
+def _nemotron(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
+    names = {**OLD_NAMES, **NEMOTRON_LETTERS}
+    return tuple(names.get(kind, kind) for kind in nemotron_kinds(values, n_layers))
 
 
 def _laguna(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
@@ -338,6 +348,26 @@ MIXING: dict[str, Mixing] = {
     ),
     "beam": Mixing(beside=Kind("", mixers.biased_gate), layer_norms=4),
     "afmoe": Mixing(beside=GATE, layer_norms=4),
+    "nemotron_h": Mixing(
+        defaults={
+            "mamba_num_heads": 128, "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128,
+            "conv_kernel": 4, "use_conv_bias": True, "use_bias": False,
+        },
+        spellings={
+            "n_groups": ("mamba_n_groups",), "conv_kernel": ("mamba_d_conv",),
+            "use_conv_bias": ("mamba_conv_bias",),
+        },
+        layers=_nemotron,
+        kinds={
+            LINEAR: Kind("Mamba-2", mixers.nemotron_mamba),
+            "moe": Kind("", mixers.nothing),
+            "mlp": Kind("", mixers.nothing),
+        },
+        bare=(LINEAR, FULL),
+        layer_norms=1,
+        matrices=2,
+        d_latent="moe_latent_size",
+    ),
     "granitemoehybrid": Mixing(
         defaults={
             **LISTED, "mamba_n_heads": 128, "mamba_n_groups": 1, "mamba_d_state": 256,

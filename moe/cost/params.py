@@ -108,13 +108,16 @@ def kv_params(shape: Shape) -> int:
 def expert_params(shape: Shape) -> int:
     """Weights of one routed expert: gate, up and down."""
     bias = FAMILIES[shape.model_type].layout.biases
-    return 3 * shape.d_model * shape.d_ff_expert + bias * (2 * shape.d_ff_expert + shape.d_model)
+    width = shape.d_latent or shape.d_model
+    return shape.matrices * width * shape.d_ff_expert + bias * (2 * shape.d_ff_expert + width)
 
 
 def shared_params(shape: Shape) -> int:
-    """Weights of the shared experts of one layer."""
+    """Weights of the shared experts of one layer, and of what leads to the routed ones and back."""
     gate = shape.d_model if FAMILIES[shape.model_type].shared_gate else 0
-    return 3 * shape.d_model * shape.d_ff_shared * shape.shared_experts + gate
+    latent = 2 * shape.d_model * shape.d_latent
+    networks = shape.matrices * shape.d_model * shape.d_ff_shared * shape.shared_experts
+    return networks + gate + latent
 
 
 def router_params(shape: Shape) -> int:
@@ -135,7 +138,7 @@ def count_params(shape: Shape) -> Params:
     table = shape.vocab * shape.d_model
     return Params(
         attention=own * attention_params(shape) - without_kv * kv_params(shape) + others,
-        dense=shape.dense_layers * 3 * shape.d_model * shape.d_ff_dense,
+        dense=shape.dense_layers * shape.matrices * shape.d_model * shape.d_ff_dense,
         experts=moe * shape.experts * expert_params(shape),
         active_experts=moe * shape.top_k * expert_params(shape),
         shared=moe * shared_params(shape),

@@ -69,8 +69,12 @@ class Shape:
         first computes and keeps them, the others have queries only.
     mixers
         What mixes tokens instead of attention, or beside it.
-    bare_layers, layer_norms
-        Layers without a feed-forward network; norms of a layer.
+    bare_layers, layer_norms, matrices
+        Layers without a feed-forward network; norms of a layer; matrices of a network, 2 without
+        a gate.
+    d_latent
+        Width of what routed experts get and give, 0 if it is the model's; else two matrices a
+        layer lead there and back.
     """
 
     name: str
@@ -103,6 +107,8 @@ class Shape:
     mixers: tuple[Mixer, ...] = ()
     bare_layers: int = 0
     layer_norms: int = 2
+    matrices: int = 3
+    d_latent: int = 0
 
     def __post_init__(self) -> None:
         check_choice("model_type", self.model_type, FAMILIES)
@@ -113,6 +119,8 @@ class Shape:
         check_int("dense_layers", self.dense_layers, 0, self.layers - self.bare_layers, of_all)
         check_int("mixers", self.layers - self.attention_layers, 0, self.layers, of_all)
         check_int("layer_norms", self.layer_norms, 0)
+        check_int("matrices", self.matrices, 2, 3)
+        check_int("d_latent", self.d_latent, 0)
         for name in ("d_model", "heads", "kv_heads", "vocab"):
             check_int(name, getattr(self, name), 1)
         if self.attention == "mla":

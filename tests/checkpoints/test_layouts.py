@@ -16,6 +16,7 @@ from moe.checkpoints.families import FAMILIES, LOADABLE
 from moe.checkpoints.family import MEMORY, PUBLISHED
 from moe.checkpoints.files import open_checkpoint, write_checkpoint
 from moe.checkpoints.layouts import FUSED, STACKED
+from tests.checkpoints.fabricate import mixtral, write_sparse
 from tests.lm.test_parity import MODELS
 from tests.test_parity import CASES, in_memory
 
@@ -80,6 +81,21 @@ def test_fp8_blocks_of_stacked_experts_are_those_of_each_expert(tmp_path):
     exported = moe.export_layer(moe.load_layer(tmp_path, LAYER))
     for name, array in expected.items():
         assert np.array_equal(exported[name], array)
+
+
+def test_shards_of_other_layers_may_be_missing(tmp_path):
+    config, tensors = mixtral(6, 8, 12, "BF16", stacked=True)
+    folder = tmp_path / "model"
+    write_sparse(folder, config, tensors, 6)
+    before = moe.load_layer(folder, 4)
+    index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    needed = {file for name, file in index.items() if "layers.4." in name}
+    for path in folder.glob("*.safetensors"):
+        if path.name not in needed:
+            path.unlink()
+    assert len(needed) == 1 and moe.load_layer(folder, 4) == before
+    with pytest.raises(moe.CheckpointError, match="no such file"):
+        moe.load_layer(folder, 3)
 
 
 def test_whole_models_are_read_in_either_layout(tmp_path):

@@ -139,6 +139,19 @@ HYBRIDS: dict[str, dict[str, Any]] = {
         num_experts=7, moe_intermediate_size=14, conv_L_cache=4, conv_bias=True,
         layer_types=["conv", "full_attention", "conv", "conv", "full_attention"],
     ),
+    "granitemoehybrid": dict(
+        num_local_experts=7, shared_intermediate_size=22, mamba_n_heads=4, mamba_d_state=5,
+        mamba_n_groups=2, mamba_d_conv=3, mamba_conv_bias=False,
+        layer_types=["mamba", "attention", "mamba", "mamba", "attention"],
+    ),
+    "granitemoeshared": dict(num_local_experts=7, shared_intermediate_size=22),
+    "granitemoe_swa": dict(num_local_experts=7),
+    "nemotron_h": dict(
+        n_routed_experts=8, moe_intermediate_size=14, moe_shared_expert_intermediate_size=22,
+        moe_latent_size=18, head_dim=10, mamba_num_heads=4, mamba_head_dim=6, n_groups=2,
+        ssm_state_size=5, conv_kernel=3, n_group=2,
+        layers_block_type=["mamba", "moe", "attention", "mlp", "moe", "mamba"],
+    ),
     "lara_mini": dict(
         num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,
         linear_key_head_dim=6, linear_value_head_dim=7, linear_num_key_heads=2,

@@ -130,6 +130,38 @@ def test_kimi_s_published_keys_mean_what_the_library_s_mean() -> None:
     assert "linear_attn_config" not in " ".join(published.notes)
 
 
+def test_nemotron_s_published_pattern_means_what_the_library_s_list_means() -> None:
+    config = dict(COUNTS["nemotron_h"]["config"])
+    letters = dict(linear_attention="M", full_attention="*", moe="E", mlp="-")
+    pattern = "".join(letters[kind] for kind in config.pop("layers_block_type"))
+    published = model_from_config(config | {"hybrid_override_pattern": pattern})
+    assert published.total_params == COUNTS["nemotron_h"]["total"]
+    assert (published.layers, published.moe_layers, published.dense_layers) == (6, 2, 1)
+    assert (published.attention_layers, published.bare_layers) == (1, 3)
+    bare = model_from_config({"model_type": "nemotron_h", "num_hidden_layers": 52})
+    assert bare.layers == 4  # the library derives it from the list, and has four by default
+    for odd in ("MEX", "", 5, ["M", 2]):
+        with pytest.raises(ValueError, match=r"hybrid_override_pattern: got .*, allowed is a"):
+            model_from_config(config | {"hybrid_override_pattern": odd})
+
+
+def test_experts_of_two_matrices_in_a_latent_space() -> None:
+    bare = replace(SMALL, matrices=2)
+    assert SMALL.params.experts - bare.params.experts == 5 * 6 * 4 * 5
+    assert SMALL.params.dense - bare.params.dense == 4 * 10
+    latent = replace(bare, d_latent=3)
+    assert latent.params.experts == 5 * 6 * 2 * 3 * 5
+    assert latent.params.shared == 5 * 2 * 4 * 3  # there and back, which every token takes
+
+
+def test_granite_without_an_expert_is_its_shared_network_alone() -> None:
+    config = COUNTS["granitemoehybrid"]["config"]
+    dense = model_from_config(config | {"num_local_experts": 0})
+    whole = model_from_config(config)
+    assert dense.moe_layers == dense.params.experts == dense.params.router == 0
+    assert dense.params.dense == whole.params.shared == 5 * 3 * 48 * 22
+
+
 @pytest.mark.parametrize("name", ["qwen3_next", "jamba", "lfm2_moe", "bailing_hybrid"])
 def test_a_hybrid_s_state_has_no_price_and_is_said_so(name: str) -> None:
     model = model_from_config(COUNTS[name]["config"])
