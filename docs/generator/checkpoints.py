@@ -98,6 +98,38 @@ TYPES = """\
 Quantised tensors are exported and saved plain, under the names and in the shapes that the reference
 library gives them, and the saved `config.json` has no `quantization_config`.\
 """
+# Types of the reference library that have experts and no row of the table, and what theirs have.
+REFUSED = {
+    "aria_text": "experts stored as two tensors of their own names",
+    "axk1": "a norm of the block's result inside the block",
+    "axk2": "norms with a small network inside, and latent queries shared with a gate",
+    "cohere2_moe": "a shared expert that is averaged with the routed ones",
+    "deepseek_v4": "gates that look experts up by token, wider residual streams",
+    "diffusion_gemma_text": "as `gemma4_text`",
+    "doge": "experts that are rows of a table, found by product keys",
+    "dots3_note_vision_encoder": "experts for pictures",
+    "ernie4_5_vl_moe_text": "two sets of experts, for text and for pictures",
+    "gemma4_text": "a gate that norms what it gets, and a scale for each expert",
+    "glm5_next_text": "nothing of its own in the block; nobody has compared it",
+    "hy_v4": "nothing of its own in the block; wider residual streams around it",
+    "hy_v4_vl_text": "as `hy_v4`",
+    "inkling_text": "shared experts that are weighed with the routed ones",
+    "inkling2_text": "scores by an option; nobody has compared it",
+    "inkling2_loop_text": "as `inkling2_text`, with layers that repeat",
+    "jetmoe": "experts in attention too",
+    "kolibri1": "a bias that is added to logits, not to scores",
+    "longcat_flash": "experts that compute nothing, and two networks beside them",
+    "minimax_m3_vl_text": "clamped experts, a shared one in one tensor",
+    "mistral_large4_text": "nothing of its own in the block; nobody has compared it",
+    "muse_spark_text": "experts in a narrower space, with a norm on the way",
+    "nllb-moe": "an encoder and a decoder, experts of two matrices with biases",
+    "openai_privacy_filter": "as `gpt_oss`; no language model",
+    "qwen3_omni_moe_talker_text": "a part that speaks; its thinker loads",
+    "step3p5": "clamped experts in some layers",
+    "switch_transformers": "an encoder and a decoder, experts of two matrices",
+    "vitpose_backbone": "experts chosen by the data set, no gate",
+    "zaya": "a gate that is a network with a memory of the layer before",
+}
 LIMITS = """\
 - Inference form: jitter, dropout and auxiliary losses of the families are not part of the layer.
 - SwiGLU only (`hidden_act` silu), and gpt-oss's clamped form.
@@ -122,6 +154,9 @@ def page() -> str:
         table(["`model_type`", "Layers load", "Counted"], _types()),
         "Of what stands after “with” the parameters are counted; its operations and its state have "
         "no price here, and the output says so.",
+        "These types of the reference library have experts and are refused by name; what they have "
+        "that no row of the table says:",
+        table(["`model_type`", "Why not"], [[f"`{name}`", why] for name, why in REFUSED.items()]),
         "## Families",
         f"By the `model_type` of `config.json`; {NESTED_NOTE}.",
         table(["`model_type`", "Block", "Experts", "Router", "Shared expert"], _names()),

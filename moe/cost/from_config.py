@@ -48,6 +48,9 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
     # Parts for sound and pictures stand beside the part for text.
     whole = {**part, **{key: config[key] for key in OTHER_PARTS if key in config}}
     try:
+        fields = _sizes(family, values) | _attention(family, values)
+        fields |= _mixing(model_type, part, where)
+        fields |= _experts(family, values, fields["bare_layers"])
         return ModelConfig(
             name=name or str(config.get("_name_or_path") or model_type),
             model_type=model_type,
@@ -59,6 +62,8 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
             ),
             **fields,
         )
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(f"{where}: {error}") from error
 

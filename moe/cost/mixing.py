@@ -19,6 +19,7 @@ Kinds = Callable[[ConfigValues, int], tuple[str, ...]]  # of each layer, for the
 
 LINEAR, FULL, SLIDING = "linear_attention", "full_attention", "sliding_attention"
 INDEXED = ("indexed_attention", "deepseek_sparse_attention")
+INDEXER_KINDS = ("full", "shared")
 OLD_NAMES = {"mamba": LINEAR, "attention": FULL}  # that published files have for them
 DELTA_RULE = "linear attention (gated delta rule)"
 
@@ -188,9 +189,10 @@ def _mimo(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
 
 def _indexed(values: ConfigValues, n_layers: int) -> int:
     """Layers that run an indexer of their own, where others use the choice of the one before."""
-    kinds = values.kinds("indexer_types", ("full", "shared"), n_layers)
-    if kinds is not None:
-        return kinds.count("full")
+    for key, full, shared in (("indexer_types", *INDEXER_KINDS), ("index_topk_pattern", "F", "S")):
+        kinds = values.kinds(key, (full, shared), n_layers)
+        if kinds is not None:
+            return kinds.count(full)
     step, offset = values.whole("index_topk_freq", 0), values.whole("index_skip_topk_offset", 0)
     return sum(max(layer - offset + 1, 0) % max(step, 1) == 0 for layer in range(n_layers))
 
@@ -231,6 +233,7 @@ def _linear_or_full(otherwise: Kinds) -> Kinds:
 
 
 LISTED: dict[str, None] = {"layer_types": None}
+INDEXER_LISTS: dict[str, None] = {"indexer_types": None, "index_topk_pattern": None}
 INDEXER = Kind("an indexer that picks what a token attends to", mixers.indexer)
 GATE = Kind("", mixers.output_gate)
 GATED_DELTA = Mixing(
@@ -252,10 +255,10 @@ MIXING: dict[str, Mixing] = {
     ),
     "glm_moe_dsa": Mixing(
         defaults={
-            "index_n_heads": 32, "index_head_dim": 128, "indexer_types": None,
-            "index_topk_freq": 1, "index_skip_topk_offset": 2,
+            "index_n_heads": 32, "index_head_dim": 128, "index_topk_freq": 1,
+            "index_skip_topk_offset": 2, **INDEXER_LISTS,
         },
-        nulls={"indexer_types": None},
+        nulls=INDEXER_LISTS,
         beside=INDEXER,
         beside_on=_indexed,
     ),

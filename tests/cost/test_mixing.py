@@ -130,6 +130,25 @@ def test_kimi_s_published_keys_mean_what_the_library_s_mean() -> None:
     assert "linear_attn_config" not in " ".join(published.notes)
 
 
+def test_layers_that_share_an_indexer_are_known_by_list_pattern_or_rule() -> None:
+    config = COUNTS["glm_moe_dsa"]["config"]
+    bare = {key: value for key, value in config.items() if not key.startswith("index")}
+    bare |= {"index_n_heads": 3, "index_head_dim": 8}
+    one = 20 * 3 * 8 + 48 * (8 + 3) + 2 * 8
+    every = model_from_config(bare).total_params
+    for change, missing in (
+        ({"indexer_types": ["full", "shared", "full", "shared", "shared"]}, 3),
+        ({"index_topk_pattern": "FSFFF"}, 1),
+        ({"index_topk_freq": 2}, 2),  # as in counts.json
+        ({"index_topk_freq": 2, "index_skip_topk_offset": 3}, 1),
+    ):
+        assert every - model_from_config(bare | change).total_params == missing * one, change
+    assert (
+        model_from_config(bare | {"index_topk_freq": 2}).total_params
+        == (COUNTS["glm_moe_dsa"]["total"])
+    )
+
+
 def test_nemotron_s_published_pattern_means_what_the_library_s_list_means() -> None:
     config = dict(COUNTS["nemotron_h"]["config"])
     letters = dict(linear_attention="M", full_attention="*", moe="E", mlp="-")

@@ -35,14 +35,6 @@ def test_code_prints_what_the_page_shows(name: str) -> None:
     run_page(name)
 
 
-@pytest.mark.parity
-def test_the_page_on_checkpoints_compares_with_transformers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(ROOT)
-    run_page("docs/checkpoints.md")
-
-
 def run_page(name: str) -> None:
     """Run the code of a page, in order, and hold what it prints against what is shown."""
     blocks = BLOCK.findall((ROOT / name).read_text("utf-8"))
