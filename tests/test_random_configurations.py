@@ -17,3 +17,13 @@ def test_twenty_random_configurations_are_answered_alike(model_type: str) -> Non
     words, wrong = answers(model_type, DRAWS)
     assert not wrong, "\n".join(wrong)
     assert words.total() == DRAWS and words["equal"] >= 3, words
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("model_type", LOADABLE)
+def test_each_missing_key_and_each_null_is_answered_alike(model_type: str) -> None:
+    from .parity.draws import nulls
+
+    words, wrong = nulls(model_type)
+    assert not wrong, "\n".join(wrong)
+    assert words["equal"] >= 1 and words["refused"] + words["broken"] >= 1, words

@@ -29,6 +29,7 @@ RENAMED = {
     "num_expert_group": ("n_group",),
     "moe_renormalize": ("norm_topk_prob",),
 }
+RENAMED_NULL = {"moe_renormalize": False}  # a null is falsy there
 RENAMED_KEYS: dict[str, Any] = {
     "n_experts": "num_experts",
     "k": "num_experts_per_token",
@@ -153,7 +154,7 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
             **_renamed(512, 768, 8, 4, 2.5, 2), mlp_layer_types=None,
             num_nextn_predict_layers=1,
         ),
-        nulls=KIND_NULL | KV_NULL | Q_NULL,
+        nulls=KIND_NULL | KV_NULL | Q_NULL | RENAMED_NULL,
         **KINDS_AFTER_DENSE | RENAMED_KEYS,
         select_bias="gate.expert_bias",
         memory={"select_bias": IN_GATE},
@@ -168,7 +169,7 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
             27, 2304, 9216, 32, 32, 163840, **latent(None, 512, 64, 128, 128),
             **_renamed(256, 1024, 1, 1, 2.446, 1), mlp_layer_types=None,
         ),
-        nulls=KIND_NULL | KV_NULL | Q_NULL | DENSE_NULL,
+        nulls=KIND_NULL | KV_NULL | Q_NULL | RENAMED_NULL | DENSE_NULL,
         **KINDS_AFTER_DENSE | RENAMED_KEYS,
         latent=True,
         trap="as DeepSeek-V3 under other keys; experts w1, w3, w2, the shared one gate, up, down",

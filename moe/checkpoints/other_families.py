@@ -199,6 +199,7 @@ OTHER_FAMILIES: dict[str, Family] = {
             49, 2048, 6144, 32, 4, 150144, **plain(256, 6, 128) | _widths(512, 1024),
             norm_topk_prob=True, mlp_only_layers=[0, 1],
         ),
+        nulls={"mlp_only_layers": [0, 1]},
         options={"score": "sigmoid", "renormalize": Key("norm_topk_prob")},
         spellings={},
         **UNGATED,

@@ -239,6 +239,8 @@ def test_a_scale_that_is_not_finite_is_refused_too(tmp_path):
 NULLS = {
     ("deepseek_v3", "norm_topk_prob"): False,
     ("dots1", "norm_topk_prob"): False,
+    ("bailing_hybrid", "moe_renormalize"): False,
+    ("kimi_linear", "moe_renormalize"): False,
     ("ernie4_5_moe", "use_bias"): False,
     ("qwen3_moe", "mlp_only_layers"): [],
 }

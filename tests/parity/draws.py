@@ -123,9 +123,8 @@ def library(config: dict[str, Any], model_type: str, folder: Path) -> tuple[str,
         return BROKEN, f"{type(error).__name__}: {error}"
 
 
-def compare(model_type: str, rng: np.random.Generator) -> tuple[str, str]:
-    """What both said of one draw, in a word, and how they differ, or nothing."""
-    config = draw(model_type, rng)
+def compare(model_type: str, config: dict[str, Any]) -> tuple[str, str]:
+    """What both said of a configuration, in a word, and how they differ, or nothing."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         word, given = library(config, model_type, folder)
@@ -151,8 +150,24 @@ def compare(model_type: str, rng: np.random.Generator) -> tuple[str, str]:
 
 def answers(model_type: str, draws: int) -> tuple[Counter[str], list[str]]:
     """How often which word was said of the type's draws, and every difference."""
+    rng = np.random.default_rng(0)
+    return _said(model_type, [draw(model_type, rng) for _ in range(draws)])
+
+
+def nulls(model_type: str) -> tuple[Counter[str], list[str]]:
+    """The same of the case's configuration with one key of the layer missing, or null, in turn."""
+    family, config = FAMILIES[model_type], generate.settings_of(model_type)
+    options = {key.name for key in family.options.values() if isinstance(key, Key)}
+    keys = options | {*family.shared_width, family.n_experts, family.k} | set(config) & set(LAYERS)
+    changed = []
+    for key in sorted(keys):
+        rest = {name: value for name, value in config.items() if name != key}
+        changed += [rest, rest | {key: None}]
+    return _said(model_type, changed)
+
+
+def _said(model_type: str, configs: list[dict[str, Any]]) -> tuple[Counter[str], list[str]]:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    rng = np.random.default_rng(0)
-    said = [compare(model_type, rng) for _ in range(draws)]
+    said = [compare(model_type, config) for config in configs]
     return Counter(word for word, _ in said), [wrong for _, wrong in said if wrong]
