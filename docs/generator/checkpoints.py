@@ -103,7 +103,6 @@ REFUSED = {
     "aria_text": "experts stored as two tensors of their own names",
     "axk1": "a norm of the block's result inside the block",
     "axk2": "norms with a small network inside, and latent queries shared with a gate",
-    "cohere2_moe": "a shared expert that is averaged with the routed ones",
     "deepseek_v4": "gates that look experts up by token, wider residual streams",
     "diffusion_gemma_text": "as `gemma4_text`",
     "doge": "experts that are rows of a table, found by product keys",

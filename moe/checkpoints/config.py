@@ -85,14 +85,17 @@ class ConfigValues:
                 value = value[layer]
         return self._checked(name, value, 1)
 
-    def each(self, key: str, count: int) -> list[int] | None:
-        """A list of `count` whole numbers of at least 1, or None if the key is left out."""
+    def each(self, key: str, count: int, low: int = 1, more: bool = False) -> list[int] | None:
+        """A list of `count` whole numbers of at least `low`, or None if the key is left out.
+
+        With `more` the list may be longer; the rest of it is left out.
+        """
         name, value = self._get(key)
         if value is None:
             return None
-        if not isinstance(value, list) or len(value) != count:
+        if not isinstance(value, list) or len(value) < count or (len(value) > count and not more):
             raise self.wrong(name, value, f"a list of {count} whole numbers")
-        return [self._checked(name, entry, 1) for entry in value]
+        return [self._checked(name, entry, low) for entry in value[:count]]
 
     def wholes(self, key: str) -> frozenset[int] | None:
         """A list of whole numbers, or None if the key is left out."""

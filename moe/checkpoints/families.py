@@ -16,11 +16,13 @@ from .family import (
     from_to,
     listed,
     no_layer,
+    past,
 )
 from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, W123
 from .lineages import (
     BESIDES,
     HEAD_NULL,
+    KIND_NULL,
     KV_NULL,
     NO_NORM,
     Q_NULL,
@@ -29,6 +31,7 @@ from .lineages import (
     latent,
     local,
     mixtral,
+    of_kinds,
     plain,
     qwen,
     row,
@@ -296,6 +299,15 @@ FAMILIES: dict[str, Family] = {
         n_experts="ffn_config.moe_num_experts",
         k="ffn_config.moe_top_k",
         d_expert="ffn_config.ffn_hidden_size",
+    ),
+    "cohere2_moe": row(
+        defaults=defaults_of(
+            40, 8192, 22528, 64, None, 256000, head_dim=128, num_experts=8, num_experts_per_tok=2,
+            num_shared_experts=0, tie_word_embeddings=True, mlp_layer_types=None,
+        ),
+        nulls=KV_NULL | KIND_NULL,
+        shared_width=("intermediate_size", "num_shared_experts"),
+        **of_kinds(past(0), "all"),
     ),
     **COUNTED_FAMILIES,
     "grok": row(defaults={}),  # its sizes are known, and no config.json

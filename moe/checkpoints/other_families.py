@@ -191,7 +191,7 @@ OTHER_FAMILIES: dict[str, Family] = {
         spellings={},
         d_expert="moe_intermediate_size",
         **SHARED,
-        uncounted="linear attention in most layers and wider residual streams",
+        qk_norm="head",
         trap="as Qwen3-Next",
     ),
     "flint": sparse_qwen(

@@ -15,7 +15,8 @@ from ..checkpoints.header import read_limited
 from ..checkpoints.quantisation import quantisation
 from ..checkpoints.strict_json import parse_object, quoted
 from ..errors import CheckpointError
-from .mixing import MIXING, PLAIN, mixing_notes
+from .mixed_layers import mixing_notes
+from .mixing import MIXING, PLAIN
 from .model import ModelConfig
 from .unread_keys import OTHER_PARTS, not_counted
 
@@ -56,7 +57,7 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
             model_type=model_type,
             source=where,
             notes=(
-                *mixing_notes(fields["mixers"], fields["layers"]),
+                *mixing_notes(fields["mixers"], fields["layers"], fields["other"]),
                 *not_counted(whole, model_type),
                 *_quantised(config),
             ),
@@ -126,6 +127,7 @@ def _mixing(model_type: str, part: Mapping[str, Any], where: str) -> dict[str, A
         mixers=mixing.mixers(values, n_layers),
         bare_layers=mixing.bare_layers(values, n_layers),
         layer_norms=mixing.layer_norms,
+        other=mixing.other(values, n_layers) if mixing.other else 0,
         matrices=mixing.matrices,
         d_latent=values.whole_or(mixing.d_latent, 0) if mixing.d_latent else 0,
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from ..checkpoints.config import ConfigValues
 
+RATES = "compress_rates"
+
 
 def _d(values: ConfigValues) -> int:
     return values.whole("hidden_size")
@@ -187,6 +189,56 @@ def window_width(values: ConfigValues) -> int:
 def gated_indexer(values: ConfigValues) -> int:
     """dots.note's indexer, with that gate and that norm beside it."""
     return indexer(values) + head_gate(values) + values.whole("qk_rope_head_dim")
+
+
+def _compressor(values: ConfigValues, size: int, rate: int) -> int:
+    """What makes one key of `rate` tokens: keys, their weights, a bias by position, a norm."""
+    return 2 * _d(values) * size + rate * size
+
+
+def short_keys(values: ConfigValues) -> int:
+    """DeepSeek-V4's attention to a window: one key for all heads, an output in groups, sinks."""
+    d, heads, size = _d(values), _heads(values), values.whole("head_dim")
+    q, o, groups = (values.whole(key) for key in ("q_lora_rank", "o_lora_rank", "o_groups"))
+    query = d * q + q + q * heads * size
+    return query + d * size + size + o * heads * size + d * groups * o + heads
+
+
+def compressed(values: ConfigValues) -> int:
+    """The same with keys that stand for many tokens."""
+    size, rate = values.whole("head_dim"), values.whole(f"{RATES}.heavily_compressed_attention")
+    return short_keys(values) + _compressor(values, size, rate) + size
+
+
+def compressed_sparse(values: ConfigValues) -> int:
+    """The same with keys that stand for few tokens, of which an indexer picks some."""
+    size, rate = values.whole("head_dim"), values.whole(f"{RATES}.compressed_sparse_attention")
+    heads, index = values.whole("index_n_heads"), values.whole("index_head_dim")
+    picker = _compressor(values, 2 * index, rate) + index + _d(values) * heads
+    picker += values.whole("q_lora_rank") * heads * index
+    return short_keys(values) + _compressor(values, 2 * size, rate) + size + picker
+
+
+def hyper_connections(values: ConfigValues, n_layers: int, biased: int) -> int:
+    """DeepSeek-V4's streams: what mixes them, twice a layer and at the end, and gates' biases."""
+    streams, d = values.whole("hc_mult"), _d(values)
+    wide = (2 + streams) * streams
+    end = streams * streams * d + streams + 1
+    return 2 * n_layers * (wide * (streams * d + 1) + 3) + end + biased
+
+
+def gated_residual(values: ConfigValues, n_layers: int) -> int:
+    """Qwen4's streams: what mixes them, twice a layer and at the end, in place of all norms."""
+    streams, d, thin = values.whole("hc_count"), _d(values), values.whole("hc_lowrank")
+    mixed = streams * d * (1 + 2 * thin)
+    return (2 * n_layers + 1) * mixed + 2 * n_layers * streams * streams * d - d
+
+
+def gated_qsa(values: ConfigValues) -> int:
+    """Qwen4's indexer, where its sizes are there, beside the gate on attention's result."""
+    sizes = [values.whole_or(f"indexer_{key}", 0) for key in ("n_heads", "kv_heads", "head_dim")]
+    picker = _d(values) * (sizes[0] + sizes[1]) * sizes[2] + 2 * sizes[2]
+    return output_gate(values) + picker
 
 
 def narrow_values(values: ConfigValues, times: int) -> int:

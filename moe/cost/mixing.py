@@ -3,140 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from ..checkpoints.config import ConfigValues
 from ..checkpoints.counted_families import NEMOTRON_LETTERS, nemotron_kinds
-from ..checkpoints.family import Family
 from . import mixers
+from .mixed_layers import FULL, INDEXED, LINEAR, OLD_NAMES, SLIDING, Kind, Kinds, Mixing
 from .shape import Mixer
 
-Formula = Callable[[ConfigValues], int]
-Kinds = Callable[[ConfigValues, int], tuple[str, ...]]  # of each layer, for their number
-
-LINEAR, FULL, SLIDING = "linear_attention", "full_attention", "sliding_attention"
-INDEXED = ("indexed_attention", "deepseek_sparse_attention")
 INDEXER_KINDS = ("full", "shared")
-OLD_NAMES = {"mamba": LINEAR, "attention": FULL}  # that published files have for them
 DELTA_RULE = "linear attention (gated delta rule)"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of layer, or a part beside attention.
-
-    Attributes
-    ----------
-    title
-        What it is, for sentences; '' if nothing has to be said of it, as its matrices are all of
-        its cost.
-    params
-        Formula of its parameters.
-    cache, width
-        Formulas of what it keeps for a token, and of its multiply-adds for each token that a token
-        sees: attention's, where it is one; None where it keeps a state of fixed size.
-    """
-
-    title: str
-    params: Formula
-    cache: Formula | None = None
-    width: Formula | None = None
-
-    def of(self, values: ConfigValues, layers: int, beside: bool = False) -> Mixer:
-        """Layers of this kind in a model."""
-        return Mixer(
-            self.title,
-            layers,
-            self.params(values),
-            self.cache(values) if self.cache else 0,
-            self.width(values) if self.width else 0,
-            beside,
-        )
-
-
-@dataclass(frozen=True)
-class Mixing:
-    """How a family mixes tokens, beyond what its row in the table of families says.
-
-    Attributes
-    ----------
-    defaults, nulls, spellings
-        Of the keys that it reads, as in `Family`.
-    layers
-        Kind of each layer; what `kinds` does not name has the family's own attention.
-    kinds
-        Kinds of layers, by name.
-    beside
-        A part of each layer with the family's own attention.
-    beside_on
-        In how many layers it is, where those are not all.
-    special
-        Gives what mixes tokens, where that does not follow from kinds alone.
-    bare
-        Kinds of layers that have no feed-forward network.
-    layer_norms, matrices
-        Norms of a layer; matrices of a feed-forward network.
-    d_latent
-        Key of the width of what routed experts get, '' if it is the model's.
-    """
-
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    nulls: Mapping[str, Any] = field(default_factory=dict)
-    spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    layers: Kinds = lambda values, n: (FULL,) * n
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
-    beside: Kind | None = None
-    beside_on: Callable[[ConfigValues, int], int] | None = None
-    special: Callable[[ConfigValues, int], tuple[Mixer, ...]] | None = None
-    bare: tuple[str, ...] = ()
-    layer_norms: int = 2
-    matrices: int = 3
-    d_latent: str = ""
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """Every key that is read, in all spellings."""
-        parts = {key.partition(".")[0] for key in self.defaults}
-        return frozenset({*self.defaults, *parts, *sum(self.spellings.values(), ())})
-
-    @property
-    def without_window(self) -> tuple[str, ...]:
-        """Names of kinds that keep a state of fixed size, or attend to all of the text."""
-        plain = {name for name, kind in self.kinds.items() if name != SLIDING}
-        plain |= set(INDEXED) if self.beside and self.beside.title else set()
-        return (*plain, *(old for old, new in OLD_NAMES.items() if new in plain))
-
-    def values(self, family: Family, part: Mapping[str, Any], where: str) -> ConfigValues:
-        """The checked values of a configuration, those of the family among them."""
-        return ConfigValues(
-            part,
-            {**family.defaults, **self.defaults},
-            {**family.spellings, **self.spellings},
-            {**family.nulls, **self.nulls},
-            where,
-        )
-
-    def mixers(self, values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
-        """What mixes tokens beside and instead of the family's own attention."""
-        if self.special:
-            return self.special(values, n_layers)
-        kinds = self.layers(values, n_layers)
-        found = [
-            kind.of(values, kinds.count(name)) for name, kind in self.kinds.items() if name in kinds
-        ]
-        if self.beside:
-            own = n_layers - sum(mixer.layers for mixer in found)
-            layers = min(own, self.beside_on(values, n_layers)) if self.beside_on else own
-            found.append(self.beside.of(values, layers, beside=True))
-        return tuple(mixer for mixer in found if mixer.layers)
-
-    def bare_layers(self, values: ConfigValues, n_layers: int) -> int:
-        """Layers without a feed-forward network."""
-        kinds = self.layers(values, n_layers)
-        return sum(kinds.count(name) for name in self.bare)
 
 
 def listed(key: str, allowed: tuple[str, ...], otherwise: Kinds) -> Kinds:
@@ -228,10 +104,36 @@ def _laguna(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
     )
 
 
+def _v4(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
+    """By published ratios of compression, else two heavily compressed ones and then in turn."""
+    ratios = values.each("compress_ratios", n_layers, low=0, more=True)
+    if ratios is None:
+        return tuple(V4_KINDS[4] if n > 2 and n % 2 else V4_KINDS[128] for n in range(n_layers))
+    for ratio in ratios:
+        if ratio not in V4_KINDS:
+            raise values.wrong("compress_ratios", ratio, " or ".join(map(str, V4_KINDS)))
+    return tuple(V4_KINDS[ratio] for ratio in ratios)
+
+
+def _v4_between(values: ConfigValues, n_layers: int) -> int:
+    kinds = values.kinds("mlp_layer_types", ("hash_moe", "moe"), n_layers)
+    if kinds is None:
+        biased = max(0, n_layers - values.whole("num_hash_layers", 0))
+    else:
+        biased = kinds.count("moe")
+    return mixers.hyper_connections(values, n_layers, biased * values.whole("n_routed_experts"))
+
+
 def _linear_or_full(otherwise: Kinds) -> Kinds:
     return listed("layer_types", (LINEAR, FULL), otherwise)
 
 
+V4_KINDS = {
+    0: SLIDING, 4: "compressed_sparse_attention", 128: "heavily_compressed_attention",
+}  # fmt: skip
+V4_LISTS: dict[str, None] = {
+    "layer_types": None, "compress_ratios": None, "mlp_layer_types": None,
+}  # fmt: skip
 LISTED: dict[str, None] = {"layer_types": None}
 INDEXER_LISTS: dict[str, None] = {"indexer_types": None, "index_topk_pattern": None}
 INDEXER = Kind("an indexer that picks what a token attends to", mixers.indexer)
@@ -351,6 +253,38 @@ MIXING: dict[str, Mixing] = {
     ),
     "beam": Mixing(beside=Kind("", mixers.biased_gate), layer_norms=4),
     "afmoe": Mixing(beside=GATE, layer_norms=4),
+    "cohere2_moe": Mixing(layer_norms=1),
+    "deepseek_v4": Mixing(
+        defaults={
+            **V4_LISTS, "q_lora_rank": 1024, "o_lora_rank": 1024, "o_groups": 8,
+            "index_n_heads": 64, "index_head_dim": 128, "hc_mult": 4, "num_hash_layers": 3,
+            "compress_rates.compressed_sparse_attention": 4,
+            "compress_rates.heavily_compressed_attention": 128,
+        },
+        nulls=V4_LISTS,
+        layers=listed("layer_types", tuple(V4_KINDS.values()), _v4),
+        kinds={
+            SLIDING: Kind("attention to a window alone", mixers.short_keys),
+            V4_KINDS[4]: Kind("attention to keys of several tokens", mixers.compressed_sparse),
+            V4_KINDS[128]: Kind("attention to keys of many tokens", mixers.compressed),
+        },
+        other=_v4_between,
+    ),
+    "qwen4_exp_text": Mixing(
+        defaults={
+            **GATED_DELTA.defaults, "hc_count": 4, "hc_lowrank": 320, "indexer_n_heads": None,
+            "indexer_kv_heads": None, "indexer_head_dim": None,
+        },
+        nulls=LISTED
+        | dict.fromkeys(("indexer_n_heads", "indexer_kv_heads", "indexer_head_dim")),
+        layers=listed(
+            "layer_types", (LINEAR, FULL, *INDEXED), full_every("full_attention_interval")
+        ),
+        kinds=GATED_DELTA.kinds,
+        beside=Kind(INDEXER.title, mixers.gated_qsa),
+        other=mixers.gated_residual,
+        layer_norms=0,
+    ),
     "nemotron_h": Mixing(
         defaults={
             "mamba_num_heads": 128, "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128,
@@ -384,19 +318,3 @@ MIXING: dict[str, Mixing] = {
     ),
 }  # fmt: skip
 PLAIN = Mixing()
-
-
-def mixing_notes(mixers: tuple[Mixer, ...], n_layers: int) -> list[str]:
-    """Sentences on what mixes tokens and has a cost beside that of its matrices."""
-    instead, beside = "{} of {} layers have {} instead of attention", "{} of {} layers have {}"
-    return [
-        (beside if mixer.beside else instead).format(mixer.layers, n_layers, mixer.title)
-        + ": its parameters are counted, "
-        + (
-            "attention as attention to all of the text, so that its operations are upper bounds."
-            if mixer.beside
-            else "its state and the operations on it are not."
-        )
-        for mixer in mixers
-        if mixer.title
-    ]

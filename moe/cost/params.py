@@ -29,7 +29,8 @@ class Params:
     router
         Gates.
     norms
-        Norms of the layers and the last one.
+        Norms of the layers and the last one, and what else stands between layers, such as wider
+        residual streams.
     embedding
         Table of input embeddings: a look-up, no arithmetic.
     head
@@ -143,7 +144,7 @@ def count_params(shape: Shape) -> Params:
         active_experts=moe * shape.top_k * expert_params(shape),
         shared=moe * shared_params(shape),
         router=moe * router_params(shape),
-        norms=(shape.layer_norms * layers + 1) * _norm_params(shape),
+        norms=(shape.layer_norms * layers + 1) * _norm_params(shape) + shape.other,
         embedding=table,
         head=0 if shape.tied else table,
         tied=shape.tied,

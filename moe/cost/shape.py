@@ -72,6 +72,8 @@ class Shape:
     bare_layers, layer_norms, matrices
         Layers without a feed-forward network; norms of a layer; matrices of a network, 2 without
         a gate.
+    other
+        Weights of what stands between layers, such as wider residual streams.
     d_latent
         Width of what routed experts get and give, 0 if it is the model's; else two matrices a
         layer lead there and back.
@@ -109,6 +111,7 @@ class Shape:
     layer_norms: int = 2
     matrices: int = 3
     d_latent: int = 0
+    other: int = 0
 
     def __post_init__(self) -> None:
         check_choice("model_type", self.model_type, FAMILIES)
@@ -121,6 +124,7 @@ class Shape:
         check_int("layer_norms", self.layer_norms, 0)
         check_int("matrices", self.matrices, 2, 3)
         check_int("d_latent", self.d_latent, 0)
+        check_int("other", self.other, 0)
         for name in ("d_model", "heads", "kv_heads", "vocab"):
             check_int(name, getattr(self, name), 1)
         if self.attention == "mla":

@@ -31,7 +31,9 @@ NEUTRAL = frozenset((
     "scoring_func", "seq_aux", "topk_group", "topk_method", "uniform_expert_assignment",
     "attention_multiplier", "embedding_multiplier", "logits_scaling", "qk_norm_type",
     "residual_multiplier",
-    "attention_value_scale", "chunk_size", "expand", "final_logit_softcapping",
+    "attention_value_scale", "compress_rope_theta", "expert_selection_fn", "hc_eps",
+    "hc_sinkhorn_iters", "logit_scale", "prefix_dense_sliding_window_pattern",
+    "shared_expert_combination_strategy", "chunk_size", "expand", "final_logit_softcapping",
     "layer_norm_epsilon",
     "layer_rope_theta", "mamba_hidden_act", "mamba_ssm_cache_dtype", "mlp_hidden_act",
     "moe_shared_expert_overlap", "mtp_layers_block_type", "num_logits_to_keep",
@@ -45,7 +47,7 @@ NEUTRAL = frozenset((
 # In latent attention these follow from the sizes that are read.
 NEUTRAL_IF_LATENT = frozenset({"head_dim", "qk_head_dim"})
 # Values that every model has whose family does not read the key; any other value is named.
-IMPLIED = {"moe_layer_freq": 1, "num_shared_expert": 1}
+IMPLIED = {"moe_layer_freq": 1, "num_shared_expert": 1, "n_shared_experts": 1}
 # Qwen's files carry a window that is not used unless `use_sliding_window` is true.
 WINDOW_OFF = ("qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
 WINDOWS = ("attention_chunk_size", "attn_type_list", "layer_types", "sliding_window")

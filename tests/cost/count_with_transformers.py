@@ -101,6 +101,7 @@ SMALL: dict[str, dict[str, Any]] = {
     ),
     "unlimited_ocr_text": OCR,
     "deepseek_ocr2_text": OCR,
+    "cohere2_moe": dict(num_experts=7, head_dim=10, num_shared_experts=2),
     "llama4_text": dict(
         num_local_experts=7, intermediate_size_mlp=50, head_dim=10, interleave_moe_layer_step=2,
     ),
@@ -151,6 +152,12 @@ HYBRIDS: dict[str, dict[str, Any]] = {
         moe_latent_size=18, head_dim=10, mamba_num_heads=4, mamba_head_dim=6, n_groups=2,
         ssm_state_size=5, conv_kernel=3, n_group=2,
         layers_block_type=["mamba", "moe", "attention", "mlp", "moe", "mamba"],
+    ),
+    "qwen4_exp_text": dict(
+        num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,
+        linear_key_head_dim=6, linear_value_head_dim=7, linear_num_key_heads=2,
+        linear_num_value_heads=4, hc_count=3, hc_lowrank=5, indexer_n_heads=2, indexer_kv_heads=1,
+        indexer_head_dim=12, indexer_budget=8, indexer_compress_ratio=2,
     ),
     "lara_mini": dict(
         num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,

@@ -10,7 +10,8 @@ import pytest
 
 from moe.checkpoints.config import ConfigValues
 from moe.cost import ModelConfig, decode, find_gpu, model_from_config
-from moe.cost.mixing import FULL, LINEAR, MIXING, PLAIN, mixing_notes
+from moe.cost.mixed_layers import FULL, LINEAR, mixing_notes
+from moe.cost.mixing import MIXING, PLAIN
 from moe.cost.shape import Mixer
 
 COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text("utf-8"))
@@ -147,6 +148,14 @@ def test_layers_that_share_an_indexer_are_known_by_list_pattern_or_rule() -> Non
         model_from_config(bare | {"index_topk_freq": 2}).total_params
         == (COUNTS["glm_moe_dsa"]["total"])
     )
+
+
+def test_streams_beside_the_usual_one_are_counted_and_said() -> None:
+    """Twice a layer: a norm of three streams, thin matrices there and back, what is given back."""
+    model = model_from_config(COUNTS["qwen4_exp_text"]["config"])
+    mixed = 3 * 48 * (1 + 2 * 5)
+    assert model.params.norms == 11 * mixed + 10 * 3 * 48 * 3
+    assert f"with the norms: {model.other:,} parameters" in model.notes[0]
 
 
 def test_nemotron_s_published_pattern_means_what_the_library_s_list_means() -> None:
