@@ -25,6 +25,7 @@ from moe.numbers import digits, short
 from moe.traces.myths import PUBLISHED, topic_specialists
 from moe.traces.samples import SAMPLES
 
+from . import reasoning
 from .docstrings import to_cell
 from .methods import page_text, table
 from .scores import cited, leads
@@ -33,6 +34,7 @@ PAGE = "article.md"
 FIVE_MILLION = "page *The $5M question* of the app"
 REAL_MODELS = "page *Real models* of the app"
 MOVING_DATA = "page *Moving data* of the app"
+DISTIL = "page *A teacher's student* of the app"
 THINK = "page *Does it pay to think?* of the app"
 YOUR_MODEL = "page *Your model* of the app"
 V3_REPORT = "arXiv 2412.19437"
@@ -389,7 +391,8 @@ def _learning() -> Statement:
         f"{_caption('teacher.students')} Stages and scores of DeepSeek's are cited below.",
         "Published, and cited with the version. Both ways to learn work in models that train here "
         "in minutes; that says nothing of theirs.",
-        f"{FIVE_MILLION}, [lesson on distillation]({COURSE}teacher.md), `moe lm distil`",
+        f"{FIVE_MILLION}, {DISTIL}, [lesson on distillation]({COURSE}teacher.md), "
+        f"[its runs]({reasoning.PAGE}#a-teacher), `moe lm distil`",
         ("moe check-numbers",),
         tuple(re.findall(r"\d+(?:\.\d+)?", _caption("teacher.students"))),
     )
@@ -403,7 +406,8 @@ def _reflects() -> Statement:
         "Partly true: with rewards for right answers alone, thinking, length and right answers "
         "rise together. But they select what the start had already; from a start whose "
         "thinking does not help yet, right answers stay at chance.",
-        f"{THINK}, [lesson on thinking]({COURSE}thinking.md), `moe lm reason`",
+        f"{THINK}, [lesson on thinking]({COURSE}thinking.md), "
+        f"[its runs]({reasoning.PAGE}#thinking-that-pays), `moe lm reason`",
     )
 
 

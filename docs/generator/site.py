@@ -22,6 +22,7 @@ from . import (
     gallery,
     glossary,
     lessons,
+    reasoning,
     speed,
     steps,
     strengths,
@@ -82,6 +83,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made["ablation.md"] = ablation_page()
     made[cost.PAGE] = cost.page()
     made[collapse.PAGE] = collapse.page()
+    made[reasoning.PAGE] = reasoning.page()
     made[strengths.PAGE] = strengths.page(alts[strengths.PICTURE])
     made[speed.PAGE] = speed.page(alts[speed.PICTURE])
     return made | api.pages()

@@ -68,7 +68,9 @@ def judge(runs: Sequence[Distilled]) -> Verdict:
         "worse": f"the teacher costs {interval_words(gain)}",
     }[truth]
     return Verdict(
-        truth, f"After the same steps {saves}; it helps in {helped} of {len(runs)} seeds."
+        truth,
+        f"After the same {runs[0].students[ALONE][-1].step} steps {saves}; it helps in {helped} of "
+        f"{len(runs)} seeds.",
     )
 
 
@@ -111,7 +113,9 @@ def teacher_words(runs: Sequence[Distilled]) -> str:
     return (
         f"The teacher, a model with experts, takes {runs[0].teacher_bits:.2f} bits for a letter of "
         f"new text; its best student, a small dense model, {best:.2f}. A letter of the text tells "
-        "only what came next; the teacher's chances also tell what might have."
+        "only what came next; the teacher's chances also tell what might have. That helps most at "
+        "the beginning: in longer runs, which the documentation has (*Rewards, thinking and "
+        "teachers*), the student alone catches up."
     )
 
 
