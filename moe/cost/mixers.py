@@ -219,12 +219,18 @@ def compressed_sparse(values: ConfigValues) -> int:
     return short_keys(values) + _compressor(values, 2 * size, rate) + size + picker
 
 
-def hyper_connections(values: ConfigValues, n_layers: int, biased: int) -> int:
-    """DeepSeek-V4's streams: what mixes them, twice a layer and at the end, and gates' biases."""
+def hyper_connections(values: ConfigValues, n_layers: int) -> int:
+    """DeepSeek-V4's streams: what mixes them, twice a layer and at the end."""
     streams, d = values.whole("hc_mult"), _d(values)
     wide = (2 + streams) * streams
     end = streams * streams * d + streams + 1
-    return 2 * n_layers * (wide * (streams * d + 1) + 3) + end + biased
+    return 2 * n_layers * (wide * (streams * d + 1) + 3) + end
+
+
+def plain_connections(values: ConfigValues, n_layers: int) -> int:
+    """Hunyuan 4's streams: what reads them and writes to them, twice a layer, and at the end."""
+    streams, d = values.whole("hc_mult"), _d(values)
+    return 2 * n_layers * (2 * streams * (streams * d + 1) + 2) + streams * (streams * d + 1) + 1
 
 
 def gated_residual(values: ConfigValues, n_layers: int) -> int:

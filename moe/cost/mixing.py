@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 from ..checkpoints.config import ConfigValues
@@ -104,6 +105,19 @@ def _laguna(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
     )
 
 
+def _gated_sinks(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
+    """Hunyuan 4: gates on values and sinks in each layer, an indexer in one of four."""
+    kinds = values.kinds("indexer_types", INDEXER_KINDS, n_layers)
+    if kinds is None:
+        kinds = tuple(INDEXER_KINDS[n > 0 and n % 4 != 1] for n in range(n_layers))
+    parts = mixers.sinks(values) * (1 + values.whole("hidden_size") * values.whole("v_head_dim"))
+    picker = mixers.indexer(values)
+    return (
+        Mixer("", n_layers, parts, beside=True),
+        Mixer(INDEXER.title, kinds.count(INDEXER_KINDS[0]), picker, beside=True),
+    )
+
+
 def _v4(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
     """By published ratios of compression, else two heavily compressed ones and then in turn."""
     ratios = values.each("compress_ratios", n_layers, low=0, more=True)
@@ -116,12 +130,12 @@ def _v4(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
 
 
 def _v4_between(values: ConfigValues, n_layers: int) -> int:
+    """The streams; layers that look experts up by token lack the bias that a gate has."""
     kinds = values.kinds("mlp_layer_types", ("hash_moe", "moe"), n_layers)
-    if kinds is None:
-        biased = max(0, n_layers - values.whole("num_hash_layers", 0))
-    else:
-        biased = kinds.count("moe")
-    return mixers.hyper_connections(values, n_layers, biased * values.whole("n_routed_experts"))
+    hashes = min(n_layers, values.whole("num_hash_layers", 0))
+    if kinds is not None:
+        hashes = kinds.count("hash_moe")
+    return mixers.hyper_connections(values, n_layers) - hashes * values.whole("n_routed_experts")
 
 
 def _linear_or_full(otherwise: Kinds) -> Kinds:
@@ -149,6 +163,12 @@ GATED_DELTA = Mixing(
     kinds={LINEAR: Kind(DELTA_RULE, mixers.gated_delta)},
     beside=GATE,
 )  # fmt: skip
+HUNYUAN_4 = Mixing(
+    defaults={"index_n_heads": 16, "index_head_dim": 128, "indexer_types": None, "hc_mult": 4},
+    nulls={"indexer_types": None},
+    special=_gated_sinks,
+    other=mixers.plain_connections,
+)
 MIXING: dict[str, Mixing] = {
     "qwen3_next": GATED_DELTA,
     "qwen3_5_moe_text": GATED_DELTA,
@@ -270,6 +290,8 @@ MIXING: dict[str, Mixing] = {
         },
         other=_v4_between,
     ),
+    "hy_v4": HUNYUAN_4,
+    "hy_v4_vl_text": replace(HUNYUAN_4, defaults={**HUNYUAN_4.defaults, "index_n_heads": 32}),
     "qwen4_exp_text": Mixing(
         defaults={
             **GATED_DELTA.defaults, "hc_count": 4, "hc_lowrank": 320, "indexer_n_heads": None,
