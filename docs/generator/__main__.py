@@ -6,7 +6,7 @@ import argparse
 
 from docs.generator.ablation import ablate, plan
 
-from . import lm_runs, studies
+from . import lm_comparison, lm_runs, studies
 from .site import HERE, RESULTS, draw, render, stale, write
 
 
@@ -33,6 +33,11 @@ def main() -> None:
         default=[],
         help="do what a page's finished runs of language models lack; may be given more than once",
     )
+    parser.add_argument(
+        "--lm-speed",
+        action="store_true",
+        help="time steps of each kind of language model on this machine, which should be quiet",
+    )
     parser.add_argument("--only", metavar="PICTURE", help="draw this one of docs/ and nothing else")
     asked = parser.parse_args()
     if asked.only:
@@ -46,6 +51,8 @@ def main() -> None:
     for name in asked.study:
         for state in studies.run(name):
             print(f"{name}: {state.kept + state.done} of {state.kept + state.to_do}", flush=True)
+    if asked.lm_speed:
+        lm_comparison.measure_speed()
     if asked.ablation:
         if asked.afresh:
             RESULTS.unlink(missing_ok=True)

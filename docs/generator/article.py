@@ -25,7 +25,7 @@ from moe.numbers import digits, short
 from moe.traces.myths import PUBLISHED, topic_specialists
 from moe.traces.samples import SAMPLES
 
-from . import reasoning
+from . import lm_tokens, reasoning
 from .docstrings import to_cell
 from .methods import page_text, table
 from .scores import cited, leads
@@ -325,7 +325,7 @@ def _specialised() -> Statement:
         "The sub-networks are specialised.",
         "In this package's own small text model, whose router sees "
         f"{sample.settings.context} bytes at a time and can know no topic beyond them: "
-        f"{check.answer}",
+        f"{check.answer} {lm_tokens.in_a_line()}",
         f"Depends on the model: {PUBLISHED} No trace of DeepSeek-V3 itself is here.",
         f"{YOUR_MODEL}, [Traces](traces.md)",
         ("moe analyze trace.npz",),

@@ -13,7 +13,7 @@ from moe.capacity import DROP_POLICIES
 from moe.lessons import lessons, show
 from moe.lessons.links import COURSE
 
-from . import speed, strengths
+from . import lm_comparison, speed, strengths
 from .docstrings import to_markdown
 from .lessons import FOLDER
 from .methods import KINDS, page_text
@@ -85,6 +85,7 @@ def of_methods(alts: dict[str, str]) -> dict[str, list[Shown]]:
             "python docs/figures.py",
         ),
         one(strengths.PICTURE, strengths.PAGE, "How strong a balancer must be"),
+        one(lm_comparison.PICTURE, lm_comparison.PAGE, "A mixture against dense models"),
         one(speed.PICTURE, speed.PAGE, "How fast"),
     ]
     return made

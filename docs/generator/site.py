@@ -22,6 +22,8 @@ from . import (
     gallery,
     glossary,
     lessons,
+    lm_comparison,
+    lm_tokens,
     reasoning,
     speed,
     steps,
@@ -51,6 +53,7 @@ def figures() -> Iterator[tuple[str, Callable[[], Figure]]]:
         yield f"{METHODS}/capacity-{drop}.svg", partial(policy_figure, drop)
     yield speed.PICTURE, speed.figure
     yield strengths.PICTURE, strengths.figure
+    yield lm_comparison.PICTURE, lm_comparison.figure
 
 
 def method_pages(alts: dict[str, str]) -> dict[str, str]:
@@ -85,6 +88,8 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[collapse.PAGE] = collapse.page()
     made[reasoning.PAGE] = reasoning.page()
     made[strengths.PAGE] = strengths.page(alts[strengths.PICTURE])
+    made[lm_comparison.PAGE] = lm_comparison.page(alts[lm_comparison.PICTURE])
+    made[lm_tokens.PAGE] = lm_tokens.page()
     made[speed.PAGE] = speed.page(alts[speed.PICTURE])
     return made | api.pages()
 

@@ -28,6 +28,7 @@ from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
 from ..studies.control import ControlSettings, Method, respond
 from ..studies.interference import InterferenceFigures, InterferenceSettings, interference
 from ..studies.lm_collapse import LMCollapseSettings, lm_collapse
+from ..studies.lm_tokens import LMTokensFigures, LMTokensSettings, lm_tokens
 from ..studies.reasoning import DistilFigures, DistilRun, ReasonFigures, distilled, reasoned
 from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
 from ..training import TrainSettings
@@ -302,6 +303,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         CollapseFigures,
         lm_collapse,
         {"hottest_share": LOWER, "max_vio": LOWER, "held_out_loss": LOWER},
+        _lm_data,
+    ),
+    "lm_tokens": Experiment(
+        "Where a language model sends its tokens: topic, token, and how soon it is settled",
+        LMTokensSettings,
+        LMTokensFigures,
+        lm_tokens,
+        {"token_last": HIGHER, "topic_last": HIGHER, "quarter_last": HIGHER},
         _lm_data,
     ),
     "interference": Experiment(

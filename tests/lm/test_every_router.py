@@ -77,4 +77,6 @@ def test_every_balancer_steers_a_model_whose_router_it_fits(balance: str) -> Non
     records = list(trainer.run())
     assert records[-1].loss < records[0].loss
     moved = any(not np.array_equal(before[name], a) for name, a in trainer.model.state().items())
-    assert moved or not before or balance == "none" or not trainer.model.state()
+    window_BT = trainer.windows.draw(np.random.default_rng(0), 4)
+    added = trainer.model.gradients(window_BT[:, :-1], window_BT[:, 1:]).balance_loss
+    assert (moved or added > 0) == (balance != "none")

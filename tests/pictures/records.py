@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 import moe
+from docs.generator.lm_cases import Case
 from docs.generator.strength_chart import Point
 from moe.app.cure.story import NOTHING, live_settings
 from moe.app.five_million import story as money
@@ -135,6 +136,16 @@ def strengths() -> list[Point]:
         Point(name, "topk", rate, 300, Spread(max_vio, 0.1, 3), Spread(loss, 0.01, 3))
         for name, rate, max_vio, loss in (
             ("aux", 0.01, 2.0, 1.7), ("aux", 0.3, 0.25, 1.6), ("bias", 0.003, 0.2, 1.5),
+        )
+    ]  # fmt: skip
+
+
+def language_models() -> list[Case]:
+    """Two lengths of a mixture, and one of a dense model."""
+    return [
+        Case(dense, 0.01, steps, bits, (0.1, 0.2), 1000)
+        for dense, steps, bits in (
+            ("none", 100, (2.5, 2.7)), ("active", 200, (2.4, 2.6)), ("none", 200, (2.1, 2.3)),
         )
     ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from docs.generator import method_charts, speed_chart, strength_chart
+from docs.generator import lm_chart, method_charts, speed_chart, strength_chart
 from moe import metrics
 from moe.app.balance import chart as balance
 from moe.app.cure import chart as cure
@@ -1346,6 +1346,39 @@ def a_curve_for_each_balancer() -> Shown:
             ("point", "points", at | {"where": "datum.chosen"}),
         ],
         ("2 balancers", "aux at 0.3: MaxVio 0.25, loss 1.600; bias at 0.003: MaxVio 0.20, loss"),
+    )  # fmt: skip
+
+
+# Language models of several kinds -----------------------------------------------------------------
+
+
+@of(lm_chart.of_time)
+def bits_over_time() -> Shown:
+    rows = [
+        {"model": model, "steps": steps, "seconds": seconds, "bits": bits, "low": low, "high": high}
+        for model, steps, seconds, bits, low, high in (
+            ("MoE", 100, 3.0, 2.6, 2.5, 2.7),
+            ("Dense, equal active", 200, 4.0, 2.5, 2.4, 2.6),
+            ("MoE", 200, 6.0, 2.2, 2.1, 2.3),
+        )
+    ]
+    x = {"x": "seconds|seconds of one core|~g"}
+    y = {"y": "bits|bits per byte of new text"}
+    names = ("MoE", "Dense, equal active", "Dense, equal total")
+    colour = {"color": ("model", dict(zip(names, ("#0072B2", "#D55E00", "#12906C"))))}
+    shape = {"shape": ("model", dict(zip(names, ("circle", "square", "triangle-up"))))}
+    low = {"y": "low|bits per byte of new text", "y2": "high"}
+    return Shown(
+        lm_chart.of_time(
+            records.language_models(), {"none": 30.0, "active": 20.0, "total": 80.0}
+        ),
+        {"runs": rows},
+        [
+            ("line", "runs", x | y | colour),
+            ("rule", "runs", x | low | colour),
+            ("point", "runs", x | y | colour | shape),
+        ],
+        ("2 kinds of model", "MoE 2.20 bits after 200 steps and 6 seconds; Dense, equal active"),
     )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ HOVER = {
     "a_curve_for_each_balancer": [
         "balancer, strength||~g, max_vio|MaxVio|.2f, loss|held-out loss|.3f"
     ],
+    "bits_over_time": ["model, steps, seconds||.1f, bits||.3f"],
     "how_busy_each_expert_is": [EXPERT_RATIO],
     "layers_by_experts": ["row| , " + EXPERT_RATIO],
     "lines_over_layers": ["line| , layer, value||.1%"],
