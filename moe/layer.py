@@ -106,8 +106,8 @@ class MoELayer:
         n_shared
             Shared experts of width F, applied to every token.
         activation
-            'swiglu', 'gelu', 'relu' or 'clamped_swiglu' (gpt-oss), the last with options if
-            need be: 'clamped_swiglu(alpha=1.702,limit=7.0)'.
+            'swiglu', 'gelu', 'relu', 'relu2' (its square) or 'clamped_swiglu' (gpt-oss), the last
+            with options if need be: 'clamped_swiglu(alpha=1.702,limit=7.0,plus=1.0)'.
         seed, dtype
             Same seed, same bits; 'float32' or 'float64'.
         capacity

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What knows bytes and names, and no layer.
 LOW = (
-    "archives", "config", "counted_families", "deepseek_families", "dtypes", "families", "family",
+    "archives", "config", "nemotron_family", "deepseek_families", "dtypes", "families", "family",
     "files", "header", "layouts", "lineages", "nearest", "npz", "other_families", "strict_json",
 )  # fmt: skip
 PAGES = sorted(path.parent.name for path in ROOT.glob("moe/app/*/page.py"))

@@ -25,12 +25,19 @@ def silu(x: np.ndarray) -> np.ndarray:
     return x * sigmoid(x)
 
 
+ACTIVATIONS = {
+    "clamped": "clamped_swiglu(alpha=1.4,limit=0.8)",
+    "clamped_without": "clamped_swiglu(alpha=1.0,limit=0.8,plus=0)",
+    "relu2": "relu2",
+    "biases_relu": "relu",
+    "biases_clamped": "clamped_swiglu(alpha=1.4,limit=0.8)",
+}
+
+
 def make(kind: str, rng: np.random.Generator, **options: object) -> MoELayer:
     """A small float64 layer with one of the additions."""
-    if "clamped" in kind:
-        options["activation"] = "clamped_swiglu(alpha=1.4,limit=0.8)"
-    elif "relu" in kind:
-        options["activation"] = "relu"
+    if kind in ACTIVATIONS:
+        options["activation"] = ACTIVATIONS[kind]
     router = moe.make_router("topk", k=2)
     if kind == "weigh_input":
         router = moe.make_router(
@@ -46,7 +53,7 @@ def make(kind: str, rng: np.random.Generator, **options: object) -> MoELayer:
     return layer
 
 
-KINDS = ["shared_gate", "weigh_input", "clamped", "biases", "biases_relu", "biases_clamped"]
+KINDS = ["shared_gate", "weigh_input", "biases", *ACTIVATIONS]
 CAPACITIES = [None, Capacity(0.5, "order"), Capacity(0.7, "reroute")]
 
 
@@ -203,6 +210,22 @@ BAD_ACTIVATIONS = {
 def test_a_bad_activation_is_named(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(BAD_ACTIVATIONS[text])):
         MoELayer.init(4, 4, 4, activation=text)
+
+
+def test_a_clamped_swiglu_without_its_one_and_with_a_far_limit_is_swiglu() -> None:
+    x_ND = np.linspace(-3, 3, 40).reshape(10, 4)
+    layers = [
+        MoELayer.init(4, 4, 4, activation=text, dtype="float64")
+        for text in ("swiglu", "clamped_swiglu(alpha=1,limit=99,plus=0)")
+    ]
+    assert np.allclose(layers[0](x_ND), layers[1](x_ND), rtol=1e-13)
+
+
+def test_the_square_of_relu_is_its_square() -> None:
+    layer = MoELayer.init(3, 5, 1, k=1, activation="relu2", dtype="float64")
+    x_ND = np.random.default_rng(0).standard_normal((7, 3))
+    truth_ND = np.maximum(x_ND @ layer.params["w_up_EDF"][0], 0) ** 2
+    assert np.allclose(layer(x_ND), truth_ND @ layer.params["w_down_EFD"][0], rtol=1e-13)
 
 
 def test_an_activation_without_options_takes_those_of_gpt_oss() -> None:

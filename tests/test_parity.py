@@ -67,7 +67,10 @@ def in_memory(folder: Path) -> moe.MoELayer:
     layer = moe.load_layer(folder, LAYER)
     for spec in layer_specs(layer.origin.config, LAYER)[1:]:
         dtypes = {slot.name: "F32" for slot in spec.slots()}
-        origin = replace(layer.origin, dtypes=dtypes, layout=spec.layout)
+        start = next(iter(stored_in_memory(folder))).partition("layers.")[0]
+        origin = replace(
+            layer.origin, dtypes=dtypes, layout=spec.layout, prefix=f"{start}layers.{LAYER}."
+        )
         layer = replace(layer, origin=origin)
     return layer
 

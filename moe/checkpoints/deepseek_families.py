@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .family import ACTIVATIONS, Family, Key, past
-from .layouts import STACKED, W123
+from .family import ACTIVATIONS, Family, Key, by_hash, past
+from .layouts import STACKED, USUAL_NAMES, W123
 from .lineages import (
     GROUPED,
     HEAD_NULL,
@@ -38,6 +38,7 @@ RENAMED_KEYS: dict[str, Any] = {
     | {"n_group": Key("num_expert_group"), "renormalize": Key("moe_renormalize")},
     "spellings": RENAMED,
 }
+LOCAL = {"n_routed_experts": ("num_local_experts",)}
 SARVAM = {
     "n_routed_experts": ("num_local_experts", "num_experts"),
     "n_shared_experts": ("num_shared_experts",),
@@ -53,8 +54,14 @@ GREEDY: dict[str, Any] = {
     "only": ACTIVATIONS | {"mlp_bias": (False,), "topk_method": ("greedy", "group_limited_greedy")},
     "groups_if": ("topk_method", "group_limited_greedy"),
 }
+LIMITED_SWIGLU = "clamped_swiglu(alpha=1.0,limit={swiglu_limit!r},plus=0.0)"
+LIMITED: dict[str, Any] = {
+    "nulls": KIND_NULL,
+    "spellings": LOCAL,
+    "latent": True,
+    "activation": LIMITED_SWIGLU,
+}
 ONE_SHARED = {"n_shared_experts": 1}
-LOCAL = {"n_routed_experts": ("num_local_experts",)}
 
 
 def _gate(e: int, k: int, f: int, groups: int, reached: int, scale: float) -> dict[str, Any]:
@@ -282,5 +289,72 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         **of_kinds(past(0), "none") | GREEDY,
         spellings={"n_routed_experts": ("num_experts",)},
         trap="as DeepSeek-V2; `mlp_layer_types` has to be there",
+    ),
+    "hy_v4": deepseek(
+        layout=STACKED,
+        memory={"shared_names": USUAL_NAMES},
+        shared_names=("linear_gate", "up_proj", "down_proj"),
+        defaults=defaults_of(
+            34, 2816, 6912, 32, 32, 120832, **latent(1536, 512, 64, 192, 256),
+            **_gate(256, 8, 768, 1, 1, 2.827), **ONE_SHARED, mlp_layer_types=None,
+            swiglu_limit=10.0,
+        ),
+        **LIMITED,
+        **of_kinds(past(1), "all but the first"),
+        uncounted="an indexer, sinks and wider residual streams",
+        trap="as DeepSeek-V3, with a limit on what SwiGLU gets; experts all in one",
+    ),
+    "hy_v4_vl_text": deepseek(
+        layout=STACKED,
+        memory={"shared_names": USUAL_NAMES},
+        shared_names=("linear_gate", "up_proj", "down_proj"),
+        defaults=defaults_of(
+            78, 6144, 18432, 64, 64, 120832, **latent(2048, 512, 64, 192, 256),
+            **_gate(256, 8, 2048, 1, 1, 2.827), **ONE_SHARED, mlp_layer_types=None,
+            swiglu_limit=10.0,
+        ),
+        **LIMITED,
+        **of_kinds(past(1), "all but the first"),
+        uncounted="an indexer, sinks and wider residual streams",
+        trap="as Hunyuan 4",
+    ),
+    "glm5_next_text": deepseek(
+        defaults=defaults_of(
+            45, 4096, 12288, 64, 64, 154880, **latent(1536, 512, 0, 256, 256),
+            **_gate(288, 8, 2048, 1, 1, 2.5), **ONE_SHARED, mlp_layer_types=None,
+            swiglu_limit=10.0,
+        ),
+        **LIMITED,
+        **of_kinds(past(3), "all but the first three"),
+        uncounted="linear attention in most layers, an indexer and wider residual streams",
+        trap="as DeepSeek-V3, with a limit on what SwiGLU gets",
+    ),
+    "deepseek_v4": deepseek(
+        block="ffn",
+        layout=W123,
+        memory={"block": "mlp", "select_bias": IN_GATE, "shared_names": USUAL_NAMES},
+        select_bias="gate.bias",
+        defaults=defaults_of(
+            43, 4096, 0, 64, 1, 129280, head_dim=512, n_routed_experts=256,
+            num_experts_per_tok=6, moe_intermediate_size=2048, routed_scaling_factor=1.5,
+            num_nextn_predict_layers=1, mlp_layer_types=None, num_hash_layers=3,
+            scoring_func="sqrtsoftplus", mlp_bias=False, swiglu_limit=10.0,
+        ),
+        nulls=KIND_NULL | {"num_hash_layers": 3},
+        d_dense="moe_intermediate_size",
+        router="deepseek_v4",
+        options={"scale": Key("routed_scaling_factor")},
+        activation=LIMITED_SWIGLU,
+        shared="shared_experts",
+        shared_names=("w1", "w3", "w2"),
+        shared_width=("moe_intermediate_size",),
+        only=ACTIVATIONS | {"mlp_bias": (False,), "scoring_func": ("sqrtsoftplus",)},
+        spellings=LOCAL | {"moe_intermediate_size": ("intermediate_size",)},
+        is_moe=past(0),
+        moe_rule="all; `mlp_layer_types` hash_moe or the first `num_hash_layers` by a table",
+        by_table=by_hash,
+        uncounted="compressed and sparse attention and wider residual streams",
+        trap="square root of softplus as score, a limit on what SwiGLU gets; layers with a table "
+        "of token ids are refused",
     ),
 }  # fmt: skip

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from .counted_families import COUNTED_FAMILIES
 from .deepseek_families import DEEPSEEK_FAMILIES, GREEDY, GROUP_NULL, LOCAL
 from .family import (
     ACTIVATIONS,
@@ -37,6 +36,7 @@ from .lineages import (
     row,
     sparse_qwen,
 )
+from .nemotron_family import NEMOTRON_FAMILY
 from .other_families import OTHER_FAMILIES
 from .strict_json import quoted
 
@@ -309,7 +309,7 @@ FAMILIES: dict[str, Family] = {
         shared_width=("intermediate_size", "num_shared_experts"),
         **of_kinds(past(0), "all"),
     ),
-    **COUNTED_FAMILIES,
+    **NEMOTRON_FAMILY,
     "grok": row(defaults={}),  # its sizes are known, and no config.json
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .config import ConfigValues
-from .layouts import NO_EXPERTS, STACKED, Layout, Sizes
+from .layouts import NO_EXPERTS, STACKED, USUAL_NAMES, Layout, Sizes
 
 MAX_LAYERS = 10_000
 KINDS = ("dense", "sparse")
@@ -47,6 +47,8 @@ class Family:
         Key of the shared expert's width, and of the number of such experts if there is one.
     is_moe, moe_rule
         Which layers are MoE, as a function and in words.
+    by_table
+        Which MoE layers take a token's experts from a table: these are counted and refused.
     block, gate
         Names after the layer's prefix, and after the block's; without a block, layers of the
         family are counted and cannot be loaded.
@@ -64,8 +66,9 @@ class Family:
         Whether the router has the option k.
     per_layer
         Whether E and k may be lists, with an entry for each layer.
-    shared, shared_gate
-        Names of the shared expert and of its gate.
+    shared, shared_names, shared_gate
+        Names of the shared expert, with a stroke before it if it stands beside the block; of its
+        matrices, where two mean gate and up in one, and down; and of its gate.
     select_bias, gate_bias
         Names of the selection bias and of the gate's bias.
     select_bias_if
@@ -99,6 +102,7 @@ class Family:
     shared_width: tuple[str, ...] = ()
     is_moe: Rule = lambda values, layer: True
     moe_rule: str = "all"
+    by_table: Rule = lambda values, layer: False
     block: str = ""
     gate: str = "gate.weight"
     layout: Layout = NO_EXPERTS
@@ -109,6 +113,7 @@ class Family:
     takes_k: bool = True
     per_layer: bool = False
     shared: str = ""
+    shared_names: tuple[str, ...] = USUAL_NAMES
     shared_gate: str = ""
     select_bias: str = ""
     select_bias_if: str = ""
@@ -256,3 +261,15 @@ def after_period(values: ConfigValues, layer: int) -> bool:
     """One in `expert_layer_period`, unless there is but one expert."""
     period, offset = values.whole("expert_layer_period"), values.whole("expert_layer_offset", 0)
     return layer % period == offset and values.whole("num_experts") > 1
+
+
+def by_hash(values: ConfigValues, layer: int) -> bool:
+    """Those that `mlp_layer_types` calls hash_moe, or without it the first `num_hash_layers`."""
+    n_layers = values.whole("num_hidden_layers")
+    kinds = values.kinds("mlp_layer_types", ("hash_moe", "moe"), n_layers)
+    return layer < values.whole("num_hash_layers", 0) if kinds is None else kinds[layer] != "moe"
+
+
+def with_experts(values: ConfigValues, layer: int) -> bool:
+    """All, unless there is no expert: then the part beside them is the whole network."""
+    return values.whole("num_local_experts", 0) > 0

@@ -13,7 +13,7 @@ from ..routers import Router, make_router
 from .config import ConfigValues
 from .families import LOADABLE, family_of
 from .family import PUBLISHED, Family
-from .layouts import USUAL_NAMES, Sizes, Slot, linear_slots, transposed, whole
+from .layouts import Sizes, Slot, network_slots, transposed, whole
 from .strict_json import quoted
 
 MAX_SPANS = 20  # of layers in a message
@@ -51,8 +51,11 @@ class LayerSpec:
             yield Slot(block + family.select_bias, shape, "select_bias_E", whole)
         yield from self.expert_slots()
         if sizes.d_shared:
-            prefix = f"{block}{family.shared}."
-            for slot in linear_slots(USUAL_NAMES, prefix, sizes.d_shared, d_model):
+            # What begins with a stroke stands beside the block.
+            beside = family.shared.startswith("/")
+            prefix = f"{family.shared[1:]}." if beside else f"{block}{family.shared}."
+            names, gated = family.shared_names, family.layout.gated
+            for slot in network_slots(names, prefix, sizes.d_shared, d_model, gated):
                 yield replace(slot, array=SHARED_NAMES[slot.array])
             if family.shared_gate:
                 yield Slot(block + family.shared_gate, (1, d_model), "shared_gate_D1", transposed)
@@ -68,17 +71,24 @@ class LayerSpec:
         shapes: dict[str, tuple[int, ...]] = {"gate_DE": (d, e)}
         if self.family.gate_bias:
             shapes["gate_bias_E"] = (e,)
-        shapes |= {"w_gate_up_ED2F": (e, d, 2 * f), "w_down_EFD": (e, f, d)}
+        gated = self.family.layout.gated
+        shapes["w_gate_up_ED2F" if gated else "w_up_EDF"] = (e, d, 2 * f if gated else f)
+        shapes["w_down_EFD"] = (e, f, d)
         if self.family.layout.biases:
             shapes |= {"b_gate_up_E2F": (e, 2 * f), "b_down_ED": (e, d)}
         if width := self.sizes.d_shared:
-            shapes |= {"shared_w_gate_up_D2F": (d, 2 * width), "shared_w_down_FD": (width, d)}
+            up = SHARED_NAMES["w_gate_up_ED2F" if gated else "w_up_EDF"]
+            shapes |= {up: (d, 2 * width if gated else width), "shared_w_down_FD": (width, d)}
             if self.family.shared_gate:
                 shapes["shared_gate_D1"] = (d, 1)
         return shapes
 
 
-SHARED_NAMES = {"w_gate_up_ED2F": "shared_w_gate_up_D2F", "w_down_EFD": "shared_w_down_FD"}
+SHARED_NAMES = {
+    "w_gate_up_ED2F": "shared_w_gate_up_D2F",
+    "w_up_EDF": "shared_w_up_DF",
+    "w_down_EFD": "shared_w_down_FD",
+}
 
 
 def layers_in(config: Mapping[str, Any]) -> tuple[int, ...]:
@@ -115,6 +125,11 @@ def layer_spec(config: Mapping[str, Any], layer: int, layout: str = PUBLISHED) -
         )
         spans = _spans(family.moe_layers(values))
         raise CheckpointError(f"layer: got {quoted(layer)}, {what}; MoE layers are {spans}")
+    if family.by_table(values, layer):
+        raise CheckpointError(
+            f"layer: got {layer}, whose experts come from a table of token ids, allowed is a layer "
+            "whose gate chooses"
+        )
     for key, allowed in family.only.items():
         values.choice(key, allowed)
     family = family.as_said(values)

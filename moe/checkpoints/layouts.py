@@ -66,11 +66,14 @@ class Layout:
         Makes the slots of the routed experts from the sizes.
     biases
         Whether experts have biases.
+    gated
+        Whether they have a gate projection.
     """
 
     title: str
     slots: Callable[[Sizes], Iterator[Slot]]
     biases: bool = False
+    gated: bool = True
 
 
 def whole(array: np.ndarray) -> np.ndarray:
@@ -96,6 +99,19 @@ def linear_slots(names: tuple[str, str, str], prefix: str, width: int, d: int) -
     yield Slot(f"{prefix}{down}.weight", (d, width), last, transposed)
 
 
+def network_slots(
+    names: tuple[str, ...], prefix: str, width: int, d: int, gated: bool
+) -> Iterator[Slot]:
+    """The matrices of one network: gate, up and down; gate and up in one, and down; up and down."""
+    if len(names) == 3:
+        gate, up, down = names
+        yield from linear_slots((gate, up, down), prefix, width, d)
+        return
+    rows, first = (2 * width, "w_gate_up_ED2F") if gated else (width, "w_up_EDF")
+    yield Slot(f"{prefix}{names[0]}.weight", (rows, d), first, transposed)
+    yield Slot(f"{prefix}{names[1]}.weight", (d, width), "w_down_EFD", transposed)
+
+
 def _per_expert(names: tuple[str, str, str], sizes: Sizes) -> Iterator[Slot]:
     for expert in range(sizes.n_experts):
         prefix = f"experts.{expert}."
@@ -103,14 +119,34 @@ def _per_expert(names: tuple[str, str, str], sizes: Sizes) -> Iterator[Slot]:
             yield replace(slot, view=_of_expert(expert, slot.view))
 
 
+def _up_down(sizes: Sizes) -> Iterator[Slot]:
+    for expert in range(sizes.n_experts):
+        names, prefix = ("up_proj", "down_proj"), f"experts.{expert}."
+        for slot in network_slots(names, prefix, sizes.d_expert, sizes.d_model, gated=False):
+            yield replace(slot, view=_of_expert(expert, slot.view))
+
+
+def _stacked_up_down(sizes: Sizes) -> Iterator[Slot]:
+    e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
+    yield Slot("experts.up_proj", (e, f, d), "w_up_EDF", transposed)
+    yield Slot("experts.down_proj", (e, d, f), "w_down_EFD", transposed)
+
+
 def _of_expert(expert: int, view: View) -> View:
     return lambda array: view(array[expert])
 
 
-def _fused(sizes: Sizes) -> Iterator[Slot]:
+def _fused(names: tuple[str, str], sizes: Sizes) -> Iterator[Slot]:
     e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
-    yield Slot("experts.gate_up_proj", (e, d, 2 * f), "w_gate_up_ED2F", whole)
-    yield Slot("experts.down_proj", (e, f, d), "w_down_EFD", whole)
+    yield Slot(names[0], (e, d, 2 * f), "w_gate_up_ED2F", whole)
+    yield Slot(names[1], (e, f, d), "w_down_EFD", whole)
+
+
+def _fused_biases(sizes: Sizes) -> Iterator[Slot]:
+    e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
+    yield from _fused(STACKED_NAMES, sizes)
+    yield Slot("experts.gate_up_proj_bias", (e, 2 * f), "b_gate_up_E2F", whole)
+    yield Slot("experts.down_proj_bias", (e, d), "b_down_ED", whole)
 
 
 def _fused_rows(names: tuple[str, str], sizes: Sizes) -> Iterator[Slot]:
@@ -143,14 +179,25 @@ PROJ = Layout(
 W123 = Layout(
     "one (out, in) matrix each: w1 gate, w3 up, w2 down", partial(_per_expert, MIXTRAL_NAMES)
 )
-FUSED = Layout("all in one: (E, D, 2F), gate half first, and (E, F, D)", _fused)
+STACKED_NAMES = ("experts.gate_up_proj", "experts.down_proj")
+FUSED = Layout(
+    "all in one: (E, D, 2F), gate half first, and (E, F, D)", partial(_fused, STACKED_NAMES)
+)
 FUSED_ROWS = Layout(
     "all in one: (E, 2F, D), gate half first, and (E, D, F)",
     partial(_fused_rows, ("input_linear.weight", "output_linear.weight")),
 )
-STACKED_NAMES = ("experts.gate_up_proj", "experts.down_proj")
 STACKED = Layout(
     "all in one: (E, 2F, D), gate half first, and (E, D, F)", partial(_fused_rows, STACKED_NAMES)
+)
+UP_DOWN = Layout("one (out, in) matrix each: up_proj, down_proj", _up_down, gated=False)
+STACKED_UP_DOWN = Layout("all in one: (E, F, D) and (E, D, F)", _stacked_up_down, gated=False)
+FUSED_BIASES = Layout(
+    "all in one: (E, D, 2F), gate half first, and (E, F, D); biases", _fused_biases, biases=True
+)
+FC = Layout(
+    "all in one: (E, D, 2F), gate half first, and (E, F, D)",
+    partial(_fused, ("experts.fc1.weight", "experts.fc2.weight")),
 )
 INTERLEAVED = Layout(
     "all in one: (E, D, 2F), gate and up alternate, and (E, F, D); biases",
@@ -228,7 +275,7 @@ ORDERS = {
     "llama4": Order(
         "gate_up_proj (E, D, 2F), gate half first, and down_proj (E, F, D)",
         "EFD",
-        partial(_all_in_one, _fused),
+        partial(_all_in_one, FUSED.slots),
     ),
     "gpt_oss": Order(
         "gate_up_proj (E, D, 2F), gate and up alternate, and down_proj (E, F, D)",

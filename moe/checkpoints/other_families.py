@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from .family import ACTIVATIONS, Family, Key, after_period, after_that_many, past
-from .layouts import FUSED, PROJ, W123
+from .family import (
+    ACTIVATIONS,
+    Family,
+    Key,
+    after_period,
+    after_that_many,
+    past,
+    with_experts,
+)
+from .layouts import FC, FUSED, FUSED_BIASES, FUSED_ROWS, PROJ, STACKED, W123
 from .lineages import (
     HEAD_NULL,
     KIND_NULL,
@@ -34,6 +42,27 @@ UNGATED = SHARED | {"shared_gate": ""}
 
 def _widths(expert: int, shared: int) -> dict[str, Any]:
     return {"moe_intermediate_size": expert, "shared_expert_intermediate_size": shared}
+
+
+def _granite(shared: int, **fields: Any) -> Family:
+    """Granite's experts with a network beside them, which is all there is if there is no expert."""
+    usual: dict[str, Any] = {
+        "layout": FUSED_ROWS, "gate": "router.layer.weight", "memory": {"gate": "router.weight"},
+    }  # fmt: skip
+    return mixtral(
+        defaults=defaults_of(
+            32, 4096, 11008, 32, None, 32000, **local(8, 2), shared_intermediate_size=shared
+        ),
+        nulls=KV_NULL,
+        spellings={"num_local_experts": ()},
+        options={"softmax_order": "after"},
+        d_dense="shared_intermediate_size",
+        shared="/shared_mlp",
+        shared_names=("input_linear", "output_linear"),
+        shared_width=("shared_intermediate_size",),
+        is_moe=with_experts,
+        **usual | fields,
+    )
 
 
 OTHER_FAMILIES: dict[str, Family] = {
@@ -239,4 +268,67 @@ OTHER_FAMILIES: dict[str, Family] = {
         qk_norm="head",
         trap="sigmoid scores, always renormalised; the bias stands among the experts",
     ),
+    "minimax_m3_vl_text": mixtral(
+        layout=W123,
+        defaults=defaults_of(
+            60, 6144, 3072, 64, 4, 200064, **local(128, 4, 128), dense_intermediate_size=12288,
+            shared_intermediate_size=3072, routed_scaling_factor=2.0, mlp_layer_types=None,
+            swiglu_alpha=1.702, swiglu_limit=7.0,
+        ),
+        nulls=KIND_NULL,
+        memory={
+            "block": "mlp", "select_bias": "gate.e_score_correction_bias",
+            "shared_names": ("gate_up_proj", "down_proj"),
+        },
+        d_dense="dense_intermediate_size",
+        options={"score": "sigmoid", "renormalize": True, "scale": Key("routed_scaling_factor")},
+        select_bias="e_score_correction_bias",
+        activation="clamped_swiglu(alpha={swiglu_alpha!r},limit={swiglu_limit!r})",
+        shared="shared_experts",
+        shared_width=("shared_intermediate_size",),
+        only={},
+        **of_kinds(past(0), "all"),
+        uncounted="an indexer",
+        trap="as MiniMax-M2 with a shared expert and gpt-oss's clamped SwiGLU",
+    ),
+    "openai_privacy_filter": mixtral(
+        block="mlp",
+        layout=FUSED_BIASES,
+        memory=None,
+        defaults=defaults_of(
+            8, 640, 640, 14, 2, 200064, **local(128, 4, 64), swiglu_alpha=1.702, swiglu_limit=7.0
+        ),
+        gate="router.weight",
+        gate_bias="router.bias",
+        options={"bias": True, "softmax_order": "after"},
+        activation="clamped_swiglu(alpha={swiglu_alpha!r},limit={swiglu_limit!r})",
+        only={},
+        qkv_bias=True,
+        output_bias=True,
+        sinks=True,
+        uncounted="that it reads both ways, without a table of outputs",
+        trap="as gpt-oss, gate half first",
+    ),
+    "aria_text": row(
+        block="mlp",
+        layout=FC,
+        memory={"layout": FUSED},
+        gate="router.weight",
+        defaults=defaults_of(
+            32, 4096, 4096, 32, 32, 32000, head_dim=None, moe_num_experts=8, moe_topk=2,
+            moe_num_shared_experts=2, mlp_bias=False,
+        ),
+        nulls=KV_NULL | HEAD_NULL,
+        n_experts="moe_num_experts",
+        k="moe_topk",
+        options={"softmax_order": "after"},
+        shared="shared_experts",
+        shared_width=("intermediate_size", "moe_num_shared_experts"),
+        only=PLAIN_MLP,
+        trap="(E, D, 2F) under the names fc1 and fc2",
+    ),
+    "granitemoeshared": _granite(0, trap="as Granite; a network beside the block"),
+    "granitemoehybrid": _granite(1024, trap="as Granite; a network beside the block"),
+    "granitemoe_swa": _granite(0, layout=STACKED, gate="router.weight", memory=None, sinks=True,
+                               trap="as Granite; a network beside the block"),
 }  # fmt: skip

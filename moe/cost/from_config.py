@@ -113,7 +113,7 @@ def _attention(family: Family, values: ConfigValues) -> dict[str, Any]:
         attention="mla",
         q_lora=values.whole_or("q_lora_rank", 0, 0),
         kv_lora=values.whole("kv_lora_rank"),
-        qk_rope=values.whole("qk_rope_head_dim"),
+        qk_rope=values.whole("qk_rope_head_dim", 0),
         qk_nope=values.whole("qk_nope_head_dim"),
         v_head=values.whole("v_head_dim"),
     )

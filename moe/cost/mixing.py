@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from ..checkpoints.config import ConfigValues
-from ..checkpoints.counted_families import NEMOTRON_LETTERS, nemotron_kinds
+from ..checkpoints.nemotron_family import NEMOTRON_LETTERS, nemotron_kinds
 from . import mixers
 from .mixed_layers import FULL, INDEXED, LINEAR, OLD_NAMES, SLIDING, Kind, Kinds, Mixing
 from .shape import Mixer

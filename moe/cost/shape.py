@@ -129,8 +129,8 @@ class Shape:
             check_int(name, getattr(self, name), 1)
         if self.attention == "mla":
             check_int("q_lora", self.q_lora, 0)
-            for name in LATENT:
-                check_int(name, getattr(self, name), 1)
+            for name in LATENT:  # without rotary positions in some
+                check_int(name, getattr(self, name), int(name != "qk_rope"))
         else:
             check_int("head_dim", self.head_dim, 1)
             check_int("kv_heads", self.kv_heads, 1, self.heads, f"heads is {self.heads}")

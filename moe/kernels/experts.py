@@ -54,7 +54,8 @@ def experts_forward_oracle(
     w_up_EDH, w_down_EFD
         Weights of the two products; H = 2F for gated activations, else F.
     activation
-        'swiglu', 'gelu', 'relu' or 'clamped_swiglu', which takes options (`activation_text`).
+        'swiglu', 'gelu', 'relu', 'relu2' or 'clamped_swiglu', which takes options
+        (`activation_text`).
     keep
         Return the first products, which backward needs, rather than None.
     b_up_EH

@@ -145,6 +145,7 @@ HYBRIDS: dict[str, dict[str, Any]] = {
         mamba_n_groups=2, mamba_d_conv=3, mamba_conv_bias=False,
         layer_types=["mamba", "attention", "mamba", "mamba", "attention"],
     ),
+    "aria_text": dict(moe_num_experts=7, moe_topk=3, head_dim=10),
     "granitemoeshared": dict(num_local_experts=7, shared_intermediate_size=22),
     "granitemoe_swa": dict(num_local_experts=7),
     "nemotron_h": dict(

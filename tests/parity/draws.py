@@ -63,7 +63,7 @@ def draw(model_type: str, rng: np.random.Generator) -> dict[str, Any]:
     if family.select_bias_if:
         config[family.select_bias_if] = bool(rng.integers(2))
     for key in set(config) & set(LAYERS):
-        config[key] = _layers(key, rng)
+        config[key] = _layers(key, config[key], rng)
     _leave_out(config, [key for key in family.defaults if key in config and _read(key)], rng)
     others = [key for key in family.spellings if key in config and family.spellings[key]]
     if others and rng.random() < 0.3:
@@ -72,10 +72,12 @@ def draw(model_type: str, rng: np.random.Generator) -> dict[str, Any]:
     return config
 
 
-def _layers(key: str, rng: np.random.Generator) -> Any:
-    """A value of a key that says which of two layers are MoE."""
+def _layers(key: str, usual: Any, rng: np.random.Generator) -> Any:
+    """A value of a key that says which of two layers are MoE, where the tiny model has `usual`."""
     if key == "mlp_only_layers":
         return [[], [0], [1]][rng.integers(3)]
+    if key == "mlp_layer_types" and usual != LAYERS[key]:
+        return usual  # DeepSeek-V4's words
     if isinstance(LAYERS[key], list):
         return [["dense", "sparse"], ["sparse", "sparse"], ["sparse", "dense"]][rng.integers(3)]
     return int(rng.integers("step" in key or "period" in key, 3))

@@ -29,11 +29,13 @@ from safetensors.numpy import load_file, save_file
 
 import moe
 from moe.checkpoints.families import LOADABLE
+from moe.checkpoints.layer_spec import layer_specs
 
 from ..test_parity import LAYER, fingerprints
 from .settings import tiny
 
 RENAMED = {"kimi_k2": "deepseek_v3"}  # what publishers call a class that the library has
+PLACES = ("mlp", "block_sparse_moe", "feed_forward", "ffn", "mixer", "shared_mlp")  # in a layer
 UNLISTED = {"Qwen3OmniMoeText": "Qwen3OmniMoeThinkerText"}  # classes of models named otherwise
 LARGER = ("llama4",)  # models with a text model of a type of the table in them
 ALL = sorted([*LOADABLE, *LARGER])
@@ -193,7 +195,20 @@ def model_class(config: transformers.PreTrainedConfig) -> Any:
 def block_of(model: torch.nn.Module, layer: int = LAYER) -> torch.nn.Module:
     """The MoE block of a layer: the outermost of its modules that holds experts."""
     (decoder,) = [m for name, m in model.named_modules() if f".{name}".endswith(f".layers.{layer}")]
-    return next(m for m in decoder.modules() if hasattr(m, "experts"))
+    block = next(m for m in decoder.modules() if hasattr(m, "experts"))
+    return WithShared(block, decoder.shared_mlp) if hasattr(decoder, "shared_mlp") else block
+
+
+class WithShared(torch.nn.Module):
+    """Granite's block and the network that stands beside it in the layer, if there is one."""
+
+    def __init__(self, block: torch.nn.Module, beside: torch.nn.Module | None) -> None:
+        super().__init__()
+        self.block, self.beside = block, beside
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What the layer adds to its residual."""
+        return self.block(x) + (0 if self.beside is None else self.beside(x))
 
 
 def randomise(block: torch.nn.Module) -> None:
@@ -202,13 +217,14 @@ def randomise(block: torch.nn.Module) -> None:
         for name, tensor in [*block.named_parameters(), *block.named_buffers()]:
             spread = 0.5 if "gate.w" in name or "router" in name or tensor.ndim < 3 else 0.3
             steers = "correction_bias" in name or "expert_bias" in name
-            tensor.normal_(0.0, 0.2 if steers else spread)
+            if tensor.is_floating_point():
+                tensor.normal_(0.0, 0.2 if steers else spread)
 
 
 def published(model: torch.nn.Module, folder: Path, original: bool = True) -> dict[str, np.ndarray]:
     """Tensors of the block under the names that `save_pretrained` gives them."""
     model.save_pretrained(folder, save_original_format=original)
-    place = re.compile(rf"(^|\.)layers\.{LAYER}\.(mlp|block_sparse_moe|feed_forward)\.")
+    place = re.compile(rf"(^|\.)layers\.{LAYER}\.({'|'.join(PLACES)})\.")
     tensors = load_file(folder / "model.safetensors")
     return {name: array for name, array in tensors.items() if place.search(name)}
 
@@ -262,7 +278,9 @@ def make_case(model_type: str, folder: Path, seed: int) -> bool:
     arrays = {name: tensor.numpy() for name, tensor in gradients(block, d_model).items()}
     with tempfile.TemporaryDirectory() as scratch:
         named = published(model.double(), Path(scratch))
-    grads = [named[n] for n in sorted(named) if not n.endswith(("correction_bias", "expert_bias"))]
+    slots = [slot for spec in layer_specs(config, LAYER) for slot in spec.slots()]
+    steer = tuple(slot.name for slot in slots if slot.array == "select_bias_E")
+    grads = [named[name] for name in sorted(named) if not steer or not name.endswith(steer)]
     flat = np.concatenate([grad.reshape(-1) for grad in grads])
     np.savez_compressed(folder / "golden.npz", x=x, y=y, **arrays, grads=flat)
     return all(part.any() for grad in grads for part in (grad if grad.ndim == 3 else [grad]))

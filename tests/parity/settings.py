@@ -24,6 +24,16 @@ GROUPS: dict[str, Any] = {"n_group": 2, "topk_group": 1}
 # What a tiny model of a type needs besides.
 BESIDES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "granitemoehybrid": {"mamba_n_heads": 2, "mamba_d_head": 8},
+    "hy_v4_vl_text": {"qk_rope_head_dim": 64},
+    "glm5_next_text": {"qk_rope_head_dim": 0},
+    "nemotron_h": {
+        "layers_block_type": ["linear_attention", "moe"],
+        "mamba_num_heads": 2,
+        "mamba_head_dim": 8,
+        "n_groups": 1,
+    },
+    "deepseek_v4": {"mlp_layer_types": ["moe", "moe"]},
 }
 
 

@@ -1,4 +1,4 @@
-"""Rows of the table of families: those that are counted, and whose layers nobody has compared."""
+"""The row of Nemotron, whose layers are attention, Mamba, experts or one network each."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ from typing import Any
 
 from .config import ConfigValues
 from .family import Family
-from .lineages import KV_NULL, defaults_of, local, row
+from .layouts import STACKED_UP_DOWN, UP_DOWN
+from .lineages import KV_NULL, deepseek, defaults_of
 
 NEMOTRON_KINDS = ("linear_attention", "mamba", "full_attention", "attention", "moe", "mlp")
 NEMOTRON_LETTERS = {"M": "linear_attention", "*": "full_attention", "E": "moe", "-": "mlp"}
 LISTS: dict[str, Any] = {"layers_block_type": None, "hybrid_override_pattern": "ME*-"}
-
-
-def _has_experts(values: ConfigValues, layer: int) -> bool:
-    """All, unless there is no expert: then the part beside them is the whole network."""
-    return values.whole("num_local_experts", 0) > 0
 
 
 def nemotron_kinds(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
@@ -32,38 +28,27 @@ def _is_moe_in_nemotron(values: ConfigValues, layer: int) -> bool:
     return nemotron_kinds(values, n_layers)[layer] in ("moe", "E")
 
 
-def _granite(shared: int, **fields: Any) -> Family:
-    """Granite's experts with a network beside them."""
-    return row(
-        defaults=defaults_of(
-            32, 4096, 11008, 32, None, 32000, **local(8, 2), shared_intermediate_size=shared
-        ),
-        nulls=KV_NULL,
-        n_experts="num_local_experts",
-        d_dense="shared_intermediate_size",
-        shared_width=("shared_intermediate_size",),
-        is_moe=_has_experts,
-        **fields,
-    )
-
-
-COUNTED_FAMILIES: dict[str, Family] = {
-    "granitemoeshared": _granite(0),
-    "granitemoehybrid": _granite(1024),
-    "granitemoe_swa": _granite(0, sinks=True),
-    "nemotron_h": row(
+NEMOTRON_FAMILY: dict[str, Family] = {
+    "nemotron_h": deepseek(
+        block="mixer",
+        layout=UP_DOWN,
+        memory={"layout": STACKED_UP_DOWN},
         defaults=defaults_of(
             4, 4096, 21504, 32, 8, 131072, head_dim=128, n_routed_experts=8, num_experts_per_tok=2,
             moe_intermediate_size=7688, moe_shared_expert_intermediate_size=7688,
-            moe_latent_size=None, **LISTS,
+            moe_latent_size=None, n_group=1, topk_group=1, norm_topk_prob=True,
+            routed_scaling_factor=1.0, mlp_bias=False, **LISTS,
         ),
         nulls=KV_NULL | LISTS | {"moe_latent_size": None},
         layer_lists=tuple(LISTS),
-        n_experts="n_routed_experts",
-        d_expert="moe_intermediate_size",
+        shared_names=("up_proj", "down_proj"),
         shared_width=("moe_shared_expert_intermediate_size",),
-        select_bias="gate.e_score_correction_bias",
+        activation="relu2",
+        only={"mlp_hidden_act": ("relu2",), "mlp_bias": (False,), "moe_latent_size": (None,)},
         spellings={"n_routed_experts": ("num_local_experts",)},
         is_moe=_is_moe_in_nemotron,
+        moe_rule="`layers_block_type` moe, or E in `hybrid_override_pattern`",
+        trap="as DeepSeek-V3, but experts are up and down with the square of ReLU between; those "
+        "behind a latent projection (`moe_latent_size`) are refused",
     ),
 }  # fmt: skip
