@@ -78,6 +78,15 @@ def test_every_kind_has_three_rates_or_more_and_its_best_is_none_of_the_ends() -
         assert min(means) not in (means[0], means[-1])
 
 
+def test_the_default_run_has_the_rate_that_suits_every_kind_best() -> None:
+    """As the page with its finished runs says, which are the study's steps."""
+    default, rates = LMTrainSettings(), {r["learning_rate"] for r in ROWS}
+    assert len(rates) == 4 and default.steps == STEPS
+    for dense in KINDS:
+        means = {rate: bits(dense, rate, rows=ROWS).mean() for rate in rates}
+        assert min(means, key=lambda rate: means[rate]) == default.learning_rate
+
+
 @pytest.mark.parametrize("steps", [STEPS, 2 * STEPS])
 @pytest.mark.parametrize("dense", ["active", "total"])
 def test_the_gain_at_equal_steps_is_that_of_the_record(dense: str, steps: int) -> None:
