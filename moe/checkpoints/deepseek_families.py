@@ -301,7 +301,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         ),
         **LIMITED,
         **of_kinds(past(1), "all but the first"),
-        uncounted="an indexer, sinks and wider residual streams",
         trap="as DeepSeek-V3, with a limit on what SwiGLU gets; experts all in one",
     ),
     "hy_v4_vl_text": deepseek(
@@ -315,7 +314,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         ),
         **LIMITED,
         **of_kinds(past(1), "all but the first"),
-        uncounted="an indexer, sinks and wider residual streams",
         trap="as Hunyuan 4",
     ),
     "glm5_next_text": deepseek(
@@ -353,7 +351,6 @@ DEEPSEEK_FAMILIES: dict[str, Family] = {
         is_moe=past(0),
         moe_rule="all; `mlp_layer_types` hash_moe or the first `num_hash_layers` by a table",
         by_table=by_hash,
-        uncounted="compressed and sparse attention and wider residual streams",
         trap="square root of softplus as score, a limit on what SwiGLU gets; layers with a table "
         "of token ids are refused",
     ),

@@ -101,6 +101,7 @@ SMALL: dict[str, dict[str, Any]] = {
     ),
     "unlimited_ocr_text": OCR,
     "deepseek_ocr2_text": OCR,
+    "aria_text": dict(moe_num_experts=7, moe_topk=3, moe_num_shared_experts=1),
     "cohere2_moe": dict(num_experts=7, head_dim=10, num_shared_experts=2),
     "llama4_text": dict(
         num_local_experts=7, intermediate_size_mlp=50, head_dim=10, interleave_moe_layer_step=2,
@@ -153,6 +154,21 @@ HYBRIDS: dict[str, dict[str, Any]] = {
         moe_latent_size=18, head_dim=10, mamba_num_heads=4, mamba_head_dim=6, n_groups=2,
         ssm_state_size=5, conv_kernel=3, n_group=2,
         layers_block_type=["mamba", "moe", "attention", "mlp", "moe", "mamba"],
+    ),
+    "deepseek_v4": dict(
+        n_routed_experts=8, n_shared_experts=2, moe_intermediate_size=14, head_dim=8,
+        q_lora_rank=20, o_groups=2, o_lora_rank=6, index_n_heads=3, index_head_dim=4, hc_mult=3,
+        compress_rates=dict(compressed_sparse_attention=2, heavily_compressed_attention=5),
+        layer_types=["sliding_attention", *["heavily_compressed_attention",
+                     "compressed_sparse_attention"] * 2],
+        mlp_layer_types=["hash_moe", "hash_moe", "moe", "moe", "moe"],
+    ),
+    "hy_v4": LATENT | dict(
+        index_n_heads=3, index_head_dim=8, hc_mult=3, pad_token_id=1, n_group=2,
+    ),
+    "hy_v4_vl_text": LATENT | dict(
+        index_n_heads=3, index_head_dim=8, hc_mult=2, pad_token_id=1, qk_rope_head_dim=64,
+        indexer_types=["full", "shared", "shared", "full", "shared"],
     ),
     "qwen4_exp_text": dict(
         num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,

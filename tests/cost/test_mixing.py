@@ -11,7 +11,7 @@ import pytest
 from moe.checkpoints.config import ConfigValues
 from moe.cost import ModelConfig, decode, find_gpu, model_from_config
 from moe.cost.mixed_layers import FULL, LINEAR, mixing_notes
-from moe.cost.mixing import MIXING, PLAIN
+from moe.cost.mixing import MIXING, PLAIN, V4_KINDS
 from moe.cost.shape import Mixer
 
 COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text("utf-8"))
@@ -148,6 +148,18 @@ def test_layers_that_share_an_indexer_are_known_by_list_pattern_or_rule() -> Non
         model_from_config(bare | {"index_topk_freq": 2}).total_params
         == (COUNTS["glm_moe_dsa"]["total"])
     )
+
+
+def test_deepseek_v4_s_published_ratios_mean_what_the_library_s_list_means() -> None:
+    config = dict(COUNTS["deepseek_v4"]["config"])
+    ratios = {name: ratio for ratio, name in V4_KINDS.items()}
+    published = [ratios[kind] for kind in config.pop("layer_types")]
+    config["num_hash_layers"] = config.pop("mlp_layer_types").count("hash_moe")
+    model = model_from_config(config | {"compress_ratios": [*published, 4]})  # one more, of MTP
+    assert model.total_params == COUNTS["deepseek_v4"]["total"]
+    for odd in ([7] * 5, [4], "04444", [4, 4, 4, 4, -1]):
+        with pytest.raises(ValueError, match=r"compress_ratios: got .*, allowed is"):
+            model_from_config(config | {"compress_ratios": odd})
 
 
 def test_streams_beside_the_usual_one_are_counted_and_said() -> None:
