@@ -228,12 +228,15 @@ def main() -> int:
         results = check_cases(Path(sys.argv[1]))
     else:
         from .generate import main as generate
+        from .larger import check_larger
         from .models import check_models
 
         with tempfile.TemporaryDirectory() as scratch:
             generate(Path(scratch))
             results = check_cases(Path(scratch)) + check_committed(Path(scratch))
-        results += check_models() + check_defaults() + check_spellings() + check_counts()
+        results += (
+            check_larger() + check_models() + check_defaults() + check_spellings() + check_counts()
+        )
         results += check_layouts() + check_dequantise()
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return int(not all(results) or not results)
