@@ -58,8 +58,9 @@ def _sizes(family: Family) -> dict[str, Any]:
         family.d_dense: 12, family.n_experts: 6 if "n_group" in family.options else 5,
         family.k: 2 if "n_group" in family.options else 3, family.d_expert: 4,
     }  # fmt: skip
-    if family.shared_width:
-        sizes |= {family.shared_width[-1]: 2 if len(family.shared_width) > 1 else 7}
+    if family.shared_width:  # of one network, or of one of so many
+        width, *number = family.shared_width
+        sizes |= {width: sizes.get(width, 7), number[0]: 2} if number else {width: 7}
     return {name: value for name, value in sizes.items() if name in family.defaults}
 
 
