@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # What knows bytes and names, and no layer.
 LOW = (
     "archives", "config", "nemotron_family", "deepseek_families", "dtypes", "families", "family",
-    "files", "header", "layouts", "lineages", "nearest", "npz", "other_families", "strict_json",
+    "files", "header", "layouts", "lineages", "nearest", "npz", "other_families", "refused",
+    "strict_json",
 )  # fmt: skip
 PAGES = sorted(path.parent.name for path in ROOT.glob("moe/app/*/page.py"))
 # From the ground up: rooms, and what lives there. A file imports from its own floor and from those

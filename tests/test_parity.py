@@ -67,10 +67,9 @@ def in_memory(folder: Path) -> moe.MoELayer:
     layer = moe.load_layer(folder, LAYER)
     for spec in layer_specs(layer.origin.config, LAYER)[1:]:
         dtypes = {slot.name: "F32" for slot in spec.slots()}
-        start = next(iter(stored_in_memory(folder))).partition("layers.")[0]
-        origin = replace(
-            layer.origin, dtypes=dtypes, layout=spec.layout, prefix=f"{start}layers.{LAYER}."
-        )
+        place = spec.family.place(LAYER)
+        start = next(iter(stored_in_memory(folder))).partition(place)[0]
+        origin = replace(layer.origin, dtypes=dtypes, layout=spec.layout, prefix=start + place)
         layer = replace(layer, origin=origin)
     return layer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from moe.checkpoints.families import COUNTABLE, LOADABLE, PARTS
 from moe.checkpoints.family import Family, Key, no_layer
 from moe.checkpoints.lineages import NULLS
+from moe.checkpoints.refused import REFUSED
 from moe.cost.mixing import MIXING, PLAIN
 
 from .methods import page_text, table
@@ -98,30 +99,6 @@ TYPES = """\
 Quantised tensors are exported and saved plain, under the names and in the shapes that the reference
 library gives them, and the saved `config.json` has no `quantization_config`.\
 """
-# Types of the reference library that have experts and no row of the table, and what theirs have.
-REFUSED = {
-    "axk1": "a norm of the block's result inside the block",
-    "axk2": "norms with a small network inside, and latent queries shared with a gate",
-    "diffusion_gemma_text": "as `gemma4_text`",
-    "doge": "experts that are rows of a table, found by product keys",
-    "dots3_note_vision_encoder": "experts for pictures",
-    "ernie4_5_vl_moe_text": "two sets of experts, for text and for pictures",
-    "gemma4_text": "a gate that norms what it gets, and a scale for each expert",
-    "inkling_text": "shared experts that are weighed with the routed ones",
-    "inkling2_text": "scores by an option; nobody has compared it",
-    "inkling2_loop_text": "as `inkling2_text`, with layers that repeat",
-    "jetmoe": "experts in attention too",
-    "kolibri1": "a bias that is added to logits, not to scores",
-    "longcat_flash": "experts that compute nothing, and two networks beside them",
-    "mistral_large4_text": "nothing of its own in the block; nobody has compared it",
-    "muse_spark_text": "experts in a narrower space, with a norm on the way",
-    "nllb-moe": "an encoder and a decoder, experts of two matrices with biases",
-    "qwen3_omni_moe_talker_text": "a part that speaks; its thinker loads",
-    "step3p5": "clamped experts in some layers",
-    "switch_transformers": "an encoder and a decoder, experts of two matrices",
-    "vitpose_backbone": "experts chosen by the data set, no gate",
-    "zaya": "a gate that is a network with a memory of the layer before",
-}
 LIMITS = """\
 - Inference form: jitter, dropout and auxiliary losses of the families are not part of the layer.
 - SwiGLU only (`hidden_act` silu), and gpt-oss's clamped form.
@@ -148,7 +125,7 @@ def page() -> str:
         "no price here, and the output says so.",
         "These types of the reference library have experts and are refused by name; what they have "
         "that no row of the table says:",
-        table(["`model_type`", "Why not"], [[f"`{name}`", why] for name, why in REFUSED.items()]),
+        table(["`model_type`", "Why not"], _refused()),
         "## Families",
         f"By the `model_type` of `config.json`; {NESTED_NOTE}.",
         table(["`model_type`", "Block", "Experts", "Router", "Shared expert"], _names()),
@@ -179,14 +156,19 @@ def page() -> str:
 def _types() -> list[list[str]]:
     """Types whose layers do not load, or that mix tokens otherwise than by attention."""
     rows = [
-        [f"`{name}`", "yes" if name in LOADABLE else f"no: {_why_not(family)}", _mixes(name)]
+        [f"`{name}`", "yes" if name in LOADABLE else f"no: {_why_not(name, family)}", _mixes(name)]
         for name, family in COUNTABLE.items()
     ]
     return [row for row in rows if row[1:] != ["yes", "all"]]
 
 
-def _why_not(family: Family) -> str:
-    return "none has experts" if family.is_moe is no_layer else "nobody has compared one"
+def _refused() -> list[list[str]]:
+    """Types that are not counted either, and why their layers do not load."""
+    return [[f"`{name}`", why] for name, why in REFUSED.items() if name not in COUNTABLE]
+
+
+def _why_not(name: str, family: Family) -> str:
+    return "none has experts" if family.is_moe is no_layer else REFUSED[name]
 
 
 def _mixes(name: str) -> str:

@@ -17,7 +17,7 @@ from .family import (
     no_layer,
     past,
 )
-from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, W123
+from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, ROWS, W123
 from .lineages import (
     BESIDES,
     HEAD_NULL,
@@ -38,6 +38,7 @@ from .lineages import (
 )
 from .nemotron_family import NEMOTRON_FAMILY
 from .other_families import OTHER_FAMILIES
+from .refused import REFUSED
 from .strict_json import quoted
 
 FAMILIES: dict[str, Family] = {
@@ -299,6 +300,19 @@ FAMILIES: dict[str, Family] = {
         n_experts="ffn_config.moe_num_experts",
         k="ffn_config.moe_top_k",
         d_expert="ffn_config.ffn_hidden_size",
+        stack="blocks",
+        block="ffn",
+        gate="router.layer.weight",
+        layout=ROWS,
+        memory=None,
+        options={"renormalize": True},
+        only={
+            "ffn_config.moe_normalize_expert_weights": (1.0, 1),
+            "ffn_config.ffn_act_fn": ({"name": "silu"}, None),
+        },
+        nulls={"ffn_config.ffn_act_fn": None},
+        trap="keys inside `ffn_config`; layers are `transformer.blocks.N`; weights not divided by "
+        "their sum (`moe_normalize_expert_weights` null), and other activations, are refused",
     ),
     "cohere2_moe": row(
         defaults=defaults_of(
@@ -348,11 +362,14 @@ def family_of(
         If the `model_type` is unknown; the message lists the known ones.
     """
     part, aliases, path, got = config, aliases or {}, "", []
+    reasons: list[str] = []
     model_type = config.get("model_type")
     while True:
         name = aliases.get(model_type, model_type) if isinstance(model_type, str) else ""
         if name in known:
             return name, known[name], part
+        if name in REFUSED:
+            reasons.append(f"; {name} is refused: {REFUSED[name]}")
         got.append(f"{path and f'in its {path} '}{quoted(model_type)}")
         path = next((key for key in PARTS if key in part), "")
         if not path or not isinstance(model_type, str) or len(got) > len(PARTS):
@@ -364,5 +381,5 @@ def family_of(
     names = ", ".join(sorted([*known, *aliases]))
     raise CheckpointError(
         f"{where}: model_type: got {', '.join(got)}, allowed is one of {names}, or any "
-        f"other with one of these in its {PARTS[0]}"
+        f"other with one of these in its {PARTS[0]}{''.join(reasons)}"
     )

@@ -49,6 +49,8 @@ class Family:
         Which layers are MoE, as a function and in words.
     by_table
         Which MoE layers take a token's experts from a table: these are counted and refused.
+    stack
+        Name of the model's list of layers, which stands before a layer's number.
     block, gate
         Names after the layer's prefix, and after the block's; without a block, layers of the
         family are counted and cannot be loaded.
@@ -103,6 +105,7 @@ class Family:
     is_moe: Rule = lambda values, layer: True
     moe_rule: str = "all"
     by_table: Rule = lambda values, layer: False
+    stack: str = "layers"
     block: str = ""
     gate: str = "gate.weight"
     layout: Layout = NO_EXPERTS
@@ -159,6 +162,10 @@ class Family:
         if n_layers > MAX_LAYERS:
             raise values.wrong(self.layers, n_layers, f"up to {MAX_LAYERS}")
         return n_layers
+
+    def place(self, layer: int) -> str:
+        """What stands between a model's prefix and the names of a layer's tensors."""
+        return f"{self.stack}.{layer}."
 
     def moe_layers(self, values: ConfigValues) -> tuple[int, ...]:
         """Numbers of the MoE layers."""

@@ -15,7 +15,7 @@ from .strict_json import quoted
 # What may stand before "layers.N.": causal models, bare models, text models inside larger ones.
 PREFIXES = (
     "model.", "", "language_model.model.", "model.language_model.", "language_model.",
-    "language.model.", "thinker.model.", "backbone.",
+    "language.model.", "thinker.model.", "backbone.", "transformer.",
 )  # fmt: skip
 FEW = 12  # more than a layer has tensors whose experts are stacked
 BLOCKS, SCALES = "_blocks", "_scales"  # of a tensor in MXFP4
@@ -47,7 +47,7 @@ def find_layer(
         (spec, layers)
         for spec in specs
         for start in (PREFIXES if prefix is None else (prefix,))
-        if (layers := f"{start}layers.{layer}.") + spec.gate in checkpoint
+        if (layers := start + spec.family.place(layer)) + spec.gate in checkpoint
     ]
     if not places:
         raise _no_gate(checkpoint, specs, PREFIXES[0] if prefix is None else prefix, layer)
@@ -63,7 +63,7 @@ def _no_gate(
     checkpoint: Checkpoint, specs: list[LayerSpec], start: str, layer: int
 ) -> CheckpointError:
     """The error for a gate that is not there, under a name that some tensor ends in."""
-    gates = tuple(f"layers.{layer}.{spec.gate}" for spec in specs)
+    gates = tuple(spec.family.place(layer) + spec.gate for spec in specs)
     near = ending(checkpoint.names, gates)
     return checkpoint.missing(
         start + next((gate for gate in gates if near.endswith(gate)), gates[0])

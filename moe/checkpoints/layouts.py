@@ -149,6 +149,15 @@ def _fused_biases(sizes: Sizes) -> Iterator[Slot]:
     yield Slot("experts.down_proj_bias", (e, d), "b_down_ED", whole)
 
 
+def _rows(sizes: Sizes) -> Iterator[Slot]:
+    """DBRX: the experts' rows one below the other, gate and up apart, down the other way round."""
+    e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
+    for name, start in (("w1", 0), ("v1", f)):
+        part = partial(_transposed_part, _columns(start, f))
+        yield Slot(f"experts.mlp.{name}", (e * f, d), "w_gate_up_ED2F", part)
+    yield Slot("experts.mlp.w2", (e * f, d), "w_down_EFD", whole)
+
+
 def _fused_rows(names: tuple[str, str], sizes: Sizes) -> Iterator[Slot]:
     e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
     yield Slot(names[0], (e, 2 * f, d), "w_gate_up_ED2F", transposed)
@@ -190,6 +199,7 @@ FUSED_ROWS = Layout(
 STACKED = Layout(
     "all in one: (E, 2F, D), gate half first, and (E, D, F)", partial(_fused_rows, STACKED_NAMES)
 )
+ROWS = Layout("all in one, thrice (EF, D): w1 gate, v1 up, w2 down", _rows)
 UP_DOWN = Layout("one (out, in) matrix each: up_proj, down_proj", _up_down, gated=False)
 STACKED_UP_DOWN = Layout("all in one: (E, F, D) and (E, D, F)", _stacked_up_down, gated=False)
 FUSED_BIASES = Layout(

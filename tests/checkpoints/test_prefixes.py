@@ -23,9 +23,11 @@ CONFIG: dict[str, Any] = json.loads((CASES / CASE / "config.json").read_text())
 GATE = f"layers.{LAYER}.mlp.gate.weight"
 
 
-def copy(folder: Path, rename: Callable[[str], str] = str, config: Any = None) -> Path:
+def copy(
+    folder: Path, rename: Callable[[str], str] = str, config: Any = None, case: str = CASE
+) -> Path:
     """The case with other names and another configuration."""
-    with open_checkpoint(CASES / CASE) as checkpoint:
+    with open_checkpoint(CASES / case) as checkpoint:
         tensors = {
             rename(name): (np.array(checkpoint.read(name)), checkpoint.dtype(name))
             for name in checkpoint.names
@@ -68,6 +70,16 @@ def test_the_text_model_s_part_of_a_configuration_counts(tmp_path, key):
     assert model_from_config(NESTED[key]).total_params == model_from_config(CONFIG).total_params
 
 
+def test_kimi_k25_is_read_under_its_published_names(tmp_path):
+    text = json.loads((CASES / "kimi_k2" / "config.json").read_text())
+    config = {"model_type": "kimi_k25", "text_config": text, "vision_config": {"depth": 2}}
+    moved_to = "language_model.model.layers."
+    folder = copy(tmp_path, lambda name: name.replace("model.layers.", moved_to), config, "kimi_k2")
+    layer = moe.load_layer(folder, LAYER)
+    assert layer == moe.load_layer(CASES / "kimi_k2", LAYER)
+    assert all(name.startswith(moved_to) for name in moe.export_layer(layer))
+
+
 def test_a_type_that_is_known_is_not_looked_into():
     config = CONFIG | {"text_config": {"model_type": "mixtral"}}
     assert family_of(config, LOADABLE)[0] == CASE
@@ -84,6 +96,8 @@ REFUSED = [
     ({"model_type": "llava", "text_config": 5}, "text_config: got 5, allowed is an object"),
     ({"model_type": "llava", "text_config": {"model_type": 7, "text_config": CONFIG}},
      "got 'llava', in its text_config 7, allowed"),
+    ({"model_type": "gemma4", "text_config": {"model_type": "gemma4_text"}},
+     "; gemma4_text is refused: a gate and experts that get the residual each through"),
     ({"text_config": CONFIG}, "model_type: got None, allowed"),
     ({"model_type": "llava", "vision_config": CONFIG}, "model_type: got 'llava', allowed"),
 ]  # fmt: skip

@@ -103,6 +103,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "deepseek_ocr2_text": OCR,
     "aria_text": dict(moe_num_experts=7, moe_topk=3, moe_num_shared_experts=1),
     "cohere2_moe": dict(num_experts=7, head_dim=10, num_shared_experts=2),
+    "dbrx": dict(  # the experts get the width under its own name
+        d_model=48,
+        attn_config=dict(kv_n_heads=2, rope_theta=1e4),
+        ffn_config=dict(hidden_size=48, ffn_hidden_size=14, moe_num_experts=7, moe_top_k=3),
+    ),
     "llama4_text": dict(
         num_local_experts=7, intermediate_size_mlp=50, head_dim=10, interleave_moe_layer_step=2,
     ),
@@ -231,7 +236,9 @@ def counted(config: PreTrainedConfig) -> Count:
         sizes["lm_head"] = config.vocab_size * config.hidden_size  # it is the larger model's
     k = getattr(config, "num_experts_per_tok", 0) or getattr(config, "moe_topk", 0)
     experts = {name for name in sizes if ".experts." in name}
-    used = sum(sizes[name] // model.get_parameter(name).shape[0] for name in experts)
+    # DBRX has the rows of all experts one below the other.
+    rows = getattr(getattr(config, "ffn_config", None), "moe_num_experts", 0)
+    used = sum(sizes[n] // (rows or model.get_parameter(n).shape[0]) for n in experts)
     return Count(sum(sizes.values()), sum(sizes.values()) - sum(map(sizes.get, experts)) + k * used)
 
 

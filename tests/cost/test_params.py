@@ -18,7 +18,7 @@ COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text("utf-8"))
 
 def test_every_type_that_is_counted_exactly_is_compared():
     """What `make parity` and the test below compare; a row says in `uncounted` what it lacks."""
-    without_a_file = {"dbrx", "deepseek"}  # no longer, or never, in the library
+    without_a_file = {"deepseek"}  # never in the library
     exactly = {name for name, family in COUNTABLE.items() if not family.uncounted}
     assert set(COUNTS) == exactly - without_a_file
 

@@ -21,11 +21,11 @@ import transformers
 
 import moe
 from moe.checkpoints.families import FAMILIES
-from moe.checkpoints.family import Key
+from moe.checkpoints.family import Family, Key
 
 from ..test_parity import LAYER
 from . import generate
-from .settings import LAYERS, tiny
+from .settings import LAYERS, nested, tiny
 
 FLOATS = (0.5, 1.0, 2.0, 2.5, 16.0)
 # What a layer does not read is another model's size, and not drawn.
@@ -64,7 +64,9 @@ def draw(model_type: str, rng: np.random.Generator) -> dict[str, Any]:
         config[family.select_bias_if] = bool(rng.integers(2))
     for key in set(config) & set(LAYERS):
         config[key] = _layers(key, config[key], rng)
-    _leave_out(config, [key for key in family.defaults if key in config and _read(key)], rng)
+    _leave_out(
+        config, [key for key in family.defaults if key in config and _read(key, family)], rng
+    )
     others = [key for key in family.spellings if key in config and family.spellings[key]]
     if others and rng.random() < 0.3:
         key = str(rng.choice(others))
@@ -83,8 +85,9 @@ def _layers(key: str, usual: Any, rng: np.random.Generator) -> Any:
     return int(rng.integers("step" in key or "period" in key, 3))
 
 
-def _read(key: str) -> bool:
-    return not key.startswith(ATTENTION) and key not in ("hidden_size", "num_hidden_layers")
+def _read(key: str, family: Family) -> bool:
+    sizes = (family.d_model, family.layers, family.heads, family.kv_heads)
+    return not key.startswith(ATTENTION) and key not in sizes
 
 
 def _leave_out(config: dict[str, Any], keys: list[str], rng: np.random.Generator) -> None:
@@ -111,7 +114,7 @@ def library(config: dict[str, Any], model_type: str, folder: Path) -> tuple[str,
         torch.manual_seed(1)
         generate.randomise(block)
     tensors = generate.published(model, folder)
-    saved = {**config, "model_type": model_type}
+    saved = {**nested(config), "model_type": model_type}
     (folder / "config.json").write_text(json.dumps(saved))
     if block is None:
         return DENSE, None
@@ -133,7 +136,9 @@ def compare(model_type: str, config: dict[str, Any]) -> tuple[str, str]:
         if word == BROKEN:
             return word, ""
         if word == REFUSED:
-            (folder / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+            (folder / "config.json").write_text(
+                json.dumps({**nested(config), "model_type": model_type})
+            )
         try:
             layer = moe.load_layer(folder, LAYER)
         except moe.CheckpointError as error:

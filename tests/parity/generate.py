@@ -32,9 +32,10 @@ from moe.checkpoints.families import LOADABLE
 from moe.checkpoints.layer_spec import layer_specs
 
 from ..test_parity import LAYER, fingerprints
-from .settings import tiny
+from .settings import nested, tiny
 
 RENAMED = {"kimi_k2": "deepseek_v3"}  # what publishers call a class that the library has
+STACKS = "layers|blocks"  # names of a model's list of layers
 PLACES = ("mlp", "block_sparse_moe", "feed_forward", "ffn", "mixer", "shared_mlp")  # in a layer
 UNLISTED = {"Qwen3OmniMoeText": "Qwen3OmniMoeThinkerText"}  # classes of models named otherwise
 LARGER = ("llama4",)  # models with a text model of a type of the table in them
@@ -176,7 +177,9 @@ def make_model(model_type: str, settings: dict[str, Any]) -> torch.nn.Module:
         config = transformers.Llama4Config(**settings, vision_config=SMALL_VISION)
         model = transformers.Llama4ForConditionalGeneration._from_config(config)
     else:
-        config = transformers.CONFIG_MAPPING[RENAMED.get(model_type, model_type)](**settings)
+        config = transformers.CONFIG_MAPPING[RENAMED.get(model_type, model_type)](
+            **nested(settings)
+        )
         model = model_class(config)._from_config(config)
     model.set_experts_implementation("eager")
     return model.eval()
@@ -194,7 +197,9 @@ def model_class(config: transformers.PreTrainedConfig) -> Any:
 
 def block_of(model: torch.nn.Module, layer: int = LAYER) -> torch.nn.Module:
     """The MoE block of a layer: the outermost of its modules that holds experts."""
-    (decoder,) = [m for name, m in model.named_modules() if f".{name}".endswith(f".layers.{layer}")]
+    (decoder,) = [
+        m for name, m in model.named_modules() if re.search(rf"(^|\.)({STACKS})\.{layer}$", name)
+    ]
     block = next(m for m in decoder.modules() if hasattr(m, "experts"))
     return WithShared(block, decoder.shared_mlp) if hasattr(decoder, "shared_mlp") else block
 
@@ -224,7 +229,7 @@ def randomise(block: torch.nn.Module) -> None:
 def published(model: torch.nn.Module, folder: Path, original: bool = True) -> dict[str, np.ndarray]:
     """Tensors of the block under the names that `save_pretrained` gives them."""
     model.save_pretrained(folder, save_original_format=original)
-    place = re.compile(rf"(^|\.)layers\.{LAYER}\.({'|'.join(PLACES)})\.")
+    place = re.compile(rf"(^|\.)({STACKS})\.{LAYER}\.({'|'.join(PLACES)})\.")
     tensors = load_file(folder / "model.safetensors")
     return {name: array for name, array in tensors.items() if place.search(name)}
 
