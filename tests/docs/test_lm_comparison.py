@@ -200,7 +200,7 @@ def test_equal_time_is_neither_shorter_nor_much_longer() -> None:
 def test_cases_of_several_studies_are_joined_by_what_was_varied() -> None:
     found = cases(studies.read(page.RATES), studies.read(page.SEEDS))
     one = next(c for c in found if (c.dense, c.rate, c.steps) == ("active", 0.01, STEPS))
-    assert one.bits_by_seed == tuple(bits("active", 0.01)) and len(one.bits_by_seed) == 5
+    assert one.bits_by_seed == tuple(bits("active", 0.01)) and len(one.bits_by_seed) == 6
     assert len({(c.dense, c.rate, c.steps) for c in found}) == len(found)
     ends = best_of_each_length(found)
     assert [c.steps for c in ends] == sorted(c.steps for c in ends)

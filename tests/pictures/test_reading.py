@@ -152,6 +152,7 @@ AXES: dict[str, tuple[str, str]] = {
     "groups_in_rows": ("not from zero", "no ticks, no domain, grid"),
     "groups_as_curves": ("log, at 0.01 0.1 1, no grid", "not from zero"),
     "a_curve_for_each_balancer": ("log, at 0.2 0.3 0.5 1 2 4 7, no grid", "not from zero"),
+    "bits_over_time": ("log, at 2 5 10 20 50, no grid", "not from zero"),
     "how_busy_each_expert_is": ("0 to 7, no ticks", QUARTERS),
     "layers_by_experts": (
         "0 to 7, no ticks, no labels", "0 to 3, down, a value a row, no ticks, no domain, no grid",
