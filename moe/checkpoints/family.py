@@ -43,6 +43,8 @@ class Family:
         of them is there.
     n_experts, k, d_expert
         Keys of E, of experts per token and of F.
+    identity
+        Key of the number of experts that return what they get.
     shared_width
         Key of the shared expert's width, and of the number of such experts if there is one.
     is_moe, moe_rule
@@ -54,6 +56,8 @@ class Family:
     block, gate
         Names after the layer's prefix, and after the block's; without a block, layers of the
         family are counted and cannot be loaded.
+    beside
+        First names of networks that stand beside the block in a layer, and are no part of it.
     layout
         How the experts are stored in published files.
     memory
@@ -101,12 +105,14 @@ class Family:
     n_experts: str = "num_experts"
     k: str = "num_experts_per_tok"
     d_expert: str = "intermediate_size"
+    identity: str = ""
     shared_width: tuple[str, ...] = ()
     is_moe: Rule = lambda values, layer: True
     moe_rule: str = "all"
     by_table: Rule = lambda values, layer: False
     stack: str = "layers"
     block: str = ""
+    beside: tuple[str, ...] = ()
     gate: str = "gate.weight"
     layout: Layout = NO_EXPERTS
     memory: Mapping[str, Any] | None = field(default_factory=dict)
@@ -181,6 +187,7 @@ class Family:
             d_expert=values.whole(self.d_expert),
             n_experts=self._of_layer(values, self.n_experts, layer),
             d_shared=d_shared,
+            n_identity=values.whole(self.identity, 0) if self.identity else 0,
         )
 
     def router_options(self, values: ConfigValues, layer: int | None = None) -> dict[str, Any]:
@@ -194,6 +201,8 @@ class Family:
             name: values.option(value.name) if isinstance(value, Key) else value
             for name, value in options.items()
         }
+        if self.identity:
+            read["n_identity"] = values.whole(self.identity, 0)
         if self.takes_k:
             read["k"] = self.top_k(values, layer)
         return read

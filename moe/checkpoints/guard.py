@@ -43,14 +43,16 @@ def check_accounted(
     CheckpointError
         If there is another; the message names it.
     """
-    block = f"{spec.family.block}."
+    block, unread = f"{spec.family.block}.", spec.unread()
     for name in checkpoint.names:
         if not name.startswith(prefix):
             continue
         tail = name.removeprefix(prefix)
+        if tail.partition(".")[0] in spec.family.beside:
+            continue
         stem = tail.removesuffix(BLOCKS).removesuffix(SCALES).removesuffix(SCALE)
         inside = tail.startswith(block) or _FEED_FORWARD.fullmatch(tail.partition(".")[0])
-        if not inside or stem in known:
+        if not inside or stem in known or stem in unread:
             continue
         if 0 not in checkpoint.shape(name):
             raise CheckpointError(

@@ -13,7 +13,7 @@ from ..routers import Router, make_router
 from .config import ConfigValues
 from .families import LOADABLE, family_of
 from .family import PUBLISHED, Family
-from .layouts import Sizes, Slot, network_slots, transposed, whole
+from .layouts import USUAL_NAMES, Sizes, Slot, network_slots, transposed, whole
 from .strict_json import quoted
 
 MAX_SPANS = 20  # of layers in a message
@@ -41,7 +41,7 @@ class LayerSpec:
         Names are those behind "layers.N.".
         """
         family, sizes = self.family, self.sizes
-        n_experts, d_model, block = sizes.n_experts, sizes.d_model, f"{family.block}."
+        n_experts, d_model, block = sizes.pool, sizes.d_model, f"{family.block}."
         yield Slot(self.gate, (n_experts, d_model), "gate_DE", transposed)
         if family.gate_bias:
             yield Slot(block + family.gate_bias, (n_experts,), "gate_bias_E", whole)
@@ -65,12 +65,18 @@ class LayerSpec:
         for slot in self.family.layout.slots(self.sizes):
             yield replace(slot, name=f"{self.family.block}.{slot.name}")
 
+    def unread(self) -> set[str]:
+        """Tensors that the library writes for experts that return x, and does not use."""
+        first, sizes = f"{self.family.block}.experts.", self.sizes
+        idle = range(sizes.n_experts, sizes.pool)
+        return {f"{first}{expert}.{name}.weight" for expert in idle for name in USUAL_NAMES[:2]}
+
     def array_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the layer's params."""
         d, f, e = self.sizes.d_model, self.sizes.d_expert, self.sizes.n_experts
-        shapes: dict[str, tuple[int, ...]] = {"gate_DE": (d, e)}
+        shapes: dict[str, tuple[int, ...]] = {"gate_DE": (d, self.sizes.pool)}
         if self.family.gate_bias:
-            shapes["gate_bias_E"] = (e,)
+            shapes["gate_bias_E"] = (self.sizes.pool,)
         gated = self.family.layout.gated
         shapes["w_gate_up_ED2F" if gated else "w_up_EDF"] = (e, d, 2 * f if gated else f)
         shapes["w_down_EFD"] = (e, f, d)
@@ -161,7 +167,7 @@ def _spans(layers: tuple[int, ...]) -> str:
 def _router(family: Family, options: Mapping[str, Any], sizes: Sizes) -> Router:
     try:
         router = make_router(family.router, **options)
-        router.check(sizes.n_experts)
+        router.check(sizes.pool)
     except ValueError as error:
         raise CheckpointError(f"config.json: router: {error}") from error
     return router

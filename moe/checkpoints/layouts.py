@@ -16,12 +16,18 @@ View = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of one layer: D, F, E and the width of the shared expert, 0 if there is none."""
+    """Sizes of one layer: D, F, E, the shared expert's width or 0, experts that return x."""
 
     d_model: int
     d_expert: int
     n_experts: int
     d_shared: int = 0
+    n_identity: int = 0
+
+    @property
+    def pool(self) -> int:
+        """Experts that the gate chooses from, those that return x at the end."""
+        return self.n_experts + self.n_identity
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,16 @@ class Slot:
         part[...] = tensor.reshape(part.shape)
 
     def get(self, array: np.ndarray) -> np.ndarray:
-        """Copy the tensor out of the layer's array, or out of its gradient."""
-        return self.view(array).copy().reshape(self.shape)
+        """Copy the tensor out of the layer's array, or out of its gradient.
+
+        Zeros stand for experts that the file has room for, and that compute nothing.
+        """
+        part = self.view(array)
+        if len(self.shape) == 3 and part.shape[0] < self.shape[0]:
+            whole_part = np.zeros(self.shape, part.dtype)
+            whole_part[: part.shape[0]] = part
+            return whole_part
+        return part.copy().reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -160,7 +174,8 @@ def _rows(sizes: Sizes) -> Iterator[Slot]:
 
 def _fused_rows(names: tuple[str, str], sizes: Sizes) -> Iterator[Slot]:
     e, d, f = sizes.n_experts, sizes.d_model, sizes.d_expert
-    yield Slot(names[0], (e, 2 * f, d), "w_gate_up_ED2F", transposed)
+    # The library gives experts that return x a gate and an up matrix, which nothing reads.
+    yield Slot(names[0], (sizes.pool, 2 * f, d), "w_gate_up_ED2F", transposed)
     yield Slot(names[1], (e, d, f), "w_down_EFD", transposed)
 
 

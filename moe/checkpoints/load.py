@@ -102,7 +102,7 @@ def read_layer(checkpoint: Checkpoint, layer: int, prefix: str | None = None) ->
     dtype = np.float64 if "F64" in dtypes.values() else np.float32
     # Nothing is allocated before the headers have shown that the file holds as many numbers.
     params = {name: np.empty(shape, dtype) for name, shape in spec.array_shapes().items()}
-    buffers = {name: np.zeros(spec.sizes.n_experts, dtype) for name in spec.router.buffers}
+    buffers = {name: np.zeros(spec.sizes.pool, dtype) for name in spec.router.buffers}
     arrays = params | buffers
     for slot in slots:
         _fill(checkpoint, prefix + slot.name, slot, arrays[slot.array], block)

@@ -15,10 +15,12 @@ from .family import (
 )
 from .layouts import FC, FUSED, FUSED_BIASES, FUSED_ROWS, PROJ, STACKED, W123
 from .lineages import (
+    BESIDES,
     HEAD_NULL,
     KIND_NULL,
     KV_NULL,
     defaults_of,
+    latent,
     local,
     mixtral,
     of_kinds,
@@ -331,4 +333,37 @@ OTHER_FAMILIES: dict[str, Family] = {
     "granitemoehybrid": _granite(1024, trap="as Granite; a network beside the block"),
     "granitemoe_swa": _granite(0, layout=STACKED, gate="router.weight", memory=None, sinks=True,
                                trap="as Granite; a network beside the block"),
+    "longcat_flash": row(
+        block="mlp",
+        beside=("mlps",),
+        layout=PROJ,
+        defaults=BESIDES
+        | {
+            "num_layers": 28, "hidden_size": 6144, "num_attention_heads": 64,
+            "num_key_value_heads": None, "vocab_size": 131072, "ffn_hidden_size": 12288,
+            "tie_word_embeddings": False, "num_nextn_predict_layers": 0, "n_routed_experts": 512,
+            "zero_expert_num": 256, "moe_topk": 12, "expert_ffn_hidden_size": 2048,
+            "routed_scaling_factor": 6.0, **latent(1536, 512, 64, 128, 128),
+        },
+        nulls=KV_NULL | {"router_bias": False},
+        only=ACTIVATIONS | {"router_bias": (False,), "zero_expert_type": ("identity",)},
+        spellings={
+            "n_routed_experts": ("num_local_experts",), "moe_topk": ("num_experts_per_tok",),
+            "expert_ffn_hidden_size": ("moe_intermediate_size",),
+            "ffn_hidden_size": ("intermediate_size",),
+        },
+        layers="num_layers",
+        d_dense="ffn_hidden_size",
+        n_experts="n_routed_experts",
+        k="moe_topk",
+        d_expert="expert_ffn_hidden_size",
+        identity="zero_expert_num",
+        gate="router.classifier.weight",
+        select_bias="router.e_score_correction_bias",
+        router="longcat",
+        options={"scale": Key("routed_scaling_factor")},
+        latent=True,
+        trap="the last `zero_expert_num` experts return x; the layer is `mlp` alone, without the "
+        "two networks `mlps` beside it",
+    ),
 }  # fmt: skip

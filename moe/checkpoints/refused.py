@@ -16,7 +16,6 @@ REFUSED = {
     "inkling2_loop_text": "as `inkling2_text`, with layers that repeat",
     "jetmoe": "experts in attention too, and a bias on what the block returns",
     "kolibri1": "a bias that is added to logits, not to scores",
-    "longcat_flash": "experts that compute nothing, and two networks beside them",
     "mistral_large4_text": "nothing of its own in the block; nobody has compared it",
     "muse_spark_text": "experts in a narrower space, with a norm on the way",
     "nllb-moe": "the library takes its mask of choices for indices and runs experts 0 and 1 alone",

@@ -158,6 +158,17 @@ def latent(d: int, heads: int, q: int, kv: int, rope: int, nope: int, v: int) ->
     return query + d * (kv + rope) + kv + kv * heads * (nope + v) + heads * v * d
 
 
+def twice_around(values: ConfigValues) -> int:
+    """LongCat's other half of a layer, its two networks, and the gate's part for identity experts.
+
+    These have a column of the gate each and a selection bias, and no matrix.
+    """
+    d, identity = _d(values), values.whole("zero_expert_num", 0)
+    sizes = ("q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim")
+    attention = latent(d, _heads(values), *map(values.whole, sizes))
+    return attention + 2 * d + 6 * d * values.whole("ffn_hidden_size") + identity * (d + 1)
+
+
 def _window(values: ConfigValues) -> tuple[int, int, int, int, int]:
     """Heads and sizes of dots.note's attention to a window: H, kv, rope, nope, v."""
     heads, kv, nope, v = (

@@ -271,6 +271,12 @@ MIXING: dict[str, Mixing] = {
         nulls={"num_attention_heads_per_layer": None},
         special=_laguna,
     ),
+    "longcat_flash": Mixing(
+        beside=Kind(
+            "a second attention, two networks and experts that return x beside the experts",
+            mixers.twice_around,
+        )
+    ),
     "beam": Mixing(beside=Kind("", mixers.biased_gate), layer_norms=4),
     "afmoe": Mixing(beside=GATE, layer_norms=4),
     "cohere2_moe": Mixing(layer_norms=1),

@@ -194,6 +194,11 @@ HYBRIDS: dict[str, dict[str, Any]] = {
         num_experts=7, moe_intermediate_size=14, shared_expert_intermediate_size=22, head_dim=10,
         num_attention_heads_per_layer=[6, 4, 6, 8, 4], gating="per-element",
     ),
+    "longcat_flash": dict(
+        num_layers=5, ffn_hidden_size=40, q_lora_rank=20, kv_lora_rank=12, qk_rope_head_dim=4,
+        qk_nope_head_dim=8, v_head_dim=10, n_routed_experts=7, zero_expert_num=3, moe_topk=3,
+        expert_ffn_hidden_size=14,
+    ),
     "beam": dict(num_experts=8, moe_intermediate_size=14, head_dim=10, n_group=2, topk_group=1),
     "dots3_note_text": LATENT | dict(
         index_n_heads=3, index_head_dim=8, shared_experts_intermediate_size=22, pad_token_id=1,
@@ -235,9 +240,12 @@ def counted(config: PreTrainedConfig) -> Count:
     if model.get_output_embeddings() is None and not getattr(config, TIED, False):
         sizes["lm_head"] = config.vocab_size * config.hidden_size  # it is the larger model's
     k = getattr(config, "num_experts_per_tok", 0) or getattr(config, "moe_topk", 0)
-    experts = {name for name in sizes if ".experts." in name}
+    rows, experts = 0, {name for name in sizes if ".experts." in name}
+    if idle := getattr(config, "zero_expert_num", 0):  # has matrices that nothing reads
+        rows = config.n_routed_experts
+        sizes |= {n: sizes[n] // (rows + idle) * rows for n in experts if "gate_up" in n}
     # DBRX has the rows of all experts one below the other.
-    rows = getattr(getattr(config, "ffn_config", None), "moe_num_experts", 0)
+    rows = rows or getattr(getattr(config, "ffn_config", None), "moe_num_experts", 0)
     used = sum(sizes[n] // (rows or model.get_parameter(n).shape[0]) for n in experts)
     return Count(sum(sizes.values()), sum(sizes.values()) - sum(map(sizes.get, experts)) + k * used)
 

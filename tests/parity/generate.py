@@ -161,6 +161,8 @@ def build(model_type: str, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]
     model = make_model(model_type, settings_of(model_type))
     block = block_of(model)
     randomise(block)
+    if hasattr(block, "experts"):
+        silence(block)
     return model, block
 
 
@@ -226,12 +228,26 @@ def randomise(block: torch.nn.Module) -> None:
                 tensor.normal_(0.0, 0.2 if steers else spread)
 
 
+def silence(block: torch.nn.Module) -> None:
+    """Set to 0 what the library keeps for experts that return x, and does not use."""
+    experts = block.experts
+    with torch.no_grad():
+        if getattr(experts, "zero_expert_num", 0):
+            experts.gate_up_proj[experts.num_routed_experts :] = 0
+
+
 def published(model: torch.nn.Module, folder: Path, original: bool = True) -> dict[str, np.ndarray]:
     """Tensors of the block under the names that `save_pretrained` gives them."""
     model.save_pretrained(folder, save_original_format=original)
     place = re.compile(rf"(^|\.)({STACKS})\.{LAYER}\.({'|'.join(PLACES)})\.")
     tensors = load_file(folder / "model.safetensors")
-    return {name: array for name, array in tensors.items() if place.search(name)}
+    kept = {name: array for name, array in tensors.items() if place.search(name)}
+    if not getattr(model.config, "zero_expert_num", 0):
+        return kept
+    # Published files have nothing for experts that return x.
+    experts = range(model.config.n_routed_experts)
+    number = re.compile(r"\.experts\.(\d+)\.")
+    return {n: a for n, a in kept.items() if not (m := number.search(n)) or int(m[1]) in experts}
 
 
 def whole_layers(folder: Path) -> list[moe.MoELayer]:

@@ -71,7 +71,7 @@ def _sizes(family: Family) -> dict[str, Any]:
     sizes = {
         family.layers: 2, family.d_model: 8, family.heads: 2, family.kv_heads: 2,
         family.d_dense: 12, family.n_experts: 6 if "n_group" in family.options else 5,
-        family.k: 2 if "n_group" in family.options else 3, family.d_expert: 4,
+        family.k: 2 if "n_group" in family.options else 3, family.d_expert: 4, family.identity: 2,
     }  # fmt: skip
     if family.shared_width:  # of one network, or of one of so many
         width, *number = family.shared_width
