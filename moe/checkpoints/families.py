@@ -15,13 +15,13 @@ from .family import (
     from_to,
     listed,
     no_layer,
-    past,
 )
 from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, ROWS, W123
 from .lineages import (
     BESIDES,
     HEAD_NULL,
     KIND_NULL,
+    KINDS_AFTER_DENSE,
     KV_NULL,
     NO_NORM,
     Q_NULL,
@@ -30,7 +30,6 @@ from .lineages import (
     latent,
     local,
     mixtral,
-    of_kinds,
     plain,
     qwen,
     row,
@@ -315,13 +314,31 @@ FAMILIES: dict[str, Family] = {
         "their sum (`moe_normalize_expert_weights` null), and other activations, are refused",
     ),
     "cohere2_moe": row(
+        block="mlp",
+        layout=PROJ,
         defaults=defaults_of(
             40, 8192, 22528, 64, None, 256000, head_dim=128, num_experts=8, num_experts_per_tok=2,
             num_shared_experts=0, tie_word_embeddings=True, mlp_layer_types=None,
+            first_k_dense_replace=0, expert_selection_fn="softmax", norm_topk_prob=True,
+            shared_expert_combination_strategy="average", prefix_dense_intermediate_size=None,
         ),
-        nulls=KV_NULL | KIND_NULL,
+        nulls=KV_NULL | KIND_NULL | {"prefix_dense_intermediate_size": None},
+        only=ACTIVATIONS
+        | {
+            "expert_selection_fn": ("softmax", "sigmoid"),
+            "shared_expert_combination_strategy": ("average", "sum"),
+        },
+        d_dense="prefix_dense_intermediate_size",
+        options={
+            "score": Key("expert_selection_fn"), "softmax_order": "after",
+            "renormalize": Key("norm_topk_prob"),
+        },
+        shared="shared_experts",
         shared_width=("intermediate_size", "num_shared_experts"),
-        **of_kinds(past(0), "all"),
+        average_if=("shared_expert_combination_strategy", "average"),
+        **KINDS_AFTER_DENSE,
+        trap="softmax over the chosen logits, or sigmoids; routed and shared experts are averaged "
+        "or summed: half of an average is in the layer's weights and in its last shared matrix",
     ),
     **NEMOTRON_FAMILY,
     "grok": row(defaults={}),  # its sizes are known, and no config.json

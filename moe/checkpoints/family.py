@@ -75,6 +75,8 @@ class Family:
     shared, shared_names, shared_gate
         Names of the shared expert, with a stroke before it if it stands beside the block; of its
         matrices, where two mean gate and up in one, and down; and of its gate.
+    average_if
+        Key and value with which the layer returns the mean of routed and shared experts.
     select_bias, gate_bias
         Names of the selection bias and of the gate's bias.
     select_bias_if
@@ -124,6 +126,7 @@ class Family:
     shared: str = ""
     shared_names: tuple[str, ...] = USUAL_NAMES
     shared_gate: str = ""
+    average_if: tuple[str, str] | None = None
     select_bias: str = ""
     select_bias_if: str = ""
     gate_bias: str = ""
@@ -156,10 +159,15 @@ class Family:
         return ConfigValues(config, firsts | dict(self.defaults), self.spellings, self.nulls, where)
 
     def as_said(self, values: ConfigValues) -> Family:
-        """The family as this configuration has it: without a selection bias, if it says so."""
-        if not self.select_bias_if or values.option(self.select_bias_if):
-            return self
-        return replace(self, select_bias="")
+        """The family as this configuration has it: without what it says is not there."""
+        said = self
+        if self.select_bias_if and not values.option(self.select_bias_if):
+            said = replace(said, select_bias="")
+        if self.average_if:
+            key, wanted = self.average_if
+            if not self.sizes(values).d_shared or values.choice(key, self.only[key]) != wanted:
+                said = replace(said, average_if=None)
+        return said
 
     def n_layers(self, values: ConfigValues) -> int:
         """Number of layers, MoE or not."""
@@ -198,14 +206,20 @@ class Family:
             if values.choice(key, self.only[key]) != wanted:
                 options = {n: v for n, v in options.items() if n not in ("n_group", "topk_group")}
         read = {
-            name: values.option(value.name) if isinstance(value, Key) else value
+            name: self._option(values, value.name) if isinstance(value, Key) else value
             for name, value in options.items()
         }
+        if self.average_if:
+            read["scale"] = 0.5
         if self.identity:
             read["n_identity"] = values.whole(self.identity, 0)
         if self.takes_k:
             read["k"] = self.top_k(values, layer)
         return read
+
+    def _option(self, values: ConfigValues, key: str) -> Any:
+        """The value of an option: one of some words, or what `ConfigValues.option` reads."""
+        return values.choice(key, self.only[key]) if key in self.only else values.option(key)
 
     def top_k(self, values: ConfigValues, layer: int | None = None) -> int:
         """Experts per token."""

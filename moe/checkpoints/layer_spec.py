@@ -56,7 +56,9 @@ class LayerSpec:
             prefix = f"{family.shared[1:]}." if beside else f"{block}{family.shared}."
             names, gated = family.shared_names, family.layout.gated
             for slot in network_slots(names, prefix, sizes.d_shared, d_model, gated):
-                yield replace(slot, array=SHARED_NAMES[slot.array])
+                halved = family.average_if and slot.array == "w_down_EFD"
+                factor = 0.5 if halved else 1.0
+                yield replace(slot, array=SHARED_NAMES[slot.array], factor=factor)
             if family.shared_gate:
                 yield Slot(block + family.shared_gate, (1, d_model), "shared_gate_D1", transposed)
 

@@ -43,24 +43,35 @@ class Slot:
     view
         Returns the part of that array, with axes in the order of the file. If the file interleaves
         gate and up, the view has one axis more than `shape`.
+    factor
+        Power of two by which the array is the file's tensor, and the file's gradient the array's.
     """
 
     name: str
     shape: tuple[int, ...]
     array: str
     view: View
+    factor: float = 1.0
 
     def put(self, array: np.ndarray, tensor: np.ndarray) -> None:
         """Write a tensor of the file into the layer's array."""
         part = self.view(array)
         part[...] = tensor.reshape(part.shape)
+        self.scale(array)
 
-    def get(self, array: np.ndarray) -> np.ndarray:
+    def scale(self, array: np.ndarray) -> None:
+        """Multiply what the file had, and the array now has, by the factor."""
+        if self.factor != 1:
+            self.view(array)[...] *= self.factor
+
+    def get(self, array: np.ndarray, gradient: bool = False) -> np.ndarray:
         """Copy the tensor out of the layer's array, or out of its gradient.
 
         Zeros stand for experts that the file has room for, and that compute nothing.
         """
         part = self.view(array)
+        if self.factor != 1:
+            part = part * (self.factor if gradient else 1 / self.factor)
         if len(self.shape) == 3 and part.shape[0] < self.shape[0]:
             whole_part = np.zeros(self.shape, part.dtype)
             whole_part[: part.shape[0]] = part

@@ -106,6 +106,7 @@ def read_layer(checkpoint: Checkpoint, layer: int, prefix: str | None = None) ->
     arrays = params | buffers
     for slot in slots:
         _fill(checkpoint, prefix + slot.name, slot, arrays[slot.array], block)
+        slot.scale(arrays[slot.array])
         check_finite(prefix + slot.name, slot.view(arrays[slot.array]))
     return MoELayer(
         spec.router,

@@ -4,7 +4,6 @@
 REFUSED = {
     "axk1": "a norm of the block's result inside the block",
     "axk2": "norms with a small network inside, and latent queries shared with a gate",
-    "cohere2_moe": "an average of shared and routed experts",
     "deepseek": "layers that the reference library never had; nobody has compared one",
     "diffusion_gemma_text": "as `gemma4_text`",
     "doge": "experts that are rows of a table, found by product keys",
@@ -21,7 +20,7 @@ REFUSED = {
     "nllb-moe": "the library takes its mask of choices for indices and runs experts 0 and 1 alone",
     "qwen3_omni_moe_talker_text": "a part that speaks; its thinker loads",
     "step3p5": "clamped experts in some layers",
-    "switch_transformers": "an encoder and a decoder, experts of two matrices",
+    "switch_transformers": "`expert_capacity` places for each expert in a sequence, and no more",
     "vitpose_backbone": "experts chosen by the data set, no gate",
     "zaya": "a gate that is a network with a memory of the layer before",
 }

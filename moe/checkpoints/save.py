@@ -45,7 +45,8 @@ def export_layer(
     """
     origin, spec = _origin(layer)
     source: dict[str, np.ndarray] = dict(layer.params if arrays is None else arrays)
-    if arrays is None or arrays is layer.params:
+    gradients = arrays is not None and arrays is not layer.params
+    if not gradients:
         source |= layer.buffers
     for name, shape in spec.array_shapes().items():
         if name not in source:
@@ -55,7 +56,7 @@ def export_layer(
                 f"arrays: got {name} of shape {source[name].shape}, allowed is {shape}"
             )
     return {
-        origin.prefix + slot.name: slot.get(source[slot.array])
+        origin.prefix + slot.name: slot.get(source[slot.array], gradients)
         for slot in spec.slots()
         if slot.array in source
     }

@@ -133,12 +133,19 @@ def _mixing(model_type: str, part: Mapping[str, Any], where: str) -> dict[str, A
     )
 
 
+def _dense_width(family: Family, values: ConfigValues) -> int:
+    """Width of a layer without experts; where the key may be left out and is, an expert's."""
+    if family.defaults.get(family.d_dense) is None:
+        return values.whole_or(family.d_dense, values.whole(family.d_expert))
+    return values.whole(family.d_dense)
+
+
 def _experts(family: Family, values: ConfigValues, bare: int) -> dict[str, Any]:
     """The sizes of feed-forward networks; experts only where a layer or an MTP module has them."""
     n_moe = len(family.moe_layers(values))
     dense = family.n_layers(values) - n_moe - bare
     fields = dict.fromkeys(("d_ff_expert", "experts", "shared_experts", "d_ff_shared", "top_k"), 0)
-    fields |= dict(dense_layers=dense, d_ff_dense=values.whole(family.d_dense) if dense else 0)
+    fields |= dict(dense_layers=dense, d_ff_dense=_dense_width(family, values) if dense else 0)
     if family.n_experts not in family.defaults or not (n_moe or _mtp_layers(values)):
         return fields
     sizes, options = family.sizes(values), family.router_options(values)

@@ -102,7 +102,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "unlimited_ocr_text": OCR,
     "deepseek_ocr2_text": OCR,
     "aria_text": dict(moe_num_experts=7, moe_topk=3, moe_num_shared_experts=1),
-    "cohere2_moe": dict(num_experts=7, head_dim=10, num_shared_experts=2),
+    "cohere2_moe": dict(
+        num_experts=7, head_dim=10, num_shared_experts=2, first_k_dense_replace=2,
+        prefix_dense_intermediate_size=50,
+    ),
     "dbrx": dict(  # the experts get the width under its own name
         d_model=48,
         attn_config=dict(kv_n_heads=2, rope_theta=1e4),

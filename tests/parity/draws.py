@@ -55,7 +55,9 @@ def draw(model_type: str, rng: np.random.Generator) -> dict[str, Any]:
     for option, key in family.options.items():
         if isinstance(key, Key) and option not in ("n_group", "topk_group"):
             default = family.defaults[key.name]
-            values = (True, False) if isinstance(default, bool) else FLOATS
+            values = family.only.get(
+                key.name, (True, False) if isinstance(default, bool) else FLOATS
+            )
             config[key.name] = rng.choice(values).item()
     for key, allowed in family.only.items():  # all others are refused here, and by nobody else
         if key in config or key in family.defaults:

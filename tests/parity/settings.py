@@ -52,7 +52,7 @@ def tiny(model_type: str) -> dict[str, Any]:
     chosen |= _sizes(family)
     for option, key in family.options.items():
         if isinstance(key, Key):
-            chosen[key.name] = GROUPS.get(option, _other(family.defaults[key.name]))
+            chosen[key.name] = GROUPS.get(option, _another(family, key.name))
     if family.select_bias_if:
         chosen[family.select_bias_if] = True
     return chosen | BESIDES.get(model_type, {})
@@ -77,6 +77,11 @@ def _sizes(family: Family) -> dict[str, Any]:
         width, *number = family.shared_width
         sizes |= {width: sizes.get(width, 7), number[0]: 2} if number else {width: 7}
     return {name: value for name, value in sizes.items() if name in family.defaults}
+
+
+def _another(family: Family, key: str) -> Any:
+    """A value of an option that is not its default: the last of some words, or another number."""
+    return family.only[key][-1] if key in family.only else _other(family.defaults[key])
 
 
 def _other(default: Any) -> Any:
