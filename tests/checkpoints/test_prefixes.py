@@ -80,6 +80,33 @@ def test_kimi_k25_is_read_under_its_published_names(tmp_path):
     assert all(name.startswith(moved_to) for name in moe.export_layer(layer))
 
 
+@pytest.mark.parametrize("change", [{"shared_expert_combination_strategy": "sum"}, {}])
+def test_the_sum_of_routed_and_shared_experts_is_twice_their_average(tmp_path, change):
+    config = json.loads((CASES / "cohere2_moe" / "config.json").read_text())
+    average = moe.load_layer(CASES / "cohere2_moe", LAYER)
+    layer = moe.load_layer(copy(tmp_path, config=config | change, case="cohere2_moe"), LAYER)
+    x_ND = np.random.default_rng(0).standard_normal((7, layer.d_model)).astype(np.float32)
+    np.testing.assert_array_equal(layer(x_ND), average(x_ND) * (1 + bool(change)))
+    here, there = moe.export_layer(layer), moe.export_layer(average)
+    assert all(here[name].tobytes() == there[name].tobytes() for name in there)
+
+
+def test_matrices_of_experts_that_return_x_are_not_read(tmp_path):
+    case, more = "longcat_flash", f"model.layers.{LAYER}.mlp.experts."
+    config = json.loads((CASES / case / "config.json").read_text())
+    first, idle = config["n_routed_experts"], config["zero_expert_num"]
+    with open_checkpoint(CASES / case) as checkpoint:
+        known = {n: (np.array(checkpoint.read(n)), "F32") for n in checkpoint.names}
+    matrix = (np.ones((4, 8), np.float32), "F32")
+    unread = {f"{more}{first + n}.gate_proj.weight": matrix for n in range(idle)}
+    beside = {f"model.layers.{LAYER}.mlps.0.gate_proj.weight": matrix}
+    write_checkpoint(tmp_path / "in", config, known | unread | beside)
+    assert moe.load_layer(tmp_path / "in", LAYER) == moe.load_layer(CASES / case, LAYER)
+    another = {f"{more}{first + idle}.gate_proj.weight": matrix}
+    write_checkpoint(tmp_path / "more", config, known | another)
+    assert f"{first + idle}.gate_proj" in refused(tmp_path / "more")
+
+
 def test_a_type_that_is_known_is_not_looked_into():
     config = CONFIG | {"text_config": {"model_type": "mixtral"}}
     assert family_of(config, LOADABLE)[0] == CASE
