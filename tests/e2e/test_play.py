@@ -111,10 +111,16 @@ def test_a_problem_is_said_and_the_page_stays(page: Page, server: str) -> None:
     root = opened(page, server + "/play?run=8-0_0k7")
     expect(page.get_by_text("k: got '7'")).to_be_visible()
     play_until(page, 5)
-    for _ in range(7):
-        page.get_by_role("button", name=re.compile("^Switch off expert")).first.click()
+    on, off = (
+        page.get_by_role("button", name=re.compile(f"^Switch {way} expert"))
+        for way in ("on", "off")
+    )
+    for switched in range(1, 7):
+        off.first.click()
+        expect(on).to_have_count(switched)
+    off.first.click()
     expect(root.locator(".hint")).to_contain_text("needs its experts")
-    assert page.get_by_role("button", name=re.compile("^Switch on expert")).count() == 6
+    assert on.count() == 6
 
 
 @pytest.mark.soak
