@@ -7,7 +7,6 @@ that say nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +14,11 @@ from typing import Any
 from docs.generator.studies import Study
 from moe.lm.bench import TrainingSpeed
 from moe.lm.settings import DENSE
+from moe.studies.distilling import Interval
 from moe.sweeps.report import Spread
 
 BITS, VIO = "bits_per_byte", "worst_max_vio"
 MOE, ACTIVE, TOTAL = DENSE
-# Student's t, two-sided 95 %, by the number of seeds.
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
 
 @dataclass(frozen=True)
@@ -101,9 +99,8 @@ class Gain:
         """Compare two cases seed by seed, as far as both have the same first seeds."""
         n = min(len(better.bits_by_seed), len(worse.bits_by_seed))
         a, b = better.bits_by_seed[:n], worse.bits_by_seed[:n]
-        gains = Spread.of([there - here for here, there in zip(a, b, strict=True)])
-        margin = T_95[gains.n] * gains.deviation / math.sqrt(gains.n)
-        return cls(gains.mean, margin, max(a) < min(b))
+        gain = Interval.of([there - here for here, there in zip(a, b, strict=True)])
+        return cls(gain.mean, (gain.high - gain.low) / 2, max(a) < min(b))
 
     def words(self) -> str:
         """0.135 ± 0.050 bits a byte."""
