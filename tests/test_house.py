@@ -70,7 +70,10 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
         "routing of real models; how fast this machine is; checks of somebody else's gate; a small "
         "language model around the layer: training, sampling, its files",
     ),
-    (("cost", "cluster"), "counted cost; experts on many devices"),
+    (
+        ("cost", "cluster", "expert_cache"),
+        "counted cost; experts on many devices; experts that do not all fit in fast memory",
+    ),
     (("studies",), "experiments: frozen settings in, records and words out"),
     (("pictures",), "what charts are made with: figures with their words, marks, colours"),
     (("sweeps",), "many runs of an experiment, kept and reported"),

@@ -27,6 +27,7 @@ from . import (
     weight_bytes,
 )
 from .hardware import FIGURES
+from .links import LINKS
 from .memory import WEIGHT_BYTES
 
 
@@ -115,18 +116,32 @@ def _active(model: ModelConfig) -> dict[str, int]:
 
 
 def hardware_rows() -> list[dict[str, Any]]:
-    """Return one record per machine: its figures, each with source and how it was read."""
-    return [
+    """Return one record per machine or link: its figures, each with source and how it was read."""
+    machines = [
         {
             "key": gpu.key,
             "name": gpu.name,
             "kind": gpu.kind,
             **{figure: getattr(gpu, figure) or None for figure in FIGURES},
+            "link_gb_s": None,
             "sources": dict(gpu.sources),
             "checks": dict(gpu.checks),
         }
         for gpu in GPUS.values()
     ]
+    links = [
+        {
+            "key": link.key,
+            "name": link.name,
+            "kind": "link",
+            **dict.fromkeys(FIGURES),
+            "link_gb_s": link.gb_s,
+            "sources": {"link_gb_s": link.source},
+            "checks": {"link_gb_s": link.check},
+        }
+        for link in LINKS.values()
+    ]
+    return machines + links
 
 
 def check_rows() -> list[Check]:

@@ -31,6 +31,7 @@ _HOME = {
     "norms": ("add_rms_norm", "rms_norm", "rms_norm_backward"),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "rerouting": ("reroute",),
+    "residence": ("replay_cache",),
     "scores": ("sigmoid", "softmax", "softmax_backward"),
     "selection": ("mask_groups", "softmax_topk", "softmax_topk_backward", "topk"),
     "dispatch": ("Plan", "combine", "dispatch_plan"),

@@ -12,6 +12,7 @@ import moe
 from moe.cli.main import command_line
 from moe.cost import GPUS, Range
 from moe.cost.checks import V3_HOURS
+from moe.cost.links import LINKS
 from moe.cost.rows import decoding_rows, find_model, parse_range
 
 RUNNER = CliRunner()
@@ -153,7 +154,7 @@ def test_decode_as_json_and_as_a_table():
 
 def test_hardware_and_check_numbers():
     rows = json.loads(run("hardware", "--json"))
-    assert [row["key"] for row in rows] == list(GPUS)
+    assert [row["key"] for row in rows] == [*GPUS, *LINKS]
     assert all(row["sources"] for row in rows)
     assert "h800-sxm" in run("hardware")
     checks = json.loads(run("check-numbers", "--json"))

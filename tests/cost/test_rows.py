@@ -22,6 +22,7 @@ from moe.cost import (
 from moe.cost import rows as lab
 from moe.cost.checks import check_models, check_numbers
 from moe.cost.hardware import FIGURES
+from moe.cost.links import LINKS
 
 V3 = MODELS["deepseek-v3"]
 CONFIG = json.loads((Path(__file__).parents[1] / "cost" / "counts.json").read_text("utf-8"))
@@ -84,14 +85,29 @@ def test_every_field_of_a_models_record_is_the_models() -> None:
 
 
 def test_every_field_of_a_machines_record_is_the_machines() -> None:
-    for row, (key, gpu) in zip(lab.hardware_rows(), GPUS.items(), strict=True):
+    machines, links = (
+        [row for row in lab.hardware_rows() if (row["kind"] == "link") == is_link]
+        for is_link in (False, True)
+    )
+    for row, (key, gpu) in zip(machines, GPUS.items(), strict=True):
         assert row == {
             "key": key,
             "name": gpu.name,
             "kind": gpu.kind,
             **{name: getattr(gpu, name) if getattr(gpu, name) else None for name in FIGURES},
+            "link_gb_s": None,
             "sources": gpu.sources,
             "checks": gpu.checks,
+        }
+    for row, (key, link) in zip(links, LINKS.items(), strict=True):
+        assert row == {
+            "key": key,
+            "name": link.name,
+            "kind": "link",
+            **dict.fromkeys(FIGURES),
+            "link_gb_s": link.gb_s,
+            "sources": {"link_gb_s": link.source},
+            "checks": {"link_gb_s": link.check},
         }
     assert lab.check_rows() == [*check_numbers(), *check_models()]
 

@@ -44,6 +44,7 @@ COMMANDS = (
     "cost llama-3.1-405b --gpu h100", "decode --gpu m3-ultra", "decode mixtral-8x7b --gpu h100",
     "train --steps 12 --batch 64", "train --steps 8 --batch 64 --balance bias --freeze gate",
     f"analyze {TRACE}", f"analyze {RATINGS} --router top_p", f"place {TRACE} --gpus 4 --search",
+    f"cache {TRACE} --slots 2,4",
     "cluster simulate --tokens 2048 --batch 64", "cluster calibrate", "check-gate",
     "routers --probe", "lesson", "lesson letters --student ada",
     "lesson letters --answer letters.third=0.5 --answer letters.third=0.25",
