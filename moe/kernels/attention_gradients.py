@@ -7,6 +7,7 @@ import numpy as np
 from .backend import choose, inner, njit
 from .causal_attention import EXP_NS, _by_head, _rows, _scores, pairs
 from .costs import PRODUCT_NS
+from .heads import line_of
 from .memory import check_reach, room
 from .panels import columns_of, fetch_rows, lined_up, pack_columns, pack_rows, place_rows, product
 from .scores import dot
@@ -66,16 +67,17 @@ def _scratch(n_keys, size, v_size, like):
 
 
 @inner
-def _weights(arrays, low, high, at, shape, scale, memory):
+def _weights(arrays, low, high, start, h, shape, rows, scale, memory):
     """Weights of the queries low..high - 1 of one head, gradients of their scores, and dq."""
     q, dout, out, log_sum, dq = arrays
     n_length, heads, _, size, v_size = shape
+    q_row, _, _, dq_row = rows
     keys, values, key_rows, _, _, weights, dscores, places, _ = memory
     columns, row = columns_of(weights), weights.size // BLOCK
     for t in range(low, high, ROWS):
-        n_rows, here, place = min(ROWS, high - t), at + t * heads, (t - low) * row
+        n_rows, here, place = min(ROWS, high - t), (start + t) * heads + h, (t - low) * row
         wide = lined_up(t + n_rows, weights)
-        place_rows(places, here * size, heads * size, n_rows)
+        place_rows(places, (start + t) * q_row + h * size, q_row, n_rows)
         product(
             q, places, 1, keys, 0, size * columns, weights, place, row, (n_rows, wide, size), False
         )
@@ -95,64 +97,68 @@ def _weights(arrays, low, high, at, shape, scale, memory):
             )  # fmt: skip
         place_rows(places, place, row, n_rows)
         product(
-            dscores, places, 1, key_rows, 0, n_length * columns, dq, here * size, heads * size,
-            (n_rows, size, t + n_rows), False,
+            dscores, places, 1, key_rows, 0, n_length * columns, dq,
+            (start + t) * dq_row + h * size, dq_row, (n_rows, size, t + n_rows), False,
         )  # fmt: skip
 
 
 @inner
-def _keys(arrays, low, high, at, group_at, shape, memory):
+def _keys(arrays, low, high, start, h, shape, rows, memory):
     """Add what the queries low..high - 1 of one head give to dk and dv."""
     q, dout, dk, dv = arrays
     _, heads, groups, size, v_size = shape
+    q_row, _, _, made_row = rows
+    g = h // (heads // groups)
     _, _, _, q_rows, dout_rows, weights, dscores, places, _ = memory
     columns, row, n = columns_of(weights), weights.size // BLOCK, high - low
-    pack_rows(q, (at + low * heads) * size, heads * size, n, size, q_rows)
-    pack_rows(dout, (at + low * heads) * v_size, heads * v_size, n, v_size, dout_rows)
+    pack_rows(q, (start + low) * q_row + h * size, q_row, n, size, q_rows)
+    pack_rows(dout, ((start + low) * heads + h) * v_size, heads * v_size, n, v_size, dout_rows)
     for u in range(0, high, ROWS):
         first = max(low, u)  # earlier queries do not see these keys
-        n_rows, skip, here = min(ROWS, high - u), first - low, group_at + u * groups
+        n_rows, skip, here = min(ROWS, high - u), first - low, (start + u) * made_row
         place_rows(places, skip * row + u, 1, n_rows)
         product(
-            dscores, places, row, q_rows, skip * columns, n * columns, dk, here * size,
-            groups * size, (n_rows, size, high - first), True,
+            dscores, places, row, q_rows, skip * columns, n * columns, dk, here + g * size,
+            made_row, (n_rows, size, high - first), True,
         )  # fmt: skip
         product(
-            weights, places, row, dout_rows, skip * columns, n * columns, dv, here * v_size,
-            groups * v_size, (n_rows, v_size, high - first), True,
+            weights, places, row, dout_rows, skip * columns, n * columns, dv, here + g * v_size,
+            made_row, (n_rows, v_size, high - first), True,
         )  # fmt: skip
 
 
 @njit
-def _attention_backward(queue, n_items, given, made, shape, scale):
+def _attention_backward(queue, n_items, given, made, shape, rows, scale):
     # An item is a group of one sequence: all that its keys and values get is added up in order.
     dout, q, k, v, out, log_sum = given
     dq, dk, dv = made
     n_length, heads, groups, size, v_size = shape
+    q_row, k_row, v_row, made_row = rows
     memory = _scratch(n_length, size, v_size, q)
     keys, values, key_rows, _, _, _, _, _, column_at = memory
     share = heads // groups
     item = take_item(queue)
     while item < n_items:
         start, g = item // groups * n_length, item % groups
-        at = start * groups + g
+        k_at, v_at = start * k_row + g * size, start * v_row + g * v_size
         first, wide = start * heads + g * share, heads * v_size
-        fetch_rows(v, at * v_size, groups * v_size, n_length, v_size)
-        fetch_rows(q, first * size, heads * size, n_length, share * size)
+        fetch_rows(v, v_at, v_row, n_length, v_size)
+        fetch_rows(q, start * q_row + g * share * size, q_row, n_length, share * size)
         fetch_rows(dout, first * v_size, wide, n_length, share * v_size)
         fetch_rows(out, first * v_size, wide, n_length, share * v_size)
-        pack_columns(k, at * size, groups * size, size, n_length, keys, column_at)
-        pack_columns(v, at * v_size, groups * v_size, v_size, n_length, values, column_at)
-        pack_rows(k, at * size, groups * size, n_length, size, key_rows)
-        for t in range(n_length):
-            dk[(at + t * groups) * size : (at + t * groups + 1) * size] = 0
-            dv[(at + t * groups) * v_size : (at + t * groups + 1) * v_size] = 0
+        pack_columns(k, k_at, k_row, size, n_length, keys, column_at)
+        pack_columns(v, v_at, v_row, v_size, n_length, values, column_at)
+        pack_rows(k, k_at, k_row, n_length, size, key_rows)
+        for t in range(start, start + n_length):
+            dk[t * made_row + g * size : t * made_row + (g + 1) * size] = 0
+            dv[t * made_row + g * v_size : t * made_row + (g + 1) * v_size] = 0
         for h in range(g * share, (g + 1) * share):
-            head_at = start * heads + h
             for low in range(0, n_length, BLOCK):
                 high = min(low + BLOCK, n_length)
-                _weights((q, dout, out, log_sum, dq), low, high, head_at, shape, scale, memory)
-                _keys((q, dout, dk, dv), low, high, head_at, at, shape, memory)
+                _weights(
+                    (q, dout, out, log_sum, dq), low, high, start, h, shape, rows, scale, memory
+                )
+                _keys((q, dout, dk, dv), low, high, start, h, shape, rows, memory)
         item = take_item(queue)
 
 
@@ -167,17 +173,24 @@ def _attention_backward_fast(
     scale: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     (n_rows, heads, size), (_, groups, v_size) = q_NHC.shape, v_NGU.shape
-    dq, dk, dv = (empty(array.shape, array.dtype) for array in (q_NHC, k_NGC, v_NGU))
+    # The three gradients are columns of one array: often that of the fused product, as it stands.
+    widths = heads * size, groups * size, groups * v_size
+    made_NX = empty((n_rows, sum(widths)), q_NHC.dtype)
+    flat, ends = made_NX.reshape(-1), (widths[0], widths[0] + widths[1])
     shape = (n_rows // max(n_sequences, 1), heads, groups, size, v_size)
     work_ns = n_rows * heads * shape[0] * (PRODUCT_NS * (3 * size + 2 * v_size) + EXP_NS)
-    given = dout_NHU, q_NHC, k_NGC, v_NGU, out_NHU, log_sum_NH
+    (q, q_row), (k, k_row), (v, v_row) = (line_of(array) for array in (q_NHC, k_NGC, v_NGU))
+    kept = (array.reshape(-1) for array in (out_NHU, log_sum_NH))
     run_items(
         _attention_backward, n_sequences * groups, work_ns,
-        tuple(array.reshape(-1) for array in given),
-        tuple(array.reshape(-1) for array in (dq, dk, dv)),
-        shape, q_NHC.dtype.type(scale),
+        (dout_NHU.reshape(-1), q, k, v, *kept), (flat, flat[ends[0] :], flat[ends[1] :]), shape,
+        (q_row, k_row, v_row, made_NX.shape[1]), q_NHC.dtype.type(scale),
     )  # fmt: skip
-    return dq, dk, dv
+    return (
+        made_NX[:, : ends[0]].reshape(q_NHC.shape),
+        made_NX[:, ends[0] : ends[1]].reshape(k_NGC.shape),
+        made_NX[:, ends[1] :].reshape(v_NGU.shape),
+    )
 
 
 def _flops(

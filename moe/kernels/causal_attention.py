@@ -2,7 +2,8 @@
 
 B sequences of T positions, N = B * T rows; H query heads and G heads of keys and values, H a
 multiple of G: head h looks at the keys of head h // (H / G). C numbers of a query and a key, U of
-a value.
+a value. Kernels get arrays as one line of numbers and the distance between rows, since heads may
+be columns of a wider array: the fused product, which then need not be copied.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 
 from .backend import choose, inner, njit
 from .costs import NUMBER_NS, PRODUCT_NS
+from .heads import line_of
 from .memory import check_reach, room
 from .panels import columns_of, fetch_rows, lined_up, pack_columns, pack_rows, place_rows, product
 from .softmax_rows import softmax_row
@@ -118,25 +120,25 @@ def _attend(q, n_first, grow, n_packed, out, out_at, out_row, size, scale, memor
 
 
 @njit
-def _attention(queue, n_items, q, k, v, out, log_sum, shape, scale):
+def _attention(queue, n_items, q, k, v, out, log_sum, shape, rows, scale):
     # An item is a group of one sequence, whose keys and values are packed once for all its heads.
     n_length, heads, groups, size, v_size = shape
+    q_row, k_row, v_row = rows
     memory = scratch(n_length, size, v_size, q)
     keys, values, _, places, column_at, top_sum = memory
     share = heads // groups
     item = take_item(queue)
     while item < n_items:
         low, g = item // groups * n_length, item % groups
-        at = low * groups + g
-        fetch_rows(v, at * v_size, groups * v_size, n_length, v_size)
-        first = low * heads + g * share
-        fetch_rows(q, first * size, heads * size, n_length, share * size)
-        pack_columns(k, at * size, groups * size, size, n_length, keys, column_at)
-        pack_rows(v, at * v_size, groups * v_size, n_length, v_size, values)
+        k_at, v_at = low * k_row + g * size, low * v_row + g * v_size
+        fetch_rows(v, v_at, v_row, n_length, v_size)
+        fetch_rows(q, low * q_row + g * share * size, q_row, n_length, share * size)
+        pack_columns(k, k_at, k_row, size, n_length, keys, column_at)
+        pack_rows(v, v_at, v_row, n_length, v_size, values)
         for h in range(g * share, (g + 1) * share):
             for t in range(0, n_length, ROWS):
                 n_rows, at = min(ROWS, n_length - t), (low + t) * heads + h
-                place_rows(places, at * size, heads * size, n_rows)
+                place_rows(places, (low + t) * q_row + h * size, q_row, n_rows)
                 _attend(
                     q, t + 1, 1, n_length, out, at * v_size, heads * v_size,
                     (n_rows, size, v_size), scale, memory,
@@ -156,8 +158,11 @@ def _attention_fast(
     )
     shape = (n_rows // max(n_sequences, 1), heads, groups, size, v_size)
     work_ns = n_rows * heads * shape[0] * (PRODUCT_NS * (size + v_size) + EXP_NS)
-    flat = (array.reshape(-1) for array in (q_NHC, k_NGC, v_NGU, out_NHU, log_sum_NH))
-    run_items(_attention, n_sequences * groups, work_ns, *flat, shape, q_NHC.dtype.type(scale))
+    lines, rows = zip(*(line_of(array) for array in (q_NHC, k_NGC, v_NGU)))
+    run_items(
+        _attention, n_sequences * groups, work_ns, *lines, out_NHU.reshape(-1),
+        log_sum_NH.reshape(-1), shape, rows, q_NHC.dtype.type(scale),
+    )  # fmt: skip
     return out_NHU, log_sum_NH
 
 

@@ -38,6 +38,32 @@ class SplitHeads(NamedTuple):
     interleaved: bool
 
 
+def _place(x: np.ndarray) -> int:
+    """Address of the first number."""
+    return int(x.__array_interface__["data"][0])
+
+
+def line_of(x_NHC: np.ndarray) -> tuple[np.ndarray, int]:
+    """The numbers of rows of heads as one line, and the distance between two rows in it.
+
+    Columns of a wider array stay where they are; what lies in another order is copied.
+    """
+    n_rows, heads, size = x_NHC.shape
+    whole, each = x_NHC.base, x_NHC.itemsize
+    if (
+        x_NHC.flags.c_contiguous
+        or not isinstance(whole, np.ndarray)
+        or whole.ndim != 2
+        or whole.dtype != x_NHC.dtype
+        or not whole.flags.c_contiguous
+        or x_NHC.strides != (whole.strides[0], size * each, each)
+    ):
+        return np.ascontiguousarray(x_NHC).reshape(-1), heads * size
+    row = whole.shape[1]
+    length = (n_rows - 1) * row + heads * size
+    return np.ndarray(length, x_NHC.dtype, whole, _place(x_NHC) - _place(whole)), row
+
+
 def _pairs(size: int, half: int, interleaved: bool) -> tuple[slice, slice]:
     """Columns of a head that turn: the first and the second of each pair."""
     start = size - 2 * half
@@ -78,13 +104,12 @@ def _normed(
 def _parts(qkv_NX: np.ndarray, shape: tuple[int, int, int, int]) -> list[np.ndarray]:
     """Views of the columns of q, k and v, a head an axis."""
     heads, groups, size, v_size = shape
-    widths = heads * size, groups * size, groups * v_size
-    q, k, v = np.split(qkv_NX, np.cumsum(widths)[:2], axis=1)
-    n_rows = len(qkv_NX)
+    n_rows, q_end = len(qkv_NX), heads * size
+    k_end = q_end + groups * size
     return [
-        q.reshape(n_rows, heads, size),
-        k.reshape(n_rows, groups, size),
-        v.reshape(n_rows, groups, v_size),
+        qkv_NX[:, :q_end].reshape(n_rows, heads, size),
+        qkv_NX[:, q_end:k_end].reshape(n_rows, groups, size),
+        qkv_NX[:, k_end:].reshape(n_rows, groups, v_size),
     ]
 
 
@@ -173,7 +198,7 @@ def _norm_heads(x, gain, eps, y, inverse):
 def _split_heads(queue, n_items, qkv_NX, gains, eps, position_N, tables, made, size, interleaved):
     q_gain, k_gain = gains
     cos_TR, sin_TR = tables
-    q_NX, k_NX, v_NX, q_inverse, k_inverse = made
+    q_NX, k_NX, q_inverse, k_inverse = made
     q_end = q_NX.shape[1]
     k_end = q_end + k_NX.shape[1]
     item = take_item(queue)
@@ -184,10 +209,12 @@ def _split_heads(queue, n_items, qkv_NX, gains, eps, position_N, tables, made, s
             _norm_heads(row[q_end:k_end], k_gain, eps, k_NX[n], k_inverse[n])
             _turn_row(q_NX[n], cos, sin, size, interleaved)
             _turn_row(k_NX[n], cos, sin, size, interleaved)
-            given, v = row[k_end:], v_NX[n]
-            for i in range(v.size):
-                v[i] = given[i]
         item = take_item(queue)
+
+
+def _as_given(kept: SplitHeads) -> bool:
+    """Whether queries and keys are the product's own numbers: no norm, and nothing turns."""
+    return kept.q_gain is None and kept.k_gain is None and kept.cos_TR.shape[1] == 0
 
 
 def _norms(gain: np.ndarray | None, heads: int, size: int) -> int:
@@ -206,27 +233,24 @@ def _split_heads_fast(
     sin_TR: np.ndarray,
     interleaved: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, SplitHeads]:
-    (heads, groups, size, v_size), n_rows, dtype = shape, len(qkv_NX), qkv_NX.dtype
-    widths = heads * size, groups * size, groups * v_size
-    none = np.empty(0, dtype)
-    made = [empty((n_rows, width), dtype) for width in widths]
+    (heads, groups, size, _), n_rows, dtype = shape, len(qkv_NX), qkv_NX.dtype
+    q_NHC, k_NGC, v_NGU = _parts(qkv_NX, shape)  # what neither norm nor turn changes stays a view
     q_inverse = empty((n_rows, _norms(q_gain, heads, size)), dtype)
     k_inverse = empty((n_rows, _norms(k_gain, groups, size)), dtype)
-    gains = none if q_gain is None else q_gain, none if k_gain is None else k_gain
-    run_items(
-        _split_heads, -(-n_rows // ROWS), NUMBER_NS["split_heads"] * qkv_NX.size, qkv_NX, gains,
-        dtype.type(eps), position_N, (cos_TR, sin_TR), (*made, q_inverse, k_inverse), size,
-        interleaved,
-    )  # fmt: skip
     kept = SplitHeads(
         qkv_NX, shape, q_gain, k_gain, q_inverse, k_inverse, position_N, cos_TR, sin_TR, interleaved
     )
-    return (
-        made[0].reshape(n_rows, heads, size),
-        made[1].reshape(n_rows, groups, size),
-        made[2].reshape(n_rows, groups, v_size),
-        kept,
-    )
+    if _as_given(kept):
+        return q_NHC, k_NGC, v_NGU, kept
+    none = np.empty(0, dtype)
+    q_NX, k_NX = (empty((n_rows, width * size), dtype) for width in (heads, groups))
+    gains = none if q_gain is None else q_gain, none if k_gain is None else k_gain
+    run_items(
+        _split_heads, -(-n_rows // ROWS), NUMBER_NS["split_heads"] * qkv_NX.size, qkv_NX, gains,
+        dtype.type(eps), position_N, (cos_TR, sin_TR), (q_NX, k_NX, q_inverse, k_inverse), size,
+        interleaved,
+    )  # fmt: skip
+    return q_NX.reshape(q_NHC.shape), k_NX.reshape(k_NGC.shape), v_NGU, kept
 
 
 split_heads = choose(split_heads_oracle, _split_heads_fast)
@@ -278,13 +302,14 @@ def _heads_back(dy, x, gain, inverse, cos, sin, size, interleaved, turned, dx, d
 
 
 @njit
-def _split_heads_backward(queue, n_items, given, kept, made, size, interleaved):
-    dq_NX, dk_NX, dv_NX, qkv_NX, position_N = given
+def _split_heads_backward(queue, n_items, given, rows, widths, kept, made, size, interleaved):
+    dq, dk, dv, qkv_NX, position_N = given
+    dq_row, dk_row, dv_row = rows
     q_gain, k_gain, q_inverse, k_inverse, cos_TR, sin_TR = kept
     dqkv_NX, dq_gain_IX, dk_gain_IX = made
-    q_end = dq_NX.shape[1]
-    k_end = q_end + dk_NX.shape[1]
-    turned = np.empty(max(q_end, k_end - q_end), dq_NX.dtype)
+    q_width, k_width, v_width = widths
+    q_end, k_end = q_width, q_width + k_width
+    turned = np.empty(max(q_width, k_width), dq.dtype)
     back = np.empty(sin_TR.shape[1], sin_TR.dtype)
     item = take_item(queue)
     while item < n_items:
@@ -296,34 +321,53 @@ def _split_heads_backward(queue, n_items, given, kept, made, size, interleaved):
             for r in range(sin.size):  # a turn's transpose is the turn back
                 back[r] = -sin[r]
             _heads_back(
-                dq_NX[n], row[:q_end], q_gain, q_inverse[n], cos, back, size, interleaved,
-                turned[:q_end], drow[:q_end], dq_gain_IX[item],
+                dq[n * dq_row : n * dq_row + q_width], row[:q_end], q_gain, q_inverse[n], cos,
+                back, size, interleaved, turned[:q_width], drow[:q_end], dq_gain_IX[item],
             )  # fmt: skip
             _heads_back(
-                dk_NX[n], row[q_end:k_end], k_gain, k_inverse[n], cos, back, size, interleaved,
-                turned[: k_end - q_end], drow[q_end:k_end], dk_gain_IX[item],
+                dk[n * dk_row : n * dk_row + k_width], row[q_end:k_end], k_gain, k_inverse[n], cos,
+                back, size, interleaved, turned[:k_width], drow[q_end:k_end], dk_gain_IX[item],
             )  # fmt: skip
-            dv, out = dv_NX[n], drow[k_end:]
-            for i in range(dv.size):
-                out[i] = dv[i]
+            given_v, out = dv[n * dv_row : n * dv_row + v_width], drow[k_end:]
+            for i in range(v_width):
+                out[i] = given_v[i]
         item = take_item(queue)
+
+
+def _side_by_side(dq_NHC: np.ndarray, dk_NGC: np.ndarray, dv_NGU: np.ndarray) -> np.ndarray | None:
+    """The array (N, X) whose columns the three are, in this order; None if there is none."""
+    whole = dq_NHC.base
+    if not isinstance(whole, np.ndarray) or dk_NGC.base is not whole or dv_NGU.base is not whole:
+        return None
+    if whole.ndim != 2 or len(whole) != len(dq_NHC) or not whole.flags.c_contiguous:
+        return None
+    place = _place(whole)
+    for part in (dq_NHC, dk_NGC, dv_NGU):
+        _, heads, size = part.shape
+        strides = (whole.strides[0], size * part.itemsize, part.itemsize)
+        if part.strides != strides or _place(part) != place:
+            return None
+        place += heads * size * part.itemsize
+    return whole if place == _place(whole) + whole.strides[0] else None
 
 
 def _split_heads_backward_fast(
     dq_NHC: np.ndarray, dk_NGC: np.ndarray, dv_NGU: np.ndarray, kept: SplitHeads
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     n_rows, dtype = len(dq_NHC), dq_NHC.dtype
+    whole = _side_by_side(dq_NHC, dk_NGC, dv_NGU)
+    if whole is not None and _as_given(kept):
+        return whole, None, None
     n_items, none = -(-n_rows // ROWS), np.empty(0, dtype)
     gains = [none if gain is None else gain for gain in (kept.q_gain, kept.k_gain)]
     parts = [empty((n_items, gain.size), dtype) for gain in gains]
     dqkv_NX = empty(kept.qkv_NX.shape, dtype)
-    _, _, size, _ = kept.shape
-    heads = (
-        array.reshape(n_rows, array.shape[1] * array.shape[2]) for array in (dq_NHC, dk_NGC, dv_NGU)
-    )
+    heads, groups, size, v_size = kept.shape
+    lines, rows = zip(*(line_of(array) for array in (dq_NHC, dk_NGC, dv_NGU)))
     run_items(
         _split_heads_backward, n_items, NUMBER_NS["split_heads_backward"] * dqkv_NX.size,
-        (*heads, kept.qkv_NX, kept.position_N),
+        (*lines, kept.qkv_NX, kept.position_N), rows,
+        (heads * size, groups * size, groups * v_size),
         (*gains, kept.q_inverse, kept.k_inverse, kept.cos_TR, kept.sin_TR),
         (dqkv_NX, *parts), size, kept.interleaved,
     )  # fmt: skip

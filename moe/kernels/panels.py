@@ -11,7 +11,7 @@ from .backend import inner
 from .blocks import transpose
 from .flat import Rows
 from .memory import check_reach, check_rows
-from .tile import COLUMNS_32, COLUMNS_64, ROWS, fetch_line, tile_packed
+from .tile import COLUMNS_32, COLUMNS_64, ROWS, VECTORS, fetch_line, tile_narrow, tile_packed
 
 LINE = 64  # bytes that memory brings at once
 
@@ -97,7 +97,8 @@ def product(a, places, a_step, packed, packed_at, panel, c, c_at, c_row, size, a
     for left in range(0, width, columns):
         place = packed_at + left // columns * panel
         check_reach(packed, place, depth * columns)
-        tile_packed(
-            Rows(a, places, a_step), packed, place, packed, place, c, c_at + left, c_row,
-            (depth, n_rows, min(columns, width - left)), add,
-        )  # fmt: skip
+        rows, sizes = Rows(a, places, a_step), (depth, n_rows, min(columns, width - left))
+        if width - left <= columns // VECTORS:
+            tile_narrow(rows, packed, place, packed, place, c, c_at + left, c_row, sizes, add)
+        else:
+            tile_packed(rows, packed, place, packed, place, c, c_at + left, c_row, sizes, add)

@@ -30,6 +30,7 @@ COLUMNS_64 = VECTORS * VECTOR_BYTES // 8
 
 # Without numba there is nothing to compile, and only compiled code calls them.
 tile_packed: Any = None
+tile_narrow: Any = None
 tile_stream: Any = None
 stream_rows: Any = None
 stream_row: Any = None
@@ -147,7 +148,9 @@ if numba is not None:
             """A place some numbers further."""
             return self.builder.add(at, I64(number))
 
-    def _emit_row_of_b(emit: Emitter, names: dict[str, Any], k: Any, stream: bool) -> list[Any]:
+    def _emit_row_of_b(
+        emit: Emitter, names: dict[str, Any], k: Any, stream: bool, vectors: int
+    ) -> list[Any]:
         """Load the vectors of row k of B, and ask for what is needed later."""
         builder, lanes = emit.builder, emit.lanes
         packed_row = builder.add(names["packed_at"], builder.mul(k, I64(VECTORS * lanes)))
@@ -156,7 +159,7 @@ if numba is not None:
             # tile's spare loads fetch the block of B that is packed next.
             emit.prefetch(names["b"], builder.add(names["next_at"], k), near=False)
             return [
-                emit.load(names["packed"], emit.plus(packed_row, v * lanes)) for v in range(VECTORS)
+                emit.load(names["packed"], emit.plus(packed_row, v * lanes)) for v in range(vectors)
             ]
         b_row = builder.add(names["b_at"], builder.mul(k, names["b_row"]))
         soon = builder.add(b_row, builder.mul(names["b_row"], I64(AHEAD)))
@@ -168,14 +171,16 @@ if numba is not None:
             emit.store(b_vectors[v], names["packed"], emit.plus(packed_row, v * lanes))
         return b_vectors
 
-    def _emit_tile(emit: Emitter, names: dict[str, Any], stream: bool) -> None:
+    def _emit_tile(
+        emit: Emitter, names: dict[str, Any], stream: bool, vectors: int = VECTORS
+    ) -> None:
         """The tile; with `stream`, B is not packed yet, and is packed on the way."""
         builder, lanes = emit.builder, emit.lanes
         row_starts = [builder.load(builder.gep(names["row_at"], [I64(m)])) for m in range(ROWS)]
         # C is asked for now, so that it is in the first cache by the time that the sums are done.
         for m in range(ROWS):
             row = builder.add(names["c_at"], builder.mul(names["c_row"], I64(m)))
-            for v in range(VECTORS):
+            for v in range(vectors):
                 emit.prefetch(names["c"], emit.plus(row, v * lanes), near=True, write=True)
         before = builder.block
         loop, done = (builder.append_basic_block(n) for n in ("steps", "store"))
@@ -185,8 +190,8 @@ if numba is not None:
         builder.position_at_end(loop)
         k = builder.phi(I64)
         k.add_incoming(I64(0), before)
-        sums = [builder.phi(emit.kind) for _ in range(ROWS * VECTORS)]
-        b_vectors = _emit_row_of_b(emit, names, k, stream)
+        sums = [builder.phi(emit.kind) for _ in range(ROWS * vectors)]
+        b_vectors = _emit_row_of_b(emit, names, k, stream, vectors)
         shift = builder.mul(k, names["a_step"])
         after: list[Any] = []
         for start in row_starts:
@@ -208,27 +213,28 @@ if numba is not None:
             phi.add_incoming(value, loop)
             results.append(phi)
         if stream:
-            _emit_store(emit, names, results, None)
+            _emit_store(emit, names, results, None, vectors)
             return
         # The last panel may stand over the edge of C.
-        full = builder.icmp_signed(">=", names["inside"], I64(VECTORS * lanes))
+        full = builder.icmp_signed(">=", names["inside"], I64(vectors * lanes))
         with builder.if_else(full) as (whole, cut):
             with whole:
-                _emit_store(emit, names, results, None)
+                _emit_store(emit, names, results, None, vectors)
             with cut:
-                left = [builder.sub(names["inside"], I64(v * lanes)) for v in range(VECTORS)]
-                _emit_store(emit, names, results, [emit.first_lanes(n) for n in left])
+                left = [builder.sub(names["inside"], I64(v * lanes)) for v in range(vectors)]
+                _emit_store(emit, names, results, [emit.first_lanes(n) for n in left], vectors)
 
     def _emit_store(
-        emit: Emitter, names: dict[str, Any], results: list[Any], masks: list[Any] | None
-    ) -> None:
+        emit: Emitter, names: dict[str, Any], results: list[Any], masks: list[Any] | None,
+        vectors: int,
+    ) -> None:  # fmt: skip
         """Write or add the sums to C, with masks only those columns."""
         builder = emit.builder
         for m in range(ROWS):
             with builder.if_then(builder.icmp_signed("<", I64(m), names["rows"])):
                 row = builder.add(names["c_at"], builder.mul(names["c_row"], I64(m)))
-                places = [emit.plus(row, v * emit.lanes) for v in range(VECTORS)]
-                new = results[m * VECTORS : (m + 1) * VECTORS]
+                places = [emit.plus(row, v * emit.lanes) for v in range(vectors)]
+                new = results[m * vectors : (m + 1) * vectors]
                 with builder.if_else(names["add"]) as (add, overwrite):
                     with add:
                         for v, (place, value) in enumerate(zip(places, new)):
@@ -246,32 +252,40 @@ if numba is not None:
                             else:
                                 emit.store_some(value, names["c"], place, masks[v])
 
-    @intrinsic
-    def tile_packed(
-        typingctx: Any, rows_of_a: Any, packed: Any, packed_at: Any, b: Any, next_at: Any,
-        c: Any, c_at: Any, c_row: Any, size: Any, add: Any,
-    ) -> Any:  # fmt: skip
-        """C[m, :] (+)= sum over k of A[m, k] * B[k, :], for up to ROWS rows of C.
+    def _packed(vectors: int) -> Any:
+        """Make the tile that computes the first `vectors` vectors of each row."""
 
-        `rows_of_a` is `Rows` of A; B lies in packed[packed_at:], (depth, columns) without gaps;
-        C[m, :] starts at c[c_at + m * c_row]. `size` is (depth, rows, inside): rows from `rows`
-        on are computed and not stored, so that their places must be valid too; columns from
-        `inside` on are not stored either. If `add` is false, C is overwritten. Meanwhile
-        b[next_at : next_at + depth] is fetched into the second cache, for the next block.
-        """
-        signature = types.void(
-            rows_of_a, packed, INTEGER, b, INTEGER, c, INTEGER, INTEGER,
-            size, LOGICAL,
-        )  # fmt: skip
+        @intrinsic
+        def tile(
+            typingctx: Any, rows_of_a: Any, packed: Any, packed_at: Any, b: Any, next_at: Any,
+            c: Any, c_at: Any, c_row: Any, size: Any, add: Any,
+        ) -> Any:  # fmt: skip
+            """C[m, :] (+)= sum over k of A[m, k] * B[k, :], for up to ROWS rows of C.
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            emit = Emitter(context, builder, signature, args)
-            names = ("a", "row_at", "a_step", "packed", "packed_at", "b", "next_at", "c", "c_at",
-                     "c_row", "depth", "rows", "inside", "add")  # fmt: skip
-            _emit_tile(emit, dict(zip(names, emit.args)), stream=False)
-            return context.get_dummy_value()
+            `rows_of_a` is `Rows` of A; B lies in packed[packed_at:], (depth, columns) without gaps;
+            C[m, :] starts at c[c_at + m * c_row]. `size` is (depth, rows, inside): rows from `rows`
+            on are computed and not stored, so that their places must be valid too; columns from
+            `inside` on are not stored either. If `add` is false, C is overwritten. Meanwhile
+            b[next_at : next_at + depth] is fetched into the second cache, for the next block.
+            """
+            signature = types.void(
+                rows_of_a, packed, INTEGER, b, INTEGER, c, INTEGER, INTEGER,
+                size, LOGICAL,
+            )  # fmt: skip
 
-        return signature, codegen
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                emit = Emitter(context, builder, signature, args)
+                names = ("a", "row_at", "a_step", "packed", "packed_at", "b", "next_at", "c",
+                         "c_at", "c_row", "depth", "rows", "inside", "add")  # fmt: skip
+                _emit_tile(emit, dict(zip(names, emit.args)), stream=False, vectors=vectors)
+                return context.get_dummy_value()
+
+            return signature, codegen
+
+        return tile
+
+    # The narrow one is for a last panel of few columns: no sums that nobody wants.
+    tile_packed, tile_narrow = _packed(VECTORS), _packed(1)
 
     @intrinsic
     def tile_stream(

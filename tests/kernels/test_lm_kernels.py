@@ -162,6 +162,45 @@ def test_attention_has_the_same_bits_in_any_batch_and_on_any_threads(dtype: str)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("h", "g", "c", "u"), [(2, 2, 16, 16), (4, 2, 5, 3), (1, 1, 8, 8)])
+def test_heads_that_are_columns_have_the_bits_of_heads_of_their_own(
+    dtype: str, h: int, g: int, c: int, u: int
+) -> None:
+    b, t = 3, 21
+    qkv_NX = normal(0, b * t, h * c + g * c + g * u, dtype=dtype)
+    dout_NHU, none_TR = normal(1, b * t, h, u, dtype=dtype), np.empty((t, 0), dtype)
+    plain = ((h, g, c, u), None, None, 0.0, np.arange(b * t) % t, none_TR, none_TR, False)
+    *columns, split = kernels.split_heads(qkv_NX, *plain)
+    assert all(np.shares_memory(part, qkv_NX) for part in columns)
+    results = []
+    for order in ("columns", "own", "transposed"):
+        heads = {
+            "columns": columns,
+            "own": [np.ascontiguousarray(part) for part in columns],
+            "transposed": [part.transpose(2, 1, 0).copy().transpose(2, 1, 0) for part in columns],
+        }[order]
+        kept = kernels.attention(*heads, b, 0.3)
+        grads = kernels.attention_backward(dout_NHU, *heads, *kept, b, 0.3)
+        dqkv_NX, *gains = kernels.split_heads_backward(*grads, split)
+        again_NX, *_ = kernels.split_heads_backward(*(grad.copy() for grad in grads), split)
+        assert gains == [None, None]
+        assert dqkv_NX.tobytes() == again_NX.tobytes()
+        results.append([array.tobytes() for array in (*kept, dqkv_NX)])
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("shuffled", [(1, 0, 2), (0, 2, 1)])
+def test_gradients_in_another_order_are_put_side_by_side(shuffled: tuple[int, ...]) -> None:
+    made_NX, none_TR = normal(0, 6, 12), np.empty((6, 0))
+    parts = [made_NX[:, i * 4 : i * 4 + 4].reshape(6, 2, 2) for i in shuffled]
+    _, _, _, split = kernels.split_heads(
+        normal(1, 6, 12), (2, 2, 2, 2), None, None, 0.0, np.arange(6), none_TR, none_TR, False
+    )
+    dqkv_NX, _, _ = kernels.split_heads_backward(*parts, split)
+    assert np.array_equal(dqkv_NX, np.concatenate([p.reshape(6, 4) for p in parts], axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_attention_step_reads_no_further_than_its_length(dtype: str) -> None:
     q_NHC, cache_BTGC = normal(0, 30, 4, 6, dtype=dtype), normal(1, 2, 15, 2, 6, dtype=dtype)
     rows = cache_BTGC.reshape(30, 2, 6)
