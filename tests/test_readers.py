@@ -75,6 +75,7 @@ OWN = {
     "moe/app/static/build.py: build": "written",
     # Files of the package, of Python and of the machine.
     "moe/cluster/calibration.py: measurements": "package",
+    "moe/cost/tables.py: _text": "package",
     "moe/cost/tables.py: rows_of": "package",
     "moe/lessons/catalogue.py: lesson": "package",
     "moe/lm/shipped/__init__.py: unpack": "package",

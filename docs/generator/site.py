@@ -19,6 +19,7 @@ from . import (
     cluster,
     collapse,
     cost,
+    expert_cache,
     gallery,
     glossary,
     lessons,
@@ -85,6 +86,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[steps.PAGE] = steps.page()
     made["ablation.md"] = ablation_page()
     made[cost.PAGE] = cost.page()
+    made[expert_cache.PAGE] = expert_cache.page()
     made[collapse.PAGE] = collapse.page()
     made[reasoning.PAGE] = reasoning.page()
     made[strengths.PAGE] = strengths.page(alts[strengths.PICTURE])

@@ -73,7 +73,9 @@ def cache(
             results.append(result)
             row = result.as_json()
             if config is not None:
-                row |= cache_speed(result, config, machine, way, precision, context).as_json()
+                row |= cache_speed(
+                    *result.per_layer(), result.slots, config, machine, way, precision, context
+                ).as_json()
             rows.append(row)
     notes = [RULES, *(ASSUMPTIONS if config is not None else ())]
     by_size = table(_shown(rows), right=_shown(rows)[0], number=".1f", caption=CAPTION)

@@ -82,6 +82,11 @@ class CacheResult:
         missed = self.requests_TL - self.hits_TL - self.early_TL
         return _share(missed.sum(), self.tokens_T.sum())
 
+    def per_layer(self) -> tuple[float, float]:
+        """Experts that a token reads, and those that it waits for, in a layer on average."""
+        n_layers = len(self.layers)
+        return self.reads_per_token / n_layers, self.waits_per_token / n_layers
+
     def as_json(self) -> dict[str, Any]:
         """Return rates in all, per layer and per task, and counts per token."""
         return {

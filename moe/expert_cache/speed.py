@@ -9,7 +9,6 @@ from ..cost.links import Link
 from ..cost.memory import WEIGHT_BYTES
 from ..cost.params import expert_params
 from ..errors import check_choice, check_int
-from .replay import CacheResult
 
 ASSUMPTIONS = (
     "One sequence is written at a time, and each layer keeps as many experts as it has slots.",
@@ -54,7 +53,9 @@ def expert_bytes(config: ModelConfig, precision: str) -> float:
 
 
 def cache_speed(
-    result: CacheResult,
+    reads: float,
+    waits: float,
+    slots: int,
     config: ModelConfig,
     gpu: Gpu,
     link: Link,
@@ -65,20 +66,24 @@ def cache_speed(
 
     A token takes max(what it reads in fast memory, what is read ahead) + what it waits for.
 
+    Parameters
+    ----------
+    reads, waits
+        Experts that a token reads and waits for in a layer, on average over the layers.
+    slots
+        Experts that each layer keeps.
+
     Raises
     ------
     ValueError
-        If the model has other experts than the trace, or an argument is out of range.
+        If an argument is out of range.
     """
-    check_model(config, result.n_experts)
-    missing = config.experts - result.slots
+    missing = config.experts - check_int("slots", slots, 1, config.experts)
     stays = weight_bytes(config, precision)
     stays -= missing * config.moe_layers * expert_bytes(config, precision)
     inside = 1 / decode(config, gpu, context=context, precision=precision).tokens_per_s
-    layers = config.moe_layers / len(result.layers)
-    expert_s = layers * expert_bytes(config, precision) / link.bytes_per_s
-    waiting = result.waits_per_token * expert_s
-    ahead = result.reads_per_token * expert_s - waiting
+    expert_s = config.moe_layers * expert_bytes(config, precision) / link.bytes_per_s
+    waiting, ahead = waits * expert_s, (reads - waits) * expert_s
     return CacheSpeed(
         tokens_per_s=1 / (max(inside, ahead) + waiting),
         all_fit_tokens_per_s=1 / inside,

@@ -148,11 +148,11 @@ def test_the_first_layer_has_none_below_it_and_reads_nothing_ahead() -> None:
 def test_the_last_tokens_own_experts_need_no_reading_ahead() -> None:
     """LRU has kept them wherever there is room for a token's experts at all."""
     rng = np.random.default_rng(5)
-    now = np.sort(tokens(rng, 60, 3, 9), axis=1)[:, ::-1]
+    now = np.ascontiguousarray(np.sort(tokens(rng, 60, 3, 9), axis=1)[:, ::-1])
     own = np.concatenate([np.full((1, 3), -1), now[:-1].astype(np.int64)])
     worth = 2 * np.arange(now.size).reshape(now.shape) + 1
     for slots in range(3, 10):
-        plain = kernels.replay_cache(now, worth, own[:, :0], slots, 9, False)
+        plain = kernels.replay_cache(now, worth, np.full((60, 0), -1), slots, 9, False)
         ahead = kernels.replay_cache(now, worth, own, slots, 9, False)
         # What is read ahead is what is there; no read is added, and none comes early.
         assert (ahead.early, ahead.hits + ahead.reads) == (0, plain.hits + plain.reads)

@@ -145,7 +145,7 @@ def test_seconds_are_bytes_over_speeds() -> None:
     one = 3 * 2048 * 1408 * (0.5 + 2 / 32)
     assert expert_bytes(model, "4-bit") == one
     inside = 1 / decode(model, gpu, context=4096).tokens_per_s
-    speed = cache_speed(lru, model, gpu, link)
+    speed = cache_speed(*lru.per_layer(), 16, model, gpu, link)
     # 26 layers of experts, 13 recorded.
     assert 1 / speed.tokens_per_s == pytest.approx(inside + 2 * lru.reads_per_token * one / 7.45e9)
     assert speed.all_fit_tokens_per_s == pytest.approx(1 / inside)
@@ -154,10 +154,10 @@ def test_seconds_are_bytes_over_speeds() -> None:
     assert speed.fits
     waits = 2 * ahead.waits_per_token * one / 7.45e9
     early = 2 * ahead.reads_per_token * one / 7.45e9 - waits
-    hidden = cache_speed(ahead, model, gpu, link)
+    hidden = cache_speed(*ahead.per_layer(), 16, model, gpu, link)
     assert 1 / hidden.tokens_per_s == pytest.approx(max(inside, early) + waits)
-    with pytest.raises(ValueError, match="experts of the model: got 8"):
-        cache_speed(lru, MODELS["mixtral-8x7b"], gpu, link)
+    with pytest.raises(ValueError, match="slots: got 65, allowed is a whole number in"):
+        cache_speed(1.0, 1.0, 65, model, gpu, link)
 
 
 def test_links_have_the_speeds_of_their_lanes() -> None:
@@ -204,7 +204,8 @@ def test_the_command_says_how_fast_a_model_is(run_moe: Callable[..., Any], tmp_p
     asked = ("cache", path, "--model", "deepseek-v2-lite", "--policy", "lru", "--slots", "16")
     (row,) = json.loads(run_moe(*asked, "--link", "ssd", "--json").stdout)
     (result,) = replay(trace, [16], ["lru"])
-    speed = cache_speed(result, MODELS["deepseek-v2-lite"], find_gpu("rtx-4090"), find_link("ssd"))
+    model, gpu, link = MODELS["deepseek-v2-lite"], find_gpu("rtx-4090"), find_link("ssd")
+    speed = cache_speed(*result.per_layer(), 16, model, gpu, link)
     assert row["tokens_per_s"] == speed.tokens_per_s
     assert f"{speed.tokens_per_s:.1f}" in run_moe(*asked, "--link", "ssd", COLUMNS="120").stdout
 

@@ -31,7 +31,7 @@ def test_the_kernel_counts_what_its_oracle_counts(given_: tuple) -> None:
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 def test_a_replay_by_hand(backend: str) -> None:
-    experts = np.array([[0, 1], [2, 0], [1, -1], [0, 2]])
+    experts = np.array([[0, 1], [2, 0], [1, -1], [0, 2]], np.int16)
     turns = 2 * np.arange(8).reshape(4, 2) + 1
     none = np.full((4, 0), -1)
     with kernels.using(backend):
@@ -47,6 +47,6 @@ def test_a_replay_by_hand(backend: str) -> None:
 
 
 def test_what_was_read_ahead_and_never_used_is_read_all_the_same() -> None:
-    experts, worth = np.array([[0], [0]]), np.array([[0], [1]])
+    experts, worth = np.array([[0], [0]], np.int16), np.array([[0], [1]])
     ahead = np.array([[1], [2]])
     assert kernels.replay_cache(experts, worth, ahead, 3, 3, False) == (1, 0, 3)

@@ -1,0 +1,81 @@
+"""What a cache of experts keeps of DeepSeek-V2-Lite's real routing, as the table that ships.
+
+`python -m benchmarks.expert_cache FOLDER` reads `deepseek-v2-lite-esft-full.npz` there, the routing
+that deepseek-ai/ESFT published, and writes `moe/expert_cache/deepseek-v2-lite.csv`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from moe.expert_cache.published import COLUMNS, PATH
+from moe.expert_cache.replay import CacheResult, replay
+from moe.traces import LOCAL_BYTES, Trace, load_trace
+
+FILE = "deepseek-v2-lite-esft-full.npz"
+SLOTS = (4, 8, 12, 16, 24, 32, 48, 64)
+# Tokens at the beginning of each document that choose alike in all documents of a task: its prompt.
+PROMPTS = {"intent": 17, "law": 11, "summary": 23, "translation": 11}
+ORIGIN = (
+    "source: github.com/deepseek-ai/ESFT, results/expert_scores/*/expert_weights_*.txt",
+    "commit: 579a7711e4b332b4c57b47e378a0cf240d85caa6",
+    "licence: MIT (LICENSE-CODE), Copyright (c) 2023 DeepSeek",
+    f"command: python -m benchmarks.expert_cache FOLDER, which holds {FILE}",
+    "content: counts over 26 layers; the task's prompt, which begins each document, is left out; a task's "
+    "first half is the past, and its second half is replayed",
+)
+# A review of the same data, by other programs: lowest and highest task, 16 of 64 slots.
+REVIEW = {
+    "lru": (0.45, 0.54), "pinned": (0.46, 0.66), "pinned_other": (0.25, 0.31),
+    "belady": (0.69, 0.77),
+}  # fmt: skip
+
+
+def without_prompts(trace: Trace) -> Trace:
+    """The trace without the prompts that begin its documents."""
+    assert trace.domain_N is not None
+    length_N = np.diff(np.append(trace.start_S, trace.n_tokens))
+    place_N = np.arange(trace.n_tokens) - np.repeat(trace.start_S, length_N)
+    prompt_D = np.array([PROMPTS[domain] for domain in trace.domains])
+    return trace.part(np.flatnonzero(place_N >= prompt_D[trace.domain_N]))
+
+
+def table(results: Sequence[CacheResult]) -> str:
+    """The results as csv, a row for each task, below comments that say where they are from."""
+    lines = [*(f"# {line}" for line in ORIGIN), ",".join(COLUMNS)]
+    for one in results:
+        for t, task in enumerate(one.tasks):
+            counts = (one.requests_TL, one.hits_TL, one.early_TL, one.reads_TL)
+            sums = [int(one.tokens_T[t]), *(int(count_TL[t].sum()) for count_TL in counts)]
+            lines.append(",".join(map(str, (one.policy, one.slots, task, *sums))))
+    return "\n".join(lines) + "\n"
+
+
+def compare(results: Sequence[CacheResult]) -> str:
+    """The figures beside the review's."""
+    lines = ["16 of 64 slots, lowest to highest task: here, and in the review"]
+    for name, (low, high) in REVIEW.items():
+        (rates,) = (one.hit_rate_T for one in results if (one.policy, one.slots) == (name, 16))
+        lines.append(f"  {name:13} {min(rates):.1%} to {max(rates):.1%}   {low:.0%} to {high:.0%}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, write, and compare."""
+    parser = argparse.ArgumentParser("python -m benchmarks.expert_cache", description=__doc__)
+    parser.add_argument("folder", type=Path, help=f"the folder that holds {FILE}")
+    parser.add_argument("--out", type=Path, default=PATH, help="where the table is written")
+    asked = parser.parse_args(arguments)
+    trace = without_prompts(load_trace(asked.folder / FILE, LOCAL_BYTES))
+    print(trace.describe())
+    results = list(replay(trace, SLOTS))
+    asked.out.write_text(table(results), "utf-8")
+    print(compare(results))
+
+
+if __name__ == "__main__":
+    main()
