@@ -66,9 +66,9 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
         "published layouts in and out; real text; training as records",
     ),
     (
-        ("traces", "speed", "gates", "lm"),
-        "routing of real models; how fast this machine is; checks of somebody else's gate; a small "
-        "language model around the layer: training, sampling, its files",
+        ("traces", "speed", "gates", "porting", "lm"),
+        "routing of real models; how fast this machine is; checks of somebody else's gate; golden "
+        "vectors for ports; a small language model around the layer: training, sampling, its files",
     ),
     (
         ("cost", "cluster", "expert_cache"),

@@ -44,7 +44,7 @@ GROUPS = (
     Group("training", "Training", ("training", "optim", "data")),
     Group("language-model", "Language model", ("lm",)),
     Group("checkpoints", "Checkpoints", ("checkpoints", "errors")),
-    Group("gates", "Checks of a gate", ("gates",)),
+    Group("gates", "Checks of a gate", ("gates", "porting")),
     Group("metrics", "Metrics and traces", ("metrics", "traces")),
     Group("cost", "Cost, machines, clusters", ("cost", "cluster", "speed")),
     Group("studies", "Studies", ("studies",)),

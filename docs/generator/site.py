@@ -22,6 +22,7 @@ from . import (
     expert_cache,
     gallery,
     glossary,
+    golden,
     lessons,
     lm_comparison,
     lm_tokens,
@@ -82,6 +83,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[article.PAGE] = article.page()
     made[gallery.PAGE] = gallery.page(alts)
     made[glossary.PAGE] = glossary.page()
+    made[golden.PAGE] = golden.page()
     made[lessons.PAGE] = lessons.page()
     made[steps.PAGE] = steps.page()
     made["ablation.md"] = ablation_page()

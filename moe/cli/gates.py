@@ -1,7 +1,8 @@
-"""`moe check-gate`: known bugs in somebody's gate, or in the library's own with each turned on."""
+"""`moe check-gate` and `moe golden`: known bugs in a gate, and what a port of one must compute."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -66,6 +67,34 @@ def check_gate(
     findings = table(report.rows())
     show(report, json_output, report.summary(), findings, *report.notes, *report.unchecked)
     _end(report.clean)
+
+
+def golden(
+    family: Annotated[
+        str, typer.Argument(help="A model type that loads, such as deepseek_v3 or qwen3_moe.")
+    ],
+    out_file: Annotated[Path, typer.Option("--out", help="Write the vectors to this JSON file.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Also write the layer to this folder: config.json and safetensors."),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    seed: Annotated[int, typer.Option(help="Seed of weights and tokens.")] = 0,
+    json_output: Json = False,
+) -> None:
+    """Write what a port of a family's layer must compute: 64 named tokens, with all numbers.
+
+    Example: moe golden deepseek_v3 --out deepseek_v3.json
+    """
+    from ..porting.document import golden as golden_of
+
+    prepare_kernels()
+    made = golden_of(family, dtype, seed)
+    made.save(out_file)
+    if checkpoint is not None:
+        made.save_checkpoint(checkpoint)
+    written = {"summary": made.summary(), "names": made.names, "file": str(out_file)}
+    show(written, json_output, table(made.rows(), title=made.summary()))
 
 
 def _turn_on_every_bug(json_output: bool) -> NoReturn:

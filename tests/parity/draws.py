@@ -22,10 +22,11 @@ import transformers
 import moe
 from moe.checkpoints.families import FAMILIES
 from moe.checkpoints.family import Family, Key
+from moe.porting.tiny import nested
 
 from ..test_parity import LAYER
 from . import generate
-from .settings import LAYERS, nested, tiny
+from .settings import LAYERS, tiny
 
 FLOATS = (0.5, 1.0, 2.0, 2.5, 16.0)
 # What a layer does not read is another model's size, and not drawn.

@@ -30,9 +30,10 @@ from safetensors.numpy import load_file, save_file
 import moe
 from moe.checkpoints.families import LOADABLE
 from moe.checkpoints.layer_spec import layer_specs
+from moe.porting.tiny import nested
 
 from ..test_parity import LAYER, fingerprints
-from .settings import nested, tiny
+from .settings import tiny
 
 RENAMED = {"kimi_k2": "deepseek_v3"}  # what publishers call a class that the library has
 STACKS = "layers|blocks"  # names of a model's list of layers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from moe.checkpoints.families import FAMILIES
@@ -56,15 +55,6 @@ def tiny(model_type: str) -> dict[str, Any]:
     if family.select_bias_if:
         chosen[family.select_bias_if] = True
     return chosen | BESIDES.get(model_type, {})
-
-
-def nested(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with each `part.key` as a key inside of that part."""
-    parts: dict[str, Any] = {key: value for key, value in config.items() if "." not in key}
-    for key in config.keys() - parts.keys():
-        part, _, last = key.rpartition(".")
-        parts[part] = parts.get(part, {}) | {last: config[key]}
-    return parts
 
 
 def _sizes(family: Family) -> dict[str, Any]:
