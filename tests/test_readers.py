@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 import json
 import os
+import pickle
 import time
 import tracemalloc
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -41,10 +43,12 @@ from moe.lessons.steps.submission import read_source
 from moe.saved import load
 from moe.sweeps.plan import read_plan
 from moe.traces import load_trace, make_trace, read_logits_csv, save_trace
+from moe.traces.importers import import_trace
 from moe.traces.npz import pack_trace, unpack_trace
 from moe.traces.report import read_placement
 from tests.checkpoints import fabricate
 from tests.checkpoints.test_hostile import cases, scarred
+from tests.traces.importers import writers
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_SECONDS, MAX_PEAK = 1.0, 200e6
@@ -73,6 +77,7 @@ OWN = {
     "moe/traces/logits_csv.py: write_logits_csv": "written",
     "moe/traces/npz.py: write_npz": "written",
     "moe/app/static/build.py: build": "written",
+    "moe/traces/importers/base.py: Loads.save": "written",
     # Files of the package, of Python and of the machine.
     "moe/cluster/calibration.py: measurements": "package",
     "moe/cost/tables.py: _text": "package",
@@ -114,6 +119,7 @@ OWN = {
     "moe/kernels/cache.py: source_stamp": "own",
     "moe/kernels/cache.py: KernelCache.load_overload": "own",
     "moe/sweeps/store.py: SweepStore.rows": "own",
+    "moe/traces/importers/parquet.py: answer": "own",
     "moe/lm/run_folder.py: read_settings": "own",
     "moe/lm/run_folder.py: read_steps": "own",
     "moe/lm/run_folder.py: save_state": "written",
@@ -153,6 +159,12 @@ READ_BY = {
     "moe/lessons/cage/outside.py: Cage._ask": "json object",
     "moe/lessons/steps/grade.py: read_marks": "marks",
     "moe/lessons/steps/submission.py: read_source": "submission",
+    "moe/traces/importers/esft.py: Esft._documents": "score file",
+    "moe/traces/importers/olmoe.py: read_counters": "counters",
+    "moe/traces/importers/parquet.py: _check_head": "choices",
+    "moe/traces/importers/parquet.py: _columns": "choices",
+    "moe/traces/importers/routed_experts.py: read_arrays": "routed experts",
+    "moe/traces/importers/vllm.py: Vllm.read_path": "routed experts",
     "moe/traces/files.py: load_trace": "trace",
     "moe/traces/files.py: read_bytes": "trace",
     "moe/traces/logits_csv.py: _read": "logits",
@@ -254,6 +266,11 @@ def made(ending: str) -> bytes:
             moe.MoELayer.init(4, 3, 2, router="topk", k=1, seed=0).save(path)
         elif ending == ".npy":
             np.save(path, rng.random((2, 8)))
+        elif ending == ".routed":
+            with path.open("wb") as file:
+                np.savez(file, one=np.array([[[0, 1]], [[3, 2]]], np.int16))
+        elif ending == ".choices":
+            writers.write_layer_parquet(path, [[0, 1], [3, 2]], [[0.5, 0.25]] * 2)
         elif ending == ".gate":
             with path.open("wb") as file:
                 np.savez(
@@ -336,6 +353,22 @@ READERS = {
     ),
     "submission": Reader(read_source, lambda: b"def scores(): pass", "a.py", any_bytes=True),
     "trace": Reader(load_trace, lambda: made(".npz"), "trace.npz"),
+    "score file": Reader(
+        lambda p: import_trace("esft", p.parent, n_experts=4, k=2),
+        lambda: b"0\t2\t1\t3\t\t0.5\t0.2\t0.1\t0.3\n",
+        "expert_weights_1.txt",
+    ),
+    "counters": Reader(
+        lambda p: import_trace("olmoe", p),
+        lambda: pickle.dumps([Counter({np.int64(1): 5}), Counter({2: 3})]),
+        "arxiv.pkl",
+    ),
+    "choices": Reader(
+        lambda p: import_trace("parquet", p), lambda: made(".choices"), "layer_1.parquet"
+    ),
+    "routed experts": Reader(
+        lambda p: import_trace("vllm", p), lambda: made(".routed"), "answers.npz"
+    ),
     "logits": Reader(
         lambda p: read_logits_csv(p, moe.make_router("topk", k=1), max_bytes=2**20),
         lambda: LOGITS,

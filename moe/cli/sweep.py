@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from typer.core import TyperGroup
 
 from ..kernels.cores import allowed_cores
+from .groups import by_default
 from .kernels import prepare_kernels
 from .output import Json, err, json_line, out, show_lines, table
 
@@ -18,16 +18,7 @@ if TYPE_CHECKING:
     from ..sweeps.run import Tally
 
 
-class _RunsByDefault(TyperGroup):
-    """`moe sweep FILE` means `moe sweep run FILE`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
-sweep = typer.Typer(cls=_RunsByDefault, no_args_is_help=True, rich_markup_mode="rich")
+sweep = typer.Typer(cls=by_default("run"), no_args_is_help=True, rich_markup_mode="rich")
 
 
 @sweep.callback()

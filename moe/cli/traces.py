@@ -1,4 +1,4 @@
-"""`moe trace` and `moe analyze`: record the routing of a model, and say what a recording shows."""
+"""`moe trace` and `moe analyze`: record or import routing, and say what a recording shows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ..routers import make_router
 from ..training import TrainSettings
+from .groups import by_default
 from .output import Json, err, show, table
 
 if TYPE_CHECKING:
@@ -21,8 +22,21 @@ if TYPE_CHECKING:
     from ..traces.myths import MythCheck
     from ..traces.report import TraceReport
 
+trace = typer.Typer(cls=by_default("record"), no_args_is_help=True, rich_markup_mode="rich")
 
-def trace(
+
+@trace.callback()
+def _trace() -> None:
+    """Record who goes where in a model, or import what others recorded.
+
+    moe trace --model MODEL is short for moe trace record --model MODEL. Both commands take --json.
+
+    Example: moe trace --model ./my-mixtral --text prose.txt --out trace.npz
+    """
+
+
+@trace.command()
+def record(
     model: Annotated[
         str,
         typer.Option(
@@ -85,6 +99,72 @@ def trace(
     }  # fmt: skip
     following = f"written to {out_file}; next: moe analyze {out_file}"
     show(summary, json_output, written.describe(), *recorded.notes, following)
+
+
+@trace.command(name="import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A file or a folder, as its kind asks for.")],
+    kind: Annotated[
+        str, typer.Option("--from", help="What wrote it: esft, vllm, sglang, olmoe or parquet.")
+    ],
+    out_file: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            help="Where to write: a path ending in .npz or .parquet; of olmoe's loads, which are "
+            "no trace, in .csv or .json.",
+        ),
+    ],
+    n_experts: Annotated[
+        int | None, typer.Option(help="Experts of a layer, where the file does not say it.")
+    ] = None,
+    k: Annotated[int | None, typer.Option(help="Experts of a token (esft, sglang).")] = None,
+    n_layers: Annotated[int | None, typer.Option(help="Layers of the model (sglang).")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Most rows of each file (parquet); by default 65,536.")
+    ] = None,
+    token_ids: Annotated[
+        str | None, typer.Option(help="A Parquet file with the column token_id (parquet).")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Turn what a public recorder wrote into a trace, or into loads if it counted only.
+
+    Files are read as if they came from a stranger: nothing in them is run.
+
+    Example: moe trace import --from esft ./ESFT --out v2-lite.npz
+    """
+    from ..traces import check_ending, save_trace
+    from ..traces.importers import Loads, find_importer, import_trace
+    from ..traces.importers.base import check_loads_ending
+
+    # Before anything is read: that may take a while.
+    check = check_loads_ending if find_importer(kind).gives == "loads" else check_ending
+    check(out_file)
+    asked = {
+        "n_experts": n_experts, "k": k, "n_layers": n_layers, "max_tokens": max_tokens,
+        "token_ids": token_ids,
+    }  # fmt: skip
+    with err.status("reading"):
+        options = {name: value for name, value in asked.items() if value is not None}
+        found = import_trace(kind, path, **options)
+        if isinstance(found, Loads):
+            found.save(out_file)
+        else:
+            save_trace(found.trace, out_file)
+    summary: dict[str, Any] = {"out": out_file, "from": kind, "notes": found.notes}
+    if isinstance(found, Loads):
+        summary |= {"layers": found.layers, "domains": found.files, "loads": found.load_LE.tolist()}
+        words, following = found.describe(), f"moe place {out_file}"
+    else:
+        written = found.trace
+        summary |= {
+            "layers": written.layers, "n_tokens": written.n_tokens, "k": written.k,
+            "n_experts": written.n_experts, "domains": written.domains,
+        }  # fmt: skip
+        words, following = written.describe(), f"moe analyze {out_file}"
+    said = f"written to {out_file}; next: {following}"
+    show(summary, json_output, words, *found.notes, said)
 
 
 def analyze(
