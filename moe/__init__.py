@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from .gates.check import check_gate as check_gate
     from .gates.report import GateReport as GateReport
     from .layer import MoELayer as MoELayer
+    from .opportunistic import Opportunistic as Opportunistic
+    from .pruning import ExpertUse as ExpertUse
+    from .pruning import experts_to_keep as experts_to_keep
+    from .pruning import prune as prune
     from .routers import ROUTERS as ROUTERS
     from .routers import Router as Router
     from .routers import make_router as make_router
@@ -39,7 +43,9 @@ if TYPE_CHECKING:
     from .training import TrainRecord as TrainRecord
     from .training import TrainSettings as TrainSettings
     from .training import train as train
+    from .upcycling import replicas as replicas
     from .upcycling import upcycle as upcycle
+    from .upcycling import upcycle_experts as upcycle_experts
 
 _HOME = {
     "balance": ("BALANCERS", "Balancer", "make_balancer"),
@@ -53,11 +59,13 @@ _HOME = {
     "gates.check": ("check_gate",),
     "gates.report": ("GateReport",),
     "layer": ("MoELayer",),
+    "opportunistic": ("Opportunistic",),
+    "pruning": ("ExpertUse", "experts_to_keep", "prune"),
     "routers": ("ROUTERS", "Router", "make_router", "register_router"),
     "routing": ("Routing",),
     "saved": ("load",),
     "training": ("TrainRecord", "TrainSettings", "Trainer", "train"),
-    "upcycling": ("upcycle",),
+    "upcycling": ("replicas", "upcycle", "upcycle_experts"),
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("lm", "metrics", "optim")

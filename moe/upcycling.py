@@ -1,4 +1,4 @@
-"""Sparse upcycling: an MoE layer whose experts start as copies of a dense layer."""
+"""Upcycling: experts that start as copies, of a dense layer or of experts there are already."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from .arrays import check_dense
 from .capacity import NO_LIMIT, Capacity
 from .dense import DenseFFN
-from .errors import check_int
+from .errors import check_array, check_float, check_int
+from .expert_axis import with_experts
 from .experts import n_matrices, up_name
 from .layer import MoELayer
 from .routers import Router
@@ -26,6 +27,7 @@ def upcycle(
     *,
     slices: int = 1,
     exact: bool = True,
+    drop: float = 0.0,
     gate_scale: float = 1.0,
     capacity: Capacity | None = None,
 ) -> MoELayer:
@@ -49,6 +51,9 @@ def upcycle(
     exact
         False also accepts routers without such a constant, and divides by the mean sum over
         standard normal tokens: the weights then sum to 1 on average only, and the function differs.
+    drop
+        Share of each expert's hidden units that is drawn anew (Drop-Upcycling; 0.5 there), so that
+        the experts differ from the first step; the function then differs, too.
 
     Raises
     ------
@@ -59,7 +64,11 @@ def upcycle(
     Notes
     -----
     Sparse upcycling, arXiv 2212.05055; virtual groups, arXiv 2410.07524, section 2.3 (which
-    spreads its scaling over both matrices).
+    spreads its scaling over both matrices). Drop-Upcycling, arXiv 2502.19261, as its authors'
+    program does it (Taishi-N324/Drop-Upcycling, `conversions/drop_upcycling.py` at commit
+    481747d): units are drawn for each expert and each matrix by itself, and what is drawn anew is
+    normal with the mean and deviation of what it replaces. (That program also shuffles the units,
+    which changes no function.)
 
     Examples
     --------
@@ -72,6 +81,7 @@ def upcycle(
     """
     check_int("n_experts", n_experts, 1)
     check_int("slices", slices, 1)
+    check_float("drop", drop, 0.0, 1.0)
     for name, whole in (("n_experts", n_experts), ("d_hidden", dense.d_hidden)):
         if whole % slices:
             raise ValueError(f"slices: got {slices}, allowed is a divisor of {name} ({whole})")
@@ -102,7 +112,138 @@ def upcycle(
     up_MDH, down_MFD = _cut(dense, slices)
     layer.params[up_name(dense.activation)][:] = np.repeat(up_MDH, copies, axis=0)
     layer.params["w_down_EFD"][:] = np.repeat(down_MFD / _weight(layer, slices, exact), copies, 0)
+    if drop:
+        _draw_anew(layer, drop, np.random.default_rng(seed))
     return layer
+
+
+def upcycle_experts(
+    layer: MoELayer, copies: int | np.ndarray = 2, noise: float = 1e-3, seed: int = 0
+) -> MoELayer:
+    """Return a layer with more experts, the new ones copies of those that there are.
+
+    A token still goes to k experts. Copies have the same gate; noise on their biases alone lets
+    them be chosen for other tokens than their originals, and training parts them.
+
+    The function is not the same in general: originals and copies score alike, so that both may
+    take places among a token's k. It is the same to the bit if k is 1, there is no noise, and a
+    weight does not depend on the number of experts (renormalised, or a sigmoid); and it is the
+    same but for rounding if the layer is given m times its k with m copies of each.
+
+    Parameters
+    ----------
+    layer
+        It is copied. Its experts keep their numbers and arrays; copies come after them.
+    copies
+        How often an expert is there afterwards: a number for all, m, or one for each, (E,), from
+        1. `replicas` makes them by utility.
+    noise
+        Largest change of a copy's bias, uniform on both sides. It is the gate's bias if there is
+        one, else the selection bias; 0 leaves copies that only a tie could choose.
+    seed
+        Of the noise.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed; if there is noise and the router has no bias; or if the
+        router does not score every expert alike, as in `prune`.
+
+    Notes
+    -----
+    Expert upcycling, arXiv 2604.19835, definition 3.1; noise of 1e-3, and an optimiser that
+    starts anew afterwards (section 4).
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> layer = moe.MoELayer.init(4, 8, 6, "deepseek_v3", k=1)
+    >>> more = moe.upcycle_experts(layer, 2, noise=0.0)
+    >>> x_ND = np.random.default_rng(0).standard_normal((50, 4))
+    >>> more.n_experts, bool((more(x_ND) == layer(x_ND)).all())
+    (12, True)
+    """
+    check_float("noise", noise, 0.0)
+    check_int("seed", seed, 0)
+    if isinstance(copies, int):
+        check_int("copies", copies, 1)
+        copies = np.full(layer.n_experts, copies)
+    copies_E = np.asarray(copies)
+    if (
+        copies_E.shape != (layer.n_experts,)
+        or copies_E.dtype.kind not in "iu"
+        or copies_E.min() < 1
+    ):
+        raise ValueError(
+            f"copies: got {copies_E.tolist()}, allowed is a whole number from 1 for each of "
+            f"{layer.n_experts} experts"
+        )
+    old = np.arange(layer.n_experts)
+    rounds = [old[copies_E > n] for n in range(1, int(copies_E.max()))]
+    grown = with_experts(layer, np.concatenate([old, *rounds]))
+    if noise:
+        places = {"gate_bias_E": grown.params, "select_bias_E": grown.buffers}
+        bias_E = next((held[name] for name, held in places.items() if name in held), None)
+        if bias_E is None:
+            raise ValueError(
+                f"noise: got {noise} with router {layer.router.name!r}, allowed is 0 for a router "
+                "without a bias"
+            )
+        new_M = bias_E[layer.n_experts :]
+        new_M += np.random.default_rng(seed).uniform(-noise, noise, new_M.size)
+    return grown
+
+
+def replicas(utility_E: np.ndarray, n_new: int, most: int = 3) -> np.ndarray:
+    """How often each expert is there after the most useful ones got the new places, (E,).
+
+    Parameters
+    ----------
+    utility_E
+        The squared length of the gradient at each expert's weights, for example: what matters most
+        to the loss has the largest.
+    n_new
+        Places for copies.
+    most
+        Copies that one expert gets at most; once all have as many, a further round begins.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed.
+
+    Notes
+    -----
+    Expert upcycling, arXiv 2604.19835, section 3.3, where `most` is 3 (section 4).
+
+    Examples
+    --------
+    >>> import numpy as np, moe
+    >>> moe.replicas(np.array([0.1, 0.4, 0.2, 0.3]), 4).tolist()
+    [1, 4, 1, 2]
+    """
+    utility_E = check_array("utility_E", utility_E, (None,))
+    check_int("n_new", n_new, 0)
+    check_int("most", most, 1)
+    order = np.argsort(-utility_E, kind="stable")
+    whole, left = divmod(n_new, most * len(order))
+    copies_E = np.full(len(order), 1 + whole * most)
+    copies_E[order] += np.clip(left - most * np.arange(len(order)), 0, most)
+    return copies_E
+
+
+def _draw_anew(layer: MoELayer, share: float, rng: np.random.Generator) -> None:
+    """Draw a share of the hidden units of every expert's matrices again, in place."""
+    up_EDH, down_EFD = layer.params[up_name(layer.activation)], layer.params["w_down_EFD"]
+    width = layer.d_expert
+    n_units = int(width * share)
+    for up_DH, down_FD in zip(up_EDH, down_EFD, strict=True):
+        halves = [up_DH[:, at : at + width].T for at in range(0, up_DH.shape[1], width)]
+        for units_FD in (*halves, down_FD):
+            drawn = rng.permutation(width)[:n_units]
+            part = units_FD[drawn]
+            deviation = part.std(ddof=1) if part.size > 1 else 0.0
+            units_FD[drawn] = rng.normal(part.mean() if part.size else 0.0, deviation, part.shape)
 
 
 def _cut(dense: DenseFFN, slices: int) -> tuple[np.ndarray, np.ndarray]:

@@ -155,6 +155,7 @@ READ_BY = {
     "moe/data/documents.py: _read": "document",
     "moe/sweeps/plan.py: read_plan": "plan",
     "moe/traces/report.py: read_placement": "placement",
+    "moe/lm/pruning_files.py: prune_layer_file": "npy",
     "moe/saved.py: load": "saved layer",
     "moe/lessons/cage/outside.py: Cage._ask": "json object",
     "moe/lessons/steps/grade.py: read_marks": "marks",

@@ -145,3 +145,152 @@ def test_gate_scale_multiplies_the_gates_spread_and_nothing_else(scale: float) -
 
 def test_gate_scale_is_nothing_to_a_router_without_a_gate() -> None:
     assert moe.MoELayer.init(8, 4, 4, "hash", gate_scale=0.1).n_experts == 4
+
+
+# More experts ----------------------------------------------------------------------------------
+
+
+def tokens(layer: moe.MoELayer, n: int = 80) -> np.ndarray:
+    return np.random.default_rng(2).standard_normal((n, layer.d_model)).astype(layer.dtype)
+
+
+UNMOVED = {
+    "renormalised": moe.make_router("topk", k=1),
+    "sigmoid": moe.make_router("topk", k=1, score="sigmoid", renormalize=False),
+    "deepseek_v3": moe.make_router("deepseek_v3", k=1),
+    "with a bias": moe.make_router("topk", k=1, bias=True),
+}
+
+
+@pytest.mark.parametrize("case", UNMOVED)
+@pytest.mark.parametrize("copies", [1, 2, 5])
+def test_with_one_expert_a_token_more_experts_are_the_same_function_to_the_bit(
+    case: str, copies: int
+) -> None:
+    layer = moe.MoELayer.init(8, 6, 5, UNMOVED[case], n_shared=1)
+    more = moe.upcycle_experts(layer, copies, noise=0.0)
+    assert more.n_experts == 5 * copies
+    assert more(tokens(layer)).tobytes() == layer(tokens(layer)).tobytes()
+
+
+@pytest.mark.parametrize("router", ["topk", "deepseek_v3"])
+@pytest.mark.parametrize("copies", [2, 3])
+def test_with_all_copies_of_a_choice_it_is_the_same_function(router: str, copies: int) -> None:
+    layer = moe.MoELayer.init(8, 6, 5, router, 2, dtype="float64")
+    more = moe.upcycle_experts(layer, copies, noise=0.0)
+    more.router = moe.make_router(router, **{**layer.router.options(), "k": 2 * copies})
+    assert np.abs(more(tokens(layer)) - layer(tokens(layer))).max() < 1e-12
+
+
+def test_at_equal_k_an_expert_and_its_copy_may_both_be_chosen() -> None:
+    layer = moe.MoELayer.init(8, 6, 5, k=2, dtype="float64")
+    more = moe.upcycle_experts(layer, 2, noise=0.0)
+    first_N = layer.route(tokens(layer)).expert_A[::2]
+    chosen_NK = more.route(tokens(layer)).expert_A.reshape(-1, 2)
+    assert np.array_equal(chosen_NK, np.stack([first_N, first_N + 5], axis=1))
+    alone = moe.MoELayer.init(8, 6, 5, k=1, dtype="float64")
+    assert np.allclose(more(tokens(layer)), alone(tokens(layer)))
+
+
+def test_noise_lets_copies_in_and_parts_them() -> None:
+    layer = moe.MoELayer.init(8, 6, 5, UNMOVED["sigmoid"], dtype="float64")
+    quiet, noisy = (moe.upcycle_experts(layer, 2, noise, seed=1) for noise in (0.0, 1e-3))
+    assert quiet.route(tokens(layer)).load[5:].sum() == 0
+    assert noisy.route(tokens(layer)).load[5:].sum() > 0
+    bias_E = noisy.buffers["select_bias_E"]
+    assert (bias_E[:5] == 0).all() and 0 < np.abs(bias_E[5:]).max() <= 1e-3
+    again = moe.upcycle_experts(layer, 2, seed=1).buffers["select_bias_E"]
+    assert again.tobytes() == bias_E.tobytes()
+    _, ctx = noisy.forward(tokens(layer))
+    _, grads = noisy.backward(np.ones((80, 8)), ctx)
+    taken = [e for e in range(5) if noisy.route(tokens(layer)).load[[e, e + 5]].any()]
+    assert all((grads["w_down_EFD"][e] != grads["w_down_EFD"][e + 5]).any() for e in taken)
+
+
+def test_originals_keep_their_numbers_and_copies_come_after_them() -> None:
+    layer = moe.MoELayer.init(8, 6, 3, moe.make_router("topk", bias=True))
+    more = moe.upcycle_experts(layer, np.array([1, 3, 2]))
+    for name, of in (("w_down_EFD", 0), ("w_gate_up_ED2F", 0), ("gate_DE", 1)):
+        wanted = np.take(layer.params[name], [0, 1, 2, 1, 2, 1], of)
+        assert np.array_equal(more.params[name], wanted)
+    assert (more.params["gate_bias_E"][:3] == 0).all() and (more.params["gate_bias_E"][3:]).all()
+    assert (more.buffers["select_bias_E"] == 0).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_places_go_to_the_most_useful_experts_one_by_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    utility_E, most = rng.random(6), int(rng.integers(1, 5))
+    order = np.argsort(-utility_E)
+    turn, copies = np.zeros(6, int), np.ones(6, int)
+    for n_new in range(1, 2 * 6 * most + 2):
+        free = [e for e in order if turn[e] < most]
+        if not free:
+            turn[:], free = 0, [order[0]]
+        turn[free[0]] += 1
+        copies[free[0]] += 1
+        assert moe.replicas(utility_E, n_new, most).tolist() == copies.tolist()
+    assert moe.replicas(utility_E, 0).tolist() == [1] * 6
+
+
+def test_wrong_copies_are_refused_in_words() -> None:
+    layer = moe.MoELayer.init(8, 6, 4)
+    for copies, why in (
+        (0, r"copies: got 0, allowed is a whole number >= 1"),
+        (np.array([1, 2, 3]), "allowed is a whole number from 1 for each of 4 experts"),
+        (np.array([1, 2, 0, 1]), "allowed is a whole number from 1 for each of 4 experts"),
+        (np.array([1.0, 2.0, 1.0, 1.0]), "allowed is a whole number from 1 for each of 4"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            moe.upcycle_experts(layer, copies)
+    with pytest.raises(
+        ValueError, match=r"noise: got 0.001 with router 'noisy_topk', allowed is 0"
+    ):
+        moe.upcycle_experts(moe.MoELayer.init(8, 6, 4, "noisy_topk"))
+    with pytest.raises(ValueError, match="looks experts up in a table"):
+        moe.upcycle_experts(moe.MoELayer.init(8, 6, 4, "hash"))
+    with pytest.raises(ValueError, match="n_new: got -1"):
+        moe.replicas(np.ones(3), -1)
+
+
+# Partly anew -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["swiglu", "relu"])
+def test_a_share_of_each_experts_units_is_drawn_anew_and_the_rest_is_as_it_was(
+    activation: str,
+) -> None:
+    dense = moe.DenseFFN.init(12, 40, activation=activation, dtype="float64")
+    plain, other = (moe.upcycle(dense, 4, drop=drop, seed=1) for drop in (0.0, 0.3))
+    same = np.stack(_units(plain)) == np.stack(_units(other))
+    whole = same.all(axis=3)  # of matrix, expert and unit
+    assert (whole.sum(axis=2) == 40 - 12).all() and not same[~whole].any()
+    patterns = {
+        whole[matrix, expert].tobytes() for matrix in range(len(whole)) for expert in range(4)
+    }
+    assert len(patterns) == whole.shape[0] * 4  # each draws for itself
+    assert plain.params["gate_DE"].tobytes() == other.params["gate_DE"].tobytes()
+
+
+def _units(layer: moe.MoELayer) -> list[np.ndarray]:
+    """Each matrix by expert and hidden unit, (E, F, D)."""
+    up_EDH = layer.params.get("w_gate_up_ED2F", layer.params.get("w_up_EDF"))
+    assert up_EDH is not None
+    halves = np.split(up_EDH, up_EDH.shape[2] // layer.d_expert, axis=2)
+    return [*(half.transpose(0, 2, 1) for half in halves), layer.params["w_down_EFD"]]
+
+
+def test_what_is_drawn_has_the_mean_and_deviation_of_what_it_replaces() -> None:
+    dense = moe.DenseFFN.init(64, 500, activation="relu", dtype="float64")
+    dense.params["w_down_FD"] += 3.0
+    layer = moe.upcycle(dense, 3, drop=1.0)
+    for part, wanted in zip(
+        _units(layer), (dense.params["w_up_DF"], dense.params["w_down_FD"]), strict=True
+    ):
+        for units_FD in part:
+            assert units_FD.mean() == pytest.approx(wanted.mean(), abs=0.02)
+            assert units_FD.std() == pytest.approx(wanted.std(), rel=0.02)
+    again = moe.upcycle(dense, 3, drop=1.0)
+    assert again == layer and moe.upcycle(dense, 3, drop=1.0, seed=1) != layer
+    with pytest.raises(ValueError, match=r"drop: got 1\.5"):
+        moe.upcycle(dense, 3, drop=1.5)

@@ -39,7 +39,11 @@ class Group:
 
 
 GROUPS = (
-    Group("layers", "Layers", ("layer", "dense", "routing", "capacity", "upcycling", "saved")),
+    Group(
+        "layers",
+        "Layers",
+        ("layer", "dense", "routing", "capacity", "upcycling", "pruning", "opportunistic", "saved"),
+    ),
     Group("methods", "Routers and balancers", ("routers", "balance")),
     Group("training", "Training", ("training", "optim", "data")),
     Group("language-model", "Language model", ("lm",)),

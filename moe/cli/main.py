@@ -14,8 +14,8 @@ from ..version import __version__
 COMMANDS = {
     "warm": "speed", "app": "app", "static": "static", "train": "train", "routers": "registries",
     "balancers": "registries", "lesson": "lessons", "check-gate": "gates", "golden": "gates",
-    "bench": "speed", "place": "place", "trace": "traces", "analyze": "traces", "cache": "cache",
-    "models": "cost", "params": "params", "cost": "cost", "decode": "cost", "hardware": "cost",
+    "bench": "speed", "place": "place", "prune": "prune", "trace": "traces", "analyze": "traces",
+    "cache": "cache", "models": "cost", "params": "params", "cost": "cost", "decode": "cost", "hardware": "cost",
     "check-numbers": "cost", "cluster": "cluster", "sweep": "sweep", "step": "steps",
     "grade": "steps", "lm": "lm",
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from .output import Json, err, show, table
 if TYPE_CHECKING:
     from ..traces import Trace
     from ..traces.myths import MythCheck
+    from ..traces.reads import BatchReads
     from ..traces.report import TraceReport
 
 trace = typer.Typer(cls=by_default("record"), no_args_is_help=True, rich_markup_mode="rich")
@@ -187,6 +189,13 @@ def analyze(
     ] = None,
     router: Annotated[str, typer.Option(help="Router for a .csv of logits.")] = "topk",
     k: Annotated[int | None, typer.Option(help="Experts per token for a .csv of logits.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            help="Also say how many experts a batch of so many tokens reads, and with how few it "
+            "would do if tokens kept fewer choices and shared the others."
+        ),
+    ] = None,
     myths: Annotated[bool, typer.Option(help="Also hold two sayings against the trace.")] = True,
     json_output: Json = False,
 ) -> None:
@@ -203,6 +212,7 @@ def analyze(
         show(rows, json_output, _table(rows))
         return
     from ..traces.myths import check_myths
+    from ..traces.reads import batch_reads
     from ..traces.report import analyse_trace, read_placement
 
     trace = _read(file, router, k)
@@ -210,8 +220,10 @@ def analyze(
     device_LE = None if placement is None else read_placement(placement, trace)
     report = analyse_trace(trace, other, device_LE)
     checks = check_myths(trace) if myths else []
-    answer = report.as_json() | {"myths": checks}
-    show(answer, json_output, trace.describe(), *_report_parts(report, checks))
+    reads = [] if batch is None else list(batch_reads(trace, batch))
+    answer = report.as_json() | {"myths": checks} | ({} if batch is None else {"reads": reads})
+    parts = (*_report_parts(report, checks), *_read_parts(reads))
+    show(answer, json_output, trace.describe(), *parts)
 
 
 def _report_parts(report: TraceReport, checks: list[MythCheck]) -> Iterator[RenderableType]:
@@ -224,6 +236,17 @@ def _report_parts(report: TraceReport, checks: list[MythCheck]) -> Iterator[Rend
         yield f"“{check.claim}” {check.answer}"
         if check.note:
             yield Styled(check.note, "dim")
+
+
+def _read_parts(reads: list[BatchReads]) -> Iterator[RenderableType]:
+    """What a batch reads, by the choices that each token keeps."""
+    if reads:
+        titles = {
+            "domain": "domain", "k0": "kept", "experts": "experts read",
+            "choices": "choices left", "gate_mass": "gate mass left",
+        }  # fmt: skip
+        rows = [asdict(one) for one in reads]
+        yield table(rows, titles, right=titles, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
 
 
 def _read(file: str, router: str, k: int | None) -> Trace:

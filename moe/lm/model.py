@@ -9,7 +9,7 @@ The layers are `moe.MoELayer`, so that whatever holds for that layer holds for e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,28 @@ class LanguageModel:
             if isinstance(block.ffn, MoELayer)
             for name, array in block.ffn.buffers.items()
         }
+
+    def with_layers(self, layers: Sequence[MoELayer]) -> LanguageModel:
+        """Return the model with these in place of its layers with experts; all else is shared.
+
+        Raises
+        ------
+        ValueError
+            If there is not one for each, or they have different numbers of experts.
+        """
+        sizes = {layer.n_experts for layer in layers}
+        if len(layers) != len(self.moe_layers) or len(sizes) != 1:
+            raise ValueError(
+                f"layers: got {len(layers)} of {sorted(sizes)} experts, allowed are "
+                f"{len(self.moe_layers)} of as many each"
+            )
+        rest = iter(layers)
+        blocks = tuple(
+            replace(block, ffn=next(rest)) if isinstance(block.ffn, MoELayer) else block
+            for block in self.blocks
+        )
+        config = replace(self.config, n_experts=sizes.pop())
+        return LanguageModel(config, blocks, self.params, self.balancer)
 
     def balance_by(self, balancer: Balancer) -> None:
         """Let a balancer keep the load of every layer even from now on.

@@ -81,6 +81,12 @@ class LMTrainSettings(LMConfig):
         return replace(given, n_experts=0, n_dense=0, n_shared=0, d_dense=n_wide * self.d_expert)
 
     @property
+    def training(self) -> LMTrainSettings:
+        """The run alone, without what a study adds to its settings."""
+        names = [one.name for one in fields(LMTrainSettings)]
+        return LMTrainSettings(**{name: getattr(self, name) for name in names})
+
+    @property
     def tokens_per_step(self) -> int:
         """Tokens of one step."""
         return self.batch * self.context

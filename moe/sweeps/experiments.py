@@ -26,9 +26,12 @@ from ..settings import Settings, option
 from ..studies.causality import ProbeSettings, probe_capacity, probe_router
 from ..studies.collapse import CollapseFigures, CollapseSettings, collapse
 from ..studies.control import ControlSettings, Method, respond
+from ..studies.expert_upcycling import UpcycleFigures, UpcycleRun, upcycled
 from ..studies.interference import InterferenceFigures, InterferenceSettings, interference
 from ..studies.lm_collapse import LMCollapseSettings, lm_collapse
 from ..studies.lm_tokens import LMTokensFigures, LMTokensSettings, lm_tokens
+from ..studies.opportunistic import OpportunisticFigures, OpportunisticRun, opportunistic
+from ..studies.pruning import PruneFigures, PruneRun, pruned
 from ..studies.reasoning import DistilFigures, DistilRun, ReasonFigures, distilled, reasoned
 from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
 from ..training import TrainSettings
@@ -335,6 +338,30 @@ EXPERIMENTS: dict[str, Experiment] = {
         distilled,
         {"gain": HIGHER, "gain_seconds": HIGHER, "taught": LOWER},
         lambda settings: CORPORA["default"]().sha256[:12],
+    ),
+    "prune": Experiment(
+        "Experts taken away after training (moe prune)",
+        PruneRun,
+        PruneFigures,
+        pruned,
+        {"after": LOWER, "topic_after": LOWER, "rest_after": LOWER},
+        _lm_data,
+    ),
+    "upcycle": Experiment(
+        "More experts in the middle of a run",
+        UpcycleRun,
+        UpcycleFigures,
+        upcycled,
+        {"bits_per_byte": LOWER, "after": LOWER, "apart": HIGHER},
+        _lm_data,
+    ),
+    "opportunistic": Experiment(
+        "Further choices only from the experts that a batch reads anyway",
+        OpportunisticRun,
+        OpportunisticFigures,
+        opportunistic,
+        {"bits": LOWER, "experts": LOWER, "choices": HIGHER},
+        _lm_data,
     ),
     "control": Experiment(
         "One controller of the load on frozen scores (the page on balance)",

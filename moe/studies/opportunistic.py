@@ -1,0 +1,90 @@
+"""What a language model loses if a batch may read fewer experts, when it writes byte by byte.
+
+Sixteen texts are read at once, one byte of each in a step, so that a step's batch is 16 tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..lm.data import make_windows
+from ..lm.logits import log_chances
+from ..lm.model import LanguageModel
+from ..lm.sampling import new_caches
+from ..lm.settings import LMTrainSettings
+from ..opportunistic import Opportunistic
+from ..settings import option
+from .pruning import trained
+
+TEXTS = 128  # held-out windows, of all kinds
+
+
+@dataclass(frozen=True)
+class OpportunisticRun(LMTrainSettings):
+    """A training run of a language model, and how it chooses experts afterwards."""
+
+    k0: int = option(1, "Choices of each token that always stay.", low=1, high="k")
+    piggyback: bool = option(True, "Whether the others stay where the batch reads their experts.")
+    texts: int = option(16, "Texts that are read at once.", low=1, high=TEXTS)
+
+
+@dataclass(frozen=True)
+class OpportunisticFigures:
+    """What a step reads, and how well the next byte is foretold.
+
+    Attributes
+    ----------
+    bits
+        Per byte of held-out text.
+    experts
+        Different experts that a layer reads in a step, on average over layers and steps.
+    choices
+        Experts that a token goes to.
+    """
+
+    bits: float
+    experts: float
+    choices: float
+
+
+def opportunistic(settings: OpportunisticRun) -> OpportunisticFigures:
+    """Train, change how experts are chosen, and read held-out text step by step."""
+    model, _ = trained(settings.training)
+    window_MT, _ = make_windows(settings.corpus, settings.context, settings.text).held_out
+    # In an order of its own, so that texts which are read at once are of all kinds.
+    order = np.random.default_rng(settings.seed).permutation(len(window_MT))[:TEXTS]
+    groups = [order[low : low + settings.texts] for low in range(0, TEXTS, settings.texts)]
+    reading = with_fewer(model, settings.k0, settings.piggyback)
+    found = [read_together(reading, window_MT[group]) for group in groups]
+    bits, experts, choices = np.mean(found, axis=0)
+    return OpportunisticFigures(float(bits), float(experts), float(choices))
+
+
+def with_fewer(model: LanguageModel, k0: int, more: bool) -> LanguageModel:
+    """The model whose tokens keep k0 choices, and with `more` those that the batch reads."""
+    layers = []
+    for layer in model.moe_layers:
+        few: dict[str, Any] = {"k": k0}
+        router = Opportunistic(layer.router, k0) if more else replace(layer.router, **few)
+        layers.append(replace(layer, router=router))
+    return model.with_layers(layers)
+
+
+def read_together(model: LanguageModel, window_BT: np.ndarray) -> tuple[float, float, float]:
+    """Bits per byte, experts that a layer reads in a step, and choices of a token."""
+    length = window_BT.shape[1] - 1
+    caches = new_caches(model, len(window_BT), length)
+    nats, experts, choices = 0.0, 0, 0
+    for at in range(length):
+        logits_BV, routings = model.step(window_BT[:, at].astype(np.int64), caches, at)
+        shares_BV = log_chances(logits_BV.astype(np.float64))
+        nats -= float(shares_BV[np.arange(len(window_BT)), window_BT[:, at + 1]].sum())
+        experts += sum(len(np.unique(routing.expert_A)) for routing in routings)
+        choices += sum(routing.n_assignments for routing in routings)
+    steps = length * len(model.moe_layers)
+    tokens = length * len(window_BT)
+    return nats / tokens / math.log(2), experts / steps, choices / (steps * len(window_BT))
