@@ -169,11 +169,12 @@ FIRST = {
     "savings": "flops_saved", "causality": "changed",
     "cost": "dollars", "cluster": "overlapped_us", "lm": "bits_per_byte",
     "lm_collapse": "hottest_share", "lm_tokens": "token_last",
+    "prune": "after", "upcycle": "bits_per_byte", "opportunistic": "bits",
 }  # fmt: skip
 MORE_IS_BETTER = {
     "gate_cosine", "embedding_cosine", "flops_saved", "bytes_saved", "accuracy_last",
     "sampled_last", "gain", "gain_seconds",
-    "token_last", "topic_last", "quarter_last",
+    "token_last", "topic_last", "quarter_last", "apart", "choices",
 }  # fmt: skip
 
 
