@@ -55,6 +55,13 @@ class _Pool:
             finally:
                 self.lock.release()
 
+    def release(self) -> None:
+        """Let all free memory go."""
+        with self.lock:
+            self._sort_in()
+            self.free.clear()
+            self.kept = 0
+
     def _sort_in(self) -> None:
         while self.returned:
             raw, address = self.returned.popleft()
@@ -92,6 +99,11 @@ class _Lease:
     def __del__(self) -> None:
         if _pool is not None:  # None while the interpreter shuts down
             _pool.give(self.raw, self.address)
+
+
+def release() -> None:
+    """Give the memory of arrays that are gone back to the system."""
+    _pool.release()
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:

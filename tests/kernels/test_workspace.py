@@ -102,6 +102,17 @@ def test_the_pool_is_bounded(pool: workspace._Pool, monkeypatch: pytest.MonkeyPa
     assert huge() is None and pool.kept <= 10 * LEAST
 
 
+def test_free_memory_is_let_go_and_live_arrays_stay(pool: workspace._Pool) -> None:
+    kept, gone = empty(LEAST, np.uint8), empty(2 * LEAST, np.uint8)
+    kept[:] = 7
+    del gone
+    assert pool.kept == 2 * LEAST
+    workspace.release()
+    assert pool.kept == 0 and not pool.free and (kept == 7).all()
+    del kept
+    assert pool.kept == LEAST
+
+
 def test_small_arrays_are_numpys_own(pool: workspace._Pool) -> None:
     assert empty((), np.float32).shape == () and empty((0, 5), np.float32).shape == (0, 5)
     small = empty(LEAST - 1, np.uint8)

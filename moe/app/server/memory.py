@@ -8,6 +8,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from ...kernels import workspace
+
 STATM = Path("/proc/self/statm")
 M_ARENA_MAX = -8  # of mallopt(3)
 ARENAS = 2
@@ -35,5 +37,6 @@ def few_arenas() -> bool:
 def give_back() -> None:
     """Collect what only refers to itself, and return free memory to the system."""
     gc.collect()
+    workspace.release()
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
