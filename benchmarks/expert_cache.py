@@ -25,8 +25,8 @@ ORIGIN = (
     "commit: 579a7711e4b332b4c57b47e378a0cf240d85caa6",
     "licence: MIT (LICENSE-CODE), Copyright (c) 2023 DeepSeek",
     f"command: python -m benchmarks.expert_cache FOLDER, which holds {FILE}",
-    "content: counts over 26 layers; the task's prompt, which begins each document, is left out; a task's "
-    "first half is the past, and its second half is replayed",
+    "content: counts over 26 layers; the task's prompt, which begins each document, is left out; "
+    "a task's first half is the past, and its second half is replayed",
 )
 # A review of the same data, by other programs: lowest and highest task, 16 of 64 slots.
 REVIEW = {

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import shown
 from .output import Json, show, table
+
+if TYPE_CHECKING:
+    from ..cluster.rebalancing import BreakEven
 
 
 def place(
@@ -33,6 +37,28 @@ def place(
         int, typer.Option(help="Random starts of the search; the best is kept.", min=0)
     ] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the random starts.", min=0)] = 0,
+    measure_on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Place for each task of the file instead, for all and not at all, and measure on "
+            "each task of this trace or table; may be given more than once."
+        ),
+    ] = None,
+    every: Annotated[
+        str,
+        typer.Option(
+            help="With --measure-on of a trace: place anew every so many batches; numbers with "
+            "commas between, beside never and least loaded."
+        ),
+    ] = "",
+    batch: Annotated[int, typer.Option(help="Tokens of a batch, for --every.", min=1)] = 512,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="With --measure-on: whose experts move, a name from moe models; says from how "
+            "many tokens on moving pays."
+        ),
+    ] = "",
     out_file: Annotated[
         Path | None, typer.Option("--out", help="Write the placement to this JSON file.")
     ] = None,
@@ -41,9 +67,16 @@ def place(
     """Place experts on GPUs by their loads, as DeepSeek's EPLB does.
 
     Example: moe place trace.npz --gpus 8 --replicas 72 --groups 8 --nodes 2 --search
-    """
+    Example: moe place yesterday.npz --replicas 72 --measure-on today.npz --every 1,4,16
+    """  # fmt: skip
     from ..cluster.eplb_report import place_experts
 
+    if every and not measure_on:
+        raise ValueError("every: got it without --measure-on, allowed is both")
+    if measure_on:
+        sizes = replicas, groups, nodes, gpus
+        _measured(file, measure_on, sizes, every, batch, model, json_output)
+        return
     placement = place_experts(file, replicas, groups, nodes, gpus, search, restarts, seed)
     if out_file is not None:
         placement.save(out_file)
@@ -56,3 +89,57 @@ def place(
         caption="twice: experts with more than one copy on a GPU",
     )
     show(placement, json_output, loads, *placement.notes)
+
+
+def _measured(
+    file: Path,
+    measure_on: list[Path],
+    sizes: tuple[int, int, int, int],
+    every: str,
+    batch: int,
+    model: str,
+    json_output: bool,
+) -> None:
+    """Show the matrix of placements, and what placing anew costs if that was asked for."""
+    from ..cluster.placed_for import joined, matrix_of, read_task_loads
+    from ..cluster.rebalancing import ASSUMPTIONS, Moving, break_evens, trace_streams
+
+    carried = joined([read_task_loads(path) for path in measure_on])
+    matrix = matrix_of(read_task_loads(file), carried, *sizes)
+    rows = matrix.rows()
+    title = "load of the fullest GPU, mean = 1: a row's placement, measured on each column"
+    parts: list[Any] = [table(rows, number=".3f", right=rows[0], title=title)]
+    answer = matrix.as_json()
+    if every and not model:
+        raise ValueError("every: got it without --model, allowed is both")
+    if model:
+        if sizes[2] > 1:
+            raise ValueError(f"nodes: got {sizes[2]}, allowed with --model is 1")
+        settings = Moving(model=model, gpus=sizes[3], replicas=matrix.replicas)
+        found = break_evens(matrix, carried, settings)
+        answer["break_even_tokens"] = [[one.tokens_or_none for one in row] for row in found]
+        pays = [
+            {"placed for": name} | dict(zip(matrix.measured_on, map(_tokens, row), strict=True))
+            for name, row in zip(matrix.placed_for, found, strict=True)
+        ]
+        parts.append(table(pays, right=pays[0], title="tokens from which on moving experts pays"))
+    if every:
+        counts = tuple(_whole(word.strip()) for word in every.split(","))
+        ways = trace_streams(measure_on, matrix.widest, counts, batch, settings)
+        answer["streams"] = [one.as_row() for one in ways]
+        parts.append(table(answer["streams"], number=".4g", title=f"batches of {batch} tokens"))
+    if model:
+        parts.append(ASSUMPTIONS)
+    show(answer, json_output, *parts)
+
+
+def _tokens(one: BreakEven) -> str:
+    if one.tokens_or_none is None:
+        return "never"
+    return f"{one.tokens:,.0f}" if one.moved else "at home"
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise ValueError(f"every: got {shown(text)}, allowed are whole numbers >= 1")
+    return int(text)
