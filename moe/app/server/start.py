@@ -78,8 +78,9 @@ def serve(
     keep_colours()
 
     def tell(words: str) -> None:
-        say(words)
         logs.event(words)
+        if options.log != "json":  # then each line is JSON, wherever the lines are collected
+            say(words)
 
     warming.begin(tell)
 

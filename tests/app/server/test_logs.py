@@ -53,3 +53,23 @@ def test_streamlit_and_uvicorn_write_lines_of_json() -> None:
     said = [json.loads(text) for text in (ran.stdout + ran.stderr).splitlines()]
     assert [one["event"] for one in said] == ["started", "a %s", "b %s"]
     assert said[0]["visitors"] == 3
+
+
+def test_what_the_operator_should_know_is_a_line_of_json_or_a_sentence() -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom moe.app.server import start\n"
+        "from moe.app.server.options import ServerOptions\n"
+        "class Site:\n    def run(self, config): pass\n"
+        "start.site = lambda *_: Site()\n"
+        "start.warming.begin = lambda tell: tell('Kernels wait.')\n"
+        "options = ServerOptions(log=sys.argv[1])\n"
+        "start.serve(Path('app.py'), 8501, False, '127.0.0.1', options, print)\n"
+    )
+    told = {
+        kind: subprocess.run(
+            [sys.executable, "-c", code, kind], capture_output=True, text=True, check=True
+        ).stdout
+        for kind in ("json", "quiet")
+    }
+    assert [json.loads(one)["event"] for one in told["json"].splitlines()] == ["Kernels wait."]
+    assert told["quiet"] == "Kernels wait.\n"
