@@ -74,8 +74,9 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
         "vectors for ports; a small language model around the layer: training, sampling, its files",
     ),
     (
-        ("cost", "cluster", "expert_cache"),
-        "counted cost; experts on many devices; experts that do not all fit in fast memory",
+        ("cost", "cluster", "expert_cache", "scaling"),
+        "counted cost; experts on many devices; experts that do not all fit in fast memory; what a "
+        "number of experts is worth, by the law of published runs",
     ),
     (("studies",), "experiments: frozen settings in, records and words out"),
     (("pictures",), "what charts are made with: figures with their words, marks, colours"),

@@ -27,6 +27,7 @@ from . import (
     lm_comparison,
     lm_tokens,
     reasoning,
+    scaling,
     speed,
     steps,
     strengths,
@@ -91,6 +92,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[expert_cache.PAGE] = expert_cache.page()
     made[collapse.PAGE] = collapse.page()
     made[reasoning.PAGE] = reasoning.page()
+    made[scaling.PAGE] = scaling.page()
     made[strengths.PAGE] = strengths.page(alts[strengths.PICTURE])
     made[lm_comparison.PAGE] = lm_comparison.page(alts[lm_comparison.PICTURE])
     made[lm_tokens.PAGE] = lm_tokens.page()

@@ -16,8 +16,8 @@ COMMANDS = {
     "balancers": "registries", "lesson": "lessons", "check-gate": "gates", "golden": "gates",
     "bench": "speed", "place": "place", "prune": "prune", "trace": "traces", "analyze": "traces",
     "cache": "cache", "models": "cost", "params": "params", "cost": "cost", "decode": "cost",
-    "hardware": "cost", "check-numbers": "cost", "cluster": "cluster", "sweep": "sweep",
-    "step": "steps", "grade": "steps", "lm": "lm",
+    "scaling": "scaling", "hardware": "cost", "check-numbers": "cost", "cluster": "cluster",
+    "sweep": "sweep", "step": "steps", "grade": "steps", "lm": "lm",
 }  # fmt: skip
 UsageError: Any = typer.BadParameter.__base__  # its own class in some versions, click's in others
 

@@ -98,7 +98,7 @@ def test_every_number_of_things_that_a_text_gives_is_that_of_the_registry() -> N
 def test_command_lines_of_the_readme_are_understood(run_moe: Callable[..., Any]) -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     commands = re.findall(r"^(moe [^#\n]*)", text, re.MULTILINE)
-    assert len(commands) == 22
+    assert len(commands) == 23
     for command in commands:
         words = shlex.split(command)[1:]
         name = words[:2] if words[0] == "lm" else words[:1]
