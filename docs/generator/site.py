@@ -13,6 +13,7 @@ from moe.errors import check_choice
 from moe.pictures.figure import Figure
 
 from . import (
+    after_training,
     api,
     article,
     checkpoints,
@@ -79,6 +80,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     )
     made[f"{METHODS}/causality.md"] = causality_page()
     made[f"{METHODS}/scales.md"] = scales_page()
+    made[after_training.PAGE] = after_training.page()
     made[checkpoints.PAGE] = checkpoints.page()
     made[cluster.PAGE] = cluster.page()
     made[article.PAGE] = article.page()
