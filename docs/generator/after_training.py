@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from docs.generator.studies import Study, distinct
 from moe.studies.expert_upcycling import WAYS
@@ -108,7 +109,7 @@ def _prune_parts(study: Study) -> Iterator[str]:
     yield _prune_words(study)
 
 
-def _values(study: Study, name: str) -> list[int]:
+def _values(study: Study, name: str) -> list[Any]:
     return [value for (value,) in distinct(study.rows, name)]
 
 
