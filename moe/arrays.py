@@ -155,7 +155,11 @@ def contract_of(layer: Held) -> Contract:
     widths = {"logits_NE": n_experts}
     for name in router.projections:
         if f"{name}_DE" in params:
-            widths["logits_NE" if name == "gate" else f"{name}_NE"] = params[f"{name}_DE"].shape[1]
+            columns = params[f"{name}_DE"].shape[1]
+            if name == "gate":
+                widths["logits_NE"] = router.n_logits(columns)
+            else:
+                widths[f"{name}_NE"] = columns
     return Contract(
         owner=(layer._mark, router, activation, known),
         router=layer.router,

@@ -92,6 +92,7 @@ class MoELayer:
         dtype: str = "float32",
         capacity: Capacity | None = None,
         gate_scale: float = 1.0,
+        gate_init: str = "normal",
     ) -> MoELayer:
         """Make a layer with fresh weights.
 
@@ -114,6 +115,9 @@ class MoELayer:
             Limit per expert; without one nothing is dropped.
         gate_scale
             Factor on the gate's initial spread; Switch's init scale of 0.1, a variance, is 0.316.
+        gate_init
+            'normal'; 'equal': the gate's columns, one an expert, start equally long (Qwen3-Next);
+            'orthonormal': and at right angles (SimBal), if D is no less than E.
 
         Raises
         ------
@@ -132,8 +136,9 @@ class MoELayer:
         router.check(n_experts)
         (capacity or NO_LIMIT).check(router, n_experts)
         params = fresh_params(
-            router, d_model, d_expert, n_experts, n_shared, activation, seed, dtype, gate_scale
-        )
+            router, d_model, d_expert, n_experts, n_shared, activation, seed, dtype, gate_scale,
+            gate_init,
+        )  # fmt: skip
         buffers = {name: np.zeros(n_experts, dtype) for name in router.buffers}
         return cls(router, activation, params, buffers, capacity or NO_LIMIT)
 

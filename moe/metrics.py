@@ -13,6 +13,8 @@ from .contingency import cells_information, pair_counts, tally
 from .errors import check_array, check_int
 from .routing import Routing
 
+PUSHED = 0.1  # fair shares from which a load counts as pushed away from its share
+
 
 def _counts(load_E: np.ndarray) -> np.ndarray:
     load_E = np.asarray(load_E, np.float64)
@@ -90,6 +92,43 @@ def overload_factor(load_E: np.ndarray, device_E: np.ndarray) -> float:
     """
     load_E = _counts(load_E)
     return max_vio(np.bincount(np.asarray(device_E), weights=load_E)) + 1
+
+
+def settling(error_S: np.ndarray, level: float) -> int | None:
+    """Steps until an error stays below a level; None if it is not below at the end."""
+    high = np.flatnonzero(np.asarray(error_S) >= level)
+    after = int(high[-1]) + 1 if high.size else 0
+    return after if after < len(error_S) else None
+
+
+def overshoot(ratio_SE: np.ndarray) -> float:
+    """How far a load swings beyond its fair share after it was pushed to the other side of it.
+
+    Of the experts that are at least `PUSHED` away from 1 in the first row, the furthest that one
+    gets to the other side of 1 later: 0 if none crosses it.
+
+    Parameters
+    ----------
+    ratio_SE
+        Loads in fair shares, step after step, the first one right after the disturbance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe.metrics import overshoot
+    >>> overshoot(np.array([[1.5, 0.5], [0.75, 1.25], [1.0, 1.0]]))
+    0.25
+    """
+    error_SE = np.asarray(ratio_SE, np.float64) - 1
+    pushed_E = np.abs(error_SE[0]) >= PUSHED
+    beyond_SE = -np.sign(error_SE[0]) * error_SE
+    return float(max(beyond_SE[:, pushed_E].max(initial=0.0), 0.0))
+
+
+def ripple(ratio_SE: np.ndarray) -> float:
+    """Mean change of a load from step to step, in fair shares: 0 if loads stand still."""
+    ratio_SE = np.asarray(ratio_SE, np.float64)
+    return float(np.abs(np.diff(ratio_SE, axis=0)).mean()) if len(ratio_SE) > 1 else 0.0
 
 
 def drop_rate(routing: Routing) -> float:

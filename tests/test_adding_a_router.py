@@ -34,7 +34,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (copy / "moe" / "routers" / "threshold.py").write_text(code)
     registry = copy / "moe" / "routers" / "__init__.py"
     before = registry.read_text()
-    registry.write_text(before.replace('    "dynmoe",\n', '    "dynmoe",\n' + LINE))
+    registry.write_text(before.replace("\n)\nROUTERS", f"\n{LINE})\nROUTERS"))
     assert registry.read_text().replace(LINE, "") == before != registry.read_text()
     return copy
 
@@ -75,7 +75,7 @@ print(json.dumps(seen))
 """
     seen = json.loads(run(copy, "-c", code).splitlines()[-1])
     for menus in seen.values():
-        holding = [menu for menu in menus if any("hreshold" in option for option in menu)]
+        holding = [menu for menu in menus if "Threshold (any number of experts)" in menu]
         assert len(holding) == 2  # the router of A, and of B
 
 

@@ -114,6 +114,8 @@ def acts_by(balancer: type[moe.Balancer]) -> list[str]:
     means = []
     if balancer._loss is not moe.Balancer._loss:
         means.append("a loss with a gradient at the logits")
+    if balancer.param_loss is not moe.Balancer.param_loss:
+        means.append("a loss on the router's own parameters")
     if balancer.update is not moe.Balancer.update:
         means.append("a step after each batch, without gradient")
     return means
@@ -179,8 +181,16 @@ def example_section(doc: Docstring) -> str:
     return f"## Example\n\n```pycon\n{doc.example}\n```"
 
 
-def method_page(kind: Kind, name: str, alt: str) -> str:
-    """Return the page of one method; `alt` is what its figure says in words."""
+def method_page(kind: Kind, name: str, alt: str, measured: str = "") -> str:
+    """Return the page of one method.
+
+    Parameters
+    ----------
+    alt
+        What its figure says in words.
+    measured
+        What studies found of it, if there are any.
+    """
     method = kind.registry[name]
     doc = of_class(method)
     facts = [
@@ -198,6 +208,8 @@ def method_page(kind: Kind, name: str, alt: str) -> str:
     if method.formula:
         parts.append(f"## Formula\n\n{math_block(method.formula, kind.symbols, name)}")
     parts.append(f"## Picture\n\n![{to_markdown(alt)}]({name}.svg)\n\n{kind.figure_words}")
+    if measured:
+        parts.append(f"## Measured\n\n{measured}")
     if doc.example:
         parts.append(example_section(doc))
     if fields(method):

@@ -98,6 +98,7 @@ OWN: dict[str, dict[str, str]] = {
         "c": "mean number of experts per token",
         "T": "tokens that an expert takes, by their number",
     },
+    "expert_threshold": {"c": "bar of each expert, a quantile of its past logits"},
     "gshard": {"u": "a random number", "U": "uniform distribution between two bounds"},
     "longcat": {"Z": "number of experts that return what they get"},
     "moe_pp": {
@@ -114,6 +115,11 @@ OWN: dict[str, dict[str, str]] = {
         "W_n": "weights for the size of the noise",
         r"\epsilon": "noise",
         r"\mathcal N": "normal distribution with its mean and variance",
+    },
+    "null_experts": {
+        r"\ell": "logits, one for each expert of the pool",
+        "v": "weights of the null expert, whose logit stands there M times",
+        "N": "number of experts that compute, the first of the pool",
     },
     "sinkhorn": {
         r"\Pi": "plan that divides tokens evenly among experts",
@@ -157,6 +163,12 @@ OWN: dict[str, dict[str, str]] = {
         "P''": "sum of P over a device's experts",
         "M": "devices that a token may reach",
     },
+    "cutoff_ema": {
+        "c": "bar of an expert",
+        r"\beta": "share of the past in the running mean",
+        "q": "fair share of an expert, in tokens",
+        r"\ell": "logit of an expert for a token",
+    },
     "device": {
         r"\alpha_2": "strength of the loss",
         "f'": "mean load of a device's experts, in fair shares",
@@ -199,12 +211,26 @@ OWN: dict[str, dict[str, str]] = {
         "q": "fair share of the choices, in tokens",
         r"\rho": "share of the step that is taken",
     },
+    "simbal": {
+        "W": "weights of the gate, a column for each expert",
+        "I": "identity matrix",
+        r"\|": "sum of the absolute values of a matrix's entries",
+    },
     "simple_diverse": {
         r"\hat W": "gate with columns of length 1",
         "w": "column of the gate, the direction of an expert",
         r"\hat w": "the same with length 1",
         "I": "identity matrix",
         "F": "of a whole matrix, the root of the sum of all squares",
+    },
+    "smebu": {
+        r"\Delta": "step before the mean over past ones",
+        r"\lambda": "longest step of the bias",
+        "tanh": "hyperbolic tangent, between −1 and 1",
+        r"\kappa": "how soon a step is as long as it gets",
+        "m": "running mean of an expert's steps",
+        "j": "each of the experts",
+        r"\beta": "share of the past in that mean",
     },
     "z": {r"\ell": "logit of an expert for a token"},
     "zero_computation": {

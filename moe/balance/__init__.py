@@ -19,6 +19,8 @@ FILES = (
     "bias",
     "quantile",
     "pi",
+    "smebu",
+    "cutoff_ema",
     "importance_load",
     "z",
     "device_loss",
@@ -28,6 +30,7 @@ FILES = (
     "zero_computation",
     "zero_weighted",
     "simple_diverse",
+    "simbal",
 )
 BALANCERS = collect(Balancer, __name__, FILES)
 

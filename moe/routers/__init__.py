@@ -31,7 +31,9 @@ FILES = (
     "relu",
     "moe_pp",
     "longcat",
+    "null_experts",
     "dynmoe",
+    "expert_threshold",
 )
 ROUTERS = collect(Router, __name__, FILES)  # type: ignore[type-abstract]
 Kind = TypeVar("Kind", bound=type[Router])

@@ -96,6 +96,10 @@ class Router(Settings, ABC):
             params[f"{name}_DE"] = spread * rng.standard_normal((d_model, n_experts))
         return params
 
+    def n_logits(self, n_columns: int) -> int:
+        """Logits that `project` makes of a gate with so many columns: one each."""
+        return n_columns
+
     def project(self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], n_experts: int) -> Arrays:
         """What `choose` looks at: 'logits_NE', and whatever else this router computes from x."""
         outputs = {f"{n}_NE": kernels.matmul(x_ND, params[f"{n}_DE"]) for n in self.projections}

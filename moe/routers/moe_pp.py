@@ -15,8 +15,36 @@ from .base import MAX_SPECIALS, Arrays
 from .fixed_k import FixedK
 
 
+class WithZeroExperts(FixedK):
+    """Top-k of a pool whose last `n_zero` experts give 0; see `MoEPlusPlus.renormalize`."""
+
+    n_zero = 0
+
+    def weights(
+        self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
+    ) -> np.ndarray:
+        """Weights of these experts, (N, K), a zero expert's share given away if renormalised."""
+        return super().weights(logits_NE, self._counted(scores_NE), expert_NK)
+
+    def weights_backward(
+        self, scores_NE: np.ndarray, expert_NK: np.ndarray, dweight_NK: np.ndarray
+    ) -> np.ndarray:
+        """Gradient at the chosen scores; see `FixedK.weights_backward`."""
+        dchosen_NK = super().weights_backward(self._counted(scores_NE), expert_NK, dweight_NK)
+        if not self.renormalize:
+            return dchosen_NK
+        return dchosen_NK * (expert_NK < scores_NE.shape[1] - self.n_zero)
+
+    def _counted(self, scores_NE: np.ndarray) -> np.ndarray:
+        """The scores that count in the sum: all but those of zero experts, if renormalised."""
+        if not self.renormalize:
+            return scores_NE
+        n_experts = scores_NE.shape[1]
+        return scores_NE * (np.arange(n_experts) < n_experts - self.n_zero)
+
+
 @dataclass(frozen=True)
-class MoEPlusPlus(FixedK):
+class MoEPlusPlus(WithZeroExperts):
     """Top-k of a softmax over computing and zero-computation experts.
 
     The last experts of the pool are `n_constant` constant ones, `n_copy` that return x and
@@ -95,28 +123,6 @@ class MoEPlusPlus(FixedK):
         logits_NE = logits_NE + kernels.matmul(previous_NE, residual_EE)
         routing = super().choose(logits_NE, rng=rng, token_ids=token_ids, **state)
         return replace(routing, saved={"previous_NE": previous_NE, "residual_EE": residual_EE})
-
-    def weights(
-        self, logits_NE: np.ndarray, scores_NE: np.ndarray, expert_NK: np.ndarray
-    ) -> np.ndarray:
-        """Weights of these experts, (N, K), a zero expert's share given away if renormalised."""
-        return super().weights(logits_NE, self._counted(scores_NE), expert_NK)
-
-    def weights_backward(
-        self, scores_NE: np.ndarray, expert_NK: np.ndarray, dweight_NK: np.ndarray
-    ) -> np.ndarray:
-        """Gradient at the chosen scores; see `FixedK.weights_backward`."""
-        dchosen_NK = super().weights_backward(self._counted(scores_NE), expert_NK, dweight_NK)
-        if not self.renormalize:
-            return dchosen_NK
-        return dchosen_NK * (expert_NK < scores_NE.shape[1] - self.n_zero)
-
-    def _counted(self, scores_NE: np.ndarray) -> np.ndarray:
-        """The scores that count in the sum: all but those of zero experts, if renormalised."""
-        if not self.renormalize:
-            return scores_NE
-        n_experts = scores_NE.shape[1]
-        return scores_NE * (np.arange(n_experts) < n_experts - self.n_zero)
 
     def backward_state(
         self, routing: Routing, dweight_A: np.ndarray, drouted_NE: np.ndarray, dtotal_NE: np.ndarray

@@ -11,7 +11,7 @@ may then get in; for a given number it is causal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,11 +117,23 @@ def _fate(routing: Routing) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def probe_router(router: Router, settings: ProbeSettings = ProbeSettings()) -> CausalityRow:
-    """Probe a router without a capacity limit, with its noise if it has any."""
+def probe_router(
+    router: Router,
+    settings: ProbeSettings = ProbeSettings(),
+    buffers: Mapping[str, np.ndarray] | None = None,
+) -> CausalityRow:
+    """Probe a router without a capacity limit, with its noise if it has any.
+
+    Parameters
+    ----------
+    buffers
+        What a balancer has left of a layer's buffers; none by default.
+    """
+    steered = dict(buffers or {})
 
     def route(logits_NE: np.ndarray, ids_N: np.ndarray, seed: int, room: float) -> Routing:
-        return router.choose(logits_NE, rng=np.random.default_rng(seed), token_ids=ids_N)
+        rng = np.random.default_rng(seed)
+        return router.choose(logits_NE, rng=rng, token_ids=ids_N, **steered)
 
     return probe(router.name, "router", router.causal, route, settings)
 

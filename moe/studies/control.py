@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .. import kernels
+from .. import kernels, metrics
 from ..balance import Balancer, make_balancer
 from ..balance.bias import BiasControl
 from ..errors import check_float
@@ -85,9 +85,7 @@ class Response:
     @property
     def settled_after(self) -> int | None:
         """Batches until MaxVio stays below `SETTLED`; None if it is not there at the end."""
-        high = np.flatnonzero(self.max_vio_S >= SETTLED)
-        after = int(high[-1]) + 1 if high.size else 0
-        return after if after < self.max_vio_S.size else None
+        return metrics.settling(self.max_vio_S, SETTLED)
 
     @property
     def steady_error(self) -> float:
@@ -97,7 +95,7 @@ class Response:
     @property
     def swing(self) -> float:
         """Mean change of an expert's load from batch to batch in the last fifth, in fair shares."""
-        return float(np.abs(np.diff(self._tail(self.ratio_SE), axis=0)).mean())
+        return metrics.ripple(self._tail(self.ratio_SE))
 
     @property
     def ratio_SE(self) -> np.ndarray:

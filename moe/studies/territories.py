@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import check_array, check_int
 from ..routers import Router
+from ..routers.expert_threshold import ExpertThreshold
 from ..routers.fixed_k import FixedK, biased, steers
 from ..routers.relu import ReLU
 from ..routing import Routing
@@ -68,7 +69,8 @@ class Territories:
         Added to the scores, and multiplied with them, for the choice alone; None where neither
         steers.
     least
-        Nobody answers where no logit is above this, as with ReLU routing (0); None: somebody does.
+        Nobody answers where no logit is above this, as with ReLU routing (0) and Expert Threshold,
+        whose bars are taken off the offsets; None: somebody does.
     """
 
     slope_2E: np.ndarray
@@ -93,6 +95,8 @@ class Territories:
         offset_E = maps_3E[2] + trainer.layer.params.get("gate_bias_E", 0.0)
         router, buffers = trainer.layer.router, trainer.layer.buffers
         bias_E, factor_E = buffers.get("select_bias_E"), buffers.get("select_factor_E")
+        if isinstance(router, ExpertThreshold):
+            return cls(maps_3E[:2], offset_E - buffers["threshold_E"], least=0.0)
         if not isinstance(router, FixedK) or not steers(bias_E, factor_E):
             return cls(maps_3E[:2], offset_E, least=0.0 if isinstance(router, ReLU) else None)
         return cls(

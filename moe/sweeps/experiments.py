@@ -34,6 +34,8 @@ from ..studies.opportunistic import OpportunisticFigures, OpportunisticRun, oppo
 from ..studies.pruning import PruneFigures, PruneRun, pruned
 from ..studies.reasoning import DistilFigures, DistilRun, ReasonFigures, distilled, reasoned
 from ..studies.savings import ACTIVE, TOTAL, SavingsSettings, count
+from ..studies.switch import SwitchFigures, SwitchSettings, switch
+from ..studies.traits import TraitFigures, traits
 from ..training import TrainSettings
 from ..training.runs import Figures, run
 
@@ -369,6 +371,22 @@ EXPERIMENTS: dict[str, Experiment] = {
         ControlFigures,
         ControlRun.figures,
         {"steady_error": LOWER, "swing": LOWER, "settled_after": LOWER},
+    ),
+    "switch": Experiment(
+        "The load when the text changes: overshoot, settling, ripple",
+        SwitchSettings,
+        SwitchFigures,
+        switch,
+        {"settling": LOWER, "overshoot": LOWER, "ripple": LOWER},
+        _train_data,
+    ),
+    "traits": Experiment(
+        "Is a trained router dynamic, balanced and causal",
+        TrainSettings,
+        TraitFigures,
+        traits,
+        {"spread": HIGHER, "max_vio": LOWER, "changed": LOWER},
+        _train_data,
     ),
     "savings": Experiment(
         "Counted cost of an MoE layer against dense ones (the page on savings)",

@@ -341,6 +341,7 @@ class LiveRun:
             activation=settings.activation,
             seed=settings.seed,
             capacity=settings.make_capacity(),
+            gate_init=settings.gate_init,
         )
         layer.check_finite = False
         optimizer = _adam(self.trainer)

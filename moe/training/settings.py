@@ -9,6 +9,7 @@ from ..capacity import DROP_POLICIES, NO_LIMIT, Capacity
 from ..data import TASKS, DialectsTask
 from ..errors import check_choice, check_int
 from ..experts import check_activation
+from ..fresh import GATE_INITS
 from ..routers import ROUTERS, Router, make_router
 from ..settings import Settings, option
 
@@ -67,6 +68,12 @@ class TrainSettings(Settings):
         f"Parts that stay as they began: {', '.join(PARTS)}, or several joined by '+', or none.",
     )
 
+    gate_init: str = option(
+        "normal",
+        "How the gate's columns start: as drawn, equally long, or orthonormal.",
+        among=GATE_INITS,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         balancer_kinds(self.balance)
@@ -93,6 +100,8 @@ class TrainSettings(Settings):
                 f"it with one of {', '.join(fit)}"
             )
         self.make_capacity().check(router, self.n_experts)
+        if self.gate_init == "orthonormal":
+            check_int("n_experts", self.n_experts, 1, self.d_model, "columns at right angles")
 
     def frozen_parts(self) -> tuple[str, ...]:
         """Return the parts that do not learn."""

@@ -142,6 +142,7 @@ class Trainer:
             activation=settings.activation,
             seed=settings.seed,
             capacity=settings.make_capacity(),
+            gate_init=settings.gate_init,
         )
         self.layer.check_finite = False
         self.balancer = settings.make_balancer()

@@ -82,7 +82,7 @@ def test_a_broken_gate_shows_in_every_token(name: str, backend: str, drop: str) 
         return
     with kernels.using(backend):
         for n_experts in (4, 8, 12):
-            for spot in (0, n_experts - 1):
+            for spot in (0, -1):
                 layer = moe.MoELayer.init(
                     D, 5, n_experts, router=name, capacity=moe.Capacity(0.5, drop)
                 )

@@ -153,6 +153,11 @@ def dynmoe(row: list[float]) -> Weights:
     return {e: 1 / len(passed) for e in passed}
 
 
+def expert_threshold(row: list[float]) -> Weights:
+    """Expert Threshold, arXiv 2603.11535, equation 6 and section 4.1: r > c, weight sigmoid(r)."""
+    return {e: sigmoid(v) for e, v in enumerate(row) if v > BIAS[e]}
+
+
 ONE_TOKEN: list[tuple[str, dict[str, object], Callable[[list[float]], Weights]]] = [
     ("topk", {"k": 2}, mixtral),
     ("topk", {"k": 4, "softmax_order": "after"}, gpt_oss),
@@ -172,6 +177,7 @@ ONE_TOKEN: list[tuple[str, dict[str, object], Callable[[list[float]], Weights]]]
     ("top_p", {}, top_p),
     ("relu", {}, relu),
     ("dynmoe", {}, dynmoe),
+    ("expert_threshold", {}, expert_threshold),
 ]
 
 

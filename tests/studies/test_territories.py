@@ -53,6 +53,7 @@ def area(corners: np.ndarray) -> float:
         ("deepseek_v3", "bias"),
         ("topk", "bias(form=multiplicative)"),
         ("relu", "l1"),
+        ("expert_threshold", "cutoff_ema"),
     ],
 )
 def test_every_pixel_goes_where_the_layer_sends_it(router, balance, seed):

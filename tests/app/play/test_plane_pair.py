@@ -217,7 +217,7 @@ def test_every_router_with_every_balancing_that_suits_it(router):
         assert np.isfinite(record.loss) and seen.share_E.sum() > 0.5, balance
         assert (seen.territories is None) == (seen.differ is None)
         assert not seen.differ, balance  # the layer's own choice, pixel by pixel
-    lines = {"hash", "dynmoe", "soft", "expert_choice", "base", "sinkhorn"}
+    lines = {"hash", "dynmoe", "soft", "expert_choice", "base", "sinkhorn", "null_experts"}
     assert (seen.territories is None) == (router in lines)
 
 
