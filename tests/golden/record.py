@@ -30,10 +30,12 @@ PAGES: dict[str, dict[str, str]] = {
     "real_models": {"every": "true", "many": "true", "stored": "true"},
     "moving_data": {"tokens": "128"},
     "think": {"guess": "skip"}, "language_model": {"guess": "skip"}, "distil": {"guess": "skip"},
-    "your_model": {}, "learn": {"lesson": "letters", "student": "ada"},
+    "your_model": {}, "expert_cache": {}, "learn": {"lesson": "letters", "student": "ada"},
 }  # fmt: skip
 # What is closed at first, and holds something only once it is opened.
-CLOSED = {"moving_data": ("fewer_copies", "every_link", "slower_links", "spare_copies")}
+CLOSED = {
+    "moving_data": ("fewer_copies", "every_link", "slower_links", "spare_copies", "yesterday")
+}
 # Their code trains for long, or measures this computer; that of lessons runs in their own tests.
 CODE_LEFT_OUT = ("balance", "savings", "learn", "think", "language_model", "distil")
 ROOT = FOLDER.parent.parent

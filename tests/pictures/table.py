@@ -20,6 +20,8 @@ from moe.app.balance import chart as balance
 from moe.app.cure import chart as cure
 from moe.app.cure.story import chance
 from moe.app.distil import chart as distil
+from moe.app.expert_cache import chart as little
+from moe.app.expert_cache import story as lab_little
 from moe.app.five_million import chart as money
 from moe.app.five_million import chips as lab_limits
 from moe.app.five_million import claim as lab_claim
@@ -30,6 +32,7 @@ from moe.app.gate import game
 from moe.app.language_model import chart as language
 from moe.app.moving_data import chart as moving
 from moe.app.moving_data import story as lab_moving
+from moe.app.moving_data import yesterday as lab_yesterday
 from moe.app.play import chart as play
 from moe.app.play.plan import Plan
 from moe.app.real_models import chart as models
@@ -43,6 +46,8 @@ from moe.app.think import chart as think
 from moe.app.your_model import chart as your_model
 from moe.app.your_model import closer
 from moe.cluster import homes
+from moe.cluster.placed_for import PATH as LOADS
+from moe.expert_cache.published import PATH as KEPT
 from moe.lm.tasks import decode
 from moe.numbers import digits, dollars, gigabytes
 from moe.pictures.experts import EXPERT_COLOURS, letter_ink
@@ -779,6 +784,36 @@ def from_node_to_node() -> Shown:
         [("rect", "pairs", place | {"color": "mb"}),
          ("text", "pairs", place | {"text": "label", "color": test})],
         (f"{outside:.0%} of all bytes cross the network",),
+    )  # fmt: skip
+
+
+@of(moving.yesterday)
+def placed_for_another_task() -> Shown:
+    matrix = lab_yesterday.matrix()
+    lines = [line.split(",") for line in LOADS.read_text("utf-8").splitlines() if line[0] != "#"]
+    rows = []
+    for name, phy2log_LR in zip(matrix.placed_for, matrix.phy2log_PLR, strict=True):
+        for task in ("intent", "law", "summary", "translation"):
+            ratios = []
+            loads = [list(map(int, line[2:])) for line in lines[1:] if line[0] == task]
+            for load_E, slots in zip(loads, phy2log_LR.tolist(), strict=True):
+                share = [load_E[e] / slots.count(e) for e in slots]
+                chips = np.reshape(share, (8, -1)).sum(axis=1)
+                ratios.append(chips.max() / chips.mean())
+            value = float(np.mean(ratios))
+            rows.append({"placed": name, "carries": task, "uneven": value, "label": f"{value:.2f}"})
+    top = max(row["uneven"] for row in rows)
+    place = {"x": "carries|now carries", "y": "placed"}
+    figure = moving.yesterday(matrix)
+    half = (1 + max(row["uneven"] for row in figure.data["placements"])) / 2
+    assert math.isclose(half, (1 + top) / 2)
+    test = f"?datum.uneven > {half}: #000000, else #FFFFFF"
+    return Shown(
+        figure,
+        {"placements": rows},
+        [("rect", "placements", place | {"color": "uneven"}),
+         ("text", "placements", place | {"text": "label", "color": test})],
+        (f"placed for intent: {rows[0]['label']}, {rows[1]['label']}", "6 placements by 4 tasks"),
     )  # fmt: skip
 
 
@@ -1726,6 +1761,97 @@ def bits_of_a_run_that_goes_on() -> Shown:
             "strokeWidth": ("of", {"its batch": 1, "new text": 3}),
         })],
         ("2 steps so far: a letter of the last batch takes 7.00 bits, new text takes 4.00",),
+    )  # fmt: skip
+
+
+# Little memory -----------------------------------------------------------------------------------
+
+RULES = {
+    "lru": "the latest used", "lfu": "the most used so far", "pinned": "this task's favourites",
+    "pinned_other": "another task's favourites", "last_token": "the latest, reading ahead by token",
+    "last_layer": "the latest, reading ahead by layer", "belady": "knowing the future",
+}  # fmt: skip
+
+
+def kept_of(policy: str, slots: int, task: str = "") -> tuple[float, float, float, float]:
+    """Hits and early ones of all requests, reads and waits of a token, from the file itself."""
+    lines = [line.split(",") for line in KEPT.read_text("utf-8").splitlines() if line[0] != "#"]
+    counts = np.sum([
+        list(map(int, line[3:])) for line in lines
+        if line[:2] == [policy, str(slots)] and task in ("", line[2])
+    ], axis=0)  # fmt: skip
+    tokens, requests, hits, early, reads = counts.tolist()
+    return hits / requests, early / requests, reads / tokens, (requests - hits - early) / tokens
+
+
+@of(little.there)
+def who_is_there() -> Shown:
+    bars, labels = [], []
+    for policy, name in RULES.items():
+        hits, early, *_ = kept_of(policy, 8, "law")
+        bars += [
+            {"name": name, "part": "there from before", "from": 0.0, "to": hits},
+            {"name": name, "part": "read ahead, in time", "from": hits, "to": hits + early},
+        ]
+        ahead = f" + {early:.0%}" if early else ""
+        labels.append({"name": name, "to": hits + early, "label": f"{hits:.0%}{ahead}"})
+    parts = {"there from before": "#12906C", "read ahead, in time": "#B0509A"}
+    return Shown(
+        little.there(8, "law"),
+        {"bars": bars, "labels": labels, "chance": [{"chance": 0.125}]},
+        [
+            ("bar", "bars", {"y": "name", "x": "from||%", "x2": "to", "color": ("part", parts)}),
+            ("rule", "chance", {"x": "chance||%"}),
+            ("text", "labels", {"y": "name", "x": "to||%", "text": "label"}),
+            ("text", "labels", {"y": "name", "x": "=0", "text": "name"}),
+        ],
+        ("room for 8", "chance, 12%", *(f"{row['name']} {row['label']}" for row in labels)),
+    )  # fmt: skip
+
+
+@of(little.by_room)
+def rates_by_room() -> Shown:
+    sizes = (4, 8, 12, 16, 24, 32, 48, 64)
+    lines = {"belady": "#56606B", "pinned": "#12906C", "lru": "#A2558A", "pinned_other": "#D55E00"}
+    rows = [
+        {"name": RULES[policy], "slots": slots, "rate": kept_of(policy, slots)[0]}
+        for policy in lines
+        for slots in sizes
+    ]
+    names = {RULES[policy]: colour for policy, colour in lines.items()}
+    dashes = dict(zip(names, ((1, 0), (7, 4), (2, 3), (9, 3, 2, 3)), strict=True))
+    level = [{"slots": slots, "rate": slots / 64} for slots in sizes]
+    place = {"x": "slots|experts of a layer that find room", "y": "rate||%"}
+    return Shown(
+        little.by_room(),
+        {"rooms": rows, "levels": level},
+        [
+            ("line", "levels", place | {"dash": (6, 4)}),
+            ("line", "rooms", place | {
+                "color": ("name", names), "strokeDash": ("name", dashes),
+            }),
+        ],
+        (f"the latest used: {kept_of('lru', 16)[0]:.0%}", "room for 4 to 64 experts"),
+    )  # fmt: skip
+
+
+@of(little.how_fast)
+def tokens_a_second() -> Shown:
+    settings = lab_little.LittleMemory(slots=32, machine="GeForce RTX 4090 Laptop (140 W)")
+    # DeepSeek-V2-Lite: an expert has three matrices of 2,048 by 1,408; 26 layers have 64 of them.
+    one = 3 * 2048 * 1408 * (0.5 + 2 / 32)
+    all_fit = lab_little.speeds(settings)["lru"].all_fit_tokens_per_s
+    rows = []
+    for policy, name in RULES.items():
+        *_, reads, waits = kept_of(policy, 32)
+        seconds = max(1 / all_fit, (reads - waits) * one / 7.45e9) + waits * one / 7.45e9
+        rows.append({"name": name, "speed": 1 / seconds, "label": f"{1 / seconds:.3g}"})
+    bar = {"y": "name", "x": "speed"}
+    return Shown(
+        little.how_fast(settings),
+        {"speeds": rows},
+        [("bar", "speeds", bar), ("text", "speeds", bar | {"text": "label"})],
+        (f"If all experts fitted: {all_fit:.3g}", f"{rows[0]['name']}: {rows[0]['label']}"),
     )  # fmt: skip
 
 

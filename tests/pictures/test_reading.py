@@ -87,6 +87,8 @@ HOVER = {
     "students_over_steps": ["student, seed, step, bits||.3f"],
     "students_at_their_first_look": ["student, seed, step, bits||.3f"],
     "bits_that_a_teacher_saves": ["seed, gain|bits saved|+.3f"],
+    "who_is_there": ["name, part, to|up to|.1%"],
+    "rates_by_room": ["name, slots, rate||.1%"],
 }  # fmt: skip
 # Lines that one compares with, by their data: the fair share and other goals have long dashes.
 GOALS = {"fair", "fair_A", "fair_B", "goal", "chance", "limit", "dense", "repetition_chance",
@@ -131,6 +133,10 @@ AXES: dict[str, tuple[str, str]] = {
         "0 to room, down, a value a row, no ticks, no domain, no grid",
     ),
     "from_node_to_node": ("top, no ticks", "no ticks"),
+    "placed_for_another_task": ("top, no ticks", "no ticks"),
+    "who_is_there": ("0 to 1.2, at 0 0.25 0.5 0.75 1, no grid", "hidden"),
+    "rates_by_room": ("0 to 64, at 4 8 12 16 24 32 48 64, no grid", f"0 to 1, {QUARTERS}"),
+    "tokens_a_second": ("hidden", "no ticks, no domain"),
     "ways_of_sending": ("hidden, 0 to room", "hidden"),
     "time_within_each_limit": ("0 to room, 4 ticks", "no ticks, no domain"),
     "shares_of_one_step": ("no ticks, no domain", QUARTERS),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from ...cluster.placed_for import PlacedFor
 from ...pictures.figure import Chart, Drawing, Figure, Rows, draw, drawn_once, spoken
 from ...pictures.marks import (
     RATIO_TIP,
@@ -274,4 +275,41 @@ def placements(before: Moved, after: Moved, ink: str = PAPER_INK) -> Figure:
         Drawing(alt.LayerChart(layer=[rule, marks]).properties(height=280)),
         f"Points of {len(before.load_G)} GPUs against a dashed line at the fair share. {spread}.",
         {"placements": rows, "fair": [{"fair": 1.0}]},
+    )
+
+
+def yesterday(matrix: PlacedFor) -> Figure:
+    """Draw placements by the tasks that they carry: the fullest chip's load, in fair shares."""
+    rows = [
+        {"placed": name, "carries": task, "uneven": value, "label": f"{value:.2f}"}
+        for name, row in zip(matrix.placed_for, matrix.uneven_PM.tolist(), strict=True)
+        for task, value in zip(matrix.measured_on, row, strict=True)
+    ]
+    base = draw("placements").encode(
+        x=alt.X(
+            "carries:N", sort=None,
+            axis=alt.Axis(title="now carries", labelAngle=0, ticks=False, orient="top"),
+        ),
+        y=alt.Y("placed:N", sort=None, axis=alt.Axis(title=None, ticks=False)),
+    )  # fmt: skip
+    top = max(row["uneven"] for row in rows)
+    cells = base.mark_rect().encode(
+        color=alt.Color("uneven:Q", scale=alt.Scale(scheme="cividis", domain=[1, top]), legend=None)
+    )
+    texts = base.mark_text(fontSize=12).encode(
+        text="label:N",
+        color=alt.condition(
+            f"datum.uneven > {(1 + top) / 2}", alt.value("#000000"), alt.value("#FFFFFF")
+        ),
+    )
+    told = "; ".join(
+        f"placed for {name}: " + ", ".join(f"{value:.2f}" for value in row)
+        for name, row in zip(matrix.placed_for, matrix.uneven_PM.tolist(), strict=True)
+    )
+    return Figure(
+        "Placed for one task, carrying another: load of the fullest chip",
+        Drawing((cells + texts).properties(height=60 + 32 * len(matrix.placed_for))),
+        f"{len(matrix.placed_for)} placements by {len(matrix.measured_on)} tasks "
+        f"({', '.join(matrix.measured_on)}), in fair shares. {told}.",
+        {"placements": rows},
     )

@@ -13,6 +13,7 @@ from ..shared.parts import BOUND
 from ..shared.share_box import share_box
 from . import chart as charts
 from . import share, story
+from . import yesterday as past
 from .packets import packets
 from .story import Limit, MovingSettings
 
@@ -105,11 +106,29 @@ def _placed(settings: MovingSettings) -> None:
     st.markdown(story.placement_words(*placed))
 
 
+def _yesterday(settings: MovingSettings) -> None:
+    st.markdown(
+        "Loads of a real model on four tasks. A row's placement was made for one of them, and "
+        "carries that of the column."
+    )
+    parts.show(charts.yesterday(past.matrix()), "yesterday_matrix")
+    st.markdown(past.matrix_words())
+    made_box, carried_box = st.columns(2)
+    placed_for = past.matrix().placed_for
+    made_for = made_box.selectbox("Placed for", placed_for, 0, key="made_for", **BOUND)
+    carried = carried_box.selectbox("Now carries", past.TASKS, 1, key="carries", **BOUND)
+    st.markdown(past.moving_words(made_for, carried))
+    st.markdown(past.reflex_words(carried))
+    st.table([one.as_row() for one in past.batches(carried)])
+    st.caption(past.about())
+
+
 MORE = {
     "fewer_copies": ("Fewer copies: one for each server instead of one for each expert", _ways),
     "every_link": ("Every link: how much crosses it, and how busy each chip is", _every_link),
     "slower_links": ("Were the chips weaker? The slower links of the H800", _slower_links),
     "spare_copies": ("Where experts live: spare copies of the popular ones", _placed),
+    "yesterday": ("Placed for yesterday's work: what if today's is another?", _yesterday),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from ..shared.sharing import json_document
+from . import yesterday
 from .story import Limit, Moved, MovingSettings, Way
 
 
@@ -27,6 +28,7 @@ def document(
                 for one in limits
             ],
             "before_and_after": [moved.as_row() for moved in placed],
+            "yesterday": yesterday.as_json(),
         },
     )
 
@@ -48,6 +50,11 @@ print(limit_words(by_limit(settings), settings.reach))  # wishes met, and the ti
 print(ways_words(ways(settings)))
 print(links_words(links(settings), links(more_uneven(settings))))
 print(placement_words(*before_after(settings)))
+
+# A real model's loads: placed for one task, carrying another.
+from moe.app.moving_data.yesterday import matrix_words, moving_words, reflex_words
+
+print(matrix_words(), moving_words("intent", "law"), reflex_words("law"))
 """
 
 

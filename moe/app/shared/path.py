@@ -61,6 +61,7 @@ STOPS = (
     Stop("gate", "Be the gate", LAB, "Could you do better than the router?"),
     Stop("routers", "Routers", LAB, "What if another router had chosen?", ("text", "seed")),
     Stop("moving-data", "Moving data", LAB, "What moves between the chips?"),
+    Stop("expert-cache", "Little memory", LAB, "What if its experts do not all fit?"),
     Stop("learn", "Lessons", LEARN, "Do you want to understand all of it?"),
     Stop("your-model", "Your model", WORK, "How does your own model share its work?"),
     Stop("reading", "Code and docs", WORK, "Where can I read more?"),

@@ -49,7 +49,7 @@ def test_the_first_view_tells_the_story() -> None:
     moved = moving.move(settings)
     assert page.metric[0].value == f"{moved.sent.copies_per_token:.2f}"
     told = spoken(page)
-    assert len(told) == len(page.get("vega_lite_chart")) == 6
+    assert len(told) == len(page.get("vega_lite_chart")) == 7
     assert all(len(text) > 60 for text in told)
     assert escape(moved.words()) in told[2]
 
@@ -91,7 +91,7 @@ def test_controls_come_from_the_address_and_change_the_picture() -> None:
     page.select_slider(key="nodes").set_value(1).run()
     assert not page.exception and "nothing but NVLink" in words(page)
     page.selectbox(key="placed").set_value(moving.EVENED).run()
-    assert not page.exception and moving.EVENED in spoken(page)[-1]
+    assert not page.exception and moving.EVENED in spoken(page)[-2]
 
 
 def test_a_bad_link_falls_back() -> None:

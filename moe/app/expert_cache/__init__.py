@@ -1,0 +1,1 @@
+"""The page Little memory: experts that do not all fit, and who should stay."""
