@@ -69,9 +69,10 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
         "published layouts in and out; real text; training as records",
     ),
     (
-        ("traces", "speed", "gates", "porting", "lm"),
-        "routing of real models; how fast this machine is; checks of somebody else's gate; golden "
-        "vectors for ports; a small language model around the layer: training, sampling, its files",
+        ("traces", "traffic", "speed", "gates", "porting", "lm"),
+        "routing of real models; which experts their tokens read; how fast this machine is; checks "
+        "of somebody else's gate; golden vectors for ports; a small language model around the "
+        "layer: training, sampling, its files",
     ),
     (
         ("cost", "cluster", "expert_cache", "scaling"),

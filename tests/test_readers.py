@@ -82,6 +82,7 @@ OWN = {
     "moe/cluster/calibration.py: measurements": "package",
     "moe/cost/tables.py: _text": "package",
     "moe/cost/tables.py: rows_of": "package",
+    "moe/traffic/tables.py: load_table": "package",
     "moe/lessons/catalogue.py: lesson": "package",
     "moe/lm/shipped/__init__.py: unpack": "package",
     "moe/lessons/recorded.py: recorded": "package",

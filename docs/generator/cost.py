@@ -55,8 +55,9 @@ decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
 - **Memory**: weights at 2 bytes, 1 byte or 4.5 bits; cache of keys and values, which latent
   attention shortens to one vector a layer; for training 18 bytes a parameter unless told otherwise.
 - **Decoding**: a step reads all weights outside the routed experts, those experts that the batch
-  touches (E · (1 − (1 − k/E)^batch) a layer), and the cache. Tokens per second are bounds: full
-  bandwidth, full peak, free links. `moe decode --gpu m3-ultra` prints them for every model.
+  touches (E · (1 − (1 − k/E)^batch) a layer; [real tokens touch fewer](real-routing.md), which
+  `--traffic` takes into account), and the cache. Tokens per second are bounds: full bandwidth,
+  full peak, free links. `moe decode --gpu m3-ultra` prints them for every model.
 - **Not in it**: failed runs, research, data, salaries, buildings, and time lost to faults unless
   the utilisation has it. Attention to a window only is counted as if it saw everything, so cache
   and attention are upper bounds ({windows}).

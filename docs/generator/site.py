@@ -27,6 +27,7 @@ from . import (
     lessons,
     lm_comparison,
     lm_tokens,
+    real_routing,
     reasoning,
     scaling,
     speed,
@@ -92,6 +93,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made["ablation.md"] = ablation_page()
     made[cost.PAGE] = cost.page()
     made[expert_cache.PAGE] = expert_cache.page()
+    made[real_routing.PAGE] = real_routing.page()
     made[collapse.PAGE] = collapse.page()
     made[reasoning.PAGE] = reasoning.page()
     made[scaling.PAGE] = scaling.page()

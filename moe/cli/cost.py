@@ -13,6 +13,7 @@ from rich.table import Table
 from ..cost import Check, TrainingCost, find_gpu
 from ..cost import rows as cost_rows
 from ..numbers import short, span_words
+from ..traffic import EVEN
 from .output import Json, show, table
 from .settings import with_flags
 
@@ -134,11 +135,18 @@ def decode(
     batch: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
     context: Annotated[int, typer.Option(help="Tokens of each so far.")] = 4096,
     precision: Annotated[str, typer.Option(help="Of the weights: bf16, fp8 or 4-bit.")] = "4-bit",
+    traffic: Annotated[
+        str,
+        typer.Option(
+            help="How popular experts are: even, as measured (v2-lite, v2-lite-mixed, olmoe, "
+            "mixtral) or as in a trace's file."
+        ),
+    ] = EVEN,
     json_output: Json = False,
 ) -> None:
     """Say whether a model fits on a machine, and how many tokens a second it can write at most.
 
-    Example: moe decode --gpu m3-ultra --precision 4-bit
+    Example: moe decode deepseek-v2-lite --gpu rtx-4090 --batch 16 --traffic v2-lite
     """
     rows = cost_rows.decoding_rows(
         find_gpu(gpu),
@@ -147,10 +155,13 @@ def decode(
         context=context,
         precision=precision,
         n_gpus=n_gpus,
+        traffic=traffic,
     )
     caption = "Bounds: full bandwidth, full peak, free links between GPUs"
-    bounds = table(rows, BOUNDS, number=short, unbroken=("title",), caption=caption)
-    show(rows, json_output, bounds, *_notes(rows))
+    columns = BOUNDS if traffic == EVEN else BOUNDS | {"experts_even": "experts if even"}
+    bounds = table(rows, columns, number=short, unbroken=("title",), caption=caption)
+    popularity = dict.fromkeys(row["traffic"] for row in rows if "traffic" in row)
+    show(rows, json_output, bounds, *popularity, *_notes(rows))
 
 
 def hardware(json_output: Json = False) -> None:

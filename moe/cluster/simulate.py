@@ -15,6 +15,7 @@ from ..errors import check_int
 from ..routers import ROUTERS, Router, make_router
 from ..routing import Routing
 from ..settings import Settings, option
+from ..traffic import EVEN, find_traffic
 from .sampling import CHUNK, popularity, random_experts, sample_routings
 from .schedule import COMMUNICATING, Overlap, overlap
 from .timing import KERNELS, phase_time
@@ -71,6 +72,11 @@ class ClusterSettings(Settings):
     )
     seed: int = option(0, "Of all that is random.", low=0)
     trace: str = option("", "Count a recorded trace, layer by layer, instead of sampled tokens.")
+    traffic: str = option(
+        EVEN,
+        "How popular experts are: even (router and skew decide), as measured (v2-lite, "
+        "v2-lite-mixed, olmoe, mixtral) or as in a trace's file.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,6 +94,10 @@ class ClusterSettings(Settings):
             )
         if self.grouped:
             self._check_groups()
+        if self.traffic != EVEN and self.trace:
+            raise ValueError(
+                f"traffic: got {self.traffic!r} beside a trace, allowed is one of both"
+            )
 
     def _check_groups(self) -> None:
         if self.n_experts % self.n_group:
@@ -315,6 +325,9 @@ def _parts(settings: ClusterSettings, n_tokens: int, seed: tuple[int, ...]) -> P
 def _routings(
     settings: ClusterSettings, n_tokens: int, rng: np.random.Generator
 ) -> Iterator[Recorded]:
+    if settings.traffic != EVEN:
+        yield from _popular(settings, n_tokens, rng)
+        return
     if settings.router != EVENLY:
         popularity_E = popularity(settings.n_experts, settings.skew, settings.seed)
         yield from sample_routings(settings.make_router(), n_tokens, popularity_E, rng)
@@ -323,6 +336,22 @@ def _routings(
         n = min(CHUNK, n_tokens - first)
         groups = {"n_group": settings.n_group, "topk_group": settings.topk_group}
         yield random_experts(n, settings.n_experts, settings.k, rng, **groups)
+
+
+def _popular(
+    settings: ClusterSettings, n_tokens: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Experts as popular as in one layer of some traffic, which the seed decides.
+
+    One for all batches, so that a placement is made for the layer that is counted. Nothing limits a
+    token to groups: where this was measured, there were none.
+    """
+    found = find_traffic(settings.traffic)
+    assert found is not None
+    scaled = found.scaled(settings.n_experts, settings.k)
+    row = settings.seed % len(scaled.chosen_RE)
+    for first in range(0, n_tokens, CHUNK):
+        yield scaled.sample(min(CHUNK, n_tokens - first), rng, row)
 
 
 def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None) -> Traffic:

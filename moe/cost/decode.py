@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import check_float, check_int
 from ..settings import Settings, option
+from ..traffic import ExpertTraffic
 from .feed_forward import expected_experts
 from .hardware import Gpu
 from .memory import WEIGHT_BYTES, kv_cache_bytes, weight_bytes
@@ -15,22 +16,37 @@ from .params import expert_params
 ARITHMETIC = {"bf16": "bf16", "fp8": "fp8", "4-bit": "bf16"}  # 4-bit weights are widened first
 
 
-def experts_touched(config: ModelConfig, batch: int) -> float:
-    """Experts of one layer whose weights a batch reads, expected under uniform routing."""
+def experts_touched(config: ModelConfig, batch: int, traffic: ExpertTraffic | None = None) -> float:
+    """Experts of one layer whose weights a batch reads, expected.
+
+    Parameters
+    ----------
+    traffic
+        How popular experts are; by default all alike. For a model of other sizes than were
+        measured it is the law fitted to them.
+    """
     if not config.moe_layers:
         return 0.0
+    if traffic is not None:
+        return traffic.scaled(config.experts, config.top_k).experts_read(batch)
     return expected_experts(config.experts, config.top_k, batch)
 
 
-def weight_bytes_read(config: ModelConfig, batch: int = 1, precision: str = "bf16") -> float:
+def weight_bytes_read(
+    config: ModelConfig,
+    batch: int = 1,
+    precision: str = "bf16",
+    traffic: ExpertTraffic | None = None,
+) -> float:
     """Bytes of weights that one step reads for a batch of sequences.
 
     Everything outside the routed experts is read once a step, the input table by one row a
-    sequence; of the experts, those that the batch touches.
+    sequence; of the experts, those that the batch touches; see `experts_touched`.
     """
     check_int("batch", batch, 1)
     always = config.active("head_only") - config.params.active_experts
-    experts = config.moe_layers * experts_touched(config, batch) * expert_params(config)
+    touched = experts_touched(config, batch, traffic)
+    experts = config.moe_layers * touched * expert_params(config)
     rows = batch * config.d_model
     return (always + experts + rows) * WEIGHT_BYTES[precision]
 
@@ -95,6 +111,7 @@ def decode(
     n_gpus: int = 1,
     kv_bytes_per_value: float = 2.0,
     usable: float = 0.9,
+    traffic: ExpertTraffic | None = None,
 ) -> Decoding:
     """Bounds of decoding `batch` sequences that are `context` tokens long.
 
@@ -106,6 +123,8 @@ def decode(
         GPUs that share weights and cache evenly.
     usable
         Share of the memory that weights and cache may fill.
+    traffic
+        How popular experts are; by default all alike.
 
     Raises
     ------
@@ -119,7 +138,7 @@ def decode(
     memory = n_gpus * gpu.memory_bytes
     # A cache that layers share is stored once and read by each of them.
     readers = config.attention_layers / config.cache_layers if config.cache_layers else 1.0
-    step = weight_bytes_read(config, batch, precision) + cache * readers
+    step = weight_bytes_read(config, batch, precision, traffic) + cache * readers
     peak = n_gpus * gpu.peak_flops(ARITHMETIC[precision])
     return Decoding(
         fits=needed <= usable * memory,
@@ -127,7 +146,7 @@ def decode(
         memory_bytes=memory,
         bytes_per_step=step,
         bytes_per_token=step / batch,
-        experts_touched=experts_touched(config, batch),
+        experts_touched=experts_touched(config, batch, traffic),
         by_bandwidth=batch * n_gpus * gpu.memory_bytes_per_s / step,
         by_compute=peak / decode_flops(config, context),
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..checkpoints.local_cache import cached_folder
 from ..numbers import short
+from ..traffic import EVEN, find_traffic
 from . import (
     CONVENTIONS,
     GPUS,
@@ -26,6 +27,7 @@ from . import (
     model_from_config,
     weight_bytes,
 )
+from .decode import experts_touched
 from .hardware import FIGURES
 from .links import LINKS
 from .memory import WEIGHT_BYTES
@@ -235,18 +237,27 @@ def decoding_rows(
     context: int = 4096,
     precision: str = "4-bit",
     n_gpus: int = 1,
+    traffic: str = EVEN,
 ) -> list[dict[str, Any]]:
     """Return one record per model: whether it fits, and how fast it can write.
 
     Models are the published ones by default. Fields are those of `Decoding`, with name, title,
-    notes, tokens_per_s and limit.
+    notes, tokens_per_s and limit; with other than even traffic also what the even formula says,
+    experts_even, and in words whose popularity was taken.
     """
+    found = find_traffic(traffic)
     rows = []
     for model in MODELS.values() if models is None else models:
         bounds = decode(
-            model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus
-        )
+            model, gpu, batch=batch, context=context, precision=precision, n_gpus=n_gpus,
+            traffic=found,
+        )  # fmt: skip
         speed = {"tokens_per_s": bounds.tokens_per_s, "limit": bounds.limit}
         named = {"name": model.name.lower(), "title": model.name, "notes": list(model.notes)}
-        rows.append(named | asdict(bounds) | speed)
+        beside: dict[str, Any] = {}
+        if found is not None:
+            beside["experts_even"] = experts_touched(model, batch)
+            if model.moe_layers:
+                beside["traffic"] = found.scaled(model.experts, model.top_k).describe()
+        rows.append(named | asdict(bounds) | speed | beside)
     return rows

@@ -269,9 +269,10 @@ def _cluster(settings: ClusterSettings) -> ClusterFigures:
 
 
 def _cluster_data(settings: ClusterSettings) -> str:
-    if not settings.trace or not Path(settings.trace).is_file():
+    trace = settings.trace or settings.traffic
+    if not trace or not Path(trace).is_file():
         return NO_DATA  # of a missing trace too, for which the run has the better words
-    with Path(settings.trace).open("rb") as file:
+    with Path(trace).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
