@@ -18,6 +18,7 @@ carries, from who was routed where, and says how long that takes:
 moe cluster simulate                                   # DeepSeek-V3's layer on 8 nodes of 8 H800
 moe cluster simulate --n-nodes 40 --redundant 64 --copies expert --kernels "low latency" --batch 128
 moe cluster simulate --skew 0.5 --placement balanced   # uneven experts, placed as EPLB does
+moe cluster simulate --traffic v2-lite --placement balanced --redundant 64 # popular as measured
 moe cluster simulate --trace trace.npz --n-experts 16 --n-group 1 --topk-group 1 --n-nodes 2
 ```
 

@@ -17,6 +17,7 @@ from .tables import TABLES, RoutingTable, load_table
 
 EVEN = "even"
 MIXED = "-mixed"  # behind a table's name: a batch holds all its domains
+MAX_CELLS = 1 << 23  # experts by layers by domains; 60 layers of 512 experts are 30,000 a domain
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: arrays have no single truth value
@@ -198,12 +199,19 @@ def traffic_of_trace(trace: Trace, name: str = "") -> ExpertTraffic:
     Raises
     ------
     ValueError
-        If its tokens have different numbers of experts, or it has no tokens.
+        If its tokens have different numbers of experts, or it has no tokens, or so many experts,
+        layers and domains that counting them would fill the memory.
     """
     if not trace.count_LN.size or trace.count_LN.min() != trace.k or not trace.k:
         raise ValueError(
             f"traffic: got a trace whose tokens have {trace.mean_k:.2f} experts on average, "
             "allowed is the same number for all"
+        )
+    n_cells = trace.n_experts * trace.n_layers * max(len(trace.domains), 1)
+    if n_cells > MAX_CELLS:
+        raise ValueError(
+            f"traffic: got a trace of {n_cells} experts in all layers and domains, allowed are "
+            f"{MAX_CELLS}"
         )
     load_DLE = domain_loads(trace)
     there = load_DLE.sum(axis=(1, 2)) > 0

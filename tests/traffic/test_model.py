@@ -174,6 +174,9 @@ def test_a_trace_s_file_is_traffic_too(tmp_path: Path, rng: np.random.Generator)
         found.chosen_RE[0], np.bincount(expert_LNK.ravel(), minlength=64) / trace.n_tokens
     )
     assert 0 < found.locality.stickiness < 0.5
+    wide = make_trace(np.zeros((9, 1, 1), int), np.ones((9, 1, 1)), 1 << 20)
+    with pytest.raises(ValueError, match="got a trace of 9437184 experts in all"):
+        traffic_of_trace(wide)
     uneven = make_trace([[[0, 1], [2, -1]]], [[[0.5, 0.5], [1.0, 0.0]]], 4)
     with pytest.raises(ValueError, match=r"have 1\.50 experts on average"):
         traffic_of_trace(uneven)
