@@ -50,7 +50,7 @@ GROUPS = (
     Group("checkpoints", "Checkpoints", ("checkpoints", "errors")),
     Group("gates", "Checks of a gate", ("gates", "porting")),
     Group("metrics", "Metrics and traces", ("metrics", "traces")),
-    Group("cost", "Cost, machines, clusters", ("cost", "cluster", "speed")),
+    Group("cost", "Cost, machines, clusters", ("cost", "cluster", "scaling", "speed")),
     Group("studies", "Studies", ("studies",)),
     Group("lessons", "Lessons and questions", ("lessons",)),
 )

@@ -25,7 +25,7 @@ PAGES = {
     "savings": {"model": "64", "width": "64", "guess": "skip"}, "five_million": {},
     "real_models": {}, "moving_data": {"tokens": "128"}, "your_model": {},
     "gate": {"seed": "7"}, "think": {"guess": "skip"}, "language_model": {"guess": "skip"},
-    "distil": {"guess": "skip"}, "expert_cache": {},
+    "distil": {"guess": "skip"}, "expert_cache": {}, "scaling": {},
 }  # fmt: skip
 # Play makes its files once its run is shared (tests/app/play), lessons have others
 # (tests/app/learn), and the other page is for reading.

@@ -218,8 +218,30 @@ def test_the_list_of_models_follows_the_finger(page: Page, server: str) -> None:
     settled(page)
 
 
+def test_more_experts_are_worth_more_under_the_finger_and_in_the_address(
+    page: Page, server: str
+) -> None:
+    page.goto(server + "/scaling")
+    page.get_by_role("button", name="Figure as SVG").wait_for(timeout=60_000)
+    settled(page)
+    told, slider = page.locator(".moe-words").first, page.locator(".st-key-pool input")
+    expect(told).to_have_text(re.compile("^64 experts make this model"))
+    before = page.locator(".moe-spoken").first.inner_text()
+    slider.focus()
+    slider.press("End")
+    expect(told).to_have_text(re.compile("^512 experts make this model"))
+    expect(page).to_have_url(re.compile("pool=512"))
+    settled(page)
+    expect(page.locator(".moe-spoken").first).not_to_have_text(before)
+    expect(page.get_by_text("Do not believe it")).to_be_visible()
+    page.get_by_role("link", name="What moves between the chips?").click()
+    expect(page).to_have_url(re.compile("/moving-data"))
+    page.get_by_role("button", name="Figure as SVG").wait_for(timeout=60_000)
+    settled(page)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("address", ["five-million?guess=25", "real-models"])
+@pytest.mark.parametrize("address", ["five-million?guess=25", "real-models", "scaling"])
 @pytest.mark.soak
 def test_a_page_on_a_phone(page: Page, server: str, address: str, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)

@@ -30,7 +30,8 @@ PAGES: dict[str, dict[str, str]] = {
     "real_models": {"every": "true", "many": "true", "stored": "true"},
     "moving_data": {"tokens": "128"},
     "think": {"guess": "skip"}, "language_model": {"guess": "skip"}, "distil": {"guess": "skip"},
-    "your_model": {}, "expert_cache": {}, "learn": {"lesson": "letters", "student": "ada"},
+    "your_model": {}, "expert_cache": {}, "scaling": {},
+    "learn": {"lesson": "letters", "student": "ada"},
 }  # fmt: skip
 # What is closed at first, and holds something only once it is opened.
 CLOSED = {
@@ -48,7 +49,7 @@ COMMANDS = (
     f"analyze {TRACE}", f"analyze {RATINGS} --router top_p", f"place {TRACE} --gpus 4 --search",
     f"cache {TRACE} --slots 2,4",
     "cluster simulate --tokens 2048 --batch 64", "cluster calibrate", "check-gate",
-    "routers --probe", "lesson", "lesson letters --student ada",
+    "routers --probe", "scaling", "lesson", "lesson letters --student ada",
     "lesson letters --answer letters.third=0.5 --answer letters.third=0.25",
 )  # fmt: skip
 # What differs from one start of the server to the next, and scripts, which are files themselves.

@@ -39,6 +39,7 @@ from moe.app.real_models import chart as models
 from moe.app.real_models import story as lab_models
 from moe.app.routers import chart as routers
 from moe.app.savings import chart as savings
+from moe.app.scaling import chart as scaling
 from moe.app.shared import class_chart
 from moe.app.shared.guesses import Tally
 from moe.app.start import chart as start
@@ -49,10 +50,12 @@ from moe.cluster import homes
 from moe.cluster.placed_for import PATH as LOADS
 from moe.expert_cache.published import PATH as KEPT
 from moe.lm.tasks import decode
-from moe.numbers import digits, dollars, gigabytes
+from moe.numbers import count, digits, dollars, gigabytes
 from moe.pictures.experts import EXPERT_COLOURS, letter_ink
 from moe.pictures.figure import Figure, Rows
 from moe.pictures.palette import PAPER_INK
+from moe.scaling.budget import compare
+from moe.scaling.runs import fitted, runs
 from moe.studies import savings as lab_savings
 from moe.studies import thinking
 from moe.studies.language_model import Step
@@ -1933,3 +1936,94 @@ def bits_that_a_teacher_saves() -> Shown:
             "3 rows",
         ),
     )
+
+
+# How many experts --------------------------------------------------------------------------------
+
+MODELS_BESIDE = {
+    "the mixture": ("#0072B2", "circle"), "equally good": ("#D55E00", "square"),
+    "equally large": ("#A2558A", "diamond"),
+    "equally fast": ("#009E73", "triangle-up"),
+}  # fmt: skip
+
+
+@of(scaling.law)
+def the_law_and_its_runs() -> Shown:
+    found, formula = compare(55e6, 16), fitted("S-Base").law
+    ways = {"Dense": "no experts", "S-Base": "shared out evenly", "RL-R": "learned by reward",
+            "Hash": "a fixed table"}  # fmt: skip
+    dots = [
+        {"active": r.active, "loss": r.losses["end"], "way": ways[r.router], "experts": r.experts,
+         "used": count(r.active), "stored": count(r.total)}
+        for r in runs()
+    ]  # fmt: skip
+    sizes = [1e7 * 30_000 ** (n / 39) for n in range(40)]
+
+    def loss(size: float, experts: int) -> float:
+        """The formula, written out."""
+        first = 1 / (1 / formula.start - 1 / formula.most)
+        counted = 1 / (1 / (experts - 1 + first) + 1 / formula.most)
+        n, e = math.log10(size), math.log10(counted)
+        return 10 ** (formula.a * n + formula.b * e + formula.c * n * e + formula.d)
+
+    one, many = ([{"active": n, "loss": loss(n, e)} for n in sizes] for e in (1, 16))
+    names = [
+        {"active": 3e10, "loss": loss(3e10, 1) + 0.2, "label": "one expert"},
+        {"active": 3e10, "loss": loss(3e10, 16) - 0.2, "label": "16 experts"},
+    ]
+    four = [
+        {"model": name, "active": option.active, "used": count(option.active),
+         "loss": loss(option.active, option.experts)}
+        for name, option in zip(MODELS_BESIDE, found.options, strict=True)
+    ]  # fmt: skip
+    labels = "replace(format(datum.value, '~s'), 'G', 'B')"
+    x, y = f"active|numbers used at a time||{labels}", "loss|loss: lower is better"
+    place = {"x": x, "y": y}
+    return Shown(
+        scaling.law(found),
+        {"runs": dots, "ordinary": one, "mixture": many, "names": names, "models": four},
+        [("point", "runs", place),
+         ("line", "ordinary", place | {"dash": (6, 4)}),
+         ("line", "mixture", place),
+         ("text", "names", place | {"text": "label"}),
+         ("text", "names", place | {"text": "label"}),
+         ("point", "models", place | {
+             "color": ("model", {name: look[0] for name, look in MODELS_BESIDE.items()}),
+             "shape": ("model", {name: look[1] for name, look in MODELS_BESIDE.items()}),
+         })],
+        (f"{len(dots)} trained models",
+         f"the mixture: 55 million used at a time, loss {loss(55e6, 16):.2f}"),
+    )  # fmt: skip
+
+
+@of(scaling.beside)
+def ordinary_models_beside() -> Shown:
+    found = compare(55e6, 16)
+    mixture, *others = found.options
+    rows = [
+        {"quantity": quantity, "model": name, "times": measure(one) / measure(mixture)}
+        for quantity, measure in (
+            ("choices left open", lambda one: math.exp(one.loss)),
+            ("memory filled", lambda one: one.memory_bytes),
+            ("read for each piece", lambda one: one.bytes_per_token),
+            ("pieces a second", lambda one: one.tokens_per_s),
+        )
+        for name, one in zip([*MODELS_BESIDE][1:], others, strict=True)
+    ]
+    words = (
+        "datum.value == 1 ? 'the mixture' : datum.value > 1 ? datum.value + '×' : "
+        "'1/' + 1 / datum.value"
+    )
+    looks = {name: look for name, look in MODELS_BESIDE.items() if name != "the mixture"}
+    return Shown(
+        scaling.beside(found),
+        {"times": rows, "even": [{"even": 1}]},
+        [("rule", "even", {"x": f"even|times as much||{words}"}),
+         ("point", "times", {
+             "x": f"times|times as much||{words}", "y": "quantity",
+             "color": ("model", {name: look[0] for name, look in looks.items()}),
+             "shape": ("model", {name: look[1] for name, look in looks.items()}),
+         })],
+        ("equally good, choices left open: 1 times",
+         "equally fast, pieces a second: 1 times"),
+    )  # fmt: skip

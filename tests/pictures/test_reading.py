@@ -89,10 +89,14 @@ HOVER = {
     "bits_that_a_teacher_saves": ["seed, gain|bits saved|+.3f"],
     "who_is_there": ["name, part, to|up to|.1%"],
     "rates_by_room": ["name, slots, rate||.1%"],
+    "the_law_and_its_runs": [
+        "way|trained with, experts, used, stored, loss||.3f", "model, used, loss||.3f"
+    ],
+    "ordinary_models_beside": ["model, quantity, times||.3~g"],
 }  # fmt: skip
 # Lines that one compares with, by their data: the fair share and other goals have long dashes.
 GOALS = {"fair", "fair_A", "fair_B", "goal", "chance", "limit", "dense", "repetition_chance",
-         "levels", "even", "teacher", "nothing"}  # fmt: skip
+         "levels", "even", "teacher", "nothing", "ordinary"}  # fmt: skip
 DASHES = dict.fromkeys(GOALS, (6, 4)) | {"chosen": (2, 3)}
 # Each axis in words. 'room' is somewhat beyond the largest number that is drawn.
 STAFF = ("hidden, 0 to 39", "0 to 20, down, 8 values a line, no ticks, no domain, grid")
@@ -182,6 +186,12 @@ AXES: dict[str, tuple[str, str]] = {
         (f"0 to 20, {STEPS}", "2 to 4.5, 5 ticks"),
     ),
     "bits_that_a_teacher_saves": ("5 ticks, no grid", "no ticks, no domain"),
+    "the_law_and_its_runs": (
+        "log, 1e+07 to 3e+11, at 1e+07 1e+08 1e+09 1e+10 1e+11, no grid", "1.4 to 3.3, 4 ticks",
+    ),
+    "ordinary_models_beside": (
+        "log, 0.0039 to 256, at 0.016 0.062 0.25 1 4 16 64, no grid", "no ticks, no domain, grid",
+    ),
 }  # fmt: skip
 COLOURS = re.compile(r"#[0-9A-F]{6}$|white$|transparent$")
 PALETTE = {

@@ -60,6 +60,7 @@ STOPS = (
     Stop("play", "Play", LAB, "What if you change it while it learns?"),
     Stop("gate", "Be the gate", LAB, "Could you do better than the router?"),
     Stop("routers", "Routers", LAB, "What if another router had chosen?", ("text", "seed")),
+    Stop("scaling", "How many experts?", LAB, "How many experts would you buy?"),
     Stop("moving-data", "Moving data", LAB, "What moves between the chips?"),
     Stop("expert-cache", "Little memory", LAB, "What if its experts do not all fit?"),
     Stop("learn", "Lessons", LEARN, "Do you want to understand all of it?"),
