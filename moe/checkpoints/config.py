@@ -54,6 +54,7 @@ class ConfigValues:
         self._nulls = nulls
         self._sets: dict[str, frozenset[int]] = {}
         self._lists: dict[str, tuple[str, ...]] = {}
+        self._numbers: dict[str, list[int]] = {}
         for key, default in defaults.items():
             name, value = self._stored(key)
             if value is None and key not in nulls:
@@ -90,12 +91,14 @@ class ConfigValues:
 
         With `more` the list may be longer; the rest of it is left out.
         """
-        name, value = self._get(key)
-        if value is None:
-            return None
-        if not isinstance(value, list) or len(value) < count or (len(value) > count and not more):
-            raise self.wrong(name, value, f"a list of {count} whole numbers")
-        return [self._checked(name, entry, low) for entry in value[:count]]
+        if key not in self._numbers:  # every layer may ask
+            name, value = self._get(key)
+            if value is None:
+                return None
+            if not _is_list(value, count, more):
+                raise self.wrong(name, value, f"a list of {count} whole numbers")
+            self._numbers[key] = [self._checked(name, entry, low) for entry in value[:count]]
+        return self._numbers[key]
 
     def wholes(self, key: str) -> frozenset[int] | None:
         """A list of whole numbers, or None if the key is left out."""
@@ -117,17 +120,21 @@ class ConfigValues:
             raise self.wrong(name, value, "a list or a text")
         return self._checked(f"length of {name}", len(value), 1)
 
-    def kinds(self, key: str, allowed: tuple[str, ...], count: int) -> tuple[str, ...] | None:
+    def kinds(
+        self, key: str, allowed: tuple[str, ...], count: int, more: bool = False
+    ) -> tuple[str, ...] | None:
         """A list of `count` of the allowed words, or None if the key is left out.
 
-        A text counts as the list of its letters.
+        A text counts as the list of its letters. With `more` the list may be longer; the rest of
+        it is left out.
         """
         if key not in self._lists:
             name, value = self._get(key)
             if value is None:
                 return None
             value = list(value) if isinstance(value, str) else value
-            right = isinstance(value, list) and len(value) == count
+            right = _is_list(value, count, more)
+            value = value[:count] if right else value
             if not right or any(not isinstance(one, str) or one not in allowed for one in value):
                 words = " or ".join(ascii(one) for one in allowed)
                 raise self.wrong(name, value, f"a list of {count} times {words}")
@@ -199,6 +206,11 @@ class ConfigValues:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_list(value: object, count: int, more: bool) -> bool:
+    """Whether it is a list of so many entries, or of at least so many."""
+    return isinstance(value, list) and (len(value) == count or (more and len(value) > count))
 
 
 def _allowed(default: object) -> str:

@@ -15,6 +15,7 @@ from .family import (
     from_to,
     listed,
     no_layer,
+    past,
 )
 from .layouts import FUSED, FUSED_ROWS, INTERLEAVED, PROJ, ROWS, W123
 from .lineages import (
@@ -30,6 +31,7 @@ from .lineages import (
     latent,
     local,
     mixtral,
+    of_kinds,
     plain,
     qwen,
     row,
@@ -341,7 +343,41 @@ FAMILIES: dict[str, Family] = {
         "or summed: half of an average is in the layer's weights and in its last shared matrix",
     ),
     **NEMOTRON_FAMILY,
-    "grok": row(defaults={}),  # its sizes are known, and no config.json
+    "grok": mixtral(  # its sizes stand in xai-org/grok-1 run.py, under the usual keys here
+        block="",
+        defaults=defaults_of(64, 6144, 32768, 48, 8, 131072, **local(8, 2, 128))
+        | {"tie_word_embeddings": True},
+    ),
+    "gemma4_text": qwen(  # a network of the usual width beside the experts; a scale for each
+        block="",
+        defaults=defaults_of(
+            30, 2304, 9216, 8, 4, 262144, head_dim=256, num_experts=int, top_k_experts=int,
+            moe_intermediate_size=int,
+        )
+        | {"tie_word_embeddings": True},
+        k="top_k_experts",
+        d_expert="moe_intermediate_size",
+        shared_width=("intermediate_size",),
+        options={},
+        select_bias="router.per_expert_scale",
+    ),
+    "step3p5": deepseek(
+        block="",
+        defaults=defaults_of(
+            45, 4096, 11264, 64, 8, 128815, head_dim=128, n_routed_experts=288,
+            num_experts_per_tok=8, moe_intermediate_size=1280, share_expert_dim=1280,
+            mlp_layer_types=None,
+        ),
+        nulls=KIND_NULL,
+        spellings={
+            "n_routed_experts": ("moe_num_experts", "num_experts", "num_local_experts"),
+            "num_experts_per_tok": ("moe_top_k",), "share_expert_dim": ("share_expert_dims",),
+            "num_key_value_heads": ("num_attention_groups",),
+        },
+        options={},
+        shared_width=("share_expert_dim",),
+        **of_kinds(past(3), "all but the first three"),
+    ),
 }  # fmt: skip
 
 LOADABLE = {name: family for name, family in FAMILIES.items() if family.block}
@@ -350,7 +386,7 @@ COUNTABLE = {name: family for name, family in FAMILIES.items() if family.default
 # Models with more than text keep the text model's configuration in a part of theirs.
 PARTS = ("text_config", "thinker_config", "llm_config", "language_config")
 # Architectures under names of their publishers', whose layers nobody has compared.
-ALIASES = {"hunyuan": "hunyuan_v1_moe"}
+ALIASES = {"hunyuan": "hunyuan_v1_moe", "minimax_m3": "minimax_m3_vl_text"}
 
 
 def family_of(

@@ -272,6 +272,12 @@ def past(dense: int) -> Rule:
     return lambda values, layer: layer >= dense
 
 
+def by_frequency(values: ConfigValues, layer: int) -> bool:
+    """Those with a 1 in the list `moe_layer_freq`, or without a list all."""
+    marks = values.each("moe_layer_freq", values.whole("num_hidden_layers"), low=0)
+    return marks is None or marks[layer] > 0
+
+
 def by_kind(otherwise: Rule) -> Rule:
     """Those that `mlp_layer_types` calls sparse, or without this list those of another rule."""
 

@@ -20,7 +20,9 @@ GROUPED = {
 # Keys of publishers' files that the reference library's classes do not have; null leaves them out.
 BESIDES = {"use_mtp": True, "use_cla": False, "cla_share_factor": 1}
 NULLS = BESIDES | {"num_nextn_predict_layers": 0}
-SPELLINGS = {"num_nextn_predict_layers": ("num_mtp_layers", "num_mtp_modules")}
+SPELLINGS = {
+    "num_nextn_predict_layers": ("num_mtp_layers", "num_mtp_modules", "mtp_num_hidden_layers")
+}
 # What null leaves out is then derived: as many key heads as heads, heads of `hidden_size` / heads.
 KV_NULL: dict[str, None] = {"num_key_value_heads": None}
 HEAD_NULL: dict[str, None] = {"head_dim": None}

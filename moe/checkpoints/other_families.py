@@ -10,6 +10,7 @@ from .family import (
     Key,
     after_period,
     after_that_many,
+    by_frequency,
     past,
     with_experts,
 )
@@ -275,9 +276,10 @@ OTHER_FAMILIES: dict[str, Family] = {
         defaults=defaults_of(
             60, 6144, 3072, 64, 4, 200064, **local(128, 4, 128), dense_intermediate_size=12288,
             shared_intermediate_size=3072, routed_scaling_factor=2.0, mlp_layer_types=None,
-            swiglu_alpha=1.702, swiglu_limit=7.0,
+            swiglu_alpha=1.702, swiglu_limit=7.0, moe_layer_freq=None,
         ),
-        nulls=KIND_NULL,
+        nulls=KIND_NULL | {"moe_layer_freq": None},
+        spellings={"num_nextn_predict_layers": ()},  # beside it `num_mtp_modules` says another
         memory={
             "block": "mlp", "select_bias": "gate.e_score_correction_bias",
             "shared_names": ("gate_up_proj", "down_proj"),
@@ -289,8 +291,8 @@ OTHER_FAMILIES: dict[str, Family] = {
         shared="shared_experts",
         shared_width=("shared_intermediate_size",),
         only={},
-        **of_kinds(past(0), "all"),
-        uncounted="an indexer",
+        **of_kinds(by_frequency, "where `moe_layer_freq` is 1, or all"),
+        qk_norm="head",
         trap="as MiniMax-M2 with a shared expert and gpt-oss's clamped SwiGLU",
     ),
     "openai_privacy_filter": mixtral(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -100,11 +101,17 @@ def _training_parts(row: dict[str, Any]) -> Iterator[RenderableType]:
 
 
 def _notes(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """What the figures leave out, each sentence once, with the models that it is about."""
+    """What the figures leave out, each sentence once, with the models that it is about.
+
+    Of several models it is not said in how many of their layers, which would keep them apart.
+    """
     named: dict[str, list[str]] = {}
     for row in rows:
         for note in row["notes"]:
-            named.setdefault(note, []).append(row.get("title") or row["model"])
+            text = re.sub(r"^\d+ of \d+ layers", "layers", note) if len(rows) > 1 else note
+            titles = named.setdefault(text, [])
+            if (title := row.get("title") or row["model"]) not in titles:
+                titles.append(title)
     for note, models in named.items():
         yield f"{', '.join(models)}: {note}"
 

@@ -9,7 +9,7 @@ from ..settings import Settings, option
 from ..traffic import ExpertTraffic
 from .feed_forward import expected_experts
 from .hardware import Gpu
-from .memory import WEIGHT_BYTES, kv_cache_bytes, weight_bytes
+from .memory import WEIGHT_BYTES, kv_cache_bytes, state_bytes, weight_bytes
 from .model import ModelConfig
 from .params import expert_params
 
@@ -138,7 +138,9 @@ def decode(
     memory = n_gpus * gpu.memory_bytes
     # A cache that layers share is stored once and read by each of them.
     readers = config.attention_layers / config.cache_layers if config.cache_layers else 1.0
-    step = weight_bytes_read(config, batch, precision, traffic) + cache * readers
+    states = state_bytes(config, batch)  # which a step reads and writes anew
+    weights = weight_bytes_read(config, batch, precision, traffic)
+    step = weights + (cache - states) * readers + 2 * states
     peak = n_gpus * gpu.peak_flops(ARITHMETIC[precision])
     return Decoding(
         fits=needed <= usable * memory,

@@ -11,6 +11,7 @@ from .model import ModelConfig
 # Bytes per weight. fp8: a float32 scale per 128 x 128 block; 4 bit: a 16-bit scale per 32 weights.
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0 + 4 / 128**2, "4-bit": 0.5 + 2 / 32}
 RECOMPUTE = ("none", "layer")
+STATE_BYTES = 4.0  # linear attention's state is float32: `mamba_ssm_dtype` in published files
 
 
 def weight_bytes(config: ModelConfig, precision: str = "bf16") -> float:
@@ -28,11 +29,17 @@ def weight_bytes(config: ModelConfig, precision: str = "bf16") -> float:
 def kv_cache_bytes(
     config: ModelConfig, context: int, sequences: int = 1, bytes_per_value: float = 2
 ) -> float:
-    """Bytes of the key-value cache of `sequences` sequences of `context` tokens each."""
+    """Bytes that `sequences` sequences of `context` tokens keep: keys and values, and states."""
     check_int("context", context, 0)
-    check_int("sequences", sequences, 0)
     check_float("bytes_per_value", bytes_per_value, 0.0, open_low=True)
-    return context * sequences * config.kv_bytes_per_token(bytes_per_value)
+    states = state_bytes(config, sequences)
+    return context * sequences * config.kv_bytes_per_token(bytes_per_value) + states
+
+
+def state_bytes(config: ModelConfig, sequences: int = 1) -> float:
+    """Bytes of the states of fixed size that linear attention keeps, for so many sequences."""
+    check_int("sequences", sequences, 0)
+    return sequences * config.state_values() * STATE_BYTES
 
 
 def activation_bytes_per_token(config: ModelConfig, recompute: str = "none") -> float:

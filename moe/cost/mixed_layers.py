@@ -15,6 +15,7 @@ Kinds = Callable[[ConfigValues, int], tuple[str, ...]]  # of each layer, for the
 
 LINEAR, FULL, SLIDING = "linear_attention", "full_attention", "sliding_attention"
 INDEXED = ("indexed_attention", "deepseek_sparse_attention")
+BLOCKS = "minimax_m3_sparse"
 OLD_NAMES = {"mamba": LINEAR, "attention": FULL}  # that published files have for them
 
 
@@ -29,26 +30,25 @@ class Kind:
         its cost.
     params
         Formula of its parameters.
-    cache, width
-        Formulas of what it keeps for a token, and of its multiply-adds for each token that a token
-        sees: attention's, where it is one; None where it keeps a state of fixed size.
+    cache, width, state, absorbed
+        Formulas of what it keeps for a token, of its multiply-adds for each token that a token
+        sees, of the state that it keeps for a sequence, and of those multiply-adds in decoding: see
+        `Mixer`. None is nothing.
     """
 
     title: str
     params: Formula
     cache: Formula | None = None
     width: Formula | None = None
+    state: Formula | None = None
+    absorbed: Formula | None = None
 
     def of(self, values: ConfigValues, layers: int, beside: bool = False) -> Mixer:
         """Layers of this kind in a model."""
-        return Mixer(
-            self.title,
-            layers,
-            self.params(values),
-            self.cache(values) if self.cache else 0,
-            self.width(values) if self.width else 0,
-            beside,
-        )
+        names = ("cache", "width", "state", "absorbed")
+        formulas = {name: getattr(self, name) for name in names}
+        figures = {name: formula(values) for name, formula in formulas.items() if formula}
+        return Mixer(self.title, layers, self.params(values), beside=beside, **figures)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Mixing:
     def without_window(self) -> tuple[str, ...]:
         """Names of kinds that keep a state of fixed size, or attend to all of the text."""
         plain = {name for name, kind in self.kinds.items() if name != SLIDING}
-        plain |= set(INDEXED) if self.beside and self.beside.title else set()
+        plain |= {*INDEXED, BLOCKS} if self.beside and self.beside.title else set()
         return (*plain, *(old for old, new in OLD_NAMES.items() if new in plain))
 
     def values(self, family: Family, part: Mapping[str, Any], where: str) -> ConfigValues:
@@ -139,14 +139,14 @@ class Mixing:
 def mixing_notes(mixers: tuple[Mixer, ...], n_layers: int, other: int = 0) -> list[str]:
     """Sentences on what mixes tokens and has a cost beside that of its matrices."""
     instead, beside = "{} of {} layers have {} instead of attention", "{} of {} layers have {}"
-    streams = f"Wider residual streams are counted with the norms: {other:,} parameters."
+    streams = f"Further residual streams are counted with the norms: {other:,} parameters."
     return [streams] * bool(other) + [
         (beside if mixer.beside else instead).format(mixer.layers, n_layers, mixer.title)
-        + ": its parameters are counted, "
+        + f": its parameters {'and its state ' * bool(mixer.state)}are counted, "
         + (
             "attention as attention to all of the text, so that its operations are upper bounds."
-            if mixer.beside
-            else "its state and the operations on it are not."
+            if mixer.beside or mixer.width
+            else "the operations on its state are not."
         )
         for mixer in mixers
         if mixer.title

@@ -11,144 +11,85 @@ from ..checkpoints.config import ConfigValues
 RATES = "compress_rates"
 
 
-def _d(values: ConfigValues) -> int:
+def width_of(values: ConfigValues) -> int:
+    """D."""
     return values.whole("hidden_size")
 
 
-def _heads(values: ConfigValues) -> int:
+def heads_of(values: ConfigValues) -> int:
+    """H."""
     return values.whole("num_attention_heads")
 
 
-def _head_dim(values: ConfigValues) -> int:
-    return values.whole_or("head_dim", _d(values) // _heads(values))
+def head_size(values: ConfigValues) -> int:
+    """S."""
+    return values.whole_or("head_dim", width_of(values) // heads_of(values))
 
 
 def output_gate(values: ConfigValues) -> int:
     """A gate on each channel of attention's result: a matrix D x H S."""
-    return _d(values) * _heads(values) * _head_dim(values)
+    return width_of(values) * heads_of(values) * head_size(values)
 
 
 def biased_gate(values: ConfigValues) -> int:
     """The same with a bias for each head."""
-    return output_gate(values) + _heads(values)
+    return output_gate(values) + heads_of(values)
 
 
 def head_gate(values: ConfigValues) -> int:
     """A gate on each head of attention's result: a matrix D x H."""
-    return _d(values) * _heads(values)
+    return width_of(values) * heads_of(values)
 
 
 def sinks(values: ConfigValues) -> int:
     """A learned sink for each head."""
-    return _heads(values)
+    return heads_of(values)
 
 
 def indexer(values: ConfigValues) -> int:
     """DeepSeek's indexer: queries from the latent vector, one key, a weight for each head."""
     heads, size = values.whole("index_n_heads"), values.whole("index_head_dim")
     norm = 2 * size
-    return values.whole("q_lora_rank") * heads * size + _d(values) * (size + heads) + norm
+    return values.whole("q_lora_rank") * heads * size + width_of(values) * (size + heads) + norm
 
 
-def gated_delta(values: ConfigValues) -> int:
-    """Gated DeltaNet: queries and keys of some heads, values and output gates of others."""
-    keys = values.whole("linear_num_key_heads") * values.whole("linear_key_head_dim")
-    heads, size = values.whole("linear_num_value_heads"), values.whole("linear_value_head_dim")
-    inner, kernel = heads * size, values.whole("linear_conv_kernel_dim")
-    projections = _d(values) * (2 * keys + 2 * inner + 2 * heads) + inner * _d(values)
-    convolution = (2 * keys + inner) * kernel
-    return projections + convolution + 2 * heads + size  # decay and its bias, and a norm
+def indexer_cache(values: ConfigValues) -> int:
+    """Numbers that an indexer keeps for a token: one short key."""
+    return values.whole("index_head_dim")
 
 
-def _delta(values: ConfigValues, heads: int, size: int, kernel: int, gate: int) -> int:
-    """Kimi's delta attention but for the matrices of its two gates, which have `gate` weights."""
-    inner = heads * size
-    projections = 4 * _d(values) * inner + _d(values) * heads  # q, k, v, output; step size
-    return projections + 3 * inner * kernel + inner + heads + size + 2 * gate
+def indexer_width(values: ConfigValues) -> int:
+    """Multiply-adds of an indexer for each token that a token sees."""
+    return values.whole("index_n_heads") * values.whole("index_head_dim")
 
 
-def kimi_delta(values: ConfigValues) -> int:
-    """Kimi's delta attention; both gates are products of two thin matrices."""
-    part = "linear_attn_config"
-    heads = values.whole_or(f"{part}.num_heads", values.whole("linear_num_heads"))
-    size = values.whole_or(f"{part}.head_dim", values.whole("linear_head_dim"))
-    usual = values.whole("linear_conv_kernel_dim")
-    kernel = values.whole_or(f"{part}.short_conv_kernel_size", usual)
-    return _delta(values, heads, size, kernel, (_d(values) + heads * size) * size)
+def block_indexer(values: ConfigValues) -> int:
+    """MiniMax-M3's indexer: queries and one key of the input, and a norm of each."""
+    heads, size = values.whole("index_n_heads"), values.whole("index_head_dim")
+    return width_of(values) * (heads + 1) * size + 2 * size
 
 
-def ling_delta(values: ConfigValues) -> int:
-    """Ling's form of it, whose gates are whole matrices."""
-    # The library overwrites `head_dim` in the files that it writes, and keeps these beside it.
-    heads = values.whole_or("linear_num_heads", _heads(values))
-    size = values.whole_or("linear_head_dim", values.whole("head_dim"))
-    kernel = values.whole_or("linear_conv_kernel_dim", values.whole("short_conv_kernel_size"))
-    return _delta(values, heads, size, kernel, _d(values) * heads * size)
+def kimi_output_gate(values: ConfigValues) -> int:
+    """Kimi-K3's gate on each channel of latent attention's result."""
+    width = width_of(values) * heads_of(values) * values.whole("v_head_dim")
+    return width if values.option("mla_use_output_gate") else 0
 
 
-def lightning(values: ConfigValues) -> int:
-    """Lightning attention: queries, keys, values, an output gate, and a norm of the result."""
-    inner = _heads(values) * _head_dim(values)
-    return 5 * _d(values) * inner + inner
-
-
-def mamba(values: ConfigValues) -> int:
-    """Mamba as in Jamba, with norms of the step size and of both maps of the state."""
-    d, state, kernel = _d(values), values.whole("mamba_d_state"), values.whole("mamba_d_conv")
-    inner = values.whole("mamba_expand") * d
-    rank = values.whole_unless("mamba_dt_rank", "auto", -(-d // 16))
-    count = 2 * d * inner + inner * (rank + 2 * state) + rank * inner + inner * d
-    count += inner * kernel + inner * state + 2 * inner  # convolution, decay, skip, bias of steps
-    count += rank + 2 * state
-    if values.option("mamba_conv_bias"):
-        count += inner
-    if values.option("mamba_proj_bias"):
-        count += 2 * inner + d
+def kimi_between(values: ConfigValues, n_layers: int) -> int:
+    """Kimi-K3's weights of earlier results, twice a layer and at the end; norms in latent space."""
+    earlier = values.whole_or("attn_res_block_size", 0)
+    count = 2 * width_of(values) * (2 * n_layers + 1) if earlier else 0
+    if values.option("latent_moe_use_norm"):
+        experts = n_layers - values.whole("first_k_dense_replace", 0)
+        count += experts * values.whole_or("routed_expert_hidden_size", 0)
     return count
-
-
-def _mamba2(
-    d: int, heads: int, size: int, groups: int, state: int, kernel: int, biases: tuple[bool, bool]
-) -> int:
-    """Mamba-2; `biases` says whether the convolution and the projections have one."""
-    inner = heads * size
-    mixed = inner + 2 * groups * state
-    into = inner + mixed + heads
-    convolution = mixed * (kernel + biases[0])
-    projections = d * into + inner * d + biases[1] * (into + d)
-    return projections + convolution + 3 * heads + inner  # decay, skip, bias of steps; a norm
-
-
-def granite_mamba(values: ConfigValues) -> int:
-    """Mamba-2 under Granite's keys."""
-    d, heads = _d(values), values.whole("mamba_n_heads")
-    size = values.whole_unless("mamba_d_head", "auto", values.whole("mamba_expand") * d // heads)
-    biases = (bool(values.option("mamba_conv_bias")), bool(values.option("mamba_proj_bias")))
-    groups, state = values.whole("mamba_n_groups"), values.whole("mamba_d_state")
-    return _mamba2(d, heads, size, groups, state, values.whole("mamba_d_conv"), biases)
-
-
-def nemotron_mamba(values: ConfigValues) -> int:
-    """Mamba-2 under Nemotron's keys."""
-    heads, size = values.whole("mamba_num_heads"), values.whole("mamba_head_dim")
-    biases = (bool(values.option("use_conv_bias")), bool(values.option("use_bias")))
-    groups, state = values.whole("n_groups"), values.whole("ssm_state_size")
-    kernel = values.whole("conv_kernel")
-    return _mamba2(_d(values), heads, size, groups, state, kernel, biases)
-
-
-def short_convolution(values: ConfigValues) -> int:
-    """LFM2's gated short convolution: three channels in, a kernel for each, one channel out."""
-    d = _d(values)
-    bias = 5 * d if values.option("conv_bias") else 0
-    return 4 * d * d + d * values.whole("conv_L_cache") + bias
 
 
 def normed_heads(values: ConfigValues, heads: int, gate: int) -> int:
     """Attention with norms of queries and keys, and a gate of `gate` channels, of so many heads."""
-    size = _head_dim(values)
+    size = head_size(values)
     projections = 2 * size * (heads + values.whole("num_key_value_heads")) + gate
-    return _d(values) * projections + 2 * size
+    return width_of(values) * projections + 2 * size
 
 
 def latent(d: int, heads: int, q: int, kv: int, rope: int, nope: int, v: int) -> int:
@@ -163,10 +104,26 @@ def twice_around(values: ConfigValues) -> int:
 
     These have a column of the gate each and a selection bias, and no matrix.
     """
-    d, identity = _d(values), values.whole("zero_expert_num", 0)
+    d, identity = width_of(values), values.whole("zero_expert_num", 0)
     sizes = ("q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim")
-    attention = latent(d, _heads(values), *map(values.whole, sizes))
+    attention = latent(d, heads_of(values), *map(values.whole, sizes))
     return attention + 2 * d + 6 * d * values.whole("ffn_hidden_size") + identity * (d + 1)
+
+
+def latent_cache(values: ConfigValues) -> int:
+    """Numbers that latent attention keeps for a token."""
+    return values.whole("kv_lora_rank") + values.whole("qk_rope_head_dim")
+
+
+def latent_width(values: ConfigValues) -> int:
+    """Its multiply-adds for each token that a token sees."""
+    sizes = ("qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim")
+    return heads_of(values) * sum(map(values.whole, sizes))
+
+
+def latent_absorbed(values: ConfigValues) -> int:
+    """The same on its short vectors."""
+    return heads_of(values) * (values.whole("kv_lora_rank") + latent_cache(values))
 
 
 def _window(values: ConfigValues) -> tuple[int, int, int, int, int]:
@@ -182,7 +139,7 @@ def _window(values: ConfigValues) -> tuple[int, int, int, int, int]:
 def window_latent(values: ConfigValues) -> int:
     """dots.note's attention to a window: latent, with a gate on each head and one more norm."""
     heads, kv, rope, nope, v = _window(values)
-    d = _d(values)
+    d = width_of(values)
     return latent(d, heads, values.whole("swa_q_lora_rank"), kv, rope, nope, v) + d * heads + rope
 
 
@@ -197,6 +154,12 @@ def window_width(values: ConfigValues) -> int:
     return heads * (rope + nope + v)
 
 
+def window_absorbed(values: ConfigValues) -> int:
+    """The same on its short vectors."""
+    heads, kv, rope, _, _ = _window(values)
+    return heads * (2 * kv + rope)
+
+
 def gated_indexer(values: ConfigValues) -> int:
     """dots.note's indexer, with that gate and that norm beside it."""
     return indexer(values) + head_gate(values) + values.whole("qk_rope_head_dim")
@@ -204,35 +167,69 @@ def gated_indexer(values: ConfigValues) -> int:
 
 def _compressor(values: ConfigValues, size: int, rate: int) -> int:
     """What makes one key of `rate` tokens: keys, their weights, a bias by position, a norm."""
-    return 2 * _d(values) * size + rate * size
+    return 2 * width_of(values) * size + rate * size
 
 
 def short_keys(values: ConfigValues) -> int:
     """DeepSeek-V4's attention to a window: one key for all heads, an output in groups, sinks."""
-    d, heads, size = _d(values), _heads(values), values.whole("head_dim")
+    d, heads, size = width_of(values), heads_of(values), values.whole("head_dim")
     q, o, groups = (values.whole(key) for key in ("q_lora_rank", "o_lora_rank", "o_groups"))
     query = d * q + q + q * heads * size
     return query + d * size + size + o * heads * size + d * groups * o + heads
 
 
+def window_state(values: ConfigValues) -> int:
+    """What attention to a window keeps: one key a token, which is its value too."""
+    return values.whole("sliding_window") * values.whole("head_dim")
+
+
+def _many(values: ConfigValues) -> int:
+    return values.whole(f"{RATES}.heavily_compressed_attention")
+
+
+def _few(values: ConfigValues) -> int:
+    return values.whole(f"{RATES}.compressed_sparse_attention")
+
+
 def compressed(values: ConfigValues) -> int:
     """The same with keys that stand for many tokens."""
-    size, rate = values.whole("head_dim"), values.whole(f"{RATES}.heavily_compressed_attention")
-    return short_keys(values) + _compressor(values, size, rate) + size
+    size = values.whole("head_dim")
+    return short_keys(values) + _compressor(values, size, _many(values)) + size
+
+
+def compressed_cache(values: ConfigValues) -> int:
+    """Numbers that a layer of it keeps for a token beside its window, rounded up."""
+    return -(-values.whole("head_dim") // _many(values))
+
+
+def compressed_width(values: ConfigValues) -> int:
+    """Multiply-adds of a layer of it for each token that a token sees, rounded up."""
+    return -(-2 * heads_of(values) * values.whole("head_dim") // _many(values))
 
 
 def compressed_sparse(values: ConfigValues) -> int:
     """The same with keys that stand for few tokens, of which an indexer picks some."""
-    size, rate = values.whole("head_dim"), values.whole(f"{RATES}.compressed_sparse_attention")
+    size, rate = values.whole("head_dim"), _few(values)
     heads, index = values.whole("index_n_heads"), values.whole("index_head_dim")
-    picker = _compressor(values, 2 * index, rate) + index + _d(values) * heads
+    picker = _compressor(values, 2 * index, rate) + index + width_of(values) * heads
     picker += values.whole("q_lora_rank") * heads * index
     return short_keys(values) + _compressor(values, 2 * size, rate) + size + picker
 
 
+def compressed_sparse_cache(values: ConfigValues) -> int:
+    """Numbers that a layer of it keeps for a token beside its window: a key, and an indexer's."""
+    return -(-(values.whole("head_dim") + values.whole("index_head_dim")) // _few(values))
+
+
+def compressed_sparse_width(values: ConfigValues) -> int:
+    """Multiply-adds of a layer of it for each token that a token sees, the indexer's among them."""
+    size = 2 * heads_of(values) * values.whole("head_dim") + indexer_width(values)
+    return -(-size // _few(values))
+
+
 def hyper_connections(values: ConfigValues, n_layers: int) -> int:
     """DeepSeek-V4's streams: what mixes them, twice a layer and at the end."""
-    streams, d = values.whole("hc_mult"), _d(values)
+    streams, d = values.whole("hc_mult"), width_of(values)
     wide = (2 + streams) * streams
     end = streams * streams * d + streams + 1
     return 2 * n_layers * (wide * (streams * d + 1) + 3) + end
@@ -240,13 +237,13 @@ def hyper_connections(values: ConfigValues, n_layers: int) -> int:
 
 def plain_connections(values: ConfigValues, n_layers: int) -> int:
     """Hunyuan 4's streams: what reads them and writes to them, twice a layer, and at the end."""
-    streams, d = values.whole("hc_mult"), _d(values)
+    streams, d = values.whole("hc_mult"), width_of(values)
     return 2 * n_layers * (2 * streams * (streams * d + 1) + 2) + streams * (streams * d + 1) + 1
 
 
 def gated_residual(values: ConfigValues, n_layers: int) -> int:
     """Qwen4's streams: what mixes them, twice a layer and at the end, in place of all norms."""
-    streams, d, thin = values.whole("hc_count"), _d(values), values.whole("hc_lowrank")
+    streams, d, thin = values.whole("hc_count"), width_of(values), values.whole("hc_lowrank")
     mixed = streams * d * (1 + 2 * thin)
     return (2 * n_layers + 1) * mixed + 2 * n_layers * streams * streams * d - d
 
@@ -254,15 +251,25 @@ def gated_residual(values: ConfigValues, n_layers: int) -> int:
 def gated_qsa(values: ConfigValues) -> int:
     """Qwen4's indexer, where its sizes are there, beside the gate on attention's result."""
     sizes = [values.whole_or(f"indexer_{key}", 0) for key in ("n_heads", "kv_heads", "head_dim")]
-    picker = _d(values) * (sizes[0] + sizes[1]) * sizes[2] + 2 * sizes[2]
+    picker = width_of(values) * (sizes[0] + sizes[1]) * sizes[2] + 2 * sizes[2]
     return output_gate(values) + picker
+
+
+def gated_qsa_cache(values: ConfigValues) -> int:
+    """Numbers that its indexer keeps for a token."""
+    return values.whole_or("indexer_kv_heads", 0) * values.whole_or("indexer_head_dim", 0)
+
+
+def gated_qsa_width(values: ConfigValues) -> int:
+    """Multiply-adds of its indexer for each token that a token sees."""
+    return values.whole_or("indexer_n_heads", 0) * values.whole_or("indexer_head_dim", 0)
 
 
 def narrow_values(values: ConfigValues, times: int) -> int:
     """MiMo's attention: values narrower than keys, `times` the key heads."""
-    heads, kv = _heads(values), times * values.whole("num_key_value_heads")
+    heads, kv = heads_of(values), times * values.whole("num_key_value_heads")
     size, v_size = values.whole("head_dim"), values.whole("v_head_dim")
-    return _d(values) * (heads + kv) * (size + v_size)
+    return width_of(values) * (heads + kv) * (size + v_size)
 
 
 def narrow_cache(values: ConfigValues, times: int) -> int:
@@ -273,7 +280,39 @@ def narrow_cache(values: ConfigValues, times: int) -> int:
 
 def narrow_width(values: ConfigValues) -> int:
     """Multiply-adds of a layer of it for each token that a token sees."""
-    return _heads(values) * (values.whole("head_dim") + values.whole("v_head_dim"))
+    return heads_of(values) * (values.whole("head_dim") + values.whole("v_head_dim"))
+
+
+def _gemma_sizes(values: ConfigValues, everywhere: bool) -> tuple[int, int]:
+    """Key heads and size of a head in Gemma 4's layers, of which some see all of the text."""
+    kv = values.whole("num_key_value_heads")
+    if not everywhere:
+        return kv, values.whole("head_dim")
+    if values.option("attention_k_eq_v"):
+        kv = values.whole_or("num_global_key_value_heads", kv)
+    return kv, values.whole("global_head_dim")
+
+
+def gemma(values: ConfigValues, everywhere: bool) -> int:
+    """Gemma 4's attention with experts: keys may be the values where it sees all of the text."""
+    values.choice("hidden_size_per_layer_input", (0,))
+    values.choice("num_kv_shared_layers", (0,))
+    values.choice("enable_moe_block", (True,))
+    values.choice("per_layer_config", (None,))  # files that the library wrote
+    kv, size = _gemma_sizes(values, everywhere)
+    twice = 1 if everywhere and values.option("attention_k_eq_v") else 2
+    return width_of(values) * size * (2 * heads_of(values) + twice * kv) + 2 * size
+
+
+def gemma_cache(values: ConfigValues, everywhere: bool) -> int:
+    """Numbers that a layer of it keeps for a token; keys are normed and turned, values are not."""
+    kv, size = _gemma_sizes(values, everywhere)
+    return 2 * kv * size
+
+
+def gemma_width(values: ConfigValues, everywhere: bool) -> int:
+    """Multiply-adds of a layer of it for each token that a token sees."""
+    return 2 * heads_of(values) * _gemma_sizes(values, everywhere)[1]
 
 
 def nothing(values: ConfigValues) -> int:

@@ -7,61 +7,24 @@ from dataclasses import replace
 from functools import partial
 
 from ..checkpoints.config import ConfigValues
-from ..checkpoints.nemotron_family import NEMOTRON_LETTERS, nemotron_kinds
+from . import layer_kinds as kinds_of
+from . import linear_mixers as linear
 from . import mixers
-from .mixed_layers import FULL, INDEXED, LINEAR, OLD_NAMES, SLIDING, Kind, Kinds, Mixing
+from .layer_kinds import V4_KINDS
+from .mixed_layers import (
+    BLOCKS,
+    FULL,
+    INDEXED,
+    LINEAR,
+    SLIDING,
+    Kind,
+    Kinds,
+    Mixing,
+)
 from .shape import Mixer
 
 INDEXER_KINDS = ("full", "shared")
 DELTA_RULE = "linear attention (gated delta rule)"
-
-
-def listed(key: str, allowed: tuple[str, ...], otherwise: Kinds) -> Kinds:
-    """Kinds as a list in the file has them, or without one by a rule."""
-    old = tuple(name for name, new in OLD_NAMES.items() if new in allowed)
-
-    def kinds(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-        found = values.kinds(key, allowed + old, n_layers)
-        if found is None:
-            return otherwise(values, n_layers)
-        return tuple(OLD_NAMES.get(kind, kind) for kind in found)
-
-    return kinds
-
-
-def full_every(key: str) -> Kinds:
-    """The last of each so many layers has full attention, the others are linear."""
-
-    def kinds(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-        step = values.whole(key)
-        return tuple(LINEAR if (layer + 1) % step else FULL for layer in range(n_layers))
-
-    return kinds
-
-
-def _alternating(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    return tuple(LINEAR if layer % 2 else FULL for layer in range(n_layers))
-
-
-def _all_linear(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    return (LINEAR,) * n_layers
-
-
-def _jamba(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    period, offset = values.whole("attn_layer_period"), values.whole("attn_layer_offset", 0)
-    return tuple(FULL if layer % period == offset else LINEAR for layer in range(n_layers))
-
-
-def _kimi(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    """By a list of those with full attention, counted from 1; else every fourth but the first."""
-    full = values.wholes("linear_attn_config.full_attn_layers")
-    if full is None:
-        full = frozenset(range(5, n_layers + 1, 4))
-    return tuple(FULL if layer + 1 in full else LINEAR for layer in range(n_layers))
-
-
-def _mimo(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    return tuple(SLIDING if layer and (layer + 1) % 6 else FULL for layer in range(n_layers))
 
 
 def _indexed(values: ConfigValues, n_layers: int) -> int:
@@ -74,35 +37,45 @@ def _indexed(values: ConfigValues, n_layers: int) -> int:
     return sum(max(layer - offset + 1, 0) % max(step, 1) == 0 for layer in range(n_layers))
 
 
-def _lara(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    return tuple((LINEAR, SLIDING, LINEAR, FULL, SLIDING)[n % 5] for n in range(n_layers))
-
-
-def _dots_note(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    return tuple(INDEXED[0] if n < 2 or n % 4 == 1 else SLIDING for n in range(n_layers))
-
-
-def _nemotron(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    names = {**OLD_NAMES, **NEMOTRON_LETTERS}
-    return tuple(names.get(kind, kind) for kind in nemotron_kinds(values, n_layers))
-
-
 def _laguna(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
     """Attention whose layers may differ in their number of heads, each with a gate."""
     usual = values.whole("num_attention_heads")
     heads = Counter(values.each("num_attention_heads_per_layer", n_layers) or [usual] * n_layers)
     gating = values.choice("gating", (True, False, "per-head", "per-element"))
+    return _of_heads(values, heads, gating in (True, "per-head"))
+
+
+def _of_heads(values: ConfigValues, heads: Counter[int], by_head: bool) -> tuple[Mixer, ...]:
+    """So many layers of so many heads, with a gate on each head or on each channel."""
     size, kv = values.whole("head_dim"), values.whole("num_key_value_heads")
     return tuple(
         Mixer(
             "",
             layers,
-            mixers.normed_heads(values, h, h if gating in (True, "per-head") else h * size),
+            mixers.normed_heads(values, h, h if by_head else h * size),
             2 * kv * size,
             2 * h * size,
         )
         for h, layers in heads.items()
     )
+
+
+def _step(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
+    """Attention to a window may have another number of heads; each has a gate."""
+    kinds = values.kinds("layer_types", (FULL, SLIDING), n_layers, more=True) or (FULL,) * n_layers
+    usual = values.whole("num_attention_heads")
+    other = values.whole_or("attention_other_setting.num_attention_heads", usual)
+    sliding = values.whole_or("num_sliding_attention_heads", other)
+    return _of_heads(values, Counter(sliding if kind == SLIDING else usual for kind in kinds), True)
+
+
+def _blocks(values: ConfigValues, n_layers: int) -> int:
+    """MiniMax-M3's layers with an indexer: by a list of kinds, or of ones where there is one."""
+    kinds = values.kinds("layer_types", (FULL, BLOCKS), n_layers)
+    if kinds is not None:
+        return kinds.count(BLOCKS)
+    marks = values.each("sparse_attention_config.sparse_attention_freq", n_layers, low=0) or []
+    return sum(mark > 0 for mark in marks)
 
 
 def _gated_sinks(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
@@ -114,19 +87,15 @@ def _gated_sinks(values: ConfigValues, n_layers: int) -> tuple[Mixer, ...]:
     picker = mixers.indexer(values)
     return (
         Mixer("", n_layers, parts, beside=True),
-        Mixer(INDEXER.title, kinds.count(INDEXER_KINDS[0]), picker, beside=True),
+        Mixer(
+            INDEXER.title,
+            kinds.count(INDEXER_KINDS[0]),
+            picker,
+            mixers.indexer_cache(values),
+            mixers.indexer_width(values),
+            beside=True,
+        ),
     )
-
-
-def _v4(values: ConfigValues, n_layers: int) -> tuple[str, ...]:
-    """By published ratios of compression, else two heavily compressed ones and then in turn."""
-    ratios = values.each("compress_ratios", n_layers, low=0, more=True)
-    if ratios is None:
-        return tuple(V4_KINDS[4] if n > 2 and n % 2 else V4_KINDS[128] for n in range(n_layers))
-    for ratio in ratios:
-        if ratio not in V4_KINDS:
-            raise values.wrong("compress_ratios", ratio, " or ".join(map(str, V4_KINDS)))
-    return tuple(V4_KINDS[ratio] for ratio in ratios)
 
 
 def _v4_between(values: ConfigValues, n_layers: int) -> int:
@@ -139,18 +108,20 @@ def _v4_between(values: ConfigValues, n_layers: int) -> int:
 
 
 def _linear_or_full(otherwise: Kinds) -> Kinds:
-    return listed("layer_types", (LINEAR, FULL), otherwise)
+    return kinds_of.listed("layer_types", (LINEAR, FULL), otherwise)
 
 
-V4_KINDS = {
-    0: SLIDING, 4: "compressed_sparse_attention", 128: "heavily_compressed_attention",
-}  # fmt: skip
 V4_LISTS: dict[str, None] = {
     "layer_types": None, "compress_ratios": None, "mlp_layer_types": None,
 }  # fmt: skip
 LISTED: dict[str, None] = {"layer_types": None}
 INDEXER_LISTS: dict[str, None] = {"indexer_types": None, "index_topk_pattern": None}
-INDEXER = Kind("an indexer that picks what a token attends to", mixers.indexer)
+INDEXER = Kind(
+    "an indexer that picks what a token attends to",
+    mixers.indexer,
+    mixers.indexer_cache,
+    mixers.indexer_width,
+)
 GATE = Kind("", mixers.output_gate)
 GATED_DELTA = Mixing(
     defaults={
@@ -159,8 +130,8 @@ GATED_DELTA = Mixing(
         "linear_num_value_heads": 32,
     },
     nulls=LISTED,
-    layers=_linear_or_full(full_every("full_attention_interval")),
-    kinds={LINEAR: Kind(DELTA_RULE, mixers.gated_delta)},
+    layers=_linear_or_full(kinds_of.full_every("full_attention_interval")),
+    kinds={LINEAR: Kind(DELTA_RULE, linear.gated_delta, state=linear.gated_delta_state)},
     beside=GATE,
 )  # fmt: skip
 HUNYUAN_4 = Mixing(
@@ -187,7 +158,7 @@ MIXING: dict[str, Mixing] = {
     "mimo_v2_flash": Mixing(
         defaults={**LISTED, "v_head_dim": 128},
         nulls=LISTED,
-        layers=listed("layer_types", (SLIDING, FULL), _mimo),
+        layers=kinds_of.listed("layer_types", (SLIDING, FULL), kinds_of.mimo),
         kinds={
             FULL: Kind(
                 "",
@@ -209,8 +180,8 @@ MIXING: dict[str, Mixing] = {
             "linear_head_dim": None, "linear_num_heads": None, "linear_conv_kernel_dim": None,
         },
         nulls=LISTED,
-        layers=_linear_or_full(full_every("layer_group_size")),
-        kinds={LINEAR: Kind(DELTA_RULE, mixers.ling_delta)},
+        layers=_linear_or_full(kinds_of.full_every("layer_group_size")),
+        kinds={LINEAR: Kind(DELTA_RULE, linear.ling_delta, state=linear.ling_delta_state)},
         beside=Kind("", mixers.head_gate),
     ),
     "kimi_linear": Mixing(
@@ -219,16 +190,26 @@ MIXING: dict[str, Mixing] = {
             "linear_attn_config.head_dim": None, "linear_attn_config.num_heads": None,
             "linear_attn_config.short_conv_kernel_size": None,
             "linear_attn_config.full_attn_layers": None, "linear_attn_config.kda_layers": None,
+            "linear_attn_config.use_full_rank_gate": False, "mla_use_output_gate": False,
+            "routed_expert_hidden_size": None, "latent_moe_use_norm": False,
+            "attn_res_block_size": None,
         },
-        nulls=LISTED,
-        layers=_linear_or_full(_kimi),
-        kinds={LINEAR: Kind(DELTA_RULE, mixers.kimi_delta)},
+        nulls=LISTED | {"routed_expert_hidden_size": None, "attn_res_block_size": None},
+        layers=_linear_or_full(kinds_of.kimi),
+        kinds={LINEAR: Kind(DELTA_RULE, linear.kimi_delta, state=linear.kimi_delta_state)},
+        beside=Kind("", mixers.kimi_output_gate),
+        other=mixers.kimi_between,
+        d_latent="routed_expert_hidden_size",
     ),
     "minimax": Mixing(
         defaults=LISTED,
         nulls=LISTED,
-        layers=_linear_or_full(_alternating),
-        kinds={LINEAR: Kind("lightning attention", mixers.lightning)},
+        layers=_linear_or_full(kinds_of.alternating),
+        kinds={
+            LINEAR: Kind(
+                "lightning attention", linear.lightning, state=linear.lightning_state
+            )
+        },
     ),
     "jamba": Mixing(
         defaults={
@@ -236,13 +217,19 @@ MIXING: dict[str, Mixing] = {
             "mamba_expand": 2, "mamba_dt_rank": "auto", "mamba_conv_bias": True,
             "mamba_proj_bias": False,
         },
-        layers=_jamba,
-        kinds={LINEAR: Kind("Mamba", mixers.mamba)},
+        layers=kinds_of.jamba,
+        kinds={LINEAR: Kind("Mamba", linear.mamba, state=linear.mamba_state)},
     ),
     "lfm2_moe": Mixing(
         defaults={"layer_types": list, "conv_bias": False, "conv_L_cache": 3},
-        layers=listed("layer_types", ("conv", FULL), _all_linear),
-        kinds={"conv": Kind("a short convolution", mixers.short_convolution)},
+        layers=kinds_of.listed("layer_types", ("conv", FULL), kinds_of.all_linear),
+        kinds={
+            "conv": Kind(
+                "a short convolution",
+                linear.short_convolution,
+                state=linear.short_convolution_state,
+            )
+        },
     ),
     "lara_mini": Mixing(
         defaults={
@@ -250,8 +237,8 @@ MIXING: dict[str, Mixing] = {
             "linear_value_head_dim": 128, "linear_num_key_heads": 8, "linear_num_value_heads": 16,
         },
         nulls=LISTED,
-        layers=listed("layer_types", (LINEAR, SLIDING, FULL), _lara),
-        kinds={LINEAR: Kind(DELTA_RULE, mixers.gated_delta)},
+        layers=kinds_of.listed("layer_types", (LINEAR, SLIDING, FULL), kinds_of.lara),
+        kinds=GATED_DELTA.kinds,
     ),
     "dots3_note_text": Mixing(
         defaults={
@@ -260,11 +247,17 @@ MIXING: dict[str, Mixing] = {
             "swa_qk_nope_head_dim": 192, "swa_qk_rope_head_dim": None, "swa_v_head_dim": 128,
         },
         nulls=LISTED,
-        layers=listed("layer_types", (SLIDING, *INDEXED), _dots_note),
+        layers=kinds_of.listed("layer_types", (SLIDING, *INDEXED), kinds_of.dots_note),
         kinds={
-            SLIDING: Kind("", mixers.window_latent, mixers.window_cache, mixers.window_width)
+            SLIDING: Kind(
+                "",
+                mixers.window_latent,
+                mixers.window_cache,
+                mixers.window_width,
+                absorbed=mixers.window_absorbed,
+            )
         },
-        beside=Kind(INDEXER.title, mixers.gated_indexer),
+        beside=replace(INDEXER, params=mixers.gated_indexer),
     ),
     "laguna": Mixing(
         defaults={"num_attention_heads_per_layer": None, "gating": True},
@@ -275,7 +268,46 @@ MIXING: dict[str, Mixing] = {
         beside=Kind(
             "a second attention, two networks and experts that return x beside the experts",
             mixers.twice_around,
+            mixers.latent_cache,
+            mixers.latent_width,
+            absorbed=mixers.latent_absorbed,
         )
+    ),
+    "gemma4_text": Mixing(
+        defaults={
+            **LISTED, "global_head_dim": 512, "num_global_key_value_heads": None,
+            "attention_k_eq_v": False, "hidden_size_per_layer_input": 256,
+            "num_kv_shared_layers": 0, "enable_moe_block": False, "per_layer_config": None,
+        },
+        nulls={**LISTED, "num_global_key_value_heads": None, "per_layer_config": None},
+        layers=kinds_of.listed("layer_types", (SLIDING, FULL), kinds_of.gemma),
+        kinds={
+            name: Kind(
+                "",
+                partial(mixers.gemma, everywhere=everywhere),
+                partial(mixers.gemma_cache, everywhere=everywhere),
+                partial(mixers.gemma_width, everywhere=everywhere),
+            )
+            for name, everywhere in ((SLIDING, False), (FULL, True))
+        },
+        layer_norms=8,  # seven, and a scale of the gate's input
+    ),
+    "step3p5": Mixing(
+        defaults={
+            **LISTED, "num_sliding_attention_heads": None,
+            "attention_other_setting.num_attention_heads": None,
+        },
+        nulls={**LISTED, "num_sliding_attention_heads": None},
+        special=_step,
+    ),
+    "minimax_m3_vl_text": Mixing(
+        defaults={
+            **LISTED, "index_n_heads": 4, "index_head_dim": 128,
+            "sparse_attention_config.sparse_attention_freq": None,
+        },
+        nulls=LISTED,
+        beside=replace(INDEXER, params=mixers.block_indexer),
+        beside_on=_blocks,
     ),
     "beam": Mixing(beside=Kind("", mixers.biased_gate), layer_norms=4),
     "afmoe": Mixing(beside=GATE, layer_norms=4),
@@ -284,15 +316,30 @@ MIXING: dict[str, Mixing] = {
         defaults={
             **V4_LISTS, "q_lora_rank": 1024, "o_lora_rank": 1024, "o_groups": 8,
             "index_n_heads": 64, "index_head_dim": 128, "hc_mult": 4, "num_hash_layers": 3,
+            "sliding_window": 128,
             "compress_rates.compressed_sparse_attention": 4,
             "compress_rates.heavily_compressed_attention": 128,
         },
         nulls=V4_LISTS,
-        layers=listed("layer_types", tuple(V4_KINDS.values()), _v4),
+        layers=kinds_of.listed("layer_types", tuple(V4_KINDS.values()), kinds_of.v4),
         kinds={
-            SLIDING: Kind("attention to a window alone", mixers.short_keys),
-            V4_KINDS[4]: Kind("attention to keys of several tokens", mixers.compressed_sparse),
-            V4_KINDS[128]: Kind("attention to keys of many tokens", mixers.compressed),
+            SLIDING: Kind(
+                "attention to a window alone", mixers.short_keys, state=mixers.window_state
+            ),
+            V4_KINDS[4]: Kind(
+                "attention to keys of several tokens",
+                mixers.compressed_sparse,
+                mixers.compressed_sparse_cache,
+                mixers.compressed_sparse_width,
+                mixers.window_state,
+            ),
+            V4_KINDS[128]: Kind(
+                "attention to keys of many tokens",
+                mixers.compressed,
+                mixers.compressed_cache,
+                mixers.compressed_width,
+                mixers.window_state,
+            ),
         },
         other=_v4_between,
     ),
@@ -305,11 +352,15 @@ MIXING: dict[str, Mixing] = {
         },
         nulls=LISTED
         | dict.fromkeys(("indexer_n_heads", "indexer_kv_heads", "indexer_head_dim")),
-        layers=listed(
-            "layer_types", (LINEAR, FULL, *INDEXED), full_every("full_attention_interval")
+        layers=kinds_of.listed(
+            "layer_types",
+            (LINEAR, FULL, *INDEXED),
+            kinds_of.full_every("full_attention_interval"),
         ),
         kinds=GATED_DELTA.kinds,
-        beside=Kind(INDEXER.title, mixers.gated_qsa),
+        beside=Kind(
+            INDEXER.title, mixers.gated_qsa, mixers.gated_qsa_cache, mixers.gated_qsa_width
+        ),
         other=mixers.gated_residual,
         layer_norms=0,
     ),
@@ -322,9 +373,9 @@ MIXING: dict[str, Mixing] = {
             "n_groups": ("mamba_n_groups",), "conv_kernel": ("mamba_d_conv",),
             "use_conv_bias": ("mamba_conv_bias",),
         },
-        layers=_nemotron,
+        layers=kinds_of.nemotron,
         kinds={
-            LINEAR: Kind("Mamba-2", mixers.nemotron_mamba),
+            LINEAR: Kind("Mamba-2", linear.nemotron_mamba, state=linear.nemotron_mamba_state),
             "moe": Kind("", mixers.nothing),
             "mlp": Kind("", mixers.nothing),
         },
@@ -341,8 +392,8 @@ MIXING: dict[str, Mixing] = {
         },
         nulls=LISTED,
         spellings={"layer_types": ("layers_block_type",)},
-        layers=_linear_or_full(_all_linear),
-        kinds={LINEAR: Kind("Mamba-2", mixers.granite_mamba)},
+        layers=_linear_or_full(kinds_of.all_linear),
+        kinds={LINEAR: Kind("Mamba-2", linear.granite_mamba, state=linear.granite_mamba_state)},
     ),
 }  # fmt: skip
 PLAIN = Mixing()

@@ -1,12 +1,14 @@
-"""The published models that the project knows, from `models.csv`."""
+"""The published models that the project knows: `configs.json`, and `models.csv` on each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from .from_config import model_from_config
 from .model import ModelConfig
-from .tables import rows_of
+from .tables import configs, rows_of
 
 # The table's columns in larger units, which people read more easily.
 SCALED = {
@@ -16,27 +18,22 @@ SCALED = {
     "gpu_hours_m": ("gpu_hours", 1e6),
     "other_hours_m": ("other_gpu_hours", 1e6),
 }
-READ: Mapping[str, Callable[[str], Any]] = {  # by the type of the field
-    "int": lambda text: int(text or 0),
-    "str": str,
-    "bool": lambda text: text == "1",
-    "tuple[str, ...]": lambda text: (text,) if text else (),
-}
 
 
-def _from_row(row: Mapping[str, str]) -> ModelConfig:
-    values: dict[str, Any] = {}
+def _from_row(row: Mapping[str, str], config: Mapping[str, Any]) -> ModelConfig:
+    """A model of the shape that its configuration has, and what the row says of it."""
+    shape = model_from_config(config, row["name"])
+    values: dict[str, Any] = {"notes": (*shape.notes, *filter(None, [row["notes"]]))}
     for column, text in row.items():
         if column in SCALED:
             name, unit = SCALED[column]
             values[name] = float(text or 0) * unit
-        else:
-            kind = str(ModelConfig.__dataclass_fields__[column].type)
-            values[column] = READ[kind](text)
-    values["attention"] = values["attention"] or "gqa"
-    return ModelConfig(**values)
+        elif column not in values:
+            values[column] = text
+    return replace(shape, **values)
 
 
+_CONFIGS = configs()
 MODELS: dict[str, ModelConfig] = {
-    model.name.lower(): model for model in map(_from_row, rows_of("models"))
+    row["name"].lower(): _from_row(row, _CONFIGS[row["name"]]) for row in rows_of("models")
 }

@@ -154,12 +154,14 @@ def count_params(shape: Shape) -> Params:
 def mtp_params(shape: Shape, active: bool = False) -> int:
     """Parameters of the multi-token-prediction modules, their shared table and head left out.
 
-    A module is one more layer, a projection of two vectors to one, and three norms; no published
-    total counts it. With `active`, only the experts that one token uses.
+    A module is one more layer, with the model's attention or else the smallest of what it has
+    instead, a projection of two vectors to one, and three norms; no published total counts it.
+    With `active`, only the experts that one token uses.
     """
     experts = shape.top_k if active else shape.experts
+    instead = (mixer.params for mixer in shape.mixers if not mixer.beside)
     layer = (
-        attention_params(shape)
+        (attention_params(shape) if shape.attention_layers else min(instead))
         + sum(mixer.params for mixer in shape.mixers if mixer.beside)
         + shape.layer_norms * _norm_params(shape)
         + experts * expert_params(shape)

@@ -24,6 +24,11 @@ class Mixer:
     cache, width
         What one keeps for a token, in numbers, and its multiply-adds for each token that a token
         sees; 0 where it keeps a state of fixed size.
+    state
+        Numbers of that state, for a sequence.
+    absorbed
+        Multiply-adds for each token that a token sees where latent attention works on its short
+        vectors, as in decoding; 0 where that is `width`.
     beside
         Whether the layers have the model's attention too.
     """
@@ -33,10 +38,12 @@ class Mixer:
     params: int
     cache: int = 0
     width: int = 0
+    state: int = 0
+    absorbed: int = 0
     beside: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("layers", "params", "cache", "width"):
+        for name in ("layers", "params", "cache", "width", "state", "absorbed"):
             check_int(name, getattr(self, name), 0)
 
 
@@ -54,8 +61,8 @@ class Shape:
         Widths: model, dense feed-forward networks, one routed expert. Each has three matrices.
     experts, shared_experts, d_ff_shared, top_k
         Routed experts a layer, shared ones, the width of each shared one, experts per token.
-    n_group, topk_group, scoring
-        Groups of experts and how many a token may use; the gate's score.
+    n_group, topk_group
+        Groups of experts and how many a token may use.
     attention, heads, kv_heads, head_dim
         'mha', 'gqa' or 'mla'; query heads, key and value heads, size of a head.
     q_lora, kv_lora, qk_rope, qk_nope, v_head
@@ -97,7 +104,6 @@ class Shape:
     attention: str = "gqa"
     n_group: int = 0
     topk_group: int = 0
-    scoring: str = ""
     q_lora: int = 0
     kv_lora: int = 0
     qk_rope: int = 0
@@ -187,8 +193,13 @@ class Shape:
         size = self.qk_dim + self.v_dim
         if absorbed and self.attention == "mla":
             size = 2 * self.kv_lora + self.qk_rope
-        others = sum(mixer.layers * mixer.width for mixer in self.mixers)
+        widths = ((absorbed and mixer.absorbed) or mixer.width for mixer in self.mixers)
+        others = sum(mixer.layers * width for mixer, width in zip(self.mixers, widths, strict=True))
         return others + self.attention_layers * self.heads * size
+
+    def state_values(self) -> int:
+        """Numbers that a sequence keeps whatever its length, all layers."""
+        return sum(mixer.layers * mixer.state for mixer in self.mixers)
 
     def kv_bytes_per_token(self, bytes_per_value: float = 2) -> float:
         """Bytes of key and value cache per token of context, all layers."""

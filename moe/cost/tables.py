@@ -1,9 +1,11 @@
-"""Tables that ship as csv files: what is published, with its source."""
+"""Tables that ship: what is published, with its source, as csv files; and configurations."""
 
 from __future__ import annotations
 
 import csv
+import json
 from importlib.resources import files
+from typing import Any
 
 
 def rows_of(name: str, package: str = __package__ or "") -> list[dict[str, str]]:
@@ -16,15 +18,20 @@ def rows_of(name: str, package: str = __package__ or "") -> list[dict[str, str]]
     name, package
         The file's name without .csv, and the package whose folder it is in; by default this one.
     """
-    lines = _text(name, package).splitlines()
+    lines = _text(f"{name}.csv", package).splitlines()
     return list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 
 def origin_of(name: str, package: str) -> dict[str, str]:
     """What the lines that begin with # say of a table: source, commit, licence, command."""
-    notes = [line[2:] for line in _text(name, package).splitlines() if line.startswith("# ")]
-    return dict(note.split(": ", 1) for note in notes)
+    lines = _text(f"{name}.csv", package).splitlines()
+    return dict(line[2:].split(": ", 1) for line in lines if line.startswith("# "))
+
+
+def configs() -> dict[str, dict[str, Any]]:
+    """What is counted of each model's published config.json, by the model's name."""
+    return dict(json.loads(_text("configs.json", __package__ or "")))
 
 
 def _text(name: str, package: str) -> str:
-    return files(package).joinpath(f"{name}.csv").read_text("utf-8")
+    return files(package).joinpath(name).read_text("utf-8")

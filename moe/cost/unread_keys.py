@@ -29,7 +29,12 @@ NEUTRAL = frozenset((
     "num_expert_group", "norm_topk_prob",
     "output_router_logits", "routed_scaling_factor", "router_aux_loss_coef", "router_jitter_noise",
     "scoring_func", "seq_aux", "topk_group", "topk_method", "uniform_expert_assignment",
-    "attention_multiplier", "embedding_multiplier", "logits_scaling", "qk_norm_type",
+    "activation_situ_beta", "activation_situ_linear_beta", "attention_multiplier",
+    "attn_output_gate", "embedding_multiplier", "gate_lower_bound", "mamba_ssm_dtype",
+    "mla_use_nope", "moe_router_activation_func", "use_gemma_norm", "hidden_activation",
+    "index_block_size", "index_local_blocks", "index_topk_blocks", "moe_router_scaling_factor",
+    "query_pre_attn_scalar", "use_bidirectional_attention", "vocab_size_per_layer_input",
+    "logits_scaling", "qk_norm_type",
     "residual_multiplier",
     "attention_value_scale", "compress_rope_theta", "expert_selection_fn", "hc_eps",
     "hc_sinkhorn_iters", "logit_scale", "prefix_dense_sliding_window_pattern",
@@ -131,6 +136,8 @@ def _windows(values: Mapping[str, Any], model_type: str) -> list[str]:
     longest, kinds = values.get("max_position_embeddings"), values.get("layer_types")
     everywhere = isinstance(kinds, list) and kinds and _always(kinds, "full_attention")
     for key, on in (("sliding_window", used), ("attention_chunk_size", True)):
+        if key in MIXING.get(model_type, PLAIN).defaults:
+            continue  # its width is counted
         width = values.get(key)
         whole = isinstance(longest, int) and isinstance(width, int) and width >= longest
         if on and width and not whole and not everywhere:

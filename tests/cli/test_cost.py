@@ -139,7 +139,10 @@ def test_what_is_not_counted_stands_in_the_output(tmp_path):
     assert ["sliding_window" in named[0], "Not read: memory." in named[1]] == [True, True]
     for command in (("cost", *call), ("decode", str(path)), ("cost", "gpt-oss-20b", *call[1:])):
         assert "(sliding_window" in run(*command)
-    assert "gpt-oss-20b, gpt-oss-120b: Attention to a part" in run("decode")
+    every = " ".join(run("decode").split())
+    assert "gpt-oss-20b, gpt-oss-120b, Trinity-Nano" in every
+    assert "DeepSeek-V3.2, GLM-5, GLM-5.2, MiniMax-M3: layers have an indexer" in every
+    assert "MiniMax-M3: 57 of 60 layers have an indexer" in run("decode", "minimax-m3")
     rows = {row["name"]: row["notes"] for row in json.loads(run("models", "--json"))}
     assert rows["llama-4-scout"] and not rows["deepseek-v3"]
 

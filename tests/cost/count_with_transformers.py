@@ -1,8 +1,9 @@
-"""Write counts.json: small configurations and the parameters that transformers gives them.
+"""Write counts.json and published_counts.json: parameters that transformers gives configurations.
 
 `total` and `active` are all parameters and those that one token uses, both tables among them;
 `default` those of the model that a configuration without any key stands for, or null where the
-library has no such model. Models are built on the meta device, at full size.
+library has no such model. published_counts.json has both sums for the models of
+`moe/cost/configs.json` whose type it has. Models are built on the meta device, at full size.
 
 Run: python tests/cost/count_with_transformers.py (transformers 5.24.0, torch 2.13.0, extra bench).
 """
@@ -24,9 +25,13 @@ from transformers import (
     PreTrainedModel,
 )
 
+from moe.cost.tables import configs
+
 TIED = "tie_word_embeddings"
 ENDINGS = ("ForCausalLM", "TextModel")
 PUBLISHERS = {"kimi_k2": "deepseek_v3"}  # what the library calls a type that it does not have
+# Published models of types that it does not have, or has in another form.
+NOT_THERE = ("DeepSeekMoE-16B", "Grok-1", "Kimi-K3")
 BIASES = ("e_score_correction_bias", "expert_bias")
 COMMON = dict(
     hidden_size=48, num_hidden_layers=5, num_attention_heads=6, num_key_value_heads=2,
@@ -202,6 +207,22 @@ HYBRIDS: dict[str, dict[str, Any]] = {
         qk_nope_head_dim=8, v_head_dim=10, n_routed_experts=7, zero_expert_num=3, moe_topk=3,
         expert_ffn_hidden_size=14,
     ),
+    "gemma4_text": dict(
+        num_experts=7, top_k_experts=3, moe_intermediate_size=14, head_dim=10, global_head_dim=12,
+        num_global_key_value_heads=1, attention_k_eq_v=True, hidden_size_per_layer_input=0,
+        enable_moe_block=True, layer_types=["sliding_attention", "full_attention"] * 2
+        + ["full_attention"],
+    ),
+    "step3p5": dict(
+        n_routed_experts=7, moe_intermediate_size=14, share_expert_dim=22, head_dim=10,
+        num_sliding_attention_heads=8, mlp_layer_types=["dense", *["sparse"] * 4],
+        layer_types=["full_attention", *["sliding_attention"] * 3, "full_attention"],
+    ),
+    "minimax_m3_vl_text": dict(
+        num_local_experts=7, head_dim=10, dense_intermediate_size=50, shared_intermediate_size=22,
+        index_n_heads=2, index_head_dim=8, moe_layer_freq=[0, 1, 1, 0, 1],
+        sparse_attention_config=dict(sparse_attention_freq=[0, 0, 1, 1, 1]),
+    ),
     "beam": dict(num_experts=8, moe_intermediate_size=14, head_dim=10, n_group=2, topk_group=1),
     "dots3_note_text": LATENT | dict(
         index_n_heads=3, index_head_dim=8, shared_experts_intermediate_size=22, pad_token_id=1,
@@ -242,7 +263,9 @@ def counted(config: PreTrainedConfig) -> Count:
     sizes |= {n: b.numel() for n, b in model.named_buffers() if n.endswith(BIASES)}
     if model.get_output_embeddings() is None and not getattr(config, TIED, False):
         sizes["lm_head"] = config.vocab_size * config.hidden_size  # it is the larger model's
-    k = getattr(config, "num_experts_per_tok", 0) or getattr(config, "moe_topk", 0)
+    names = ("num_experts_per_tok", "moe_topk", "top_k_experts")
+    k = next((k for name in names if (k := getattr(config, name, 0))), 0)
+    k = k or getattr(getattr(config, "ffn_config", None), "moe_top_k", 0)
     rows, experts = 0, {name for name in sizes if ".experts." in name}
     if idle := getattr(config, "zero_expert_num", 0):  # has matrices that nothing reads
         rows = config.n_routed_experts
@@ -273,9 +296,25 @@ def count(model_type: str) -> dict[str, Any]:
     config, usual = smallest(model_type), default(model_type)
     # Tuples and infinities become what a file can hold.
     kept = json.loads(json.dumps(config.to_diff_dict(), default=list)) | {"model_type": model_type}
+    if "global_head_dim" in (given := HYBRIDS.get(model_type, {})):
+        del kept["per_layer_config"]  # it stands for keys that published files have
+        kept = given | kept
     return dict(config=kept, **asdict(counted(config)), default=usual and asdict(usual))
 
 
+def published(name: str) -> dict[str, int]:
+    """Count of a published model, by its name in `configs`."""
+    settings = dict(configs()[name])
+    model_type = settings.pop("model_type")
+    if "attn_config" in settings:  # its class reads the base of rotary positions there
+        settings["attn_config"] = settings["attn_config"] | {"rope_theta": 1e4}
+    return asdict(counted(AutoConfig.for_model(PUBLISHERS.get(model_type, model_type), **settings)))
+
+
 if __name__ == "__main__":
+    sums = {name: published(name) for name in configs() if name not in NOT_THERE}
+    Path(__file__).with_name("published_counts.json").write_text(
+        json.dumps(sums, indent=1) + "\n", "utf-8"
+    )
     counts = {name: count(name) for name in SMALL | HYBRIDS}
     Path(__file__).with_name("counts.json").write_text(json.dumps(counts, indent=1) + "\n", "utf-8")

@@ -66,13 +66,12 @@ def test_a_wrong_context_is_named():
 
 @given(name=NAMES, context=st.integers(0, 200_000), sequences=st.integers(0, 64))
 @settings(max_examples=50, deadline=None)
-def test_cache_is_linear_in_tokens(name, context, sequences):
+def test_cache_is_linear_in_tokens_and_states_in_sequences(name, context, sequences):
     config = MODELS[name]
-    tokens = context * sequences
-    assert kv_cache_bytes(config, context, sequences) == tokens * config.kv_bytes_per_token()
-    assert kv_cache_bytes(config, context, sequences, 1) * 2 == kv_cache_bytes(
-        config, context, sequences
-    )
+    tokens, states = context * sequences, 4 * sequences * config.state_values()
+    cache = kv_cache_bytes(config, context, sequences)
+    assert cache == tokens * config.kv_bytes_per_token() + states
+    assert kv_cache_bytes(config, context, sequences, 1) * 2 == cache + states
 
 
 def test_weights_take_what_their_precision_says():

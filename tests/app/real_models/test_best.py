@@ -25,9 +25,10 @@ def by_hand(question: Question) -> list[tuple[float, str, float]]:
     gpu, found = question.gpu, []
     for model in MODELS.values():
         weights, cache = model.total_params * 4.5 / 8, 4096 * model.kv_bytes_per_token()
+        states = 4 * model.state_values()
         room = question.n_machines * gpu.memory_gb * 1e9 * question.usable_percent / 100
-        if model.published_check == "verified" and weights + cache <= room:
-            read = (model.active("head_only") + model.d_model) * 4.5 / 8 + cache
+        if model.published_check == "verified" and weights + cache + states <= room:
+            read = (model.active("head_only") + model.d_model) * 4.5 / 8 + cache + 2 * states
             speed = question.n_machines * gpu.memory_gb_s * 1e9 / read
             found.append((model.total_params, model.name, speed))
     return sorted(found, reverse=True)
@@ -90,7 +91,8 @@ def test_the_twin_reads_all_of_its_weights_for_each_token(machine: str) -> None:
     assert model.moe_layers
     inputs = 0 if model.tied else (model.vocab - 1) * model.d_model  # one row of the input table
     weights = model.total_params - inputs if not model.tied else model.total_params + model.d_model
-    read = weights * 4.5 / 8 + 4096 * model.kv_bytes_per_token()
+    kept = 4096 * model.kv_bytes_per_token() + 2 * 4 * model.state_values()
+    read = weights * 4.5 / 8 + kept
     assert dense.tokens_per_s == pytest.approx(question.gpu.memory_gb_s * 1e9 / read, rel=1e-3)
     assert mixture.tokens_per_s > dense.tokens_per_s
     assert dense.about == f"all {count(model.total_params, 3)} parameters for each token"
