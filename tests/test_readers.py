@@ -81,6 +81,7 @@ OWN = {
     # Files of the package, of Python and of the machine.
     "moe/cluster/calibration.py: measurements": "package",
     "moe/cost/tables.py: _text": "package",
+    "moe/cost/tables.py: configs": "package",
     "moe/cost/tables.py: rows_of": "package",
     "moe/traffic/tables.py: load_table": "package",
     "moe/lessons/catalogue.py: lesson": "package",

@@ -53,14 +53,21 @@ decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
 - **GPU-hours**: operations over (utilisation · peak · 3600). Utilisation is of the BF16 peak, even
   where matrices are FP8, because that is how it is printed.
 - **Memory**: weights at 2 bytes, 1 byte or 4.5 bits; cache of keys and values, which latent
-  attention shortens to one vector a layer; for training 18 bytes a parameter unless told otherwise.
+  attention shortens to one vector a layer; what an indexer keeps; for training 18 bytes a parameter
+  unless told otherwise. Linear attention and Mamba keep a state of one size for each sequence, at 4
+  bytes a number.
 - **Decoding**: a step reads all weights outside the routed experts, those experts that the batch
   touches (E · (1 − (1 − k/E)^batch) a layer; [real tokens touch fewer](real-routing.md), which
-  `--traffic` takes into account), and the cache. Tokens per second are bounds: full bandwidth,
-  full peak, free links. `moe decode --gpu m3-ultra` prints them for every model.
+  `--traffic` takes into account), and the cache; states are read and written. Tokens per second are
+  bounds: full bandwidth, full peak, free links. `moe decode --gpu m3-ultra` prints them for every
+  model.
 - **Not in it**: failed runs, research, data, salaries, buildings, and time lost to faults unless
   the utilisation has it. Attention to a window only is counted as if it saw everything, so cache
-  and attention are upper bounds ({windows}).
+  and attention are upper bounds ({windows}). So are the operations of attention that picks what it
+  sees ({picking}). Operations on a state of fixed size are left out ({states}).
+- **A published model** is what counts of its config.json (`moe/cost/configs.json`), read as yours
+  is. For all but three the reference library's own count of it, tensor by tensor, is the same to
+  the last parameter; the three whose type it lacks are counted by hand in the tests.
 - **Of a config.json** every key is read, known to change no figure (`moe.cost.unread_keys`), or
   named in the output as not counted. A missing key means the reference library's default, by the
   same table as for loading a layer. Keys and values that neighbouring layers share (`use_cla`) are
@@ -75,7 +82,7 @@ neither. * marks the one that fits the published figure. {conventions}"""
 def page() -> str:
     """Return the page."""
     return page_text(
-        "docs/generator/cost.py, moe/cost/*.csv",
+        "docs/generator/cost.py, moe/cost/*.csv, moe/cost/configs.json",
         _intro(),
         "## Published figures",
         "Computed beside published, as `moe check-numbers` prints them. " + MARKED,
@@ -111,11 +118,17 @@ def _intro() -> str:
     stated = [model.name for model in models if model.convention_basis == "stated"]
     other = [contradiction_words(m) for m in models if m.convention_basis == "contradicted"]
     return INTRO.format(
-        windows=", ".join(model.name for model in models if model.notes),
+        windows=", ".join(m.name for m in models if any(map(_of_windows, m.notes))),
+        picking=", ".join(m.name for m in models if any(x.title and x.width for x in m.mixers)),
+        states=", ".join(m.name for m in models if m.state_values()),
         pretraining=v3.pretraining_hours,
         hours=v3.gpu_hours,
         conventions=" ".join([f"The makers of {' and '.join(stated)} say so themselves.", *other]),
     )
+
+
+def _of_windows(note: str) -> bool:
+    return note.startswith("Attention to a part of the text")
 
 
 def _check_row(check: Check) -> list[str]:

@@ -10,6 +10,7 @@ REFUSED = {
     "dots3_note_vision_encoder": "experts for pictures",
     "ernie4_5_vl_moe_text": "two sets of experts, for text and for pictures, one for each token",
     "gemma4_text": "a gate and experts that get the residual each through a norm of its own",
+    "grok": "layers that the reference library never had; nobody has compared one",
     "inkling_text": "shared experts that are weighed with the routed ones",
     "inkling2_text": "scores by an option; nobody has compared it",
     "inkling2_loop_text": "as `inkling2_text`, with layers that repeat",
