@@ -117,7 +117,7 @@ AXES: dict[str, tuple[str, str]] = {
         "log, 1 to 2500, at 1 3 10 30 100 300 1000",
         "log, 0.3 to 700, at 0.3 1 3 10 30 100 300 1000",
     ),
-    "speeds_of_models": ("hidden, 0 to 1000", "hidden, 0 to 32"),
+    "speeds_of_models": ("hidden, 0 to 1000", "hidden, 0 to 57"),
     "bounds_by_batch": ("log, 1 to 1024, at 1 4 16 64 256 1024, no grid", "log, 5 ticks"),
     "parts_of_the_published_cost": NAMED_BAR,
     "squares_to_scale": ("hidden, 0 to 40000", "hidden, 0 to 40000"),
