@@ -17,7 +17,7 @@ from ..question import Question, Slip, Values
 V3, MIXTRAL = MODELS["deepseek-v3"], MODELS["mixtral-8x7b"]
 READ = {"verified": "read at their source", "second-hand": "quoted by others †"}
 LABELLED = ("DeepSeek-V3", "Mixtral-8x7B", "Llama-4-Scout", "gpt-oss-120b", "Qwen1.5-MoE-A2.7B")
-LOW, HIGH = 0.02, 0.4
+LOW, HIGH = 0.015, 0.4
 
 
 def mixtures() -> list[ModelConfig]:

@@ -14,7 +14,7 @@ TABLE = Path(moe.__file__).with_name("cost") / "models.csv"
 
 def mixtures() -> list[dict[str, str]]:
     with TABLE.open(encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if int(row["experts"] or 0)]
+        return [row for row in csv.DictReader(file) if MODELS[row["name"].lower()].experts]
 
 
 def shares(name: str) -> tuple[float, float]:
@@ -120,7 +120,7 @@ def drawn() -> Drawn:
                 }
                 for name in marks
             ],
-            "equal": [{"k_of_e": 0.02, "active": 0.02}, {"k_of_e": 0.4, "active": 0.4}],
+            "equal": [{"k_of_e": 0.015, "active": 0.015}, {"k_of_e": 0.4, "active": 0.4}],
         },
         tuple(f"{name} {both[name][1]:.1%} for a k/E of {both[name][0]:.1%}" for name in named),
         (f"for {len(rows)} published", f"{dagger[least]} has {times[least]:.2f} times",
