@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moe.cluster.placed_for import PATH, TaskLoads, loads_by_task, placed_for
+from moe.cluster.rebalancing import Moving, batch_loads, streams
 from moe.traces import LOCAL_BYTES, load_trace
 
 from .expert_cache import FILE, ORIGIN, without_prompts
 
 GPUS, REPLICAS = 8, 72
+BATCH, EVERY = 512, (1, 4, 16)  # tokens, and batches between placements
 CONTENT = (
     f"command: python -m benchmarks.placement FOLDER, which holds {FILE}",
     "content: tokens of each task that chose each expert, by layer; the prompt that begins each "
@@ -48,10 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trace = without_prompts(load_trace(asked.folder / FILE, LOCAL_BYTES))
     loads = loads_by_task(trace)
     asked.out.write_text(table(loads, trace.layers), "utf-8")
-    for row in placed_for(loads, loads, REPLICAS, gpus=GPUS).rows():
+    matrix = placed_for(loads, loads, REPLICAS, gpus=GPUS)
+    for row in matrix.rows():
         name, *cells = row.values()
         print(f"{name:20}", *(f"{cell:.3f}" for cell in cells))
     print(f"review: {REVIEW}")
+    batches_BLE = batch_loads(trace, min(BATCH, trace.n_tokens))
+    print(f"tasks one after another, {len(batches_BLE)} batches of {BATCH} tokens:")
+    for one in streams(batches_BLE, matrix.phy2log_PLR[0], EVERY, Moving()):
+        print(f"{one.way:20} {one.uneven:.3f}, {one.moved:,} experts moved, {one.total_s:.3f} s")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,9 @@ def place(
     if every and not measure_on:
         raise ValueError("every: got it without --measure-on, allowed is both")
     if measure_on:
+        for name, given in (("search", search), ("out", out_file)):
+            if given:
+                raise ValueError(f"{name}: got it with --measure-on, allowed is one of both")
         sizes = replicas, groups, nodes, gpus
         _measured(file, measure_on, sizes, every, batch, model, json_output)
         return

@@ -13,21 +13,36 @@ SCALE = 2**20  # chances as whole numbers: their sums are exact, so no tie hangs
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What a layer chose before, in whole numbers.
+    """What a layer chose before; counted when it is asked for, as few policies need pairs.
 
     Attributes
     ----------
-    load_E
-        Requests of each expert, (E,).
-    after_EE
-        How often a token chose f whose predecessor chose e, at [e, f].
-    below_EE
-        How often a token chose f here that chose e in the recorded layer before; None in the first.
+    expert_NK, below_NK
+        Experts of each token, here and in the recorded layer before, None in the first.
+    n_experts
+        E.
     """
 
-    load_E: np.ndarray
-    after_EE: np.ndarray
-    below_EE: np.ndarray | None
+    expert_NK: np.ndarray
+    below_NK: np.ndarray | None
+    n_experts: int
+
+    @property
+    def load_E(self) -> np.ndarray:
+        """Requests of each expert, (E,)."""
+        return np.bincount(self.expert_NK[self.expert_NK >= 0], minlength=self.n_experts)
+
+    @property
+    def after_EE(self) -> np.ndarray:
+        """How often a token chose f whose predecessor chose e, at [e, f]."""
+        return pair_counts(self.expert_NK[:-1], self.expert_NK[1:], self.n_experts)
+
+    @property
+    def below_EE(self) -> np.ndarray | None:
+        """How often a token chose f here that chose e in the layer before; None in the first."""
+        if self.below_NK is None:
+            return None
+        return pair_counts(self.below_NK, self.expert_NK, self.n_experts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +111,6 @@ class Policy(ABC):
     def plan(self, requests: Requests) -> Plan:
         """Both, as the kernel takes them."""
         return Plan(self.worth(requests), self.ahead(requests))
-
-
-def past_of(expert_NK: np.ndarray, below_NK: np.ndarray | None, n_experts: int) -> Past:
-    """Count what a layer chose: loads, what follows what, and what stands above what."""
-    return Past(
-        load_E=np.bincount(expert_NK[expert_NK >= 0], minlength=n_experts),
-        after_EE=pair_counts(expert_NK[:-1], expert_NK[1:], n_experts),
-        below_EE=None if below_NK is None else pair_counts(below_NK, expert_NK, n_experts),
-    )
 
 
 def pair_counts(from_NK: np.ndarray, to_NK: np.ndarray, n_experts: int) -> np.ndarray:

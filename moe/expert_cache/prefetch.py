@@ -47,6 +47,7 @@ class FromLastLayer(LeastRecent):
     def ahead(self, requests: Requests) -> np.ndarray:
         """Experts that likely go with those below; see `Policy.ahead`."""
         assert requests.past is not None
-        if requests.below_NK is None or requests.past.below_EE is None:
+        below_EE = requests.past.below_EE
+        if requests.below_NK is None or below_EE is None:
             return super().ahead(requests)
-        return likeliest(requests.below_NK, requests.past.below_EE, requests.k)
+        return likeliest(requests.below_NK, below_EE, requests.k)

@@ -12,9 +12,10 @@ from .. import kernels
 from ..errors import check_choice, check_int
 from ..traces import Trace
 from . import POLICIES
-from .base import Past, Policy, Requests, past_of
+from .base import Past, Policy, Requests
 
-MOST_SLOTS = 64  # sizes in one call
+MOST_SIZES = 64  # in one call
+MOST_EXPERTS = 4096  # of a layer: pairs of them are counted
 ALL = "all"  # the task of a trace without domains
 LEAST_TOKENS = 2  # of a task: a past, and something after it
 
@@ -132,9 +133,10 @@ def replay(
         If a name or a size is not allowed, no task has two tokens, or a policy needs another
         task's past and there is none.
     """
+    check_int("experts of the trace", trace.n_experts, 1, MOST_EXPERTS)
     for size in slots:
         check_int("slots", size, 1, trace.n_experts, f"there are {trace.n_experts} experts")
-    check_int("number of sizes of cache", len(slots), 1, MOST_SLOTS)
+    check_int("number of sizes of cache", len(slots), 1, MOST_SIZES)
     for name in policies:
         check_choice("policy", name, POLICIES)
     tasks = tasks_of(trace)
@@ -233,4 +235,4 @@ def _requests(trace: Trace, layer: int, at_n: np.ndarray, past: Past | None) -> 
 
 def _past(trace: Trace, layer: int, at_n: np.ndarray) -> Past:
     requests = _requests(trace, layer, at_n, None)
-    return past_of(requests.expert_NK, requests.below_NK, trace.n_experts)
+    return Past(requests.expert_NK, requests.below_NK, trace.n_experts)

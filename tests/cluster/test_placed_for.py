@@ -264,6 +264,8 @@ def test_the_command_says_what_moving_costs(run_moe: Callable[..., Any], tmp_pat
         (["--measure-on", "T", "--model", "deepseek-v3"], "experts of the model: got 256"),
         (["--measure-on", "T", "--model", "mixtral-8x7b", "--nodes", "2"], "nodes: got 2"),
         (["--measure-on", "no.csv"], "file: got"),
+        (["--measure-on", "T", "--search"], "search: got it with --measure-on"),
+        (["--measure-on", "T", "--out", "p.json"], "out: got it with --measure-on"),
     ],
 )
 def test_a_wrong_word_ends_with_one_line(

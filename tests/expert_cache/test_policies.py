@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe import kernels
-from moe.expert_cache import POLICIES, Requests, past_of
+from moe.expert_cache import POLICIES, Past, Requests
 from moe.kernels.residence import Visits
 
 
@@ -27,7 +27,7 @@ def tokens(rng: np.random.Generator, n: int, k: int, n_experts: int) -> np.ndarr
 
 def requests(rng: np.random.Generator, n: int, k: int, n_experts: int) -> Requests:
     now, below, then, below_then = (tokens(rng, n, k, n_experts) for _ in range(4))
-    return Requests(now, below, n_experts, k, past_of(then, below_then, n_experts))
+    return Requests(now, below, n_experts, k, Past(then, below_then, n_experts))
 
 
 def replayed(name: str, asked: Requests, slots: int) -> Visits:
@@ -122,7 +122,7 @@ def test_what_is_read_ahead_is_what_followed_most_often() -> None:
     for _ in range(20):
         n, k, n_experts, _ = sizes(rng)
         now, below, then, below_then = (tokens(rng, n, k, n_experts) for _ in range(4))
-        asked = Requests(now, below, n_experts, k, past_of(then, below_then, n_experts))
+        asked = Requests(now, below, n_experts, k, Past(then, below_then, n_experts))
         after, under = np.zeros((2, n_experts, n_experts), int)
         for t in range(n):
             for f in then[t][then[t] >= 0]:
@@ -141,7 +141,7 @@ def test_what_is_read_ahead_is_what_followed_most_often() -> None:
 def test_the_first_layer_has_none_below_it_and_reads_nothing_ahead() -> None:
     rng = np.random.default_rng(4)
     now, then = tokens(rng, 30, 2, 8), tokens(rng, 30, 2, 8)
-    asked = Requests(now, None, 8, 2, past_of(then, None, 8))
+    asked = Requests(now, None, 8, 2, Past(then, None, 8))
     assert replayed("last_layer", asked, 3) == replayed("lru", asked, 3)
 
 

@@ -135,6 +135,12 @@ def test_a_trace_without_a_past_is_refused() -> None:
         replay(a_trace((), n=1), [2])
 
 
+def test_pairs_of_a_million_experts_are_not_counted() -> None:
+    wide = make_trace(np.zeros((1, 4, 1), int), np.ones((1, 4, 1)), 2**20)
+    with pytest.raises(ValueError, match="experts of the trace: got 1048576"):
+        replay(wide, [2])
+
+
 def test_seconds_are_bytes_over_speeds() -> None:
     model, gpu, link = MODELS["deepseek-v2-lite"], find_gpu("rtx-4090"), find_link("ssd")
     rng = np.random.default_rng(0)
