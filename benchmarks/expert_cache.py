@@ -10,16 +10,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from moe.expert_cache.published import COLUMNS, PATH
 from moe.expert_cache.replay import CacheResult, replay
 from moe.traces import LOCAL_BYTES, Trace, load_trace
+from moe.traffic.measure import without_templates
+from moe.traffic.tables import load_table
 
 FILE = "deepseek-v2-lite-esft-full.npz"
 SLOTS = (4, 8, 12, 16, 24, 32, 48, 64)
-# Tokens at the beginning of each document that choose alike in all documents of a task: its prompt.
-PROMPTS = {"intent": 17, "law": 11, "summary": 23, "translation": 11}
+# Tokens at the beginning of each document that choose alike in a task's documents: its prompt.
+PROMPTS = load_table("v2-lite").template
 ORIGIN = (
     "source: github.com/deepseek-ai/ESFT, results/expert_scores/*/expert_weights_*.txt",
     "commit: 579a7711e4b332b4c57b47e378a0cf240d85caa6",
@@ -37,11 +37,7 @@ REVIEW = {
 
 def without_prompts(trace: Trace) -> Trace:
     """The trace without the prompts that begin its documents."""
-    assert trace.domain_N is not None
-    length_N = np.diff(np.append(trace.start_S, trace.n_tokens))
-    place_N = np.arange(trace.n_tokens) - np.repeat(trace.start_S, length_N)
-    prompt_D = np.array([PROMPTS[domain] for domain in trace.domains])
-    return trace.part(np.flatnonzero(place_N >= prompt_D[trace.domain_N]))
+    return without_templates(trace, [PROMPTS[domain] for domain in trace.domains])
 
 
 def table(results: Sequence[CacheResult]) -> str:

@@ -15,7 +15,7 @@ from ..errors import check_int
 from ..routers import ROUTERS, Router, make_router
 from ..routing import Routing
 from ..settings import Settings, option
-from ..traffic import EVEN, find_traffic
+from ..traffic import EVEN, ExpertTraffic, find_traffic
 from .sampling import CHUNK, popularity, random_experts, sample_routings
 from .schedule import COMMUNICATING, Overlap, overlap
 from .timing import KERNELS, phase_time
@@ -246,17 +246,18 @@ def simulate(
     ValueError
         If the trace has another number of experts than the settings.
     """
+    popular = _popular(settings)
     if settings.trace:
         recorded = read_trace(settings.trace, settings.n_experts)
     if recorded is not None:
         recorded = list(recorded)
         batches: Iterable[Parts] = ([(batch, None)] for batch in recorded)
     else:
-        batches = _sampled(settings)
+        batches = _sampled(settings, popular)
     expert_P = None
     if settings.placement == "balanced":
         if learnt_E is None:
-            learnt_E = _load(settings, _pilot(settings) if recorded is None else recorded)
+            learnt_E = _load(settings, _pilot(settings, popular) if recorded is None else recorded)
         expert_P = _balanced(settings, learnt_E)
     elif settings.redundant:
         expert_P = np.arange(settings.n_experts + settings.redundant) % settings.n_experts
@@ -305,53 +306,51 @@ def read_trace(path: str | Path, n_experts: int) -> list[Routing]:
     return [trace.routing(i) for i in range(trace.n_layers)]
 
 
-def _sampled(settings: ClusterSettings) -> Iterator[Parts]:
+def _sampled(settings: ClusterSettings, popular: ExpertTraffic | None) -> Iterator[Parts]:
     """Batches of one all-to-all each."""
     size = settings.batch * settings.cluster().n_gpus
     for b, first in enumerate(range(0, settings.tokens, size)):
-        yield _parts(settings, min(size, settings.tokens - first), (settings.seed, 0, b))
+        n_tokens = min(size, settings.tokens - first)
+        yield _parts(settings, popular, n_tokens, (settings.seed, 0, b))
 
 
-def _parts(settings: ClusterSettings, n_tokens: int, seed: tuple[int, ...]) -> Parts:
+def _parts(
+    settings: ClusterSettings, popular: ExpertTraffic | None, n_tokens: int, seed: tuple[int, ...]
+) -> Parts:
     """Sample a batch in parts of bounded size, each with the GPUs where its tokens live."""
     rng = np.random.Generator(np.random.SFC64(seed))
     first = 0
-    for part in _routings(settings, n_tokens, rng):
+    for part in _routings(settings, popular, n_tokens, rng):
         n = part.n_tokens if isinstance(part, Routing) else len(part)
         yield part, np.arange(first, first + n) * settings.cluster().n_gpus // n_tokens
         first += n
 
 
 def _routings(
-    settings: ClusterSettings, n_tokens: int, rng: np.random.Generator
+    settings: ClusterSettings,
+    popular: ExpertTraffic | None,
+    n_tokens: int,
+    rng: np.random.Generator,
 ) -> Iterator[Recorded]:
-    if settings.traffic != EVEN:
-        yield from _popular(settings, n_tokens, rng)
-        return
-    if settings.router != EVENLY:
+    if popular is None and settings.router != EVENLY:
         popularity_E = popularity(settings.n_experts, settings.skew, settings.seed)
         yield from sample_routings(settings.make_router(), n_tokens, popularity_E, rng)
         return
     for first in range(0, n_tokens, CHUNK):
         n = min(CHUNK, n_tokens - first)
+        if popular is not None:
+            # One layer, which the seed decides: a placement is made for the layer that is counted.
+            # Nothing limits a token to groups; where this was measured, there were none.
+            yield popular.sample(n, rng, settings.seed % len(popular.chosen_RE))
+            continue
         groups = {"n_group": settings.n_group, "topk_group": settings.topk_group}
         yield random_experts(n, settings.n_experts, settings.k, rng, **groups)
 
 
-def _popular(
-    settings: ClusterSettings, n_tokens: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """Experts as popular as in one layer of some traffic, which the seed decides.
-
-    One for all batches, so that a placement is made for the layer that is counted. Nothing limits a
-    token to groups: where this was measured, there were none.
-    """
+def _popular(settings: ClusterSettings) -> ExpertTraffic | None:
+    """The traffic whose popularity experts have, for a layer of this size; None if even."""
     found = find_traffic(settings.traffic)
-    assert found is not None
-    scaled = found.scaled(settings.n_experts, settings.k)
-    row = settings.seed % len(scaled.chosen_RE)
-    for first in range(0, n_tokens, CHUNK):
-        yield scaled.sample(min(CHUNK, n_tokens - first), rng, row)
+    return None if found is None else found.scaled(settings.n_experts, settings.k)
 
 
 def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None) -> Traffic:
@@ -374,9 +373,9 @@ def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None)
     return reduce(add, counted)
 
 
-def _pilot(settings: ClusterSettings) -> Iterator[Recorded]:
+def _pilot(settings: ClusterSettings, popular: ExpertTraffic | None) -> Iterator[Recorded]:
     """Route other tokens than those that are counted."""
-    return (part for part, _ in _parts(settings, PILOT, (settings.seed, 1)))
+    return (part for part, _ in _parts(settings, popular, PILOT, (settings.seed, 1)))
 
 
 def _load(settings: ClusterSettings, routed: Iterable[Recorded]) -> np.ndarray:

@@ -98,7 +98,8 @@ def test_wrong_traffic_is_one_line(tmp_path: Path, run_moe: Run) -> None:
         (str(tmp_path / "a.npz"), "npz file: got"),
     ):
         for command in (("decode",), ("cluster", "simulate", "--tokens", "64")):
-            (line,) = run_moe(*command, "--traffic", name, code=2).stderr.splitlines()
+            # Kernels may be compiled before, which says so.
+            *_, line = run_moe(*command, "--traffic", name, code=2).stderr.splitlines()
             assert line.startswith("moe: ") and words in line
     with pytest.raises(ValueError, match="beside a trace"):
         ClusterSettings(traffic="v2-lite", trace="a.npz")
