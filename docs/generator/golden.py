@@ -21,6 +21,7 @@ what that means for one family of models, as one JSON file:
 ```
 moe golden deepseek_v3 --out deepseek_v3.json
 moe golden deepseek_v3 --out deepseek_v3.json --checkpoint tiny   # and the layer itself
+moe golden qwen3_moe --out qwen3.json --set norm_topk_prob=true   # as the published models have it
 ```
 
 The file holds a tiny layer, 64 tokens, and for each of them logits, choices, weights and result,

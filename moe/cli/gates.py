@@ -80,6 +80,14 @@ def golden(
     ] = None,
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
     seed: Annotated[int, typer.Option(help="Seed of weights and tokens.")] = 0,
+    chosen: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="KEY=VALUE: an option of config.json, where not the class's default; may be "
+            "given more than once.",
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Write what a port of a family's layer must compute: 64 named tokens, with all numbers.
@@ -87,9 +95,11 @@ def golden(
     Example: moe golden deepseek_v3 --out deepseek_v3.json
     """
     from ..porting.document import golden as golden_of
+    from ..porting.tiny import written_options
 
+    options = written_options(chosen or [])
     prepare_kernels()
-    made = golden_of(family, dtype, seed)
+    made = golden_of(family, dtype, seed, options)
     made.save(out_file)
     if checkpoint is not None:
         made.save_checkpoint(checkpoint)

@@ -218,7 +218,12 @@ def _table(expert_NK: np.ndarray, weight_NK: np.ndarray, n_experts: int) -> np.n
     return table_NE
 
 
-def golden(family: str, dtype: str = "float64", seed: int = 0) -> Golden:
+def golden(
+    family: str,
+    dtype: str = "float64",
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Golden:
     """Golden vectors of a family: what a port of its layer has to give for 64 tokens.
 
     Parameters
@@ -229,6 +234,9 @@ def golden(family: str, dtype: str = "float64", seed: int = 0) -> Golden:
         'float64' or 'float32': the type of all arrays and of what computes them.
     seed
         Same seed, same bits.
+    options
+        Options of the family that are not to be its class's defaults, by the keys of config.json,
+        such as {"norm_topk_prob": True} for the published Qwen3.
 
     Raises
     ------
@@ -238,7 +246,7 @@ def golden(family: str, dtype: str = "float64", seed: int = 0) -> Golden:
     check_choice("family", family, LOADABLE)
     dtype, seed = check_dtype(dtype), check_int("seed", seed, 0)
     rng = np.random.default_rng(seed)
-    config, trap = tiny_config(family), LOADABLE[family].trap
+    config, trap = tiny_config(family, options), LOADABLE[family].trap
     layer = tiny_layer(config, rng)
     bias_E = layer.buffers.get("select_bias_E", np.zeros(0))
     gate = Gate(layer.router, bias_E if bias_E.any() else None, "clamped" in layer.activation)

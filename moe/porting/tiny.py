@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..checkpoints.families import LOADABLE
 from ..checkpoints.family import Family, Key
 from ..checkpoints.layer_spec import layer_spec, layers_in
 from ..checkpoints.load import Origin
-from ..errors import check_choice
+from ..errors import check_choice, shown
 from ..layer import MoELayer
 from ..routers.fixed_k import FixedK
 
@@ -26,15 +26,22 @@ BIAS = np.array((-64, -56, -40, -72, -48, -80, -60, -44, -68, -60, -44, -68))
 BIAS_UNITS = {"softmax": 1 / 512, "sigmoid": 1 / 64, "sqrt_softplus": 1 / 64}
 
 
-def tiny_config(model_type: str) -> dict[str, Any]:
+def tiny_config(model_type: str, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A config.json of small sizes, with the options that the family has by default.
 
     Groups of experts are made smaller where the family has any by default, or no default.
 
+    Parameters
+    ----------
+    model_type
+        The family.
+    chosen
+        Other values of its options, by the keys of config.json; sizes and groups stay.
+
     Raises
     ------
     ValueError
-        If the family's layers cannot be loaded.
+        If the family's layers cannot be loaded, or it has no such option.
     """
     family = LOADABLE[check_choice("family", model_type, LOADABLE)]
     config: dict[str, Any] = {"model_type": model_type}
@@ -52,7 +59,34 @@ def tiny_config(model_type: str) -> dict[str, Any]:
             config[value.name] = GROUPS[option]
     if family.groups_if is not None:
         config[family.groups_if[0]] = family.groups_if[1]
+    options = [key for key, value in config.items() if isinstance(value, bool | float | str)]
+    for key, value in (chosen or {}).items():
+        if key not in options[1:]:  # the first is the model type
+            allowed = ", ".join(options[1:]) or "none"
+            raise ValueError(f"option: got {shown(key)}, allowed for {model_type}: {allowed}")
+        config[key] = value
     return nested(config | sizes_of(family))
+
+
+def written_options(texts: Iterable[str]) -> dict[str, Any]:
+    """Options that were written as KEY=VALUE: true, false, a number, or else a word.
+
+    Raises
+    ------
+    ValueError
+        If a text has another form.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise ValueError(f"set: got {shown(text)}, allowed is KEY=VALUE")
+        words: dict[str, Any] = {"true": True, "false": False}
+        try:
+            options[key] = words[value] if value in words else float(value)
+        except ValueError:
+            options[key] = value
+    return options
 
 
 def sizes_of(family: Family) -> dict[str, int]:

@@ -285,6 +285,18 @@ def test_every_name_is_somewhere(made: Made) -> None:
     assert {kind.name for kind in KINDS} <= names
 
 
+def test_options_that_published_models_have_are_taken(tmp_path: Path) -> None:
+    plain, divided = golden("qwen3_moe"), golden("qwen3_moe", options={"norm_topk_prob": True})
+    vector = CAUGHT_BY["no_renormalize"]
+    assert not named(plain, vector) and named(divided, vector)
+    assert divided.config["norm_topk_prob"] is True and divided.as_json()["renormalize"] is True
+    divided.save(tmp_path / "qwen3_moe.json")
+    lines = said_in_javascript(tmp_path, [tmp_path / "qwen3_moe.json"])
+    assert lines == ["qwen3_moe: 64 tokens and 4 losses agree"]
+    summed = golden("cohere2_moe", options={"expert_selection_fn": "sigmoid"})
+    assert summed.as_json()["score"] == "sigmoid"
+
+
 # The command -------------------------------------------------------------------------------------
 
 
@@ -292,8 +304,9 @@ def test_the_command_writes_what_the_library_makes(
     run_moe: Callable[..., Any], tmp_path: Path
 ) -> None:
     path, folder = tmp_path / "a.json", tmp_path / "tiny"
-    done = run_moe("golden", "olmoe", "--out", str(path), "--checkpoint", str(folder), "--json")
-    one = golden("olmoe")
+    more = ("--checkpoint", str(folder), "--set", "norm_topk_prob=true", "--json")
+    done = run_moe("golden", "olmoe", "--out", str(path), *more)
+    one = golden("olmoe", options={"norm_topk_prob": True})
     assert json.loads(path.read_text("utf-8")) == json.loads(json.dumps(one.as_json()))
     assert json.loads(done.stdout)["names"] == list(one.names)
     assert moe.moe_layers(folder)
@@ -307,6 +320,15 @@ def test_the_command_writes_what_the_library_makes(
         (["olmoe", "--out", "a.json", "--dtype", "int8"], "dtype: got 'int8', allowed is one of"),
         (["olmoe", "--out", "a.json", "--seed", "-1"], "seed: got -1, allowed is a whole number"),
         (["olmoe", "--out", "no/such/a.json"], "out: got 'no/such/a.json' (No such file"),
+        (["olmoe", "--out", "a.json", "--set", "k"], "set: got 'k', allowed is KEY=VALUE"),
+        (
+            ["olmoe", "--out", "a.json", "--set", "num_experts=3"],
+            "option: got 'num_experts', allowed for olmoe: norm_topk_prob",
+        ),
+        (
+            ["olmoe", "--out", "a.json", "--set", "norm_topk_prob=3"],
+            "norm_topk_prob: got 3.0, allowed is true or false",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_line(
