@@ -33,6 +33,7 @@ from . import (
     speed,
     steps,
     strengths,
+    tried,
 )
 from .methods import KINDS, index_page, method_page
 from .tables import (
@@ -65,7 +66,7 @@ def method_pages(alts: dict[str, str]) -> dict[str, str]:
     """Text of the page of every method by path, given what each picture says in words."""
     return {
         f"{METHODS}/{kind.folder}/{name}.md": method_page(
-            kind, name, alts[f"{METHODS}/{kind.folder}/{name}.svg"]
+            kind, name, alts[f"{METHODS}/{kind.folder}/{name}.svg"], tried.measured(name)
         )
         for kind in KINDS
         for name in kind.registry
@@ -98,6 +99,7 @@ def pages(alts: dict[str, str]) -> dict[str, str]:
     made[reasoning.PAGE] = reasoning.page()
     made[scaling.PAGE] = scaling.page()
     made[strengths.PAGE] = strengths.page(alts[strengths.PICTURE])
+    made[tried.PAGE] = tried.page()
     made[lm_comparison.PAGE] = lm_comparison.page(alts[lm_comparison.PICTURE])
     made[lm_tokens.PAGE] = lm_tokens.page()
     made[speed.PAGE] = speed.page(alts[speed.PICTURE])

@@ -69,6 +69,8 @@ class Trace:
         first row is what the new text meets.
     band
         MaxVio below which the load counts as even.
+    lump
+        Share of the commonest window among the tokens of the second kind.
     held_out_loss
         On text of the second kind, at the end.
     """
@@ -76,6 +78,7 @@ class Trace:
     before_SE: np.ndarray
     after_SE: np.ndarray
     band: float
+    lump: float
     held_out_loss: float
 
     @cached_property
@@ -99,6 +102,7 @@ class Trace:
             settling=metrics.settling(after_S, self.band),
             ripple=metrics.ripple(self.ratio_SE[-tail:]),
             end=float(after_S[-LAST:].mean()),
+            lump=self.lump,
             held_out_loss=self.held_out_loss,
         )
 
@@ -119,6 +123,9 @@ class SwitchFigures:
         Steps after the switch until MaxVio stays below the band; None if it does not.
     ripple
         Mean change of a load from step to step in the last fifth; see `metrics.ripple`.
+    lump
+        Share of the commonest window of the second text: its tokens choose alike, so that no gate
+        can divide them.
     held_out_loss
         On text of the second kind, at the end.
     """
@@ -129,6 +136,7 @@ class SwitchFigures:
     settling: int | None
     ripple: float
     end: float
+    lump: float
     held_out_loss: float
 
 
@@ -139,7 +147,7 @@ def trace(settings: SwitchSettings) -> Trace:
     before = list(_loads(trainer, first, settings.before))
     trainer.task = then
     after = [*_loads(trainer, then, settings.steps - settings.before), _load(trainer, then)]
-    return Trace(np.array(before), np.array(after), settings.band, trainer.evaluate())
+    return Trace(np.array(before), np.array(after), settings.band, _lump(then), trainer.evaluate())
 
 
 def _loads(trainer: Trainer, task: TextTask, steps: int) -> Iterator[np.ndarray]:
@@ -148,9 +156,18 @@ def _loads(trainer: Trainer, task: TextTask, steps: int) -> Iterator[np.ndarray]
         trainer.step()
 
 
+def _probes(task: TextTask) -> np.ndarray:
+    """The tokens that the load is read from, as windows (N, C)."""
+    return np.asarray(task.draw(np.random.default_rng(0), PROBES)[0])
+
+
+def _lump(task: TextTask) -> float:
+    return float(np.unique(_probes(task), axis=0, return_counts=True)[1].max() / PROBES)
+
+
 def _load(trainer: Trainer, task: TextTask) -> np.ndarray:
     """Assignments asked for per expert of the probe tokens, without noise, (E,)."""
-    inputs, _ = task.draw(np.random.default_rng(0), PROBES)
+    inputs = _probes(task)
     return trainer.layer.route(trainer.embed(inputs), token_ids=inputs[:, -1]).proposed_load
 
 

@@ -17,7 +17,7 @@ SMALL = dict(
 
 
 def made(after: list[list[int]], before: list[list[int]], band: float = 0.3) -> Trace:
-    return Trace(np.array(before), np.array(after), band, 1.5)
+    return Trace(np.array(before), np.array(after), band, 0.1, 1.5)
 
 
 def test_figures_of_a_damped_swing() -> None:
@@ -72,6 +72,8 @@ def test_a_run_is_a_training_whose_text_is_swapped(balance: str) -> None:
     assert got.before_SE.shape == (7, 4)
     assert np.array_equal(got.after_SE, loads)
     assert (got.after_SE.sum(axis=1) == PROBES).all()
+    windows = [tuple(row) for row in inputs.tolist()]
+    assert got.lump == max(windows.count(window) for window in set(windows)) / PROBES
     assert switch(settings) == got.figures() == EXPERIMENTS["switch"].measure(settings)
 
 
