@@ -175,7 +175,7 @@ def test_a_machine_is_chosen_and_two_models_write(page: Page, server: str) -> No
         assert letters[1] / letters[0] == pytest.approx(speeds[1] / speeds[0], rel=0.1)
     assert len(slow.locator(".text").inner_text().rstrip()) <= letters[0]
     page.get_by_text("Gaming PC 24 GB").click()
-    expect(page.get_by_text("10 of 31", exact=True)).to_be_visible()
+    expect(page.get_by_text("15 of 56", exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile("have=Gaming"))
     settled(page)
     page.get_by_text("Every figure, and where it is from").click()
@@ -204,7 +204,7 @@ def test_who_prefers_no_motion_gets_the_numbers_only(page: Page, server: str) ->
 def test_the_list_of_models_follows_the_finger(page: Page, server: str) -> None:
     page.goto(server + "/real-models?have=My+own")
     chart = page.get_by_test_id("stVegaLiteChart").first
-    before = bars(page, 31)
+    before = bars(page, 56)
     page.get_by_role("button", name="Figure as SVG").wait_for(timeout=30_000)
     settled(page)
     for key in ("gbs", "gb"):
@@ -213,7 +213,7 @@ def test_the_list_of_models_follows_the_finger(page: Page, server: str) -> None:
     slider.focus()
     slider.press("End")
     expect(page).to_have_url(re.compile("gb=512"))
-    expect(page.get_by_text("30 of 31", exact=True)).to_be_visible()
+    expect(page.get_by_text("52 of 56", exact=True)).to_be_visible()
     changed(page, before)
     settled(page)
 
