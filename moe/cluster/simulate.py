@@ -306,21 +306,24 @@ def read_trace(path: str | Path, n_experts: int) -> list[Routing]:
     return [trace.routing(i) for i in range(trace.n_layers)]
 
 
-def _sampled(settings: ClusterSettings, popular: ExpertTraffic | None) -> Iterator[Parts]:
+def _sampled(settings: ClusterSettings, popular: ExpertTraffic | None = None) -> Iterator[Parts]:
     """Batches of one all-to-all each."""
     size = settings.batch * settings.cluster().n_gpus
     for b, first in enumerate(range(0, settings.tokens, size)):
         n_tokens = min(size, settings.tokens - first)
-        yield _parts(settings, popular, n_tokens, (settings.seed, 0, b))
+        yield _parts(settings, n_tokens, (settings.seed, 0, b), popular)
 
 
 def _parts(
-    settings: ClusterSettings, popular: ExpertTraffic | None, n_tokens: int, seed: tuple[int, ...]
+    settings: ClusterSettings,
+    n_tokens: int,
+    seed: tuple[int, ...],
+    popular: ExpertTraffic | None = None,
 ) -> Parts:
     """Sample a batch in parts of bounded size, each with the GPUs where its tokens live."""
     rng = np.random.Generator(np.random.SFC64(seed))
     first = 0
-    for part in _routings(settings, popular, n_tokens, rng):
+    for part in _routings(settings, n_tokens, rng, popular):
         n = part.n_tokens if isinstance(part, Routing) else len(part)
         yield part, np.arange(first, first + n) * settings.cluster().n_gpus // n_tokens
         first += n
@@ -328,9 +331,9 @@ def _parts(
 
 def _routings(
     settings: ClusterSettings,
-    popular: ExpertTraffic | None,
     n_tokens: int,
     rng: np.random.Generator,
+    popular: ExpertTraffic | None,
 ) -> Iterator[Recorded]:
     if popular is None and settings.router != EVENLY:
         popularity_E = popularity(settings.n_experts, settings.skew, settings.seed)
@@ -373,9 +376,9 @@ def _count(settings: ClusterSettings, parts: Parts, expert_P: np.ndarray | None)
     return reduce(add, counted)
 
 
-def _pilot(settings: ClusterSettings, popular: ExpertTraffic | None) -> Iterator[Recorded]:
+def _pilot(settings: ClusterSettings, popular: ExpertTraffic | None = None) -> Iterator[Recorded]:
     """Route other tokens than those that are counted."""
-    return (part for part, _ in _parts(settings, popular, PILOT, (settings.seed, 1)))
+    return (part for part, _ in _parts(settings, PILOT, (settings.seed, 1), popular))
 
 
 def _load(settings: ClusterSettings, routed: Iterable[Recorded]) -> np.ndarray:
