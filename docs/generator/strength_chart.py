@@ -136,6 +136,6 @@ def evenness_and_loss(points: Sequence[Point], marked: Sequence[Point]) -> Figur
     return Figure(
         "Loss against evenness",
         Drawing(chart.properties(height=320)),
-        f"{len(names)} balancers at growing strengths. Weakest that is even enough: {spoken}.",
+        f"{', '.join(names)} at growing strengths. Weakest that is even enough: {spoken}.",
         {"points": rows, "limit": [{"even": EVEN}]},
     )

@@ -72,7 +72,7 @@ def test_the_page_and_the_picture_show_the_record() -> None:
         assert f"{loss.mean():.3f} ± {loss.std(ddof=1):.3f}" in text
     shown = page.figure().data["points"]
     assert {r["balancer"]: r["strength"] for r in shown if r["chosen"]} == {
-        name: by_the_rule(name) for name in ("aux", "bias", "quantile", "pi")
+        name: by_the_rule(name) for name in ("aux", "bias", "quantile", "pi", "smebu")
     }
     for row in shown:
         rows = own(row["balancer"], row["strength"], LENGTHS[-1])

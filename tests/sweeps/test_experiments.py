@@ -170,11 +170,12 @@ FIRST = {
     "cost": "dollars", "cluster": "overlapped_us", "lm": "bits_per_byte",
     "lm_collapse": "hottest_share", "lm_tokens": "token_last",
     "prune": "after", "upcycle": "bits_per_byte", "opportunistic": "bits",
+    "switch": "settling", "traits": "spread",
 }  # fmt: skip
 MORE_IS_BETTER = {
     "gate_cosine", "embedding_cosine", "flops_saved", "bytes_saved", "accuracy_last",
     "sampled_last", "gain", "gain_seconds",
-    "token_last", "topic_last", "quarter_last", "apart", "choices",
+    "token_last", "topic_last", "quarter_last", "apart", "choices", "spread",
 }  # fmt: skip
 
 
