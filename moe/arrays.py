@@ -12,6 +12,7 @@ import numpy as np
 from .capacity import Capacity
 from .errors import FLOAT_TYPES, check_array
 from .experts import check_activation, dense_name, n_matrices, up_bias_name, up_name
+from .latent_experts import DOWN, UP
 from .routers import Router, check_router
 from .specials import init_specials
 
@@ -120,8 +121,12 @@ def contract_of(layer: Held) -> Contract:
     check_plain("w_down_EFD", down_EFD)
     if down_EFD.ndim != 3 or 0 in down_EFD.shape:
         raise ValueError(f"w_down_EFD: got shape {down_EFD.shape}, allowed is (E, F, D), all >= 1")
-    n_computing, d_expert, d_model = down_EFD.shape
+    n_computing, d_expert, d_routed = down_EFD.shape
     specials = router.specials
+    d_model, latent = d_routed, {}
+    if DOWN in params or UP in params:
+        latent = _latent_shapes(params, d_routed, specials)
+        d_model = latent[DOWN][0]
     n_experts = n_computing + len(specials)
     router.check(n_experts)
     capacity.check(router, n_experts)
@@ -130,14 +135,16 @@ def contract_of(layer: Held) -> Contract:
     needed = [*allowed, up_name(activation), "w_down_EFD"]
     allowed |= special_shapes(specials, d_model, limit)
     needed += [name for name in allowed if name not in needed]
-    allowed |= expert_shapes(activation, d_model, d_expert, n_computing)
+    allowed |= expert_shapes(activation, d_routed, d_expert, n_computing) | latent
+    needed += latent
     shared_down = f"shared_{dense_name('w_down_EFD')}"
     if shared_down in params:
         check_plain(shared_down, params[shared_down])
         shared = shared_shapes(activation, d_model, len(params[shared_down]))
         allowed |= shared
         needed += [name for name in shared if name != "shared_gate_D1"]
-    says = f"w_down_EFD says E = {n_computing}, F = {d_expert}, D = {d_model}"
+    axis, also = ("L", f"; {DOWN} says D = {d_model}") if latent else ("D", "")
+    says = f"w_down_EFD says E = {n_computing}, F = {d_expert}, {axis} = {d_routed}{also}"
     for name in needed:
         _present(params, name)
     for name, array in params.items():
@@ -174,6 +181,29 @@ def contract_of(layer: Held) -> Contract:
         shapes={name: array.shape for name, array in params.items()},
         by=f"router {router.name!r}",
     )
+
+
+def _latent_shapes(
+    params: Mapping[str, np.ndarray], d_latent: int, specials: tuple[str, ...]
+) -> Shapes:
+    """Shapes of the products around latent experts, of which the first says D."""
+    if any(kind != "zero" for kind in specials):
+        # Whether such an expert would return x or its latent vector, no publication says.
+        raise ValueError(
+            f"{DOWN}: got latent experts and a router with the experts "
+            f"{', '.join(sorted(set(specials)))}, allowed is one whose experts compute, or give 0"
+        )
+    down_DL = _present(params, DOWN)
+    check_plain(DOWN, down_DL)
+    if down_DL.ndim != 2 or 0 in down_DL.shape:
+        raise ValueError(f"{DOWN}: got shape {down_DL.shape}, allowed is (D, L), both >= 1")
+    return {DOWN: (len(down_DL), d_latent), UP: (d_latent, len(down_DL))}
+
+
+def model_width(params: Mapping[str, np.ndarray]) -> int:
+    """Width of x and y, D: that of the experts, unless they are latent."""
+    down = params.get(DOWN)
+    return int(params["w_down_EFD"].shape[2] if down is None else down.shape[0])
 
 
 def check_dense(params: Mapping[str, np.ndarray], activation: str) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,8 @@ class LayerContext:
         MoE's mix of tokens, or a token times its weight.
     shared_weight_N
         Weights that the shared experts' gate gives their result, if there is such a gate.
+    latent_NL, latent_sum_NL
+        Of latent experts: what they get, and the weighted sums of what they give.
     owner
         The layer that ran forward, with its shapes; a copy with other contents has none.
     """
@@ -47,7 +49,14 @@ class LayerContext:
     y_SD: np.ndarray
     shared_h_NH: np.ndarray | None
     shared_weight_N: np.ndarray | None
+    latent_NL: np.ndarray | None = None
+    latent_sum_NL: np.ndarray | None = None
     owner: tuple[Any, ...] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def routed_x_ND(self) -> np.ndarray:
+        """What goes to the routed experts: x, or where they are latent its (N, L)."""
+        return self.x_ND if self.latent_NL is None else self.latent_NL
 
 
 def sign(context: Any, owner: tuple[Any, ...]) -> None:

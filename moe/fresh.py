@@ -6,6 +6,7 @@ import numpy as np
 
 from .errors import check_choice
 from .experts import init_experts
+from .latent_experts import init_latent
 from .routers import Router
 from .shared import shared_name
 from .specials import init_specials
@@ -58,6 +59,7 @@ def fresh_params(
     dtype: str,
     gate_scale: float,
     gate_init: str,
+    d_latent: int,
 ) -> dict[str, np.ndarray]:
     """Arrays by name for checked arguments of `MoELayer.init`, all of type `dtype`."""
     rng = np.random.default_rng(seed)
@@ -68,8 +70,10 @@ def fresh_params(
         small["gate_DE"] = gate_scale * start_gate(small["gate_DE"], gate_init)
     small |= init_specials(router.specials, d_model, rng)
     params = {name: array.astype(dtype) for name, array in small.items()}
-    params |= init_experts(rng, n_computing, d_model, d_expert, activation, dtype)
+    params |= init_experts(rng, n_computing, d_latent or d_model, d_expert, activation, dtype)
     if n_shared:
         shared = init_experts(rng, 1, d_model, d_expert * n_shared, activation, dtype)
         params |= {shared_name(name): array[0] for name, array in shared.items()}
+    if d_latent:
+        params |= init_latent(rng, d_model, d_latent, dtype)
     return params

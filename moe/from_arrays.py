@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from .arrays import expert_shapes, shared_shapes
-from .checkpoints.layouts import ORDERS, Sizes, Slot, gate_slots, shared_slots
+from .checkpoints.layouts import ORDERS, Sizes, Slot, gate_slots, latent_slots, shared_slots
 from .errors import check_choice
 from .experts import n_matrices
+from .latent_experts import DOWN, UP
 from .routers import Router
 
 Arrays = dict[str, np.ndarray]
@@ -59,6 +60,10 @@ def _transposed(given: Arrays, order: str, activation: str, dtype: str) -> Array
     d, f, e = size["D"], size["F"], size["E"]
     slots = list(kind.slots(Sizes(d, f, e), gated))
     shapes = expert_shapes(activation, d, f, e)
+    if "latent_down_proj" in given:
+        d_latent, d = d, np.atleast_1d(given["latent_down_proj"]).shape[-1]
+        slots += latent_slots(d, d_latent)
+        shapes |= {DOWN: (d, d_latent), UP: (d_latent, d)}
     if "gate" in given:
         width = len(np.atleast_1d(given["gate"]))
         slots += gate_slots(d, width)

@@ -23,11 +23,14 @@ def options_words(options: Any) -> str:
 def sizes_words(params: Mapping[str, Any]) -> str:
     """Sizes, dtype and count of a layer's parameters, even of a layer that is not valid."""
     arrays = [array for array in params.values() if isinstance(array, np.ndarray)]
-    names = {"w_down_EFD": "EFD", "w_down_FD": "FD"}
+    latent = params.get("latent_down_DL")
+    width = f", D={len(latent)}" if isinstance(latent, np.ndarray) and latent.ndim else ""
+    names = {"w_down_EFD": "EFL" if width else "EFD", "w_down_FD": "FD"}
     for name, axes in names.items():
         down = params.get(name)
         if isinstance(down, np.ndarray) and down.ndim == len(axes):
             sizes = ", ".join(f"{axis}={n}" for axis, n in zip(axes, down.shape, strict=True))
+            sizes += width
             return f"{sizes}, {down.dtype}, {sum(a.size for a in arrays):,} numbers"
     return f"{len(arrays)} arrays"
 

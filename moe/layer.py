@@ -7,6 +7,7 @@ Arrays carry their shapes in their names, here and in all of the library: `logit
     E   experts, all of the pool         K   choices of a token
     F   hidden width of an expert        T   tokens of one expert
     H   columns of an expert's first product: 2F if it has a gate half, else F
+    L   width of what latent experts get and give, in place of D
 
 `E1` is E + 1, for starts and ends. A gradient's name is that of its array after a d: `dx_ND`.
 """
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .arrays import Contract, contract_of
+from .arrays import Contract, contract_of, model_width
 from .capacity import NO_LIMIT, Capacity
 from .choosing import route, route_backward
 from .context import LayerContext, check_context, sign
@@ -31,6 +32,14 @@ from .experts import check_activation
 from .fresh import fresh_params
 from .from_arrays import arrays_from
 from .identity import as_html, options_words, same_arrays, same_options, sizes_words
+from .latent_experts import (
+    DOWN,
+    from_latent,
+    from_latent_backward,
+    has_latent,
+    to_latent,
+    to_latent_backward,
+)
 from .layer_file import write_layer
 from .routed import routed_backward, routed_forward
 from .router_check import check_added, check_gradients, check_pairs, warn_of_gate
@@ -59,7 +68,9 @@ class MoELayer:
         first) or `w_up_EDF`, `w_down_EFD`, optional `gate_bias_E`; shared experts, side by side
         as one network, under `shared_...`. Optional, as some published models have them:
         `shared_gate_D1`, the shared result times sigmoid(x @ shared_gate_D1) (Qwen2-MoE);
-        `b_gate_up_E2F` or `b_up_EF`, and `b_down_ED`, biases of the experts (gpt-oss).
+        `b_gate_up_E2F` or `b_up_EF`, and `b_down_ED`, biases of the experts (gpt-oss);
+        `latent_down_DL` and `latent_up_LD`, between which experts are L wide wherever their names
+        say D (Nemotron 3): y = (sum over e of w_e f_e(x @ down)) @ up + shared(x).
     buffers
         Named arrays without gradient, such as `select_bias_E`.
     check_finite
@@ -93,6 +104,7 @@ class MoELayer:
         capacity: Capacity | None = None,
         gate_scale: float = 1.0,
         gate_init: str = "normal",
+        d_latent: int = 0,
     ) -> MoELayer:
         """Make a layer with fresh weights.
 
@@ -118,6 +130,8 @@ class MoELayer:
         gate_init
             'normal'; 'equal': the gate's columns, one an expert, start equally long (Qwen3-Next);
             'orthonormal': and at right angles (SimBal), if D is no less than E.
+        d_latent
+            L, width of what the routed experts get and give; 0 for D, without products between.
 
         Raises
         ------
@@ -129,6 +143,7 @@ class MoELayer:
         check_int("n_experts", n_experts, 1)
         check_int("n_shared", n_shared, 0)
         check_int("seed", seed, 0)
+        check_int("d_latent", d_latent, 0)
         check_float("gate_scale", gate_scale, 0.0)
         check_activation(activation)
         dtype = check_dtype(dtype)
@@ -137,7 +152,7 @@ class MoELayer:
         (capacity or NO_LIMIT).check(router, n_experts)
         params = fresh_params(
             router, d_model, d_expert, n_experts, n_shared, activation, seed, dtype, gate_scale,
-            gate_init,
+            gate_init, d_latent,
         )  # fmt: skip
         buffers = {name: np.zeros(n_experts, dtype) for name in router.buffers}
         return cls(router, activation, params, buffers, capacity or NO_LIMIT)
@@ -164,7 +179,9 @@ class MoELayer:
             In order 'moe' these are the names of `params` and `buffers`. In all others `gate`
             is (E, D), `gate_bias` and `select_bias` are (E,), `shared_gate_proj` and
             `shared_up_proj` (F, D), `shared_down_proj` (D, F), `shared_gate` (1, D), and there may
-            be `down_proj_bias` and the like. A router's further parameters keep their names.
+            be `down_proj_bias` and the like. `latent_down_proj` is (L, D) and `latent_up_proj`
+            (D, L): the routed experts then have L for D. A router's further parameters keep their
+            names.
         order
             How the experts lie. 'moe': `w_gate_up_ED2F`, `w_down_EFD`.
             'torch': `gate_proj` and `up_proj` (E, F, D), `down_proj` (E, D, F), as nn.Linear does.
@@ -228,7 +245,12 @@ class MoELayer:
     @property
     def d_model(self) -> int:
         """Width of x and y, D."""
-        return int(self.params["w_down_EFD"].shape[2])
+        return model_width(self.params)
+
+    @property
+    def d_latent(self) -> int:
+        """Width of what latent experts get and give, L; 0 if the layer has others."""
+        return int(self.params[DOWN].shape[1]) if has_latent(self.params) else 0
 
     @property
     def d_expert(self) -> int:
@@ -318,13 +340,18 @@ class MoELayer:
             routing, x_gate_ND, perturb_ND = route(
                 contract, self.params, self.buffers, x_ND, token_ids, rng, previous_NE
             )
+            latent_NL = to_latent(self.params, x_ND) if has_latent(self.params) else None
+            given_ND = x_ND if latent_NL is None else latent_NL
             if routing.dispatch_NS is not None:
-                routed = slots_forward(self.activation, self.params, x_ND, routing, keep)
+                routed = slots_forward(self.activation, self.params, given_ND, routing, keep)
             else:
                 routed = routed_forward(
-                    self.router, self.activation, self.params, x_ND, routing, keep
+                    self.router, self.activation, self.params, given_ND, routing, keep
                 )
             y_ND, plan, rows, rows_ND, weight_S, h_SH, y_SD = routed
+            sum_NL = None
+            if latent_NL is not None:
+                sum_NL, y_ND = y_ND, from_latent(self.params, y_ND)
             shared_h_NH = shared_weight_N = None
             if has_shared(self.params):
                 shared_ND, shared_h_NH, shared_weight_N = shared_forward(
@@ -333,7 +360,7 @@ class MoELayer:
                 y_ND += shared_ND
         context = LayerContext(
             routing, plan, rows, count.flops, x_ND, x_gate_ND, perturb_ND, rows_ND, weight_S, h_SH,
-            y_SD, shared_h_NH, shared_weight_N,
+            y_SD, shared_h_NH, shared_weight_N, latent_NL, sum_NL,
         )  # fmt: skip
         sign(context, contract.owner)
         return y_ND, context
@@ -381,14 +408,20 @@ class MoELayer:
         check_pairs(routing, "ctx.routing")
         sizes = {name: (len(dy_ND), width) for name, width in contract.widths.items()}
         added = check_added(dlogits_NE, extra, sizes, routing, dtype)
+        dsum_ND, up_grads = dy_ND, {}
+        if ctx.latent_sum_NL is not None:
+            dsum_ND, up_grads = from_latent_backward(self.params, dy_ND, ctx.latent_sum_NL)
         if routing.dispatch_NS is not None:
             assert isinstance(self.router, Soft)  # `route` refuses slots from any other router
-            back = slots_backward(self.router, self.activation, self.params, dy_ND, ctx)
+            back = slots_backward(self.router, self.activation, self.params, dsum_ND, ctx)
         else:
             back = routed_backward(
-                self.router, self.activation, self.params, dy_ND, ctx, added.get("weight_A")
+                self.router, self.activation, self.params, dsum_ND, ctx, added.get("weight_A")
             )
         dx_ND, dweight_A, drouted_NE, grads = back
+        if up_grads:
+            dx_ND, down_grads = to_latent_backward(self.params, dx_ND, ctx.x_ND)
+            grads |= up_grads | down_grads
         if ctx.shared_h_NH is not None:
             dshared_ND, shared_grads = shared_backward(
                 self.params, self.activation, dy_ND, ctx.x_ND, ctx.shared_h_NH,
@@ -404,7 +437,7 @@ class MoELayer:
         return dx_ND, check_gradients(grads, contract.shapes, dtype, contract.by) | inputs
 
     def expert_outputs(self, ctx: LayerContext, token: int) -> tuple[np.ndarray, np.ndarray]:
-        """Experts that ran for one token and their unweighted results, (K,) and (K, D)."""
+        """Experts that ran for one token and their unweighted results, (K,) and (K, D or L)."""
         check_context(ctx, LayerContext, self._checked().owner)
         check_int("token", token, 0, ctx.routing.n_tokens - 1)
         start, end = ctx.plan.token_start_N1[token : token + 2]

@@ -78,7 +78,7 @@ def routed_backward(
         dx_SD, _, grads = apply_experts_backward(
             params, activation, rows_ND, ctx.rows_ND, ctx.h_SH, np.ones_like(ctx.weight_S), run
         )
-        dweight_S = (dx_SD * ctx.x_ND[plan.token_S]).sum(axis=1)
+        dweight_S = (dx_SD * ctx.routed_x_ND[plan.token_S]).sum(axis=1)
         dx_ND = kernels.combine(dx_SD, ctx.weight_S, plan)
     else:
         dx_SD, dweight_S, grads = apply_experts_backward(
@@ -89,7 +89,7 @@ def routed_backward(
     dweight_A[plan.assignment_S] = dweight_S
     if kinds := router.specials:
         dspecial_ND, special_grads = specials_backward(
-            dy_ND, ctx.x_ND, routing, kinds, params, dweight_A
+            dy_ND, ctx.routed_x_ND, routing, kinds, params, dweight_A
         )
         dx_ND += dspecial_ND
         grads |= special_grads

@@ -50,7 +50,7 @@ def slots_backward(
     )
     drouted_NE = router.backward_slots(
         routing,
-        ddispatch_NS=kernels.matmul_nt(ctx.x_ND, dx_SD),
+        ddispatch_NS=kernels.matmul_nt(ctx.routed_x_ND, dx_SD),
         dcombine_NS=kernels.matmul_nt(dy_ND, ctx.y_SD),
     )
     dweight_A = np.zeros(routing.n_assignments, dy_ND.dtype)

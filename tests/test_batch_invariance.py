@@ -54,6 +54,11 @@ def test_no_token_changes_with_its_batch(d: int, f: int, e: int, k: int, dtype: 
     assert changed(layer) == {"y": 0, "dx": 0, "weights": 0, "logits": 0}
 
 
+def test_no_token_of_latent_experts_changes_with_its_batch() -> None:
+    layer = moe.MoELayer.init(33, 40, 4, n_shared=1, d_latent=17)
+    assert changed(layer) == {"y": 0, "dx": 0, "weights": 0, "logits": 0}
+
+
 def test_the_page_goes_through_its_shapes() -> None:
     page = (Path(__file__).parents[1] / "docs" / "how-fast.md").read_text("utf-8")
     assert f"for D, F, E, k in {str(SHAPES_OF_THE_PAGE)[1:-1]}:" in page

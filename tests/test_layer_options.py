@@ -38,6 +38,8 @@ def make(kind: str, rng: np.random.Generator, **options: object) -> MoELayer:
     """A small float64 layer with one of the additions."""
     if kind in ACTIVATIONS:
         options["activation"] = ACTIVATIONS[kind]
+    if kind == "latent":
+        options["d_latent"] = 3
     router = moe.make_router("topk", k=2)
     if kind == "weigh_input":
         router = moe.make_router(
@@ -53,7 +55,7 @@ def make(kind: str, rng: np.random.Generator, **options: object) -> MoELayer:
     return layer
 
 
-KINDS = ["shared_gate", "weigh_input", "biases", *ACTIVATIONS]
+KINDS = ["shared_gate", "weigh_input", "biases", "latent", *ACTIVATIONS]
 CAPACITIES = [None, Capacity(0.5, "order"), Capacity(0.7, "reroute")]
 
 

@@ -45,6 +45,7 @@ OPTIONS: dict[str, Callable[[], MoELayer]] = {
     ),
     "a tuple": lambda: MoELayer.init(4, 3, 6, moe.make_router("hash", counts=(5, 3, 2))),
     "clamped": lambda: MoELayer.init(4, 3, 6, activation="clamped_swiglu(alpha=1.1,limit=3)"),
+    "latent": lambda: MoELayer.init(4, 3, 6, n_shared=1, d_latent=2),
     "relu": lambda: MoELayer.init(4, 3, 6, activation="relu"),
     "nan": lambda: MoELayer.from_arrays(
         {n: np.full_like(a, np.nan) for n, a in MoELayer.init(4, 3, 6).params.items()}

@@ -45,6 +45,9 @@ class Family:
         Keys of E, of experts per token and of F.
     identity
         Key of the number of experts that return what they get.
+    d_latent, latent_names
+        Key of the width of what latent experts get and give, null if they are none; names of the
+        matrices that lead there and back.
     shared_width
         Key of the shared expert's width, and of the number of such experts if there is one.
     is_moe, moe_rule
@@ -108,6 +111,8 @@ class Family:
     k: str = "num_experts_per_tok"
     d_expert: str = "intermediate_size"
     identity: str = ""
+    d_latent: str = ""
+    latent_names: tuple[str, ...] = ()
     shared_width: tuple[str, ...] = ()
     is_moe: Rule = lambda values, layer: True
     moe_rule: str = "all"
@@ -196,6 +201,7 @@ class Family:
             n_experts=self._of_layer(values, self.n_experts, layer),
             d_shared=d_shared,
             n_identity=values.whole(self.identity, 0) if self.identity else 0,
+            d_latent=values.whole_or(self.d_latent, 0) if self.d_latent else 0,
         )
 
     def router_options(self, values: ConfigValues, layer: int | None = None) -> dict[str, Any]:

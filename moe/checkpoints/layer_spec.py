@@ -13,7 +13,15 @@ from ..routers import Router, make_router
 from .config import ConfigValues
 from .families import LOADABLE, family_of
 from .family import PUBLISHED, Family
-from .layouts import USUAL_NAMES, Sizes, Slot, network_slots, transposed, whole
+from .layouts import (
+    USUAL_NAMES,
+    Sizes,
+    Slot,
+    latent_slots,
+    network_slots,
+    transposed,
+    whole,
+)
 from .strict_json import quoted
 
 MAX_SPANS = 20  # of layers in a message
@@ -50,6 +58,9 @@ class LayerSpec:
             shape = (1, n_experts) if "moe_statics" in family.select_bias else (n_experts,)
             yield Slot(block + family.select_bias, shape, "select_bias_E", whole)
         yield from self.expert_slots()
+        if sizes.d_latent:
+            down, up = (f"{block}{name}.weight" for name in family.latent_names)
+            yield from latent_slots(d_model, sizes.d_latent, (down, up))
         if sizes.d_shared:
             # What begins with a stroke stands beside the block.
             beside = family.shared.startswith("/")
@@ -64,7 +75,7 @@ class LayerSpec:
 
     def expert_slots(self) -> Iterator[Slot]:
         """Those of the routed experts, one by one: the file may hold fewer."""
-        for slot in self.family.layout.slots(self.sizes):
+        for slot in self.family.layout.slots(self.sizes.routed):
             yield replace(slot, name=f"{self.family.block}.{slot.name}")
 
     def unread(self) -> set[str]:
@@ -76,14 +87,17 @@ class LayerSpec:
     def array_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the layer's params."""
         d, f, e = self.sizes.d_model, self.sizes.d_expert, self.sizes.n_experts
+        width_in, latent = self.sizes.routed.d_model, self.sizes.d_latent
         shapes: dict[str, tuple[int, ...]] = {"gate_DE": (d, self.sizes.pool)}
         if self.family.gate_bias:
             shapes["gate_bias_E"] = (self.sizes.pool,)
         gated = self.family.layout.gated
-        shapes["w_gate_up_ED2F" if gated else "w_up_EDF"] = (e, d, 2 * f if gated else f)
-        shapes["w_down_EFD"] = (e, f, d)
+        shapes["w_gate_up_ED2F" if gated else "w_up_EDF"] = (e, width_in, 2 * f if gated else f)
+        shapes["w_down_EFD"] = (e, f, width_in)
         if self.family.layout.biases:
-            shapes |= {"b_gate_up_E2F": (e, 2 * f), "b_down_ED": (e, d)}
+            shapes |= {"b_gate_up_E2F": (e, 2 * f), "b_down_ED": (e, width_in)}
+        if latent:
+            shapes |= {"latent_down_DL": (d, latent), "latent_up_LD": (latent, d)}
         if width := self.sizes.d_shared:
             up = SHARED_NAMES["w_gate_up_ED2F" if gated else "w_up_EDF"]
             shapes |= {up: (d, 2 * width if gated else width), "shared_w_down_FD": (width, d)}

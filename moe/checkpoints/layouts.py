@@ -16,13 +16,22 @@ View = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of one layer: D, F, E, the shared expert's width or 0, experts that return x."""
+    """Sizes of one layer: D, F, E, the shared expert's width or 0, experts that return x.
+
+    `d_latent` is L, the width of what latent experts get and give, or 0.
+    """
 
     d_model: int
     d_expert: int
     n_experts: int
     d_shared: int = 0
     n_identity: int = 0
+    d_latent: int = 0
+
+    @property
+    def routed(self) -> Sizes:
+        """The same as the routed experts see them: D is the width of what they get."""
+        return replace(self, d_model=self.d_latent or self.d_model)
 
     @property
     def pool(self) -> int:
@@ -326,6 +335,16 @@ def gate_slots(d_model: int, width: int) -> Iterator[Slot]:
     yield Slot("gate", (width, d_model), "gate_DE", transposed)
     yield Slot("gate_bias", (width,), "gate_bias_E", whole)
     yield Slot("select_bias", (width,), "select_bias_E", whole)
+
+
+def latent_slots(
+    d_model: int,
+    d_latent: int,
+    names: tuple[str, str] = ("latent_down_proj", "latent_up_proj"),
+) -> Iterator[Slot]:
+    """Slots of the products that lead to latent experts and back."""
+    yield Slot(names[0], (d_latent, d_model), "latent_down_DL", transposed)
+    yield Slot(names[1], (d_model, d_latent), "latent_up_LD", transposed)
 
 
 def shared_slots(d_model: int, width: int, gated: bool) -> Iterator[Slot]:

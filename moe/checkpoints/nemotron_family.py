@@ -44,11 +44,14 @@ NEMOTRON_FAMILY: dict[str, Family] = {
         shared_names=("up_proj", "down_proj"),
         shared_width=("moe_shared_expert_intermediate_size",),
         activation="relu2",
-        only={"mlp_hidden_act": ("relu2",), "mlp_bias": (False,), "moe_latent_size": (None,)},
+        d_latent="moe_latent_size",
+        latent_names=("fc1_latent_proj", "fc2_latent_proj"),
+        only={"mlp_hidden_act": ("relu2",), "mlp_bias": (False,)},
         spellings={"n_routed_experts": ("num_local_experts",)},
         is_moe=_is_moe_in_nemotron,
         moe_rule="`layers_block_type` moe, or E in `hybrid_override_pattern`",
-        trap="as DeepSeek-V3, but experts are up and down with the square of ReLU between; those "
-        "behind a latent projection (`moe_latent_size`) are refused",
+        trap="as DeepSeek-V3, but experts are up and down with the square of ReLU between; "
+        "with `moe_latent_size` they stand between two products, the gate and the shared expert do "
+        "not",
     ),
 }  # fmt: skip

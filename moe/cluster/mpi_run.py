@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..balance.device_map import contiguous_devices
+from ..latent_experts import DOWN, UP
 from ..layer import Arrays, MoELayer
 from ..routers import Router, make_router
 from ..settings import Settings, option
@@ -36,6 +37,9 @@ class MpiSettings(Settings):
     tokens: int = option(512, "Tokens of the batch.", low=0)
     d_model: int = option(64, "Width of a token's vector.")
     d_expert: int = option(64, "Width inside an expert.")
+    d_latent: int = option(
+        0, "Width of what latent experts get and give, which is what is sent; 0 for none.", low=0
+    )
     experts: int = option(16, "Experts of the layer.")
     k: int = option(4, "Experts per token.")
     seed: int = option(0, "Of tokens and weights.", low=0)
@@ -82,8 +86,9 @@ class MpiSettings(Settings):
     def make_layer(self, router: Router) -> MoELayer:
         """The whole layer, the same on every rank."""
         layer = MoELayer.init(
-            self.d_model, self.d_expert, self.experts, router, seed=self.seed, dtype=self.dtype
-        )
+            self.d_model, self.d_expert, self.experts, router, seed=self.seed, dtype=self.dtype,
+            d_latent=self.d_latent,
+        )  # fmt: skip
         if "noise_DE" in layer.params:  # fresh noise weights are zero: noise would be even
             rng = np.random.default_rng(self.seed)
             layer.params["noise_DE"] += rng.standard_normal(layer.params["noise_DE"].shape) / 8
@@ -231,18 +236,18 @@ def _step(settings: MpiSettings, layer: MoELayer, comm: Any) -> Step | None:
     back += [_diff(array, want[name]) for name, array in _joined(parts, want).items()]
     predicted_PP = predicted_bytes(
         whole.routing, home_N, device_E, Cluster(size // per_node, per_node),
-        settings.copies, settings.d_model, layer.dtype.itemsize,
+        settings.copies, layer.d_latent or layer.d_model, layer.dtype.itemsize,
     )  # fmt: skip
     sent_PP = np.stack([part[4] for part in parts])
     return Step(_diff(y, want_ND), max(back), sent_PP, predicted_PP, sum(part[5] for part in parts))
 
 
 def _joined(parts: list[Any], want: Arrays) -> Arrays:
-    """Whole gradients: experts from their ranks, the router's summed over ranks."""
+    """Whole gradients: experts from their ranks, of what all ranks have the sum over ranks."""
     joined = {name: np.zeros_like(array) for name, array in want.items()}
     for _, _, grads, here_L, *_ in parts:
         for name, array in grads.items():
-            if name.endswith("_DE") or name == "gate_bias_E":
+            if name.endswith("_DE") or name in ("gate_bias_E", DOWN, UP):
                 joined[name] += array
             else:
                 joined[name][here_L] = array

@@ -17,7 +17,7 @@ def predicted_bytes(
     device_E: np.ndarray,
     cluster: Cluster,
     copies: str,
-    d_model: int,
+    d_row: int,
     value_bytes: int,
 ) -> np.ndarray:
     """Bytes from rank i to another rank j, (P, P) int64, of one forward and one backward pass.
@@ -36,10 +36,10 @@ def predicted_bytes(
         Nodes, and ranks of a node.
     copies
         'expert', 'gpu' or 'node'; see `traffic`.
-    d_model, value_bytes
-        Numbers in a row, and bytes of each.
+    d_row, value_bytes
+        Numbers in a row, D or, of latent experts, L; and bytes of each.
     """
-    row = float(d_model * value_bytes)
+    row = float(d_row * value_bytes)
     rows = traffic(
         routing, device_E, cluster, home_N,
         copies=copies, dispatch_row_bytes=row, combine_row_bytes=row,

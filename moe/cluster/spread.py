@@ -8,6 +8,13 @@ import numpy as np
 
 from .. import kernels
 from ..experts import up_name
+from ..latent_experts import (
+    from_latent,
+    from_latent_backward,
+    has_latent,
+    to_latent,
+    to_latent_backward,
+)
 from ..layer import Arrays, MoELayer
 from ..router_check import check_routing
 from ..routers import Router
@@ -51,6 +58,7 @@ class SpreadContext:
     plan: kernels.Plan
     weight_S: np.ndarray
     h_SH: np.ndarray | None
+    latent_sum_NL: np.ndarray | None
 
 
 class SpreadLayer:
@@ -59,7 +67,8 @@ class SpreadLayer:
     Parameters
     ----------
     layer
-        The whole layer; only its router's parameters and this rank's experts are kept.
+        The whole layer; of its experts only this rank's are kept. Rows of latent experts are sent
+        as short as the experts get them.
     device_E
         Rank of each expert.
     wire
@@ -94,7 +103,8 @@ class SpreadLayer:
             routing.token_A[here_A] - first, routing.expert_A[here_A], routing.weight_A[here_A]
         )
         hops = self._hops(listed, len(x_ND))
-        rows_MD = x_ND
+        latent = has_latent(self.layer.params)
+        rows_MD = to_latent(self.layer.params, x_ND) if latent else x_ND
         for hop in hops:
             rows_MD = hop.rows(rows_MD)
         arrived, activation = hops[-1].listed, self.layer.activation
@@ -110,13 +120,22 @@ class SpreadLayer:
         y_ND = kernels.combine(y_SD, weight_S, plan)
         for hop in reversed(hops):
             y_ND = hop.sums(y_ND)
-        context = SpreadContext(x_ND, routing, home_N, hops, rows_MD, plan, weight_S, h_SH)
+        sum_NL = None
+        if latent:
+            sum_NL, y_ND = y_ND, from_latent(self.layer.params, y_ND)
+        context = SpreadContext(x_ND, routing, home_N, hops, rows_MD, plan, weight_S, h_SH, sum_NL)
         return y_ND, context
 
     def backward(self, dy_ND: np.ndarray, ctx: SpreadContext) -> tuple[np.ndarray, Arrays]:
-        """Gradient at this rank's tokens; at its experts whole, at the router its tokens' part."""
+        """Gradient at this rank's tokens; at its experts whole, at what all ranks have, a part.
+
+        The router and the products around latent experts are on every rank: what comes back is
+        the part that this rank's tokens have in their gradients.
+        """
         layer, router = self.layer, self.layer.router
-        dy_MD = dy_ND
+        dy_MD, up_grads = dy_ND, {}
+        if ctx.latent_sum_NL is not None:
+            dy_MD, up_grads = from_latent_backward(layer.params, dy_ND, ctx.latent_sum_NL)
         for hop in ctx.hops:
             dy_MD = hop.rows(dy_MD)
         dx_SD, dweight_S, dup_EDH, ddown_EFD = kernels.experts_backward(
@@ -128,6 +147,9 @@ class SpreadLayer:
         for hop in reversed(ctx.hops):
             dx_ND, dweight = hop.sums(dx_ND), hop.numbers(dweight)
         grads: Arrays = {up_name(layer.activation): dup_EDH, "w_down_EFD": ddown_EFD}
+        if up_grads:
+            dx_ND, down_grads = to_latent_backward(layer.params, dx_ND, ctx.x_ND)
+            grads |= up_grads | down_grads
         dmade = self._router_backward(ctx, dweight)
         dgate_ND, gate_grads = router.project_backward(ctx.x_ND, layer.params, dmade)
         return dx_ND + dgate_ND, grads | gate_grads

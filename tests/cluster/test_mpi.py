@@ -30,12 +30,14 @@ UNEVEN = [
     (4, "--experts 6 --k 2 --copies gpu"),
 ]
 FLOAT32 = (4, "--dtype float32")
+LATENT = [f"--d-latent 16 --copies {copies}" for copies in ("expert", "gpu", "node")]
 # Number of ranks and flags of the runs whose reports are looked at.
 RUNS = [
     *((4, f"--router {router}") for router in ROUTERS),
     *((4, f"{LIMITED} {copies}") for copies in ("expert", "gpu", "node")),
     *UNEVEN,
     FLOAT32,
+    *((4, flags) for flags in (*LATENT, LATENT[-1].replace("16", "0"))),
 ]
 # A rank that does one run after another: interpreters that start cost more than what they compute.
 SEVERAL = """
@@ -112,6 +114,20 @@ def test_a_limit_on_nodes_cuts_the_bytes_between_nodes_where_copies_are_merged(
     assert report["bytes_equal"] and report["max_abs_diff"] <= 1e-6
     # One copy per expert is sent wherever the experts are: a limit alone saves nothing then.
     assert limited < {"expert": 1.1, "gpu": 0.8, "node": 0.6}[copies] * free
+
+
+@pytest.mark.parametrize("flags", LATENT)
+def test_rows_of_latent_experts_are_sent_as_short_as_they_are(flags, reports):
+    report = reports[4, flags]
+    assert report["bytes_equal"] and report["bytes_sent"] > 0
+    assert 0 <= report["max_abs_diff"] <= 1e-6 and report["backward_diff"] > 0
+    if flags == LATENT[-1]:
+        whole = reports[4, LATENT[-1].replace("16", "0")]
+        # The gate is the same, and so are the rows: 48 of 64 float64 numbers are spared of each.
+        rows, left = divmod(whole["bytes_sent"] - report["bytes_sent"], (64 - 16) * 8)
+        assert left == 0
+        # Beside rows goes what each assignment needs: expert and row (int32), weight, its gradient.
+        assert (report["bytes_sent"] - rows * 16 * 8) % (4 + 4 + 8 + 8) == 0
 
 
 @pytest.mark.parametrize("asked", UNEVEN)
@@ -206,13 +222,13 @@ def test_prediction_by_hand():
     routing = Routing.from_choices(expert_NK, np.ones((2, 2)), 4, listed_NK=listed_NK)
     rest = (np.array([0, 3]), np.arange(4), Cluster(2, 2))
     # Token 0 goes to rank 2 and on to rank 3; token 1 to rank 1 and on to rank 0.
-    sent = predicted_bytes(routing, *rest, "node", d_model=10, value_bytes=4)
+    sent = predicted_bytes(routing, *rest, "node", d_row=10, value_bytes=4)
     row = 2 * 10 * 4
     assert sent[0, 2] == row + 2 * 12 and sent[2, 0] == row + 2 * 4
     assert sent[2, 3] == sent[3, 1] == sent[1, 0] == row + 12
     assert sent[3, 2] == sent[1, 3] == sent[0, 1] == row + 4
     assert sent.sum() == 4 * 2 * row + 5 * 16 and not sent.diagonal().any()
-    each = predicted_bytes(routing, *rest, "expert", d_model=10, value_bytes=4)
+    each = predicted_bytes(routing, *rest, "expert", d_row=10, value_bytes=4)
     assert each[0, 2] == row + 12 and each[2, 0] == row + 4
     assert each[0, 3] == each[3, 0] == 2 * row + 16  # both send there, and back
     assert each.sum() == 3 * (2 * row + 16)

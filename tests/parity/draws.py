@@ -63,6 +63,8 @@ def draw(model_type: str, rng: np.random.Generator) -> dict[str, Any]:
     for key, allowed in family.only.items():  # all others are refused here, and by nobody else
         if key in config or key in family.defaults:
             config[key] = allowed[rng.integers(len(allowed))]
+    if family.d_latent:
+        config[family.d_latent] = [None, 3, 9][rng.integers(3)]
     if family.select_bias_if:
         config[family.select_bias_if] = bool(rng.integers(2))
     for key in set(config) & set(LAYERS):
@@ -168,7 +170,8 @@ def nulls(model_type: str) -> tuple[Counter[str], list[str]]:
     """The same of the case's configuration with one key of the layer missing, or null, in turn."""
     family, config = FAMILIES[model_type], generate.settings_of(model_type)
     options = {key.name for key in family.options.values() if isinstance(key, Key)}
-    keys = options | {*family.shared_width, family.n_experts, family.k} | set(config) & set(LAYERS)
+    sizes = {*family.shared_width, family.n_experts, family.k, *filter(None, [family.d_latent])}
+    keys = options | sizes | set(config) & set(LAYERS)
     changed = []
     for key in sorted(keys):
         rest = {name: value for name, value in config.items() if name != key}

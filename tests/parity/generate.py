@@ -40,7 +40,9 @@ STACKS = "layers|blocks"  # names of a model's list of layers
 PLACES = ("mlp", "block_sparse_moe", "feed_forward", "ffn", "mixer", "shared_mlp")  # in a layer
 UNLISTED = {"Qwen3OmniMoeText": "Qwen3OmniMoeThinkerText"}  # classes of models named otherwise
 LARGER = ("llama4",)  # models with a text model of a type of the table in them
-ALL = sorted([*LOADABLE, *LARGER])
+# What makes another layer of a type: a case of its own, whose name begins with the type's.
+VARIANTS: dict[str, dict[str, Any]] = {"nemotron_h-latent": {"moe_latent_size": 5}}
+ALL = sorted([*LOADABLE, *LARGER, *VARIANTS])
 N_TOKENS, D_MODEL = 11, 16
 
 COMMON = {
@@ -156,10 +158,11 @@ SMALL_VISION = {
 }
 
 
-def build(model_type: str, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]:
+def build(case: str, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Return a random model and the MoE block of its layer."""
     torch.manual_seed(seed)
-    model = make_model(model_type, settings_of(model_type))
+    model_type = case.partition("-")[0]
+    model = make_model(model_type, settings_of(model_type) | VARIANTS.get(case, {}))
     block = block_of(model)
     randomise(block)
     if hasattr(block, "experts"):
@@ -276,9 +279,9 @@ def gradients(block: torch.nn.Module, d_model: int) -> dict[str, torch.Tensor]:
     return {"x64": x.detach(), "g64": g, "y64": y.detach(), "dx64": x.grad}
 
 
-def make_case(model_type: str, folder: Path, seed: int) -> bool:
+def make_case(case: str, folder: Path, seed: int) -> bool:
     """Write the files that README.md lists; False if an expert is idle."""
-    model, block = build(model_type, seed)
+    model, block = build(case, seed)
     d_model = model.config.get_text_config().hidden_size
     x = np.random.default_rng(7).standard_normal((N_TOKENS, d_model)).astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
@@ -290,8 +293,8 @@ def make_case(model_type: str, folder: Path, seed: int) -> bool:
         in_memory = published(model, Path(scratch), original=False)
         assert whole_layers(Path(scratch)) == layers
     config.pop("vision_config", None)  # long, and no part of the layer
-    if model_type in RENAMED:
-        config["model_type"] = model_type
+    if case in RENAMED:
+        config["model_type"] = case
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     (folder / "memory.json").write_text(json.dumps(fingerprints(in_memory), indent=1) + "\n")
@@ -308,21 +311,21 @@ def make_case(model_type: str, folder: Path, seed: int) -> bool:
     return all(part.any() for grad in grads for part in (grad if grad.ndim == 3 else [grad]))
 
 
-def write_case(model_type: str, folder: Path) -> None:
+def write_case(case: str, folder: Path) -> None:
     """Write a case, with the first seed that gives every expert a token."""
     for seed in range(100):
-        if make_case(model_type, folder, seed):
+        if make_case(case, folder, seed):
             return
-    raise RuntimeError(f"{model_type}: no seed gives every expert a token")
+    raise RuntimeError(f"{case}: no seed gives every expert a token")
 
 
-def main(root: Path, model_types: Iterable[str] = ()) -> None:
-    """Write the cases of these model types below a folder, of all by default."""
+def main(root: Path, cases: Iterable[str] = ()) -> None:
+    """Write these cases below a folder, all by default; a type's case has its name."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    for model_type in model_types or ALL:
-        write_case(model_type, root / model_type)
-        print(model_type, file=sys.stderr)
+    for case in cases or ALL:
+        write_case(case, root / case)
+        print(case, file=sys.stderr)
 
 
 if __name__ == "__main__":
