@@ -32,22 +32,13 @@ from .experts import check_activation
 from .fresh import fresh_params
 from .from_arrays import arrays_from
 from .identity import as_html, options_words, same_arrays, same_options, sizes_words
-from .latent_experts import (
-    DOWN,
-    from_latent,
-    from_latent_backward,
-    has_latent,
-    to_latent,
-    to_latent_backward,
-)
+from .latent_experts import DOWN, has_latent
 from .layer_file import write_layer
-from .routed import routed_backward, routed_forward
+from .pool import pool_backward, pool_forward
 from .router_check import check_added, check_gradients, check_pairs, warn_of_gate
 from .routers import Router, router_of
-from .routers.soft import Soft
 from .routing import Routing
 from .shared import has_shared, shared_backward, shared_forward
-from .slots import slots_backward, slots_forward
 
 Arrays = dict[str, np.ndarray]
 
@@ -340,18 +331,10 @@ class MoELayer:
             routing, x_gate_ND, perturb_ND = route(
                 contract, self.params, self.buffers, x_ND, token_ids, rng, previous_NE
             )
-            latent_NL = to_latent(self.params, x_ND) if has_latent(self.params) else None
-            given_ND = x_ND if latent_NL is None else latent_NL
-            if routing.dispatch_NS is not None:
-                routed = slots_forward(self.activation, self.params, given_ND, routing, keep)
-            else:
-                routed = routed_forward(
-                    self.router, self.activation, self.params, given_ND, routing, keep
-                )
+            routed, latent_NL, sum_NL = pool_forward(
+                self.router, self.activation, self.params, x_ND, routing, keep
+            )
             y_ND, plan, rows, rows_ND, weight_S, h_SH, y_SD = routed
-            sum_NL = None
-            if latent_NL is not None:
-                sum_NL, y_ND = y_ND, from_latent(self.params, y_ND)
             shared_h_NH = shared_weight_N = None
             if has_shared(self.params):
                 shared_ND, shared_h_NH, shared_weight_N = shared_forward(
@@ -408,20 +391,9 @@ class MoELayer:
         check_pairs(routing, "ctx.routing")
         sizes = {name: (len(dy_ND), width) for name, width in contract.widths.items()}
         added = check_added(dlogits_NE, extra, sizes, routing, dtype)
-        dsum_ND, up_grads = dy_ND, {}
-        if ctx.latent_sum_NL is not None:
-            dsum_ND, up_grads = from_latent_backward(self.params, dy_ND, ctx.latent_sum_NL)
-        if routing.dispatch_NS is not None:
-            assert isinstance(self.router, Soft)  # `route` refuses slots from any other router
-            back = slots_backward(self.router, self.activation, self.params, dsum_ND, ctx)
-        else:
-            back = routed_backward(
-                self.router, self.activation, self.params, dsum_ND, ctx, added.get("weight_A")
-            )
-        dx_ND, dweight_A, drouted_NE, grads = back
-        if up_grads:
-            dx_ND, down_grads = to_latent_backward(self.params, dx_ND, ctx.x_ND)
-            grads |= up_grads | down_grads
+        dx_ND, dweight_A, drouted_NE, grads = pool_backward(
+            self.router, self.activation, self.params, dy_ND, ctx, added.get("weight_A")
+        )
         if ctx.shared_h_NH is not None:
             dshared_ND, shared_grads = shared_backward(
                 self.params, self.activation, dy_ND, ctx.x_ND, ctx.shared_h_NH,

@@ -47,6 +47,8 @@ HOUSE: list[tuple[tuple[str, ...], str]] = [
             "routed",
             "slots",
             "shared",
+            "latent_experts",
+            "pool",
             "specials",
             "dense",
             "fresh",
