@@ -51,7 +51,7 @@ NEMOTRON_FAMILY: dict[str, Family] = {
         is_moe=_is_moe_in_nemotron,
         moe_rule="`layers_block_type` moe, or E in `hybrid_override_pattern`",
         trap="as DeepSeek-V3, but experts are up and down with the square of ReLU between; "
-        "with `moe_latent_size` they stand between `fc1_latent_proj` and `fc2_latent_proj`, and the "
-        "gate and the shared expert beside them",
+        "with `moe_latent_size` they stand between `fc1_latent_proj` and `fc2_latent_proj`, and "
+        "the gate and the shared expert beside them",
     ),
 }  # fmt: skip
