@@ -9,6 +9,7 @@ import numpy as np
 
 from .context import LayerContext
 from .latent_experts import (
+    Arrays,
     from_latent,
     from_latent_backward,
     has_latent,
@@ -60,7 +61,7 @@ def pool_backward(
     added_weight_A: np.ndarray | None,
 ) -> RoutedGradients:
     """Gradients of `pool_forward`; `added_weight_A` reaches the weights from elsewhere."""
-    sum_NL, grads = ctx.latent_sum_NL, {}
+    sum_NL, grads = ctx.latent_sum_NL, Arrays()
     if sum_NL is not None:
         dy_ND, grads = from_latent_backward(params, dy_ND, sum_NL)
     if ctx.routing.dispatch_NS is not None:

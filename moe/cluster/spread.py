@@ -133,7 +133,7 @@ class SpreadLayer:
         the part that this rank's tokens have in their gradients.
         """
         layer, router = self.layer, self.layer.router
-        dy_MD, up_grads = dy_ND, {}
+        dy_MD, up_grads = dy_ND, Arrays()
         if ctx.latent_sum_NL is not None:
             dy_MD, up_grads = from_latent_backward(layer.params, dy_ND, ctx.latent_sum_NL)
         for hop in ctx.hops:
