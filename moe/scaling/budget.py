@@ -245,8 +245,8 @@ def border_words(router: str) -> str:
     always = "more at each later moment" if found == sorted(found) else "other numbers later"
     return (
         f"By this formula experts stop helping at {count(end)} parameters per token. Do not "
-        "believe it: all runs were trained for as many steps. The same formula, fitted to the same "
-        f"runs after {STEPS[0]:,} of their steps, says {count(first)}, and {always}: "
+        "believe it: all runs were trained for equally many steps. The same formula, fitted to "
+        f"the same runs after {STEPS[0]:,} of their steps, says {count(first)}, and {always}: "
         f"{end / first:.2g} times as many at the {END}. With more tokens for larger models the "
         "gap grows instead (arXiv 2402.07871)."
     )
