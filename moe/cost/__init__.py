@@ -1,7 +1,15 @@
 """What layers, models and trainings cost: parameters, operations, bytes, hours, money."""
 
 from .checks import Check, check_models, check_numbers
-from .decode import Decoding, ExchangeBound, decode, decode_flops, weight_bytes_read
+from .decode import (
+    Decoding,
+    Demand,
+    ExchangeBound,
+    decode,
+    decode_flops,
+    demand,
+    weight_bytes_read,
+)
 from .feed_forward import FeedForward, expected_experts
 from .flops import Flops, flops_per_token
 from .from_config import model_from_config
@@ -29,6 +37,7 @@ __all__ = [
     "Assumption",
     "Check",
     "Decoding",
+    "Demand",
     "ExchangeBound",
     "FeedForward",
     "Flops",
@@ -48,6 +57,7 @@ __all__ = [
     "count_params",
     "decode",
     "decode_flops",
+    "demand",
     "expected_experts",
     "find_gpu",
     "flops_per_token",

@@ -101,6 +101,76 @@ class Decoding:
         return "bandwidth" if self.by_bandwidth <= self.by_compute else "compute"
 
 
+@dataclass(frozen=True)
+class Demand:
+    """What decoding asks of a machine, whichever it is; `on` says what one makes of it.
+
+    Attributes
+    ----------
+    batch, precision
+        Sequences at once, and what the weights are kept in.
+    needed_bytes
+        Weights and cache.
+    bytes_per_step, flops_per_token
+        Read by one step of the whole batch; operations of one token.
+    experts_touched
+        Per layer, expected.
+    """
+
+    batch: int
+    precision: str
+    needed_bytes: float
+    bytes_per_step: float
+    flops_per_token: float
+    experts_touched: float
+
+    def on(self, gpu: Gpu, n_gpus: int = 1, usable: float = 0.9) -> Decoding:
+        """Bounds on a machine, or on several; see `decode`."""
+        check_int("n_gpus", n_gpus, 1)
+        check_float("usable", usable, 0.0, 1.0, open_low=True)
+        memory = n_gpus * gpu.memory_bytes
+        peak = n_gpus * gpu.peak_flops(ARITHMETIC[self.precision])
+        return Decoding(
+            fits=self.needed_bytes <= usable * memory,
+            needed_bytes=self.needed_bytes,
+            memory_bytes=memory,
+            bytes_per_step=self.bytes_per_step,
+            bytes_per_token=self.bytes_per_step / self.batch,
+            experts_touched=self.experts_touched,
+            by_bandwidth=self.batch * n_gpus * gpu.memory_bytes_per_s / self.bytes_per_step,
+            by_compute=peak / self.flops_per_token,
+        )
+
+
+def demand(
+    config: ModelConfig,
+    *,
+    batch: int = 1,
+    context: int = 4096,
+    precision: str = "4-bit",
+    kv_bytes_per_value: float = 2.0,
+    traffic: ExpertTraffic | None = None,
+) -> Demand:
+    """What decoding `batch` sequences that are `context` tokens long asks for; see `decode`.
+
+    It takes longer than what follows from it for a machine, of which a page asks for many.
+    """
+    cache = kv_cache_bytes(config, context, batch, kv_bytes_per_value)
+    needed = weight_bytes(config, precision) + cache
+    # A cache that layers share is stored once and read by each of them.
+    readers = config.attention_layers / config.cache_layers if config.cache_layers else 1.0
+    states = state_bytes(config, batch)  # which a step reads and writes anew
+    weights = weight_bytes_read(config, batch, precision, traffic)
+    return Demand(
+        batch=batch,
+        precision=precision,
+        needed_bytes=needed,
+        bytes_per_step=weights + (cache - states) * readers + 2 * states,
+        flops_per_token=decode_flops(config, context),
+        experts_touched=experts_touched(config, batch, traffic),
+    )
+
+
 def decode(
     config: ModelConfig,
     gpu: Gpu,
@@ -131,27 +201,15 @@ def decode(
     ValueError
         If an argument is out of range.
     """
-    check_int("n_gpus", n_gpus, 1)
-    check_float("usable", usable, 0.0, 1.0, open_low=True)
-    cache = kv_cache_bytes(config, context, batch, kv_bytes_per_value)
-    needed = weight_bytes(config, precision) + cache
-    memory = n_gpus * gpu.memory_bytes
-    # A cache that layers share is stored once and read by each of them.
-    readers = config.attention_layers / config.cache_layers if config.cache_layers else 1.0
-    states = state_bytes(config, batch)  # which a step reads and writes anew
-    weights = weight_bytes_read(config, batch, precision, traffic)
-    step = weights + (cache - states) * readers + 2 * states
-    peak = n_gpus * gpu.peak_flops(ARITHMETIC[precision])
-    return Decoding(
-        fits=needed <= usable * memory,
-        needed_bytes=needed,
-        memory_bytes=memory,
-        bytes_per_step=step,
-        bytes_per_token=step / batch,
-        experts_touched=experts_touched(config, batch, traffic),
-        by_bandwidth=batch * n_gpus * gpu.memory_bytes_per_s / step,
-        by_compute=peak / decode_flops(config, context),
+    asked = demand(
+        config,
+        batch=batch,
+        context=context,
+        precision=precision,
+        kv_bytes_per_value=kv_bytes_per_value,
+        traffic=traffic,
     )
+    return asked.on(gpu, n_gpus, usable)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from moe.app.cure.story import judge
 from moe.app.moving_data import share as moving_data_share
 from moe.app.moving_data.story import MovingSettings
 from moe.app.real_models import share as real_models_share
+from moe.app.real_models import who_works
 from moe.app.real_models.story import Answers, Question
 from moe.app.routers import share as routers_share
 from moe.app.routers.story import Choice, SideSettings, put_side_by_side
@@ -124,7 +125,9 @@ def test_the_page_on_savings() -> None:
 
 def test_the_page_on_real_models() -> None:
     answers = Answers(Question(batch=8))
-    found = read(real_models_share.document(answers), "real-models")
+    found = read(real_models_share.document(answers, "Law"), "real-models")
+    assert found["who_works"] == plain(who_works.as_json("Law"))
+    assert found["who_works"]["fair_shares"] == who_works.fair_shares("Law").tolist()
     assert Question(**found["question"]) == answers.question
     assert found["machine"] == answers.machine_words()
     assert found["table"] == plain(answers.table())
@@ -144,7 +147,10 @@ def test_the_page_on_real_models() -> None:
     [
         (savings_share.code, SavingsSettings(8, 4, n_experts=6, n_tokens=3)),
         (moving_data_share.code, MovingSettings(nodes=4, wire="BF16", skew=0.5)),
-        (real_models_share.code, Question(n_machines=3, weights="8 bits", context=10)),
+        (
+            lambda settings: real_models_share.code(settings, "All four"),
+            Question(n_machines=3, weights="8 bits", context=10),
+        ),
         (
             lambda settings: cure_share.code(0.02, settings),
             ControlSettings(n_tokens=64, skew=1.0, seed=3),

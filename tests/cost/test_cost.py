@@ -20,6 +20,7 @@ from moe.cost import (
     activation_bytes_per_token,
     decode,
     decode_flops,
+    demand,
     expected_experts,
     find_gpu,
     flops_per_token,
@@ -127,6 +128,26 @@ def test_one_token_reads_its_active_weights_and_a_large_batch_reads_all():
     everything = weight_bytes_read(V3, 100_000, "bf16") - 100_000 * row
     assert everything == pytest.approx(2 * (V3.total_params - V3.params.embedding))
     assert decode(V3, GPUS["h800-sxm"], batch=32).experts_touched == expected_experts(256, 8, 32)
+
+
+@given(name=NAMES, gpu=st.sampled_from(list(GPUS)), batch=st.integers(1, 500))
+@settings(max_examples=60, deadline=None)
+def test_what_is_asked_for_meets_any_machine(name, gpu, batch):
+    config, machine = MODELS[name], GPUS[gpu]
+    asked = demand(config, batch=batch, context=100, precision="fp8")
+    found = asked.on(machine, 3, 0.5)
+    room, speed = 3e9 * machine.memory_gb, 3e9 * machine.memory_gb_s
+    assert found == decode(
+        config, machine, batch=batch, context=100, precision="fp8", n_gpus=3, usable=0.5
+    )
+    assert found.memory_bytes == pytest.approx(room)
+    assert found.fits == (asked.needed_bytes <= 0.5 * found.memory_bytes)
+    assert found.by_bandwidth == pytest.approx(batch * speed / asked.bytes_per_step)
+    peak = 3e12 * (machine.fp8_tflops or machine.bf16_tflops)
+    assert found.by_compute == pytest.approx(peak / decode_flops(config, 100))
+    for n_gpus, usable in ((0, 0.9), (1, 0.0), (1, 1.1)):
+        with pytest.raises(ValueError, match="got"):
+            asked.on(machine, n_gpus, usable)
 
 
 def test_what_fits_where():

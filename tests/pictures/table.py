@@ -60,6 +60,7 @@ from moe.studies import savings as lab_savings
 from moe.studies import thinking
 from moe.studies.language_model import Step
 from moe.sweeps import chart as sweep
+from moe.traffic.tables import load_table
 from moe.training import LiveRun
 from tests.pictures import records
 
@@ -406,6 +407,91 @@ def with_and_without() -> Shown:
 
 
 # Real models -----------------------------------------------------------------------------------
+
+
+@of(models.load_map)
+def map_of_a_real_model() -> Shown:
+    table = load_table("v2-lite")
+    layers = [f"layer {at}" for at in range(1, 27)]
+    rows = []
+    for r, load_E in enumerate(table.loads["law"]):
+        for expert, load in enumerate(load_E):
+            ratio = load / (table.tokens["law"] * 6 / 64)
+            half = 0.06 + 0.4 * min(ratio / 4, 1)
+            rows.append({
+                "row": layers[r], "column": expert, "expert": expert, "ratio": ratio,
+                "low": r + 0.5 - half, "high": r + 0.5 + half,
+            })  # fmt: skip
+    names = ",".join(f"'{layer}'" for layer in layers)
+    top = max(rows, key=lambda row: row["ratio"])
+    return Shown(
+        models.load_map("Law"),
+        {"map": rows},
+        [("rect", "map", {
+            "x": "column|64 experts", "y": f"low|||[{names}][floor(datum.value)]", "y2": "high",
+            "color": ("ratio|fair shares", BUSY)})],
+        (f"The busiest is expert {top['expert']} of {top['row']}: ",
+         f": {digits(top['ratio'])} fair shares."),
+    )  # fmt: skip
+
+
+@of(models.one_expert)
+def the_expert_that_nearly_all_choose() -> Shown:
+    table = load_table("olmoe")
+    names = {
+        "arxiv": "arXiv", "tulu": "chats (Tulu)", "github": "code (GitHub)",
+        "wikipedia": "Wikipedia", "c4": "web pages (C4)", "book": "books",
+    }  # fmt: skip
+    labels = ("98%", "23%", "15%", "7.8%", "7.3%", "0.6%")
+    rows = [
+        {"text": said, "share": table.loads[text][0][0] / table.tokens[text], "label": label}
+        for (text, said), label in zip(names.items(), labels, strict=True)
+    ]
+    return Shown(
+        models.one_expert(),
+        {"texts": rows, "fair": [{"fair": 8 / 64}]},
+        [
+            ("bar", "texts", {"y": "text", "x": "share||%"}),
+            ("rule", "fair", {"x": "fair||%"}),
+            *[("text", "texts", {"y": "text", "x": "share||%", "text": "label"})] * 2,
+        ],
+        ("12.5%", *(f"{row['text']}: {row['label']}" for row in rows)),
+    )  # fmt: skip
+
+
+@of(models.how_uneven)
+def the_busiest_experts_of_three_models() -> Shown:
+    names = {
+        "intent": "requests", "law": "law", "summary": "summaries", "translation": "translation",
+        "arxiv": "arXiv", "book": "books", "c4": "web pages (C4)", "github": "code (GitHub)",
+        "wikipedia": "Wikipedia", "tulu": "chats (Tulu)",
+    }  # fmt: skip
+    bars, dots, most = [], [], []
+    for table in map(load_table, ("v2-lite", "olmoe", "mixtral")):
+        times = {
+            text: sum(max(load_E) * len(load_E) / sum(load_E) for load_E in layers) / len(layers)
+            for text, layers in table.loads.items()
+        }
+        mean = sum(times.values()) / len(times)
+        span = f"{min(times.values()):.1f} to {max(times.values()):.1f}"
+        bars.append({"model": table.model, "times": mean,
+                     "label": f"{table.model}: {mean:.1f} ({span})"})  # fmt: skip
+        dots += [{"model": table.model, "text": names[t], "times": n} for t, n in times.items()]
+        most.append({"model": table.model, "most": table.n_experts / table.k})
+    title = "|rings: each text; tick: the most that is possible"
+    place = {"y": "model", "x": "times" + title}
+    return Shown(
+        models.how_uneven(),
+        {"models": bars, "texts": dots, "most": most, "even": [{"even": 1.0}]},
+        [
+            ("bar", "models", place),
+            ("rule", "even", {"x": "even" + title}),
+            ("tick", "most", {"y": "model", "x": "most" + title}),
+            ("point", "texts", place),
+            *[("text", "models", {"y": "model", "x": "=0", "text": "label"})] * 2,
+        ],
+        tuple(row["label"] for row in bars),
+    )  # fmt: skip
 
 
 @of(models.total_and_active)

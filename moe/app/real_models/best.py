@@ -138,16 +138,3 @@ def race_words(typists: list[Typist]) -> str:
         f"{slow.name}: {digits(slow.tokens_per_s)}, as it would read "
         f"{digits(fast.tokens_per_s / slow.tokens_per_s)} times as much."
     )
-
-
-def learnt_words(answers: Answers) -> str:
-    """What stays in mind: the saving of a mixture on this machine, if one fits."""
-    typists = race(answers)
-    if not typists:
-        return "A mixture of experts is stored whole, so it needs much memory."
-    slow, fast = typists
-    times = digits(fast.tokens_per_s / slow.tokens_per_s)
-    return (
-        f"{fast.name}, is stored whole but read in part: it writes {times} times as fast as a "
-        "dense model of its size."
-    )

@@ -1,14 +1,17 @@
-"""Charts of the page on real models: speeds, total against active parameters, speed by batch."""
+"""Charts of the page on real models: who works, speeds, parameters stored and used, batches."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import altair as alt
+import numpy as np
 
-from ...numbers import count, digits, gigabytes
+from ...numbers import count, digits, gigabytes, percent
 from ...pictures.figure import Figure, Rows, draw, drawn_once, spoken
-from ...pictures.marks import key, keyed, line_key, looks
+from ...pictures.load_map import load_marks, load_rows
+from ...pictures.marks import end_labels, goal, key, keyed, legible, line_key, looks, name_axis
 from ...pictures.palette import (
     BLUE,
     DASHES,
@@ -21,7 +24,7 @@ from ...pictures.palette import (
     SHAPES,
     VERMILION,
 )
-from . import story
+from . import story, who_works
 
 FITS, TOO_LARGE = "fits", "does not fit"
 COLOURS = {FITS: GREEN, TOO_LARGE: GREY}
@@ -35,6 +38,114 @@ ROW = 22  # pixels
 NAMES, LABELS = 158, 104  # pixels left and right of the bars
 MEMORY, ARITHMETIC = "memory: reading weights", "arithmetic"
 LIMITS = {MEMORY: BLUE, ARITHMETIC: VERMILION}
+MAP_ROW, MAP_ROOM = 16, 90  # pixels of a layer, and what axis and key take
+
+
+def load_map(choice: str) -> Figure:
+    """Draw a mark for each expert in each layer of a real model on one text."""
+    table, ratio_LE = who_works.mapped(), who_works.fair_shares(choice)
+    rows = [f"layer {layer}" for layer in table.layers]
+    layer, expert = np.unravel_index(ratio_LE.argmax(), ratio_LE.shape)
+    return Figure(
+        f"{choice}: how busy each expert is",
+        _load_map(table.n_experts, tuple(rows)),
+        f"{len(rows)} rows, one for each layer, of {table.n_experts} marks, taller and warmer "
+        f"where an expert does more than its fair share. The busiest is expert {expert} of "
+        f"{rows[layer]}: {digits(ratio_LE[layer, expert])} fair shares.",
+        {"map": _map_rows(choice)},
+        name=f"How busy each expert of {table.model} is",
+    )
+
+
+@lru_cache(maxsize=len(who_works.CHOICES))
+def _map_rows(choice: str) -> Rows:
+    table = who_works.mapped()
+    rows = [f"layer {layer}" for layer in table.layers]
+    return load_rows(rows, range(table.n_experts), who_works.fair_shares(choice))
+
+
+@drawn_once
+def _load_map(n_experts: int, rows: tuple[str, ...]) -> alt.Chart:
+    marks = load_marks("map", rows, n_experts, f"{n_experts} experts", room=len(rows))
+    return marks.properties(height=MAP_ROOM + MAP_ROW * len(rows))
+
+
+def one_expert(ink: str = PAPER_INK) -> Figure:
+    """Draw for each text which share of its tokens chooses the expert that one text nearly owns."""
+    one = who_works.one_expert()
+    rows: Rows = [
+        {"text": who_works.NAMES[text], "share": share, "label": percent(share)}
+        for text, share in one.share.items()
+    ]
+    return Figure(
+        f"Tokens that choose expert {one.expert}",
+        _one_expert(ink),
+        f"Bars for {len(rows)} texts against a dashed line at the fair share, "
+        f"{digits(100 * one.fair, 3)}%. {spoken(rows, 'text')}.",
+        {"texts": rows, "fair": [{"fair": one.fair}]},
+    )
+
+
+@drawn_once
+def _one_expert(ink: str) -> alt.LayerChart:
+    scale = alt.Scale(domain=[0, 1.15], nice=False)
+    axis = alt.Axis(title=None, format="%", values=[0, 0.25, 0.5, 0.75, 1], grid=False)
+    base = draw("texts").encode(
+        y=alt.Y("text:N", sort=None, axis=name_axis()),
+        x=alt.X("share:Q", scale=scale, axis=axis),
+    )
+    bars = base.mark_bar(cornerRadiusEnd=2, color=BLUE)
+    rule = goal("fair", FAIR, x=alt.X("fair:Q", scale=scale, axis=axis))
+    labels = legible(ink, end_labels(base, ink))
+    return alt.LayerChart(layer=[bars, rule, *labels]).properties(height=alt.Step(24))
+
+
+def how_uneven(ink: str = PAPER_INK) -> Figure:
+    """Draw for each model how busy the busiest expert of a layer is, and on each text."""
+    models = who_works.models()
+    rows: Rows = [
+        {"model": one.model, "times": one.mean, "label": f"{one.model}: {one.label}"}
+        for one in models
+    ]
+    texts: Rows = [
+        {"model": one.model, "text": who_works.NAMES[text], "times": times}
+        for one in models
+        for text, times in one.times.items()
+    ]
+    return Figure(
+        "Fair shares of a layer’s busiest expert",
+        _how_uneven(ink),
+        f"Bars of {len(rows)} models, a ring for each text, and a tick at the most that is "
+        f"possible. {'; '.join(row['label'] for row in rows)}.",
+        {
+            "models": rows,
+            "texts": texts,
+            "most": [{"model": one.model, "most": one.most} for one in models],
+            "even": [{"even": 1.0}],
+        },
+    )
+
+
+@drawn_once
+def _how_uneven(ink: str) -> alt.LayerChart:
+    scale = alt.Scale(domain=[0, 12], nice=False)
+    axis = alt.Axis(title="rings: each text; tick: the most that is possible", tickCount=6)
+    y = alt.Y("model:N", sort=None, axis=None)
+    x = alt.X("times:Q", scale=scale, axis=axis)
+    base = draw("models").encode(y=y)
+    bars = base.mark_bar(height=12, yOffset=9, cornerRadiusEnd=2, color=BLUE).encode(x=x)
+    dots = draw("texts").mark_point(yOffset=9, size=34, strokeWidth=1.4, color=ink)
+    dots = dots.encode(
+        x=x, y=y, tooltip=["model:N", "text:N", alt.Tooltip("times:Q", format=".2f")]
+    )
+    most = draw("most").mark_tick(yOffset=9, height=18, thickness=2, color=ink)
+    most = most.encode(x=alt.X("most:Q", scale=scale, axis=axis), y=y)
+    names = base.mark_text(align="left", dy=-8, fontSize=12, color=ink)
+    names = names.encode(x=alt.value(0), text="label:N")
+    rule = goal("even", FAIR, x=alt.X("even:Q", scale=scale, axis=axis))
+    return alt.LayerChart(layer=[bars, rule, most, dots, *legible(ink, names)]).properties(
+        height=alt.Step(42)
+    )
 
 
 def _kind() -> tuple[alt.Color, alt.Shape]:

@@ -1,4 +1,4 @@
-"""The page Real models: what runs on one's own machine, and how fast it writes."""
+"""The page Real models: which experts work on what, and what runs on one's own machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..shared.finger import Finger, Slider
 from ..shared.outside import show_problem
 from ..shared.parts import BOUND
 from ..shared.share_box import share_box
-from . import best, share, story
+from . import best, share, story, who_works
 from . import chart as charts
 from .typing import typing_race
 
@@ -24,7 +24,10 @@ PIXELS = {"Published figures from": 320, "Counted as published": 190}
 
 def show() -> None:
     """Show the page."""
-    st.title("Would a real model run at home?")
+    st.title("Who does the work in a real model?")
+    choice = _who_works()
+    _three_models()
+    st.header("Would it run at home?", anchor="at-home")
     asked, seen = st.columns([2, 3], gap="medium")
     try:
         with asked:
@@ -55,13 +58,45 @@ def show() -> None:
                 show_it(answers)
     share_box(
         PAGE,
-        share.code(question),
+        share.code(question, choice),
         "moe models --json",
-        lambda: share.document(answers),
-        lambda: charts.speeds(answers),
-        f"{answers.machine_words()}, weights of {question.weights}",
+        lambda: share.document(answers, choice),
+        lambda: charts.load_map(choice),
+        f"{who_works.mapped().model}, {choice.lower()}; {answers.machine_words()}, weights of "
+        f"{question.weights}",
     )
-    parts.next_step(PAGE, best.learnt_words(answers))
+    parts.next_step(PAGE, who_works.busiest_words(choice))
+
+
+def _who_works() -> str:
+    """Show the map of a real model on the text that is chosen, and return its name."""
+    said, picture, below = parts.beside("real_models")
+    with said:
+        parts.explained(who_works.model_words())
+        choice = st.segmented_control(
+            "It works on", who_works.CHOICES, default=who_works.USUAL, required=True, key="task",
+            label_visibility="collapsed", wrap=True, **BOUND,
+        )  # fmt: skip
+        choice = choice or who_works.USUAL
+        parts.explained(who_works.busiest_words(choice))
+    with picture:
+        parts.show(charts.load_map(choice), "map")
+    with below:
+        parts.explained(who_works.one_expert().words())
+        parts.show(charts.one_expert(parts.ink()), "one_expert")
+    return choice
+
+
+def _three_models() -> None:
+    """Show how uneven three models are, and where all figures on routing are from."""
+    words, picture = st.columns([2, 3], gap="medium")
+    with words:
+        parts.explained(who_works.models_words())
+    with picture:
+        parts.show(charts.how_uneven(parts.ink()), "how_uneven")
+    folded = st.expander("Where these figures are from", key="sources", bind="query-params")
+    if folded.open:
+        folded.markdown("\n".join(f"- {line}" for line in who_works.sources()))
 
 
 def _machine() -> dict[str, Any]:

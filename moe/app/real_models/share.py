@@ -7,13 +7,15 @@ from dataclasses import asdict
 from ..shared.sharing import json_document
 from .best import best, race
 from .story import Answers, Question
+from .who_works import as_json
 
 
-def document(answers: Answers) -> bytes:
-    """Every model's sizes and its bounds on the chosen machine."""
+def document(answers: Answers, choice: str) -> bytes:
+    """Who works on a text, and every model's sizes and its bounds on the chosen machine."""
     return json_document(
         "real-models",
         {
+            "who_works": as_json(choice),
             "question": asdict(answers.question),
             "machine": answers.machine_words(),
             "best": [a.model.name for a in best(answers)],
@@ -28,12 +30,17 @@ def document(answers: Answers) -> bytes:
     )
 
 
-def code(question: Question) -> str:
-    """Code of the page on real models: which fit, and how fast they can be."""
+def code(question: Question, choice: str) -> str:
+    """Code of the page on real models: who works on a text, which fit, how fast they can be."""
     return f"""\
 from moe.app.real_models.best import best_words
 from moe.app.real_models.story import Answers, Question
+from moe.app.real_models.who_works import busiest_words, fair_shares, models_words, one_expert
 
+print(busiest_words({choice!r}))
+print(fair_shares({choice!r}))  # a row for each layer
+print(one_expert().words())
+print(models_words())
 answers = Answers({question.as_call()})
 print(best_words(answers))
 for answer in answers.listed:

@@ -6,9 +6,9 @@ Which of them are the best for it, and why a mixture is faster than a dense mode
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from ...cost import GPUS, MODELS, Decoding, Gpu, ModelConfig, decode
+from ...cost import GPUS, MODELS, Decoding, Demand, Gpu, ModelConfig, decode, demand
 from ...numbers import count, digits, gigabytes
 from ...settings import Settings, option
 
@@ -133,6 +133,25 @@ class Answer:
         return MIXTURE if self.model.moe_layers else DENSE
 
 
+@lru_cache(maxsize=16)
+def _demands(
+    batch: int, context: int, precision: str, convention: str
+) -> tuple[tuple[ModelConfig, Demand, int], ...]:
+    """Each model, what it asks of a machine, and what a token uses; who needs least comes first.
+
+    A slider's picture has every model on each of its many machines, so this is worked out once.
+    """
+    found = [
+        (
+            model,
+            demand(model, batch=batch, context=context, precision=precision),
+            model.active(convention or model.active_convention),
+        )
+        for model in MODELS.values()
+    ]
+    return tuple(sorted(found, key=lambda one: one[1].needed_bytes))
+
+
 @dataclass(frozen=True)
 class Answers:
     """All models on the chosen machine."""
@@ -142,15 +161,15 @@ class Answers:
     @cached_property
     def rows(self) -> list[Answer]:
         """The answer for each model, the one that needs least memory first."""
-        convention = CONVENTIONS[self.question.convention]
-        answers = [
-            Answer(
-                model, self.question.decoding(model),
-                model.active(convention or model.active_convention),
+        asked = self.question
+        gpu, usable = asked.gpu, asked.usable_percent / 100
+        counted = CONVENTIONS[asked.convention]
+        return [
+            Answer(model, needs.on(gpu, asked.n_machines, usable), active)
+            for model, needs, active in _demands(
+                asked.batch, asked.context, asked.precision, counted
             )
-            for model in MODELS.values()
-        ]  # fmt: skip
-        return sorted(answers, key=lambda answer: answer.needed_gb)
+        ]
 
     @property
     def fitting(self) -> list[Answer]:

@@ -52,7 +52,7 @@ STOPS = (
          ("experts", "k", "seed")),
     Stop("savings", "4 · What does it save?", STORY, "And what does it save?", ("experts", "k")),
     Stop("five-million", "Did it cost $5M?", NEWS, "So did it cost $5 million?"),
-    Stop("real-models", "Would it run at home?", NEWS, "Would it run at home?"),
+    Stop("real-models", "Real models", NEWS, "Who does the work in a real model?"),
     Stop("language-model", "Experts that read", NEWS, "Does it read better with experts?",
          ("seed",)),
     Stop("distil", "A teacher's student", NEWS, "What can a teacher pass on?"),

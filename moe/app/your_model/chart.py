@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import altair as alt
-import numpy as np
 
-from ...pictures.figure import Chart, Drawing, Figure, Rows, draw, drawn_once
+from ...pictures.figure import Chart, Drawing, Figure, draw, drawn_once
+from ...pictures.load_map import load_marks, load_rows
 from ...pictures.marks import (
-    LOADS,
     RATIO_TIP,
-    band_axis,
     by_load,
     end_labels,
     goal,
@@ -82,44 +80,13 @@ def cells(name: str, title: str, drawn: Drawn, of: str) -> Figure:
         Title of the axis: what the columns are.
     """
     height = LEGEND + max(60, min(26, 640 // len(drawn.rows)) * len(drawn.rows))
+    marks = load_marks(name, drawn.rows, len(drawn.experts), of)
     return Figure(
         title,
-        Drawing(_cell_marks(name, drawn, of).properties(height=height)),
+        Drawing(marks.properties(height=height)),
         f"{len(drawn.rows)} rows of {len(drawn.experts)} marks, taller and warmer where the load "
         f"is above the fair share. {drawn.words}",
-        {name: _cell_rows(drawn)},
-    )
-
-
-def _cell_rows(drawn: Drawn) -> Rows:
-    """Place and height of every mark; four fair shares fill a row, and none is still seen."""
-    height_RE = 0.06 + 0.40 * np.clip(drawn.value_RE / 4, 0, 1)
-    return [
-        {
-            "row": row,
-            "column": c,
-            "expert": expert,
-            "ratio": drawn.value_RE[r, c].item(),
-            "low": r + 0.5 - height_RE[r, c].item(),
-            "high": r + 0.5 + height_RE[r, c].item(),
-        }
-        for r, row in enumerate(drawn.rows)
-        for c, expert in enumerate(drawn.experts)
-    ]
-
-
-def _cell_marks(name: str, drawn: Drawn, of: str) -> alt.Chart:
-    """Draw the marks, with the name of every row, or of as many as there is room for."""
-    columns = alt.Scale(domain=list(range(len(drawn.experts))), paddingInner=0.12)
-    rows = alt.Scale(domain=[0, len(drawn.rows)], reverse=True, nice=False)
-    legend = key(title="fair shares", values=[0, 1, 2, 4], gradientLength=160)
-    marks = draw(name).mark_rect()
-    return marks.encode(
-        x=alt.X("column:O", axis=alt.Axis(title=of, labels=False, ticks=False), scale=columns),
-        y=alt.Y("low:Q", axis=band_axis(drawn.rows, -(-len(drawn.rows) // 24)), scale=rows),
-        y2="high:Q",
-        color=alt.Color("ratio:Q", scale=LOADS, legend=legend),
-        tooltip=[alt.Tooltip("row:N", title=" "), "expert:N", RATIO_TIP],
+        {name: load_rows(drawn.rows, drawn.experts, drawn.value_RE)},
     )
 
 

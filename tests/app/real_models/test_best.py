@@ -108,7 +108,3 @@ def test_what_the_browser_gets() -> None:
         assert side["speed"] == f"{digits(one.tokens_per_s)} tokens/s"
     times = typists[1].tokens_per_s / typists[0].tokens_per_s
     assert f"read {digits(times)} times as much" in sent["told"]
-    learnt = best.learnt_words(Answers(Question()))
-    assert learnt.startswith("gpt-oss-20b, a mixture of experts, is stored whole")
-    assert f"it writes {digits(times)} times as fast" in learnt
-    assert "much memory" in best.learnt_words(Answers(replace(OWN, memory_gb=0.5)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from moe.app.real_models import story
 from moe.cost import MODELS, ModelConfig
 from moe.numbers import gigabytes
+from moe.traffic.tables import TABLES, load_table
 from tests.app.visit import open_page
 
 
@@ -29,27 +31,57 @@ def words(page: AppTest) -> str:
 
 def heads(page: AppTest) -> str:
     """What stands above those that fit and those that do not."""
+    return "; ".join(rows_of(page, "heads")["heads"]["head"])
+
+
+def rows_of(page: AppTest, data: str) -> dict[str, pd.DataFrame]:
+    """All data of the chart that has data of this name."""
     for chart in page.get("vega_lite_chart"):
-        for one in chart.proto.datasets:
-            if one.name == "heads":
-                rows = pa.ipc.open_stream(one.data.data).read_pandas()
-                return "; ".join(rows["head"])
-    raise AssertionError("no list of models")
+        sent = {
+            one.name: pa.ipc.open_stream(one.data.data).read_pandas()
+            for one in chart.proto.datasets
+        }
+        if data in sent:
+            return sent
+    raise AssertionError(f"no chart of {data}")
 
 
 def test_real_models_tell_what_fits_without_a_click() -> None:
     page = open_page("real_models")
     assert not page.exception and not page.error
-    assert f"{FIT} of {len(MODELS)}" in words(page) and len(page.get("vega_lite_chart")) == 1
+    assert f"{FIT} of {len(MODELS)}" in words(page) and len(page.get("vega_lite_chart")) == 4
     assert not page.dataframe  # its expander is closed
     page.button_group(key="have").set_value("Gaming PC 24 GB").run()
     page.selectbox(key="weights").set_value("16 bits").run()
     assert not page.exception and "Fits in 22 GB of memory" in heads(page)
     page.selectbox(key="convention").set_value("without both tables").run()
     page = open_page("real_models", many="true", stored="true")
-    assert len(page.get("vega_lite_chart")) == 3
+    assert len(page.get("vega_lite_chart")) == 6
     page.selectbox(key="model").set_value("OLMoE-1B-7B").run()
     assert "Alone, a conversation with OLMoE-1B-7B" in words(page)
+
+
+def test_a_click_or_a_link_changes_the_text_and_the_map() -> None:
+    page = open_page("real_models", sources="true")
+    table = load_table("v2-lite")
+    assert all(table.source in words(page) for table in map(load_table, TABLES))
+    for label, task in (("Translation", "translation"), ("Law", "law"), ("Requests", "intent")):
+        if label != "Translation":  # which is shown at first
+            page.button_group(key="task").set_value(label).run()
+        assert not page.exception and not page.error
+        rows = rows_of(page, "map")["map"]
+        loads = [load for loads in table.loads[task] for load in loads]
+        fair = table.tokens[task] * table.k / table.n_experts
+        assert rows["ratio"].tolist() == pytest.approx([load / fair for load in loads])
+        assert f"On **{label.lower()}**" in spoken_away(words(page))
+    linked = open_page("real_models", task="All four")
+    assert "On **all four**" in spoken_away(words(linked))
+    assert not open_page("real_models", task="?").exception
+
+
+def spoken_away(text: str) -> str:
+    """Without the buttons of words that can be asked for."""
+    return re.sub(r"<[^>]*>", "", text)
 
 
 def test_each_answer_is_the_machine_that_it_names() -> None:
@@ -75,8 +107,7 @@ def test_another_machine_is_chosen_by_name_and_more_of_them_hold_more() -> None:
 def test_a_machine_of_ones_own_sends_every_position_of_its_sliders() -> None:
     page = open_page("real_models", have="My own")
     assert not page.exception and not page.error
-    chart = page.get("vega_lite_chart")[0].proto
-    sent = {one.name: pa.ipc.open_stream(one.data.data).read_pandas() for one in chart.datasets}
+    sent = rows_of(page, "speeds")
     places = [f"gb={gb}" for gb in story.OWN_GB] + [f"gbs={gbs}" for gbs in story.OWN_GB_S]
     rows = sent["speeds"]
     assert set(rows["at"]) == {"", *places}

@@ -95,6 +95,6 @@ def test_a_wrong_machine_is_refused() -> None:
 
 
 def test_the_export_has_every_model() -> None:
-    document = json.loads(real_models_share.document(Answers(Question(batch=8))))
+    document = json.loads(real_models_share.document(Answers(Question(batch=8)), "Law"))
     assert len(document["models"]) == len(document["table"]) == len(MODELS)
     assert document["question"]["batch"] == 8
