@@ -47,7 +47,7 @@ class SMEBU(Balancer):
 
     name: ClassVar[str] = "smebu"
     title: ClassVar[str] = "Bias with soft steps (SMEBU)"
-    source: ClassVar[str] = "Arcee Trinity Large, arXiv 2602.17004, its section on load balancing"
+    source: ClassVar[str] = "Arcee Trinity Large, arXiv 2602.17004, as its readers report it"
     formula: ClassVar[str] = (
         r"\begin{aligned}"
         r"\Delta_i &= \lambda\, \mathrm{tanh}\left(\kappa\, \frac{\bar c - c_i}{\bar c}\right) \\"
