@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..cost.tables import origin_of, rows_of
 from ..errors import check_int
 from ..traces import LOCAL_BYTES, Trace, load_trace
+from ..traffic.tables import load_table
 from .eplb import gpu_loads, max_over_mean, rebalance_experts
 from .eplb_report import TABLES, read_loads
 
-TABLE = "deepseek-v2-lite"  # loads that ship: 64 experts of 26 layers, by task
-PATH = Path(__file__).parent / f"{TABLE}.csv"
+TABLE = "v2-lite"  # loads that ship: 64 experts of 26 layers, by task
 MIXED, IN_ORDER = "all of them", "none (plain order)"
 
 
@@ -190,13 +189,16 @@ def joined(parts: Sequence[TaskLoads]) -> TaskLoads:
 @lru_cache(maxsize=1)
 def published_loads() -> TaskLoads:
     """Loads of DeepSeek-V2-Lite on four tasks, from the table that ships."""
-    rows = rows_of(TABLE, __package__)
-    tasks = tuple(dict.fromkeys(row["task"] for row in rows))
-    experts = [name for name in rows[0] if name.isdecimal()]
-    load_RE = np.array([[int(row[name]) for name in experts] for row in rows], float)
-    return TaskLoads(tasks, load_RE.reshape(len(tasks), -1, len(experts)))
+    table = load_table(TABLE)
+    return TaskLoads(table.domains, np.array(list(table.loads.values()), float))
 
 
 def origin() -> dict[str, str]:
     """Source, commit, licence and command of that table, as it says itself."""
-    return origin_of(TABLE, __package__)
+    table = load_table(TABLE)
+    return {
+        "source": f"{table.source}, {table.path}",
+        "commit": table.commit,
+        "licence": table.licence,
+        "command": table.command,
+    }

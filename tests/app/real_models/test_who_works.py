@@ -10,7 +10,6 @@ import pytest
 
 import moe.traffic.tables as shipped
 from moe.app.real_models import who_works
-from moe.cluster.placed_for import published_loads
 
 TASKS = {"Requests": "intent", "Law": "law", "Summaries": "summary", "Translation": "translation"}
 
@@ -45,12 +44,6 @@ def test_the_map_is_of_26_layers_of_64_experts() -> None:
     assert (*TASKS, "All four") == who_works.CHOICES and who_works.USUAL in TASKS
     said = who_works.model_words()
     assert said.startswith("DeepSeek-V2-Lite has 64 experts in each of 26 layers.")
-
-
-def test_the_loads_are_those_that_placements_are_made_for() -> None:
-    loads = published_loads()
-    for task, load_LE in zip(loads.tasks, loads.load_TLE, strict=True):
-        assert load_LE.tolist() == V2["loads"][task]
 
 
 @pytest.mark.parametrize(("choice", "times", "layers"), [
