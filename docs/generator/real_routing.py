@@ -36,7 +36,9 @@ moe cluster simulate --traffic v2-lite --placement balanced --redundant 64
 task or domain; one of these with `-mixed`, of which it holds all; or a [trace](traces.md),
 imported ones too. For a layer of the same size it takes the popularity as measured. For another
 size it takes the law below with the numbers fitted to that traffic, and the output says which.
-Training (`moe cost`) reads every expert in each step, so popularity changes nothing there.\
+Training (`moe cost`) reads every expert in each step, so popularity changes nothing there.
+
+The page *Real models* of the app draws the tables, a click from task to task.\
 """
 LAW = """\
 ## A law of three numbers
