@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 import moe
+from moe.checkpoints.layer_spec import layer_spec, layers_in
 from moe.cost import model_from_config
+from moe.cost.tables import configs
 from moe.kernels.backend import BACKENDS
 from moe.layer import MoELayer
 from tests.gradients import worst_error
@@ -184,3 +187,23 @@ def test_what_does_not_fit_is_refused() -> None:
         MoELayer.init(D, F, E, d_latent=-1)
     with pytest.raises(ValueError, match="allowed is one whose experts compute, or give 0"):
         MoELayer.init(D, F, 8, "moe_pp", d_latent=L)([[0.0] * D])
+
+
+@pytest.mark.parametrize("name", ["Nemotron-3-Super-120B-A12B", "Nemotron-3-Ultra-550B-A55B"])
+def test_tensors_of_the_published_models_are_what_the_cost_model_counts(name: str) -> None:
+    config = configs()[name]
+    layers = layers_in(config)
+    spec = layer_spec(config, layers[0])
+    assert spec.sizes.d_latent == config["moe_latent_size"]
+    stored = sum(math.prod(slot.shape) for slot in spec.slots())
+    counted = model_from_config(config).params
+    assert stored * len(layers) == counted.experts + counted.shared + counted.router
+
+
+def test_training_settings_make_such_a_layer() -> None:
+    settings = moe.TrainSettings(task="linear_maps", d_latent=8, steps=2, batch=32)
+    trainer = moe.Trainer(settings)
+    before = trainer.layer.params["latent_down_DL"].copy()
+    trainer.step()
+    assert trainer.layer.d_latent == 8
+    assert (trainer.layer.params["latent_down_DL"] != before).any()

@@ -17,7 +17,7 @@ from moe.balance import BALANCERS, make_balancer
 from moe.routers import ROUTERS
 from moe.sweeps.report import Spread
 
-from . import studies
+from . import latent, studies
 from .collapse import moves, number
 from .methods import link, page_text, table
 from .strength_chart import EVEN
@@ -32,7 +32,7 @@ CLAIMED = 0.36  # share of the steps that SimBal's authors save
 
 def page() -> str:
     """Return the page."""
-    names = [TRAITS, SWITCH, RIPPLE, START, SIMBAL]
+    names = [TRAITS, SWITCH, RIPPLE, START, SIMBAL, latent.LATENT]
     kept = ", ".join(f"docs/studies/{name}.jsonl" for name in names)
     sweeps = ", ".join(f"`moe sweep docs/studies/{name}.toml`" for name in names)
     again = " ".join(f"--study {name}" for name in names)
@@ -46,6 +46,7 @@ def page() -> str:
         *_switch(studies.read(SWITCH), studies.read(RIPPLE)),
         *_start(studies.read(START)),
         *_simbal(studies.read(SIMBAL)),
+        *latent.section(studies.read(latent.LATENT)),
         "## Again",
         f'{sweeps} do the runs, `make pages ARGS="{again}"` writes this page.',
     )

@@ -342,6 +342,7 @@ class LiveRun:
             seed=settings.seed,
             capacity=settings.make_capacity(),
             gate_init=settings.gate_init,
+            d_latent=settings.d_latent,
         )
         layer.check_finite = False
         optimizer = _adam(self.trainer)

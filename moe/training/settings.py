@@ -73,6 +73,9 @@ class TrainSettings(Settings):
         "How the gate's columns start: as drawn, equally long, or orthonormal.",
         among=GATE_INITS,
     )
+    d_latent: int = option(
+        0, "Width of what routed experts get and give; 0 for d_model.", low=0, high=4096
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

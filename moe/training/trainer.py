@@ -143,6 +143,7 @@ class Trainer:
             seed=settings.seed,
             capacity=settings.make_capacity(),
             gate_init=settings.gate_init,
+            d_latent=settings.d_latent,
         )
         self.layer.check_finite = False
         self.balancer = settings.make_balancer()
