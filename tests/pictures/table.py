@@ -47,7 +47,6 @@ from moe.app.think import chart as think
 from moe.app.your_model import chart as your_model
 from moe.app.your_model import closer
 from moe.cluster import homes
-from moe.cluster.placed_for import PATH as LOADS
 from moe.expert_cache.published import PATH as KEPT
 from moe.lm.tasks import decode
 from moe.numbers import count, digits, dollars, gigabytes
@@ -879,13 +878,12 @@ def from_node_to_node() -> Shown:
 @of(moving.yesterday)
 def placed_for_another_task() -> Shown:
     matrix = lab_yesterday.matrix()
-    lines = [line.split(",") for line in LOADS.read_text("utf-8").splitlines() if line[0] != "#"]
+    loads_of = load_table("v2-lite").loads
     rows = []
     for name, phy2log_LR in zip(matrix.placed_for, matrix.phy2log_PLR, strict=True):
         for task in ("intent", "law", "summary", "translation"):
             ratios = []
-            loads = [list(map(int, line[2:])) for line in lines[1:] if line[0] == task]
-            for load_E, slots in zip(loads, phy2log_LR.tolist(), strict=True):
+            for load_E, slots in zip(loads_of[task], phy2log_LR.tolist(), strict=True):
                 share = [load_E[e] / slots.count(e) for e in slots]
                 chips = np.reshape(share, (8, -1)).sum(axis=1)
                 ratios.append(chips.max() / chips.mean())
