@@ -35,9 +35,10 @@ formula describes all their runs:
 \\end{aligned}
 ```
 
-L is the validation loss in nats, N the parameters that a token uses (embeddings not counted), E
-the experts of a layer, of which a token uses one, in every other block. One expert counts as E_s,
-and no number of them counts more than E_m. Logarithms are of base 10.\
+*L*: validation loss in nats; *N*: parameters that a token uses, embeddings not counted; *E*: \
+experts of a layer, of which a token uses one, in every other block; *Ê*: what they count as; \
+*E_s*: what one expert counts as; *E_m*: what no number of experts exceeds; *a, b, c, d*: \
+constants of the router; *log*: logarithm of base 10\
 """
 
 

@@ -18,7 +18,9 @@ import moe
 from moe.lm.reason import ReasonSettings
 from moe.lm.settings import LMTrainSettings
 from moe.studies import distilling
+from moe.studies.pruning import PruneRun
 from moe.studies.reasoning import DistilRun
+from moe.studies.switch import SwitchSettings
 from moe.sweeps import run as engine
 from moe.sweeps import workers
 from moe.sweeps.experiments import EXPERIMENTS
@@ -31,7 +33,9 @@ TRAIN = dict(experiment="train", settings=TINY, grid=dict(balance=["none", "bias
 COUNTED = dict(experiment="savings", grid=dict(n_experts=[4, 8, 16], k=[1, 2]))
 TIMES = {"seconds"}
 LM = dict(d_model=16, d_expert=8, n_experts=4, context=16, batch=4, steps=2)
-SHORT: dict[type, dict] = {
+SHORT: dict[type, dict] = {  # the first that fits
+    SwitchSettings: TINY | dict(task="text", before=1),
+    PruneRun: LM | dict(keep=2),
     moe.TrainSettings: TINY,
     LMTrainSettings: LM,
     ReasonSettings: dict(
