@@ -1,7 +1,7 @@
 """How many experts a batch of DeepSeek-V2-Lite's real tokens reads, as the table that ships.
 
-`python -m benchmarks.batch_reads FOLDER` reads `deepseek-v2-lite-esft-full.npz` there, the routing
-that deepseek-ai/ESFT published, and writes `docs/studies/batch-reads.csv`.
+`python -m benchmarks.batch_reads FOLDER [--write]` reads the routing that deepseek-ai/ESFT
+published from a folder as in `real_routing.py`, and writes `docs/studies/batch-reads.csv`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.expert_cache import FILE, ORIGIN, without_prompts
-from moe.traces import LOCAL_BYTES, load_trace
 from moe.traces.reads import DRAWS, BatchReads, batch_reads
+
+from .expert_cache import ORIGIN, without_prompts
+from .real_routing import v2_lite_trace
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "studies" / "batch-reads.csv"
 BATCH = 16
@@ -28,7 +29,7 @@ def table(rows: Sequence[BatchReads]) -> str:
     """The rows as csv, below comments that say where they are from."""
     said = [
         *ORIGIN[:3],
-        f"command: python -m benchmarks.batch_reads FOLDER, which holds {FILE}",
+        "command: python -m benchmarks.batch_reads FOLDER --write",
         f"content: {DRAWS} batches of {BATCH} tokens of each task, over 26 layers; the task's "
         "prompt, which begins each document, is left out",
     ]
@@ -51,14 +52,16 @@ def compare(rows: Sequence[BatchReads]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write, and compare."""
     parser = argparse.ArgumentParser("python -m benchmarks.batch_reads", description=__doc__)
-    parser.add_argument("folder", type=Path, help=f"the folder that holds {FILE}")
+    parser.add_argument("folder", type=Path, help="a folder as in real_routing.py")
+    parser.add_argument("--write", action="store_true", help="write the table that ships")
     parser.add_argument("--out", type=Path, default=PATH, help="where the table is written")
     asked = parser.parse_args(arguments)
-    trace = without_prompts(load_trace(asked.folder / FILE, LOCAL_BYTES))
+    trace = without_prompts(v2_lite_trace(asked.folder))
     print(trace.describe())
     rows = list(batch_reads(trace, BATCH))
-    asked.out.write_text(table(rows), "utf-8")
     print(compare(rows))
+    if asked.write:
+        asked.out.write_text(table(rows), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a cache of experts keeps of DeepSeek-V2-Lite's real routing, as the table that ships.
 
-`python -m benchmarks.expert_cache FOLDER` reads `deepseek-v2-lite-esft-full.npz` there, the routing
-that deepseek-ai/ESFT published, and writes `moe/expert_cache/deepseek-v2-lite.csv`.
+`python -m benchmarks.expert_cache FOLDER [--write]` reads the routing that deepseek-ai/ESFT
+published from a folder as in `real_routing.py`, and writes `moe/expert_cache/deepseek-v2-lite.csv`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 
 from moe.expert_cache.published import COLUMNS, PATH
 from moe.expert_cache.replay import CacheResult, replay
-from moe.traces import LOCAL_BYTES, Trace, load_trace
+from moe.traces import Trace
 from moe.traffic.measure import without_templates
 from moe.traffic.tables import load_table
 
-FILE = "deepseek-v2-lite-esft-full.npz"
+from .real_routing import v2_lite_trace
+
 SLOTS = (4, 8, 12, 16, 24, 32, 48, 64)
 # Tokens at the beginning of each document that choose alike in a task's documents: its prompt.
 PROMPTS = load_table("v2-lite").template
@@ -24,7 +25,7 @@ ORIGIN = (
     "source: github.com/deepseek-ai/ESFT, results/expert_scores/*/expert_weights_*.txt",
     "commit: 579a7711e4b332b4c57b47e378a0cf240d85caa6",
     "licence: MIT (LICENSE-CODE), Copyright (c) 2023 DeepSeek",
-    f"command: python -m benchmarks.expert_cache FOLDER, which holds {FILE}",
+    "command: python -m benchmarks.expert_cache FOLDER --write",
     "content: counts over 26 layers; the task's prompt, which begins each document, is left out; "
     "a task's first half is the past, and its second half is replayed",
 )
@@ -63,14 +64,16 @@ def compare(results: Sequence[CacheResult]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write, and compare."""
     parser = argparse.ArgumentParser("python -m benchmarks.expert_cache", description=__doc__)
-    parser.add_argument("folder", type=Path, help=f"the folder that holds {FILE}")
+    parser.add_argument("folder", type=Path, help="a folder as in real_routing.py")
+    parser.add_argument("--write", action="store_true", help="write the table that ships")
     parser.add_argument("--out", type=Path, default=PATH, help="where the table is written")
     asked = parser.parse_args(arguments)
-    trace = without_prompts(load_trace(asked.folder / FILE, LOCAL_BYTES))
+    trace = without_prompts(v2_lite_trace(asked.folder))
     print(trace.describe())
     results = list(replay(trace, SLOTS))
-    asked.out.write_text(table(results), "utf-8")
     print(compare(results))
+    if asked.write:
+        asked.out.write_text(table(results), "utf-8")
 
 
 if __name__ == "__main__":

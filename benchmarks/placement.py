@@ -1,7 +1,7 @@
 """What placements make of DeepSeek-V2-Lite's loads by task, counted from the routing itself.
 
-`python -m benchmarks.placement FOLDER` reads `deepseek-v2-lite-esft-full.npz` there, says whether
-its loads are those of the table that ships, and prints the matrix beside a review's.
+`python -m benchmarks.placement FOLDER` reads the routing from a folder as in `real_routing.py`,
+says whether its loads are those of the table that ships, and prints the matrix beside a review's.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from moe.cluster.placed_for import loads_by_task, placed_for, published_loads
 from moe.cluster.rebalancing import Moving, batch_loads, streams
-from moe.traces import LOCAL_BYTES, load_trace
 
-from .expert_cache import FILE, without_prompts
+from .expert_cache import without_prompts
+from .real_routing import v2_lite_trace
 
 GPUS, REPLICAS = 8, 72
 BATCH, EVERY = 512, (1, 4, 16)  # tokens, and batches between placements
@@ -30,9 +30,9 @@ REVIEW = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Count, and compare."""
     parser = argparse.ArgumentParser("python -m benchmarks.placement", description=__doc__)
-    parser.add_argument("folder", type=Path, help=f"the folder that holds {FILE}")
+    parser.add_argument("folder", type=Path, help="a folder as in real_routing.py")
     asked = parser.parse_args(arguments)
-    trace = without_prompts(load_trace(asked.folder / FILE, LOCAL_BYTES))
+    trace = without_prompts(v2_lite_trace(asked.folder))
     loads = loads_by_task(trace)
     same = np.array_equal(loads.load_TLE, published_loads().load_TLE)
     print(f"loads {'as in' if same else 'other than in'} the table that ships")

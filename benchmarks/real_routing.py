@@ -32,6 +32,7 @@ from moe.traffic.measure import (
 )
 from moe.traffic.tables import FOLDER, RoutingTable
 
+FILE = "deepseek-v2-lite-esft-full.npz"
 COMMAND = "python -m benchmarks.real_routing FOLDER --write"
 ESFT = {
     "source": "https://github.com/deepseek-ai/ESFT",
@@ -93,7 +94,7 @@ def v2_lite_trace(folder: Path) -> Trace:
     """The routing that DeepSeek published, templates included."""
     clone = folder / "ESFT"
     if not clone.is_dir():
-        return load_trace(folder / "deepseek-v2-lite-esft-full.npz", LOCAL_BYTES)
+        return load_trace(folder / FILE, LOCAL_BYTES)
     found = import_trace("esft", clone)
     assert isinstance(found, Imported)
     return found.trace

@@ -290,9 +290,9 @@ def _origin() -> str:
         f"places, from the first on, at which at least {ALIKE:.0%} of a task's documents have the "
         "same "
         "experts in the first MoE layer, which sees little but the token. The model is the base "
-        "that was "
-        "fine-tuned there, and tasks differ in language, too. "
+        "that was fine-tuned there, and tasks differ in language, too. "
         f"`{v2_lite.command}` measures all of it again from clones of both repositories, prints "
-        "each "
-        "figure beside an earlier review's, and writes the tables.",
+        "each figure beside an earlier review's, and writes the tables. "
+        "`python -m benchmarks.real_data FOLDER` does so for caches, batches, placements and the "
+        "scaling law, too.",
     ])  # fmt: skip

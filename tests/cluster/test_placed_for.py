@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks import placement as bench
-from benchmarks.expert_cache import FILE, PROMPTS
+from benchmarks.expert_cache import PROMPTS
+from benchmarks.real_routing import FILE
 from moe.cluster.eplb import rebalance_experts
 from moe.cluster.least_loaded import LeastLoaded, spill
 from moe.cluster.placed_for import (

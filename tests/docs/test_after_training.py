@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import batch_reads as bench
+from benchmarks.real_routing import FILE
 from docs.generator import after_training as page
 from docs.generator import studies
 from docs.generator.studies import Study
@@ -135,8 +136,8 @@ def test_the_benchmark_writes_the_table_that_the_page_reads(
         -np.sort(-rng.random((2, 160, 6)), axis=2), 12,
         sequence_N=np.repeat([0, 1], 80), domain_N=np.repeat([0, 1], 80), domains=("law", "intent"),
     )  # fmt: skip
-    save_trace(trace, str(tmp_path / bench.FILE))
-    bench.main([str(tmp_path), "--out", str(tmp_path / "table.csv")])
+    save_trace(trace, str(tmp_path / FILE))
+    bench.main([str(tmp_path), "--write", "--out", str(tmp_path / "table.csv")])
     monkeypatch.setattr(page, "READS", tmp_path / "table.csv")
     left = bench.without_prompts(trace)
     rows = list(batch_reads(left, bench.BATCH))

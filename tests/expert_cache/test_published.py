@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import expert_cache as bench
+from benchmarks.real_routing import FILE
 from docs.generator import expert_cache as page
 from moe.expert_cache import POLICIES
 from moe.expert_cache.published import (
@@ -106,9 +107,9 @@ def test_the_command_writes_what_a_replay_without_prompts_counts(
         choices, np.ones(choices.shape), 64, sequence_N=np.repeat(np.arange(8), length),
         domain_N=domain_N, domains=TASKS,
     )  # fmt: skip
-    save_trace(trace, tmp_path / bench.FILE)
+    save_trace(trace, tmp_path / FILE)
     out = tmp_path / "table.csv"
-    bench.main([str(tmp_path), "--out", str(out)])
+    bench.main([str(tmp_path), "--write", "--out", str(out)])
     place_N = np.tile(np.arange(length), 8)
     kept = trace.part(np.flatnonzero(place_N >= np.array(list(bench.PROMPTS.values()))[domain_N]))
     assert out.read_text("utf-8") == bench.table(list(replay(kept, bench.SLOTS)))

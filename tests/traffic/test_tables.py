@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import real_routing
+from benchmarks import real_data, real_routing
 from moe.cost import expected_experts
 from moe.traffic import TABLES
 from moe.traffic.tables import FOLDER, load_table, table_of
@@ -109,3 +109,21 @@ def test_the_data_give_the_shipped_tables() -> None:
         shipped = load_table(name)
         for field in ("loads", "tokens", "template", "n_windows", "in_a_row", "shared"):
             assert real_routing.as_plain(table)[field] == getattr(shipped, field), (name, field)
+
+
+def test_one_command_measures_everything(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called: dict[str, list[str]] = {}
+    for part in real_data.PARTS:
+        name = part.__name__.rpartition(".")[2]
+        monkeypatch.setattr(part, "main", lambda given, name=name: called.update({name: given}))
+    for asked in (["here"], ["here", "--write"]):
+        called.clear()
+        real_data.main(asked)
+        assert set(called) == {
+            "real_routing", "expert_cache", "batch_reads", "placement", "scaling_law"
+        }  # fmt: skip
+        for name, given in called.items():
+            assert given == (["here"] if name == "placement" else asked)
+    assert capsys.readouterr().out.count("DeepSeek-V2-Lite") >= 3
