@@ -1467,7 +1467,7 @@ def a_curve_for_each_balancer() -> Shown:
             ("point", "points", at | colour | shapes),
             ("point", "points", at | {"where": "datum.chosen"}),
         ],
-        ("2 balancers", "aux at 0.3: MaxVio 0.25, loss 1.600; bias at 0.003: MaxVio 0.20, loss"),
+        ("aux, bias at growing", "aux at 0.3: MaxVio 0.25, loss 1.600; bias at 0.003: MaxVio 0.20"),
     )  # fmt: skip
 
 
