@@ -30,7 +30,8 @@ NUMBERS = 9_000_000  # of the model that AdamW updates: 9 arrays of a million
 CLASSES = ((512, 128, 65), (4096, 64, 256), (4096, 128, 256))  # N, D, V
 NORMS = ((512, 128), (4096, 128))  # N, D
 MATRICES = ((64, 64, 64), (32, 128, 256))  # K, R, S
-BLOCKS, SECONDS, PAUSE = 5, 0.1, 0.15
+# In a short block the system may still keep the threads of either side on one core.
+BLOCKS, SECONDS, PAUSE = 5, 0.4, 0.3
 
 
 @dataclass(frozen=True)
