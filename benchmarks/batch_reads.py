@@ -6,7 +6,6 @@ published from a folder as in `real_routing.py`, and writes `docs/studies/batch-
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from moe.traces.reads import DRAWS, BatchReads, batch_reads
 
 from .expert_cache import ORIGIN, without_prompts
-from .real_routing import v2_lite_trace
+from .real_routing import v2_lite_trace, written_if_asked
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "studies" / "batch-reads.csv"
 BATCH = 16
@@ -49,19 +48,16 @@ def compare(rows: Sequence[BatchReads]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, write, and compare."""
-    parser = argparse.ArgumentParser("python -m benchmarks.batch_reads", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a folder as in real_routing.py")
-    parser.add_argument("--write", action="store_true", help="write the table that ships")
-    parser.add_argument("--out", type=Path, default=PATH, help="where the table is written")
-    asked = parser.parse_args(arguments)
-    trace = without_prompts(v2_lite_trace(asked.folder))
-    print(trace.describe())
+def measured(folder: Path) -> tuple[str, str]:
+    """What is printed, and the table."""
+    trace = without_prompts(v2_lite_trace(folder))
     rows = list(batch_reads(trace, BATCH))
-    print(compare(rows))
-    if asked.write:
-        asked.out.write_text(table(rows), "utf-8")
+    return f"{trace.describe()}\n{compare(rows)}", table(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, compare, and write if asked to."""
+    written_if_asked("batch_reads", __doc__, PATH, measured, arguments)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ published from a folder as in `real_routing.py`, and writes `moe/expert_cache/de
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from moe.traces import Trace
 from moe.traffic.measure import without_templates
 from moe.traffic.tables import load_table
 
-from .real_routing import v2_lite_trace
+from .real_routing import v2_lite_trace, written_if_asked
 
 SLOTS = (4, 8, 12, 16, 24, 32, 48, 64)
 # Tokens at the beginning of each document that choose alike in a task's documents: its prompt.
@@ -61,19 +60,16 @@ def compare(results: Sequence[CacheResult]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, write, and compare."""
-    parser = argparse.ArgumentParser("python -m benchmarks.expert_cache", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a folder as in real_routing.py")
-    parser.add_argument("--write", action="store_true", help="write the table that ships")
-    parser.add_argument("--out", type=Path, default=PATH, help="where the table is written")
-    asked = parser.parse_args(arguments)
-    trace = without_prompts(v2_lite_trace(asked.folder))
-    print(trace.describe())
+def measured(folder: Path) -> tuple[str, str]:
+    """What is printed, and the table."""
+    trace = without_prompts(v2_lite_trace(folder))
     results = list(replay(trace, SLOTS))
-    print(compare(results))
-    if asked.write:
-        asked.out.write_text(table(results), "utf-8")
+    return f"{trace.describe()}\n{compare(results)}", table(results)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, compare, and write if asked to."""
+    written_if_asked("expert_cache", __doc__, PATH, measured, arguments)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,28 @@ def v2_lite_trace(folder: Path) -> Trace:
     found = import_trace("esft", clone)
     assert isinstance(found, Imported)
     return found.trace
+
+
+def written_if_asked(
+    program: str,
+    about: str | None,
+    path: Path,
+    measured: Callable[[Path], tuple[str, str]],
+    arguments: Sequence[str] | None,
+) -> None:
+    """Run a program that prints figures beside a review's and, if asked to, writes its table.
+
+    `measured` returns both, what is printed and the table, of a folder.
+    """
+    parser = argparse.ArgumentParser(f"python -m benchmarks.{program}", description=about)
+    parser.add_argument("folder", type=Path, help="a folder as in real_routing.py")
+    parser.add_argument("--write", action="store_true", help="write the table that ships")
+    parser.add_argument("--out", type=Path, default=path, help="where the table is written")
+    asked = parser.parse_args(arguments)
+    said, table = measured(asked.folder)
+    print(said)
+    if asked.write:
+        asked.out.write_text(table, "utf-8")
 
 
 def domain_counts(folder: Path, at: str) -> dict[str, list[list[int]]]:
