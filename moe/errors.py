@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,23 @@ def shown(value: Any) -> str:
     """Text of a value for a message, cut if it is long, so that the rest stays in sight."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:180]}...{text[-1]}"
+
+
+@contextmanager
+def writing(name: str, path: str | Path) -> Iterator[None]:
+    """Turn the failure to write a file into a ValueError that names the option and the place.
+
+    Raises
+    ------
+    ValueError
+        If the body cannot open, fill or close the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"{name}: got {shown(str(path))} ({error.strerror}), allowed is a place to write"
+        ) from error
 
 
 def check_int(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:

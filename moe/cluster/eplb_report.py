@@ -16,7 +16,7 @@ from ..checkpoints.archives import Limits
 from ..checkpoints.header import read_limited
 from ..checkpoints.npz import read_npy
 from ..checkpoints.strict_json import parse_json, quoted
-from ..errors import CheckpointError, check_int, shown
+from ..errors import CheckpointError, check_int, shown, writing
 from ..traces import load_trace
 from .eplb import check_loads, check_sizes, gpu_loads, least_max_over_mean, max_over_mean
 from .eplb import rebalance_experts as rebalance
@@ -102,12 +102,8 @@ class Placement:
 
     def save(self, path: Path) -> None:
         """Write `as_json` to a file."""
-        try:
+        with writing("out", path):
             path.write_text(json.dumps(self.as_json()), "utf-8")
-        except OSError as error:
-            raise ValueError(
-                f"out: got {str(path)!r} ({error.strerror}), allowed is a place to write"
-            ) from error
 
 
 def place_experts(

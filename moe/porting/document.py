@@ -13,7 +13,7 @@ import numpy as np
 from ..balance import make_balancer
 from ..checkpoints.families import LOADABLE
 from ..checkpoints.save import save_layer
-from ..errors import check_choice, check_dtype, check_int
+from ..errors import check_choice, check_dtype, check_int, writing
 from ..kernels.activation_text import GATED, parse
 from ..layer import MoELayer
 from ..routers.fixed_k import EPS, FixedK, choices
@@ -134,12 +134,8 @@ class Golden:
             f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'), allow_nan=False)}"
             for key, value in self.as_json().items()
         ]
-        try:
+        with writing("out", path):
             Path(path).write_text("{" + ",\n".join(lines) + "}\n", "utf-8")
-        except OSError as error:
-            raise ValueError(
-                f"out: got {str(path)!r} ({error.strerror}), allowed is a place to write"
-            ) from error
 
     def save_checkpoint(self, folder: str | Path) -> None:
         """Write the layer as its family's config.json and model.safetensors.

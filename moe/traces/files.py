@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import CheckpointError, shown
+from ..errors import CheckpointError, shown, writing
 from .apart import read_parquet_trace
 from .npz import read_npz_trace, write_npz
 from .parquet import write_parquet
@@ -24,12 +24,8 @@ def save_trace(trace: Trace, path: str | Path) -> None:
         If the ending is another one, or the file cannot be written.
     """
     ending = check_ending(path)
-    try:
+    with writing("path", path):
         (write_npz if ending == ".npz" else write_parquet)(trace, path)
-    except OSError as error:
-        raise ValueError(
-            f"path: got {str(path)!r} ({error.strerror}), allowed is a place to write"
-        ) from error
 
 
 def check_ending(path: str | Path) -> str:
