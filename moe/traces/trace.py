@@ -211,13 +211,13 @@ def make_trace(
             f"experts: got numbers from {experts.min()} to {experts.max()}, "
             f"allowed are 0..{n_experts - 1}, and -1 for none"
         )
-    ids = None if token_ids_N is None else _whole("token_ids", token_ids_N, 1).astype(np.int64)
+    ids = None if token_ids_N is None else _fit("token_ids", token_ids_N, np.int64)
     n_tokens = experts.shape[1]
     sequence = np.zeros(n_tokens, np.int32)
     if tokens is None:
         tokens = list(map(str, range(n_tokens) if ids is None else ids.tolist()))
     if sequence_N is not None:
-        sequence = _fit_int32("sequences", _whole("sequences", sequence_N, 1))
+        sequence = _fit("sequences", sequence_N, np.int32)
     return Trace(
         model=model,
         layers=tuple(range(len(experts))) if layers is None else tuple(map(int, layers)),
@@ -228,7 +228,7 @@ def make_trace(
         token_ids_N=ids,
         tokens=tuple(map(str, tokens)),
         sequence_N=sequence,
-        domain_N=None if domain_N is None else _fit_int32("domain", _whole("domain", domain_N, 1)),
+        domain_N=None if domain_N is None else _fit("domain", domain_N, np.int32),
         domains=tuple(domains),
         context=context,
     )
@@ -278,10 +278,14 @@ def _whole(name: str, value: Any, n_axes: int) -> np.ndarray:
     return array
 
 
-def _fit_int32(name: str, array: np.ndarray) -> np.ndarray:
-    if array.size and (array.min() < -(2**31) or array.max() >= 2**31):
-        raise CheckpointError(f"{name}: got numbers beyond 32 bits, allowed are smaller ones")
-    return array.astype(np.int32)
+def _fit(name: str, value: Any, kind: type[np.int32] | type[np.int64]) -> np.ndarray:
+    """Whole numbers, one per token, in a type that holds them all."""
+    array, limits = _whole(name, value, 1), np.iinfo(kind)
+    if array.size and (array.min() < limits.min or array.max() > limits.max):
+        raise CheckpointError(
+            f"{name}: got numbers beyond {limits.bits} bits, allowed are smaller ones"
+        )
+    return array.astype(kind)
 
 
 def _real(name: str, value: Any) -> np.ndarray:

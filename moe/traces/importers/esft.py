@@ -16,11 +16,20 @@ from ...checkpoints.header import regular_size
 from ...checkpoints.strict_json import quoted
 from ...errors import CheckpointError
 from ...settings import option
-from .base import IMPORT_BYTES, Imported, Importer, trace_of_choices
+from ..trace import MAX_EXPERTS
+from .base import (
+    IMPORT_BYTES,
+    Imported,
+    Importer,
+    is_folder,
+    names_in,
+    readable,
+    trace_of_choices,
+)
 
 SCORES = Path("results") / "expert_scores"
 MAX_LINE = 4 * 2**20  # bytes of one document in one layer; published ones have 100 KB
-MAX_ENTRIES = 10_000  # looked at in a folder
+MAX_DOCUMENTS = 1 << 20  # in all files; each takes 400 bytes beside its tokens
 _FILE = re.compile(r"expert_weights_([1-9][0-9]{0,3})\.txt")
 _IDS, _WEIGHTS = re.compile(rb"[0-9]{1,6}(\t[0-9]{1,6})*"), re.compile(rb"[0-9.eE+\-\t]+")
 
@@ -39,18 +48,12 @@ class Esft(Importer):
     reads: ClassVar[str] = "a clone of that repository, or a folder of its tasks"
     source: ClassVar[str] = "https://github.com/deepseek-ai/ESFT"
 
-    n_experts: int = option(64, "Experts of a layer.", low=1)
+    n_experts: int = option(64, "Experts of a layer.", low=1, high=MAX_EXPERTS)
     k: int = option(6, "Experts of a token.", low=1, high="n_experts")
 
     def read_path(self, path: Path) -> Imported:
         """Read all tasks; see `Importer.read_path`."""
-        tasks = {folder.name: _layers(folder) for folder in _folders(path)}
-        tasks = {name: files for name, files in tasks.items() if files}
-        if not tasks:
-            raise CheckpointError(
-                f"folder: got {quoted(str(path))}, allowed is one with "
-                f"{SCORES.as_posix()}/TASK/expert_weights_1.txt, ..."
-            )
+        tasks = _tasks(path)
         _check_tasks(tasks)
         n_bytes = sum(regular_size(file, file.name) for f in tasks.values() for file in f.values())
         if n_bytes > IMPORT_BYTES:
@@ -58,15 +61,22 @@ class Esft(Importer):
         layers = sorted(next(iter(tasks.values())))
         per_layer: list[list[Document]] = []
         lengths: dict[str, list[int]] = {}
+        room = MAX_DOCUMENTS
         for layer in layers:
             documents: list[Document] = []
             for task, files in tasks.items():
-                found = list(self._documents(files[layer], f"{task}/{files[layer].name}"))
-                if lengths.setdefault(task, [len(experts) for experts, _ in found]) != [
-                    len(experts) for experts, _ in found
-                ]:
+                what = f"{task}/{files[layer].name}"
+                found = list(islice(self._documents(files[layer], what), room + 1))
+                room -= len(found)
+                if room < 0:
                     raise CheckpointError(
-                        f"{task}/{files[layer].name}: got documents of other lengths than in layer "
+                        f"{what}: got more than {MAX_DOCUMENTS:,} documents so far, allowed are "
+                        "fewer in all files together"
+                    )
+                length_S = [len(experts) for experts, _ in found]
+                if lengths.setdefault(task, length_S) != length_S:
+                    raise CheckpointError(
+                        f"{what}: got documents of other lengths than in layer "
                         f"{layers[0]}, allowed are the same in all layers"
                     )
                 documents += found
@@ -123,28 +133,38 @@ class Esft(Importer):
         )
 
 
+def _tasks(path: Path) -> dict[str, dict[int, Path]]:
+    """Score files of every task, by layer."""
+    tasks: dict[str, dict[int, Path]] = {}
+    for folder in _folders(path):
+        files = _layers(folder)
+        # The folder in which one is has no name of its own.
+        name = readable(folder.name or folder.resolve().name)
+        if files and name in tasks:
+            raise CheckpointError(f"folder: got task {quoted(name)} twice, allowed is each once")
+        if files:
+            tasks[name] = files
+    if not tasks:
+        raise CheckpointError(
+            f"folder: got {quoted(str(path))}, allowed is one with "
+            f"{SCORES.as_posix()}/TASK/expert_weights_1.txt, ..."
+        )
+    return tasks
+
+
 def _folders(path: Path) -> list[Path]:
     """The folder of tasks itself, and those in it."""
-    try:
-        root = path / SCORES if (path / SCORES).is_dir() else path
-        names = [entry.name for entry in islice(root.iterdir(), MAX_ENTRIES + 1)]
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"folder: got {quoted(str(path))}, allowed is a folder that can be listed"
-        ) from error
-    if len(names) > MAX_ENTRIES:
-        raise CheckpointError(f"folder: got more than {MAX_ENTRIES} entries, allowed are fewer")
-    return [root, *(path for name in sorted(names) if (path := root / name).is_dir())]
+    root = path / SCORES if is_folder(path / SCORES) else path
+    return [root, *(path for name in names_in(root) if is_folder(path := root / name))]
 
 
 def _layers(folder: Path) -> dict[int, Path]:
     """Score files of a folder by layer; links that lead out of it are refused."""
-    files = {}
-    for path in islice(folder.iterdir(), MAX_ENTRIES):
-        match = _FILE.fullmatch(path.name)
-        if match:
-            files[int(match[1])] = inside(folder, path.name)
-    return files
+    return {
+        int(match[1]): inside(folder, name)
+        for name in names_in(folder)
+        if (match := _FILE.fullmatch(name))
+    }
 
 
 def _check_tasks(tasks: dict[str, dict[int, Path]]) -> None:

@@ -11,7 +11,6 @@ import pickletools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,14 +20,14 @@ from ...checkpoints.files import inside
 from ...checkpoints.header import read_limited
 from ...checkpoints.strict_json import quoted
 from ...errors import CheckpointError
-from ...settings import option
 from ..trace import MAX_EXPERTS, MAX_LAYERS
-from .base import HIGHEST, Importer, Loads
+from .base import HIGHEST, Importer, Loads, experts_or_highest, is_folder, names_in
 
 LAYERS = (0, 7, 15)  # which OLMoE's script keeps, without writing down that it does
 MAX_PICKLE = 2**20  # bytes; published files have 4 KB
-MAX_COUNT = 2**53  # of one expert
-MAX_FILES = 1000
+MAX_COUNT = 2**53  # of one expert, and of a layer
+MAX_FILES = 1000  # so that sums stay within 64 bits
+MAX_CELLS = 1 << 20  # layers times experts; a file of a megabyte can name four billion
 COUNTER, SCALAR, DTYPE = ("collections", "Counter"), "scalar", ("numpy", "dtype")
 SCALARS = (("numpy.core.multiarray", SCALAR), ("numpy._core.multiarray", SCALAR))
 _DTYPE = re.compile("[iu][1248]")
@@ -61,9 +60,7 @@ class Olmoe(Importer):
     gives: ClassVar[str] = "loads"
     source: ClassVar[str] = "https://github.com/allenai/OLMoE"
 
-    n_experts: int = option(
-        0, "Experts of a layer; 0: the highest number and one more.", low=0, high=MAX_EXPERTS
-    )
+    n_experts: int = experts_or_highest()
 
     def read_path(self, path: Path) -> Loads:
         """Read all files and add them up; see `Importer.read_path`."""
@@ -79,6 +76,11 @@ class Olmoe(Importer):
         if highest >= n_experts:
             raise CheckpointError(f"n_experts: got {n_experts}, allowed is more than {highest}")
         (n_layers,) = lengths
+        if n_layers * n_experts > MAX_CELLS:
+            raise CheckpointError(
+                f"file: got {n_layers} layers of {n_experts} experts, allowed are {MAX_CELLS:,} "
+                "experts in all layers"
+            )
         load_LE = np.zeros((n_layers, n_experts), np.int64)
         for counters in counters_of.values():
             for load_E, counter in zip(load_LE, counters, strict=True):
@@ -91,16 +93,16 @@ class Olmoe(Importer):
 
 def _files(path: Path) -> Iterator[Path]:
     """The file, or the .pkl files of a folder; links that lead out of it are refused."""
-    try:
-        folder = path.is_dir()
-        names = sorted(one.name for one in islice(path.glob("*.pkl"), MAX_FILES)) if folder else []
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"file: got {quoted(str(path))}, which cannot be read") from error
-    if folder and not names:
+    if not is_folder(path):
+        yield path
+        return
+    names = [name for name in names_in(path) if name.endswith(".pkl")]
+    if not 1 <= len(names) <= MAX_FILES:
         raise CheckpointError(
-            f"folder: got {quoted(str(path))} without .pkl, allowed is one with counters"
+            f"folder: got {quoted(str(path))} with {len(names)} files that end in .pkl, allowed "
+            f"are 1 to {MAX_FILES}"
         )
-    yield from (inside(path, name) for name in names) if folder else [path]
+    yield from (inside(path, name) for name in names)
 
 
 def read_counters(path: Path) -> list[dict[int, int]]:
@@ -140,6 +142,10 @@ def _counter(item: Any) -> dict[int, int]:
                 f"file: got expert {str(expert)[:30]} chosen {str(times)[:30]} times, allowed are "
                 f"experts from 0 to {MAX_EXPERTS - 1} and times from 0 to 2^53"
             )
+    if sum(item.values()) > MAX_COUNT:
+        raise CheckpointError(
+            f"file: got {sum(item.values())} choices in a layer, allowed are at most 2^53"
+        )
     return item
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,8 +21,16 @@ from ...errors import CheckpointError
 from ...settings import option
 from ..apart import Allowed, ask
 from ..npz import pack, unpack
-from ..trace import MAX_LAYERS
-from .base import IMPORT_BYTES, Imported, Importer, trace_of_choices
+from .base import (
+    IMPORT_BYTES,
+    MAX_TOKENS,
+    Imported,
+    Importer,
+    experts_or_highest,
+    is_folder,
+    names_in,
+    trace_of_choices,
+)
 
 EXPERTS, WEIGHTS, TOKEN = "indices", "scores", "token_id"
 BATCH_ROWS = 16_384
@@ -45,8 +52,8 @@ class Parquet(Importer):
     reads: ClassVar[str] = "a folder of layer_N.parquet with a column indices, or one of them"
     source: ClassVar[str] = "https://huggingface.co/datasets/CMU-FLAME/FLAME-MoE-Traces"
 
-    n_experts: int = option(0, "Experts of a layer; 0: the highest number and one more.", low=0)
-    max_tokens: int = option(65_536, "Rows of each file that are read.", low=1, high=1 << 22)
+    n_experts: int = experts_or_highest()
+    max_tokens: int = option(65_536, "Rows of each file that are read.", low=1, high=MAX_TOKENS)
     token_ids: str = option("", "A Parquet file with the column token_id.")
 
     def read_path(self, path: Path) -> Imported:
@@ -79,19 +86,14 @@ class Parquet(Importer):
 
 def _files(path: Path) -> dict[int, Path]:
     """Files of the layers, ascending; links that lead out of the folder are refused."""
-    try:
-        if not path.is_dir():
-            match = _LAYER.fullmatch(path.name)
-            return {int(match[1]) if match else 0: path}
-        found = {
-            int(match[1]): inside(path, one.name)
-            for one in islice(path.iterdir(), 2 * MAX_LAYERS)
-            if (match := _LAYER.fullmatch(one.name))
-        }
-    except (OSError, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"file: got {quoted(str(path))}, which cannot be read") from error
+    if not is_folder(path):
+        match = _LAYER.fullmatch(path.name)
+        return {int(match[1]) if match else 0: path}
+    found: dict[int, Path] = {}
+    for match in filter(None, map(_LAYER.fullmatch, names_in(path))):
+        if int(match[1]) in found:
+            raise CheckpointError(f"folder: got layer {int(match[1])} twice, allowed is once")
+        found[int(match[1])] = inside(path, match[0])
     if not found:
         raise CheckpointError(
             f"folder: got {quoted(str(path))}, allowed is one with layer_1.parquet, ..."
@@ -120,20 +122,30 @@ def answer(raw: bytes) -> bytes:
     request = json.loads(raw.removeprefix(MAGIC))
     most = request["max_tokens"]
     arrays: dict[str, np.ndarray] = {}
-    tables = [_read_layer(Path(file), most) for file in request["files"]]
+    tables: list[dict[str, np.ndarray]] = []
+    room = IMPORT_BYTES
+    for file in request["files"]:
+        tables.append(_read_layer(Path(file), most))
+        room -= sum(array.nbytes for array in tables[-1].values())
+        if room < 0:
+            raise CheckpointError(
+                f"file: got more than {IMPORT_BYTES} bytes in {len(tables)} layers, allowed are "
+                "fewer: --max-tokens"
+            )
     if len({table["experts"].shape for table in tables}) != 1:
         raise CheckpointError("indices: got other lengths by layer, allowed are the same in all")
     if len({frozenset(table) for table in tables}) != 1:
         raise CheckpointError("scores: got them in some layers only, allowed is in all or none")
-    size = sum(array.nbytes for table in tables for array in table.values())
-    if size > IMPORT_BYTES:
-        raise CheckpointError(f"file: got {size} bytes, allowed are {IMPORT_BYTES}: --max-tokens")
     for name in tables[0]:
         arrays[name] = np.stack([table[name] for table in tables])
     for file in request["token_ids"]:
         n_tokens = arrays["experts"].shape[1]
-        (column,) = _columns(Path(file), (TOKEN,), n_tokens).values()
-        ids_N = column.to_numpy(zero_copy_only=False)
+        columns = _columns(Path(file), (TOKEN,), n_tokens)
+        if TOKEN not in columns:
+            raise CheckpointError(
+                f"{quoted(Path(file).name)}: got no column {TOKEN!r}, allowed is a number a row"
+            )
+        ids_N = columns[TOKEN].to_numpy(zero_copy_only=False)
         if ids_N.dtype.kind not in "iu" or len(ids_N) != n_tokens:
             raise CheckpointError(
                 f"token_id: got {len(ids_N)} of {ids_N.dtype}, allowed are {n_tokens} whole numbers"
@@ -149,12 +161,13 @@ def _read_layer(file: Path, most: int) -> dict[str, np.ndarray]:
         raise CheckpointError(
             f"{quoted(file.name)}: got no column {EXPERTS!r}, allowed is a list of experts a row"
         )
-    table = {"experts": _padded(EXPERTS, columns[EXPERTS], -1)}
-    if WEIGHTS in columns:
-        table["weights"] = _padded(WEIGHTS, columns[WEIGHTS], 0)
-        if table["weights"].shape != table["experts"].shape:
-            raise CheckpointError("scores: got other lengths than indices, allowed are the same")
-    return table
+    experts_NK, length_N = _padded(EXPERTS, columns[EXPERTS], -1)
+    if WEIGHTS not in columns:
+        return {"experts": experts_NK}
+    weights_NK, n_weights_N = _padded(WEIGHTS, columns[WEIGHTS], 0)
+    if not np.array_equal(n_weights_N, length_N):
+        raise CheckpointError("scores: got other lengths than indices, allowed are the same")
+    return {"experts": experts_NK, "weights": weights_NK}
 
 
 def _columns(file: Path, names: tuple[str, ...], most: int) -> dict[str, Any]:
@@ -167,6 +180,8 @@ def _columns(file: Path, names: tuple[str, ...], most: int) -> dict[str, Any]:
             there = [name for name in parquet.schema_arrow.names if name in names]
             if len(set(there)) != len(there):
                 raise CheckpointError(f"{quoted(file.name)}: got a column twice, allowed is once")
+            if not there:
+                return {}
             batches: list[Any] = []
             n_rows = 0
             for batch in parquet.iter_batches(
@@ -174,10 +189,12 @@ def _columns(file: Path, names: tuple[str, ...], most: int) -> dict[str, Any]:
             ):
                 batches.append(batch)
                 n_rows += batch.num_rows
-                if n_rows >= most or not there:
+                if n_rows >= most:
                     break
-            if not batches or not there:
-                return {}
+            if not n_rows:
+                raise CheckpointError(
+                    f"{quoted(file.name)}: got no rows, allowed is one for each token"
+                )
             table = pa.Table.from_batches(batches).slice(0, most)
             table.validate(full=True)
             return {name: table[name].combine_chunks() for name in there}
@@ -191,8 +208,8 @@ def _columns(file: Path, names: tuple[str, ...], most: int) -> dict[str, Any]:
         ) from error
 
 
-def _padded(name: str, column: Any, fill: int) -> np.ndarray:
-    """Lists of up to K values as a table, (N, K)."""
+def _padded(name: str, column: Any, fill: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of up to K values as a table, (N, K), and their lengths, (N,)."""
     import pyarrow.compute as pc
     import pyarrow.types as types
 
@@ -201,8 +218,10 @@ def _padded(name: str, column: Any, fill: int) -> np.ndarray:
     right = is_list and (
         types.is_integer(kind.value_type) if name == EXPERTS else types.is_floating(kind.value_type)
     )
-    if not right or column.null_count:
+    if not right:
         raise CheckpointError(f"{name}: got {str(kind)[:40]}, allowed is a list of numbers a row")
+    if column.null_count:
+        raise CheckpointError(f"{name}: got rows without a list, allowed is one in every row")
     length_N = pc.list_value_length(column).to_numpy(zero_copy_only=False)
     value = pc.list_flatten(column)
     if value.null_count:
@@ -211,6 +230,10 @@ def _padded(name: str, column: Any, fill: int) -> np.ndarray:
     if k > MAX_K or len(length_N) * k * 8 > IMPORT_BYTES:
         raise CheckpointError(f"{name}: got lists of up to {k}, allowed are shorter ones")
     flat = value.to_numpy(zero_copy_only=False)
-    table_NK = np.full((len(length_N), k), fill, flat.dtype if fill == 0 else np.int64)
+    if name == EXPERTS:
+        if flat.size and flat.max() > np.iinfo(np.int64).max:
+            raise CheckpointError(f"{name}: got {flat.max()}, allowed are numbers of 64 bits")
+        flat = flat.astype(np.int64)
+    table_NK = np.full((len(length_N), k), fill, flat.dtype)
     table_NK[np.arange(k) < length_N[:, None]] = flat
-    return table_NK
+    return table_NK, length_N

@@ -10,6 +10,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,12 @@ from ...errors import CheckpointError
 from ...numbers import plural
 from .base import IMPORT_BYTES, Imported, trace_of_choices
 
-ARRAY_LIMITS = Limits(IMPORT_BYTES, IMPORT_BYTES, 10_000, 100)
+MAX_ARRAYS = 10_000
+ARRAY_LIMITS = Limits(IMPORT_BYTES, IMPORT_BYTES, MAX_ARRAYS, 100)
 # A field of a server's answer: inside a text its quotes would have backslashes before them.
 _FIELD = re.compile(rb'"routed_experts"\s*:\s*"([A-Za-z0-9+/=\\]*)"')
+# What some versions of a server wrote instead: lists of numbers, or the prompt apart.
+_OTHER = re.compile(rb'"(?:routed_experts"\s*:\s*[\[{]|prompt_routed_experts"\s*:\s*["\[{])')
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | list[bytes]:
@@ -40,7 +44,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | list[bytes]:
         return read_npz(raw, ARRAY_LIMITS)
     if raw[:6] == b"\x93NUMPY":
         return {path.stem: read_npy(raw, ARRAY_LIMITS)}
-    fields = _FIELD.findall(raw)
+    if other := _OTHER.search(raw):
+        raise CheckpointError(
+            f"file: got an answer with {quoted(other[0][:60].decode('latin-1'))}, allowed are all "
+            "tokens of a request in one text routed_experts"
+        )
+    fields = [field[1] for field in islice(_FIELD.finditer(raw), MAX_ARRAYS + 1)]
+    if len(fields) > MAX_ARRAYS:
+        raise CheckpointError(f"file: got more than {MAX_ARRAYS} answers, allowed are fewer")
     if not fields:
         raise CheckpointError(
             f"file: got one that begins with {quoted(raw[:8].decode('latin-1'))}, allowed is .npy, "

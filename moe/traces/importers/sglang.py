@@ -11,7 +11,8 @@ import numpy as np
 from ...checkpoints.strict_json import quoted
 from ...errors import CheckpointError
 from ...settings import option
-from .base import Imported, Importer
+from ..trace import MAX_EXPERTS, MAX_LAYERS
+from .base import Imported, Importer, experts_or_highest
 from .routed_experts import read_arrays, trace_of_arrays
 
 
@@ -28,9 +29,13 @@ class Sglang(Importer):
     reads: ClassVar[str] = ".npy, .npz with an array for each request, or answers as JSON"
     source: ClassVar[str] = "https://github.com/sgl-project/sglang/pull/12162"
 
-    n_experts: int = option(0, "Experts of a layer; 0: the highest number and one more.", low=0)
-    n_layers: int = option(0, "Layers of the model, where the file does not say it.", low=0)
-    k: int = option(0, "Experts of a token, where the file does not say it.", low=0)
+    n_experts: int = experts_or_highest()
+    n_layers: int = option(
+        0, "Layers of the model, where the file does not say it.", low=0, high=MAX_LAYERS
+    )
+    k: int = option(
+        0, "Experts of a token, where the file does not say it.", low=0, high=MAX_EXPERTS
+    )
 
     def read_path(self, path: Path) -> Imported:
         """Read one file; see `Importer.read_path`."""
@@ -42,15 +47,22 @@ class Sglang(Importer):
 
     @staticmethod
     def _whole(raw: bytes) -> np.ndarray:
-        if len(raw) % 4:
+        if not raw or len(raw) % 4:
             raise CheckpointError(
-                f"routed_experts: got {len(raw)} bytes, allowed is a multiple of 4"
+                f"routed_experts: got {len(raw)} bytes, allowed are four for each number"
             )
         return np.frombuffer(raw, "<i4").astype(np.int32)
 
     def _shaped(self, name: str, array: np.ndarray) -> np.ndarray:
         """The array with three axes."""
         if array.ndim == 3:
+            asked = self.n_layers or array.shape[1], self.k or array.shape[2]
+            if array.shape[1:] != asked:
+                raise CheckpointError(
+                    f"{quoted(name)}: got (tokens, layers, k) of shape {quoted(array.shape)} with "
+                    f"--n-layers {self.n_layers} and --k {self.k}, allowed are those of the file, "
+                    "or none"
+                )
             return array
         size = self.n_layers * self.k
         if not size or array.ndim > 2 or array.size % size:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...checkpoints.npz import read_npy
-from ...settings import option
-from .base import Imported, Importer
+from .base import Imported, Importer, experts_or_highest
 from .routed_experts import ARRAY_LIMITS, read_arrays, trace_of_arrays
 
 
@@ -24,7 +23,7 @@ class Vllm(Importer):
     reads: ClassVar[str] = ".npy, .npz with an array for each request, or answers as JSON"
     source: ClassVar[str] = "https://github.com/vllm-project/vllm/pull/28284"
 
-    n_experts: int = option(0, "Experts of a layer; 0: the highest number and one more.", low=0)
+    n_experts: int = experts_or_highest()
 
     def read_path(self, path: Path) -> Imported:
         """Read one file; see `Importer.read_path`."""

@@ -17,8 +17,18 @@ import pytest
 
 from moe.cluster.eplb_report import read_loads
 from moe.errors import CheckpointError
-from moe.traces import load_trace
-from moe.traces.importers import FILES, IMPORTERS, Imported, Loads, import_trace, importer_rows
+from moe.traces import load_trace, save_trace
+from moe.traces.importers import (
+    FILES,
+    IMPORTERS,
+    Imported,
+    Loads,
+    base,
+    import_trace,
+    importer_rows,
+    olmoe,
+    parquet,
+)
 from moe.traces.importers.base import trace_of_choices
 from moe.traces.importers.parquet import answer
 from moe.traces.myths import check_myths
@@ -340,7 +350,7 @@ def test_nothing_of_a_pickle_is_run(tmp_path: Path) -> None:
 def test_counters_of_several_lengths_links_and_few_experts_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "counts"
     folder.mkdir()
-    with pytest.raises(CheckpointError, match=r"without \.pkl"):
+    with pytest.raises(CheckpointError, match=r"with 0 files that end in \.pkl"):
         import_trace("olmoe", folder)
     (folder / "a.pkl").write_bytes(writers.counters(TABLE))
     with pytest.raises(CheckpointError, match="n_experts: got 3"):
@@ -492,3 +502,181 @@ def test_the_page_lists_every_kind_as_the_registry_has_it() -> None:
         )
         assert line in page, line
     assert page.count("](https://") >= len(FILES)
+
+
+# Files that are made to mislead ----------------------------------------------------------------
+
+
+def test_what_a_folder_holds_is_read_whole_or_not_at_all(
+    esft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums over the first files of many would be wrong, and nobody would see it."""
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    for name in "abc":
+        (counts / f"{name}.pkl").write_bytes(writers.counters(TABLE))
+    monkeypatch.setattr(olmoe, "MAX_FILES", 2)
+    with pytest.raises(
+        CheckpointError, match=r"with 3 files that end in \.pkl, allowed are 1 to 2"
+    ):
+        import_trace("olmoe", counts)
+    monkeypatch.setattr(base, "MAX_ENTRIES", 1)
+    for kind, path in (("olmoe", counts), ("parquet", counts), ("esft", esft)):
+        with pytest.raises(CheckpointError, match="got more than 1 entries"):
+            import_trace(kind, path)
+
+
+def test_a_small_pickle_of_much_is_refused(tmp_path: Path) -> None:
+    """A counter that is named over and over again takes two bytes each time."""
+    path = tmp_path / "a.pkl"
+    one = (
+        b"\x80\x04](ccollections\nCounter\n}J"
+        + (2**20 - 1).to_bytes(4, "little")
+        + b"K\x01s\x85Rq\x00"
+    )
+    path.write_bytes(one + b"h\x00" * 4000 + b"e.")
+    with pytest.raises(CheckpointError, match="got 4001 layers of 1048576 experts"):
+        import_trace("olmoe", path)
+    path.write_bytes(writers.counters([{0: 2**53, 1: 1}]))
+    with pytest.raises(CheckpointError, match="got 9007199254740993 choices in a layer"):
+        import_trace("olmoe", path)
+    # Layers together may have more choices than 64 bits count.
+    full = np.full((1100, 1), 2**53, np.int64)
+    assert f"{1100 * 2**53:,} assignments" in Loads((0,), full, ("a",)).describe()
+
+
+def test_documents_tokens_and_answers_beyond_what_memory_holds_are_refused(
+    esft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moe.traces.importers import esft as esft_file
+    from moe.traces.importers import routed_experts
+
+    monkeypatch.setattr(esft_file, "MAX_DOCUMENTS", 5)
+    with pytest.raises(CheckpointError, match="got more than 5 documents so far"):
+        trace_of("esft", esft, n_experts=8, k=2)
+    monkeypatch.setattr(esft_file, "MAX_DOCUMENTS", 6)
+    assert trace_of("esft", esft, n_experts=8, k=2).trace.n_tokens == 4
+    np.save(tmp_path / "a.npy", np.ones((base.MAX_TOKENS + 1, 1, 1), np.uint8))
+    with pytest.raises(
+        CheckpointError, match="tokens: got 4,194,305, allowed are at most 4,194,304"
+    ):
+        trace_of("vllm", tmp_path / "a.npy")
+    monkeypatch.setattr(routed_experts, "MAX_ARRAYS", 2)
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"routed_experts": "AAAAAA=="}' * 3)
+    with pytest.raises(CheckpointError, match="got more than 2 answers"):
+        trace_of("sglang", path, n_layers=1, k=1)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ('"routed_experts": [[[1, 2]]]', r'"routed_experts": \['),
+        ('"routed_experts": {"data": "AA"}', r'"routed_experts": \{'),
+        ('"prompt_routed_experts": "AAAA", "routed_experts": "AAAA"', '"prompt_routed_experts": '),
+    ],
+)
+def test_other_forms_of_a_servers_answer_are_named(tmp_path: Path, field: str, words: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(f"{{{field}}}")
+    with pytest.raises(CheckpointError, match=f"got an answer with .*{words}"):
+        trace_of("vllm", path)
+    path.write_text('{"prompt_routed_experts": null, "routed_experts": null}')
+    with pytest.raises(CheckpointError, match=r"allowed is \.npy"):
+        trace_of("vllm", path)
+
+
+def test_layers_and_choices_that_the_file_says_are_not_overruled(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.npy"
+    np.save(path, writers.choices(rng, 5, 3, 2, 8))
+    for asked in ({}, {"n_layers": 3}, {"k": 2}, {"n_layers": 3, "k": 2}):
+        assert trace_of("sglang", path, **asked).trace.n_layers == 3
+    for asked in ({"n_layers": 2}, {"k": 3}, {"n_layers": 2, "k": 3}):
+        with pytest.raises(CheckpointError, match=r"\(5, 3, 2\) with --n-layers"):
+            trace_of("sglang", path, **asked)
+    (tmp_path / "b.json").write_bytes(b'{"routed_experts": ""}')
+    with pytest.raises(CheckpointError, match="got 0 bytes, allowed are four"):
+        trace_of("sglang", tmp_path / "b.json", n_layers=1, k=1)
+    for kind, name in (("sglang", "n_layers"), ("sglang", "k"), ("vllm", "n_experts"),
+                       ("esft", "n_experts"), ("parquet", "n_experts")):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"{name}: got 1000.*, allowed is a whole number in"):
+            import_trace(kind, path, **{name: 10**20})
+
+
+def test_a_task_is_named_after_its_folder_and_never_read_over(
+    esft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    law = esft / "results" / "expert_scores" / "law"
+    monkeypatch.chdir(law)
+    assert trace_of("esft", Path(), n_experts=8, k=2).trace.domains == ("law",)
+    os.rename(law.parent / "intent", law / "law")
+    with pytest.raises(CheckpointError, match="got task 'law' twice"):
+        trace_of("esft", law, n_experts=8, k=2)
+
+
+def test_names_that_are_no_text_are_read_all_the_same(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/mod\xe8le.npy"))
+    np.save(path, writers.choices(np.random.default_rng(0), 5, 3, 2, 8))
+    assert trace_of("vllm", path).trace.model == "mod?le"
+
+
+def test_a_place_that_cannot_be_written_is_named(esft: Path, tmp_path: Path) -> None:
+    (tmp_path / "arxiv.pkl").write_bytes(writers.counters(TABLE))
+    loads = import_trace("olmoe", tmp_path / "arxiv.pkl")
+    assert isinstance(loads, Loads)
+    with pytest.raises(ValueError, match=r"out: got .*No such file.*, allowed is a place to write"):
+        loads.save(tmp_path / "none" / "a.csv")
+    trace = trace_of("esft", esft, n_experts=8, k=2).trace
+    with pytest.raises(ValueError, match=r"path: got .*, allowed is a place to write"):
+        save_trace(trace, tmp_path / "none" / "a.npz")
+
+
+def test_choices_without_weights_say_whose_order_they_are_in(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", writers.choices(np.random.default_rng(0), 5, 3, 2, 8))
+    assert "which may not be best first" in trace_of("vllm", tmp_path / "a.npy").notes[-1]
+
+
+def asked_of_parquet(files: list[Path], ids: list[Path] | None = None) -> dict[str, np.ndarray]:
+    """What the separate process answers."""
+    request = {
+        "files": list(map(str, files)), "token_ids": list(map(str, ids or [])), "max_tokens": 9,
+    }  # fmt: skip
+    arrays, _ = unpack(answer(json.dumps(request).encode()), 2**20)
+    return arrays
+
+
+def test_parquet_whose_columns_do_not_fit_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path, ids = tmp_path / "layer_1.parquet", tmp_path / "ids.parquet"
+    uneven = {"indices": [[0, 1], [2, 3]], "scores": [[0.5], [0.5, 0.5]]}
+    pq.write_table(pa.table(uneven), path)
+    with pytest.raises(CheckpointError, match="scores: got other lengths than indices"):
+        asked_of_parquet([path])
+    for indices, words in (
+        (pa.array([[2**64 - 1]], pa.list_(pa.uint64())), "indices: got 18446744073709551615"),
+        (pa.array([[1], None], pa.list_(pa.int16())), "got rows without a list"),
+        (pa.array([], pa.list_(pa.int16())), "layer_1.parquet': got no rows"),
+    ):
+        pq.write_table(pa.table({"indices": indices}), path)
+        with pytest.raises(CheckpointError, match=words):
+            asked_of_parquet([path])
+    pq.write_table(pa.table({"indices": [[0, 1], [2, 3]]}), path)
+    for table, words in (
+        ({"token": [1, 2]}, "ids.parquet': got no column 'token_id'"),
+        ({"token_id": [1]}, "got 1 of int64, allowed are 2"),
+        ({"token_id": [1, None]}, "got 2 of float64"),
+    ):
+        pq.write_table(pa.table(table), ids)
+        with pytest.raises(CheckpointError, match=words):
+            asked_of_parquet([path], [ids])
+    monkeypatch.setattr(parquet, "IMPORT_BYTES", 63)  # a layer has 32 bytes
+    with pytest.raises(CheckpointError, match="more than 63 bytes in 2 layers"):
+        asked_of_parquet([path, path])
+    (tmp_path / "layer_01.parquet").write_bytes(path.read_bytes())
+    with pytest.raises(CheckpointError, match="got layer 1 twice"):
+        trace_of("parquet", tmp_path)
