@@ -16,7 +16,10 @@ import numpy as np
 from ..errors import check_float, check_int
 
 MOST_SPREAD = 8.0
+MOST_CONCENTRATION = 1e9  # beyond, differences of logarithms lose all digits; 1e6 is not at all
 NEVER = 1e-12  # the least chance of an expert: Beta needs one above 0
+MOST_TOKENS = 2**53  # whole numbers that floats tell apart
+UNKNOWN = "traffic: got none of which it is known what two tokens or more read, allowed is some"
 
 
 def chosen_by_law(n_experts: int, k: int, spread: float) -> np.ndarray:
@@ -54,9 +57,14 @@ def reads_at_random(chosen_RE: np.ndarray, sizes: Sequence[int] | np.ndarray) ->
         Chance that a token chooses each expert, a row for each layer, say.
     sizes
         The numbers N.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not allowed.
     """
     left_RE = np.clip(1.0 - np.asarray(chosen_RE), 0.0, 1.0)
-    return np.stack([(1 - left_RE**n).sum(axis=1) for n in np.asarray(sizes).tolist()], axis=1)
+    return np.stack([(1 - left_RE**n).sum(axis=1) for n in _checked(sizes, 0)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class Locality:
 
     def __post_init__(self) -> None:
         check_float("stickiness", self.stickiness, 0.0, 1.0)
-        check_float("concentration", self.concentration, 0.0, open_low=True)
+        check_float("concentration", self.concentration, 0.0, MOST_CONCENTRATION, open_low=True)
 
 
 def reads_in_a_row(
@@ -86,6 +94,11 @@ def reads_in_a_row(
 
     N tokens are 1 + (N - 1)(1 - r) draws of their own; that none of m draws is expert e has the
     chance B(c p, c (1 - p) + m) / B(c p, c (1 - p)).
+
+    Raises
+    ------
+    ValueError
+        If a number N is not allowed: no token reads nothing, whatever the law.
     """
     from scipy.special import betaln
 
@@ -94,10 +107,14 @@ def reads_in_a_row(
     against_RE = locality.concentration * (1 - chance_RE)
     whole_RE = betaln(for_RE, against_RE)
     columns = []
-    for n in np.asarray(sizes).tolist():
+    for n in _checked(sizes, 1):
         draws = 1 + (n - 1) * (1 - locality.stickiness)
         columns.append((1 - np.exp(betaln(for_RE, against_RE + draws) - whole_RE)).sum(axis=1))
     return np.stack(columns, axis=1)
+
+
+def _checked(sizes: Sequence[int] | np.ndarray, low: int) -> list[int]:
+    return [check_int("n_tokens", n, low, MOST_TOKENS) for n in np.asarray(sizes).tolist()]
 
 
 def fit_spread(n_experts: int, k: int, sizes: np.ndarray, read_GS: np.ndarray) -> float:
@@ -109,10 +126,17 @@ def fit_spread(n_experts: int, k: int, sizes: np.ndarray, read_GS: np.ndarray) -
         Numbers of independent tokens, (S,).
     read_GS
         Experts that they read, a row for each task or domain, (G, S); NaN is unknown.
+
+    Raises
+    ------
+    ValueError
+        If nothing is known of more than one token.
     """
     from scipy.optimize import minimize_scalar
 
     used_S = np.asarray(sizes) > 1  # one token reads k
+    if not np.isfinite(np.asarray(read_GS)[:, used_S]).any():
+        raise ValueError(UNKNOWN)
 
     def miss(spread: float) -> float:
         law_S = reads_at_random(chosen_by_law(n_experts, k, spread)[None], sizes)[0]
@@ -133,6 +157,11 @@ def fit_locality(
         The popularity of each task: a row for each layer.
     sizes, read_GS
         As in `fit_spread`, of consecutive tokens.
+
+    Raises
+    ------
+    ValueError
+        If nothing is known of more than one token.
     """
     from scipy.optimize import minimize
     from scipy.special import expit
@@ -143,6 +172,8 @@ def fit_locality(
         for chosen_RE, read_S in zip(chosen_GRE, read_GS, strict=True)
         if (known_S := used_S & np.isfinite(read_S)).any()
     ]
+    if not pairs:
+        raise ValueError(UNKNOWN)
 
     def locality(at: np.ndarray) -> Locality:
         return Locality(float(expit(at[0])), float(np.exp(np.clip(at[1], -20, 20))))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import check_int
 from ..traces import Trace
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -17,17 +18,22 @@ def template_lengths(trace: Trace, alike: float = ALIKE) -> list[int]:
     """How many tokens at the head of each domain's documents are its template, (D,).
 
     As long as the most frequent choice of the first recorded layer, which sees little but the
-    token itself, is that of at least `alike` of the documents.
+    token itself, is that of at least `alike` of the documents. A single document has no template:
+    what it shares with others cannot be told.
+
+    Raises
+    ------
+    ValueError
+        If the trace has no domains.
     """
-    assert trace.domain_N is not None
-    start_S = trace.start_S
-    length_S = np.diff(start_S, append=trace.n_tokens)
+    domain_N = _domains(trace)
+    start_S, length_S = _documents(trace)
     choice_NK = np.sort(trace.expert_LNK[0], axis=1)
     lengths = []
     for domain in range(len(trace.domains)):
-        of_S = trace.domain_N[start_S] == domain
+        of_S = domain_N[start_S] == domain
         length = 0
-        for at in range(int(length_S[of_S].min()) if of_S.any() else 0):
+        for at in range(int(length_S[of_S].min()) if of_S.sum() > 1 else 0):
             _, times = np.unique(choice_NK[start_S[of_S] + at], axis=0, return_counts=True)
             if times.max() < alike * of_S.sum():
                 break
@@ -37,12 +43,32 @@ def template_lengths(trace: Trace, alike: float = ALIKE) -> list[int]:
 
 
 def without_templates(trace: Trace, lengths: Sequence[int]) -> Trace:
-    """The trace without the first tokens of each domain's documents."""
-    assert trace.domain_N is not None
-    place_N = np.arange(trace.n_tokens) - np.repeat(
-        trace.start_S, np.diff(trace.start_S, append=trace.n_tokens)
-    )
-    return trace.part(np.flatnonzero(place_N >= np.asarray(lengths)[trace.domain_N]))
+    """The trace without the first tokens of each domain's documents.
+
+    Raises
+    ------
+    ValueError
+        If the trace has no domains.
+    """
+    domain_N = _domains(trace)
+    start_S, length_S = _documents(trace)
+    place_N = np.arange(trace.n_tokens) - np.repeat(start_S, length_S)
+    return trace.part(np.flatnonzero(place_N >= np.asarray(lengths)[domain_N]))
+
+
+def _domains(trace: Trace) -> np.ndarray:
+    if trace.domain_N is None:
+        raise ValueError("trace: got one without domains, allowed is one with them")
+    return trace.domain_N
+
+
+def _documents(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """Place of each document's first token, and its length: a sequence ends where a domain does."""
+    begins_N = np.diff(trace.sequence_N, prepend=trace.sequence_N[:1] - 1) != 0
+    if trace.domain_N is not None:
+        begins_N |= np.diff(trace.domain_N, prepend=-1) != 0
+    start_S = np.flatnonzero(begins_N)
+    return start_S, np.diff(start_S, append=trace.n_tokens)
 
 
 def domain_loads(trace: Trace) -> np.ndarray:
@@ -68,11 +94,17 @@ def reads_of_loads(load_RE: np.ndarray, n_tokens: int, sizes: Sequence[int]) -> 
         How many of the tokens chose each expert.
     n_tokens
         T, all tokens.
+
+    Raises
+    ------
+    ValueError
+        If N is more than there are.
     """
     from scipy.special import gammaln
 
     columns = []
     for n in sizes:
+        check_int("sizes", n, 0, n_tokens, f"there are {n_tokens} tokens")
         rest_RE = n_tokens - np.asarray(load_RE, float)
         room_RE = np.maximum(rest_RE - n, 0)
         ways = gammaln(rest_RE + 1) - gammaln(room_RE + 1)
@@ -92,8 +124,8 @@ def windows(trace: Trace, sizes: Sequence[int] = SIZES) -> tuple[np.ndarray, np.
     """
     domain_N = np.zeros(trace.n_tokens, np.int64) if trace.domain_N is None else trace.domain_N
     n_domains = max(len(trace.domains), 1)
-    length_S = np.diff(trace.start_S, append=trace.n_tokens)
-    start_N = np.repeat(trace.start_S, length_S)
+    start_S, length_S = _documents(trace)
+    start_N = np.repeat(start_S, length_S)
     end_N = start_N + np.repeat(length_S, length_S)
     seen_DS = np.zeros((n_domains, len(sizes)))
     for expert_NK in trace.expert_LNK:
@@ -111,9 +143,7 @@ def windows(trace: Trace, sizes: Sequence[int] = SIZES) -> tuple[np.ndarray, np.
             seen_DS[:, column] += np.bincount(domain_N[at_A], counted_A, minlength=n_domains)
     window_DS = np.stack(
         [
-            np.bincount(
-                domain_N[trace.start_S], np.maximum(length_S - n + 1, 0), minlength=n_domains
-            )
+            np.bincount(domain_N[start_S], np.maximum(length_S - n + 1, 0), minlength=n_domains)
             for n in sizes
         ],
         axis=1,
@@ -126,7 +156,7 @@ def shared_by_neighbours(trace: Trace) -> np.ndarray:
     """Share of a token's experts that the token before it had, too, (D, L); NaN without pairs."""
     domain_N = np.zeros(trace.n_tokens, np.int64) if trace.domain_N is None else trace.domain_N
     n_domains = max(len(trace.domains), 1)
-    at_P = np.flatnonzero(np.diff(trace.sequence_N) == 0) + 1
+    at_P = np.setdiff1d(np.arange(1, trace.n_tokens), _documents(trace)[0])
     shared_LD = np.zeros((trace.n_layers, n_domains))
     for shared_D, expert_NK in zip(shared_LD, trace.expert_LNK, strict=True):
         here_PK, before_PK = expert_NK[at_P], expert_NK[at_P - 1]

@@ -102,3 +102,33 @@ def test_a_trace_without_domains_is_one_domain(rng: np.random.Generator) -> None
     assert (measure.domain_loads(plain)[0] == measure.domain_loads(whole).sum(axis=0)).all()
     assert measure.windows(plain, (2,))[1].tolist() == [[4 + 8]]
     assert measure.shared_by_neighbours(plain).shape == (1, L)
+
+
+def test_a_document_ends_where_its_domain_does(rng: np.random.Generator) -> None:
+    """A trace may name domains and no sequences: then one sequence goes through all of them."""
+    split = some_trace(rng, [7, 5, 9], [0, 1, 0])
+    joined = make_trace(
+        np.array(split.expert_LNK), split.weight_LNK, E, domain_N=split.domain_N,
+        domains=split.domains,
+    )  # fmt: skip
+    for one, other in zip(measure.windows(joined, (1, 3, 6)), measure.windows(split, (1, 3, 6))):
+        assert np.array_equal(one, other, equal_nan=True)
+    assert np.array_equal(measure.shared_by_neighbours(joined), measure.shared_by_neighbours(split))
+    assert measure.template_lengths(joined) == measure.template_lengths(split)
+    cut = measure.without_templates(joined, [2, 1])
+    assert cut.expert_LNK.tolist() == measure.without_templates(split, [2, 1]).expert_LNK.tolist()
+    assert cut.n_tokens == 5 + 4 + 7
+
+
+def test_a_single_document_has_no_template(rng: np.random.Generator) -> None:
+    trace = some_trace(rng, [6, 6], [0, 1])
+    assert measure.template_lengths(trace) == [0, 0]
+
+
+def test_what_cannot_be_counted_is_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match=r"sizes: got 8, allowed is a whole number in 0..7"):
+        measure.reads_of_loads(np.array([[1, 2]]), 7, [8])
+    plain = make_trace(np.array([[[0]]]), np.ones((1, 1, 1)), E)
+    for count in (measure.template_lengths, lambda one: measure.without_templates(one, [0])):
+        with pytest.raises(ValueError, match="got one without domains"):
+            count(plain)

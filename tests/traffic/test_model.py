@@ -180,3 +180,37 @@ def test_a_trace_s_file_is_traffic_too(tmp_path: Path, rng: np.random.Generator)
     uneven = make_trace([[[0, 1], [2, -1]]], [[[0.5, 0.5], [1.0, 0.0]]], 4)
     with pytest.raises(ValueError, match=r"have 1\.50 experts on average"):
         traffic_of_trace(uneven)
+
+
+def test_the_law_is_not_asked_beyond_where_it_holds(rng: np.random.Generator) -> None:
+    chosen_RE = chosen_by_law(8, 2, 1.0)[None]
+    for reads, low in (
+        (reads_at_random, 0),
+        (lambda chosen, sizes: reads_in_a_row(chosen, Locality(0.5, 9.0), sizes), 1),
+    ):
+        assert reads(chosen_RE, [low, 10**15])[0] == pytest.approx([2.0 * low, 8])
+        for size in (low - 1, 10**400):
+            with pytest.raises(
+                ValueError, match=rf"n_tokens: got .*, allowed is a whole number in {low}.."
+            ):
+                reads(chosen_RE, [size])
+    # At the largest concentration, documents are alike but for rounding.
+    alike = reads_in_a_row(chosen_RE, Locality(0.0, 1e9), SIZES)
+    assert np.allclose(alike, reads_at_random(chosen_RE, SIZES), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"concentration: got 1e\+300"):
+        Locality(0.0, 1e300)
+
+
+def test_nothing_is_fitted_to_nothing(rng: np.random.Generator) -> None:
+    """Where no document has two tokens, locality was once the place where a search begins."""
+    expert_LNK = rng.random((1, 300, 8)).argsort(axis=2)[:, :, :2]
+    lone = make_trace(expert_LNK, np.full((1, 300, 2), 0.5), 8, sequence_N=np.arange(300))
+    traffic = traffic_of_trace(lone)
+    assert traffic.experts_read(4) > 2
+    with pytest.raises(ValueError, match="traffic: got none of which it is known"):
+        traffic.experts_read(4, consecutive=True)
+    unknown_GS = np.full((1, len(SIZES)), np.nan)
+    with pytest.raises(ValueError, match="traffic: got none"):
+        fit_spread(8, 2, SIZES, unknown_GS)
+    with pytest.raises(ValueError, match="traffic: got none"):
+        fit_locality([chosen_by_law(8, 2, 1.0)[None]], SIZES, unknown_GS)
