@@ -11,12 +11,13 @@ from moe.expert_cache.published import (
     N_EXPERTS,
     K,
     PublishedCache,
+    by_task,
     in_all,
     origin,
-    published,
     sizes,
 )
-from moe.expert_cache.speed import ASSUMPTIONS, cache_speed
+from moe.expert_cache.replay import MOST_OTHERS
+from moe.expert_cache.speed import ASSUMPTIONS, CacheSpeed, cache_speed
 
 from .methods import page_text, table
 
@@ -80,28 +81,28 @@ def page() -> str:
 
 def _policies() -> str:
     rows = [[f"`{name}`", policy.title, policy.source] for name, policy in POLICIES.items()]
-    return table(["name", "what stays", "source"], rows)
+    others = (
+        "`pinned_other` is tried with the past of every other task, and where there are many, of "
+        f"the {MOST_OTHERS} that come next."
+    )
+    return f"{table(['name', 'what stays', 'source'], rows)}\n\n{others}"
 
 
 def _rate(row: PublishedCache) -> str:
     return f"{row.hit_rate:.1%}"
 
 
-def _tasks(policy: str, slots: int) -> list[PublishedCache]:
-    return [row for row in published() if (row.policy, row.slots) == (policy, slots)]
-
-
 def _by_task() -> str:
-    tasks = [row.task for row in _tasks("lru", SHOWN)]
+    tasks = [row.task for row in by_task("lru", SHOWN)]
     rows = [
-        [f"`{name}`", *map(_rate, _tasks(name, SHOWN)), _rate(in_all(name, SHOWN))]
+        [f"`{name}`", *map(_rate, by_task(name, SHOWN)), _rate(in_all(name, SHOWN))]
         for name in POLICIES
     ]
     return table(["hits", *tasks, "all"], rows)
 
 
 def _span(policy: str) -> str:
-    rates = [row.hit_rate for row in _tasks(policy, SHOWN)]
+    rates = [row.hit_rate for row in by_task(policy, SHOWN)]
     return f"{min(rates):.0%} to {max(rates):.0%}"
 
 
@@ -121,18 +122,27 @@ def _by_size() -> str:
 
 
 def _ahead_words() -> str:
-    lru = in_all("lru", SHOWN)
     words = []
     for name in ("last_token", "last_layer"):
-        one = in_all(name, SHOWN)
-        waits = one.waits_per_token / lru.waits_per_token - 1
-        reads = one.reads_per_token / lru.reads_per_token - 1
+        waits, reads = in_all(name, SHOWN).against(in_all("lru", SHOWN))
         words.append(f"`{name}` waits {abs(waits):.0%} {_less(waits)} and reads {abs(reads):.0%} "
                      f"{_less(reads)}")  # fmt: skip
+    faster = [
+        _speed(name, *machine).tokens_per_s > _speed("lru", *machine).tokens_per_s
+        for machine in MACHINES
+        for name in ("last_token", "last_layer")
+    ]
     return (
-        f"Against LRU with {SHOWN} slots, {'; '.join(words)}. So reading ahead helps where the "
-        "link has time to spare, and slows down where the link is what is short."
+        f"Against LRU with {SHOWN} slots, {'; '.join(words)}. Reading ahead writes faster where "
+        "the link has time to spare while a token is computed: in "
+        f"{sum(faster) or 'none'} of the {len(faster)} cases below."
     )
+
+
+def _speed(policy: str, gpu: str, link: str) -> CacheSpeed:
+    """What a policy makes of a machine, by its key and that of its link."""
+    per_layer = in_all(policy, SHOWN).per_layer()
+    return cache_speed(*per_layer, SHOWN, MODELS[MODEL.lower()], find_gpu(gpu), find_link(link))
 
 
 def _less(change: float) -> str:
@@ -151,17 +161,12 @@ def _ahead() -> str:
 
 
 def _speeds() -> str:
-    model = MODELS[MODEL.lower()]
     rows = []
-    for gpu_key, link_key in MACHINES:
-        gpu, link = find_gpu(gpu_key), find_link(link_key)
-        speeds = []
-        for name in POLICIES:
-            one = in_all(name, SHOWN)
-            per_layer = one.reads_per_token / LAYERS, one.waits_per_token / LAYERS
-            speeds.append(cache_speed(*per_layer, SHOWN, model, gpu, link))
+    for gpu, link in MACHINES:
+        speeds = [_speed(name, gpu, link) for name in POLICIES]
         cells = [f"{speed.tokens_per_s:.1f}" for speed in speeds]
-        rows.append([f"{gpu.name}, {link.name}", *cells, f"{speeds[0].all_fit_tokens_per_s:.0f}"])
+        machine = f"{find_gpu(gpu).name}, {find_link(link).name}"
+        rows.append([machine, *cells, f"{speeds[0].all_fit_tokens_per_s:.0f}"])
     return table(["tokens a second", *(f"`{name}`" for name in POLICIES), "all fit"], rows)
 
 
@@ -171,5 +176,5 @@ def _origin() -> str:
         f"Source: {said['source']}, commit {said['commit']}; {said['licence']}. The model is the "
         "base that was fine-tuned there, and tasks differ in language, too. The prompt that begins "
         "each document of a task is left out. The table "
-        f"`moe/expert_cache/deepseek-v2-lite.csv` is written by `{said['command'].split(',')[0]}`."
+        f"`moe/expert_cache/deepseek-v2-lite.csv` is written by `{said['command']}`."
     )

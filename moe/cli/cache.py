@@ -10,6 +10,7 @@ from rich.styled import Styled
 
 from ..errors import shown
 from .output import Json, err, show, table
+from .unused import refuse_unused
 
 if TYPE_CHECKING:
     from ..expert_cache.replay import CacheResult
@@ -18,6 +19,7 @@ RULES = (
     "Of each task the first half is the past, and the second is replayed. Each layer's cache "
     "begins empty, and a token asks for its experts one after another, best first."
 )
+MOST_DIGITS = 9
 CAPTION = (
     "hits: requests for which nothing was read; layers: worst to best; in time: with those read "
     "ahead; reads, waits: experts that a token's way through all layers reads, and waits for"
@@ -25,6 +27,7 @@ CAPTION = (
 
 
 def cache(
+    typed: typer.Context,
     file: Annotated[str, typer.Argument(help="A trace: see moe trace.")],
     slots: Annotated[
         list[str] | None,
@@ -61,23 +64,28 @@ def cache(
 
     sizes = [_whole(text) for text in _listed(slots)]
     config = find_model(model) if model else None
+    if config is None:
+        refuse_unused(typed, "one with --model only", "gpu", "link", "precision", "context")
     machine, way = find_gpu(gpu), find_link(link)
     trace = load_trace(file, LOCAL_BYTES)
     if config is not None:
-        check_model(config, trace.n_experts)
+        check_model(config, trace)
     rows: list[dict[str, Any]] = []
     results: list[CacheResult] = []
+    room: dict[int, str] = {}
     replayed = replay(trace, sizes or usual_slots(trace.n_experts), _listed(policy))
     with err.status("replaying"):
         for result in replayed:
             results.append(result)
             row = result.as_json()
             if config is not None:
-                row |= cache_speed(
+                speed = cache_speed(
                     *result.per_layer(), result.slots, config, machine, way, precision, context
-                ).as_json()
+                )
+                row |= speed.as_json()
+                room[result.slots] = speed.room_words(result.slots, config, machine)
             rows.append(row)
-    notes = [RULES, *(ASSUMPTIONS if config is not None else ())]
+    notes = [RULES, *room.values(), *(ASSUMPTIONS if config is not None else ())]
     by_size = table(_shown(rows), right=_shown(rows)[0], number=".1f", caption=CAPTION)
     parts: list[RenderableType] = [trace.describe(), by_size]
     if len(results[0].tasks) > 1:
@@ -92,7 +100,7 @@ def _listed(given: list[str] | None) -> list[str]:
 
 
 def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
+    if not text.isascii() or not text.isdecimal() or len(text) > MOST_DIGITS:
         raise ValueError(f"slots: got {shown(text)}, allowed are whole numbers >= 1")
     return int(text)
 

@@ -17,6 +17,7 @@ from ..routers import make_router
 from ..training import TrainSettings
 from .groups import by_default
 from .output import Json, err, show, table
+from .unused import refuse_unused
 
 if TYPE_CHECKING:
     from ..traces import Trace
@@ -39,6 +40,7 @@ def _trace() -> None:
 
 @trace.command()
 def record(
+    typed: typer.Context,
     model: Annotated[
         str,
         typer.Option(
@@ -78,6 +80,11 @@ def record(
     from ..traces.record import TINY, record_tiny
 
     check_ending(out_file)
+    of_tiny = "steps", "balance", "router", "k", "n_experts", "seed"
+    if model == TINY:
+        refuse_unused(typed, "none with tiny, whose context is its own", "context")
+    else:
+        refuse_unused(typed, "one with --model tiny only", *of_tiny)
     documents = read_documents(text or [])
     if model == TINY:
         settings = TrainSettings(
@@ -170,6 +177,7 @@ def import_(
 
 
 def analyze(
+    typed: typer.Context,
     file: Annotated[
         str, typer.Argument(help="A trace, a .csv of router logits, or a checkpoint's folder.")
     ],
@@ -208,6 +216,9 @@ def analyze(
     if Path(file).is_dir():
         from ..checkpoints.report import layer_rows
 
+        refuse_unused(
+            typed, "none with a folder", "against", "placement", "router", "k", "batch", "myths"
+        )
         rows = layer_rows(file)
         show(rows, json_output, _table(rows))
         return
@@ -215,6 +226,8 @@ def analyze(
     from ..traces.reads import batch_reads
     from ..traces.report import analyse_trace, read_placement
 
+    if not any(_is_logits(path) for path in (file, against) if path is not None):
+        refuse_unused(typed, "one with a .csv of logits only", "router", "k")
     trace = _read(file, router, k)
     other = None if against is None else _read(against, router, k)
     device_LE = None if placement is None else read_placement(placement, trace)
@@ -249,10 +262,14 @@ def _read_parts(reads: list[BatchReads]) -> Iterator[RenderableType]:
         yield table(rows, titles, right=titles, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
 
 
+def _is_logits(file: str) -> bool:
+    return file.lower().endswith(".csv")
+
+
 def _read(file: str, router: str, k: int | None) -> Trace:
     from ..traces import LOCAL_BYTES, load_trace, read_logits_csv
 
-    if not file.lower().endswith(".csv"):
+    if not _is_logits(file):
         return load_trace(file, LOCAL_BYTES)
     options = {} if k is None else {"k": k}
     return read_logits_csv(file, make_router(router, **options), model=file)

@@ -68,6 +68,19 @@ class Requests:
     past: Past | None = None
 
     @property
+    def known_past(self) -> Past:
+        """The past, for policies that need it.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if self.past is None:
+            raise ValueError("past: got none, allowed is what the layer chose before")
+        return self.past
+
+    @property
     def turn_NK(self) -> np.ndarray:
         """Number of each request, from 0 on, (N, K)."""
         return np.arange(self.expert_NK.size).reshape(self.expert_NK.shape)
@@ -115,11 +128,16 @@ class Policy(ABC):
 
 def pair_counts(from_NK: np.ndarray, to_NK: np.ndarray, n_experts: int) -> np.ndarray:
     """How often row n has e on the left and f on the right, (E, E) int64 at [e, f]."""
+    n_pairs = from_NK.shape[1] * to_NK.shape[1]
     count = np.zeros(n_experts * n_experts, np.int64)
-    for left_N in from_NK.T.astype(np.int64):  # K^2 passes, so that memory stays at N numbers
-        for right_N in to_NK.T.astype(np.int64):
-            both_N = (left_N >= 0) & (right_N >= 0)
-            count += np.bincount(left_N[both_N] * n_experts + right_N[both_N], minlength=count.size)
+    # A pass goes over all counts, so it takes many pairs, but not more than memory has room for.
+    rows = max(max(count.size // 4, LEAST_PAIRS) // max(n_pairs, 1), 1)
+    for first in range(0, len(from_NK), rows):
+        left_NK1 = from_NK[first : first + rows, :, None].astype(np.int64)
+        right_N1K = to_NK[first : first + rows, None, :]
+        both_NKK = (left_NK1 >= 0) & (right_N1K >= 0)
+        pair_NKK = left_NK1 * n_experts + right_N1K
+        count += np.bincount(pair_NKK[both_NKK], minlength=count.size)
     return count.reshape(n_experts, n_experts)
 
 
@@ -145,3 +163,4 @@ def likeliest(known_NK: np.ndarray, pair_EE: np.ndarray, k: int) -> np.ndarray:
 
 
 CHUNK = 4096  # tokens whose chances are in memory at once
+LEAST_PAIRS = 1 << 20  # of experts that are counted at once, where there are so many

@@ -26,8 +26,7 @@ class Pinned(Policy):
 
     def worth(self, requests: Requests) -> np.ndarray:
         """Worth by the place in the past's order; see `Policy.worth`."""
-        assert requests.past is not None
-        order_E = np.argsort(-requests.past.load_E, kind="stable")
+        order_E = np.argsort(-requests.known_past.load_E, kind="stable")
         rank_E = np.empty(requests.n_experts, np.int64)
         rank_E[order_E] = np.arange(requests.n_experts)
         return -rank_E[requests.expert_NK]

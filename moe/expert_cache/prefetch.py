@@ -25,8 +25,7 @@ class FromLastToken(LeastRecent):
 
     def ahead(self, requests: Requests) -> np.ndarray:
         """Experts that likely follow; none before the first token. See `Policy.ahead`."""
-        assert requests.past is not None
-        ahead_NP = likeliest(requests.expert_NK, requests.past.after_EE, requests.k)
+        ahead_NP = likeliest(requests.expert_NK, requests.known_past.after_EE, requests.k)
         return np.concatenate([np.full_like(ahead_NP[:1], -1), ahead_NP[:-1]])
 
 
@@ -46,8 +45,7 @@ class FromLastLayer(LeastRecent):
 
     def ahead(self, requests: Requests) -> np.ndarray:
         """Experts that likely go with those below; see `Policy.ahead`."""
-        assert requests.past is not None
-        below_EE = requests.past.below_EE
+        below_EE = requests.known_past.below_EE
         if requests.below_NK is None or below_EE is None:
             return super().ahead(requests)
         return likeliest(requests.below_NK, below_EE, requests.k)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..cost.tables import origin_of, rows_of
+from ..errors import check_choice
 
 TABLE = "deepseek-v2-lite"
 PATH = Path(__file__).parent / f"{TABLE}.csv"
@@ -51,6 +52,20 @@ class PublishedCache:
         """Experts that a token has to wait for."""
         return (self.requests - self.hits - self.early) / self.tokens
 
+    def per_layer(self) -> tuple[float, float]:
+        """Experts that a token reads, and those that it waits for, in a layer on average."""
+        return self.reads_per_token / LAYERS, self.waits_per_token / LAYERS
+
+    def against(self, other: PublishedCache) -> tuple[float, float]:
+        """By how much a token waits for more experts than under another policy, and reads more.
+
+        Shares of the other's; less than 0 is fewer.
+        """
+        return (
+            self.waits_per_token / other.waits_per_token - 1,
+            self.reads_per_token / other.reads_per_token - 1,
+        )
+
 
 def summed(rows: Iterable[PublishedCache]) -> PublishedCache:
     """One policy and size over several tasks."""
@@ -77,9 +92,23 @@ def origin() -> dict[str, str]:
 
 
 @lru_cache(maxsize=64)
+def by_task(policy: str, slots: int) -> tuple[PublishedCache, ...]:
+    """Each task of the table under one policy and size.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such policy or size.
+    """
+    check_choice("policy", policy, dict.fromkeys(row.policy for row in published()))
+    check_choice("slots", str(slots), [str(size) for size in sizes()])
+    return tuple(row for row in published() if (row.policy, row.slots) == (policy, slots))
+
+
+@lru_cache(maxsize=64)
 def in_all(policy: str, slots: int) -> PublishedCache:
-    """All tasks of the table under one policy and size."""
-    return summed(row for row in published() if (row.policy, row.slots) == (policy, slots))
+    """All tasks of the table under one policy and size; see `by_task`."""
+    return summed(by_task(policy, slots))
 
 
 def sizes() -> tuple[int, ...]:

@@ -16,6 +16,9 @@ from .base import Past, Policy, Requests
 
 MOST_SIZES = 64  # in one call
 MOST_EXPERTS = 4096  # of a layer: pairs of them are counted
+MOST_OTHERS = (
+    8  # tasks whose pasts are tried on another: of a thousand texts all pairs take for ever
+)
 ALL = "all"  # the task of a trace without domains
 LEAST_TOKENS = 2  # of a task: a past, and something after it
 
@@ -25,8 +28,8 @@ class CacheResult:
     """How one policy did with one size of cache, by task and layer.
 
     A cache belongs to a layer, begins empty at a task's second half, and is asked for a token's
-    experts one after another, best first. Where several other tasks' pasts were tried, all of
-    them are counted.
+    experts one after another, best first. Where several other tasks' pasts were tried, up to
+    `MOST_OTHERS`, all of them are counted.
 
     Attributes
     ----------
@@ -213,7 +216,7 @@ def _counts(
         known: dict[str, list[list[Past | None]]] = {
             "": [[None] * trace.n_layers],
             "own": [[*pasts[task]]],
-            "other": [[*past] for name, past in pasts.items() if name != task],
+            "other": [[*pasts[name]] for name in _others(tuple(pasts), t)],
         }
         for past_L in known[policy.past]:
             tokens_T[t] += len(at_n)
@@ -226,6 +229,11 @@ def _counts(
                         requests.expert_NK, *plan, size, trace.n_experts, policy.skips
                     )
     return tokens_T, requests_TL, visits_STL3
+
+
+def _others(tasks: Sequence[str], at: int) -> Sequence[str]:
+    """The tasks that come after one, in a circle: those whose pasts are tried on it."""
+    return (*tasks[at + 1 :], *tasks[:at])[:MOST_OTHERS]
 
 
 def _requests(trace: Trace, layer: int, at_n: np.ndarray, past: Past | None) -> Requests:

@@ -8,7 +8,9 @@ from ..cost import Gpu, ModelConfig, decode, weight_bytes
 from ..cost.links import Link
 from ..cost.memory import WEIGHT_BYTES
 from ..cost.params import expert_params
-from ..errors import check_choice, check_int
+from ..errors import check_choice, check_float, check_int
+from ..numbers import gigabytes, plural
+from ..traces import Trace
 
 ASSUMPTIONS = (
     "One sequence is written at a time, and each layer keeps as many experts as it has slots.",
@@ -41,6 +43,15 @@ class CacheSpeed:
     memory_bytes: float
     fits: bool
 
+    def room_words(self, slots: int, config: ModelConfig, gpu: Gpu) -> str:
+        """Whether what stays in fast memory fits there, which the tokens a second suppose."""
+        stays, room = gigabytes(self.memory_bytes / 1e9), gigabytes(gpu.memory_bytes / 1e9)
+        fits = "fits" if self.fits else "does not fit"
+        return (
+            f"With {plural(slots, 'slot')} a layer, {stays} of weights of {config.name} stay in "
+            f"fast memory, which {fits} in the {room} of {gpu.name}."
+        )
+
     def as_json(self) -> dict[str, float | bool]:
         """Everything as numbers."""
         return asdict(self)
@@ -69,7 +80,8 @@ def cache_speed(
     Parameters
     ----------
     reads, waits
-        Experts that a token reads and waits for in a layer, on average over the layers.
+        Experts that a token reads and waits for in a layer, on average over the layers; what it
+        waits for is read.
     slots
         Experts that each layer keeps.
 
@@ -78,6 +90,8 @@ def cache_speed(
     ValueError
         If an argument is out of range.
     """
+    check_float("reads", reads, 0.0)
+    check_float("waits", waits, 0.0, reads)
     missing = config.experts - check_int("slots", slots, 1, config.experts)
     stays = weight_bytes(config, precision)
     stays -= missing * config.moe_layers * expert_bytes(config, precision)
@@ -92,8 +106,16 @@ def cache_speed(
     )
 
 
-def check_model(config: ModelConfig, n_experts: int) -> None:
-    """Raise ValueError unless a model has as many experts as a trace."""
+def check_model(config: ModelConfig, trace: Trace) -> None:
+    """Raise ValueError unless a model has the experts, choices and layers of a trace."""
     check_int(
-        "experts of the model", config.experts, n_experts, n_experts, "as many as in the trace"
+        "experts of the model", config.experts, trace.n_experts, trace.n_experts,
+        "as many as in the trace",
+    )  # fmt: skip
+    check_int(
+        "choices of a token in the model", config.top_k, trace.k, trace.k, "as many as in the trace"
     )
+    check_int(
+        "layers with experts in the model", config.moe_layers, trace.n_layers,
+        why="as many as the trace has, or more",
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from moe.traces.myths import check_myths
 from moe.traces.report import analyse_trace
 from moe.traces.samples import CSV, SAMPLES
 
+FOLDER = str(Path(__file__).parents[1] / "parity" / "deepseek_v3")
 BALANCED, EARLY = str(SAMPLES[0].path), str(SAMPLES[1].path)
 
 
@@ -85,6 +86,11 @@ def test_help_has_an_example_and_json(command: str, run_moe: Run) -> None:
         (["trace", "--model", "tiny", "--out", "x.npz", "--steps", "0"], "steps: got 0"),
         (["trace", "--model", "./none", "--out", "x.npz"], "text: got none"),
         (["trace", "--out", "x.npz"], "--model"),
+        (["analyze", BALANCED, "--k", "3"], "--k: got 3, allowed is one with a .csv of logits"),
+        (["analyze", BALANCED, "--router", "topk"], "--router: got 'topk', allowed is one with"),
+        (["analyze", FOLDER, "--batch", "3"], "--batch: got 3, allowed is none with a folder"),
+        (["trace", "--model", "./none", "--out", "x.npz", "--steps", "9"], "--steps: got 9"),
+        (["trace", "--model", "tiny", "--out", "x.npz", "--context", "9"], "--context: got 9"),
     ],
 )
 def test_a_bad_value_is_one_line_and_exit_code_2(
@@ -97,9 +103,8 @@ def test_a_bad_value_is_one_line_and_exit_code_2(
 
 
 def test_analyze_lists_the_moe_layers_of_a_checkpoint(run_moe: Run) -> None:
-    folder = Path(__file__).parents[1] / "parity" / "deepseek_v3"
-    rows = json.loads(run_moe("analyze", str(folder), "--json").stdout)
-    layer = moe.load_layer(folder, 1)
+    rows = json.loads(run_moe("analyze", FOLDER, "--json").stdout)
+    layer = moe.load_layer(FOLDER, 1)
     assert [row["layer"] for row in rows] == [1]  # layer 0 is dense
     assert rows[0]["params"] == layer.n_params
     assert (rows[0]["experts"], rows[0]["d_model"]) == (layer.n_experts, layer.d_model)

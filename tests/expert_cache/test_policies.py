@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moe import kernels
-from moe.expert_cache import POLICIES, Past, Requests
+from moe.expert_cache import POLICIES, Past, Requests, base
 from moe.kernels.residence import Visits
 
 
@@ -219,7 +219,7 @@ def test_more_room_never_reads_more_where_worth_ignores_the_cache() -> None:
     for _ in range(50):
         n, k, n_experts, _ = sizes(rng)
         asked = requests(rng, n, k, n_experts)
-        for name in ("lru", "pinned", "belady"):
+        for name in ("lru", "lfu", "pinned", "belady"):
             hits = [replayed(name, asked, slots).hits for slots in range(1, n_experts + 1)]
             assert hits == sorted(hits)
 
@@ -229,3 +229,24 @@ def test_titles_and_sources_differ() -> None:
     assert all(
         policy.source and policy.past in ("", "own", "other") for policy in POLICIES.values()
     )
+
+
+def test_pairs_are_counted_in_as_many_passes_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    left, right = tokens(rng, 50, 3, 6), tokens(rng, 50, 2, 6)
+    by_hand = np.zeros((6, 6), int)
+    for row, other in zip(left.tolist(), right.tolist(), strict=True):
+        for e in row:
+            for f in other:
+                by_hand[e, f] += e >= 0 and f >= 0
+    for least in (1, 100, 1 << 20):
+        monkeypatch.setattr(base, "LEAST_PAIRS", least)
+        assert base.pair_counts(left, right, 6).tolist() == by_hand.tolist()
+    assert base.pair_counts(left[:0], right[:0], 6).tolist() == np.zeros((6, 6), int).tolist()
+
+
+@pytest.mark.parametrize("name", [name for name, policy in POLICIES.items() if policy.past])
+def test_a_policy_without_the_past_that_it_needs_says_so(name: str) -> None:
+    asked = Requests(np.array([[0, 1]], np.int16), None, 4, 2)
+    with pytest.raises(ValueError, match="past: got none, allowed is what the layer chose before"):
+        POLICIES[name]().plan(asked)

@@ -11,6 +11,8 @@ import pytest
 from benchmarks import expert_cache as bench
 from benchmarks.real_routing import FILE
 from docs.generator import expert_cache as page
+from moe.cost import MODELS, find_gpu
+from moe.cost.links import find_link
 from moe.expert_cache import POLICIES
 from moe.expert_cache.published import (
     COLUMNS,
@@ -24,6 +26,7 @@ from moe.expert_cache.published import (
     sizes,
 )
 from moe.expert_cache.replay import replay
+from moe.expert_cache.speed import cache_speed
 from moe.traces import make_trace, save_trace
 
 AHEAD = ("last_token", "last_layer")
@@ -94,6 +97,30 @@ def test_the_page_has_the_figures_of_the_file() -> None:
             assert f"| `{policy}` | {cells}" in text
     for word in ("source", "commit", "licence"):
         assert origin()[word] in text
+
+
+def test_where_reading_ahead_writes_faster_is_counted() -> None:
+    """The words were once that it helps where a link has time: on no machine here it does."""
+    faster = [
+        speed(name, gpu, link) > speed("lru", gpu, link)
+        for gpu, link in page.MACHINES
+        for name in AHEAD
+    ]
+    assert not any(faster) and f"in none of the {len(faster)} cases below." in page.page()
+
+
+def speed(policy: str, gpu: str, link: str) -> float:
+    one, model = in_all(policy, page.SHOWN), MODELS["deepseek-v2-lite"]
+    reads, waits = one.reads_per_token / LAYERS, one.waits_per_token / LAYERS
+    found = cache_speed(reads, waits, page.SHOWN, model, find_gpu(gpu), find_link(link))
+    return found.tokens_per_s
+
+
+def test_what_the_table_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="policy: got 'fifo', allowed is one of lru"):
+        in_all("fifo", 16)
+    with pytest.raises(ValueError, match="slots: got '17', allowed is one of 4, 8"):
+        in_all("lru", 17)
 
 
 def test_the_command_writes_what_a_replay_without_prompts_counts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from moe.cost import MODELS, decode, find_gpu, weight_bytes
 from moe.cost.links import LINKS, find_link
 from moe.expert_cache import POLICIES
-from moe.expert_cache.replay import replay, tasks_of, usual_slots
-from moe.expert_cache.speed import cache_speed, expert_bytes
+from moe.expert_cache.replay import MOST_OTHERS, replay, tasks_of, usual_slots
+from moe.expert_cache.speed import cache_speed, check_model, expert_bytes
+from moe.numbers import gigabytes
 from moe.traces import Trace, make_trace, save_trace
 
 
@@ -222,7 +224,10 @@ def test_the_command_says_how_fast_a_model_is(run_moe: Callable[..., Any], tmp_p
         (["--slots", "x"], "slots: got 'x', allowed are whole numbers"),
         (["--slots", "99"], "slots: got 99, allowed is a whole number in 1..8"),
         (["--policy", "clock"], "policy: got 'clock'"),
-        (["--link", "tape"], "link: got 'tape'"),
+        (["--link", "tape"], "--link: got 'tape', allowed is one with --model only"),
+        (["--context", "9"], "--context: got 9, allowed is one with --model only"),
+        (["--slots", "9" * 5000], "slots: got '999"),
+        (["--model", "mixtral-8x7b", "--link", "tape"], "link: got 'tape'"),
         (["--model", "mixtral-8x7b", "--precision", "3-bit"], "precision: got '3-bit'"),
         (["--model", "deepseek-v3"], "experts of the model: got 256"),
     ],
@@ -232,5 +237,58 @@ def test_a_wrong_word_ends_with_one_line(
 ) -> None:
     save_trace(a_trace(), tmp_path / "trace.npz")
     said = run_moe("cache", str(tmp_path / "trace.npz"), *flags, code=2)
-    assert message in said.err if hasattr(said, "err") else message in said.stderr
+    assert message in said.stderr and said.stdout == ""
     assert len(said.stderr.strip().splitlines()) == 1
+
+
+def test_of_many_tasks_the_next_ones_are_the_others() -> None:
+    """All pairs of a thousand texts would take for ever."""
+    names = tuple(f"t{i}" for i in range(MOST_OTHERS + 3))
+    trace = a_trace(names, n=300)
+    own, other = replay(trace, [2], ["pinned", "pinned_other"])
+    assert (other.tokens_T == MOST_OTHERS * own.tokens_T).all()
+    assert trace.domain_N is not None
+    # Those of the last task are the first ones: replayed pair by pair.
+    hits = 0
+    for name in range(MOST_OTHERS):
+        pair = trace.part(np.flatnonzero(np.isin(trace.domain_N, (name, len(names) - 1))))
+        (one,) = replay(pair, [2], ["pinned_other"])
+        hits += int(one.hits_TL[-1].sum())
+    assert other.hits_TL[-1].sum() == hits
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((13, 20, 5), "choices of a token in the model: got 6, allowed is a whole number in 5..5"),
+        ((27, 20, 6), "layers with experts in the model: got 26, allowed is a whole number >= 27"),
+    ],
+)
+def test_a_model_that_is_not_the_traces_is_refused(shape: tuple, message: str) -> None:
+    layers, n, k = shape
+    choices = np.argsort(np.random.default_rng(0).random((layers, n, 64)), axis=2)[:, :, :k]
+    trace = make_trace(choices, np.ones(choices.shape), 64)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_model(MODELS["deepseek-v2-lite"], trace)
+
+
+@pytest.mark.parametrize(("reads", "waits"), [(-1.0, -2.0), (float("nan"), 0.0), (1.0, 2.0)])
+def test_reads_that_no_cache_has_are_refused(reads: float, waits: float) -> None:
+    model, gpu = MODELS["deepseek-v2-lite"], find_gpu("rtx-4090")
+    with pytest.raises(ValueError, match=r"(reads|waits): got"):
+        cache_speed(reads, waits, 16, model, gpu, find_link("ssd"))
+
+
+def test_the_command_says_whether_the_weights_that_stay_fit(
+    run_moe: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Tokens a second of a model that does not fit are nobody's."""
+    choices = np.argsort(np.random.default_rng(0).random((1, 20, 256)), axis=2)[:, :, :8]
+    save_trace(make_trace(choices, np.ones(choices.shape), 256), tmp_path / "t.npz")
+    asked = ("cache", str(tmp_path / "t.npz"), "--model", "deepseek-v3", "--policy", "lru")
+    said = run_moe(*asked, "--slots", "1,128", COLUMNS="400").stdout
+    rows = json.loads(run_moe(*asked, "--slots", "1,128", "--json").stdout)
+    assert [row["fits"] for row in rows] == [True, False]
+    for row, slots, fits in zip(rows, ("1 slot", "128 slots"), ("fits", "does not fit")):
+        assert f"With {slots} a layer, {gigabytes(row['memory_bytes'] / 1e9)} of weights" in said
+        assert f"stay in fast memory, which {fits} in the 24 GB of GeForce RTX 4090." in said

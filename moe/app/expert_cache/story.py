@@ -14,9 +14,9 @@ from ...expert_cache.published import (
     N_EXPERTS,
     K,
     PublishedCache,
+    by_task,
     in_all,
     origin,
-    published,
     sizes,
 )
 from ...expert_cache.speed import ASSUMPTIONS, CacheSpeed, cache_speed
@@ -24,7 +24,7 @@ from ...settings import Settings, option
 
 SIZES = sizes()
 EVERY = "all four"
-TASKS = (EVERY, *dict.fromkeys(row.task for row in published()))
+TASKS = (EVERY, *(row.task for row in by_task("lru", SIZES[0])))
 # Short enough for a phone; the library's titles are longer.
 NAMES = {
     "lru": "the latest used", "lfu": "the most used so far", "pinned": "this task's favourites",
@@ -50,9 +50,7 @@ def kept(policy: str, slots: int, task: str = EVERY) -> PublishedCache:
     """Counts of a policy, one size and one task, or all of them."""
     if task == EVERY:
         return in_all(policy, slots)
-    (row,) = (
-        row for row in published() if (row.policy, row.slots, row.task) == (policy, slots, task)
-    )
+    (row,) = (row for row in by_task(policy, slots) if row.task == task)
     return row
 
 
@@ -76,9 +74,7 @@ def verdict(slots: int, task: str = EVERY) -> str:
 
 def ahead_words(slots: int, task: str = EVERY) -> str:
     """What reading ahead saves in waiting, and what it costs in reading."""
-    lru, ahead = kept("lru", slots, task), kept("last_layer", slots, task)
-    waits = ahead.waits_per_token / lru.waits_per_token - 1
-    reads = ahead.reads_per_token / lru.reads_per_token - 1
+    waits, reads = kept("last_layer", slots, task).against(kept("lru", slots, task))
     return (
         f"Reading ahead, going by the layer before, a token waits for {_change(waits)} experts, "
         f"and {_change(reads)} are read: guesses that come to nothing are read, too."
@@ -98,8 +94,7 @@ def speeds(settings: LittleMemory) -> dict[str, CacheSpeed]:
     found = {}
     for policy in POLICIES:
         one = kept(policy, settings.slots, settings.task)
-        reads, waits = one.reads_per_token / LAYERS, one.waits_per_token / LAYERS
-        found[policy] = cache_speed(reads, waits, settings.slots, model, gpu, link)
+        found[policy] = cache_speed(*one.per_layer(), settings.slots, model, gpu, link)
     return found
 
 
