@@ -48,9 +48,10 @@ print(len(failures), "fail:", *(name for name in failures if "group" in name), s
 fail:
 the best expert is in a group out of reach (1 of 2)
 the best expert is in a group out of reach (2 of 2)
+one of the k best is in a group out of reach (1 of 2)
+one of the k best is in a group out of reach (2 of 2)
 groups rank by the sum of their two best (1 of 2)
 groups rank by the sum of their two best (2 of 2)
-two equal groups: the one of lower numbers is in reach (1 of 2)
 two equal groups: the one of lower numbers is in reach (2 of 2)
 ```\
 """

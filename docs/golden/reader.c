@@ -1,13 +1,18 @@
 /* Computes what a file of `moe golden` holds, from its weights: cc reader.c -lm && ./a.out FILE.json
-   Gate and experts of every family; a difference has the name of what its token tests. */
+   Gate and experts of every family; a difference has the name of what its token tests. Ends with 0 if
+   all agree, 1 if not, and 2 for a file that is not as `moe golden` writes it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#define SCHEMA "moescope-golden-1\""
 #define MOST 64 /* experts, and numbers of a row */
+#define MOST_TOKENS 4096
+#define LONGEST (1 << 24) /* bytes of a file */
 static char *text;
 static int D, F, E, K, groups, reached, best_of, gated;
 static double eps, floor_, scale, alpha, limit, plus, tolerance;
+static void stop(const char *what, const char *why) { fprintf(stderr, "%s: %s\n", what, why); exit(2); }
 /* Keys stand once before the configuration, which comes last. */
 static char *find(const char *key) {
     char quoted[64];
@@ -15,23 +20,45 @@ static char *find(const char *key) {
     char *at = strstr(text, quoted);
     return at ? at + strlen(quoted) : NULL;
 }
-static double number(const char *at, char **end) { /* null is NaN, true is 1 */
-    int word = *at == 'n' ? 4 : *at == 't' ? 4 : *at == 'f' ? 5 : 0;
-    if (!word) return strtod(at, end);
-    *end = (char *)at + word;
-    return *at == 'n' ? NAN : *at == 't';
+static char *after(const char *key) {
+    char *at = find(key);
+    if (!at) stop(key, "the file has none");
+    return at;
 }
-static double value(const char *key) { char *end; return number(find(key), &end); }
-static int is(const char *key, const char *word) { return !strncmp(find(key) + 1, word, strlen(word)); }
-static double *array(const char *key) { /* a flat list; NULL if the file has none of this name */
+static double number(const char *key, char **at) { /* null is NaN, true is 1 */
+    static const char *words[] = {"false", "true", "null"};
+    for (int i = 0; i < 3; i++) {
+        size_t length = strlen(words[i]);
+        if (!strncmp(*at, words[i], length)) return *at += length, i < 2 ? i : NAN;
+    }
+    char *end;
+    double found = strtod(*at, &end);
+    if (end == *at) stop(key, "not a number");
+    *at = end;
+    return found;
+}
+static double value(const char *key) { char *at = after(key); return number(key, &at); }
+static int whole(const char *key, int low, int high) {
+    double found = value(key);
+    if (!(found >= low && found <= high && found == (int)found)) stop(key, "not a whole number in range");
+    return (int)found;
+}
+static int is(const char *key, const char *word) { return !strncmp(after(key) + 1, word, strlen(word)); }
+static double *array(const char *key, int count) { /* a flat list; NULL if the file has none of this name */
     char *at = find(key);
     if (!at) return NULL;
-    double *list = NULL;
-    for (int n = 0; *at != ']' && at[1] != ']'; n++) {
-        if (n % 1024 == 0) list = realloc(list, (n + 1024) * sizeof *list);
-        list[n] = number(at + 1, &at);
+    double *list = malloc(count * sizeof *list);
+    if (!list) stop(key, "no memory");
+    for (int n = 0; n < count; n++) {
+        if (*at++ != (n ? ',' : '[')) stop(key, "too few numbers");
+        list[n] = number(key, &at);
     }
+    if (*at != ']') stop(key, "too many numbers");
     return list;
+}
+static double *needed(const char *key, int count) {
+    after(key);
+    return array(key, count);
 }
 static double sigmoid(double v) { return 1 / (1 + exp(-v)); }
 static void softmax(const double *v, int n, double *out) {
@@ -119,21 +146,37 @@ static int differs(const double *got, const double *wanted, int n) {
     return 0;
 }
 int main(int argc, char **argv) {
-    FILE *file = fopen(argv[argc - 1], "rb");
-    text = calloc(1, 1 << 24);
-    if (!file || !fread(text, 1, (1 << 24) - 1, file)) return 2;
-    D = value("d_model"), F = value("d_expert"), E = value("n_experts"), K = value("k"), gated = value("gated");
-    groups = value("n_group"), reached = value("topk_group"), best_of = value("group_score_of");
+    if (argc != 2) stop("usage", "one file of `moe golden`");
+    FILE *file = fopen(argv[1], "rb");
+    text = calloc(1, LONGEST + 2);
+    size_t size = file && text ? fread(text, 1, LONGEST + 1, file) : 0;
+    if (!size || size > LONGEST) stop(argv[1], "no file of up to 16 MB");
+    if (size < 2 || strcmp(text + size - 2, "}\n")) stop(argv[1], "its end is missing");
+    if (!is("schema", SCHEMA)) stop("schema", "another than " SCHEMA);
+    D = whole("d_model", 1, MOST), F = whole("d_expert", 1, MOST), E = whole("n_experts", 1, MOST);
+    K = whole("k", 1, E), gated = whole("gated", 0, 1), groups = whole("n_group", 1, E);
+    if (E % groups) stop("n_group", "does not divide the experts");
+    reached = whole("topk_group", 1, groups), best_of = whole("group_score_of", 1, E / groups);
     eps = value("norm_eps"), floor_ = value("norm_min"), scale = value("scale"), tolerance = value("tolerance");
     alpha = value("alpha"), limit = value("limit"), plus = value("plus");
-    int tokens = value("tokens"), width = value("d_shared"), computing = E - (int)value("n_identity"), failed = 0;
-    int mixes = is("router", "sparsemixer"), weighs_input = value("weigh_input");
-    double *x = array("x_ND"), *l = array("logits_NE"), *c = array("choices_NK"), *w = array("weights_NK"), *y = array("y_ND");
-    double *gate_DE = array("gate_DE"), *gate_bias = array("gate_bias_E"), *bias = array("select_bias_E");
-    double *up = array(gated ? "w_gate_up_ED2F" : "w_up_EDF"), *down = array("w_down_EFD");
-    double *b_up = array("b_gate_up_E2F"), *b_down = array("b_down_ED"), *open = array("shared_gate_D1");
-    double *shared_up = array(gated ? "shared_w_gate_up_D2F" : "shared_w_up_DF"), *shared_down = array("shared_w_down_FD");
-    char *name = find("names") + 2;
+    int tokens = whole("tokens", 1, MOST_TOKENS), width = whole("d_shared", 0, MOST), failed = 0;
+    int computing = E - whole("n_identity", 0, E - 1), H = gated ? 2 * F : F;
+    int mixes = is("router", "sparsemixer"), weighs_input = whole("weigh_input", 0, 1);
+    if (mixes && K != 2) stop("k", "not two, as sparsemixer has it");
+    double *x = needed("x_ND", tokens * D), *l = needed("logits_NE", tokens * E), *c = needed("choices_NK", tokens * K);
+    double *w = needed("weights_NK", tokens * K), *y = needed("y_ND", tokens * D), *gate_DE = needed("gate_DE", D * E);
+    double *gate_bias = array("gate_bias_E", E), *bias = array("select_bias_E", E);
+    double *up = needed(gated ? "w_gate_up_ED2F" : "w_up_EDF", computing * D * H);
+    double *down = needed("w_down_EFD", computing * F * D), *open = array("shared_gate_D1", D);
+    double *b_up = array("b_gate_up_E2F", computing * H), *b_down = array("b_down_ED", computing * D);
+    double *shared_up = NULL, *shared_down = NULL;
+    if (width) {
+        shared_up = needed(gated ? "shared_w_gate_up_D2F" : "shared_w_up_DF", D * (gated ? 2 * width : width));
+        shared_down = needed("shared_w_down_FD", width * D);
+    }
+    char *name = after("names");
+    if (strncmp(name, "[\"", 2)) stop("names", "too few");
+    name += 2;
     for (int t = 0; t < tokens; t++, x += D, l += E, c += K, w += K, y += D) {
         double logits[MOST] = {0}, weights[MOST], chosen[MOST], out[MOST] = {0}, opened = 0;
         int experts[MOST];
@@ -152,6 +195,7 @@ int main(int argc, char **argv) {
                           : differs(weights, w, K) ? "weights" : differs(out, y, D) ? "result" : NULL;
         char *end = strstr(name, "\",\"");
         if (!end) end = strstr(name, "\"]");
+        if (!end) stop("names", "too few");
         if (wrong) failed++, printf("%.*s: %s\n", (int)(end - name), name, wrong);
         name = end + 3;
     }

@@ -1,6 +1,8 @@
 // Computes what a file of `moe golden` holds, from its weights: node reader.js FILE.json ...
 // Gate, experts and balance losses of every family; a difference has the name of what is tested.
+// Ends with 0 if all agree, 1 if not, and 2 for a file that is not as `moe golden` writes it.
 const { readFileSync } = require("node:fs");
+const SCHEMA = "moescope-golden-1";
 const range = (n) => [...Array(n).keys()];
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const sigmoid = (v) => 1 / (1 + Math.exp(-v));
@@ -87,7 +89,7 @@ function failures(d) {
   const compare = (name, what, got, wanted) => {
     const close = d.tolerance * Math.max(...wanted.map(Math.abs));
     const same = (v, i) => (Number.isNaN(wanted[i]) ? Number.isNaN(v) : Math.abs(v - wanted[i]) <= close);
-    if (!got.every(same)) failed.push(`${name}: ${what}`);
+    if (got.length !== wanted.length || !got.every(same)) failed.push(`${name}: ${what}`);
   };
   const made = d.names.map((name, t) => {
     const x = row("x_ND", t), logits = times(x, d.gate_DE, d.n_experts, 0, d.gate_bias_E);
@@ -102,9 +104,35 @@ function failures(d) {
   return failed;
 }
 
+function check(d) { // sizes are those of the arrays
+  const must = (holds, words) => { if (!holds) throw new Error(words); };
+  must(d.schema === SCHEMA, `schema: got ${d.schema}, allowed is ${SCHEMA}`);
+  const { tokens, d_model: D, d_expert: F, n_experts: E, k } = d, computing = E - d.n_identity;
+  must(E % d.n_group === 0, `n_group: got ${d.n_group}, allowed is what divides ${E}`);
+  const lengths = {
+    names: tokens, x_ND: tokens * D, logits_NE: tokens * E, choices_NK: tokens * k, weights_NK: tokens * k,
+    y_ND: tokens * D, gate_DE: D * E, w_down_EFD: computing * F * D,
+    ...(d.gated ? { w_gate_up_ED2F: computing * D * 2 * F } : { w_up_EDF: computing * D * F }),
+  };
+  for (const [name, length] of Object.entries(lengths)) {
+    must(length > 0 && d[name]?.length === length, `${name}: got ${d[name]?.length} entries, allowed are ${length}`);
+  }
+}
+
+if (process.argv.length < 3) {
+  console.error("usage: node reader.js FILE.json ...");
+  process.exitCode = 2;
+}
 for (const file of process.argv.slice(2)) {
-  const document = JSON.parse(readFileSync(file, "utf8")), failed = failures(document);
-  failed.forEach((line) => console.log(`${document.family}: ${line}`));
-  if (failed.length) process.exitCode = 1;
-  else console.log(`${document.family}: ${document.tokens} tokens and ${document.losses.length} losses agree`);
+  try {
+    const document = JSON.parse(readFileSync(file, "utf8"));
+    check(document);
+    const failed = failures(document);
+    failed.forEach((line) => console.log(`${document.family}: ${line}`));
+    if (failed.length) process.exitCode ??= 1;
+    else console.log(`${document.family}: ${document.tokens} tokens and ${document.losses.length} losses agree`);
+  } catch (error) {
+    console.error(`${file}: ${error.message.split("\n")[0]}`);
+    process.exitCode = 2;
+  }
 }

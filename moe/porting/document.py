@@ -13,7 +13,7 @@ import numpy as np
 from ..balance import make_balancer
 from ..checkpoints.families import LOADABLE
 from ..checkpoints.save import save_layer
-from ..errors import check_choice, check_dtype, check_int, writing
+from ..errors import check_choice, check_dtype, check_int, shown, writing
 from ..kernels.activation_text import GATED, parse
 from ..layer import MoELayer
 from ..routers.fixed_k import EPS, FixedK, choices
@@ -164,23 +164,46 @@ class Golden:
             Its results, if it computes any.
         losses
             Its balance losses, as many of `losses` as it has, in their order.
+
+        Raises
+        ------
+        ValueError
+            If an array has another shape than the one here, or there are more losses than here.
         """
-        wanted = {name: self.arrays[name] for name in ("choices_NK", "weights_NK", "y_ND")}
+        right_NK, weight_NK = self.arrays["choices_NK"], self.arrays["weights_NK"]
+        got_NK = self._like("choices_NK", choices_NK)
+        broken_N = np.isnan(weight_NK).any(axis=1)  # whose choices mean nothing
+        differs_N = (np.sort(got_NK, axis=1) != np.sort(right_NK, axis=1)).any(axis=1) & ~broken_N
+        same_NK = np.where((differs_N | broken_N)[:, None], right_NK, got_NK)
         n_experts = self.layer.n_experts
-        pairs = [
-            (
-                _table(np.asarray(choices_NK), np.asarray(weights_NK), n_experts),
-                _table(wanted["choices_NK"], wanted["weights_NK"], n_experts),
-            )
-        ]
+        differs_N |= self._differs(
+            _table(same_NK, self._like("weights_NK", weights_NK), n_experts),
+            _table(right_NK, weight_NK, n_experts),
+        )
         if y_ND is not None:
-            pairs.append((np.asarray(y_ND), wanted["y_ND"]))
-        differs_N = np.any([self._differs(*pair) for pair in pairs], axis=0)
+            differs_N |= self._differs(self._like("y_ND", y_ND), self.arrays["y_ND"])
         failed = [name for name, differs in zip(self.names, differs_N, strict=True) if differs]
+        if len(losses) > len(self.losses):
+            raise ValueError(
+                f"losses: got {len(losses)}, allowed are at most {len(self.losses)}, in their order"
+            )
         for got, loss in zip(losses, self.losses, strict=False):
             if self._differs(np.array([[got]]), np.array([[loss.value]])).any():
                 failed.append(loss.name)
         return tuple(failed)
+
+    def _like(self, name: str, array: Any) -> np.ndarray:
+        """What a port gave, if it has the shape of the array of this name."""
+        wanted = self.arrays[name].shape
+        try:
+            got = np.asarray(array, np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}: got {shown(array)}, allowed are numbers of shape {wanted}"
+            ) from error
+        if got.shape != wanted:
+            raise ValueError(f"{name}: got shape {got.shape}, allowed is {wanted}")
+        return got
 
     def _differs(self, got_NC: np.ndarray, wanted_NC: np.ndarray) -> np.ndarray:
         """Rows that differ by more than rounding, (N,) bool; a row of NaN has to have one."""
@@ -253,6 +276,7 @@ def golden(
     x_ND[names.index(BROKEN)] = np.nan
     layer = layer.astype(dtype)
     losses, arrays = _computed(layer, names, x_ND.astype(dtype), drawn(rng, x_ND.shape))
+    _check_limit(layer, names, arrays)
     return Golden(family, config, trap, dtype, seed, layer, tuple(names), losses, arrays)
 
 
@@ -262,6 +286,23 @@ def _rest(rng: np.random.Generator, names: Sequence[str], width: int) -> np.ndar
     rest_NR[[name == ZEROS for name in names]] = 0
     rest_NR[[name.startswith(CLAMPED) for name in names]] *= 64
     return rest_NR
+
+
+def _check_limit(layer: MoELayer, names: Sequence[str], arrays: Arrays) -> None:
+    """Refuse a limit of the activation that the tokens that test it do not reach."""
+    limit = parse(layer.activation).limit
+    tokens = [n for n, name in enumerate(names) if name.startswith(CLAMPED)]
+    if not limit or not tokens:
+        return
+    expert_NK = arrays["choices_NK"][tokens]
+    h_NKH = np.einsum("nd,nkdh->nkh", arrays["x_ND"][tokens], arrays["w_gate_up_ED2F"][expert_NK])
+    h_NKH += arrays.get("b_gate_up_E2F", np.zeros((layer.n_experts, 1)))[expert_NK]
+    reached = float(np.abs(h_NKH).max(axis=(1, 2)).min())
+    if reached <= limit:
+        raise ValueError(
+            f"limit: got {limit:g}, allowed is less than what goes into the activation of tokens "
+            f"that test it, here {reached:g}"
+        )
 
 
 def _computed(

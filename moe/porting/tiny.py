@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -83,9 +84,11 @@ def written_options(texts: Iterable[str]) -> dict[str, Any]:
             raise ValueError(f"set: got {shown(text)}, allowed is KEY=VALUE")
         words: dict[str, Any] = {"true": True, "false": False}
         try:
-            options[key] = words[value] if value in words else float(value)
+            number = float(value)
         except ValueError:
-            options[key] = value
+            number = math.nan
+        # JSON has no number for NaN and infinity: they are words, which the reader refuses.
+        options[key] = words.get(value, number if math.isfinite(number) else value)
     return options
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import kernels
-from ..routers.fixed_k import choices
+from ..routers.fixed_k import EPS, choices
 from ..routers.sparsemixer import SparseMixer
 from .gate import Gate, is_clear, marked
 from .tiny import POOL, TWINS
 
 N_TOKENS = 64
 TRIES = 256  # logits that are drawn for a name; the first that do what the name says are taken
+MOST_DRAWS = 1000  # of TRIES each, before a name is given up
 GRAIN = 64  # logits are multiples of one over this, so that their sums are exact
 EVEN, LOW, HIGH = "even load", "fond of low numbers", "fond of high numbers"
 PADDING = "padding: routed, and in no loss"
@@ -74,6 +75,10 @@ def _one_alone(rng: np.random.Generator) -> np.ndarray:
 
 def _shifted(by: float) -> Draw:
     return lambda rng: _plain(rng) + by
+
+
+def _far_below_zero(rng: np.random.Generator) -> np.ndarray:
+    return _equal_groups(rng) - rng.integers(30, 90, (TRIES, 1))
 
 
 def _close_pairs(rng: np.random.Generator) -> np.ndarray:
@@ -198,8 +203,19 @@ def _is_scored(gate: Gate, *scores: str) -> bool:
     return gate.fixed is not None and gate.fixed.score in scores
 
 
+def _renormalizes(gate: Gate) -> bool:
+    return gate.fixed is not None and gate.fixed.renormalize
+
+
 def _best_of(gate: Gate, number: int) -> bool:
     return gate.groups is not None and gate.groups.group_score_of == number
+
+
+def _addend_shows(gate: Gate, logits_NE: np.ndarray) -> np.ndarray:
+    """Whether the sum of scores is that small, and a float32 holds it."""
+    assert gate.fixed is not None
+    sum_N = gate.chosen_sum(logits_NE)
+    return (sum_N > 1e-30) & (sum_N < 1000 * (gate.fixed.norm_eps or EPS))
 
 
 def _sum_is_off(gate: Gate, logits_NE: np.ndarray) -> np.ndarray:
@@ -219,15 +235,15 @@ KINDS = (
     ),
     Kind(
         "scores close to zero: what is added to their sum shows",
-        lambda rng: _equal_groups(rng) - 30,
-        _always,
-        lambda gate: _is_scored(gate, "sigmoid", "sqrt_softplus"),
+        _far_below_zero,
+        _addend_shows,
+        lambda gate: _is_scored(gate, "sigmoid", "sqrt_softplus") and _renormalizes(gate),
     ),
     Kind(
         RENORMALIZED,
         _plain,
         _sum_is_off,
-        lambda gate: gate.fixed is not None and gate.fixed.renormalize,
+        _renormalizes,
     ),
     Kind(
         "weights are not divided by their sum",
@@ -306,13 +322,24 @@ KINDS = (
 
 
 def _found(gate: Gate, kind: Kind, rng: np.random.Generator, count: int) -> list[np.ndarray]:
-    """So many logits (E,) that do what a name says, clearly; drawn for as long as it takes."""
+    """So many logits (E,) that do what a name says, clearly; drawn until they are found.
+
+    Raises
+    ------
+    ValueError
+        If they are not: with some options no token can do it.
+    """
     found: list[np.ndarray] = []
-    while len(found) < count:
+    for _ in range(MOST_DRAWS):
         logits_NE = kind.draw(rng)
         logits_NE = logits_NE[kind.holds(gate, logits_NE)]
-        found += [*logits_NE[is_clear(gate, logits_NE)]]
-    return found[:count]
+        if len(logits_NE):
+            found += [*logits_NE[is_clear(gate, logits_NE)]]
+        if len(found) >= count:
+            return found[:count]
+    raise ValueError(
+        f"options: got {gate.router!r}, allowed is a gate with which a token can test {kind.name!r}"
+    )
 
 
 def _evenly(expert: int, k: int) -> Kind:

@@ -16,7 +16,17 @@ from moe.gates.bugs import GATE_BUGS, OwnGate
 from moe.porting.caught import CAUGHT_BY
 from moe.porting.document import SCHEMA, Golden, golden
 from moe.porting.tokens import BROKEN, KINDS, PADDING
-from tests.porting.ports import IN_C, IN_JAVASCRIPT, compiled, lines_of, said_in_javascript
+from tests.porting.ports import (
+    IN_C,
+    IN_JAVASCRIPT,
+    JAVASCRIPT,
+    MISTAKES,
+    compiled,
+    ended,
+    lines_of,
+    node,
+    said_in_javascript,
+)
 
 # Gates that the library's own check does not describe: no fixed scores, and a sum with an addend.
 UNDESCRIBED = ("phimoe", "lfm2_moe")
@@ -223,10 +233,33 @@ def test_a_port_in_javascript_with_a_bug_fails_at_the_named_vector(
     made: Made, files: list[Path], tmp_path: Path, bug: str
 ) -> None:
     some = [file for file in files if file.stem in DIFFERENT]
-    wrong = failed(said_in_javascript(tmp_path, some, bug))
+    wrong = failed(said_in_javascript(tmp_path, some, dict([IN_JAVASCRIPT[bug]])))
     for family in DIFFERENT:
         assert named(made[family], CAUGHT_BY[bug]) <= wrong[family], family
     assert named(made["deepseek_v3"], CAUGHT_BY[bug])
+
+
+@pytest.mark.parametrize("vector", MISTAKES)
+def test_a_name_is_failed_by_a_port_that_does_otherwise_in_every_family(
+    made: Made, files: list[Path], tmp_path: Path, vector: str
+) -> None:
+    some = [file for file in files if named(made[file.stem], vector)]
+    wrong = failed(said_in_javascript(tmp_path, some, MISTAKES[vector]))
+    assert some and all(named(made[file.stem], vector) <= wrong[file.stem] for file in some)
+
+
+def test_what_is_added_to_a_sum_shows_in_float32_too(tmp_path: Path) -> None:
+    vector, families = (
+        "scores close to zero: what is added to their sum shows",
+        ("lfm2_moe", "beam"),
+    )
+    paths = [tmp_path / f"{family}.json" for family in families]
+    one = [golden(family, "float32") for family in families]
+    for path, each in zip(paths, one):
+        each.save(path)
+    wrong = failed(said_in_javascript(tmp_path, paths, MISTAKES[vector]))
+    for family, each in zip(families, one):
+        assert wrong[family] == named(each, vector) != set()
 
 
 @pytest.mark.parametrize("bug", IN_C)
@@ -280,6 +313,101 @@ def test_a_wrong_result_is_named_and_the_order_of_choices_does_not_count(made: M
     assert set(one.failures(chosen_NK, weight_NK, y_ND)) == {one.names[40], BROKEN}
 
 
+def test_a_choice_is_wrong_even_where_it_weighs_next_to_nothing(made: Made) -> None:
+    one = made["mixtral"]
+    token = next(
+        n for n, name in enumerate(one.names) if name.startswith(CAUGHT_BY["double_softmax"])
+    )
+    chosen_NK, weight_NK = one.arrays["choices_NK"].copy(), one.arrays["weights_NK"]
+    assert weight_NK[token, -1] < 1e-12
+    chosen_NK[token, -1] = next(e for e in range(12) if e not in chosen_NK[token])
+    assert one.failures(chosen_NK, weight_NK) == (one.names[token],)
+    for nonsense in (-1, 12, 0.5, np.nan):
+        odd_NK = one.arrays["choices_NK"].astype(float)
+        odd_NK[[token, one.names.index(BROKEN)], 0] = nonsense
+        assert one.failures(odd_NK, weight_NK) == (one.names[token],), nonsense
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"choices_NK": np.zeros((64, 2))},
+            r"choices_NK: got shape \(64, 2\), allowed is \(64, 3\)",
+        ),
+        ({"weights_NK": np.zeros(3)}, r"weights_NK: got shape \(3,\), allowed is \(64, 3\)"),
+        ({"weights_NK": [[1.0], [2.0, 3.0]]}, r"weights_NK: got .*, allowed are numbers of shape"),
+        ({"y_ND": np.zeros((1, 16))}, r"y_ND: got shape \(1, 16\), allowed is \(64, 16\)"),
+        ({"losses": [1.0] * 5}, "losses: got 5, allowed are at most 4"),
+    ],
+)
+def test_what_a_port_gives_has_the_shapes_of_the_file(
+    made: Made, change: dict[str, Any], message: str
+) -> None:
+    one = made["mixtral"]
+    right = {name: one.arrays[name] for name in ("choices_NK", "weights_NK")}
+    with pytest.raises(ValueError, match=message):
+        one.failures(**{**right, **change})
+
+
+def hostile(text: str) -> dict[str, str]:
+    """Files that are not as the command writes them, by what was done to them."""
+    wrong = {
+        "schema": ("golden-1", "golden-2"), "k": ('"k":3', '"k":13'), "no k": ('"k":3', '"k":-1'),
+        "half": ('"k":3', '"k":2.5'), "no number": ('"k":3', '"k":three'),
+        "experts": ('"n_experts":12', '"n_experts":65'), "wide": ('"d_model":16', '"d_model":1e9'),
+        "narrow": ('"d_expert":4', '"d_expert":null'), "groups": ('"n_group":4', '"n_group":0'),
+        "odd groups": ('"n_group":4', '"n_group":5'), "tokens": ('"tokens":64', '"tokens":65'),
+        "none": ('"tokens":64', '"tokens":0'), "identity": ('"n_identity":0', '"n_identity":-3'),
+        "a list": ('"x_ND":[', '"x_ND":[['), "no gate": ('"gate_DE":', '"gate_ED":'),
+        "no names": ('"names":["', '"names":[],"others":["'), "more": ('"y_ND":[', '"y_ND":[0,'),
+        "fewer": ('"weights_NK":[', '"weights_NK":[],"others":['),
+    }  # fmt: skip
+    files = {"empty": "", "nothing": "\0" * 50, "brackets": "[" * 5000, "null": "null"}
+    for name, (right, instead) in wrong.items():
+        assert text.count(right) >= 1, right
+        files[name] = text.replace(right, instead, 1)
+    end = text.index('"shapes":')
+    return files | {f"cut at {at}": text[:at] for at in range(1, end, end // 23)}
+
+
+def test_ports_refuse_a_file_that_is_not_as_the_command_writes_it(
+    files: list[Path], tmp_path: Path
+) -> None:
+    text = files[list(LOADABLE).index("deepseek_v3")].read_text("utf-8")
+    port, path = compiled(tmp_path, checks=True), tmp_path / "hostile.json"
+    texts = hostile(text)
+    for name, instead in texts.items():
+        path.write_text(instead, "utf-8")
+        done = ended(port, path)
+        assert (done.returncode, done.stdout.count("agree")) == (2, 0), (name, done.stderr)
+        assert done.stderr.count("\n") == 1, (name, done.stderr)
+    done = [ended(port), ended(node(), JAVASCRIPT), ended(port, tmp_path / "none.json")]
+    assert [one.returncode for one in done] == [2, 2, 2]
+    paths = [tmp_path / f"{number}.json" for number in range(len(texts))]
+    for path, instead in zip(paths, texts.values()):
+        path.write_text(instead, "utf-8")
+    done = [ended(node(), JAVASCRIPT, *paths)]
+    assert done[0].returncode == 2 and not done[0].stdout
+    assert done[0].stderr.count("\n") == len(texts)
+
+
+def test_ports_survive_any_number_in_any_place(files: list[Path], tmp_path: Path) -> None:
+    """Whatever they say of such a file, they end by themselves."""
+    rng = np.random.default_rng(0)
+    text = files[list(LOADABLE).index("longcat_flash")].read_text("utf-8")
+    port, path = compiled(tmp_path, checks=True), tmp_path / "odd.json"
+    places = [
+        at for at, letter in enumerate(text[: text.index('"shapes":')]) if letter in "0123456789"
+    ]
+    for _ in range(40):
+        at = int(rng.choice(places))
+        odd = str(rng.choice(["9", "-", "1e99", "null", "]", '"', "e", "[", "9999999999", "true"]))
+        path.write_text(text[:at] + odd + text[at + 1 :], "utf-8")
+        done = ended(port, path)
+        assert done.returncode in (0, 1, 2) and "Sanitizer" not in done.stderr, (at, odd)
+
+
 def test_every_name_is_somewhere(made: Made) -> None:
     names = {name.partition(" (")[0] for one in made.values() for name in one.names}
     assert {kind.name for kind in KINDS} <= names
@@ -324,6 +452,22 @@ def test_the_command_writes_what_the_library_makes(
         (
             ["olmoe", "--out", "a.json", "--set", "num_experts=3"],
             "option: got 'num_experts', allowed for olmoe: norm_topk_prob",
+        ),
+        (
+            ["phimoe", "--out", "a.json", "--set", "router_jitter_noise=0"],
+            "options: got SparseMixer(jitter_eps=0.0), allowed is a gate with which a token can",
+        ),
+        (
+            ["phimoe", "--out", "a.json", "--set", "router_jitter_noise=1"],
+            "options: got SparseMixer(jitter_eps=1.0), allowed is a gate with which a token can",
+        ),
+        (
+            ["gpt_oss", "--out", "a.json", "--set", "swiglu_limit=1e30"],
+            "limit: got 1e+30, allowed is less than what goes into the activation of tokens that",
+        ),
+        (
+            ["gpt_oss", "--out", "a.json", "--set", "swiglu_limit=nan"],
+            "swiglu_limit: got 'nan', allowed is a finite number",
         ),
         (
             ["olmoe", "--out", "a.json", "--set", "norm_topk_prob=3"],
