@@ -139,14 +139,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.scaling_law", description=__doc__)
     parser.add_argument("folder", type=Path, help=f"the folder that holds {FILE}")
     parser.add_argument("--write", action="store_true", help="write the tables that ship")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="the folder to write them to")
+    parser.add_argument("--out", type=Path, help="the folder that --write writes them to")
     asked = parser.parse_args(arguments)
+    if asked.out and not asked.write:
+        parser.error("argument --out: got no --write, allowed is both")
+    if not (asked.folder / FILE).is_file():
+        parser.error(f"argument folder: got {asked.folder}, allowed is one that holds {FILE}")
     runs = read(asked.folder / FILE)
     found = [refit(runs, router, moment) for router in ROUTERS for moment in MOMENTS]
     print(compare(runs, found))
     if asked.write:
-        (asked.out / "runs.csv").write_text(runs_table(runs), "utf-8")
-        (asked.out / "laws.csv").write_text(laws_table(found), "utf-8")
+        folder = asked.out or FOLDER
+        (folder / "runs.csv").write_text(runs_table(runs), "utf-8")
+        (folder / "laws.csv").write_text(laws_table(found), "utf-8")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,9 @@ def count(value: float, n: int = 2) -> str:
 
 
 def gigabytes(value: float) -> str:
-    """Return '3.8 GB', or '377 GB' from ten on."""
+    """Return '3.8 GB', '377 GB' from ten on, and '42 MB' below a tenth."""
+    if 0 < value < 0.1:
+        return f"{digits(1000 * value)} MB"
     return f"{value:,.0f} GB" if value >= 10 else f"{value:.1f} GB"
 
 

@@ -36,7 +36,17 @@ def test_counts_change_their_word_at_a_thousand(value: float, said: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(9.94, "9.9 GB"), (10.0, "10 GB"), (3.84, "3.8 GB"), (1376.6, "1,377 GB")]
+    ("value", "said"),
+    [
+        (9.94, "9.9 GB"),
+        (10.0, "10 GB"),
+        (3.84, "3.8 GB"),
+        (1376.6, "1,377 GB"),
+        (0.1, "0.1 GB"),
+        (0.0713, "71 MB"),
+        (0.00421, "4.2 MB"),
+        (0.0, "0.0 GB"),
+    ],
 )
 def test_gigabytes_for_people(value: float, said: str) -> None:
     assert gigabytes(value) == said

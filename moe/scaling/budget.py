@@ -17,8 +17,8 @@ from ..cost import ModelConfig, find_gpu
 from ..cost.decode import decode
 from ..cost.memory import weight_bytes
 from ..errors import check_float, check_int
-from ..numbers import count, gigabytes
-from .runs import END, ROUTERS, STEPS, fitted, laws, runs
+from ..numbers import count, digits, gigabytes
+from .runs import END, ROUTERS, STEPS, fitted, laws, runs, taken
 
 SMALLEST, LARGEST = 1e6, 1e13  # parameters per token that are looked at
 MOST_EXPERTS = 1_000_000
@@ -81,7 +81,8 @@ class Option:
         Weights; what a token reads, with the keys and values of those before it; the most tokens
         a second, all sequences together.
     measured
-        Whether it lies among the runs that the law is fitted to.
+        Whether it lies among the runs that the law is fitted to: whether these have as many
+        experts or more both below and above its size, or at it.
     """
 
     name: str
@@ -123,7 +124,7 @@ class Comparison:
         """The figures as people read them, a row for each quantity."""
         quantities: dict[str, Callable[[Option], str]] = {
             "parameters per token": lambda one: count(one.active),
-            "experts": lambda one: str(one.experts),
+            "experts": lambda one: f"{one.experts:,}",
             "parameters in all": lambda one: count(one.total),
             "loss": lambda one: f"{one.loss:.3f}" + ("" if one.measured else " ?"),
             "weights": lambda one: gigabytes(one.memory_bytes / 1e9),
@@ -139,17 +140,18 @@ class Comparison:
         """What it comes to, in sentences."""
         mixture, same_loss, same_memory, same_speed = self.options
         said = [
-            f"{mixture.experts} experts make {count(mixture.active)} parameters per token worth "
-            f"{self.times_larger:.2g} times as many in a dense model: loss {mixture.loss:.3f}, "
+            f"{mixture.experts:,} experts make {count(mixture.active)} parameters per token worth "
+            f"{digits(self.times_larger)} times as many in a dense model: loss {mixture.loss:.3f}, "
             f"where a dense model of the same speed has {same_speed.loss:.3f}.",
-            f"They need {mixture.memory_bytes / same_loss.memory_bytes:.2g} times the memory of "
-            f"the dense model of that loss. A dense model that fills the same memory has loss "
+            f"They need {digits(mixture.memory_bytes / same_loss.memory_bytes)} times the memory "
+            f"of the dense model of that loss. A dense model that fills the same memory has loss "
             f"{same_memory.loss:.3f} and is "
-            f"{mixture.tokens_per_s / same_memory.tokens_per_s:.2g} times slower.",
+            f"{digits(mixture.tokens_per_s / same_memory.tokens_per_s)} times slower.",
         ]
         if not all(option.measured for option in self.options):
             said.append(
-                "A loss with a question mark is beyond all runs: there the formula guesses."
+                "A loss with a question mark is beyond the runs of the fit: there the formula "
+                "guesses."
             )
         return (*said, border_words(self.router))
 
@@ -189,11 +191,8 @@ def compare(
     """
     active = check_float("active", active, SMALLEST, LARGEST / 10)
     experts = check_int("experts", experts, 2, MOST_EXPERTS)
-    check_int("batch", batch, 1)
     law, machine = fitted(router).law, find_gpu(gpu)
-    sizes = [run.active for run in runs() if run.usual]
-    smallest, largest = 0.99 * min(sizes), 1.01 * max(sizes)
-    most = max(run.experts for run in runs())
+    trained = [(run.active, run.experts) for run in taken(runs(), router)]
 
     def option(name: str, size: float, number: int) -> Option:
         model = model_of(size, number)
@@ -207,7 +206,7 @@ def compare(
             memory_bytes=weight_bytes(model, precision),
             bytes_per_token=speed.bytes_per_token,
             tokens_per_s=speed.tokens_per_s,
-            measured=smallest <= size <= largest and number <= most,
+            measured=_among(trained, size, number),
         )
 
     mixture = option(MIXTURE, active, experts)
@@ -227,6 +226,12 @@ def compare(
             option(SAME_SPEED, _largest(as_fast), 1),
         ),
     )
+
+
+def _among(trained: list[tuple[int, int]], size: float, experts: int) -> bool:
+    """Whether runs of as many experts or more are both below and above a size, or at it."""
+    sizes = [active for active, most in trained if most >= experts]
+    return bool(sizes) and 0.99 * min(sizes) <= size <= 1.01 * max(sizes)
 
 
 def _largest(allowed: Callable[[float], bool]) -> float:

@@ -71,7 +71,8 @@ def fit(active_R: np.ndarray, experts_R: np.ndarray, loss_R: np.ndarray) -> Law:
     Raises
     ------
     ValueError
-        If there are fewer runs than constants, or the runs do not have one loss each.
+        If there are fewer runs than constants, the runs do not have one loss each, or a number
+        is not finite and > 0 (experts: not finite and >= 1).
     """
     active_R, experts_R, loss_R = (
         np.asarray(values, np.float64) for values in (active_R, experts_R, loss_R)
@@ -81,6 +82,14 @@ def fit(active_R: np.ndarray, experts_R: np.ndarray, loss_R: np.ndarray) -> Law:
             f"runs: got {len(active_R)}, {len(experts_R)} and {len(loss_R)} values, allowed are "
             f"as many of each, at least {len(START)}"
         )
+    columns = {"active_R": (active_R, 0.0), "experts_R": (experts_R, 1.0), "loss_R": (loss_R, 0.0)}
+    for name, (values_R, least) in columns.items():
+        wrong_R = ~np.isfinite(values_R) | (values_R < least) | (values_R == 0)
+        if wrong_R.any():
+            raise ValueError(
+                f"{name}: got {values_R[wrong_R][0]:g}, allowed are finite numbers "
+                f"{'>= 1' if least else '> 0'}"
+            )
     from scipy.optimize import least_squares
 
     n_R, wanted_R = np.log10(active_R), np.log10(loss_R)

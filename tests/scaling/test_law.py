@@ -77,3 +77,16 @@ def test_too_few_runs_are_refused() -> None:
         fit(np.ones(2), np.ones(2), np.ones(2))
     with pytest.raises(ValueError, match="runs: got 9, 9 and 8 values"):
         fit(np.ones(9), np.ones(9), np.ones(8))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [(0, 0.0, "active_R: got 0, allowed are finite numbers > 0"),
+     (0, -1.0, "active_R: got -1"), (1, 0.5, "experts_R: got 0.5, allowed are finite numbers >= 1"),
+     (2, np.nan, "loss_R: got nan"), (2, np.inf, "loss_R: got inf")],
+)  # fmt: skip
+def test_runs_that_cannot_be_are_refused(column: int, value: float, message: str) -> None:
+    columns = [np.full(9, 2.0) for _ in range(3)]
+    columns[column][4] = value
+    with pytest.raises(ValueError, match=message):
+        fit(*columns)

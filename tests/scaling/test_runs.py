@@ -103,6 +103,18 @@ def test_our_count_of_parameters_is_theirs() -> None:
             assert total == pytest.approx(run.total, rel=near), run
 
 
+def test_the_command_refuses_a_flag_without_effect_and_a_folder_without_curves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, message in (
+        ([str(tmp_path), "--out", "."], "--out: got no --write, allowed is both"),
+        ([str(tmp_path)], f"allowed is one that holds {scaling_law.FILE}"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            scaling_law.main(words)
+        assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
 def test_the_command_makes_the_tables_from_curves(tmp_path: Path) -> None:
     """Curves made here from the shipped losses, one moment missing in one run."""
     head = (

@@ -43,7 +43,7 @@ def hesitates(option: Option) -> float:
 
 
 def words(size: int, pool: int) -> str:
-    """What the experts are worth and what they cost, in three sentences."""
+    """What the experts are worth and what they cost, and what of that the formula guesses."""
     found = comparison(size, pool)
     mixture, as_good, as_large, _ = found.options
     return (
@@ -52,17 +52,33 @@ def words(size: int, pool: int) -> str:
         f"{gigabytes(mixture.memory_bytes / 1e9)} of memory instead of "
         f"{gigabytes(as_good.memory_bytes / 1e9)}. An ordinary model that fills as much memory "
         f"would be better still, and {mixture.tokens_per_s / as_large.tokens_per_s:.1f} times "
-        "slower."
+        f"slower.{_guessed(found)}"
+    )
+
+
+def _guessed(found: Comparison) -> str:
+    """Which of the models that `words` compares are beyond those that the law is fitted to."""
+    guessed = [
+        name if name == MIXTURE else f"the {name} one"
+        for name, option in named(found)[:3]
+        if not option.measured
+    ]
+    return (
+        f" Guessed, as the formula is fitted to no such model: {', '.join(guessed)}."
+        if guessed
+        else ""
     )
 
 
 def law_words() -> str:
     """How well the line fits the dots, and where these are from."""
-    one, said = fitted(LAW), origin()
+    one, said, usual = fitted(LAW), origin(), comparison(USUAL_SIZE, USUAL_EXPERTS)
     return (
         f"Dots are {len(runs())} models that DeepMind trained; the lines are a formula with six "
         f"constants, fitted here to {one.runs} of them ({WAYS[LAW]}). No dot of these is further "
-        f"from its line than {one.worst:.3f}. Right of the dots the formula guesses. "
+        f"from its line than {one.worst:.3f}. Right of the dots the formula guesses. Memory and "
+        f"speed are bounds for {usual.precision} weights and one text at a time on the machine "
+        f"{usual.gpu}. "
         f"Data: {said['source'].partition(',')[0]}, CC-BY 4.0."
     )
 

@@ -37,6 +37,22 @@ def test_words_are_the_comparison(size: int, pool: int) -> None:
     assert mixture.tokens_per_s >= 0.98 * as_fast.tokens_per_s
 
 
+def test_what_no_run_is_near_is_said_to_be_guessed() -> None:
+    for size, pool, guessed in (
+        (16527360, 2, ""),
+        (368123904, 64, "the equally large one"),
+        (1308819456, 512, "the equally good one, the equally large one"),
+        (16527360, 512, "the mixture, the equally large one"),
+    ):
+        _, found, rest = story.words(size, pool).partition(
+            " Guessed, as the formula is fitted to no such model: "
+        )
+        assert rest.rstrip(".") == guessed and bool(found) == bool(guessed), (size, pool)
+        options = dict(story.named(compare(size, pool)))
+        for name, option in options.items():
+            assert option.measured or name in guessed or name == "equally fast"
+
+
 def test_every_position_is_better_and_no_slower_than_without_experts() -> None:
     for size in story.SIZES:
         for pool in story.EXPERTS:
@@ -50,6 +66,7 @@ def test_the_caption_says_how_far_dots_are_and_whose_they_are() -> None:
     said = story.law_words()
     assert "223 models" in said and "0.037" in said and "59 of them" in said
     assert "google-deepmind/scaling_laws_for_routing" in said and "CC-BY 4.0" in said
+    assert "bounds for 4-bit weights and one text at a time on the machine Mac Studio" in said
     assert story.hesitates(compare(1e8, 2).options[0]) == math.exp(compare(1e8, 2).options[0].loss)
 
 
