@@ -55,7 +55,7 @@ decode(v3, find_gpu("m3-ultra"), precision="4-bit").tokens_per_s
 - **Memory**: weights at 2 bytes, 1 byte or 4.5 bits; cache of keys and values, which latent
   attention shortens to one vector a layer; what an indexer keeps; for training 18 bytes a parameter
   unless told otherwise. Linear attention and Mamba keep a state of one size for each sequence, at 4
-  bytes a number.
+  bytes a number; DeepSeek-V4's layers keep the keys of a window, at the cache's 2 bytes.
 - **Decoding**: a step reads all weights outside the routed experts, those experts that the batch
   touches (E · (1 − (1 − k/E)^batch) a layer; [real tokens touch fewer](real-routing.md), which
   `--traffic` takes into account), and the cache; states are read and written. Tokens per second are
@@ -120,7 +120,7 @@ def _intro() -> str:
     return INTRO.format(
         windows=", ".join(m.name for m in models if any(map(_of_windows, m.notes))),
         picking=", ".join(m.name for m in models if any(x.title and x.width for x in m.mixers)),
-        states=", ".join(m.name for m in models if m.state_values()),
+        states=", ".join(m.name for m in models if m.state_values() or m.window_values()),
         pretraining=v3.pretraining_hours,
         hours=v3.gpu_hours,
         conventions=" ".join([f"The makers of {' and '.join(stated)} say so themselves.", *other]),

@@ -12,6 +12,7 @@ from .hardware import Gpu
 from .memory import WEIGHT_BYTES, kv_cache_bytes, state_bytes, weight_bytes
 from .model import ModelConfig
 from .params import expert_params
+from .shape import MOST
 
 ARITHMETIC = {"bf16": "bf16", "fp8": "fp8", "4-bit": "bf16"}  # 4-bit weights are widened first
 
@@ -43,7 +44,7 @@ def weight_bytes_read(
     Everything outside the routed experts is read once a step, the input table by one row a
     sequence; of the experts, those that the batch touches; see `experts_touched`.
     """
-    check_int("batch", batch, 1)
+    check_int("batch", batch, 1, MOST)
     always = config.active("head_only") - config.params.active_experts
     touched = experts_touched(config, batch, traffic)
     experts = config.moe_layers * touched * expert_params(config)
@@ -57,7 +58,7 @@ def decode_flops(config: ModelConfig, context: int) -> float:
     Latent attention works on its short vectors here (its up-projections are absorbed into the
     queries): more operations per token than its training form, far fewer bytes.
     """
-    check_int("context", context, 1)
+    check_int("context", context, 1, MOST)
     matrices = 2.0 * config.active("head_only")
     return matrices + 2.0 * config.seen_width(absorbed=True) * context
 
@@ -126,7 +127,7 @@ class Demand:
 
     def on(self, gpu: Gpu, n_gpus: int = 1, usable: float = 0.9) -> Decoding:
         """Bounds on a machine, or on several; see `decode`."""
-        check_int("n_gpus", n_gpus, 1)
+        check_int("n_gpus", n_gpus, 1, MOST)
         check_float("usable", usable, 0.0, 1.0, open_low=True)
         memory = n_gpus * gpu.memory_bytes
         peak = n_gpus * gpu.peak_flops(ARITHMETIC[self.precision])
@@ -155,6 +156,8 @@ def demand(
 
     It takes longer than what follows from it for a machine, of which a page asks for many.
     """
+    check_int("batch", batch, 1, MOST)
+    check_int("context", context, 1, MOST)
     cache = kv_cache_bytes(config, context, batch, kv_bytes_per_value)
     needed = weight_bytes(config, precision) + cache
     # A cache that layers share is stored once and read by each of them.

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from ..errors import check_choice, check_int
 from ..experts import expert_flops, n_matrices
+from .shape import MOST
 
 
 def expected_experts(n_experts: int, k: int, n_tokens: int) -> float:
     """Experts that a batch touches if each token picks k of E at random: E (1 - (1 - k/E)^N)."""
     check_int("n_experts", n_experts, 1)
     check_int("k", k, 1, n_experts, f"n_experts is {n_experts}")
-    check_int("n_tokens", n_tokens, 0)
+    check_int("n_tokens", n_tokens, 0, MOST)
     return float(n_experts * (1 - (1 - k / n_experts) ** n_tokens))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import check_int
 from .params import count_params, mtp_params
-from .shape import Shape
+from .shape import MOST, Shape
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Flops:
 
 def _seen(context: int, causal: bool) -> float:
     """Tokens that a token sees: half of them on average, or all."""
-    check_int("context", context, 1)
+    check_int("context", context, 1, MOST)
     return context / 2 if causal else float(context)
 
 

@@ -44,8 +44,6 @@ def model_from_config(config: Mapping[str, Any] | str | Path, name: str = "") ->
         raise CheckpointError(f"{where}: got {type(config).__name__}, allowed is a JSON object")
     model_type, family, part = family_of(config, COUNTABLE, ALIASES, where)
     values = family.values(part, where)
-    fields = _sizes(family, values) | _attention(family, values) | _mixing(model_type, part, where)
-    fields |= _experts(family, values, fields["bare_layers"])
     # Parts for sound and pictures stand beside the part for text.
     whole = {**part, **{key: config[key] for key in OTHER_PARTS if key in config}}
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..errors import check_choice, check_float, check_int
 from ..settings import Settings, option
 from .model import ModelConfig
+from .shape import MOST
 
 # Bytes per weight. fp8: a float32 scale per 128 x 128 block; 4 bit: a 16-bit scale per 32 weights.
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0 + 4 / 128**2, "4-bit": 0.5 + 2 / 32}
@@ -29,16 +30,21 @@ def weight_bytes(config: ModelConfig, precision: str = "bf16") -> float:
 def kv_cache_bytes(
     config: ModelConfig, context: int, sequences: int = 1, bytes_per_value: float = 2
 ) -> float:
-    """Bytes that `sequences` sequences of `context` tokens keep: keys and values, and states."""
-    check_int("context", context, 0)
+    """Bytes that `sequences` sequences of `context` tokens keep: keys and values, and states.
+
+    Windows are full in sequences of any length.
+    """
+    check_int("context", context, 0, MOST)
     check_float("bytes_per_value", bytes_per_value, 0.0, open_low=True)
     states = state_bytes(config, sequences)
-    return context * sequences * config.kv_bytes_per_token(bytes_per_value) + states
+    windows = config.window_values() * bytes_per_value
+    each = context * config.kv_bytes_per_token(bytes_per_value) + windows
+    return sequences * each + states
 
 
 def state_bytes(config: ModelConfig, sequences: int = 1) -> float:
     """Bytes of the states of fixed size that linear attention keeps, for so many sequences."""
-    check_int("sequences", sequences, 0)
+    check_int("sequences", sequences, 0, MOST)
     return sequences * config.state_values() * STATE_BYTES
 
 
@@ -128,7 +134,7 @@ def training_memory(
 
     Multi-token-prediction modules train too and are counted.
     """
-    check_int("tokens_under_way", tokens_under_way, 0)
+    check_int("tokens_under_way", tokens_under_way, 0, MOST)
     state = state or TrainingState()
     params = config.total_params + config.mtp_params
     return TrainingMemory(

@@ -30,10 +30,10 @@ class Kind:
         its cost.
     params
         Formula of its parameters.
-    cache, width, state, absorbed
+    cache, width, state, window, absorbed
         Formulas of what it keeps for a token, of its multiply-adds for each token that a token
-        sees, of the state that it keeps for a sequence, and of those multiply-adds in decoding: see
-        `Mixer`. None is nothing.
+        sees, of the state and the window that it keeps for a sequence, and of those multiply-adds
+        in decoding: see `Mixer`. None is nothing.
     """
 
     title: str
@@ -41,11 +41,12 @@ class Kind:
     cache: Formula | None = None
     width: Formula | None = None
     state: Formula | None = None
+    window: Formula | None = None
     absorbed: Formula | None = None
 
     def of(self, values: ConfigValues, layers: int, beside: bool = False) -> Mixer:
         """Layers of this kind in a model."""
-        names = ("cache", "width", "state", "absorbed")
+        names = ("cache", "width", "state", "window", "absorbed")
         formulas = {name: getattr(self, name) for name in names}
         figures = {name: formula(values) for name, formula in formulas.items() if formula}
         return Mixer(self.title, layers, self.params(values), beside=beside, **figures)
@@ -140,14 +141,15 @@ def mixing_notes(mixers: tuple[Mixer, ...], n_layers: int, other: int = 0) -> li
     """Sentences on what mixes tokens and has a cost beside that of its matrices."""
     instead, beside = "{} of {} layers have {} instead of attention", "{} of {} layers have {}"
     streams = f"Further residual streams are counted with the norms: {other:,} parameters."
+    kept = [next((k for k in ("state", "window") if getattr(one, k)), "") for one in mixers]
     return [streams] * bool(other) + [
         (beside if mixer.beside else instead).format(mixer.layers, n_layers, mixer.title)
-        + f": its parameters {'and its state ' * bool(mixer.state)}are counted, "
+        + f": its parameters {f'and its {keeps} ' if keeps else ''}are counted, "
         + (
             "attention as attention to all of the text, so that its operations are upper bounds."
             if mixer.beside or mixer.width
-            else "the operations on its state are not."
+            else f"the operations on its {keeps or 'state'} are not."
         )
-        for mixer in mixers
+        for mixer, keeps in zip(mixers, kept, strict=True)
         if mixer.title
     ]

@@ -80,7 +80,7 @@ def kimi_between(values: ConfigValues, n_layers: int) -> int:
     earlier = values.whole_or("attn_res_block_size", 0)
     count = 2 * width_of(values) * (2 * n_layers + 1) if earlier else 0
     if values.option("latent_moe_use_norm"):
-        experts = n_layers - values.whole("first_k_dense_replace", 0)
+        experts = max(n_layers - values.whole("first_k_dense_replace", 0), 0)
         count += experts * values.whole_or("routed_expert_hidden_size", 0)
     return count
 
@@ -132,7 +132,12 @@ def _window(values: ConfigValues) -> tuple[int, int, int, int, int]:
         values.whole(f"swa_{key}")
         for key in ("num_attention_heads", "kv_lora_rank", "qk_nope_head_dim", "v_head_dim")
     )
-    rope = values.whole_or("swa_qk_rope_head_dim", values.whole("swa_head_dim") - nope)
+    rope = values.whole_or("swa_qk_rope_head_dim", 0)
+    if not rope:
+        size = values.whole("swa_head_dim")
+        if nope > size:
+            raise values.wrong("swa_qk_nope_head_dim", nope, f"up to swa_head_dim, here {size}")
+        rope = size - nope
     return heads, kv, rope, nope, v
 
 
@@ -178,7 +183,7 @@ def short_keys(values: ConfigValues) -> int:
     return query + d * size + size + o * heads * size + d * groups * o + heads
 
 
-def window_state(values: ConfigValues) -> int:
+def window_keys(values: ConfigValues) -> int:
     """What attention to a window keeps: one key a token, which is its value too."""
     return values.whole("sliding_window") * values.whole("head_dim")
 

@@ -324,21 +324,21 @@ MIXING: dict[str, Mixing] = {
         layers=kinds_of.listed("layer_types", tuple(V4_KINDS.values()), kinds_of.v4),
         kinds={
             SLIDING: Kind(
-                "attention to a window alone", mixers.short_keys, state=mixers.window_state
+                "attention to a window alone", mixers.short_keys, window=mixers.window_keys
             ),
             V4_KINDS[4]: Kind(
                 "attention to keys of several tokens",
                 mixers.compressed_sparse,
                 mixers.compressed_sparse_cache,
                 mixers.compressed_sparse_width,
-                mixers.window_state,
+                window=mixers.window_keys,
             ),
             V4_KINDS[128]: Kind(
                 "attention to keys of many tokens",
                 mixers.compressed,
                 mixers.compressed_cache,
                 mixers.compressed_width,
-                mixers.window_state,
+                window=mixers.window_keys,
             ),
         },
         other=_v4_between,

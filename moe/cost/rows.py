@@ -69,11 +69,13 @@ def parse_range(name: str, text: str) -> Range:
         values = [float(part) for part in text.split(":")]
     except ValueError:
         values = []
-    if len(values) == 1:
-        return Range.exact(values[0])
-    if len(values) != 3:
-        raise ValueError(f"{name}: got {text!r}, allowed is VALUE or LOW:MIDDLE:HIGH")
-    return Range(*values)
+    try:
+        return Range(*(3 * values if len(values) == 1 else values))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: got {text!r}, allowed is VALUE or LOW:MIDDLE:HIGH, numbers >= 0 of which "
+            "none is below the one before"
+        ) from error
 
 
 def model_rows() -> list[dict[str, Any]]:

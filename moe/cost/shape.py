@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..checkpoints.families import FAMILIES
 from ..errors import check_choice, check_int
 
+MOST = 10**15  # tokens, sequences and machines: a float still tells one more or less
 ATTENTIONS = ("mha", "gqa", "mla")
 LATENT = ("kv_lora", "qk_rope", "qk_nope", "v_head")
 
@@ -24,8 +25,9 @@ class Mixer:
     cache, width
         What one keeps for a token, in numbers, and its multiply-adds for each token that a token
         sees; 0 where it keeps a state of fixed size.
-    state
-        Numbers of that state, for a sequence.
+    state, window
+        Numbers of that state, for a sequence; numbers of the keys and values in a window, which
+        are cache of the same size for a sequence of any length.
     absorbed
         Multiply-adds for each token that a token sees where latent attention works on its short
         vectors, as in decoding; 0 where that is `width`.
@@ -39,11 +41,12 @@ class Mixer:
     cache: int = 0
     width: int = 0
     state: int = 0
+    window: int = 0
     absorbed: int = 0
     beside: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("layers", "params", "cache", "width", "state", "absorbed"):
+        for name in ("layers", "params", "cache", "width", "state", "window", "absorbed"):
             check_int(name, getattr(self, name), 0)
 
 
@@ -198,8 +201,12 @@ class Shape:
         return others + self.attention_layers * self.heads * size
 
     def state_values(self) -> int:
-        """Numbers that a sequence keeps whatever its length, all layers."""
+        """Numbers of the states that a sequence keeps whatever its length, all layers."""
         return sum(mixer.layers * mixer.state for mixer in self.mixers)
+
+    def window_values(self) -> int:
+        """Numbers of keys and values in windows that a sequence keeps, all layers."""
+        return sum(mixer.layers * mixer.window for mixer in self.mixers)
 
     def kv_bytes_per_token(self, bytes_per_value: float = 2) -> float:
         """Bytes of key and value cache per token of context, all layers."""

@@ -13,7 +13,9 @@ from .flops import flops_per_token
 from .hardware import PRECISIONS, Gpu, find_gpu
 from .model import ModelConfig
 from .models import MODELS
+from .shape import MOST
 
+LARGEST = 1e30  # of a number that is multiplied with others
 FORMULAS = ("counted", "6ND")
 
 
@@ -84,25 +86,30 @@ class TrainingCost(Settings):
     """
 
     model: str | ModelConfig = option("deepseek-v3", "A name from `moe models`.")
-    tokens: float = option(0.0, "Training tokens; 0: the published number.", low=0)
+    tokens: float = option(0.0, "Training tokens; 0: the published number.", low=0, high=LARGEST)
     gpu: str = option("h800", "A key from `moe hardware`.")
     mfu: Range = option(DEFAULT_MFU, "Share of the peak that useful operations reach.")
     dollars_per_hour: Range = option(DEFAULT_PRICE, "Rent of one GPU for an hour.")
-    context: int = option(4096, "Tokens of a sequence.", low=1)
+    context: int = option(4096, "Tokens of a sequence.", low=1, high=MOST)
     causal: bool = option(True, "Attention counts only the tokens before, or all.")
     formula: str = option("counted", "'counted', or '6ND' for the rule of thumb.", among=FORMULAS)
     mtp: bool = option(False, "Count multi-token prediction.")
     precision: str = option(
         "bf16", "Whose peak the utilisation is of: bf16, fp8 or fp4.", among=PRECISIONS
     )
-    extra_hours: float = option(0.0, "GPU-hours beside pre-training, such as post-training.", low=0)
+    extra_hours: float = option(
+        0.0, "GPU-hours beside pre-training, such as post-training.", low=0, high=LARGEST
+    )
     power_share: Range = option(
         DEFAULT_POWER_SHARE, "Share of the board power that a busy GPU draws on average."
     )
     pue: Range = option(DEFAULT_PUE, "Power of the building over that of its machines.")
-    n_gpus: int = option(0, "GPUs of the cluster, to get days.", low=0)
+    n_gpus: int = option(0, "GPUs of the cluster, to get days.", low=0, high=MOST)
     active_params: float = option(
-        0.0, "Operations are 6 x these, without attention; 0: those of the shape.", low=0
+        0.0,
+        "Operations are 6 x these, without attention; 0: those of the shape.",
+        low=0,
+        high=LARGEST,
     )
 
     def __post_init__(self) -> None:
@@ -110,10 +117,12 @@ class TrainingCost(Settings):
             check_choice("model", self.model.lower(), MODELS)
         find_gpu(self.gpu)
         super().__post_init__()
-        check_float("mfu", self.mfu.low, 0.0, 1.0, open_low=True)
+        check_float("mfu", self.mfu.low, 1 / LARGEST, 1.0)
         check_float("mfu", self.mfu.high, 0.0, 1.0)
+        check_float("dollars_per_hour", self.dollars_per_hour.high, 0.0, LARGEST)
         check_float("power_share", self.power_share.high, 0.0, 1.0)
         check_float("pue", self.pue.low, 1.0)
+        check_float("pue", self.pue.high, 1.0, LARGEST)
         if not self.n_tokens:
             raise ValueError(
                 f"tokens: got 0, and {self.config.name} has no published number; "

@@ -14,8 +14,10 @@ from moe.cost import GPUS, Range
 from moe.cost.checks import V3_HOURS
 from moe.cost.links import LINKS
 from moe.cost.rows import decoding_rows, find_model, parse_range
+from moe.cost.shape import MOST
 
 RUNNER = CliRunner()
+HUGE = "1" + "0" * 400  # no float holds it
 COUNTS = Path(__file__).parents[1] / "cost" / "counts.json"
 
 
@@ -182,7 +184,15 @@ def test_a_differing_figure_is_exit_code_1(monkeypatch):
         (["deepseek-v3", "--gpu", "h900"], "gpu: got 'h900'"),
         (["deepseek-v3", "--mfu", "often"], "mfu: got 'often', allowed is VALUE"),
         (["deepseek-v3", "--mfu", "0.1:0.2"], "mfu: got '0.1:0.2'"),
-        (["deepseek-v3", "--price", "3:2:1"], "allowed is low <= mid <= high"),
+        (["deepseek-v3", "--price", "3:2:1"], "price: got '3:2:1', allowed is VALUE or LOW:"),
+        (["deepseek-v3", "--price", "-1"], "price: got '-1', allowed is VALUE or LOW:"),
+        (["deepseek-v3", "--mfu", "nan"], "mfu: got 'nan', allowed is VALUE or LOW:"),
+        (["deepseek-v3", "--context", HUGE], "context: got 1000"),
+        (["deepseek-v3", "--n-gpus", HUGE], "n_gpus: got 1000"),
+        (["deepseek-v3", "--tokens", "1e300"], "tokens: got 1e+300, allowed is a number >= 0 and"),
+        (["deepseek-v3", "--extra-hours", "1e300"], "extra_hours: got 1e+300"),
+        (["deepseek-v3", "--price", "1e300"], "dollars_per_hour: got 1e+300"),
+        (["deepseek-v3", "--mfu", "1e-300"], "mfu: got 1e-300, allowed is a number >= 1e-30"),
         (["mixtral-8x7b"], "no published number"),
     ],
 )
@@ -190,6 +200,16 @@ def test_wrong_values_are_named(arguments, message):
     done = RUNNER.invoke(command_line(), ["cost", *arguments])
     assert isinstance(done.exception, ValueError)
     assert message in str(done.exception)
+
+
+@pytest.mark.parametrize("flag", ["batch", "context", "n-gpus"])
+@pytest.mark.parametrize("value", ["0", HUGE])
+def test_a_wrong_number_of_decoding_is_named(flag, value):
+    done = RUNNER.invoke(command_line(), ["decode", "deepseek-v3", f"--{flag}", value])
+    assert isinstance(done.exception, ValueError)
+    name = flag.replace("-", "_")
+    assert str(done.exception).startswith(f"{name}: got {value[:4]}")
+    assert str(done.exception).endswith(f"allowed is a whole number in 1..{MOST}")
 
 
 def test_the_facade():

@@ -71,7 +71,8 @@ def test_cache_is_linear_in_tokens_and_states_in_sequences(name, context, sequen
     config = MODELS[name]
     tokens, states = context * sequences, 4 * sequences * config.state_values()
     cache = kv_cache_bytes(config, context, sequences)
-    assert cache == tokens * config.kv_bytes_per_token() + states
+    windows = 2 * sequences * config.window_values()
+    assert cache == tokens * config.kv_bytes_per_token() + windows + states
     assert kv_cache_bytes(config, context, sequences, 1) * 2 == cache + states
 
 

@@ -112,6 +112,27 @@ def test_what_is_wrong_is_named(change, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "dots3_note_text",
+            {"swa_qk_nope_head_dim": 300, "swa_head_dim": 256},
+            "swa_qk_nope_head_dim: got 300, allowed is up to swa_head_dim, here 256",
+        ),
+        ("dots3_note_text", {"swa_kv_lora_rank": 0}, "swa_kv_lora_rank: got 0"),
+        ("mixtral", {"num_key_value_heads": 7}, "kv_heads: got 7"),
+        ("jamba", {"mamba_dt_rank": "much"}, "mamba_dt_rank: got 'much'"),
+    ],
+)
+def test_what_mixes_tokens_is_checked_as_the_rest(name, change, message):
+    with pytest.raises(CheckpointError) as error:
+        config = COUNTS[name]["config"] | change
+        config.pop("swa_qk_rope_head_dim", None)
+        model_from_config(config)
+    assert message in str(error.value) and "config: " in str(error.value)
+
+
 def test_a_file_that_is_none(tmp_path):
     with pytest.raises(CheckpointError, match="no such file"):
         model_from_config(tmp_path / "none.json")

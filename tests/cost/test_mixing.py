@@ -64,6 +64,19 @@ def test_a_state_is_kept_once_a_sequence_and_read_and_written_by_each_step() -> 
     assert more.by_compute == less.by_compute
 
 
+def test_a_window_is_cache_of_one_size_that_a_step_reads() -> None:
+    bare = replace(SMALL, mixers=(WINDOW,))
+    mixed = replace(SMALL, mixers=(replace(WINDOW, window=50),))
+    assert (mixed.window_values(), mixed.state_values()) == (50, 0)
+    for bytes_per_value in (1, 2):
+        more, less = (
+            decode(m, find_gpu("h100"), batch=3, context=7, kv_bytes_per_value=bytes_per_value)
+            for m in (mixed, bare)
+        )
+        assert more.needed_bytes - less.needed_bytes == 3 * 50 * bytes_per_value
+        assert more.bytes_per_step - less.bytes_per_step == 3 * 50 * bytes_per_value
+
+
 def test_latent_attention_beside_the_model_s_own_is_absorbed_in_decoding() -> None:
     twice = replace(SMALL, mixers=(replace(WINDOW, layers=6, absorbed=20, beside=True),))
     alone = SMALL.seen_width()
@@ -80,8 +93,9 @@ def test_what_published_layers_keep_by_hand() -> None:
         "qwen3-next-80b-a3b": 36 * (32 * 128 * 128 + 3 * (2 * 16 * 128 + 32 * 128)),
         "nemotron-3-nano-30b-a3b": 23 * (64 * 64 * 128 + 3 * (64 * 64 + 2 * 8 * 128)),
         "kimi-k3": 69 * (96 * 128 * 128 + 3 * 3 * 96 * 128),
-        "deepseek-v4-flash": 43 * 128 * 512,
+        "deepseek-v4-flash": 0,
     }
+    assert MODELS["deepseek-v4-flash"].window_values() == 43 * 128 * 512
     cache = {name: MODELS[name].kv_values_per_token() for name in (
         "deepseek-v3.2", "longcat-flash", "glm-5.2", "minimax-m3", "gemma-4-26b-a4b",
         "deepseek-v4-flash", "deepseek-v4-pro", "step-3.5-flash", "mimo-v2-flash",
@@ -161,6 +175,15 @@ def test_what_cannot_be_is_refused(change) -> None:
 
 
 def test_notes_say_what_has_no_price() -> None:
+    keys = Mixer("keys of few tokens", 1, 9, cache=3, width=4, window=8)
+    alone = Mixer("a window", 1, 9, window=8)
+    assert mixing_notes((keys, alone), 6) == [
+        "1 of 6 layers have keys of few tokens instead of attention: its parameters and its window "
+        "are counted, attention as attention to all of the text, so that its operations are upper "
+        "bounds.",
+        "1 of 6 layers have a window instead of attention: its parameters and its window are "
+        "counted, the operations on its window are not.",
+    ]
     notes = mixing_notes((STATE, WINDOW, GATE), 6)
     assert notes == [
         "4 of 6 layers have a state instead of attention: its parameters and its state are "
