@@ -9,11 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_array
 from ..routing import Routing
 from ..scores import make_scores
 from .base import Arrays, Router
-from .fixed_k import broken_rows, gather, scatter_list
+from .fixed_k import bars, broken_rows, gather, scatter_list
 from .soft import unit, unit_backward
 
 
@@ -82,16 +81,12 @@ class DynMoE(Router):
     ) -> Routing:
         """Take every expert above its threshold (0 if not given); see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
-        n_experts = logits_NE.shape[1]
-        if threshold_E is None:
-            threshold_E = np.zeros(n_experts, logits_NE.dtype)
-        threshold_E = check_array("threshold_E", threshold_E, (n_experts,))
         scores_NE = make_scores(logits_NE, "sigmoid")
-        bar_E = make_scores(threshold_E[None].astype(logits_NE.dtype), "sigmoid")[0]
-        expert_NE = kernels.topk(logits_NE, n_experts)
+        bar_E = make_scores(bars(threshold_E, logits_NE)[None], "sigmoid")[0]
+        expert_NE = kernels.topk(logits_NE, logits_NE.shape[1])
         passed_NE = gather(np.asarray(scores_NE > bar_E), expert_NE)
         listed_NE = passed_NE.copy()
-        if self.fallback and n_experts:
+        if self.fallback:
             listed_NE[:, 0] |= ~passed_NE.any(axis=1)
         broken_N = broken_rows(logits_NE)
         listed_NE[broken_N, 0] = True

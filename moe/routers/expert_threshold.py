@@ -8,10 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from .. import kernels
-from ..errors import check_array
 from ..routing import Routing
 from ..scores import make_scores
-from .fixed_k import ScoreRouter, broken_rows, gather
+from .fixed_k import ScoreRouter, bars, broken_rows, gather
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class ExpertThreshold(ScoreRouter):
     logit that a share k / E of them exceeds, so that load is even in the mean, a token gets as many
     experts as want it, and no other token of its batch matters, in training and afterwards. Without
     that balancer all bars are 0. The authors' models have a shared expert besides, for the tokens
-    that no expert wants.
+    that no expert wants. Their code also takes a logit that equals the bar, which the paper and
+    this router do not.
 
     Examples
     --------
@@ -62,15 +62,11 @@ class ExpertThreshold(ScoreRouter):
     ) -> Routing:
         """Take every expert above its bar (0 if not given); see `Router.choose`."""
         logits_NE = self._check_logits(logits_NE)
-        n_experts = logits_NE.shape[1]
-        if threshold_E is None:
-            threshold_E = np.zeros(n_experts, logits_NE.dtype)
-        bar_E = check_array("threshold_E", threshold_E, (n_experts,)).astype(logits_NE.dtype)
         scores_NE = make_scores(logits_NE, self.score)
         # By how far they are above their bars, so that those which are stand before those which
         # are not. A token with NaN keeps it: the broken expert ranks first, its weight is NaN.
-        above_NE = np.asarray(logits_NE - bar_E)
-        expert_NE = kernels.topk(above_NE, n_experts)
+        above_NE = np.asarray(logits_NE - bars(threshold_E, logits_NE))
+        expert_NE = kernels.topk(above_NE, logits_NE.shape[1])
         listed_NE = gather(above_NE, expert_NE) > 0
         listed_NE[broken_rows(logits_NE), :1] = True
         weight_NE = self.weights(logits_NE, scores_NE, expert_NE)

@@ -180,6 +180,14 @@ def biased(
     return np.asarray(scores_NE + bias_E.astype(scores_NE.dtype))
 
 
+def bars(threshold_E: np.ndarray | None, logits_NE: np.ndarray) -> np.ndarray:
+    """Thresholds of the experts in the type of the logits, (E,); 0 where none are given."""
+    n_experts = logits_NE.shape[1]
+    if threshold_E is None:
+        return np.zeros(n_experts, logits_NE.dtype)
+    return check_array("threshold_E", threshold_E, (n_experts,)).astype(logits_NE.dtype)
+
+
 def broken_rows(logits_NE: np.ndarray) -> np.ndarray:
     """Tokens with a logit that is NaN, (N,) bool: their weights have to be NaN too."""
     return np.asarray(np.isnan(logits_NE).any(axis=1))
