@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from .. import kernels
-from ..settings import option
-from .base import Arrays, Balancer
-
-if TYPE_CHECKING:
-    from ..routers import Router
+from .gate_loss import GateLoss
 
 
 @dataclass(frozen=True)
-class SimBal(Balancer):
+class SimBal(GateLoss):
     """coefficient * sum of |W^T W - I|, over the gate's columns; no token takes part.
 
     Orthonormal columns keep angles between tokens, so that tokens which are alike get scores
@@ -46,19 +41,10 @@ class SimBal(Balancer):
         "equation 4 and appendix A.3"
     )
     formula: ClassVar[str] = r"\mathcal L = \alpha\, \| W^\top W - I \|_1"
-    rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 0.01
 
-    coefficient: float = option(1.0, low=0)
-
-    def fits(self, router: Router) -> bool:
-        """Whether the router has a gate."""
-        return "gate" in router.projections
-
-    def param_loss(self, params: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:
-        """Loss on `gate_DE` and its gradient."""
-        gate_DE = params["gate_DE"]
+    def of_gate(self, gate_DE: np.ndarray) -> tuple[float, np.ndarray]:
+        """Sum of the absolute entries, and its gradient; see `GateLoss.of_gate`."""
         off_EE = kernels.matmul_tn(gate_DE, gate_DE) - np.eye(gate_DE.shape[1], dtype=gate_DE.dtype)
-        factor = gate_DE.dtype.type(2 * self.coefficient)  # each entry stands on both sides
-        value = self.coefficient * float(np.abs(off_EE).sum(dtype=np.float64))
-        return value, {"gate_DE": factor * kernels.matmul(gate_DE, np.sign(off_EE))}
+        value = float(np.abs(off_EE).sum(dtype=np.float64))
+        return value, 2 * kernels.matmul(gate_DE, np.sign(off_EE))  # each entry is on both sides

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..settings import option
-from .base import Arrays, Balancer
-
-if TYPE_CHECKING:
-    from ..routers import Router
+from .gate_loss import GateLoss
 
 EPS = 1e-12  # least length that is divided by, as in the authors' normalize
 
 
 @dataclass(frozen=True)
-class SimpleDiverse(Balancer):
+class SimpleDiverse(GateLoss):
     """coefficient * (||U^T U - I|| + mean length of w_i), with U the gate's columns at length 1.
 
     The first part is the Frobenius norm, not squared, of what the cosines between expert
@@ -48,18 +44,12 @@ class SimpleDiverse(Balancer):
         r"\mathcal L = \alpha \left( \Big\| \hat W^\top \hat W - I \Big\|_F"
         r" + \frac1E \sum_{i=1}^{E} \|w_i\|_2 \right), \quad \hat w_i = \frac{w_i}{\|w_i\|_2}"
     )
-    rate_name: ClassVar[str] = "coefficient"
     short_run_rate: ClassVar[float] = 0.1
 
     coefficient: float = option(0.01, low=0)
 
-    def fits(self, router: Router) -> bool:
-        """Whether the router has a gate."""
-        return "gate" in router.projections
-
-    def param_loss(self, params: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:
-        """Loss on `gate_DE` and its gradient."""
-        gate_DE = params["gate_DE"]
+    def of_gate(self, gate_DE: np.ndarray) -> tuple[float, np.ndarray]:
+        """Norm of the cosines plus mean length, and the gradient; see `GateLoss.of_gate`."""
         length_E = np.maximum(np.sqrt((gate_DE * gate_DE).sum(axis=0)), EPS)
         unit_DE = gate_DE / length_E
         off_EE = unit_DE.T @ unit_DE - np.eye(gate_DE.shape[1], dtype=gate_DE.dtype)
@@ -67,5 +57,4 @@ class SimpleDiverse(Balancer):
         dunit_DE = unit_DE @ off_EE * gate_DE.dtype.type(2 / max(norm, EPS))
         along_E = (dunit_DE * unit_DE).sum(axis=0)
         dgate_DE = (dunit_DE - unit_DE * along_E) / length_E + unit_DE / len(length_E)
-        value = self.coefficient * (norm + float(length_E.mean()))
-        return value, {"gate_DE": dgate_DE * gate_DE.dtype.type(self.coefficient)}
+        return norm + float(length_E.mean()), dgate_DE

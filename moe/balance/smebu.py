@@ -30,7 +30,7 @@ class SMEBU(Balancer):
     kappa
         How soon a step is as long as it gets; 2 for Trinity Large.
     momentum
-        beta, the share of the past in the mean; 0.5 for Trinity Large.
+        beta, the share of the past in the mean, below 1; 0.5 for Trinity Large.
 
     Examples
     --------
@@ -63,6 +63,11 @@ class SMEBU(Balancer):
     rate: float = option(5e-4, low=0)
     kappa: float = option(2.0, low=0, open_low=True)
     momentum: float = option(0.5, low=0, high=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.momentum == 1:  # the mean would stay at 0 for ever
+            raise ValueError("momentum: got 1, allowed is a number >= 0 and < 1")
 
     def init_state(self, n_experts: int) -> Arrays:
         """The running mean of the steps, zero at first."""

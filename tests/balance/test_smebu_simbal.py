@@ -1,4 +1,4 @@
-"""SMEBU's steps and SimBal's norm, each worked out another way."""
+"""SMEBU's steps and losses on the gate, each worked out another way."""
 
 from __future__ import annotations
 
@@ -75,3 +75,33 @@ def test_an_orthonormal_gate_costs_nothing_and_steps_lead_to_one() -> None:
     for step in range(2000):
         gate_DE -= 0.01 / (1 + step / 50) * balancer.param_loss({"gate_DE": gate_DE})[1]["gate_DE"]
     assert start > 5 and balancer.param_loss({"gate_DE": gate_DE})[0] < 0.2
+
+
+BAD_GATES = {
+    "none": (None, "gate_DE: got dtype object"),
+    "a row": (np.ones(3), r"gate_DE: got shape \(3,\), allowed is \(any, any\)"),
+    "whole numbers": (np.ones((3, 2), int), "gate_DE: got dtype int64"),
+    "halves": (np.ones((3, 2), np.float16), "gate_DE: got dtype float16"),
+}
+
+
+@pytest.mark.parametrize("name", ["simbal", "simple_diverse"])
+@pytest.mark.parametrize("case", BAD_GATES)
+def test_a_gate_that_is_none_is_named(name: str, case: str) -> None:
+    gate, words = BAD_GATES[case]
+    with pytest.raises(ValueError, match=words):
+        moe.make_balancer(name).param_loss({"gate_DE": gate} if gate is not None else {})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("name", ["simbal", "simple_diverse"])
+def test_a_gate_may_lie_in_any_order(name: str) -> None:
+    gate_DE = np.random.default_rng(0).standard_normal((9, 5))
+    balancer = moe.make_balancer(name, coefficient=0.3)
+    value, grads = balancer.param_loss({"gate_DE": gate_DE})
+    turned, also = balancer.param_loss({"gate_DE": np.asfortranarray(gate_DE)})
+    assert turned == value and np.array_equal(also["gate_DE"], grads["gate_DE"])
+
+
+def test_a_mean_that_stays_where_it_is_is_refused() -> None:
+    with pytest.raises(ValueError, match="momentum: got 1, allowed is a number >= 0 and < 1"):
+        moe.make_balancer("smebu", momentum=1)
