@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..errors import check_int
 from ..routing import Routing
 from ..settings import option
 from .base import Arrays, Balancer
@@ -17,9 +18,10 @@ from .base import Arrays, Balancer
 class CutoffEMA(Balancer):
     """After each batch: c_i += rate * (q-th largest logit of expert i - c_i), q = k T / E.
 
-    The tokens above the bar of a batch's own q-th logit are those that expert choice would take;
-    the mean over batches makes it the bar of all tokens. As in the authors' code the mean is
-    divided by 1 - (1 - rate)^n after n batches, so that it is not drawn towards its start at 0.
+    The tokens from a batch's own q-th logit up are those that expert choice would take; the mean
+    over batches makes it the bar of all tokens. As in the authors' code q is rounded down, and the
+    mean is divided by 1 - (1 - rate)^n after n batches, so that it is not drawn towards its start
+    at 0.
 
     The authors let experts choose from the batch in the first 4,000 steps, since bars that lag
     behind logits in motion starve experts. Here bars hold from the first step: until then they
@@ -30,7 +32,7 @@ class CutoffEMA(Balancer):
     rate
         1 - beta. 0.001 in the paper's runs, 0.01 by default in its code.
     k
-        Experts per token to reach on average; 1 in the paper's runs, of 16.
+        Experts per token to reach on average, at most E; 1 in the paper's runs, of 16.
 
     Examples
     --------
@@ -65,20 +67,27 @@ class CutoffEMA(Balancer):
     k: int = option(1, low=1)
 
     def init_state(self, n_experts: int) -> Arrays:
-        """The running mean as it is summed up, and the number of batches in it."""
+        """The running mean as it is summed up, and the number of batches in it.
+
+        Raises
+        ------
+        ValueError
+            If k is more than the number of experts.
+        """
+        check_int("k", self.k, 1, n_experts, f"n_experts is {n_experts}")
         return {"cutoff_mean_E": np.zeros(n_experts), "cutoff_updates_1": np.zeros(1)}
 
     def update(self, buffers: MutableMapping[str, np.ndarray], routing: Routing) -> None:
         """Step the running mean and set `threshold_E`, in place."""
         n_tokens, n_experts = routing.n_tokens, routing.n_experts
-        if not n_tokens or self.rate == 0:
+        if not n_tokens or 1 - self.rate == 1:  # also a rate too small to divide by
             return
-        assert routing.logits_NE is not None
-        share = min(max(int(self.k * n_tokens / n_experts), 1), n_tokens)
-        place = n_tokens - share  # counted from the smallest
-        cut_E = np.partition(routing.logits_NE, place, axis=0)[place].astype(np.float64)
+        if routing.logits_NE is None:
+            raise ValueError("routing: got one without logits, allowed is a router that has some")
         mean_E = self._kept("cutoff_mean_E", buffers, n_experts)
         updates_1 = self._kept("cutoff_updates_1", buffers, n_experts)
+        place = n_tokens - max(self.k * n_tokens // n_experts, 1)  # counted from the smallest
+        cut_E = np.partition(routing.logits_NE, place, axis=0)[place].astype(np.float64)
         mean_E += self.rate * (cut_E - mean_E)
         updates_1 += 1
         buffers[self.needs][:] = mean_E / (1 - (1 - self.rate) ** updates_1[0])

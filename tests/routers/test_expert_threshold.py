@@ -32,8 +32,9 @@ def test_the_bars_are_the_authors(rate: float) -> None:
         assert buffers["threshold_E"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_rate_of_zero_leaves_the_bars() -> None:
-    balancer = moe.make_balancer("cutoff_ema", rate=0)
+@pytest.mark.parametrize("rate", [0, 1e-300])
+def test_a_rate_of_next_to_nothing_leaves_the_bars(rate: float) -> None:
+    balancer = moe.make_balancer("cutoff_ema", rate=rate)
     buffers = {"threshold_E": np.full(4, 0.5)} | balancer.init_state(4)
     balancer.update(buffers, moe.make_router("expert_threshold").choose(np.ones((8, 4))))
     assert buffers["threshold_E"].tolist() == [0.5] * 4
@@ -85,3 +86,28 @@ def test_a_token_is_routed_the_same_alone_and_first_choices_are_the_furthest_abo
         assert one.rank_A.tolist() == list(range(one.n_assignments))
         above = [logits_NE[token, e] - bars_E[e] for e in one.expert_A]
         assert above == sorted(above, reverse=True) and all(value > 0 for value in above)
+
+
+def test_more_experts_a_token_than_there_are_is_refused() -> None:
+    balancer = moe.make_balancer("cutoff_ema", k=3)
+    words = r"k: got 3, allowed is a whole number in 1\.\.2 \(n_experts is 2\)"
+    with pytest.raises(ValueError, match=words):
+        balancer.init_state(2)
+    routing = moe.make_router("expert_threshold").choose(np.ones((4, 2)))
+    with pytest.raises(ValueError, match=words):
+        balancer.update({"threshold_E": np.zeros(2)}, routing)
+    buffers = {"threshold_E": np.zeros(3)}  # all of them: the bar is the smallest
+    balancer.update(buffers, moe.make_router("expert_threshold").choose(np.eye(3) + 1))
+    assert buffers["threshold_E"] == pytest.approx([1, 1, 1], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["expert_threshold", "dynmoe"])
+def test_thresholds_of_another_shape_or_kind_are_named(name: str) -> None:
+    router, logits_NE = moe.make_router(name), np.ones((2, 4))
+    for bars, words in (
+        (np.zeros(3), r"threshold_E: got shape \(3,\), allowed is \(4,\)"),
+        (np.zeros(4, int), "threshold_E: got dtype int64"),
+        (np.full(4, np.nan), "threshold_E: got NaN or infinity"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            router.choose(logits_NE, threshold_E=bars)
