@@ -9,9 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
+from ..errors import check_float, check_int
 from ..settings import option
 from .base import MAX_SPECIALS, Arrays
 from .moe_pp import WithZeroExperts
+
+
+def _whole(value: float) -> bool:
+    return abs(value - round(value)) <= 1e-9
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class NullExperts(WithZeroExperts):
     it takes rho k on average. Weights are divided by the sum of those that compute.
 
     Copies are alike, so which of them a token counts for is free. Here they start behind the number
-    of its best computing expert, so that they are as even as the experts are.
+    of its best computing expert, and where there are more copies than such experts, the second best
+    says how far behind; so they are about as even as the experts are.
 
     Parameters
     ----------
@@ -69,7 +75,7 @@ class NullExperts(WithZeroExperts):
         Raises
         ------
         ValueError
-            If these are no whole numbers.
+            If a number is not allowed, or these are no whole ones.
 
         Examples
         --------
@@ -77,12 +83,14 @@ class NullExperts(WithZeroExperts):
         >>> NullExperts.at(64, 4, 0.5)
         NullExperts(k=8, n_zero=64)
         """
-        copies = n_computing / rho - n_computing if rho > 0 else 0.0
-        k = expected / rho if rho > 0 else 0.0
-        if copies < 1 or any(abs(value - round(value)) > 1e-9 for value in (copies, k)):
+        check_int("n_computing", n_computing, 1)
+        check_int("expected", expected, 1, n_computing)
+        check_float("rho", rho, 0.0, 1.0, open_low=True)
+        copies, k = n_computing / rho - n_computing, expected / rho
+        if not 1 <= copies <= MAX_SPECIALS or not (_whole(copies) and _whole(k)):
             raise ValueError(
                 f"rho: got {rho} with {expected} of {n_computing} experts, allowed is one of which "
-                "1 / rho times both numbers is whole, below 1"
+                f"1 / rho times both numbers is whole, below 1, with at most {MAX_SPECIALS} copies"
             )
         return cls(k=round(k), n_zero=round(copies))
 
@@ -121,6 +129,8 @@ class NullExperts(WithZeroExperts):
         first = logits_NE.shape[1] - self.n_zero
         copies_NM = logits_NE[:, first:]
         alike_N = (copies_NM == copies_NM[:, :1]).all(axis=1)  # as `project` makes them
-        turn_N1 = np.where(alike_N, kernels.topk(logits_NE[:, :first], 1)[:, 0], 0)[:, None]
-        turned_NK = first + (expert_NK - first + turn_N1) % self.n_zero
+        best_NB = kernels.topk(logits_NE[:, :first], min(2, first)).astype(np.int64)
+        pair_N = best_NB[:, 0] * first + best_NB[:, -1]
+        start_N = np.where(alike_N, pair_N * max(first, self.n_zero) // first**2, 0)
+        turned_NK = first + (expert_NK - first + start_N[:, None]) % self.n_zero
         return np.where(expert_NK < first, expert_NK, turned_NK).astype(expert_NK.dtype)

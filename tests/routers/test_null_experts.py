@@ -64,19 +64,32 @@ def test_presets_are_the_papers() -> None:
     assert NullExperts.at(64, 4, 0.5) == NullExperts(k=8, n_zero=64)
     assert NullExperts.at(64, 2, 0.25) == NullExperts(k=8, n_zero=192)
     assert NullExperts.at(64, 2, 2 / 3) == NullExperts(k=3, n_zero=32)
-    for rho in (0.0, 0.3, 1.0, 1.5):
+    for rho in (0.3, 1.0, 1e-3, 1e-320):
         with pytest.raises(ValueError, match=f"rho: got {rho} with 2 of 64 experts"):
             NullExperts.at(64, 2, rho)
+    for rho in (0.0, 1.5, np.nan, "half"):
+        with pytest.raises(ValueError, match=f"rho: got {rho!r}, allowed is a number > 0 and <= 1"):
+            NullExperts.at(64, 2, rho)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"expected: got 65, allowed is a whole number in 1\.\.64"):
+        NullExperts.at(64, 65, 0.5)
+    with pytest.raises(ValueError, match=r"n_computing: got 6\.5"):
+        NullExperts.at(6.5, 2, 0.5)  # type: ignore[arg-type]
 
 
-def test_copies_are_as_even_as_the_experts_and_no_neighbour_matters() -> None:
-    router = NullExperts(k=4, n_zero=8)
+@pytest.mark.parametrize(
+    ("k", "copies", "most"),
+    [(4, 8, 1.1), (4, 4, 1.1), (4, 12, 1.25), (8, 24, 1.25), (12, 40, 1.25)],
+)
+def test_copies_are_about_as_even_as_the_experts_and_no_neighbour_matters(
+    k: int, copies: int, most: float
+) -> None:
+    router = NullExperts(k=k, n_zero=copies)
     rng = np.random.default_rng(0)
     real_NE = rng.standard_normal((4000, 8))
-    logits_NE = np.concatenate([real_NE, np.full((4000, 8), 0.3)], axis=1)
+    logits_NE = np.concatenate([real_NE, np.full((4000, copies), 0.3)], axis=1)
     routing = router.choose(logits_NE)
     null = routing.load[8:]
-    assert null.sum() > 4000 and null.max() / null.mean() < 1.1
+    assert null.sum() > 4000 and null.max() / null.mean() < most
     alone = router.choose(logits_NE[100:101])
     assert np.array_equal(alone.expert_A, routing.expert_A[routing.token_A == 100])
 
