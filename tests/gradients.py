@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+import moe
+
 
 def worst_error(
     value: Callable[[], float],
@@ -34,3 +36,20 @@ def worst_error(
             error = abs((high - low) / (2 * step) - exact) / max(1.0, abs(exact))
             worst = max(worst, error)
     return worst
+
+
+def layer_error(
+    layer: moe.MoELayer | moe.DenseFFN, x_ND: np.ndarray, g_ND: np.ndarray, **how: float
+) -> float:
+    """`worst_error` of a layer at every parameter and at x, of its result times `g_ND` in sum.
+
+    `how` goes to `worst_error`.
+    """
+    dx_ND, grads = layer.backward(g_ND, layer.forward(x_ND)[1])  # type: ignore[arg-type]
+    assert list(grads) == list(layer.params)
+    return worst_error(
+        lambda: float((layer(x_ND) * g_ND).sum()),
+        layer.params | {"x": x_ND},
+        grads | {"x": dx_ND},
+        **how,  # type: ignore[arg-type]
+    )

@@ -11,6 +11,7 @@ import pytest
 import moe
 from moe.checkpoints.layouts import ORDERS
 from moe.layer import MoELayer
+from tests.plain import sigmoid, silu
 
 E, F, D, G = 4, 5, 6, 7
 
@@ -33,13 +34,6 @@ def parts(gated: bool = True) -> dict[str, np.ndarray]:
 
 def by_hand(p: dict[str, np.ndarray], x_ND: np.ndarray) -> np.ndarray:
     """Top-2 over the biased logits, SwiGLU experts and shared expert, from the plain weights."""
-
-    def sigmoid(z: np.ndarray) -> np.ndarray:
-        return np.asarray(1 / (1 + np.exp(-z)))
-
-    def silu(z: np.ndarray) -> np.ndarray:
-        return z * sigmoid(z)
-
     logits_NE = x_ND @ p["gate"].T + p["gate_bias"]
     scores_NE = np.exp(logits_NE) / np.exp(logits_NE).sum(axis=1, keepdims=True)
     y_ND = np.zeros_like(x_ND)

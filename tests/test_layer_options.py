@@ -14,16 +14,8 @@ from moe.capacity import Capacity
 from moe.experts import up_bias_name, up_name
 from moe.kernels.backend import BACKENDS
 from moe.layer import MoELayer
-from tests.gradients import worst_error
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-x)))
-
-
-def silu(x: np.ndarray) -> np.ndarray:
-    return x * sigmoid(x)
-
+from tests.gradients import layer_error
+from tests.plain import sigmoid, silu
 
 ACTIVATIONS = {
     "clamped": "clamped_swiglu(alpha=1.4,limit=0.8)",
@@ -68,15 +60,7 @@ def test_gradients_equal_finite_differences(
     layer = make(kind, rng, capacity=capacity)
     x_ND, g_ND = rng.standard_normal((2, 17, 6))
     with kernels.using(backend):
-        _, ctx = layer.forward(x_ND)
-        dx_ND, grads = layer.backward(g_ND, ctx)
-        assert list(grads) == list(layer.params)
-        error = worst_error(
-            lambda: float((layer(x_ND) * g_ND).sum()),
-            layer.params | {"x": x_ND},
-            grads | {"x": dx_ND},
-        )
-    assert error <= 1e-6
+        assert layer_error(layer, x_ND, g_ND) <= 1e-6
 
 
 @pytest.mark.parametrize("kind", KINDS)
