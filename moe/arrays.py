@@ -187,17 +187,22 @@ def _latent_shapes(
     params: Mapping[str, np.ndarray], d_latent: int, specials: tuple[str, ...]
 ) -> Shapes:
     """Shapes of the products around latent experts, of which the first says D."""
-    if any(kind != "zero" for kind in specials):
-        # Whether such an expert would return x or its latent vector, no publication says.
-        raise ValueError(
-            f"{DOWN}: got latent experts and a router with the experts "
-            f"{', '.join(sorted(set(specials)))}, allowed is one whose experts compute, or give 0"
-        )
+    check_latent(DOWN, specials)
     down_DL = _present(params, DOWN)
     check_plain(DOWN, down_DL)
     if down_DL.ndim != 2 or 0 in down_DL.shape:
         raise ValueError(f"{DOWN}: got shape {down_DL.shape}, allowed is (D, L), both >= 1")
     return {DOWN: (len(down_DL), d_latent), UP: (d_latent, len(down_DL))}
+
+
+def check_latent(name: str, specials: tuple[str, ...]) -> None:
+    """Raise ValueError if a pool with such experts cannot be latent."""
+    if any(kind != "zero" for kind in specials):
+        # Whether such an expert would return x or its latent vector, no publication says.
+        raise ValueError(
+            f"{name}: got latent experts and a router with the experts "
+            f"{', '.join(sorted(set(specials)))}, allowed is one whose experts compute, or give 0"
+        )
 
 
 def model_width(params: Mapping[str, np.ndarray]) -> int:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .arrays import Contract, contract_of, model_width
+from .arrays import Contract, check_latent, contract_of, model_width
 from .capacity import NO_LIMIT, Capacity
 from .choosing import route, route_backward
 from .context import LayerContext, check_context, sign
@@ -141,6 +141,8 @@ class MoELayer:
         router = router_of(router, k)
         router.check(n_experts)
         (capacity or NO_LIMIT).check(router, n_experts)
+        if d_latent:
+            check_latent("d_latent", router.specials)
         params = fresh_params(
             router, d_model, d_expert, n_experts, n_shared, activation, seed, dtype, gate_scale,
             gate_init, d_latent,
