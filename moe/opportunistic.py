@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .errors import check_int
-from .routers import Router, make_router
+from .routers import Router, check_router, make_router
 from .routers.base import Arrays
 from .routing import Routing
 
@@ -28,7 +29,7 @@ def piggyback(expert_NK: np.ndarray, k0: int, k: int | None = None) -> np.ndarra
     Raises
     ------
     ValueError
-        If a number is not allowed.
+        If a number is not allowed, or there is no table of integers.
 
     Notes
     -----
@@ -39,14 +40,17 @@ def piggyback(expert_NK: np.ndarray, k0: int, k: int | None = None) -> np.ndarra
     >>> piggyback(np.array([[0, 1, 2], [1, 3, 0]]), k0=1).tolist()
     [[True, True, False], [True, False, True]]
     """
-    check_int("k", expert_NK.shape[1] if k is None else k, 1)
-    most = expert_NK.shape[1] if k is None else k
+    expert_NK = np.asarray(expert_NK)
+    if expert_NK.ndim != 2 or expert_NK.dtype.kind not in "iu":
+        raise ValueError(
+            f"expert_NK: got {expert_NK.dtype} of shape {expert_NK.shape}, allowed are integers of "
+            "shape (N, K)"
+        )
+    most = check_int("k", expert_NK.shape[1] if k is None else k, 1)
     check_int("k0", k0, 1, most, f"k is {most}")
     real_NK = expert_NK >= 0
     first = expert_NK[:, :k0][real_NK[:, :k0]]
-    read = np.zeros(int(expert_NK.max(initial=0)) + 1, bool)
-    read[first] = True
-    found_NK = real_NK & read[np.maximum(expert_NK, 0)]
+    found_NK = real_NK & np.isin(expert_NK, first)
     return np.asarray(found_NK & (np.cumsum(found_NK, axis=1) <= most))
 
 
@@ -83,11 +87,13 @@ class Opportunistic(Router):
     k0: int = 1
 
     def __post_init__(self) -> None:
-        options: dict[str, Any] = self.router.options()
+        router = check_router(self.router)
+        options: dict[str, Any] = router.options()
         grouped = options.get("n_group", 1) > 1 or options.get("by_token", False)
-        if not self.router.reroutable or grouped or self.router.specials or "k" not in options:
+        alone = router.projections == ("gate",) and not router.choice_params
+        if not (router.reroutable and alone and "k" in options) or grouped or router.specials:
             raise ValueError(
-                f"router: got {self.router.name!r}, allowed is one whose weights depend on the "
+                f"router: got {router.name!r}, allowed is one whose weights depend on the "
                 "chosen experts' scores alone, with k choices and without groups"
             )
         check_int("k0", self.k0, 1, options["k"], f"k is {options['k']}")
@@ -115,6 +121,16 @@ class Opportunistic(Router):
         """Those of the router."""
         return self.router.init_params(d_model, n_experts, rng)
 
+    def project(self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], n_experts: int) -> Arrays:
+        """What the router computes."""
+        return self.router.project(x_ND, params, n_experts)
+
+    def project_backward(
+        self, x_ND: np.ndarray, params: Mapping[str, np.ndarray], dmade: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, Arrays]:
+        """As in the router."""
+        return self.router.project_backward(x_ND, params, dmade)
+
     def choose(
         self,
         logits_NE: np.ndarray,
@@ -124,7 +140,8 @@ class Opportunistic(Router):
         **state: np.ndarray,
     ) -> Routing:
         """Choose as the router does, then again from what the batch reads; see `Router.choose`."""
-        everything: dict[str, Any] = {"k": np.shape(logits_NE)[-1]}
+        logits_NE = self._check_logits(logits_NE)
+        everything: dict[str, Any] = {"k": logits_NE.shape[1]}
         wide = replace(self.router, **everything).choose(
             logits_NE, rng=rng, token_ids=token_ids, **state
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import moe
 from moe.opportunistic import Opportunistic, piggyback
-from tests.gradients import worst_error
+from moe.routers.topk import TopK
+from tests.gradients import layer_error
 
 
 def printed(order_NE: list[list[int]], k0: int, k: int) -> list[list[int]]:
@@ -87,9 +89,7 @@ def test_gradients_are_the_slope(router: str) -> None:
     layer = moe.MoELayer.init(6, 5, 8, router, 3, dtype="float64", seed=4)
     layer.router = Opportunistic(layer.router, 1)
     x_ND, g_ND = np.random.default_rng(1).standard_normal((2, 9, 6))
-    dx_ND, grads = layer.backward(g_ND, layer.forward(x_ND)[1])
-    arrays, grads = layer.params | {"x": x_ND}, grads | {"x": dx_ND}
-    assert worst_error(lambda: float((layer(x_ND) * g_ND).sum()), arrays, grads) < 1e-6
+    assert layer_error(layer, x_ND, g_ND) < 1e-6
 
 
 def test_lists_may_be_short_and_have_holes_at_their_end() -> None:
@@ -113,5 +113,41 @@ def test_wrong_values_are_refused_in_words() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match="allowed is one whose weights depend on the chosen"):
             Opportunistic(router)
+    for name, why in (("topk", "router: got 'topk'"), (moe.ROUTERS["topk"], "the class TopK")):
+        with pytest.raises(ValueError, match=why):
+            Opportunistic(name)  # type: ignore[arg-type]
+    empty_pool = moe.make_router("moe_pp", n_constant=0, n_copy=0, n_zero=0)
+    with pytest.raises(ValueError, match="router: got 'moe_pp', allowed is one whose weights"):
+        Opportunistic(empty_pool)
+    with pytest.raises(ValueError, match=r"logits_NE: got shape \(\), allowed is \(any, any\)"):
+        Opportunistic(moe.make_router("topk")).choose(np.float64(1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"k0: got 0, allowed is a whole number in 1..3"):
         piggyback(np.zeros((2, 3), int), 0)
+    for wrong in (np.zeros((2, 3)), np.zeros(3, int), [[True]]):
+        with pytest.raises(ValueError, match=r"expert_NK: got .*, allowed are integers of shape"):
+            piggyback(wrong, 1)  # type: ignore[arg-type]
+
+
+def test_numbers_of_experts_may_be_any() -> None:
+    huge = 2**62
+    found_NK = piggyback(np.array([[huge, 1, 2], [1, huge, 3]]), 1)
+    assert found_NK.tolist() == [[True, True, False], [True, True, False]]
+
+
+def test_a_router_of_ones_own_projects_in_its_own_way() -> None:
+    @dataclass(frozen=True)
+    class Doubled(TopK):
+        def project(self, x_ND: np.ndarray, params: Any, n_experts: int) -> dict[str, np.ndarray]:
+            made = super().project(x_ND, params, n_experts)
+            return made | {"logits_NE": 2 * made["logits_NE"]}
+
+        def project_backward(self, x_ND: np.ndarray, params: Any, dmade: Any) -> Any:
+            twice = {name: 2 * grad for name, grad in dmade.items()}
+            return super().project_backward(x_ND, params, twice)
+
+    layer = moe.MoELayer.init(6, 5, 8, Doubled(k=3), dtype="float64")
+    x_ND, g_ND = np.random.default_rng(1).standard_normal((2, 9, 6))
+    same = replace(layer, router=Opportunistic(layer.router, 3))
+    assert np.array_equal(same(x_ND), layer(x_ND))
+    few = replace(layer, router=Opportunistic(layer.router, 1))
+    assert layer_error(few, x_ND, g_ND) < 1e-6
