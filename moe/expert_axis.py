@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import shown
 from .layer import MoELayer
 
 AXES = re.compile(r"\d*[A-Z]|\d+")
@@ -41,22 +42,24 @@ def with_experts(layer: MoELayer, expert_M: np.ndarray) -> MoELayer:
     ------
     ValueError
         If a number is none of an expert; if the router does not score experts by a gate, has
-        experts that compute nothing, groups or slots, or does not fit M experts.
+        experts that compute nothing, groups or slots, or does not fit M experts; or if a buffer's
+        name says E where its shape does not.
     """
     check_scored(layer)
     expert_M = np.asarray(expert_M)
     fits = expert_M.ndim == 1 and expert_M.size and expert_M.dtype.kind in "iu"
     if not fits or expert_M.min() < 0 or expert_M.max() >= layer.n_experts:
         raise ValueError(
-            f"experts: got {expert_M.tolist()}, allowed are one or more numbers from 0 to "
+            f"experts: got {shown(expert_M.tolist())}, allowed are one or more numbers from 0 to "
             f"{layer.n_experts - 1}"
         )
+    expert_M = expert_M.astype(np.intp)
     layer.router.check(len(expert_M))
     taken = MoELayer(
         layer.router,
         layer.activation,
-        _taken(layer.params, expert_M),
-        _taken(layer.buffers, expert_M),
+        _taken(layer.params, expert_M, layer.n_experts),
+        _taken(layer.buffers, expert_M, layer.n_experts),
         layer.capacity,
         layer.check_finite,
     )
@@ -84,10 +87,17 @@ def check_scored(layer: MoELayer) -> None:
     )
 
 
-def _taken(arrays: Mapping[str, np.ndarray], expert_M: np.ndarray) -> dict[str, np.ndarray]:
+def _taken(
+    arrays: Mapping[str, np.ndarray], expert_M: np.ndarray, n_experts: int
+) -> dict[str, np.ndarray]:
     found = {}
     for name, array in arrays.items():
         for axis in expert_axes(name):
+            if array.shape[axis : axis + 1] != (n_experts,):
+                raise ValueError(
+                    f"{name}: got shape {array.shape}, allowed is {n_experts} on axis {axis}, the "
+                    "number of experts, as its name says"
+                )
             array = np.take(array, expert_M, axis)
         found[name] = np.array(array, order="C")
     return found

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .context import LayerContext
-from .errors import check_choice, check_int
+from .context import LayerContext, check_context
+from .errors import check_array, check_choice, check_int, shown
 from .expert_axis import check_scored, with_experts
 from .layer import MoELayer
 
@@ -23,7 +23,8 @@ class ExpertUse:
     count_E
         Tokens that went to it, (E,) int64.
     sum_E
-        Over these tokens: the weight of its result times the result's length, (E,) float64.
+        Over these tokens: the weight of its result times the result's length, (E,) float64. Of a
+        latent expert that is the length of its L numbers, before the product that leads back.
 
     Examples
     --------
@@ -38,6 +39,17 @@ class ExpertUse:
     count_E: np.ndarray
     sum_E: np.ndarray
 
+    def __post_init__(self) -> None:
+        count_E = np.asarray(self.count_E)
+        if count_E.ndim != 1 or count_E.dtype.kind not in "iu" or not (count_E >= 0).all():
+            raise ValueError(
+                f"count_E: got {shown(self.count_E)}, allowed is a whole number >= 0 for each "
+                "expert"
+            )
+        object.__setattr__(self, "count_E", count_E.astype(np.int64))
+        sum_E = check_array("sum_E", self.sum_E, count_E.shape)
+        object.__setattr__(self, "sum_E", sum_E.astype(np.float64, copy=False))
+
     @classmethod
     def of(
         cls, layer: MoELayer, x_ND: np.ndarray, token_ids: np.ndarray | None = None
@@ -48,14 +60,16 @@ class ExpertUse:
         ------
         ValueError
             If the router is none that can be pruned (see `prune`), or weighs the experts' inputs,
-            so that there is no result to weigh.
+            so that there is no result to weigh; or if a result is no finite number.
         """
         check_scored(layer)
         return cls.of_context(layer, layer.forward(x_ND, token_ids=token_ids)[1])
 
     @classmethod
     def of_context(cls, layer: MoELayer, ctx: LayerContext) -> ExpertUse:
-        """The same of a pass that has been made."""
+        """The same of a pass that this layer has made."""
+        check_scored(layer)
+        check_context(ctx, LayerContext, layer._checked().owner)
         if layer.router.weigh_input:
             raise ValueError(
                 "router: got weigh_input=True, allowed is a router that weighs the experts' results"
@@ -65,10 +79,15 @@ class ExpertUse:
         length_S = np.sqrt(np.square(ctx.y_SD, dtype=np.float64).sum(axis=1))
         return cls(
             loads_E.astype(np.int64),
-            np.bincount(expert_S, ctx.weight_S * length_S, len(loads_E)),
+            np.bincount(expert_S, ctx.weight_S * length_S, len(loads_E)) * 1.0,  # ints of no token
         )
 
     def __add__(self, other: ExpertUse) -> ExpertUse:
+        if len(self.count_E) != len(other.count_E):
+            raise ValueError(
+                f"uses: got {len(self.count_E)} and {len(other.count_E)} experts, allowed are uses "
+                "of one layer"
+            )
         return ExpertUse(self.count_E + other.count_E, self.sum_E + other.sum_E)
 
     @property
@@ -98,7 +117,7 @@ def experts_to_keep(use: ExpertUse, n_keep: int, by: str = "reap", seed: int = 0
     Raises
     ------
     ValueError
-        If there are not as many experts, or no such criterion.
+        If there are not as many experts, no such criterion, or no tokens where it is about them.
 
     Notes
     -----
@@ -118,6 +137,8 @@ def experts_to_keep(use: ExpertUse, n_keep: int, by: str = "reap", seed: int = 0
     check_int("seed", seed, 0)
     if by == "random":
         worth_E = np.random.default_rng(seed).random(len(use.count_E))
+    elif not use.count_E.any():
+        raise ValueError(f"use: got no token, allowed are some, without which {by!r} says nothing")
     else:
         worth_E = use.reap_E if by == "reap" else use.count_E
     return np.sort(np.argsort(-worth_E, kind="stable")[:n_keep])
@@ -153,5 +174,5 @@ def prune(layer: MoELayer, keep_M: np.ndarray) -> MoELayer:
     """
     keep_M = np.asarray(keep_M)
     if len(np.unique(keep_M)) != keep_M.size:
-        raise ValueError(f"experts: got {keep_M.tolist()}, allowed is each once")
+        raise ValueError(f"experts: got {shown(keep_M.tolist())}, allowed is each once")
     return with_experts(layer, keep_M)

@@ -9,13 +9,15 @@ import numpy as np
 from .arrays import check_dense
 from .capacity import NO_LIMIT, Capacity
 from .dense import DenseFFN
-from .errors import check_array, check_float, check_int
+from .errors import check_array, check_float, check_int, shown
 from .expert_axis import with_experts
 from .experts import n_matrices, up_name
 from .layer import MoELayer
 from .routers import Router
 
 PROBES = 1024
+MOST_EXPERTS = 2**31 - 1  # which int32 can number
+MOST_NOISE = 1e30  # what float32 can hold
 
 
 def upcycle(
@@ -163,11 +165,10 @@ def upcycle_experts(
     >>> more.n_experts, bool((more(x_ND) == layer(x_ND)).all())
     (12, True)
     """
-    check_float("noise", noise, 0.0)
+    check_float("noise", noise, 0.0, MOST_NOISE)
     check_int("seed", seed, 0)
-    if isinstance(copies, int):
-        check_int("copies", copies, 1)
-        copies = np.full(layer.n_experts, copies)
+    if np.ndim(copies) == 0:
+        copies = np.full(layer.n_experts, check_int("copies", copies, 1))
     copies_E = np.asarray(copies)
     if (
         copies_E.shape != (layer.n_experts,)
@@ -175,12 +176,16 @@ def upcycle_experts(
         or copies_E.min() < 1
     ):
         raise ValueError(
-            f"copies: got {copies_E.tolist()}, allowed is a whole number from 1 for each of "
+            f"copies: got {shown(copies_E.tolist())}, allowed is a whole number from 1 for each of "
             f"{layer.n_experts} experts"
         )
-    old = np.arange(layer.n_experts)
-    rounds = [old[copies_E > n] for n in range(1, int(copies_E.max()))]
-    grown = with_experts(layer, np.concatenate([old, *rounds]))
+    if (total := sum(copies_E.tolist())) > MOST_EXPERTS:
+        raise ValueError(f"copies: got {total} experts, allowed are at most {MOST_EXPERTS}")
+    copies_E = copies_E.astype(np.intp)
+    expert_M = np.repeat(np.arange(layer.n_experts), copies_E)
+    first_M = np.repeat(np.cumsum(copies_E) - copies_E, copies_E)
+    in_turn_M = np.argsort(np.arange(len(expert_M)) - first_M, kind="stable")
+    grown = with_experts(layer, expert_M[in_turn_M])
     if noise:
         places = {"gate_bias_E": grown.params, "select_bias_E": grown.buffers}
         bias_E = next((held[name] for name, held in places.items() if name in held), None)
@@ -223,8 +228,10 @@ def replicas(utility_E: np.ndarray, n_new: int, most: int = 3) -> np.ndarray:
     [1, 4, 1, 2]
     """
     utility_E = check_array("utility_E", utility_E, (None,))
-    check_int("n_new", n_new, 0)
-    check_int("most", most, 1)
+    if not len(utility_E):
+        raise ValueError("utility_E: got no expert, allowed is at least one")
+    check_int("n_new", n_new, 0, MOST_EXPERTS)
+    most = min(check_int("most", most, 1), max(n_new, 1))
     order = np.argsort(-utility_E, kind="stable")
     whole, left = divmod(n_new, most * len(order))
     copies_E = np.full(len(order), 1 + whole * most)

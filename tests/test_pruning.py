@@ -168,3 +168,62 @@ def test_wrong_values_are_refused_in_words() -> None:
     inside = moe.MoELayer.init(8, 6, 4, moe.make_router("topk", weigh_input=True))
     with pytest.raises(ValueError, match="weighs the experts' results"):
         moe.ExpertUse.of(inside, some(inside))
+
+
+def test_numbers_of_experts_may_be_of_any_whole_type() -> None:
+    layer = moe.MoELayer.init(8, 6, 7, k=2)
+    for dtype in (np.uint8, np.int16, np.uint64):
+        assert moe.prune(layer, np.array([1, 4], dtype)) == moe.prune(layer, np.array([1, 4]))
+
+
+def test_uses_that_no_layer_can_have_are_refused_in_words() -> None:
+    for count_E, sum_E, why in (
+        ([1, -1], [1.0, 1.0], "count_E: got .*, allowed is a whole number >= 0 for each expert"),
+        ([1.5, 1], [1.0, 1.0], "count_E: got "),
+        (3, 1.0, "count_E: got 3"),
+        ([1, 1], [1.0], r"sum_E: got shape \(1,\), allowed is \(2,\)"),
+        ([1, 1], [1.0, np.nan], "sum_E: got NaN or infinity"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            moe.ExpertUse(count_E, np.array(sum_E))  # type: ignore[arg-type]
+    use = moe.ExpertUse(np.array([3, 1], np.uint8), np.array([1.0, 9.0]))
+    assert moe.experts_to_keep(use, 1, "count").tolist() == [0]
+    with pytest.raises(ValueError, match="uses: got 2 and 1 experts, allowed are uses of one"):
+        use + moe.ExpertUse(np.array([1]), np.array([1.0]))
+
+
+def test_without_a_token_nothing_is_said_of_the_experts() -> None:
+    layer = moe.MoELayer.init(8, 6, 4)
+    use = moe.ExpertUse.of(layer, some(layer, 0))
+    for by in ("reap", "count"):
+        with pytest.raises(ValueError, match=f"use: got no token, .* which '{by}' says nothing"):
+            moe.experts_to_keep(use, 2, by)
+    assert len(moe.experts_to_keep(use, 2, "random")) == 2
+
+
+def test_a_pass_of_another_layer_or_router_is_refused() -> None:
+    layer, other = moe.MoELayer.init(8, 6, 4), moe.MoELayer.init(8, 6, 5)
+    with pytest.raises(ValueError, match="ctx: got one from another layer, allowed is what this"):
+        moe.ExpertUse.of_context(layer, other.forward(some(other))[1])
+    hashed = moe.MoELayer.init(8, 6, 4, "hash")
+    with pytest.raises(ValueError, match="looks experts up in a table"):
+        moe.ExpertUse.of_context(hashed, hashed.forward(some(hashed))[1])
+
+
+def test_results_that_are_no_numbers_are_refused() -> None:
+    layer = moe.MoELayer.init(8, 6, 4)
+    layer.params["w_down_EFD"][:] = np.inf
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="sum_E: got NaN or inf"):
+        moe.ExpertUse.of(layer, some(layer))
+
+
+def test_a_buffer_of_ones_own_is_kept_or_named() -> None:
+    layer = moe.MoELayer.init(8, 6, 4)
+    layer.buffers["notes_23"] = np.arange(6, dtype=np.float32).reshape(2, 3)
+    layer.buffers["pairs_EE"] = np.arange(16, dtype=np.float32).reshape(4, 4)
+    left = moe.prune(layer, np.array([0, 3]))
+    assert np.array_equal(left.buffers["notes_23"], layer.buffers["notes_23"])
+    assert left.buffers["pairs_EE"].tolist() == [[0, 3], [12, 15]]
+    layer.buffers["MY_TABLE"] = np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match=r"MY_TABLE: got shape \(3,\), allowed is 4 on axis 4"):
+        moe.prune(layer, np.array([0, 3]))

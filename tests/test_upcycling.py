@@ -294,3 +294,36 @@ def test_what_is_drawn_has_the_mean_and_deviation_of_what_it_replaces() -> None:
     assert again == layer and moe.upcycle(dense, 3, drop=1.0, seed=1) != layer
     with pytest.raises(ValueError, match=r"drop: got 1\.5"):
         moe.upcycle(dense, 3, drop=1.5)
+
+
+def test_copies_may_be_of_any_whole_type() -> None:
+    layer = moe.MoELayer.init(8, 6, 4)
+    wanted = moe.upcycle_experts(layer, 2, noise=0.0)
+    for copies in (np.int64(2), np.full(4, 2, np.uint8), np.full(4, 2, np.uint64), [2] * 4):
+        assert moe.upcycle_experts(layer, copies, noise=0.0) == wanted  # type: ignore[arg-type]
+    for copies in (True, 2.0, "two", np.full(4, 2.0), 10**12, np.full(4, 2**62)):
+        with pytest.raises(ValueError, match="copies: got "):
+            moe.upcycle_experts(layer, copies, noise=0.0)  # type: ignore[arg-type]
+
+
+def test_noise_beyond_what_a_bias_can_hold_is_refused() -> None:
+    layer = moe.MoELayer.init(8, 6, 4, "deepseek_v3")
+    for noise in (1e308, np.inf, np.nan, -1.0):
+        with pytest.raises(
+            ValueError, match=r"noise: got .*, allowed is a number >= 0 and <= 1e\+30"
+        ):
+            moe.upcycle_experts(layer, 2, noise=noise)
+
+
+def test_places_for_copies_have_their_bounds() -> None:
+    utility_E = np.array([0.1, 0.4, 0.2, 0.3])
+    assert moe.replicas(utility_E, 5, 10**18).tolist() == [1, 6, 1, 1]
+    assert moe.replicas(np.array([1.0]), 5, 10**18).tolist() == [6]
+    for given, why in (
+        ((np.zeros(0), 1), "utility_E: got no expert, allowed is at least one"),
+        ((utility_E, 10**30), r"n_new: got 10+, allowed is a whole number in 0\.\.2147483647"),
+        ((utility_E, 1, 0), "most: got 0"),
+        ((utility_E * np.nan, 1), "utility_E: got NaN"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            moe.replicas(*given)  # type: ignore[arg-type]

@@ -49,6 +49,8 @@ def prune(
 
     prepare_kernels()
     if model.is_file():
+        if text:
+            raise ValueError("text: got one with a layer's file, allowed is --inputs")
         if inputs is None:
             raise ValueError("inputs: got none, allowed is an .npy of tokens for a layer's file")
         found = prune_layer_file(model, out_path, inputs, keep, by, seed)

@@ -29,8 +29,13 @@ def expert_use(model: LanguageModel, pieces: Iterable[np.ndarray]) -> list[Exper
     ValueError
         If the model has no experts, there is no token, or a router is none that can be pruned.
     """
+    if not model.moe_layers:
+        raise ValueError("model: got one without experts, allowed is one that has some")
     found: list[ExpertUse] = []
-    for tokens_BT in pieces:
+    for piece_BT in pieces:
+        tokens_BT = np.asarray(piece_BT)
+        if tokens_BT.ndim != 2:
+            raise ValueError(f"pieces: got shape {tokens_BT.shape}, allowed is (B, T)")
         rows = max(1, ROWS // max(1, tokens_BT.shape[1]))
         for low in range(0, len(tokens_BT), rows):
             ctx = model.forward(tokens_BT[low : low + rows])
@@ -41,7 +46,7 @@ def expert_use(model: LanguageModel, pieces: Iterable[np.ndarray]) -> list[Exper
             ]
             found = [a + b for a, b in zip(found, own, strict=True)] if found else own
     if not found:
-        raise ValueError("model: got one without experts or no text, allowed are both")
+        raise ValueError("pieces: got no token, allowed are some")
     return found
 
 
@@ -77,5 +82,10 @@ def prune_model(model: LanguageModel, kept: Sequence[np.ndarray]) -> LanguageMod
     ValueError
         If a layer cannot be pruned so, or not all keep as many.
     """
-    pairs = zip(model.moe_layers, kept, strict=True)
+    layers = model.moe_layers
+    if len(kept) != len(layers):
+        raise ValueError(
+            f"kept: got the experts of {len(kept)} layers, allowed are those of {len(layers)}"
+        )
+    pairs = zip(layers, kept, strict=True)
     return model.with_layers([prune(layer, keep_M) for layer, keep_M in pairs])

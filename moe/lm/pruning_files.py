@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from ..checkpoints.npz import read_npy
 from ..data.documents import read_documents
-from ..pruning import ExpertUse, experts_to_keep, prune
+from ..errors import check_choice, check_int
+from ..pruning import CRITERIA, ExpertUse, experts_to_keep, prune
 from ..saved import load
 from .checkpoint import save_model
 from .data import ByteWindows
@@ -113,13 +114,14 @@ def prune_folder(
     folder
         Of a run, or a checkpoint whose tokens are bytes.
     out
-        A new folder.
+        A new folder, which is not there yet.
     n_keep, by, seed
         As in `prune_model`.
     text
         Files to calibrate by; without them it is text that the run learnt.
     n_pieces
-        Pieces of text, of the model's context, at most.
+        Pieces of text, of the model's context, at most: of longer text some at equal distances, of
+        what the run learnt some at random, and no more than fill it once.
 
     Raises
     ------
@@ -127,7 +129,12 @@ def prune_folder(
         If a file or argument is not allowed, no layer can be pruned, or no published layout can
         hold the model.
     """
+    _check_new(out, "folder")
+    check_choice("by", by, CRITERIA)
     model = model_of(folder)
+    if model.config.n_experts:  # before all the text is run
+        check_int("n_keep", n_keep, 1, model.config.n_experts, "experts of a layer")
+        replace(model.config, n_experts=n_keep)
     if model.config.n_vocab < 256:
         raise ValueError(f"model: got {model.config.n_vocab} tokens, allowed are the 256 bytes")
     windows = windows_of(folder, model.config.context)
@@ -163,8 +170,7 @@ def prune_layer_file(
     ValueError
         If a file or argument is not allowed, or the layer cannot be pruned.
     """
-    if out.exists():
-        raise ValueError(f"out: got {str(out)!r}, which is there; allowed is a new file")
+    _check_new(out, "file")
     layer, x_ND = load(path), read_npy(inputs)
     use = ExpertUse.of(layer, x_ND)
     keep_M = experts_to_keep(use, n_keep, by, seed)
@@ -173,6 +179,11 @@ def prune_layer_file(
     return Pruned(
         str(out), by, len(x_ND), (_layer(0, use, keep_M),), layer.n_params, smaller.n_params
     )
+
+
+def _check_new(out: Path, what: str) -> None:
+    if out.exists():
+        raise ValueError(f"out: got {str(out)!r}, which is there; allowed is a new {what}")
 
 
 def _layer(number: int, use: ExpertUse, keep_M: np.ndarray) -> PrunedLayer:
@@ -191,11 +202,12 @@ def _pieces(
 ) -> list[np.ndarray]:
     """Tokens of whole sequences, (B, T): text that is given, or some that the run learnt."""
     if not text:
+        most = min(most, windows.corpus.n_bytes // context)  # no more than the text has
         return [windows.draw(np.random.default_rng(seed), most)[:, :-1]]
-    found: list[np.ndarray] = []
-    for document in read_documents(text):
-        byte_N = np.frombuffer(document.text, np.uint8)[: most * context]
-        whole = len(byte_N) // context * context
-        found += [byte_N[:whole].reshape(-1, context)] if whole else []
-        found += [byte_N[None, whole:]] if whole < len(byte_N) else []
-    return found
+    texts = [document.text for document in read_documents(text)]
+    pieces = [t[at : at + context] for t in texts for at in range(0, len(t), context)]
+    places = np.linspace(0, len(pieces) - 1, min(most, len(pieces))).astype(int)
+    byte_PT = [np.frombuffer(pieces[place], np.uint8) for place in places]
+    whole = [byte_T for byte_T in byte_PT if len(byte_T) == context]
+    rest = [byte_T[None] for byte_T in byte_PT if len(byte_T) < context]
+    return ([np.stack(whole)] if whole else []) + rest

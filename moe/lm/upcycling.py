@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
 from ..dense import DenseFFN
+from ..errors import check_int
+from ..layer import MoELayer
 from ..upcycling import replicas, upcycle, upcycle_experts
 from .config import LMConfig
 from .model import LanguageModel
 from .settings import LMTrainSettings
 from .training import LMTrainer
 
+OF_EXPERTS = ("n_experts", "k", "d_expert", "d_dense", "router", "router_options")
 BATCHES = 10  # whose gradients say how useful an expert is (arXiv 2604.19835, section 4)
 
 
@@ -26,14 +29,24 @@ def utilities(model: LanguageModel, batches: Sequence[np.ndarray]) -> list[np.nd
         A model with experts.
     batches
         Windows of text, (B, T + 1) each, whose last T tokens follow their first.
+
+    Raises
+    ------
+    ValueError
+        If there is no batch, or one of them is no table of tokens.
     """
+    if not len(batches):
+        raise ValueError("batches: got none, allowed is at least one")
     names = [
         [f"blocks.{number}.ffn.{name}" for name in block.ffn.params if name.startswith("w_")]
         for number, block in enumerate(model.blocks)
-        if block.ffn in model.moe_layers
+        if isinstance(block.ffn, MoELayer)
     ]
     total = {name: np.zeros(()) for layer in names for name in layer}
-    for window_BT in batches:
+    for batch_BT in batches:
+        window_BT = np.asarray(batch_BT)
+        if window_BT.ndim != 2:
+            raise ValueError(f"batches: got shape {window_BT.shape}, allowed is (B, T + 1)")
         arrays = model.gradients(window_BT[:, :-1], window_BT[:, 1:]).arrays
         total = {name: sum_ + arrays[name].astype(np.float64) for name, sum_ in total.items()}
     return [
@@ -66,6 +79,12 @@ def upcycle_model(
     ValueError
         If an argument is not allowed, or a layer's router cannot be upcycled.
     """
+    check_int("copies", copies, 1)
+    check_int("seed", seed, 0)
+    if by is not None and len(by) != len(model.moe_layers):
+        raise ValueError(
+            f"by: got utilities of {len(by)} layers, allowed are those of {len(model.moe_layers)}"
+        )
     grown = []
     seeds = np.random.SeedSequence(seed).generate_state(max(1, len(model.moe_layers)))
     for number, layer in enumerate(model.moe_layers):
@@ -84,15 +103,22 @@ def upcycle_dense(
     model
         Dense, its networks as wide as one expert; what is no network is shared with it.
     config
-        Of the mixture: its experts, router and k.
+        Of the mixture: its experts, router and k. All else is as in the model, and there are no
+        shared experts and no dense layers, which would have to come from somewhere.
     drop, seed
         As in `moe.upcycle`; each layer draws anew. The weights are those of `exact=False`.
 
     Raises
     ------
     ValueError
-        If a layer is no dense network of the width of an expert, or the router does not allow it.
+        If a layer is no dense network of the width of an expert, the configurations differ in
+        something else, or the router does not allow it.
     """
+    check_int("seed", seed, 0)
+    for name in [one.name for one in fields(LMConfig) if one.name not in OF_EXPERTS]:
+        wanted = 0 if name in ("n_shared", "n_dense") else getattr(model.config, name)
+        if getattr(config, name) != wanted:
+            raise ValueError(f"{name}: got {getattr(config, name)}, allowed is {wanted} here")
     layers = []
     seeds = np.random.SeedSequence(seed).generate_state(len(model.blocks))
     for number, block in enumerate(model.blocks):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from moe.lm.checkpoint import load_model
 from moe.lm.config import LMConfig
 from moe.lm.model import LanguageModel
 from moe.lm.pruning import ROWS, expert_use, kept_experts, prune_model
+from moe.lm.pruning_files import _pieces
 from moe.lm.run_folder import train_in, windows_of
 from moe.lm.settings import LMTrainSettings
 from moe.lm.training import evaluate
@@ -68,9 +70,21 @@ def test_every_layer_loses_as_many_and_keeps_its_own() -> None:
 
 
 def test_models_that_cannot_be_pruned_are_refused() -> None:
-    with pytest.raises(ValueError, match="got one without experts or no text"):
+    with pytest.raises(ValueError, match="model: got one without experts"):
         expert_use(LanguageModel.init(LMConfig(n_experts=0, d_model=16)), [TOKENS])
+    hashed = LanguageModel.init(replace(CONFIG, router="hash"))
+    with pytest.raises(ValueError, match="looks experts up in a table"):
+        expert_use(hashed, [TOKENS])
     model = shuffled()
+    for pieces, why in (([], "pieces: got no token"), ([TOKENS[:0]], "pieces: got no token"),
+                        ([TOKENS[0]], r"pieces: got shape \(16,\), allowed is \(B, T\)"),
+                        ([TOKENS / 1], "tokens_BT: got float64")):  # fmt: skip
+        with pytest.raises(ValueError, match=why):
+            expert_use(model, pieces)
+    listed = expert_use(model, [TOKENS.tolist()])  # type: ignore[list-item]
+    assert listed[0].count_E.tolist() == expert_use(model, [TOKENS])[0].count_E.tolist()
+    with pytest.raises(ValueError, match="kept: got the experts of 1 layers, allowed are those of"):
+        prune_model(model, [np.arange(2)])
     with pytest.raises(ValueError, match=r"layers: got 2 of \[2, 3\] experts, allowed are 2 of as"):
         prune_model(model, [np.arange(2), np.arange(3)])
     with pytest.raises(ValueError, match="n_keep: got 7"):
@@ -121,7 +135,8 @@ def test_the_command_says_what_it_did_and_what_it_cannot(
     said = run_moe("prune", str(folder), "--keep", "3", "--by", "count", *out, COLUMNS="200").stdout
     assert "3 of 6 experts stay in each layer" in said and "bits a byte before" in said
     for wrong, why in (
-        (("--keep", "3", *out), "which holds a checkpoint"),
+        (("--keep", "3", *out), "which is there; allowed is a new folder"),
+        (("--keep", "3", "--out", str(folder)), "which is there; allowed is a new folder"),
         (("--keep", "7", "--out", str(tmp_path / "b")), "n_keep: got 7"),
         (("--keep", "1", "--out", str(tmp_path / "b")), "k: got 2"),
         (("--keep", "3", "--by", "luck", "--out", str(tmp_path / "b")), "by: got 'luck'"),
@@ -129,6 +144,21 @@ def test_the_command_says_what_it_did_and_what_it_cannot(
     ):
         assert why in run_moe("prune", str(folder), *wrong, code=2).stderr
     assert not (tmp_path / "b").exists()
+
+
+def test_of_long_texts_pieces_are_taken_at_equal_distances(folder: Path, tmp_path: Path) -> None:
+    texts, context = tmp_path / "texts", CONFIG.context
+    texts.mkdir()
+    for name in "ab":
+        (texts / name).write_bytes(name.encode() * context * 6)
+    windows = windows_of(folder, context)
+    for most, wanted in ((4, "aabb"), (1, "a"), (12, "a" * 6 + "b" * 6), (10**12, None)):
+        (found_BT,) = _pieces([str(texts)], windows, context, most, 0)
+        assert found_BT.shape[1] == context
+        said = bytes(found_BT[:, 0].tolist()).decode()
+        assert said == (wanted or "a" * 6 + "b" * 6)
+    (drawn_BT,) = _pieces([], windows, context, 10**12, 0)  # no more than the text has
+    assert drawn_BT.shape == (windows.corpus.n_bytes // context, context)
 
 
 def test_a_layers_file_is_pruned_by_tokens_of_its_own(run_moe: Any, tmp_path: Path) -> None:
@@ -139,6 +169,8 @@ def test_a_layers_file_is_pruned_by_tokens_of_its_own(run_moe: Any, tmp_path: Pa
     out = tmp_path / "left.safetensors"
     command = ("prune", str(path), "--keep", "3", "--out", str(out))
     assert "inputs: got none" in run_moe(*command, code=2).stderr
+    said = run_moe(*command, "--text", str(path), code=2).stderr
+    assert "text: got one with a layer's file, allowed is --inputs" in said
     command = (*command, "--inputs", str(tmp_path / "x.npy"))
     found = json.loads(run_moe(*command, "--json").stdout)
     wanted = moe.prune(layer, moe.experts_to_keep(moe.ExpertUse.of(layer, x_ND), 3))

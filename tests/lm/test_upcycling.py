@@ -94,3 +94,28 @@ def test_a_dense_model_becomes_a_mixture_of_its_networks() -> None:
         upcycle_dense(dense, replace(CONFIG, d_expert=9))
     with pytest.raises(ValueError, match="allowed is a dense model as wide as an expert"):
         upcycle_dense(shuffled(CONFIG), CONFIG)
+    for name, config in (
+        ("n_shared", replace(CONFIG, n_shared=1)),
+        ("n_dense", replace(CONFIG, n_dense=1)),
+        ("context", replace(CONFIG, context=32)),
+        ("activation", replace(CONFIG, activation="gelu")),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: got .*, allowed is .* here"):
+            upcycle_dense(dense, config)
+
+
+def test_wrong_arguments_are_refused_in_words() -> None:
+    model = shuffled(CONFIG)
+    for given, why in (
+        (dict(copies=0), "copies: got 0, allowed is a whole number >= 1"),
+        (dict(copies=1.5), "copies: got 1.5"),
+        (dict(seed=-1), "seed: got -1"),
+        (dict(by=[np.ones(4)]), "by: got utilities of 1 layers, allowed are those of 2"),
+        (dict(by=[np.ones(3)] * 2), "copies: got .*, allowed is a whole number from 1 for each"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            upcycle_model(model, **given)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="batches: got none"):
+        utilities(model, [])
+    with pytest.raises(ValueError, match=r"batches: got shape \(17,\), allowed is \(B, T \+ 1\)"):
+        utilities(model, [WINDOWS[0]])
