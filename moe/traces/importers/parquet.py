@@ -204,7 +204,8 @@ def _columns(file: Path, names: tuple[str, ...], most: int) -> dict[str, Any]:
         raise
     except Exception as error:  # a broken file can fail in a dozen ways
         raise CheckpointError(
-            f"{quoted(file.name)}: got Parquet that cannot be read ({type(error).__name__})"
+            f"{quoted(file.name)}: got Parquet that cannot be read ({type(error).__name__}), "
+            "allowed is a file of a layer"
         ) from error
 
 
@@ -228,7 +229,10 @@ def _padded(name: str, column: Any, fill: int) -> tuple[np.ndarray, np.ndarray]:
         raise CheckpointError(f"{name}: got missing values, allowed are numbers only")
     k = max(int(length_N.max(initial=1)), 1)
     if k > MAX_K or len(length_N) * k * 8 > IMPORT_BYTES:
-        raise CheckpointError(f"{name}: got lists of up to {k}, allowed are shorter ones")
+        raise CheckpointError(
+            f"{name}: got {len(length_N)} lists of up to {k} numbers, allowed are up to {MAX_K} "
+            f"each and {IMPORT_BYTES // 8} in all: --max-tokens"
+        )
     flat = value.to_numpy(zero_copy_only=False)
     if name == EXPERTS:
         if flat.size and flat.max() > np.iinfo(np.int64).max:
