@@ -109,6 +109,10 @@ def _parts() -> dict[str, Callable[[], None]]:
         logits_NE = np.ones((2, 4), np.float32)
         kernels.steer(logits_NE, logits_NE, 1, 0.1, 1)
 
+    def caching() -> None:
+        one = np.zeros((1, 1), np.int64)
+        kernels.replay_cache(one.astype(np.int16), one, one, 1, 1, False)
+
     def training() -> None:
         for _ in Trainer(TrainSettings(steps=1, batch=8, d_model=8, d_expert=4)).run():
             pass
@@ -119,6 +123,7 @@ def _parts() -> dict[str, Callable[[], None]]:
         "training step": training,
         "memory": reading,
         "steering": steering,
+        "cache of experts": caching,
     }
 
 

@@ -110,6 +110,7 @@ def test_every_section_on_a_phone(page: Page, server: str, scheme: str) -> None:
         ("Neighbours", "The next token goes to the same expert"),
         ("Pairs", "Which experts work together"),
         ("Devices", "Overload factor"),
+        ("Little memory", "The latest used are there"),
         ("Early and late", "Already chosen"),
         ("Layers", "mutual information"),
     ):

@@ -54,7 +54,9 @@ USE = """
 import json, sys
 import numpy as np, moe
 from moe import kernels
+from moe.expert_cache.replay import replay
 from moe.speed.warm import first_run
+from moe.traces.samples import SAMPLES
 first, rng = first_run(), np.random.default_rng(0)
 routers = ("topk", moe.make_router("deepseek_v3", n_group=2), "base", "soft", "sinkhorn")
 for router in routers:
@@ -69,6 +71,7 @@ for router in routers:
                 layer(x_ND)
 for task in ("text", "moons"):
     list(moe.train(moe.TrainSettings(task=task, balance="bias+aux", steps=2)))
+list(replay(SAMPLES[0].load(), [2], ("lru", "pinned")))
 print(json.dumps({"first": first, "compiled": len(kernels.compiled()),
                   "linalg": "scipy.linalg" in sys.modules}))
 """

@@ -103,7 +103,9 @@ def test_the_parts_beside_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "Trainer", Trainer)
     monkeypatch.setattr(lab, "_layers", lambda dtype: {dtype: lambda: ran.append(dtype)})
     parts = lab._parts()
-    assert list(parts) == ["float32", "threads", "training step", "memory", "steering"]
+    assert list(parts) == [
+        "float32", "threads", "training step", "memory", "steering", "cache of experts",
+    ]  # fmt: skip
     for run in parts.values():
         run()
     assert ran == ["float32", "prepare", (1, True, True), "first", "run to its end", "float32"]

@@ -38,7 +38,10 @@ def show() -> None:
     with st.expander("More room, and every figure"):
         parts.show(charts.by_room(settings.task, ink), "by_room")
         st.table(story.rows(settings))
-    st.markdown("For a recording of your own: `moe cache trace.npz --slots 8,16,32`")
+    st.markdown(
+        "For a recording of your own: `moe cache trace.npz --slots 8,16,32`, or "
+        "[open it](/your-model?closer=Little+memory)."
+    )
     st.caption(story.about())
     share_box(
         PAGE,

@@ -1,4 +1,4 @@
-"""What the section "Look closer" shows: layers, topics, words, neighbours, pairs, devices."""
+"""What "Look closer" shows: layers, topics, words, neighbours, pairs, devices, a little memory."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import numpy as np
 from ... import metrics
 from ...cluster import homes
 from ...contingency import pair_counts
+from ...expert_cache.replay import replay
 from ...routing import Routing
 from ...traces.chance import strongest_domain
 from ...traces.report import check_same_text
 from .story import MAX_COLUMNS, MAX_MARKS, Drawn, Line, YourModel, busiest
+from .upload import for_cache
 
 MAX_PAIRED = 48  # experts in the picture of pairs
 MAX_ROWS = 100  # kinds of text in a table
 MIN_SEEN, LISTED = 10, 12  # of a token in the table of the vocabulary, and its rows
+ROOM = 4, 2  # parts of the experts that a little memory keeps: a quarter, half
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """Rows of tokens and their experts, and what they say in words."""
+class Listed:
+    """Rows of a table, and what they say in words."""
 
     rows: list[dict[str, str]]
     words: str
@@ -67,13 +70,13 @@ def domains(model: YourModel, at: int) -> Drawn | None:
     )
 
 
-def vocabulary(model: YourModel, at: int) -> Vocabulary:
+def vocabulary(model: YourModel, at: int) -> Listed:
     """Tokens that go nearly always to one expert."""
     trace, layer = model.trace, model.report.layers[at]
     if trace.token_ids_N is None:
-        return Vocabulary([], "The file does not say which tokens are the same: cannot tell.")
+        return Listed([], "The file does not say which tokens are the same: cannot tell.")
     if layer.vocabulary is None:
-        return Vocabulary([], "No token occurs ten times, so favourites cannot be measured.")
+        return Listed([], "No token occurs ten times, so favourites cannot be measured.")
     routing = trace.routing(at)
     ids, expert_V, share_V = metrics.vocabulary_specialisation(routing, trace.token_ids_N, MIN_SEEN)
     text_of = dict(zip(trace.token_ids_N.tolist(), trace.tokens, strict=True))
@@ -91,7 +94,7 @@ def vocabulary(model: YourModel, at: int) -> Vocabulary:
         for v in best
     ]
     chance = layer.chance_vocabulary or 0.0
-    return Vocabulary(
+    return Listed(
         rows,
         f"The {layer.vocabulary_ids} tokens that occur ten times or more go to their favourite "
         f"expert {layer.vocabulary:.0%} of the time; with tokens shuffled it is {chance:.0%}. "
@@ -183,6 +186,35 @@ def devices(model: YourModel, at: int, kind: str, n_devices: int, text: str = ""
         f"Overload factor {factor:.2f}: the busiest device, number {load_D.argmax()}, has "
         f"{factor:.2f} times the mean load, and all others wait for it. Measured on every "
         f"second stretch of {stretch} tokens; what is learnt, is learnt on the others.",
+    )
+
+
+def little_memory(model: YourModel) -> Listed:
+    """How often an expert is there if a quarter or half of a layer's experts find room."""
+    whole = model.trace
+    slots = sorted({max(1, whole.n_experts // part) for part in ROOM})
+    try:
+        trace = for_cache(whole, slots)
+        found = list(replay(trace, slots, ("lru", "pinned")))
+    except ValueError:  # one token of each kind of text, say
+        return Listed([], "The text is too short: its first half is the past, its second replayed.")
+    rows = [
+        {
+            "Room for": f"{latest.slots} of {trace.n_experts} experts",
+            "The latest used are there": f"{latest.hit_rate:.0%}",
+            "The favourites of the first half": f"{favourites.hit_rate:.0%}",
+            "Any so many": f"{latest.slots / trace.n_experts:.0%}",
+        }
+        for latest, favourites in zip(found[::2], found[1::2], strict=True)
+    ]
+    of = "each kind of text" if len(found[0].tasks) > 1 else "the text"
+    n_layers = "every layer" if trace.n_layers == whole.n_layers else f"{trace.n_layers} layers"
+    return Listed(
+        rows,
+        "If only some experts of a layer find room in fast memory, how often is a token's expert "
+        f"there? The first half of {of} is the past, and the second half is replayed: "
+        f"{int(found[0].tokens_T.sum()):,} tokens in {n_layers}. What other rules keep, and how "
+        "fast it would write: `moe cache`.",
     )
 
 

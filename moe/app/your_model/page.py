@@ -261,6 +261,13 @@ def _devices(model: YourModel, at: int, earlier: str | None) -> None:
     st.markdown(drawn.words)
 
 
+def _little_memory(model: YourModel, at: int, earlier: str | None) -> None:
+    found = closer.little_memory(model)
+    st.markdown(found.words)
+    if found.rows:
+        st.table(found.rows)
+
+
 def _early_and_late(model: YourModel, at: int, earlier: str | None) -> None:
     st.markdown(
         "Router saturation: of the experts that a token has in this trace, which share did it "
@@ -294,5 +301,6 @@ SECTIONS = {
     "Neighbours": _neighbours,
     "Pairs": _pairs,
     "Devices": _devices,
+    "Little memory": _little_memory,
     "Early and late": _early_and_late,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -21,6 +22,9 @@ MOST = {"experts": 1024, "layers": 200, "domains": 1000, "sequences": 50_000}
 MAX_CHOICES = 300_000  # tokens times (layers times k, and what a token costs apart from them)
 MYTH_CHOICES, MYTH_LAYERS = 80_000, 8  # for the beliefs, which are measured some hundred times
 TOKEN_COST = 8
+# Of a cache of experts: places looked at in a fifth of a second, what a choice costs beside them,
+# and each kind of text in a layer; and how many kinds.
+MAX_LOOKS, CHOICE_LOOKS, TASK_LOOKS, MOST_TASKS = 60_000_000, 20, 150_000, 64
 MAX_CELLS = 1 << 22  # tokens times experts: a table of one layer
 TRACE_KINDS = (".npz", ".parquet", ".csv")
 CHECKPOINT_KINDS = (".zip", ".safetensors")
@@ -122,15 +126,37 @@ def for_beliefs(trace: Trace) -> Trace:
     """Return the trace of some layers, evenly apart, if all of them would take too long."""
     per_layer = max(trace.n_tokens * (trace.k + TOKEN_COST), 1)
     n_layers = max(1, min(trace.n_layers, MYTH_LAYERS, MYTH_CHOICES // per_layer))
+    return shortened(_some_layers(trace, n_layers), MYTH_CHOICES)
+
+
+def for_cache(trace: Trace, slots: Sequence[int]) -> Trace:
+    """Return as much of the trace as caches of these sizes are replayed on soon enough.
+
+    Of very many kinds of text that is the first ones, then some layers, evenly apart, and of one
+    layer that still takes too long the first part of every document.
+    """
+    if trace.domain_N is not None and len(trace.domains) > MOST_TASKS:
+        trace = trace.part(np.flatnonzero(trace.domain_N < MOST_TASKS))
+    each = sum(slots) + CHOICE_LOOKS
+    apart = TASK_LOOKS * min(max(len(trace.domains), 1), MOST_TASKS)
+    n_layers = MAX_LOOKS // (trace.n_tokens * trace.k * each + apart)
+    if n_layers:
+        return _some_layers(trace, min(trace.n_layers, n_layers))
+    one = _some_layers(trace, 1)
+    n_tokens = max((MAX_LOOKS - apart) // (trace.k * each), 1)
+    return shortened(one, n_tokens * (one.k + TOKEN_COST))
+
+
+def _some_layers(trace: Trace, n_layers: int) -> Trace:
+    """So many layers of a trace, evenly apart."""
     if n_layers == trace.n_layers:
-        return shortened(trace, MYTH_CHOICES)
+        return trace
     # The middle ones of as many parts: no two of them round to one.
     at_l = (2 * np.arange(n_layers) + 1) * trace.n_layers // (2 * n_layers)
-    some = replace(
+    return replace(
         trace,
         layers=tuple(trace.layers[at] for at in at_l.tolist()),
         expert_LNK=trace.expert_LNK[at_l],
         weight_LNK=trace.weight_LNK[at_l],
         logits_LNE=None,
     )
-    return shortened(some, MYTH_CHOICES)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 from html import escape
 from itertools import product
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -70,6 +72,9 @@ def test_the_page_shows_its_numbers_and_follows_its_controls() -> None:
     sent = "\n".join(html.proto.body for html in page.get("html"))
     assert escape(story.verdict(16)) in sent
     assert len(specs(page)) == len(spoken(page)) == 3
+    (link,) = re.findall(r"\]\(/your-model\?([^)]*)\)", words(page))
+    linked = open_page("your_model", **dict(parse_qsl(link)))
+    assert "The latest used are there" in linked.table[0].value.columns
     page.selectbox(key="task").set_value("translation").run()
     page.select_slider(key="slots").set_value(32).run()
     assert not page.exception

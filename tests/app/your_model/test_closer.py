@@ -10,11 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from moe.app.your_model import closer
+from moe import kernels
+from moe.app.your_model import closer, upload
 from moe.app.your_model import story as your_model
 from moe.app.your_model.story import Line, YourModel
 from moe.cluster import homes
-from moe.traces import make_trace
+from moe.kernels.residence import Visits
+from moe.traces import Trace, make_trace
 from tests.app.your_model.ragged import chosen, loads, ragged
 from tests.app.your_model.test_story import made
 
@@ -224,3 +226,96 @@ def test_saturation_against_an_earlier_trace(model: YourModel) -> None:
         pairs = [(set(a), set(b)) for a, b in zip(chosen(early, at), chosen(late, at)) if b]
         assert line.value_L[at] == pytest.approx(np.mean([len(a & b) / len(b) for a, b in pairs]))
         assert line.chance_L[at] == pytest.approx(np.mean([len(a) / 8 for a, _ in pairs]))
+
+
+def kept_by_hand(trace: Trace, slots: int, pinned: bool) -> float:
+    """Share of requests that a cache meets: each kind of text's second half, layer by layer."""
+    hits = requests = 0
+    for at in range(trace.n_layers):
+        rows = chosen(trace, at)
+        for label in set(trace.domain_N.tolist()):
+            own = [row for row, of in zip(rows, trace.domain_N.tolist()) if of == label]
+            past = Counter(itertools.chain(*own[: len(own) // 2]))
+            there: list[int] = []
+            for expert in itertools.chain(*own[len(own) // 2 :]):
+                requests += 1
+                if expert in there:
+                    hits += 1
+                    there.remove(expert)
+                there.append(expert)  # the latest stands last
+                if pinned:  # the favourite stands last
+                    there.sort(key=lambda e: (past[e], -e))
+                del there[:-slots]
+    return hits / requests
+
+
+def test_a_little_memory_keeps_what_is_counted_by_hand(model: YourModel) -> None:
+    found = closer.little_memory(model)
+    assert [row["Room for"] for row in found.rows] == ["2 of 8 experts", "4 of 8 experts"]
+    for row, slots in zip(found.rows, (2, 4), strict=True):
+        latest, favourites = (kept_by_hand(model.trace, slots, pinned) for pinned in (False, True))
+        assert row["The latest used are there"] == f"{latest:.0%}"
+        assert row["The favourites of the first half"] == f"{favourites:.0%}"
+        assert row["Any so many"] == f"{slots / 8:.0%}"
+        assert slots / 8 < favourites < 1
+    assert "The first half of each kind of text is the past" in found.words
+    assert "150 tokens in every layer" in found.words
+
+
+def test_a_little_memory_is_tried_on_no_more_than_there_is_time_for(
+    model: YourModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = model.trace  # 4 layers of 300 tokens in 3 kinds of text, up to 3 choices each
+    for name, value in (("CHOICE_LOOKS", 4), ("TASK_LOOKS", 100)):
+        monkeypatch.setattr(upload, name, value)
+    layer = 300 * 3 * (2 + 4 + 4) + 3 * 100
+    for looks, layers, n_tokens in (
+        (4 * layer, (3, 5, 7, 9), 300), (4 * layer - 1, (3, 7, 9), 300), (2 * layer, (5, 9), 300),
+        (layer, (7,), 300), (3 * 10 * 100 + 300, (7,), 100),
+    ):  # fmt: skip
+        monkeypatch.setattr(upload, "MAX_LOOKS", looks)
+        part = upload.for_cache(trace, [2, 4])
+        assert (part.layers, part.n_tokens) == (layers, n_tokens)
+        said = closer.little_memory(model).words
+        assert ("every layer" if looks == 4 * layer else f"in {len(layers)} layers") in said
+    monkeypatch.setattr(upload, "MAX_LOOKS", 10**9)
+    monkeypatch.setattr(upload, "MOST_TASKS", 2)
+    assert set(upload.for_cache(trace, [2, 4]).domain_N.tolist()) == {0, 1}
+
+
+def test_a_little_memory_of_too_little_text_says_so() -> None:
+    lone = replace(made(n_tokens=2), domain_N=np.array([0, 1], np.int32))
+    found = closer.little_memory(YourModel.of(lone))
+    assert not found.rows and "too short" in found.words
+    alone = replace(made(n_tokens=9), domain_N=None, domains=())
+    assert (
+        "The first half of the text is the past" in closer.little_memory(YourModel.of(alone)).words
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "n", "n_experts", "k"), [(4, 30_000, 4, 1), (4, 900, 1024, 32), (200, 600, 64, 8)]
+)
+def test_the_largest_files_ask_little_of_a_little_memory(
+    model: YourModel, monkeypatch: pytest.MonkeyPatch, layers: int, n: int, n_experts: int, k: int
+) -> None:
+    """Of what the page lets pass: a fifth of a second, counted in places that are looked at."""
+    rng = np.random.default_rng(0)
+    choices = (rng.integers(0, n_experts, (layers, n, 1)) + np.arange(k)) % n_experts
+    many = make_trace(
+        choices, np.ones(choices.shape), n_experts, domain_N=np.arange(n) * 300 // n,
+        domains=[f"d{i}" for i in range(300)],
+    )  # fmt: skip
+    looks: list[int] = []
+
+    def count(
+        expert_NK: np.ndarray, worth: object, ahead: object, slots: int, *_: object
+    ) -> Visits:
+        looks.append(expert_NK.size * slots)
+        return Visits(0, 0, expert_NK.size)
+
+    monkeypatch.setattr(kernels, "replay_cache", count)
+    assert closer.little_memory(replace(model, trace=many)).rows
+    assert sum(looks) < upload.MAX_LOOKS
+    # Four replays of each kind of text in each layer: what they cost beside that is bounded.
+    assert len(looks) * upload.TASK_LOOKS <= 4 * upload.MAX_LOOKS
