@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -122,11 +123,18 @@ def _better(study: Study, by: str, than: str) -> tuple[int, int]:
     return sum(one < other for one, other in pairs), len(pairs)
 
 
+def _against_chance(won: int, n: int) -> str:
+    """What pairs won say: two deviations of n throws of a coin are chance."""
+    if abs(2 * won - n) <= 2 * math.sqrt(n):
+        return "no better than chance"
+    return "better than chance" if 2 * won > n else "worse than chance"
+
+
 def _prune_words(study: Study) -> str:
     reap, n = _better(study, "reap", "random")
     count, _ = _better(study, "count", "random")
     against, _ = _better(study, "reap", "count")
-    said = "no better than chance" if 2 * count <= n else "better than chance"
+    said = _against_chance(count, n)
     return (
         f"**Counting tokens is {said} here**: it loses less than drawn experts in {count} of {n} "
         f"pairs of the same seed and number. REAP loses less than drawn ones in {reap}, and less "
@@ -149,10 +157,13 @@ def _topic_parts(study: Study) -> Iterator[str]:
     whole = _loss(study, "topic", "")
     rows.append(["all kinds", number(whole, ".2f"), number(whole, ".2f")])
     yield table(["Asked about", "Lost there", "Lost elsewhere"], rows)
-    less = sum(_loss(study, "topic", name).mean < _loss(study, "rest", name).mean for name in names)
+    pairs = [tuple(_loss(study, part, name) for part in ("topic", "rest")) for name in names]
+    less = sum(topic.mean < rest.mean for topic, rest in pairs)
+    clear = sum(moves(topic, rest) == "rises" for topic, rest in pairs)
     yield (
         f"In {less} of {len(names)} kinds the pruned model loses less on what it was asked about "
-        "than on the rest. The text that says which experts stay is no fair judge of them."
+        f"than on the rest, in {clear} of them by more than the spread. The text that says which "
+        "experts stay is no fair judge of them."
     )
 
 
@@ -207,6 +218,15 @@ def _jump(study: Study, **case: object) -> Spread:
     return Spread.of([row["after"] - row["before"] for row in study.own(**case)])
 
 
+def _against(study: Study, way: str, other: str) -> Spread:
+    """Bits that one way ends with more than another, over runs of the same seed with k = 2."""
+    return Spread.of([
+        study.own(way=way, k=2, seed=seed)[0]["bits_per_byte"]
+        - study.own(way=other, k=2, seed=seed)[0]["bits_per_byte"]
+        for seed in study.seeds()
+    ])  # fmt: skip
+
+
 def _signed(spread: Spread) -> str:
     return f"{spread.mean:+.3f}\u00a0±\u00a0{spread.deviation:.3f}"
 
@@ -235,17 +255,23 @@ def _end_words(study: Study) -> str:
     two = {way: study.spread("bits_per_byte", way=way, k=2) for way in ("small", "copies", "large")}
     apart = study.spread("apart", way="copies", k=2)
     plain, anew = (study.spread("bits_per_byte", way="dense", drop=drop) for drop in (0.0, 0.5))
-    end = {
-        "falls": "It pays by the end",
-        "rises": "It does not pay by the end, in so short a run",
-    }.get(moves(two["small"], two["copies"]), "By the end it is within the spread")
+    # Runs of a seed are the same until the switch, so that their difference is what it does.
+    pays = _against(study, "copies", "small")
+    end = "By the end it is within the spread"
+    if abs(pays.mean) > pays.deviation:
+        end = (
+            "It pays by the end"
+            if pays.mean < 0
+            else "It has not paid by the end of so short a run"
+        )
     drawn = {"falls": "helps", "rises": "harms"}.get(moves(plain, anew), "changes nothing certain")
     return (
         f"Training parts the copies ({apart.mean:.0%} of their length). {end}: "
         f"{number(two['copies'], '.3f')} against {number(two['small'], '.3f')} bits without more "
-        f"experts, and {number(two['large'], '.3f')} with as many from the start. Where all come "
-        "from one dense network ([sparse upcycling](https://arxiv.org/abs/2212.05055)), drawing "
-        "half of each one's units anew ([Drop-Upcycling](https://arxiv.org/abs/2502.19261)) "
+        f"experts ({_signed(pays)} of the same seed), and {number(two['large'], '.3f')} with as "
+        "many from the start. Where all come from one dense network "
+        "([sparse upcycling](https://arxiv.org/abs/2212.05055)), drawing half of each one's "
+        "units anew ([Drop-Upcycling](https://arxiv.org/abs/2502.19261)) "
         f"{drawn}: {number(anew, '.3f')} against {number(plain, '.3f')}."
     )
 
@@ -287,12 +313,18 @@ def _spare_words(study: Study) -> str:
         for k0, more in ((k, True), (1, False), (1, True))
     )
     back = (alone.mean - shared.mean) / (alone.mean - full.mean)
+    costs = Spread.of([
+        study.own(k0=1, piggyback=False, seed=seed)[0]["bits"]
+        - study.own(k0=k, piggyback=True, seed=seed)[0]["bits"]
+        for seed in study.seeds()
+    ])  # fmt: skip
     return (
         f"With one choice kept, a layer reads {1 - least.mean / whole.mean:.0%} fewer experts. One "
-        f"choice alone costs {alone.mean - full.mean:.2f} bits; the shared ones bring back "
-        f"{back:.0%} of that and read nothing. They are choices that the token would not have made "
-        "first, and some that it would not have made at all. What a token computes now depends on "
-        "who shares its batch: such a router is neither causal nor the same in every batch."
+        f"choice alone costs {number(costs)} bits; the shared ones bring back "
+        f"{back:.0%} of that and read no further expert. They are choices that the token would not "
+        "have made first, and some that it would not have made at all. What a token computes now "
+        "depends on who shares its batch: such a router is neither causal nor the same in every "
+        "batch."
     )
 
 

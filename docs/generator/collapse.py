@@ -85,10 +85,13 @@ def number(spread: Spread, spec: str = ".2f") -> str:
     return f"{spread.mean:{spec}}\u00a0±\u00a0{spread.deviation:{spec}}"
 
 
+SAME = "stays within the spread"
+
+
 def moves(before: Spread, after: Spread) -> str:
     """How a figure changes, in a word: a change within both deviations is none."""
     if abs(after.mean - before.mean) <= before.deviation + after.deviation:
-        return "stays within the spread"
+        return SAME
     return "rises" if after.mean > before.mean else "falls"
 
 

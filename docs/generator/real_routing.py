@@ -143,9 +143,12 @@ def _reads(one: RoutingTable) -> str:
 def _neighbour_words(one: RoutingTable) -> str:
     pairs_D = [one.n_windows[domain][1] for domain in one.domains]
     shared_L = np.average([one.shared[d] for d in one.domains], axis=0, weights=pairs_D)
+    popular_D = np.square(one.chosen_DLE).sum(axis=2).mean(axis=1) / one.k
+    by_chance = np.average(popular_D, weights=pairs_D)
     return (
         f"Of a token's experts, the token before it had {shared_L.mean():.0%} (layer means from "
-        f"{shared_L.min():.0%} to {shared_L.max():.0%}); chance would give "
+        f"{shared_L.min():.0%} to {shared_L.max():.0%}). Any other token of the same task "
+        f"would have had {by_chance:.0%}, since some experts are more popular; were all alike, "
         f"{one.k / one.n_experts:.1%}."
     )
 

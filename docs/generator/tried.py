@@ -18,7 +18,7 @@ from moe.routers import ROUTERS
 from moe.sweeps.report import Spread
 
 from . import latent, studies
-from .collapse import moves, number
+from .collapse import SAME, moves, number
 from .methods import link, page_text, table
 from .strength_chart import EVEN
 
@@ -81,6 +81,17 @@ def all_three(study: Study) -> list[tuple[str, str]]:
     ]
 
 
+def on_the_edge(study: Study) -> list[tuple[str, str]]:
+    """Cases with the other two whose seeds lie on both sides of the bar on MaxVio."""
+    found = []
+    for router, balance in distinct(study.rows, "router", "balance"):
+        case = {"router": router, "balance": balance}
+        has, vio = holds(study, **case), [row["max_vio"] for row in study.own(**case)]
+        if has["dynamic"] and has["causal"] and min(vio) <= EVEN < max(vio):
+            found.append((router, balance))
+    return found
+
+
 def _traits(study: Study) -> list[str]:
     settings, found = study.settings, all_three(study)
     quiet = [case for case in found if lossless(case[1])]
@@ -95,7 +106,7 @@ def _traits(study: Study) -> list[str]:
         f"the computing experts' MaxVio is at most {EVEN:g} on average over the last steps, as in "
         "[the rule for strengths](strengths.md). *Causal*: the [probe](methods/causality.md) finds "
         "no token that a later one moves, with the buffers that the balancer has left.",
-        _traits_words(found, quiet),
+        _traits_words(found, quiet, on_the_edge(study)),
         *_loss_words(study, found),
         _traits_table(study),
     ]
@@ -106,7 +117,10 @@ def _pairs(cases: Sequence[tuple[str, str]]) -> str:
     return ", ".join(said)
 
 
-def _traits_words(found: list[tuple[str, str]], quiet: list[tuple[str, str]]) -> str:
+def _traits_words(
+    found: list[tuple[str, str]], quiet: list[tuple[str, str]], edge: list[tuple[str, str]]
+) -> str:
+    """Who has all three, what that says of the claim, and whose verdict other seeds may turn."""
     ours = ("expert_threshold", "cutoff_ema")
     if not found:
         return "No case has all three."
@@ -115,26 +129,42 @@ def _traits_words(found: list[tuple[str, str]], quiet: list[tuple[str, str]]) ->
         "None of them does it without a loss beside the task's."
     )  # fmt: skip
     alone = found == [ours]
+    missed = [case for case in edge if case not in found and lossless(case[1])]
     verdict = (
         "So Expert Threshold is the only one here, as claimed."
         if alone
-        else "So Expert Threshold is the only one without such a loss, as claimed."
+        else "So Expert Threshold is the only one without such a loss"
+        + (f"; in some seeds {_pairs(missed)} is one, too." if missed else ", as claimed.")
         if quiet == [ours]
         else "So Expert Threshold has all three, but not alone."
         if ours in found
         else "Expert Threshold itself is not among them here."
     )
-    return f"{words} {verdict}"
+    near = (
+        f" Seeds lie on both sides of the bar on MaxVio with {_pairs(edge)}: there the mean "
+        "decides."
+        if edge
+        else ""
+    )
+    return f"{words} {verdict}{near} Other balancers than these were not tried."
 
 
 def _loss_words(study: Study, found: list[tuple[str, str]]) -> list[str]:
     """What having all three costs in loss: those cases in the order of it."""
-    losses = {
-        case: study.spread("held_out_loss", router=case[0], balance=case[1]).mean for case in found
-    }
-    order = sorted(found, key=lambda case: losses[case])
-    said = ", ".join(f"`{router}` {losses[router, balance]:.3f}" for router, balance in order)
-    return [f"In the order of their held-out loss they are: {said}."] if len(order) > 1 else []
+    losses, experts = (
+        {case: study.spread(name, router=case[0], balance=case[1]) for case in found}
+        for name in ("held_out_loss", "experts")
+    )
+    order = sorted(found, key=lambda case: losses[case].mean)
+    said = ", ".join(
+        f"`{case[0]}` {number(losses[case], '.3f')} ({experts[case].mean:.1f})" for case in order
+    )
+    if len(order) < 2:
+        return []
+    return [
+        "In the order of their held-out loss, with the experts that compute for a token in "
+        f"brackets, since more of them cost more: {said}."
+    ]
 
 
 def _traits_table(study: Study) -> str:
@@ -182,7 +212,8 @@ def _switch(study: Study, frozen: Study) -> list[str]:
         "after the change; *overshoot*, how far a load that was pushed off its fair share swings "
         "past it, in fair shares; *settling*, the steps until MaxVio stays "
         f"below {band:g}; *ripple*, the mean change of a load from step to step at the end. "
-        f"Strengths are those of short runs; {len(study.seeds())} seeds.",
+        f"Strengths are those of short runs; {len(study.seeds())} seeds. The router is "
+        f"`{_main_router(study)}`{_other_routers(study)}.",
     ]
     for way in directions(study):
         parts += [
@@ -198,6 +229,17 @@ def _switch(study: Study, frozen: Study) -> list[str]:
         _ripple_words(frozen),
         _ripple_table(frozen),
     ]
+
+
+def _main_router(study: Study) -> str:
+    """The router of the run without a balancer, on which the balancers are compared."""
+    return str(study.own(balance=NONE)[0]["router"])
+
+
+def _other_routers(study: Study) -> str:
+    cases = distinct(study.rows, "router", "balance")
+    others = [case for case in cases if case[0] != _main_router(study)]
+    return f"; {_pairs(others)} is another, which no balancer is compared with" if others else ""
 
 
 def _switch_table(study: Study, way: dict[str, str]) -> str:
@@ -219,24 +261,31 @@ def _switch_table(study: Study, way: dict[str, str]) -> str:
 
 
 def _switch_words(study: Study, way: dict[str, str]) -> str:
-    names = [name for (name,) in distinct(study.rows, "balance") if name != NONE]
+    every = [name for (name,) in distinct(study.rows, "balance") if name != NONE]
+    own = {row["balance"] for row in study.own(router=_main_router(study))}
+    names = [name for name in every if name in own]
 
     def of(figure: str, name: str) -> Spread:
         return study.spread(figure, balance=name, **way)
 
-    def least(figure: str) -> str:
-        return min(names, key=lambda name: of(figure, name).mean)
+    def first(figure: str, spec: str, sign: int = 1) -> str:
+        """The one with the least (or most, with -1), and which differ from it by chance at most."""
+        best = min(names, key=lambda name: sign * of(figure, name).mean)
+        alike = [
+            name for name in names
+            if name != best and moves(of(figure, best), of(figure, name)) == SAME
+        ]  # fmt: skip
+        said = f"`{best}` ({number(of(figure, best), spec)}"
+        return said + (f"; within the spread of it {_named(alike)})" if alike else ")")
 
-    near, calm = least("overshoot"), least("ripple")
-    most = max(names, key=lambda name: of("ripple", name).mean)
-    even = [name for name in names if settled(study, balance=name, **way)[0]]
+    even = [name for name in every if settled(study, balance=name, **way)[0]]
     (lump,) = {row["lump"] for row in study.own(**way)}
     sign, soft = of("ripple", "bias"), of("ripple", "smebu")
     fair = 1 / study.settings["n_experts"] * study.settings["k"]
     return (
-        f"Loads swing least past their share with `{near}` ({number(of('overshoot', near))} fair "
-        f"shares) and ripple least in the end with `{calm}` ({number(of('ripple', calm), '.3f')}), "
-        f"most with `{most}` ({number(of('ripple', most), '.3f')}). From the sign rule to SMEBU "
+        f"In fair shares, loads swing least past their own with {first('overshoot', '.2f')} "
+        f"and ripple least in the end with {first('ripple', '.3f')}, most with "
+        f"{first('ripple', '.3f', -1)}. From the sign rule to SMEBU "
         f"the ripple {moves(sign, soft)} ({number(sign, '.3f')} to {number(soft, '.3f')}). In at "
         f"least one seed the load got even again with {_named(even)}. One window in "
         f"{1 / lump:.0f} of the new text is the same, and its tokens choose alike: no gate can "
@@ -277,17 +326,20 @@ def _ripple_words(study: Study) -> str:
     return (
         f"At the same longest step the sign rule's ripple is {sign.mean:.3f} fair shares; with "
         f"soft steps and no momentum it is {hard.mean:.3f}, with both {soft.mean:.3f}, and with "
-        f"steps ten times as steep and momentum {steep.mean:.3f}. So "
-        f"{_owed(sign, hard, soft, steep)}."
+        f"steps ten times as steep and momentum {steep.mean:.3f}. {_taken(sign, hard, steep)}"
     )
 
 
-def _owed(sign: Spread, hard: Spread, soft: Spread, steep: Spread) -> str:
-    gains = {"the soft step": sign.mean - hard.mean, "momentum": sign.mean - steep.mean}
-    more = max(gains, key=lambda name: gains[name])
-    if gains[more] <= sign.deviation + min(hard.deviation, steep.deviation):
-        return "neither makes a difference beyond the spread"
-    return f"the calm is owed to {more} first"
+def _taken(sign: Spread, hard: Spread, steep: Spread) -> str:
+    """What soft steps alone take away of the sign rule's ripple, and what momentum does."""
+    said = [
+        f"{title} takes away {1 - one.mean / sign.mean:.0%}"
+        for title, one in (("the soft step alone", hard), ("momentum on the steep steps", steep))
+        if moves(sign, one) == "falls"
+    ]
+    if not said:
+        return "Neither takes away more of it than the spread."
+    return f"So {' and '.join(said)} of it; momentum on the sign rule itself was not tried."
 
 
 # How a gate starts -----------------------------------------------------------------------------
@@ -307,7 +359,7 @@ def _start(study: Study) -> list[str]:
                 ]
             )  # fmt: skip
     return [
-        "## A first step that seeds do not decide",
+        "## A first step that seeds do not decide?",
         "The report on Qwen3-Next says that normalising the router's parameters at initialisation "
         "lets every expert be chosen without bias early on, and takes out noise of the start. It "
         "does not say how they are normalised; here every expert's column of the gate starts at "
@@ -327,8 +379,8 @@ def _start_words(study: Study) -> str:
         )
         said.append(
             f"with {n_experts} experts MaxVio {moves(plain, equal)} ({number(plain)} to "
-            f"{number(equal)}), its spread over the seeds goes from {plain.deviation:.2f} to "
-            f"{equal.deviation:.2f}"
+            f"{number(equal)}), and its deviation over the seeds, {plain.deviation:.2f} and "
+            f"{equal.deviation:.2f}, {_deviation_moves(plain, equal)}"
         )
     (steps,) = {row["steps"] for row in study.rows} - {1}
     plain, equal = (
@@ -338,6 +390,14 @@ def _start_words(study: Study) -> str:
         f"At the first step, {'; '.join(said)}. After {steps} steps the loss {moves(plain, equal)} "
         f"({number(plain, '.3f')} and {number(equal, '.3f')})."
     )
+
+
+def _deviation_moves(before: Spread, after: Spread) -> str:
+    """How a deviation changes: that of n seeds is itself uncertain by 1 / sqrt(2 n - 2) of it."""
+    error = sum(one.deviation / np.sqrt(2 * one.n - 2) for one in (before, after))
+    if abs(after.deviation - before.deviation) <= error:
+        return f"stays within what {before.n} seeds can tell apart"
+    return "rises" if after.deviation > before.deviation else "falls"
 
 
 # SimBal ----------------------------------------------------------------------------------------

@@ -55,14 +55,16 @@ def test_pairs_are_counted_of_the_same_seed_and_number() -> None:
 def test_losses_by_topic_are_differences_of_the_record() -> None:
     rows = rows_of(page.TOPICS)
     names = [name for name in dict.fromkeys(row["calibrate"] for row in rows) if name]
-    less = 0
+    less = clear = 0
     for name in names:
         own = [row for row in rows if row["calibrate"] == name]
         topic = [row["topic_after"] - row["topic_before"] for row in own]
         rest = [row["rest_after"] - row["rest_before"] for row in own]
         assert f"| {name} | {cell(topic, '.2f')} | {cell(rest, '.2f')} |" in text()
         less += np.mean(topic) < np.mean(rest)
+        clear += np.mean(rest) - np.mean(topic) > np.std(topic, ddof=1) + np.std(rest, ddof=1)
     assert f"In {less} of {len(names)} kinds" in text()
+    assert f"on the rest, in {clear} of them by more than the spread" in text()
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -72,6 +74,30 @@ def test_jumps_are_those_of_the_record(k: int) -> None:
     assert f"({np.mean(jumps):+.3f} ± {np.std(jumps, ddof=1):.3f} bits)" in text()
     ends = [row["bits_per_byte"] for row in own]
     assert f"| {cell(ends)} |" in text()
+
+
+def test_copies_are_held_against_the_same_seed_without_more_experts() -> None:
+    bits = {
+        (row["way"], row["seed"]): row["bits_per_byte"]
+        for row in rows_of(page.UPCYCLE) if row["k"] == 2
+    }  # fmt: skip
+    more = [bits["copies", seed] - bits["small", seed] for seed in (0, 1, 2)]
+    assert min(more) > 0  # in each seed, though the deviations of both overlap
+    said = f"({np.mean(more):+.3f} ± {np.std(more, ddof=1):.3f} of the same seed)"
+    assert "It has not paid by the end of so short a run: " in text() and said in text()
+    for more, words in (
+        ((-0.1, -0.1, -0.11), "It pays by the end"),
+        ((0.1, 0.1, 0.11), "It has not paid"),
+        ((-0.1, 0.0, 0.1), "By the end it is within the spread"),
+    ):
+        ends = [2.0 + one for one in more]
+        made = _with(
+            studies.read(page.UPCYCLE),
+            bits_per_byte=lambda row, ends=ends: (
+                ends[row["seed"]] if row["way"] == "copies" else 2.0
+            ),
+        )
+        assert words in page._end_words(made)
 
 
 def test_shared_choices_bring_back_what_the_record_says() -> None:
@@ -84,8 +110,18 @@ def test_shared_choices_bring_back_what_the_record_says() -> None:
     k = max(row["k0"] for row in rows)
     full, alone, shared = (mean("bits", *of) for of in ((k, True), (1, False), (1, True)))
     assert f"bring back {(alone - shared) / (alone - full):.0%} of that" in text()
+    bits = {(row["k0"], row["piggyback"], row["seed"]): row["bits"] for row in rows}
+    costs = [bits[1, False, seed] - bits[k, True, seed] for seed in (0, 1, 2)]
+    assert f"One choice alone costs {cell(costs, '.2f')} bits" in text()
     fewer = 1 - mean("experts", 1, True) / mean("experts", k, True)
     assert f"a layer reads {fewer:.0%} fewer experts" in text()
+
+
+@pytest.mark.parametrize(
+    ("won", "word"), [(14, "no better"), (20, "no better"), (21, "better"), (9, "worse")]
+)
+def test_a_few_pairs_more_than_half_are_chance(won: int, word: str) -> None:
+    assert page._against_chance(won, 30) == f"{word} than chance"
 
 
 def test_words_follow_the_figures() -> None:

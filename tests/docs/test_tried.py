@@ -12,6 +12,7 @@ from docs.generator.strength_chart import EVEN
 from docs.generator.studies import Study
 from moe.balance import BALANCERS
 from moe.routers import ROUTERS
+from moe.sweeps.report import Spread
 from moe.training import suits
 
 
@@ -52,6 +53,67 @@ def test_the_verdict_follows_from_who_has_all_three(cases: list, verdict: str) -
     assert verdict in text
     assert set(tried.all_three(study)) == {case[:2] for case in cases}
     assert text.count("| yes | yes | yes |") == len(cases)
+
+
+def varied(study: Study, **more: float) -> Study:
+    """The same rows, with a figure that goes up and down by so much over the seeds."""
+    rows = [
+        {**row, **{name: row[name] + by * (row["seed"] - 1) for name, by in more.items()}}
+        for row in study.rows
+    ]
+    return Study(study.experiment, study.version, study.data, study.settings, tuple(rows))
+
+
+def test_a_case_that_other_seeds_may_turn_is_named() -> None:
+    near = ("longcat", "pi", 1.0, 0.33, 0.0)
+    study = varied(made(OURS, LOSS, near), max_vio=0.06)
+    assert tried.on_the_edge(study) == [("longcat", "pi")]
+    text = "\n".join(tried._traits(study))
+    assert "only one without such a loss; in some seeds `longcat` with `pi` is one, too" in text
+    assert "both sides of the bar on MaxVio with `longcat` with `pi`: there the mean" in text
+    sure = "\n".join(tried._traits(made(OURS, LOSS, near)))
+    assert "as claimed" in sure and "both sides" not in sure
+
+
+def test_a_least_figure_names_those_that_only_chance_tells_from_it() -> None:
+    rows = [
+        dict(
+            first="a", then="b", balance=balance, router=router, seed=seed, lump=0.1, settling=None,
+            overshoot=overshoot + 0.05 * seed, ripple=ripple, level=1.0, peak=1.0, end=1.0,
+            held_out_loss=1.0,
+        )
+        for balance, router, overshoot, ripple in (
+            ("none", "topk", 0.0, 0.0), ("bias", "topk", 0.5, 0.2), ("smebu", "topk", 0.1, 0.1),
+            ("pi", "topk", 0.12, 0.1), ("cutoff_ema", "expert_threshold", 0.0, 0.0),
+        )
+        for seed in (0, 1, 2)
+    ]  # fmt: skip
+    study = Study("switch", "1", "none", {"n_experts": 4, "k": 1}, tuple(rows))
+    said = tried._switch_words(study, {"first": "a", "then": "b"})
+    assert "swing least past their own with `smebu` (0.15 ± 0.05; within the" in said
+    assert "within the spread of it `pi`)" in said and "most with `bias` (0.200" in said
+    assert "`expert_threshold` with `cutoff_ema`" in tried._other_routers(study)
+
+
+@pytest.mark.parametrize(
+    ("other", "word"),
+    [(0.84, "stays within what 10 seeds can tell apart"), (0.3, "falls"), (4.0, "rises")],
+)
+def test_a_deviation_of_ten_seeds_is_uncertain_itself(other: float, word: str) -> None:
+    assert tried._deviation_moves(Spread(3.9, 1.19, 10), Spread(3.4, other, 10)) == word
+
+
+@pytest.mark.parametrize(
+    ("hard", "steep", "said"),
+    [
+        (0.02, 0.05, "alone takes away 80% and momentum on the steep steps takes away 50% of it"),
+        (0.02, 0.1, "So the soft step alone takes away 80% of it"),
+        (0.1, 0.1, "Neither takes away more of it than the spread"),
+    ],
+)
+def test_what_takes_the_ripple_away_is_counted(hard: float, steep: float, said: str) -> None:
+    words = tried._taken(*(Spread(mean, 0.01, 5) for mean in (0.1, hard, steep)))
+    assert said in words
 
 
 def test_the_table_is_the_records_for_every_router() -> None:
