@@ -13,6 +13,8 @@ from .output import Json, show, table
 if TYPE_CHECKING:
     from ..cluster.rebalancing import BreakEven
 
+BATCH, MOST_DIGITS = 512, 9
+
 
 def place(
     file: Annotated[
@@ -34,9 +36,12 @@ def place(
         bool, typer.Option("--search", help="Improve the published placement by local search.")
     ] = False,
     restarts: Annotated[
-        int, typer.Option(help="Random starts of the search; the best is kept.", min=0)
-    ] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of the random starts.", min=0)] = 0,
+        int | None,
+        typer.Option(help="Random starts of --search, 20 by default; the best is kept.", min=0),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the random starts of --search.", min=0)
+    ] = None,
     measure_on: Annotated[
         list[Path] | None,
         typer.Option(
@@ -45,20 +50,22 @@ def place(
         ),
     ] = None,
     every: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="With --measure-on of a trace: place anew every so many batches; numbers with "
             "commas between, beside never and least loaded."
         ),
-    ] = "",
-    batch: Annotated[int, typer.Option(help="Tokens of a batch, for --every.", min=1)] = 512,
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Tokens of a batch of --every, 512 by default.", min=1)
+    ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="With --measure-on: whose experts move, a name from moe models; says from how "
             "many tokens on moving pays."
         ),
-    ] = "",
+    ] = None,
     out_file: Annotated[
         Path | None, typer.Option("--out", help="Write the placement to this JSON file.")
     ] = None,
@@ -67,20 +74,28 @@ def place(
     """Place experts on GPUs by their loads, as DeepSeek's EPLB does.
 
     Example: moe place trace.npz --gpus 8 --replicas 72 --groups 8 --nodes 2 --search
-    Example: moe place yesterday.npz --replicas 72 --measure-on today.npz --every 1,4,16
+    Example: moe place old.npz --replicas 72 --measure-on new.npz --model deepseek-v2-lite
     """  # fmt: skip
-    from ..cluster.eplb_report import place_experts
+    from ..cluster.eplb_report import RESTARTS, place_experts
 
-    if every and not measure_on:
-        raise ValueError("every: got it without --measure-on, allowed is both")
+    for name, given, partner, there in (
+        ("model", model, "measure-on", measure_on),
+        ("every", every, "model", model),
+        ("batch", batch, "every", every),
+        ("restarts", restarts, "search", search),
+        ("seed", seed, "search", search),
+    ):
+        if given is not None and not there:
+            raise ValueError(f"{name}: got it without --{partner}, allowed is both")
     if measure_on:
-        for name, given in (("search", search), ("out", out_file)):
-            if given:
+        for name, other in (("search", search), ("out", out_file)):
+            if other:
                 raise ValueError(f"{name}: got it with --measure-on, allowed is one of both")
         sizes = replicas, groups, nodes, gpus
-        _measured(file, measure_on, sizes, every, batch, model, json_output)
+        _measured(file, measure_on, sizes, every, batch or BATCH, model, json_output)
         return
-    placement = place_experts(file, replicas, groups, nodes, gpus, search, restarts, seed)
+    starts = RESTARTS if restarts is None else restarts
+    placement = place_experts(file, replicas, groups, nodes, gpus, search, starts, seed or 0)
     if out_file is not None:
         placement.save(out_file)
     rows = placement.rows()
@@ -98,31 +113,32 @@ def _measured(
     file: Path,
     measure_on: list[Path],
     sizes: tuple[int, int, int, int],
-    every: str,
+    every: str | None,
     batch: int,
-    model: str,
+    model: str | None,
     json_output: bool,
 ) -> None:
     """Show the matrix of placements, and what placing anew costs if that was asked for."""
-    from ..cluster.placed_for import joined, matrix_of, read_task_loads
+    from ..cluster.eplb_report import ignored_sizes
+    from ..cluster.placed_for import HEAD, joined, matrix_of, read_task_loads
     from ..cluster.rebalancing import ASSUMPTIONS, Moving, break_evens, trace_streams
 
     carried = joined([read_task_loads(path) for path in measure_on])
     matrix = matrix_of(read_task_loads(file), carried, *sizes)
     rows = matrix.rows()
     title = "load of the fullest GPU, mean = 1: a row's placement, measured on each column"
-    parts: list[Any] = [table(rows, number=".3f", right=rows[0], title=title)]
-    answer = matrix.as_json()
-    if every and not model:
-        raise ValueError("every: got it without --model, allowed is both")
+    notes = ignored_sizes(*sizes[1:3])
+    parts: list[Any] = [table(rows, number=".3f", right=rows[0], title=title), *notes]
+    answer = matrix.as_json() | {"notes": list(notes)}
     if model:
-        if sizes[2] > 1:
-            raise ValueError(f"nodes: got {sizes[2]}, allowed with --model is 1")
+        for name, size in zip(("groups", "nodes"), sizes[1:3], strict=True):
+            if size > 1:
+                raise ValueError(f"{name}: got {size}, allowed with --model is 1")
         settings = Moving(model=model, gpus=sizes[3], replicas=matrix.replicas)
         found = break_evens(matrix, carried, settings)
         answer["break_even_tokens"] = [[one.tokens_or_none for one in row] for row in found]
         pays = [
-            {"placed for": name} | dict(zip(matrix.measured_on, map(_tokens, row), strict=True))
+            {HEAD: name} | dict(zip(matrix.measured_on, map(_tokens, row), strict=True))
             for name, row in zip(matrix.placed_for, found, strict=True)
         ]
         parts.append(table(pays, right=pays[0], title="tokens from which on moving experts pays"))
@@ -143,6 +159,9 @@ def _tokens(one: BreakEven) -> str:
 
 
 def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise ValueError(f"every: got {shown(text)}, allowed are whole numbers >= 1")
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise ValueError(
+            f"every: got {shown(text)}, allowed are whole numbers >= 1 of up to {MOST_DIGITS} "
+            "digits, with commas between"
+        )
     return int(text)

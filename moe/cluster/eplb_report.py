@@ -143,10 +143,6 @@ def place_experts(
     maps = published = rebalance(weight_LE, replicas, groups, nodes, gpus)
     if search:
         maps = rebalance(weight_LE, replicas, groups, nodes, gpus, "search", restarts, seed)
-    ignored = (
-        f"{nodes} nodes do not divide {groups} group{'s' * (groups > 1)}: groups and nodes are "
-        "ignored, as EPLB does."
-    )
     in_order = None if n_experts % gpus else np.tile(np.arange(n_experts), (n_layers, 1))
 
     def uneven(phy2log: np.ndarray) -> np.ndarray:
@@ -168,7 +164,17 @@ def place_experts(
         least_L=least_max_over_mean(weight_LE, replicas, parts, gpus),
         eplb_doubled_L=twice(published[0]),
         doubled_L=twice(maps[0]),
-        notes=(ignored,) if groups % nodes else (),
+        notes=ignored_sizes(groups, nodes),
+    )
+
+
+def ignored_sizes(groups: int, nodes: int) -> tuple[str, ...]:
+    """A sentence on groups and nodes where EPLB ignores both; none where it does not."""
+    if groups % nodes == 0:
+        return ()
+    return (
+        f"{nodes} nodes do not divide {groups} group{'s' * (groups > 1)}: groups and nodes are "
+        "ignored, as EPLB does.",
     )
 
 

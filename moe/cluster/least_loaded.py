@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import check_int
 from ..settings import Settings, option
+
+MOST_ROWS = 2**40  # assignments of a batch: counts and shares of them stay exact
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,7 @@ class Spilled:
 
     def most_moved(self, n_gpus: int) -> int:
         """Most experts that one GPU sends or gets; links carry both directions at once."""
-        if not self.moved:
-            return 0
-        ends = np.array(self.moved)[:, 1:]
+        ends = np.array(self.moved, np.int64).reshape(-1, 3)[:, 1:]
         return int(max(np.bincount(ends[:, end], minlength=n_gpus).max() for end in (0, 1)))
 
 
@@ -62,7 +63,14 @@ def spill(load_E: np.ndarray, n_gpus: int, settings: LeastLoaded | None = None) 
     Parameters
     ----------
     load_E
-        Assignments of each expert in one batch, whole numbers; GPUs divide the experts.
+        Assignments of each expert in one batch, whole numbers.
+    n_gpus
+        GPUs, which divide the experts.
+
+    Raises
+    ------
+    ValueError
+        If the GPUs do not divide the experts, or loads are no whole numbers of assignments.
 
     Notes
     -----
@@ -75,7 +83,10 @@ def spill(load_E: np.ndarray, n_gpus: int, settings: LeastLoaded | None = None) 
     Spilled(load_G=array([50, 50]), moved=((0, 0, 1),))
     """
     settings = settings or LeastLoaded()
-    load_E = np.asarray(load_E, np.int64)
+    load_E = _whole_loads(load_E)
+    check_int("n_gpus", n_gpus, 1, len(load_E), f"there are {len(load_E)} experts")
+    if len(load_E) % n_gpus:
+        raise ValueError(f"n_gpus: got {n_gpus}, allowed is a divisor of {len(load_E)} experts")
     here = len(load_E) // n_gpus
     waiting_G = load_E.reshape(n_gpus, here).sum(axis=1)
     if waiting_G.max() * n_gpus < settings.threshold * load_E.sum():
@@ -105,6 +116,20 @@ def spill(load_E: np.ndarray, n_gpus: int, settings: LeastLoaded | None = None) 
             left -= part
             moved.append((expert, home, helper))
     return Spilled(done_G, tuple(moved))
+
+
+def _whole_loads(load_E: np.ndarray) -> np.ndarray:
+    """Loads as int64: floats that hold whole numbers, as batches have them, are allowed."""
+    array = np.asarray(load_E)
+    fits = array.ndim == 1 and array.size and array.dtype.kind in "iuf"
+    if not fits or not (array.min() >= 0 and array.sum(dtype=np.float64) <= MOST_ROWS):
+        raise ValueError(
+            f"load_E: got {array.dtype} of shape {array.shape}, allowed are numbers of assignments "
+            f"from 0, (experts,), at most {MOST_ROWS} in all"
+        )
+    if (array % 1).any():
+        raise ValueError("load_E: got parts of assignments, allowed are whole numbers")
+    return array.astype(np.int64)
 
 
 def _others(busy_G: np.ndarray, home: int) -> list[int]:

@@ -18,6 +18,7 @@ from .eplb_report import TABLES, read_loads
 
 TABLE = "v2-lite"  # loads that ship: 64 experts of 26 layers, by task
 MIXED, IN_ORDER = "all of them", "none (plain order)"
+HEAD = "placed for"  # of the column with the placements' names
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,8 @@ class TaskLoads:
 
     def mixed(self) -> np.ndarray:
         """Loads if each task had as many tokens as any other, (L, E)."""
-        total_T11 = np.maximum(self.load_TLE.sum(axis=(1, 2), keepdims=True), 1)
-        return np.asarray((self.load_TLE / total_T11).sum(axis=0))
+        total_T11 = self.load_TLE.sum(axis=(1, 2), keepdims=True)
+        return np.asarray((self.load_TLE / np.where(total_T11 > 0, total_T11, 1)).sum(axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ class PlacedFor:
     def rows(self) -> list[dict[str, Any]]:
         """One row per placement, one column per load that it carries."""
         return [
-            {"placed for": name} | dict(zip(self.measured_on, row, strict=True))
+            {HEAD: name} | dict(zip(self.measured_on, row, strict=True))
             for name, row in zip(self.placed_for, self.uneven_PM.tolist(), strict=True)
         ]
 
@@ -98,7 +99,7 @@ def placed_for(
     Parameters
     ----------
     made_for, carried
-        Loads to place for, and to measure on.
+        Loads to place for, and to measure on; a task whose name something else has gets a number.
     replicas, groups, nodes, gpus
         See `moe.rebalance_experts`.
 
@@ -111,7 +112,8 @@ def placed_for(
     for name, size, place in (("layers", n_layers, 1), ("experts", n_experts, 2)):
         found = carried.load_TLE.shape[place]
         check_int(f"{name} of measure_on", found, size, size, f"as many {name} as placed for")
-    wanted = dict(zip(made_for.tasks, made_for.load_TLE, strict=True))
+    names = apart(made_for.tasks, (MIXED, IN_ORDER))
+    wanted = dict(zip(names, made_for.load_TLE, strict=True))
     if len(wanted) > 1:
         wanted[MIXED] = made_for.mixed()
     placed = {
@@ -124,7 +126,8 @@ def placed_for(
         [max_over_mean(gpu_loads(load_LE, phy2log, gpus)) for load_LE in carried.load_TLE]
         for phy2log in placed.values()
     ]
-    return PlacedFor(tuple(placed), carried.tasks, tuple(placed.values()), np.array(uneven_PML))
+    measured_on = apart(carried.tasks, (HEAD,))
+    return PlacedFor(tuple(placed), measured_on, tuple(placed.values()), np.array(uneven_PML))
 
 
 def matrix_of(
@@ -139,8 +142,8 @@ def matrix_of(
 
 
 def loads_by_task(trace: Trace) -> TaskLoads:
-    """Loads of each domain of a trace that has tokens; of a trace without domains, of all."""
-    if trace.domain_N is None:
+    """Loads of each domain of a trace that has tokens; without such a domain, of all tokens."""
+    if trace.domain_N is None or not trace.n_tokens:
         return TaskLoads((trace.model or "the trace",), _loads(trace)[None])
     places = {name: np.flatnonzero(trace.domain_N == d) for d, name in enumerate(trace.domains)}
     parts = {name: trace.part(at_n) for name, at_n in places.items() if len(at_n)}
@@ -179,11 +182,20 @@ def joined(parts: Sequence[TaskLoads]) -> TaskLoads:
         raise ValueError(
             f"measure_on: got {sorted(shapes)} layers and experts, allowed is one size for all"
         )
-    names: list[str] = []
-    for name in (task for part in parts for task in part.tasks):
-        again = sum(other == name or other.startswith(f"{name} (") for other in names)
-        names.append(f"{name} ({again + 1})" if again else name)
-    return TaskLoads(tuple(names), np.concatenate([part.load_TLE for part in parts]))
+    names = apart([task for part in parts for task in part.tasks])
+    return TaskLoads(names, np.concatenate([part.load_TLE for part in parts]))
+
+
+def apart(names: Sequence[str], taken: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of which no two are alike, nor like one that is taken: `law`, then `law (2)`."""
+    found = dict.fromkeys(taken)
+    for name in names:
+        number, free = 1, name
+        while free in found:
+            number += 1
+            free = f"{name} ({number})"
+        found[free] = None
+    return tuple(found)[len(taken) :]
 
 
 @lru_cache(maxsize=1)

@@ -56,16 +56,57 @@ class Moving(Settings):
         return 2.0 * expert_params(MODELS[self.model]) / (peak * self.utilisation)
 
 
-def fetched(before_LR: np.ndarray, after_LR: np.ndarray, gpus: int) -> np.ndarray:
-    """Experts that each GPU lacks for a new placement, (L, G).
+def exchanged(
+    before_LR: np.ndarray, after_LR: np.ndarray, gpus: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Experts that each GPU sends and gets for a new placement, (L, G) each.
 
     A GPU that already holds an expert fetches no copy of it; the two may differ in their slots.
+    An expert comes from that of its GPUs which has least to send so far, and those that fewest
+    GPUs hold come first.
+
+    Raises
+    ------
+    ValueError
+        If the GPUs do not divide a placement's slots.
     """
-    count_LG = np.zeros((len(before_LR), gpus), np.int64)
+    for placed_LR in (before_LR, after_LR):
+        if placed_LR.shape[1] % gpus:
+            raise ValueError(
+                f"gpus: got {gpus}, allowed is a divisor of the {placed_LR.shape[1]} slots"
+            )
+    sent_LG, got_LG = np.zeros((2, len(before_LR), gpus), np.int64)
     for layer, (before_R, after_R) in enumerate(zip(before_LR, after_LR, strict=True)):
-        pairs = zip(np.split(before_R, gpus), np.split(after_R, gpus), strict=True)
-        count_LG[layer] = [len(set(new.tolist()) - set(old.tolist())) for old, new in pairs]
-    return count_LG
+        held_G = [set(part.tolist()) for part in np.split(before_R, gpus)]
+        lacks_G = [
+            sorted(set(part.tolist()) - held)
+            for part, held in zip(np.split(after_R, gpus), held_G, strict=True)
+        ]
+        homes: dict[int, list[int]] = {}
+        for gpu, held in enumerate(held_G):
+            for expert in held:
+                homes.setdefault(expert, []).append(gpu)
+        wanted = [expert for lacks in lacks_G for expert in lacks]
+        sent_G = [0] * gpus
+        for expert in sorted(wanted, key=lambda expert: len(homes[expert])):
+            sent_G[min(homes[expert], key=sent_G.__getitem__)] += 1
+        sent_LG[layer], got_LG[layer] = sent_G, [len(lacks) for lacks in lacks_G]
+    return sent_LG, got_LG
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What it takes to get from one placement to another: experts in all, and seconds."""
+
+    experts: int
+    seconds: float
+
+    @classmethod
+    def between(cls, before_LR: np.ndarray, after_LR: np.ndarray, settings: Moving) -> Moves:
+        """A layer waits for the GPU that sends or gets most; one layer moves after the other."""
+        sent_LG, got_LG = exchanged(before_LR, after_LR, settings.gpus)
+        most_L = np.maximum(sent_LG, got_LG).max(axis=1)
+        return cls(int(got_LG.sum()), float(most_L.sum()) * settings.expert_seconds)
 
 
 @dataclass(frozen=True)
@@ -114,15 +155,14 @@ def break_even(
     stale_L, fresh_L = (
         max_over_mean(gpu_loads(load_LE, one_LR, gpus)) for one_LR in (stale_LR, fresh_LR)
     )
-    count_LG = fetched(stale_LR, fresh_LR, gpus)
-    seconds = float(count_LG.max(axis=1).sum() * settings.expert_seconds)
+    moves = Moves.between(stale_LR, fresh_LR, settings)
     saved = float((stale_L - fresh_L).sum() * k / gpus * settings.row_seconds)
     return BreakEven(
         stale=float(stale_L.mean()),
         fresh=float(fresh_L.mean()),
-        moved=int(count_LG.sum()),
-        moving_seconds=seconds,
-        tokens=seconds / saved if saved > 0 else (math.inf if seconds else 0.0),
+        moved=moves.experts,
+        moving_seconds=moves.seconds,
+        tokens=moves.seconds / saved if saved > 0 else (math.inf if moves.experts else 0.0),
     )
 
 
@@ -243,10 +283,8 @@ def _planned(load_BLE: np.ndarray, at_LR: np.ndarray, every: int, settings: Movi
         if every and b and b % every == 0:
             past_LE = load_BLE[b - every : b].sum(axis=0)
             new_LR = rebalance_experts(past_LE, settings.replicas, 1, 1, gpus)[0]
-            count_LG = fetched(at_LR, new_LR, gpus)
-            moved += int(count_LG.sum())
-            moving += float(count_LG.max(axis=1).sum()) * settings.expert_seconds
-            at_LR = new_LR
+            moves = Moves.between(at_LR, new_LR, settings)
+            moved, moving, at_LR = moved + moves.experts, moving + moves.seconds, new_LR
         load_LG = gpu_loads(load_LE, at_LR, gpus)
         busiest += float(load_LG.max(axis=1).sum())
         uneven.append(max_over_mean(load_LG).mean())

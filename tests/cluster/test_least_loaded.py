@@ -69,6 +69,34 @@ def test_every_assignment_is_computed_once_and_nobody_gets_fuller_than_the_fulle
         assert calm.moved == ()
 
 
+@pytest.mark.parametrize(
+    ("load", "gpus", "message"),
+    [
+        ([1, 2, 3], 2, "n_gpus: got 2, allowed is a divisor of 3 experts"),
+        ([1, 2], 4, r"n_gpus: got 4, allowed is a whole number in 1..2 \(there are 2 experts\)"),
+        ([1, 2], 0, "n_gpus: got 0"),
+        ([], 1, r"load_E: got float64 of shape \(0,\)"),
+        ([[1, 2]], 1, "load_E: got int64 of shape"),
+        ([1, -2], 1, "load_E: got int64"),
+        ([1.0, np.nan], 1, "load_E: got float64"),
+        ([1.0, np.inf], 1, "load_E: got float64"),
+        ([2**40, 1], 1, "at most 1099511627776 in all"),
+        ([1.5, 2.0], 1, "load_E: got parts of assignments, allowed are whole numbers"),
+        (["one"], 1, "load_E: got <U3"),
+    ],
+)
+def test_what_is_no_load_of_these_gpus_is_named(load: list, gpus: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        spill(np.array(load), gpus)
+
+
+def test_without_assignments_nothing_moves_and_one_gpu_keeps_the_most_there_can_be() -> None:
+    idle = spill(np.zeros(4), 2)
+    assert idle.load_G.tolist() == [0, 0] and idle.moved == () and idle.most_moved(2) == 0
+    alone = spill(np.array([2**40 - 1, 1]), 1, LeastLoaded(1.0, 1, threshold=1.0))
+    assert alone.load_G.tolist() == [2**40] and alone.moved == ()
+
+
 def test_below_the_threshold_nothing_is_sent() -> None:
     load_E = np.array([1290, 1000, 1000, 710])
     assert spill(load_E, 4, LeastLoaded(1.0, 1, threshold=1.3)).moved == ()

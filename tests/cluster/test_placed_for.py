@@ -20,6 +20,7 @@ from moe.cluster.placed_for import (
     IN_ORDER,
     MIXED,
     TaskLoads,
+    apart,
     joined,
     loads_by_task,
     matrix_of,
@@ -35,7 +36,7 @@ from moe.cluster.rebalancing import (
     batch_loads,
     break_even,
     break_evens,
-    fetched,
+    exchanged,
     streams,
 )
 from moe.cost import MODELS, find_gpu
@@ -88,6 +89,10 @@ def test_the_tasks_weigh_equally_in_the_mix() -> None:
     more = TaskLoads(loads.tasks, loads.load_TLE * np.array([1, 2, 3, 4])[:, None, None])
     np.testing.assert_allclose(more.mixed(), loads.mixed())
     np.testing.assert_allclose(loads.mixed().sum(axis=1), 4 / 26)
+    small = TaskLoads(loads.tasks, loads.load_TLE / 1e9)  # shares, in whatever unit
+    np.testing.assert_allclose(small.mixed(), loads.mixed())
+    none = TaskLoads(("a", "b"), np.stack([np.zeros((1, 2)), np.ones((1, 2))]))
+    assert none.mixed().tolist() == [[0.5, 0.5]]
 
 
 def a_trace(seed: int = 0, n: int = 96) -> Trace:
@@ -114,6 +119,38 @@ def test_loads_of_a_trace_are_counted_by_domain() -> None:
             assert loads.load_TLE[t, layer].tolist() == counted
 
 
+def test_a_trace_whose_domains_have_no_tokens_is_one_task_without_load() -> None:
+    empty = np.zeros((2, 0, 2), np.int64)
+    none = np.zeros(0, np.int64)
+    trace = make_trace(empty, np.zeros(empty.shape), 8, domain_N=none, domains=("a",))
+    loads = loads_by_task(trace)
+    assert loads.load_TLE.tolist() == np.zeros((1, 2, 8)).tolist()
+    assert placed_for(loads, loads, 8, gpus=2).uneven_PM.tolist() == [[1.0], [1.0]]
+
+
+def test_no_two_names_are_alike_and_none_is_taken() -> None:
+    assert apart(["a (2)", "a", "a"]) == ("a (2)", "a", "a (3)")
+    assert apart(["law", "law (US)", "law"]) == ("law", "law (US)", "law (2)")
+    load_LE = np.arange(8.0)[None]
+    hostile = TaskLoads((MIXED, IN_ORDER, "placed for"), np.stack([load_LE, load_LE + 1, load_LE]))
+    matrix = placed_for(hostile, hostile, 8, gpus=2)
+    assert matrix.placed_for == (f"{MIXED} (2)", f"{IN_ORDER} (2)", "placed for", MIXED, IN_ORDER)
+    assert matrix.measured_on == (MIXED, IN_ORDER, "placed for (2)")
+    assert [len(row) for row in matrix.rows()] == [4] * 5
+    assert [row["placed for"] for row in matrix.rows()] == list(matrix.placed_for)
+
+
+def test_one_gpu_or_more_gpus_than_experts_are_measured_too() -> None:
+    loads = loads_by_task(a_trace())
+    assert (matrix_of(loads, loads, 0, 1, 1, 1).uneven_PML == 1).all()
+    wide = matrix_of(loads, loads, 0, 1, 1, 16)
+    assert wide.replicas == 16 and IN_ORDER not in wide.placed_for
+    for p, phy2log in enumerate(wide.phy2log_PLR):
+        assert wide.uneven_PM[p, 0] == pytest.approx(fullest(loads.load_TLE[0], phy2log, 16))
+    one = TaskLoads(("all",), np.full((1, 1, 1), 5.0))
+    assert matrix_of(one, one, 0, 1, 1, 4).uneven_PM.tolist() == [[1.0]]
+
+
 def test_files_are_joined_and_their_names_kept_apart(tmp_path: Path) -> None:
     save_trace(a_trace(), tmp_path / "t.npz")
     (tmp_path / "a.csv").write_text("\n".join(["1,2,3,4,5,6,7,8"] * 2))
@@ -127,12 +164,29 @@ def test_files_are_joined_and_their_names_kept_apart(tmp_path: Path) -> None:
         matrix_of(both, read_task_loads(tmp_path / "c.csv"), 0, 1, 1, 4)
 
 
-def test_gpus_fetch_what_they_do_not_hold() -> None:
-    before = np.array([[0, 1, 2, 3, 0, 1]])
-    after = np.array([[1, 0, 3, 2, 4, 4]])  # order is free; one new expert, twice
-    assert fetched(before, after, 3).tolist() == [[0, 0, 1]]
-    assert fetched(before, before[:, ::-1], 2).tolist() == [[1, 1]]
-    assert fetched(before, before, 2).tolist() == [[0, 0]]
+def lists(before: list[int], after: list[int], gpus: int) -> tuple[list[int], list[int]]:
+    sent_LG, got_LG = exchanged(np.array([before]), np.array([after]), gpus)
+    return sent_LG[0].tolist(), got_LG[0].tolist()
+
+
+def test_gpus_fetch_what_they_do_not_hold_from_those_that_do() -> None:
+    before = [0, 1, 2, 3, 0, 1]
+    assert lists(before, [1, 0, 3, 2, 1, 0], 3) == ([0, 0, 0], [0, 0, 0])  # order is free
+    # The last GPU wants one expert twice and fetches it once, from its only home.
+    assert lists(before, [1, 0, 3, 2, 3, 3], 3) == ([0, 1, 0], [0, 0, 1])
+    # Both want expert 2 of the first GPU, which sends it twice; expert 0 comes from the idler home.
+    assert lists([2, 0, 1, 0, 3, 4], [0, 1, 2, 3, 2, 0], 3) == ([2, 2, 1], [1, 2, 2])
+    with pytest.raises(ValueError, match="gpus: got 4, allowed is a divisor of the 6 slots"):
+        lists(before, before, 4)
+
+
+def test_a_layer_waits_for_the_gpu_that_sends_most_if_none_gets_as_many() -> None:
+    """One GPU is the only home of what all others want: it sends three, and each gets one."""
+    settings = Moving(gpus=4, replicas=8)
+    before, after = np.array([[0, 1, 2, 3, 4, 5, 6, 7]]), np.array([[0, 1, 0, 3, 0, 5, 0, 7]])
+    one = break_even(np.ones((1, 8)), before, after, 2, settings)
+    assert one.moved == 3
+    assert one.moving_seconds == pytest.approx(3 * settings.expert_seconds)
 
 
 def test_break_even_is_where_saved_time_has_paid_for_the_moving() -> None:
@@ -148,16 +202,22 @@ def test_break_even_is_where_saved_time_has_paid_for_the_moving() -> None:
         one, load_LE = found[p][m], loads.load_TLE[m]
         fresh = rebalance_experts(load_LE, 72, 1, 1, 8)[0]
         stale = MATRIX.phy2log_PLR[p]
-        moved, longest = 0, 0
+        moved, longest, at_least = 0, 0, 0
         for old_R, new_R in zip(stale.tolist(), fresh.tolist(), strict=True):
             a, b = len(old_R) // 8, len(new_R) // 8
-            lacks = [
-                len(set(new_R[g * b : (g + 1) * b]) - set(old_R[g * a : (g + 1) * a]))
-                for g in range(8)
-            ]
-            moved, longest = moved + sum(lacks), longest + max(lacks)
+            held = [set(old_R[g * a : (g + 1) * a]) for g in range(8)]
+            lacks = [set(new_R[g * b : (g + 1) * b]) - held[g] for g in range(8)]
+            # What has one home is sent from there; the rest can be shared out at best.
+            homes = [[g for g in range(8) if e in held[g]] for lack in lacks for e in lack]
+            only = [sum(home == [g] for home in homes) for g in range(8)]
+            most_got = max(map(len, lacks))
+            moved += len(homes)
+            at_least += max(most_got, *only, math.ceil(len(homes) / 8))
+            longest += max(most_got, *only) + sum(len(home) > 1 for home in homes)
         assert one.moved == moved
-        assert one.moving_seconds == pytest.approx(longest * expert_s)
+        waited = round(one.moving_seconds / expert_s)
+        assert one.moving_seconds == pytest.approx(waited * expert_s)
+        assert at_least <= waited <= longest
         assert one.stale == pytest.approx(fullest(load_LE, stale, 8))
         assert one.fresh == pytest.approx(fullest(load_LE, fresh, 8))
         # At that many tokens both ways take equally long: 26 layers, 6 rows a token, 8 GPUs.
@@ -193,8 +253,9 @@ def test_a_stream_is_run_in_every_way_batch_by_batch() -> None:
     for b, load_LE in enumerate(load_BLE):
         if b in (3, 6, 9):
             new = rebalance_experts(load_BLE[b - 3 : b].sum(axis=0), 12, 1, 1, 4)[0]
-            moved += int(fetched(at, new, 4).sum())
-            moving += fetched(at, new, 4).max(axis=1).sum() * settings.expert_seconds
+            sent_LG, got_LG = exchanged(at, new, 4)
+            moved += int(got_LG.sum())
+            moving += np.maximum(sent_LG, got_LG).max(axis=1).sum() * settings.expert_seconds
             at = new
         uneven.append(fullest(load_LE, at, 4))
         busiest += sum(
@@ -224,13 +285,17 @@ def test_the_command_prints_the_matrix(run_moe: Callable[..., Any], tmp_path: Pa
     answer = json.loads(run_moe(*asked, "--json").stdout)
     loads = loads_by_task(a_trace()), loads_by_task(a_trace(1))
     matrix = placed_for(*loads, 12, gpus=4)
-    assert answer == matrix.as_json()
+    assert answer == matrix.as_json() | {"notes": []}
     assert answer["max_over_mean"][0][1] == pytest.approx(
         fullest(loads[1].load_TLE[1], matrix.phy2log_PLR[0], 4)
     )
     said = run_moe(*asked, COLUMNS="120").stdout
     assert f"{matrix.uneven_PM[2, 1]:.3f}" in said
     assert MIXED in said
+    asked = (*asked, "--nodes", "4")
+    (note,) = json.loads(run_moe(*asked, "--json").stdout)["notes"]
+    assert note == "4 nodes do not divide 1 group: groups and nodes are ignored, as EPLB does."
+    assert note in run_moe(*asked, COLUMNS="120").stdout
 
 
 def test_the_command_says_what_moving_costs(run_moe: Callable[..., Any], tmp_path: Path) -> None:
@@ -255,14 +320,24 @@ def test_the_command_says_what_moving_costs(run_moe: Callable[..., Any], tmp_pat
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--every", "2"], "every: got it without --measure-on"),
+        (["--every", "2"], "every: got it without --model"),
+        (["--model", "mixtral-8x7b"], "model: got it without --measure-on"),
+        (["--batch", "9"], "batch: got it without --every"),
+        (["--measure-on", "T", "--batch", "9"], "batch: got it without --every"),
+        (["--seed", "0"], "seed: got it without --search"),
+        (["--measure-on", "T", "--restarts", "3"], "restarts: got it without --search"),
         (["--measure-on", "T", "--every", "2"], "every: got it without --model"),
         (["--measure-on", "T", "--model", "mixtral-8x7b", "--every", "x"], "every: got 'x'"),
+        (["--measure-on", "T", "--model", "mixtral-8x7b", "--every", "9" * 5000], "every: got '99"),
         (
             ["--measure-on", "T", "--model", "mixtral-8x7b", "--every", "0", "--batch", "9"],
             "every: got 0",
         ),
         (["--measure-on", "T", "--model", "deepseek-v3"], "experts of the model: got 256"),
+        (
+            ["--measure-on", "T", "--model", "mixtral-8x7b", "--nodes", "2", "--groups", "2"],
+            "groups: got 2, allowed with --model is 1",
+        ),
         (["--measure-on", "T", "--model", "mixtral-8x7b", "--nodes", "2"], "nodes: got 2"),
         (["--measure-on", "no.csv"], "file: got"),
         (["--measure-on", "T", "--search"], "search: got it with --measure-on"),

@@ -120,12 +120,15 @@ def reflex_words(carried: str) -> str:
         "The other way is a reflex (LLEP): in every batch, what is too much for one chip goes to "
         "the idlest, together with the experts' weights. "
     )
-    if not better or any(one not in better for one in all_of_them[-len(better) :]):
+    if not better:
         return f"{words}Sending them takes longer than it saves at every size here."
-    first, last = better[0], all_of_them[-1]
+    last = all_of_them[-1]
     ahead = "ahead of" if last.reflex_ms < last.planned_ms else "behind"
+    sizes = " and ".join(f"{one.tokens:,}" for one in better) + " tokens"
+    if better == list(all_of_them[-len(better) :]):
+        sizes = f"{better[0].tokens:,} tokens and more"
     return (
-        f"{words}It beats the plain order in batches of {first.tokens:,} tokens and more; at "
+        f"{words}It beats the plain order in batches of {sizes}; at "
         f"{last.tokens:,} it is {ahead} a plan that knew the task "
         f"({last.reflex_ms:.1f} against {last.planned_ms:.1f} ms)."
     )

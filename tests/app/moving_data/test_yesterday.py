@@ -75,6 +75,25 @@ def test_batches_are_timed_in_three_ways(task: str) -> None:
     assert f"{last.reflex_ms:.1f} against {last.planned_ms:.1f} ms" in said
 
 
+@pytest.mark.parametrize(
+    ("reflex", "said"),
+    [
+        ((9.0, 9.0, 9.0), "takes longer than it saves at every size here"),
+        ((9.0, 1.0, 1.0), "in batches of 20 tokens and more; at 30 it is ahead of a plan"),
+        ((1.0, 9.0, 3.0), "in batches of 10 and 30 tokens; at 30 it is behind a plan"),
+    ],
+)
+def test_the_reflex_is_told_by_the_sizes_at_which_it_is_ahead(
+    monkeypatch: pytest.MonkeyPatch, reflex: tuple[float, ...], said: str
+) -> None:
+    made = tuple(
+        yesterday.Batch(tokens, 5.0, 2.0, ms)
+        for tokens, ms in zip((10, 20, 30), reflex, strict=True)
+    )
+    monkeypatch.setattr(yesterday, "batches", lambda carried: made)
+    assert said in yesterday.reflex_words("law")
+
+
 def test_the_page_says_it_of_the_chosen_tasks() -> None:
     page = open_page(tokens="128", made_for="law", carries="translation")
     assert not page.exception
