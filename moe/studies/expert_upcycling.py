@@ -38,6 +38,16 @@ class UpcycleRun(LMTrainSettings):
         super().__post_init__()
         if not self.n_experts or self.dense != "none" or self.n_dense:
             raise ValueError("n_experts: got dense layers, allowed is a mixture in every layer")
+        if self.way not in ("small", "large") and self.switch_step >= self.steps:
+            raise ValueError(
+                f"switch: got {self.switch} of {self.steps} steps, allowed is a share that leaves "
+                "a step before it and one after it"
+            )
+
+    @property
+    def switch_step(self) -> int:
+        """Steps before the model gets its experts."""
+        return max(1, round(self.switch * self.steps))
 
 
 @dataclass(frozen=True)
@@ -67,13 +77,12 @@ class UpcycleFigures:
 def upcycled(settings: UpcycleRun) -> UpcycleFigures:
     """Train up to the switch, give the model more experts, and go on to the end."""
     few, many = settings.n_experts, settings.n_experts * settings.copies
-    switch = max(1, round(settings.switch * settings.steps))
     start = {"large": many, "dense": 0}.get(settings.way, few)
     trainer = LMTrainer(_start(settings, start))
     before = after = None
     origins: list[np.ndarray] = []
     if settings.way not in ("small", "large"):
-        while trainer.step_number < switch:
+        while trainer.step_number < settings.switch_step:
             trainer.step()
         before = trainer.evaluate().bits_per_byte
         model = _grown(settings, trainer)

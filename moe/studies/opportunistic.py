@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import check_int
 from ..lm.data import make_windows
 from ..lm.logits import log_chances
 from ..lm.model import LanguageModel
@@ -18,9 +19,9 @@ from ..lm.sampling import new_caches
 from ..lm.settings import LMTrainSettings
 from ..opportunistic import Opportunistic
 from ..settings import option
-from .pruning import trained
+from .pruning import check_mixture, trained
 
-TEXTS = 128  # held-out windows, of all kinds
+TEXTS = 128  # held-out windows at most, of all kinds
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class OpportunisticRun(LMTrainSettings):
     k0: int = option(1, "Choices of each token that always stay.", low=1, high="k")
     piggyback: bool = option(True, "Whether the others stay where the batch reads their experts.")
     texts: int = option(16, "Texts that are read at once.", low=1, high=TEXTS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_mixture(self)
+        Opportunistic(self.make_router(), self.k0)  # which says what routers it is for
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,22 @@ class OpportunisticFigures:
 
 
 def opportunistic(settings: OpportunisticRun) -> OpportunisticFigures:
-    """Train, change how experts are chosen, and read held-out text step by step."""
-    model, _ = trained(settings.training)
+    """Train, change how experts are chosen, and read held-out text step by step.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer held-out texts than are read at once.
+    """
     window_MT, _ = make_windows(settings.corpus, settings.context, settings.text).held_out
-    # In an order of its own, so that texts which are read at once are of all kinds.
-    order = np.random.default_rng(settings.seed).permutation(len(window_MT))[:TEXTS]
-    groups = [order[low : low + settings.texts] for low in range(0, TEXTS, settings.texts)]
+    n_texts = min(TEXTS, len(window_MT))
+    check_int("texts", settings.texts, 1, n_texts, f"{n_texts} are held out")
+    model, _ = trained(settings.training)
+    # In an order of its own, so that texts which are read at once are of all kinds; what fills no
+    # whole batch is left out, since a smaller one reads fewer experts.
+    order = np.random.default_rng(settings.seed).permutation(len(window_MT))
+    n_batches = n_texts // settings.texts
+    groups = order[: n_batches * settings.texts].reshape(n_batches, settings.texts)
     reading = with_fewer(model, settings.k0, settings.piggyback)
     found = [read_together(reading, window_MT[group]) for group in groups]
     bits, experts, choices = np.mean(found, axis=0)

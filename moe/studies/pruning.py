@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
+from ..errors import check_choice, check_int
 from ..lm.data import ByteWindows, make_windows
 from ..lm.model import LanguageModel
 from ..lm.pruning import expert_use, kept_experts, prune_model
@@ -33,10 +34,15 @@ class PruneRun(LMTrainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.n_experts or self.dense != "none" or self.keep > self.n_experts:
-            raise ValueError(
-                f"keep: got {self.keep}, allowed is a mixture with at least as many experts"
-            )
+        check_mixture(self)
+        k = self.make_router().options().get("k", 1)
+        check_int("keep", self.keep, k, self.n_experts, f"k is {k}, of {self.n_experts} experts")
+
+
+def check_mixture(settings: LMTrainSettings) -> None:
+    """Raise ValueError unless a layer of the run's model has experts."""
+    if not settings.n_experts or settings.dense != "none" or settings.n_dense == settings.n_layers:
+        raise ValueError("n_experts: got a dense model, allowed is one with experts in some layer")
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class PruneFigures:
     topic_before, topic_after
         Of the domain that the calibration text is from; of all text if that is.
     rest_before, rest_after
-        Mean over the other domains; of all text if the calibration text is.
+        Mean over the other domains; of all text if the calibration text is, or if there are none.
     """
 
     before: float
@@ -61,9 +67,9 @@ class PruneFigures:
     rest_after: float
 
 
-@cache
+@lru_cache(maxsize=8)
 def trained(settings: LMTrainSettings) -> tuple[LanguageModel, Evaluation]:
-    """A model at the end of its run, and how well it foretells held-out text."""
+    """A model at the end of its run, and how well it foretells held-out text; the last few stay."""
     trainer = LMTrainer(settings)
     deque(trainer.run(), 0)  # nothing but the end counts
     return trainer.model, trainer.evaluate()
@@ -77,9 +83,8 @@ def calibration(windows: ByteWindows, n: int, seed: int, domain: str = "") -> np
     ValueError
         If there is no such domain.
     """
-    if domain and domain not in windows.names:
-        allowed = ", ".join(windows.names)
-        raise ValueError(f"calibrate: got {domain!r}, allowed is one of {allowed}")
+    if domain:
+        check_choice("calibrate", domain, windows.names)
     rng, found = np.random.default_rng(seed), np.empty((0, windows.context), np.uint8)
     while len(found) < n:
         window_BT, label_B = windows.draw_with_domain(rng, n)
@@ -91,9 +96,9 @@ def calibration(windows: ByteWindows, n: int, seed: int, domain: str = "") -> np
 
 def pruned(settings: PruneRun) -> PruneFigures:
     """Train, ask some text, prune, and judge."""
-    model, before = trained(settings.training)
     windows = make_windows(settings.corpus, settings.context, settings.text)
     text_BT = calibration(windows, CALIBRATION, settings.seed, settings.calibrate)
+    model, before = trained(settings.training)
     uses = expert_use(model, [text_BT])
     kept = kept_experts(uses, settings.keep, settings.by, settings.seed)
     after = judge(prune_model(model, kept), windows)
@@ -106,7 +111,7 @@ def pruned(settings: PruneRun) -> PruneFigures:
 
 
 def _topic_and_rest(found: Evaluation, domain: str) -> tuple[float, float]:
-    if not domain:
-        return found.bits_per_byte, found.bits_per_byte
     others = [bits for name, bits in found.domains.items() if name != domain]
+    if not domain or not others:
+        return found.bits_per_byte, found.bits_per_byte
     return found.domains[domain], float(np.mean(others))

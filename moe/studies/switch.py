@@ -83,8 +83,11 @@ class Trace:
 
     @cached_property
     def ratio_SE(self) -> np.ndarray:
-        """Loads after the switch, in fair shares."""
-        return np.asarray(self.after_SE / self.after_SE.mean(axis=1, keepdims=True))
+        """Loads after the switch, in fair shares; where no token asks for an expert, 1."""
+        fair_S1 = self.after_SE.mean(axis=1, keepdims=True)
+        return np.divide(
+            self.after_SE, fair_S1, out=np.ones(self.after_SE.shape), where=fair_S1 > 0
+        )
 
     @cached_property
     def max_vio_S(self) -> np.ndarray:
@@ -143,16 +146,20 @@ class SwitchFigures:
 def trace(settings: SwitchSettings) -> Trace:
     """Train through the switch and read the load at every step."""
     first, then = (settings.make_task(name) for name in (settings.first, settings.then))
+    first_NC, then_NC = _probes(first), _probes(then)
     trainer = Trainer(settings, first)
-    before = list(_loads(trainer, first, settings.before))
+    before = list(_loads(trainer, first_NC, settings.before))
     trainer.task = then
-    after = [*_loads(trainer, then, settings.steps - settings.before), _load(trainer, then)]
-    return Trace(np.array(before), np.array(after), settings.band, _lump(then), trainer.evaluate())
+    steps = settings.steps - settings.before
+    after = [*_loads(trainer, then_NC, steps), _load(trainer, then_NC)]
+    lump = float(np.unique(then_NC, axis=0, return_counts=True)[1].max() / PROBES)
+    return Trace(np.array(before), np.array(after), settings.band, lump, trainer.evaluate())
 
 
-def _loads(trainer: Trainer, task: TextTask, steps: int) -> Iterator[np.ndarray]:
+def _loads(trainer: Trainer, window_NC: np.ndarray, steps: int) -> Iterator[np.ndarray]:
+    """Loads of the probe tokens before each of so many steps."""
     for _ in range(steps):
-        yield _load(trainer, task)
+        yield _load(trainer, window_NC)
         trainer.step()
 
 
@@ -161,14 +168,10 @@ def _probes(task: TextTask) -> np.ndarray:
     return np.asarray(task.draw(np.random.default_rng(0), PROBES)[0])
 
 
-def _lump(task: TextTask) -> float:
-    return float(np.unique(_probes(task), axis=0, return_counts=True)[1].max() / PROBES)
-
-
-def _load(trainer: Trainer, task: TextTask) -> np.ndarray:
+def _load(trainer: Trainer, window_NC: np.ndarray) -> np.ndarray:
     """Assignments asked for per expert of the probe tokens, without noise, (E,)."""
-    inputs = _probes(task)
-    return trainer.layer.route(trainer.embed(inputs), token_ids=inputs[:, -1]).proposed_load
+    last_N = window_NC[:, -1]
+    return trainer.layer.route(trainer.embed(window_NC), token_ids=last_N).proposed_load
 
 
 def switch(settings: SwitchSettings) -> SwitchFigures:

@@ -14,6 +14,7 @@ from moe.lm.model import LanguageModel
 from moe.lm.pruning import expert_use, kept_experts, prune_model
 from moe.lm.training import LMTrainer, evaluate
 from moe.studies import opportunistic as sparing
+from moe.studies import pruning
 from moe.studies.expert_upcycling import WAYS, UpcycleRun, upcycled
 from moe.studies.opportunistic import OpportunisticRun, opportunistic, read_together, with_fewer
 from moe.studies.pruning import CALIBRATION, PruneRun, calibration, pruned
@@ -59,8 +60,66 @@ def test_calibration_text_is_of_the_domain_that_is_asked() -> None:
     assert found.shape == (20, 16) and len(first) and np.array_equal(found[: len(first)], first)
     with pytest.raises(ValueError, match="calibrate: got 'luck', allowed is one of"):
         calibration(windows, 4, 0, "luck")
-    with pytest.raises(ValueError, match="keep: got 5"):
-        PruneRun(**TINY, keep=5)
+
+
+DENSE = "n_experts: got a dense model, allowed is one with experts in some layer"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "message"),
+    [
+        (PruneRun, dict(keep=5), r"keep: got 5, allowed is a whole number in 2..4 \(k is 2"),
+        (PruneRun, dict(keep=1), "keep: got 1"),
+        (PruneRun, dict(n_experts=0), DENSE),
+        (PruneRun, dict(n_dense=2), DENSE),
+        (OpportunisticRun, dict(dense="active"), DENSE),
+        (OpportunisticRun, dict(n_dense=2), DENSE),
+        (OpportunisticRun, dict(router="top_p", balance="none"), "router: got 'top_p', allowed is"),
+        (UpcycleRun, dict(switch=1.0), "switch: got 1.0 of 4 steps"),
+        (UpcycleRun, dict(steps=1, way="dense"), "switch: got 0.67 of 1 steps"),
+        (UpcycleRun, dict(n_dense=1), "n_experts: got dense layers"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_trained(
+    kind: type, wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**TINY | wrong)
+
+
+def test_what_the_text_cannot_give_is_refused_before_anything_is_trained(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(settings: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(pruning, "trained", never)
+    monkeypatch.setattr(sparing, "trained", never)
+    with pytest.raises(ValueError, match="calibrate: got 'luck'"):
+        pruned(PruneRun(**TINY, keep=3, text=text, calibrate="luck"))
+    n_texts = len(make_windows("default", 16, text).held_out[0])
+    assert n_texts < sparing.TEXTS
+    with pytest.raises(ValueError, match=rf"texts: got {n_texts + 1}, .* in 1..{n_texts} "):
+        opportunistic(OpportunisticRun(**TINY, text=text, texts=n_texts + 1))
+
+
+def test_with_one_kind_of_text_the_rest_is_that_kind(text: str) -> None:
+    (name,) = make_windows("default", 16, text).names
+    figures = pruned(PruneRun(**TINY, keep=3, text=text, calibrate=name))
+    assert figures == pruned(PruneRun(**TINY, keep=3, text=text))
+    assert figures.rest_after == figures.after
+
+
+def test_texts_that_fill_no_batch_are_left_out(text: str) -> None:
+    """With fewer held-out texts than are read at most, whole batches of them count and no more."""
+    settings = OpportunisticRun(**TINY, text=text, k0=2, texts=4)
+    window_MT = make_windows("default", 16, text).held_out[0]
+    assert len(window_MT) % 4
+    order = np.random.default_rng(0).permutation(len(window_MT))
+    window_BT = window_MT[order[: len(order) // 4 * 4]].astype(np.int64)
+    model = trained(settings).model
+    wanted = float(model.token_losses(window_BT[:, :-1], window_BT[:, 1:]).mean()) / np.log(2)
+    assert opportunistic(settings).bits == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -42,6 +42,13 @@ def test_what_does_not_settle_says_so_and_what_does_not_cross_has_no_overshoot()
     assert turns.overshoot == 0.5 and turns.ripple == 1.0
 
 
+def test_where_no_token_asks_for_an_expert_loads_are_no_ripple() -> None:
+    silent = made([[40, 0, 0, 0], [0, 0, 0, 0], [10, 10, 10, 10]] * 4, [[20] * 4] * 3)
+    assert silent.ratio_SE[1].tolist() == [1.0] * 4
+    figures = silent.figures()
+    assert (figures.overshoot, figures.ripple, figures.end) == (0.0, 0.0, pytest.approx(1.0))
+
+
 def test_overshoot_looks_at_pushed_loads_only() -> None:
     assert metrics.overshoot(np.array([[1.05, 0.95], [0.2, 1.8]])) == 0
     assert metrics.overshoot(np.array([[1.2, 0.8], [1.1, 0.9], [0.7, 1.3]])) == pytest.approx(0.3)
