@@ -15,15 +15,15 @@ from moe.traces import Trace
 from moe.traffic.measure import without_templates
 from moe.traffic.tables import load_table
 
-from .real_routing import v2_lite_trace, written_if_asked
+from .real_routing import ESFT, v2_lite_trace, written_if_asked
 
 SLOTS = (4, 8, 12, 16, 24, 32, 48, 64)
 # Tokens at the beginning of each document that choose alike in a task's documents: its prompt.
 PROMPTS = load_table("v2-lite").template
 ORIGIN = (
     "source: github.com/deepseek-ai/ESFT, results/expert_scores/*/expert_weights_*.txt",
-    "commit: 579a7711e4b332b4c57b47e378a0cf240d85caa6",
-    "licence: MIT (LICENSE-CODE), Copyright (c) 2023 DeepSeek",
+    f"commit: {ESFT['commit']}",
+    f"licence: {ESFT['licence']}",
     "command: python -m benchmarks.expert_cache FOLDER --write",
     "content: counts over 26 layers; the task's prompt, which begins each document, is left out; "
     "a task's first half is the past, and its second half is replayed",

@@ -20,6 +20,7 @@ import numpy as np
 from moe.cost import expected_experts
 from moe.traces import LOCAL_BYTES, Trace, load_trace
 from moe.traces.importers import Imported, Loads, import_trace
+from moe.traces.importers.olmoe import LAYERS
 from moe.traffic.held_out import held_out
 from moe.traffic.measure import (
     FEW_WINDOWS,
@@ -47,7 +48,6 @@ OLMOE = {
 }
 # Name of the table, of the folder in the source, of the model; E and k.
 COUNTED = (("olmoe", "olmoe", "OLMoE-1B-7B", 64, 8), ("mixtral", "mistral", "Mixtral-8x7B", 8, 2))
-LAYERS = [0, 7, 15]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,7 +70,7 @@ def measure(folder: Path) -> dict[str, RoutingTable]:
     """All tables, from what lies in a folder."""
     tables = {"v2-lite": v2_lite_table(v2_lite_trace(folder))}
     for name, at, model, n_experts, k in COUNTED:
-        loads = domain_counts(folder, at)
+        loads = domain_counts(folder, at, n_experts)
         tables[name] = RoutingTable(
             model=model,
             **OLMOE,
@@ -78,7 +78,7 @@ def measure(folder: Path) -> dict[str, RoutingTable]:
             command=COMMAND,
             n_experts=n_experts,
             k=k,
-            layers=LAYERS,
+            layers=list(LAYERS),
             tokens={domain: sum(rows[0]) // k for domain, rows in loads.items()},
             loads=loads,
             template=dict.fromkeys(loads, 0),
@@ -122,7 +122,7 @@ def written_if_asked(
         asked.out.write_text(table, "utf-8")
 
 
-def domain_counts(folder: Path, at: str) -> dict[str, list[list[int]]]:
+def domain_counts(folder: Path, at: str, n_experts: int) -> dict[str, list[list[int]]]:
     """OLMoE's counters by domain: rows of layers."""
     counts = folder / "OLMoE" / "scripts" / "routing_output" / at / "expert_counts"
     if not counts.is_dir():
@@ -131,7 +131,7 @@ def domain_counts(folder: Path, at: str) -> dict[str, list[list[int]]]:
         return found
     loads = {}
     for path in sorted(counts.glob("*.pkl")):
-        read = import_trace("olmoe", path, n_experts=64 if at == "olmoe" else 8)
+        read = import_trace("olmoe", path, n_experts=n_experts)
         assert isinstance(read, Loads)
         loads[path.stem] = read.load_LE.tolist()
     return loads

@@ -89,12 +89,10 @@ def _popularity_words(one: RoutingTable) -> str:
     share_E = one.rank_share()
     return (
         f"{sum(one.tokens.values()):,} tokens in {len(one.layers)} layers of {one.n_experts} "
-        "experts, "
-        f"{one.k} for each token. Of a task's assignments in a layer, the busiest expert has "
-        f"{share_E[0]:.1%} on average and the eight busiest {share_E[:8].sum():.0%}; even shares "
-        "would "
-        f"be {1 / one.n_experts:.1%} and {8 / one.n_experts:.1%}. Mixed, tasks hide that from "
-        "each other."
+        f"experts, {one.k} for each token. Of a task's assignments in a layer, the busiest expert "
+        f"has {share_E[0]:.1%} on average and the eight busiest {share_E[:8].sum():.0%}; even "
+        f"shares would be {1 / one.n_experts:.1%} and {8 / one.n_experts:.1%}. Mixed, tasks hide "
+        "that from each other."
     )
 
 
@@ -119,18 +117,14 @@ def _read_words(one: RoutingTable) -> str:
         f"({batch.min():.1f} to {batch.max():.1f} by task): {1 - batch.mean() / even:.0%} fewer. "
         f"{SHOWN} tokens that follow each other read {row.mean():.1f} ({row.min():.1f} to "
         f"{row.max():.1f}): {1 - row.mean() / even:.0%} fewer. Mean over the layers; of tokens "
-        "taken "
-        "at random, exact from the counts; of consecutive ones, over every window of a document "
-        f"(tasks with fewer than {FEW_WINDOWS} windows are left out)."
+        "taken at random, exact from the counts; of consecutive ones, over every window of a "
+        f"document (tasks with fewer than {FEW_WINDOWS} windows are left out)."
     )
 
 
 def _reads(one: RoutingTable) -> str:
     mixed = reads_at_random(one.mixed_LE, one.sizes).mean(axis=0)
-    with np.errstate(invalid="ignore"):
-        row_S = np.array([
-            values[np.isfinite(values)].mean() for values in one.in_a_row_DS.T
-        ])  # fmt: skip
+    row_S = [values_D[np.isfinite(values_D)].mean() for values_D in one.in_a_row_DS.T]
     rows = [
         ["even formula", *(f"{expected_experts(one.n_experts, one.k, n):.1f}" for n in one.sizes)],
         ["all tasks mixed", *(f"{read:.1f}" for read in mixed)],
@@ -158,10 +152,9 @@ def _counted_words() -> str:
     busiest, tokens = max(olmoe.loads["arxiv"][0]), olmoe.tokens["arxiv"]
     return (
         f"In OLMoE's first layer {busiest:,} of {tokens:,} tokens of arXiv "
-        f"({busiest / tokens:.0%}) choose "
-        "one and the same expert, beside others. Below, the share of a layer's assignments at its "
-        "busiest "
-        "expert: least and most over the domains, times the even share."
+        f"({busiest / tokens:.0%}) choose one and the same expert, beside others. Below, the share "
+        "of a layer's assignments at its busiest expert: least and most over the domains, times "
+        "the even share."
     )
 
 
@@ -233,10 +226,8 @@ def _held_out_words(rows: tuple[HeldOut, ...]) -> str:
     worst = max(rows, key=lambda row: abs(row.law_error))
     return (
         "All three numbers fitted to three tasks, and the fourth predicted: at its worst N the "
-        "law is "
-        f"off {spans[0]} and {spans[1]}. Worst is {worst.domain}: how popular experts are differs "
-        "by "
-        "task, and a law fitted to other tasks cannot know that."
+        f"law is off {spans[0]} and {spans[1]}. Worst is {worst.domain}: how popular experts are "
+        "differs by task, and a law fitted to other tasks cannot know that."
     )
 
 
@@ -259,8 +250,7 @@ def _held_out(rows: tuple[HeldOut, ...]) -> str:
 def _decoding_words() -> str:
     return (
         f"Bounds of {MODELS[MODEL].name} on one {find_gpu(GPU).name} at 4 bits a weight: fewer "
-        "experts "
-        "are fewer bytes to read in each step."
+        "experts are fewer bytes to read in each step."
     )
 
 
@@ -289,11 +279,9 @@ def _origin() -> str:
         *lines,
         "",
         f"The documents of a task begin with its prompt, whose tokens ({template}) are left out: "
-        "those "
-        f"places, from the first on, at which at least {ALIKE:.0%} of a task's documents have the "
-        "same "
-        "experts in the first MoE layer, which sees little but the token. The model is the base "
-        "that was fine-tuned there, and tasks differ in language, too. "
+        f"those places, from the first on, at which at least {ALIKE:.0%} of a task's documents "
+        "have the same experts in the first MoE layer, which sees little but the token. The model "
+        "is the base that was fine-tuned there, and tasks differ in language, too. "
         f"`{v2_lite.command}` measures all of it again from clones of both repositories, prints "
         "each figure beside an earlier review's, and writes the tables. "
         "`python -m benchmarks.real_data FOLDER` does so for caches, batches, placements and the "

@@ -130,9 +130,15 @@ def fit_spread(n_experts: int, k: int, sizes: np.ndarray, read_GS: np.ndarray) -
     Raises
     ------
     ValueError
-        If nothing is known of more than one token.
+        If nothing is known of more than one token, or a token has every expert: all are then read,
+        whatever the spread.
     """
     from scipy.optimize import minimize_scalar
+
+    if k == n_experts:
+        raise ValueError(
+            f"k: got all {k} experts, allowed are fewer, since no spread follows of all"
+        )
 
     used_S = np.asarray(sizes) > 1  # one token reads k
     if not np.isfinite(np.asarray(read_GS)[:, used_S]).any():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import check_int
+from ..errors import check_int, shown
 from ..numbers import plural
 from ..traces import LOCAL_BYTES, Trace, load_trace
 from .law import Locality, chosen_by_law, fit_locality, fit_spread, reads_at_random, reads_in_a_row
@@ -108,6 +108,11 @@ class ExpertTraffic:
         """The same traffic for a layer of another size: by the law, with this one's numbers.
 
         What was measured stays as it is for a layer of the same size.
+
+        Raises
+        ------
+        ValueError
+            If the sizes are not allowed, or no spread can be told of this traffic.
         """
         if (n_experts, k) == (self.n_experts, self.k):
             return self
@@ -174,8 +179,11 @@ def find_traffic(name: str) -> ExpertTraffic | None:
     if base in TABLES:
         return traffic_of_table(load_table(base), mixed=base != name)
     if not name.lower().endswith((".npz", ".parquet")):
-        named = ", ".join((EVEN, *TABLES, f"{TABLES[0]}{MIXED}"))
-        raise ValueError(f"traffic: got {name[:80]!r}, allowed is {named} or a trace's file")
+        named = ", ".join((EVEN, *TABLES))
+        raise ValueError(
+            f"traffic: got {shown(name)}, allowed is {named}, one of these tables with "
+            f"{MIXED} behind it, or a trace's file (.npz, .parquet)"
+        )
     return traffic_of_trace(load_trace(name, LOCAL_BYTES), Path(name).name)
 
 

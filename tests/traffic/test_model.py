@@ -209,6 +209,10 @@ def test_nothing_is_fitted_to_nothing(rng: np.random.Generator) -> None:
     assert traffic.experts_read(4) > 2
     with pytest.raises(ValueError, match="traffic: got none of which it is known"):
         traffic.experts_read(4, consecutive=True)
+    every = make_trace([[[0, 1]]] * 1, [[[0.5, 0.5]]], 2)
+    with pytest.raises(ValueError, match="k: got all 2 experts, allowed are fewer"):
+        traffic_of_trace(every).scaled(8, 2)
+    assert traffic_of_trace(every).experts_read(9) == 2
     unknown_GS = np.full((1, len(SIZES)), np.nan)
     with pytest.raises(ValueError, match="traffic: got none"):
         fit_spread(8, 2, SIZES, unknown_GS)

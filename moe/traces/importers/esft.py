@@ -126,7 +126,9 @@ class Esft(Importer):
                 f"allowed are as many of both, {self.k} for each token"
             )
         expert_NK, weight_NK = expert_S.reshape(-1, self.k), weight_S.reshape(-1, self.k)
-        order_NK = np.argsort(-weight_NK, axis=1, kind="stable")  # the files list them by number
+        order_NK = np.argsort(
+            -weight_NK, axis=1, kind="stable"
+        )  # in the files only the last is the least
         return (
             np.take_along_axis(expert_NK, order_NK, axis=1),
             np.take_along_axis(weight_NK, order_NK, axis=1),
