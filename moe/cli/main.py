@@ -74,7 +74,9 @@ def main() -> None:
 
 
 def _fail(message: str, error: Exception) -> None:
-    one_line = " ".join(message.split())
+    from .output import harmless
+
+    one_line = harmless(" ".join(message.split()))
     if not one_line:  # `moe` alone has shown its help
         raise SystemExit(0) from error
     typer.echo(f"moe: {one_line}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -15,6 +16,13 @@ from rich.segment import Segment
 from rich.table import Table
 
 CUT = "…"  # what rich puts where it leaves out the rest
+# Orders to the terminal, such as to colour what follows, to name its window or to write backwards.
+_ORDERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """Text that may hold what stands in a file, such as a name, without orders to the terminal."""
+    return _ORDERS.sub("?", text)
 
 
 class Screen(Console):
@@ -25,6 +33,8 @@ class Screen(Console):
         super().print(*map(self._readable, objects), **options)
 
     def _readable(self, thing: Any) -> Any:
+        if isinstance(thing, str):
+            return harmless(thing)
         if not isinstance(thing, Table) or self._fits(thing):
             return thing
         thing.box, thing.padding, thing.show_edge = SIMPLE_HEAD, 0, False
@@ -132,7 +142,7 @@ def table(
     laid_out = Table(**look)
     for name, title in columns.items():
         justify: Any = "right" if name in right else "left"
-        laid_out.add_column(title, justify=justify, no_wrap=name in unbroken)
+        laid_out.add_column(harmless(title), justify=justify, no_wrap=name in unbroken)
     for row in rows:
         laid_out.add_row(*(cell(row[name], number) for name in columns))
     return laid_out
@@ -151,7 +161,7 @@ def cell(value: Any, number: str | Callable[[float], str] = ".3g") -> str:
     if value is None:
         return "–"
     if isinstance(value, str):
-        return value
+        return harmless(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from moe.cli.output import cell, json_line, show, show_lines, spaced, table
+from moe.cli.output import cell, harmless, json_line, say, show, show_lines, spaced, table
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,16 @@ def test_people_read_the_parts_with_square_brackets_as_they_are(
         printed(LOADS, False, "models/[bold]a", table([{"file": "[red]b"}]))
         text = capsys.readouterr().out
         assert "models/[bold]a" in text and "[red]b" in text
+
+
+ORDERS = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\u2066\r\x00\x7f"
+
+
+def test_names_from_files_give_a_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name in a file could colour what follows, rename the window or turn the line around."""
+    assert harmless(ORDERS) == "?]0;title??[2J?31m?????"
+    assert harmless("two\nlines,\ta tab, “é” and 日本") == "two\nlines,\ta tab, “é” and 日本"
+    rows = [{ORDERS: ORDERS, "b": ORDERS}]
+    say(f"a model {ORDERS}", table(rows, {"b": ORDERS}), table(rows))
+    said = capsys.readouterr().out
+    assert "title" in said and not set(said) & set(ORDERS) - set("]0;title[2J31m")

@@ -6,6 +6,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,13 @@ def test_the_command_says_whether_the_weights_that_stay_fit(
     for row, slots, fits in zip(rows, ("1 slot", "128 slots"), ("fits", "does not fit")):
         assert f"With {slots} a layer, {gigabytes(row['memory_bytes'] / 1e9)} of weights" in said
         assert f"stay in fast memory, which {fits} in the 24 GB of GeForce RTX 4090." in said
+
+
+def test_names_of_tasks_give_a_terminal_no_orders(
+    run_moe: Callable[..., Any], tmp_path: Path
+) -> None:
+    trace = a_trace(("\x1b[31mred", "\u202eback"))
+    save_trace(replace(trace, model="\x1b]0;mine\x07"), tmp_path / "t.npz")
+    said = run_moe("cache", str(tmp_path / "t.npz"), "--slots", "2", COLUMNS="200").stdout
+    assert "?[31mred" in said and "?back" in said and "?]0;mine" in said
+    assert not set(said) & set("\x1b\u202e\x07")
