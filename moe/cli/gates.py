@@ -100,9 +100,9 @@ def golden(
     options = written_options(chosen or [])
     prepare_kernels()
     made = golden_of(family, dtype, seed, options)
-    made.save(out_file)
-    if checkpoint is not None:
+    if checkpoint is not None:  # refused if there is one; then the vectors of it stay as well
         made.save_checkpoint(checkpoint)
+    made.save(out_file)
     written = {"summary": made.summary(), "names": made.names, "file": str(out_file)}
     show(written, json_output, table(made.rows(), title=made.summary()))
 

@@ -438,6 +438,9 @@ def test_the_command_writes_what_the_library_makes(
     assert json.loads(path.read_text("utf-8")) == json.loads(json.dumps(one.as_json()))
     assert json.loads(done.stdout)["names"] == list(one.names)
     assert moe.moe_layers(folder)
+    before = path.read_bytes()
+    said = run_moe("golden", "dbrx", "--out", str(path), "--checkpoint", str(folder), code=2).stderr
+    assert said.count("\n") == 1 and path.read_bytes() == before
     assert "all experts equal" in run_moe("golden", "olmoe", "--out", str(path)).stdout
 
 
