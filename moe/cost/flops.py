@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import check_int
-from .params import count_params, mtp_params
+from .params import count_params, module_mixers, mtp_params
 from .shape import MOST, Shape
 
 
@@ -78,7 +78,9 @@ def flops_per_token(
     head = 2 * params.embedding
     module = 0.0
     if mtp:
-        scores = 2 * shape.heads * (shape.qk_dim + shape.v_dim) * seen
+        own = shape.heads * (shape.qk_dim + shape.v_dim) if shape.attention_layers else 0
+        width = own + sum(mixer.width for mixer in module_mixers(shape))
+        scores = 2 * width * seen
         module = 2 * mtp_params(shape, active=True) + shape.mtp_layers * (scores + head)
     return Flops(
         projections=times * 2.0 * (params.attention + params.norms),

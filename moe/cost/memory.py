@@ -52,8 +52,10 @@ def activation_bytes_per_token(config: ModelConfig, recompute: str = "none") -> 
     """Bytes that one token leaves for the backward pass, all layers, at 2 bytes a value.
 
     Counted: the input of every norm and matrix, queries, keys, values and attention's output,
-    gate, up and their product in every network a token visits. Scores are never stored
-    (FlashAttention). The logits of the last layer stand apart: vocabulary x 4 bytes.
+    gate, up and their product in every network a token visits (up and its activation without a
+    gate). Scores are never stored
+    (FlashAttention). The logits of the last layer stand apart: vocabulary x 4 bytes. Layers that
+    mix tokens otherwise than by attention are counted as if they had it.
 
     Parameters
     ----------
@@ -76,11 +78,11 @@ def activation_bytes_per_token(config: ModelConfig, recompute: str = "none") -> 
         heads += config.kv_heads * config.head_dim
     attention = 2 * d + heads
     visited = config.top_k * config.d_ff_expert + config.shared_experts * config.d_ff_shared
-    moe = 2 * d + config.experts + config.top_k * d + 3 * visited
-    dense = 2 * d + 3 * config.d_ff_dense
-    values = (
-        config.layers * attention + config.moe_layers * moe + config.dense_layers * dense + 2 * d
-    )
+    sent = config.top_k * (config.d_latent or d)
+    moe = 2 * d + config.experts + sent + config.matrices * visited
+    dense = 2 * d + config.matrices * config.d_ff_dense
+    mixing = config.layers - sum(mixer.layers for mixer in config.mixers if not mixer.params)
+    values = mixing * attention + config.moe_layers * moe + config.dense_layers * dense + 2 * d
     return 2.0 * values
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..checkpoints.families import FAMILIES
 from ..errors import check_choice
 from .mixers import latent
-from .shape import Shape
+from .shape import Mixer, Shape
 
 CONVENTIONS = ("with_input", "head_only", "neither")
 
@@ -151,6 +151,18 @@ def count_params(shape: Shape) -> Params:
     )
 
 
+def module_mixers(shape: Shape) -> tuple[Mixer, ...]:
+    """What a multi-token-prediction module has beside attention, or instead where no layer has it.
+
+    Of what a model has instead of attention it is the smallest.
+    """
+    beside = tuple(mixer for mixer in shape.mixers if mixer.beside)
+    instead = (mixer for mixer in shape.mixers if not mixer.beside)
+    if shape.attention_layers:
+        return beside
+    return (*beside, min(instead, key=lambda mixer: mixer.params))
+
+
 def mtp_params(shape: Shape, active: bool = False) -> int:
     """Parameters of the multi-token-prediction modules, their shared table and head left out.
 
@@ -159,10 +171,9 @@ def mtp_params(shape: Shape, active: bool = False) -> int:
     With `active`, only the experts that one token uses.
     """
     experts = shape.top_k if active else shape.experts
-    instead = (mixer.params for mixer in shape.mixers if not mixer.beside)
     layer = (
-        (attention_params(shape) if shape.attention_layers else min(instead))
-        + sum(mixer.params for mixer in shape.mixers if mixer.beside)
+        (attention_params(shape) if shape.attention_layers else 0)
+        + sum(mixer.params for mixer in module_mixers(shape))
         + shape.layer_norms * _norm_params(shape)
         + experts * expert_params(shape)
         + shared_params(shape)

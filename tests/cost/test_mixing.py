@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from moe.checkpoints.config import ConfigValues
-from moe.cost import MODELS, ModelConfig, decode, find_gpu, model_from_config
+from moe.cost import (
+    MODELS,
+    ModelConfig,
+    activation_bytes_per_token,
+    decode,
+    find_gpu,
+    flops_per_token,
+    model_from_config,
+)
 from moe.cost.mixed_layers import FULL, LINEAR, mixing_notes
 from moe.cost.mixing import MIXING, PLAIN, V4_KINDS
 from moe.cost.shape import Mixer
@@ -52,6 +60,35 @@ def test_cache_and_operations_are_those_of_layers_that_see_other_tokens() -> Non
     assert none.kv_values_per_token() == none.seen_width() == 0
     bounds = decode(none, find_gpu("h100"), context=10_000)
     assert bounds == decode(none, find_gpu("h100"), context=1)
+
+
+def test_a_module_of_more_tokens_mixes_them_as_a_layer_does() -> None:
+    """With the model's attention and what stands beside it, or else the smallest of the others."""
+    index = Mixer("an indexer", 6, 7, cache=2, width=5, beside=True)
+    wide, thin = Mixer("", 3, 90, cache=8, width=20), Mixer("", 3, 70, cache=8, width=9)
+    for mixers, width, params in (
+        ((), ONE_WIDTH, ATTENTION),
+        ((index,), ONE_WIDTH + 5, ATTENTION + 7),
+        ((WINDOW,), ONE_WIDTH, ATTENTION),
+        ((wide, thin), 9, 70),
+    ):
+        model = replace(SMALL, mixers=mixers)
+        assert model.mtp_params - SMALL.mtp_params == params - ATTENTION
+        far, near = (
+            flops_per_token(model, context, causal=False, mtp=True).mtp for context in (2000, 1000)
+        )
+        assert far - near == 2 * width * 1000, mixers
+
+
+def test_what_training_keeps_of_layers_without_mixing_and_of_networks_without_a_gate() -> None:
+    whole = activation_bytes_per_token(SMALL)
+    bare = replace(SMALL, mixers=(Mixer("", 2, 0),))
+    attention = 2 * 4 + 2 * 3 * 3 + 1 * 3
+    assert whole - activation_bytes_per_token(bare) == 2 * 2 * attention
+    latent = replace(SMALL, matrices=2, d_latent=3)
+    # Five layers of two experts, one dense: an up less each; two rows of three and not four.
+    less = 5 * 2 * 5 + 10 + 5 * 2 * (4 - 3)
+    assert whole - activation_bytes_per_token(latent) == 2 * less
 
 
 def test_a_state_is_kept_once_a_sequence_and_read_and_written_by_each_step() -> None:
