@@ -39,13 +39,14 @@ def start_gate(drawn_DE: np.ndarray, kind: str) -> np.ndarray:
             f"gate_init: got 'orthonormal' with {n_columns} columns of {d_model} numbers, allowed "
             "is another one, or a d_model of no less than the gate has columns"
         )
-    gate_DE = drawn_DE.copy()
-    for e in range(n_columns):
+    gate_ED = drawn_DE.T.copy()
+    for e, own_D in enumerate(gate_ED):
         # Gram and Schmidt, twice: what rounding leaves of the others after once is off again.
-        for other in [*range(e)] * 2 if kind == "orthonormal" else ():
-            gate_DE[:, e] -= (gate_DE[:, other] * gate_DE[:, e]).sum() * gate_DE[:, other]
-        gate_DE[:, e] /= np.sqrt((gate_DE[:, e] ** 2).sum())
-    return gate_DE
+        for _ in range(2 if kind == "orthonormal" else 0):
+            along_E1 = (gate_ED[:e] * own_D).sum(axis=1, keepdims=True)
+            own_D -= (gate_ED[:e] * along_E1).sum(axis=0)
+        own_D /= np.sqrt((own_D**2).sum())
+    return np.ascontiguousarray(gate_ED.T)
 
 
 def fresh_params(

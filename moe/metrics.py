@@ -95,10 +95,23 @@ def overload_factor(load_E: np.ndarray, device_E: np.ndarray) -> float:
 
 
 def settling(error_S: np.ndarray, level: float) -> int | None:
-    """Steps until an error stays below a level; None if it is not below at the end."""
-    high = np.flatnonzero(np.asarray(error_S) >= level)
+    """Steps until an error stays below a level; None if it is not below at the end.
+
+    An error that is no number is not below.
+    """
+    low_S = np.asarray(error_S, np.float64) < level
+    if low_S.ndim != 1:
+        raise ValueError(f"error_S: got shape {low_S.shape}, allowed is (S,)")
+    high = np.flatnonzero(~low_S)
     after = int(high[-1]) + 1 if high.size else 0
-    return after if after < len(error_S) else None
+    return after if after < len(low_S) else None
+
+
+def _ratios(ratio_SE: np.ndarray) -> np.ndarray:
+    ratio_SE = np.asarray(ratio_SE, np.float64)
+    if ratio_SE.ndim != 2 or ratio_SE.size == 0:
+        raise ValueError(f"ratio_SE: got shape {ratio_SE.shape}, allowed is (S, E), both >= 1")
+    return ratio_SE
 
 
 def overshoot(ratio_SE: np.ndarray) -> float:
@@ -119,7 +132,7 @@ def overshoot(ratio_SE: np.ndarray) -> float:
     >>> overshoot(np.array([[1.5, 0.5], [0.75, 1.25], [1.0, 1.0]]))
     0.25
     """
-    error_SE = np.asarray(ratio_SE, np.float64) - 1
+    error_SE = _ratios(ratio_SE) - 1
     pushed_E = np.abs(error_SE[0]) >= PUSHED
     beyond_SE = -np.sign(error_SE[0]) * error_SE
     return float(max(beyond_SE[:, pushed_E].max(initial=0.0), 0.0))
@@ -127,7 +140,7 @@ def overshoot(ratio_SE: np.ndarray) -> float:
 
 def ripple(ratio_SE: np.ndarray) -> float:
     """Mean change of a load from step to step, in fair shares: 0 if loads stand still."""
-    ratio_SE = np.asarray(ratio_SE, np.float64)
+    ratio_SE = _ratios(ratio_SE)
     return float(np.abs(np.diff(ratio_SE, axis=0)).mean()) if len(ratio_SE) > 1 else 0.0
 
 

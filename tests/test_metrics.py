@@ -468,3 +468,34 @@ def test_neighbours_are_named_by_the_first_of_them(rng: np.random.Generator) -> 
                 and (sequences is None or sequences[t] == sequences[t + 1])
             ]
             assert list(zip(token_P.tolist(), again_P.tolist())) == near
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_how_a_load_comes_to_rest_is_its_definition_in_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ratio_SE = 1 + rng.normal(0, 0.3, (12, 5)) * np.linspace(1, 0.1, 12)[:, None]
+    rows = ratio_SE.tolist()
+    changes = [abs(b - a) for one, two in itertools.pairwise(rows) for a, b in zip(one, two)]
+    assert metrics.ripple(ratio_SE) == pytest.approx(sum(changes) / len(changes))
+    beyond = [0.0]
+    for e, first in enumerate(rows[0]):
+        if abs(first - 1) >= 0.1:
+            beyond += [(1 - row[e]) if first > 1 else (row[e] - 1) for row in rows]
+    assert metrics.overshoot(ratio_SE) == pytest.approx(max(beyond))
+    error_S = np.abs(ratio_SE - 1).max(axis=1)
+    for level in (0.05, 0.2, 0.4, 9.0):
+        calm = [s for s in range(12) if all(error < level for error in error_S[s:])]
+        assert metrics.settling(error_S, level) == (calm[0] if calm else None)
+    assert metrics.ripple(ratio_SE[:1]) == 0
+    assert metrics.settling(np.array([0.5, np.nan]), 1.0) is None
+    assert metrics.settling(np.array([np.nan, 0.5]), 1.0) == 1
+    assert metrics.settling(np.zeros(0), 1.0) is None
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (3,), ()])
+def test_ratios_of_another_shape_are_named(shape: tuple[int, ...]) -> None:
+    for metric in (metrics.overshoot, metrics.ripple):
+        with pytest.raises(ValueError, match=r"ratio_SE: got shape .*, allowed is \(S, E\), both"):
+            metric(np.ones(shape))
+    with pytest.raises(ValueError, match=r"error_S: got shape \(2, 2\), allowed is \(S,\)"):
+        metrics.settling(np.ones((2, 2)), 1.0)
