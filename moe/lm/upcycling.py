@@ -139,7 +139,8 @@ def upcycle_dense(
 def go_on_with(trainer: LMTrainer, model: LanguageModel, settings: LMTrainSettings) -> LMTrainer:
     """Return a trainer that goes on with another model at the same step, on the same text.
 
-    The optimiser starts anew; batches and rates are those that would have come.
+    The optimiser starts anew. Batches and rates are those that would have come, and balancers go on
+    from what the model's layers remember.
 
     Parameters
     ----------
@@ -149,8 +150,21 @@ def go_on_with(trainer: LMTrainer, model: LanguageModel, settings: LMTrainSettin
         What goes on.
     settings
         Of the run from here on.
+
+    Raises
+    ------
+    ValueError
+        If the settings are those of another model.
     """
+    if settings.model != model.config:
+        raise ValueError(
+            f"settings: got those of {settings.model.as_call()}, allowed are those of "
+            f"{model.config.as_call()}"
+        )
+    remembered = [dict(layer.buffers) for layer in model.moe_layers]
     following = LMTrainer(settings, trainer.windows, model)
+    for layer, buffers in zip(model.moe_layers, remembered, strict=True):
+        layer.buffers |= buffers  # a new trainer's balancer begins with empty ones
     following.data_rng, following.noise_rng = trainer.data_rng, trainer.noise_rng
     following.step_number, following.seconds = trainer.step_number, trainer.seconds
     return following

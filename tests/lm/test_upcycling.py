@@ -80,6 +80,24 @@ def test_a_run_goes_on_with_the_batches_and_rates_that_would_have_come() -> None
     assert [record.step for record in records] == [3, 4, 5] and records[-1].held_out
 
 
+@pytest.mark.parametrize(
+    ("balance", "name"), [("pi", "pi_integral_E"), ("smebu", "smebu_momentum_E")]
+)
+def test_a_balancer_goes_on_from_what_it_remembers(balance: str, name: str) -> None:
+    config = replace(CONFIG, router="deepseek_v3", router_options="", k=2)
+    settings = LMTrainSettings(**vars(config) | dict(steps=6, batch=4, balance=balance))
+    trainer = LMTrainer(settings)
+    for _ in range(3):
+        trainer.step()
+    before_E = trainer.model.moe_layers[0].buffers[name].copy()
+    assert before_E.any()
+    more = upcycle_model(trainer.model, 2, noise=0.0)
+    following = go_on_with(trainer, more, replace(settings, n_experts=8))
+    assert np.array_equal(following.model.moe_layers[0].buffers[name], np.tile(before_E, 2))
+    with pytest.raises(ValueError, match=r"settings: got those of .*n_experts=4.*n_experts=8"):
+        go_on_with(trainer, more, settings)
+
+
 def test_a_dense_model_becomes_a_mixture_of_its_networks() -> None:
     dense = shuffled(replace(CONFIG, n_experts=0, d_dense=8, k=1))
     more = upcycle_dense(dense, replace(CONFIG, router_options="", k=2))
