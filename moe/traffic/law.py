@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import check_float, check_int
+from ..traces.trace import MAX_EXPERTS
 
 MOST_SPREAD = 8.0
 MOST_CONCENTRATION = 1e9  # beyond, differences of logarithms lose all digits; 1e6 is not at all
@@ -35,7 +36,7 @@ def chosen_by_law(n_experts: int, k: int, spread: float) -> np.ndarray:
     from scipy.optimize import brentq
     from scipy.special import expit, ndtri
 
-    check_int("n_experts", n_experts, 1)
+    check_int("n_experts", n_experts, 1, MAX_EXPERTS)
     check_int("k", k, 1, n_experts, f"n_experts is {n_experts}")
     check_float("spread", spread, 0.0, MOST_SPREAD)
     if k == n_experts:

@@ -60,6 +60,15 @@ def test_even_is_the_default_and_changes_no_bit() -> None:
     assert run(settings).summary() == run(replace(settings, traffic="even")).summary()
 
 
+def test_a_model_of_a_billion_experts_does_not_fill_the_memory() -> None:
+    """Its configuration may be anybody's; the law makes a number for each of them."""
+    many = replace(LITE, experts=10**9)
+    with pytest.raises(
+        ValueError, match=r"n_experts: got 1000000000, allowed is a whole number in"
+    ):
+        experts_touched(many, 16, find_traffic("v2-lite"))
+
+
 def test_decode_prints_both_formulas_side_by_side(run_moe: Run) -> None:
     command = "decode", "deepseek-v2-lite", "--gpu", "rtx-4090", "--batch", "16"
     (row,) = json.loads(run_moe(*command, "--traffic", "v2-lite", "--json").stdout)

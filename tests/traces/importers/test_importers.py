@@ -492,6 +492,14 @@ def test_loads_are_no_trace_and_the_command_says_so(tmp_path: Path, run_moe: Run
     assert json.loads(done.stdout)["layers"] == [0, 1, 2]
 
 
+def test_the_help_names_every_kind_and_every_option_of_it(run_moe: Run) -> None:
+    said = " ".join(run_moe("trace", "import", "--help", COLUMNS="400").stdout.split())
+    for row in importer_rows():
+        assert re.search(rf"\b{row['name']}\b", said), row["name"]
+        for name in row["options"]:
+            assert f"--{name.replace('_', '-')} " in said, name
+
+
 def test_the_page_lists_every_kind_as_the_registry_has_it() -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "traces.md").read_text("utf-8")
     for row in importer_rows():
