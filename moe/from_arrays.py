@@ -60,7 +60,11 @@ def _transposed(given: Arrays, order: str, activation: str, dtype: str) -> Array
     d, f, e = size["D"], size["F"], size["E"]
     slots = list(kind.slots(Sizes(d, f, e), gated))
     shapes = expert_shapes(activation, d, f, e)
-    if "latent_down_proj" in given:
+    if latent := {"latent_down_proj", "latent_up_proj"} & given.keys():
+        if len(latent) == 1:
+            raise ValueError(
+                f"arrays: got {latent.pop()} alone, allowed are latent_down_proj and latent_up_proj"
+            )
         d_latent, d = d, np.atleast_1d(given["latent_down_proj"]).shape[-1]
         slots += latent_slots(d, d_latent)
         shapes |= {DOWN: (d, d_latent), UP: (d_latent, d)}

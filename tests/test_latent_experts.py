@@ -143,6 +143,10 @@ def test_arrays_in_the_order_of_nn_linear_are_taken(rng: np.random.Generator) ->
     }
     assert MoELayer.from_arrays(given, "torch") == layer
     assert MoELayer.from_arrays(params) == layer
+    for name in ("latent_down_proj", "latent_up_proj"):
+        with pytest.raises(ValueError, match=f"got {name} alone, allowed are latent_down_proj and"):
+            others = {"latent_down_proj", "latent_up_proj"} - {name}
+            MoELayer.from_arrays({n: a for n, a in given.items() if n not in others}, "torch")
     given["latent_up_proj"] = given["latent_up_proj"].T
     with pytest.raises(
         ValueError, match=r"latent_up_proj: got shape \(3, 6\), allowed is \(6, 3\)"

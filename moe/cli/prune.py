@@ -11,6 +11,8 @@ from ..pruning import CRITERIA
 from .kernels import prepare_kernels
 from .output import Json, show, table
 
+WINDOWS = 256
+
 
 def prune(
     model: Annotated[
@@ -34,8 +36,9 @@ def prune(
         typer.Option(help="Tokens to calibrate a layer's file by: an .npy of floats, (N, D)."),
     ] = None,
     windows: Annotated[
-        int, typer.Option(help="Pieces of text to calibrate by at most.", min=1)
-    ] = 256,
+        int | None,
+        typer.Option(help=f"Pieces of text to calibrate by at most; by default {WINDOWS}.", min=1),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the pieces, and of 'random'.", min=0)] = 0,
     json_output: Json = False,
 ) -> None:
@@ -49,15 +52,16 @@ def prune(
 
     prepare_kernels()
     if model.is_file():
-        if text:
-            raise ValueError("text: got one with a layer's file, allowed is --inputs")
+        for name, given in (("text", text), ("windows", windows)):
+            if given:
+                raise ValueError(f"{name}: got {given} with a layer's file, allowed is --inputs")
         if inputs is None:
             raise ValueError("inputs: got none, allowed is an .npy of tokens for a layer's file")
         found = prune_layer_file(model, out_path, inputs, keep, by, seed)
     else:
         if inputs is not None:
             raise ValueError("inputs: got a file with a folder, allowed is --text")
-        found = prune_folder(model, out_path, keep, by, text or [], windows, seed)
+        found = prune_folder(model, out_path, keep, by, text or [], windows or WINDOWS, seed)
     rows = found.rows()
     titles = {name: name.replace("_", " ") for name in rows[0]}
     show(found, json_output, table(rows, titles, right=("layer",)), found.words())

@@ -169,8 +169,9 @@ def test_a_layers_file_is_pruned_by_tokens_of_its_own(run_moe: Any, tmp_path: Pa
     out = tmp_path / "left.safetensors"
     command = ("prune", str(path), "--keep", "3", "--out", str(out))
     assert "inputs: got none" in run_moe(*command, code=2).stderr
-    said = run_moe(*command, "--text", str(path), code=2).stderr
-    assert "text: got one with a layer's file, allowed is --inputs" in said
+    for name, value in (("text", str(path)), ("windows", "3")):
+        said = run_moe(*command, f"--{name}", value, code=2, COLUMNS="300").stderr
+        assert f"{name}: got " in said and "with a layer's file, allowed is --inputs" in said
     command = (*command, "--inputs", str(tmp_path / "x.npy"))
     found = json.loads(run_moe(*command, "--json").stdout)
     wanted = moe.prune(layer, moe.experts_to_keep(moe.ExpertUse.of(layer, x_ND), 3))
