@@ -235,8 +235,8 @@ class ExchangeBound(Settings):
     copies: int = option(9, low=1)
     width: int = option(7000, low=1)
     layers: int = option(61, low=1)
-    dispatch_bytes: float = 1.0
-    combine_bytes: float = 2.0
+    dispatch_bytes: float = option(1.0, low=0, open_low=True)
+    combine_bytes: float = option(2.0, low=0, open_low=True)
 
     @property
     def exchange_seconds(self) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..errors import check_choice, check_int
+from ..errors import check_choice, check_float, check_int
 from ..experts import expert_flops, n_matrices
 from .shape import MOST
 
@@ -94,11 +95,15 @@ class FeedForward:
         )
 
     def all_read_batch(self, share: float = 0.9) -> int:
-        """Smallest batch that touches at least this share of the experts, in expectation."""
-        n_tokens = 1
-        while expected_experts(self.n_experts, self.k, n_tokens) < share * self.n_experts:
-            n_tokens += 1
-        return n_tokens
+        """Smallest batch that touches at least this share of the experts, in expectation.
+
+        Raises
+        ------
+        ValueError
+            If the share is not in (0, 1].
+        """
+        least = check_float("share", share, 0.0, 1.0, open_low=True) * self.n_experts
+        return _smallest(lambda n: expected_experts(self.n_experts, self.k, n) >= least)
 
     def break_even_batch(self, flops_per_s: float, bytes_per_s: float) -> int:
         """Smallest batch whose arithmetic takes as long as reading its weights.
@@ -106,16 +111,28 @@ class FeedForward:
         Below it the layer waits for weights that few tokens share, and fewer operations save no
         time; from it on, time follows the operations. By the roofline of `seconds`; larger
         batches only help, as bytes per token fall.
+
+        Raises
+        ------
+        ValueError
+            If a speed is not a finite number > 0.
         """
+        check_float("flops_per_s", flops_per_s, 0.0, open_low=True)
+        check_float("bytes_per_s", bytes_per_s, 0.0, open_low=True)
 
         def hidden(n_tokens: int) -> bool:
             reading = self.weight_bytes(n_tokens) / bytes_per_s
             return n_tokens * self.flops_per_token / flops_per_s >= reading
 
-        low, high = 0, 1
-        while not hidden(high):
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if hidden(middle) else (middle, high)
-        return high
+        return _smallest(hidden)
+
+
+def _smallest(holds: Callable[[int], bool]) -> int:
+    """The smallest batch for which something holds that then holds for all larger ones."""
+    low, high = 0, 1
+    while not holds(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

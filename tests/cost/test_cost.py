@@ -184,6 +184,9 @@ def test_the_exchange_bound_is_inverse_to_bandwidth():
     assert ExchangeBound(50.0).exchange_seconds == pytest.approx(120.96e-6)
     with pytest.raises(ValueError, match="gb_s"):
         ExchangeBound(0.0)
+    for name in ("dispatch_bytes", "combine_bytes"):
+        with pytest.raises(ValueError, match=f"{name}: got 0.0, allowed is a number > 0"):
+            ExchangeBound(**{name: 0.0})
 
 
 # Training --------------------------------------------------------------------------------------

@@ -88,3 +88,29 @@ def test_bad_shapes_are_named() -> None:
         FeedForward(4, 4, 8, 9)
     with pytest.raises(ValueError, match="parameters: got 'half', allowed is one of total, active"):
         FeedForward(4, 4).dense("half")
+
+
+def test_a_batch_that_reads_a_share_of_any_number_of_experts_is_found_at_once() -> None:
+    shape = FeedForward(4, 4, n_experts=10**9, k=3)
+    n = shape.all_read_batch(0.5)
+    assert n == pytest.approx(10**9 * np.log(2) / 3, rel=1e-6)
+    assert expected_experts(10**9, 3, n - 1) < 0.5 * 10**9 <= expected_experts(10**9, 3, n)
+    for one, first in ((FeedForward(4, 4, 8, 8), 1), (FeedForward(4, 4, 8, 2), 2)):
+        assert one.all_read_batch(0.3) == first
+    whole = FeedForward(4, 4, 8, 2).all_read_batch(1.0)
+    assert expected_experts(8, 2, whole) == 8.0 > expected_experts(8, 2, whole - 1)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.1, float("nan")])
+def test_a_share_that_no_batch_reads_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"share: got .*, allowed is a number > 0 and <= 1"):
+        FeedForward(4, 4, 8, 2).all_read_batch(share)
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_speed_that_cannot_be_is_refused(speed: float) -> None:
+    shape = FeedForward(4, 4, 8, 2)
+    with pytest.raises(ValueError, match=r"flops_per_s: got .*, allowed is a number > 0"):
+        shape.break_even_batch(speed, 1e9)
+    with pytest.raises(ValueError, match=r"bytes_per_s: got .*, allowed is a number > 0"):
+        shape.break_even_batch(1e9, speed)
