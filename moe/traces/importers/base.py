@@ -157,7 +157,7 @@ def trace_of_choices(
     if weight_LNK is None:
         listed_LNK = expert_LNK >= 0
         count_LN1 = np.maximum(listed_LNK.sum(axis=2, keepdims=True), 1)
-        weight_LNK = (listed_LNK / count_LN1).astype(np.float32)
+        weight_LNK = np.divide(listed_LNK, count_LN1, dtype=np.float32)
         said.append(
             "the file has no gate weights: a token's choices share 1 evenly, and stand in the "
             "file's order, which may not be best first"
