@@ -12,10 +12,12 @@ from functools import lru_cache
 import numpy as np
 
 from .. import kernels
-from ..errors import check_int
+from ..errors import check_array, check_int
 from ..routers.deepseek_v3 import DeepSeekV3
 from ..scores import make_scores
-from .sampling import CHUNK, popularity
+from .sampling import popularity
+
+AT_ONCE = 1024  # tokens: their logits and scores stay in the second cache
 
 
 def choose_within(scores_NE: np.ndarray, k: int, n_group: int) -> np.ndarray:
@@ -24,7 +26,7 @@ def choose_within(scores_NE: np.ndarray, k: int, n_group: int) -> np.ndarray:
     Parameters
     ----------
     scores_NE
-        Selection scores, of which equal ones go to the lower expert.
+        Selection scores, float32, of which equal ones go to the lower expert.
     k, n_group
         Experts per token, and groups; a group holds k experts or more.
 
@@ -36,34 +38,19 @@ def choose_within(scores_NE: np.ndarray, k: int, n_group: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the groups do not divide the experts, or hold fewer than k.
+        If the groups do not divide the experts, or hold fewer than k, or scores are not float32.
     """
-    n_tokens, n_experts = scores_NE.shape
+    scores_NE = check_array("scores_NE", scores_NE, (None, None), finite=False)
+    if scores_NE.dtype != np.float32:
+        raise ValueError(f"scores_NE: got {scores_NE.dtype}, allowed is float32")
+    n_experts = scores_NE.shape[1]
+    check_int("n_group", n_group, 1)
     if n_experts % n_group:
         raise ValueError(f"n_group: got {n_group}, allowed is a divisor of {n_experts} experts")
     size = n_experts // n_group
     check_int("k", k, 1, size, f"a group holds {size} experts")
-    of_group_RS = np.ascontiguousarray(scores_NE).reshape(n_tokens * n_group, size)
-    best_RK = kernels.topk(of_group_RS, k)
-    score_RK = np.take_along_axis(of_group_RS, best_RK, axis=1)
-    # Candidates stand in the order of groups, and of experts where scores are equal: so the lower
-    # expert still leads.
-    score_NC = score_RK.reshape(n_tokens, n_group * k)
-    first_R1 = (np.arange(len(best_RK)) % n_group * size)[:, None]
-    expert_NC = (best_RK + first_R1).reshape(n_tokens, n_group * k)
-    kind = np.min_scalar_type(n_experts - 1)
-    score_NG = score_RK[:, : DeepSeekV3.group_score_of].sum(axis=1).reshape(n_tokens, n_group)
-    order_NG = kernels.topk(score_NG, n_group)
-    open_NGK = np.full((n_tokens, n_group, k), -np.inf, scores_NE.dtype)
-    score_NGK = score_NC.reshape(n_tokens, n_group, k)
-    expert_GNK = np.empty((n_group, n_tokens, k), kind)
-    every_N = np.arange(n_tokens)
-    for g in range(n_group):
-        opened_N = order_NG[:, g]
-        open_NGK[every_N, opened_N] = score_NGK[every_N, opened_N]
-        chosen_NK = kernels.topk(open_NGK.reshape(n_tokens, -1), k)
-        expert_GNK[g] = np.take_along_axis(expert_NC, chosen_NK, axis=1)
-    return expert_GNK
+    best_of = min(DeepSeekV3.group_score_of, size)
+    return np.asarray(kernels.topk_within(scores_NE, k, n_group, best_of))
 
 
 @lru_cache(maxsize=16)
@@ -91,14 +78,14 @@ def sample_within(
     backend
         In use, since backends round scores in ways of their own.
     """
-    rng = np.random.Generator(np.random.SFC64(seed))
     popularity_E = popularity(n_experts, skew, seed[0])
-    parts = []
-    for first in range(0, n_tokens, CHUNK):
-        shape = min(CHUNK, n_tokens - first), n_experts
-        logits_NE = rng.standard_normal(shape, np.float32)
-        logits_NE += popularity_E
-        parts.append(choose_within(make_scores(logits_NE, DeepSeekV3.score), k, n_group))
+    noise, parts = kernels.Normals(seed), []
+    logits_NE = np.empty((min(AT_ONCE, n_tokens), n_experts), np.float32)
+    for first in range(0, n_tokens, AT_ONCE):
+        part_NE = logits_NE[: n_tokens - first]
+        noise.fill(part_NE)
+        part_NE += popularity_E
+        parts.append(choose_within(make_scores(part_NE, DeepSeekV3.score), k, n_group))
     expert_GNK = np.concatenate(parts, axis=1)
     expert_GNK.flags.writeable = False
     return expert_GNK

@@ -256,7 +256,11 @@ def _chosen(routing: Routing | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 f"routing: got {expert_NK.dtype} of shape {expert_NK.shape}, allowed is a Routing "
                 "or integers (N, K)"
             )
-        listed_NK = expert_NK >= 0
-        expert_S, count_N = expert_NK[listed_NK], listed_NK.sum(axis=1)
+        if expert_NK.dtype.kind == "u":  # which has no -1
+            expert_S = expert_NK.reshape(-1)
+            count_N = np.full(len(expert_NK), expert_NK.shape[1])
+        else:
+            listed_NK = expert_NK >= 0
+            expert_S, count_N = expert_NK[listed_NK], listed_NK.sum(axis=1)
     start_N1 = np.concatenate([[0], np.cumsum(count_N)]).astype(np.int64)
     return start_N1, expert_S.astype(np.int64, copy=False)

@@ -28,6 +28,7 @@ _HOME = {
     "classifier": ("classify", "token_losses"),
     "heads": ("SplitHeads", "split_heads", "split_heads_backward"),
     "newton_schulz": ("orthogonalize",),
+    "normals": ("Normals",),
     "norms": ("add_rms_norm", "rms_norm", "rms_norm_backward"),
     "products": ("matmul", "matmul_nt", "matmul_tn"),
     "rerouting": ("reroute",),
@@ -43,6 +44,7 @@ _HOME = {
     "traffic": ("count_copies",),
     "training": ("cross_entropy", "embed", "embed_backward"),
     "width": ("VECTOR_BYTES",),
+    "within": ("topk_within",),
 }
 _OPERATIONS = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_OPERATIONS)

@@ -30,14 +30,12 @@ def topk_oracle(select_NE: np.ndarray, k: int) -> np.ndarray:
 
 
 @inner
-def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
-    """Select float32 scores by an integer key each, made of the score's bits and the index.
+def make_keys(select_NE, bits_NE, n, key_E):
+    """An integer for each float32 score of a row, made of the score's bits and the index.
 
-    Keys are ordered as the scores are, and no two are equal. So the k-th largest key is the largest
-    one below its predecessor, which vector instructions find without a branch.
+    Keys are ordered as the scores are, and no two are equal.
     """
     n_experts = select_NE.shape[1]
-    lowest = np.int64(-(2**63))
     for e in range(n_experts):
         value, bits = select_NE[n, e], np.int64(bits_NE[n, e])
         # Bits of negative numbers sort in reverse order, -0 equals 0, and NaN comes first.
@@ -45,13 +43,31 @@ def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
         if value != value:
             ordered = np.int64(2**31 - 1)
         key_E[e] = ordered * 2**32 + (n_experts - 1 - e)
+
+
+@inner
+def index_of(key, n_experts):
+    """The index that a key was made of."""
+    return n_experts - 1 - (key & (2**32 - 1))
+
+
+@inner
+def _best_by_keys(select_NE, bits_NE, n, k, key_E, out_NK):
+    """Select float32 scores by a key each.
+
+    The k-th largest key is the largest one below its predecessor, which vector instructions find
+    without a branch.
+    """
+    n_experts = select_NE.shape[1]
+    lowest = np.int64(-(2**63))
+    make_keys(select_NE, bits_NE, n, key_E)
     last = np.int64(2**63 - 1)
     for j in range(k):
         top = lowest
         for e in range(n_experts):
             key = key_E[e]
             top = max(top, key if key < last else lowest)
-        out_NK[n, j] = n_experts - 1 - (top & (2**32 - 1))
+        out_NK[n, j] = index_of(top, n_experts)
         last = top
 
 

@@ -148,10 +148,11 @@ def _count_copies(
     # next token.
     seen_G = np.full(n_nodes * gpus_per_node, -1, np.int64)
     seen_M = np.full(n_nodes, -1, np.int64)
-    n_copies = 0
+    node_G = np.arange(n_nodes * gpus_per_node) // gpus_per_node
+    n_copies = np.int64(0)
     for n in range(home_N.size):
         home = np.int64(home_N[n])
-        home_node, index = home // gpus_per_node, home % gpus_per_node
+        home_node, index = node_G[home], home % gpus_per_node
         for s in range(start_N1[n], start_N1[n + 1]):
             e = expert_S[s]
             gpu = np.int64(
@@ -160,26 +161,23 @@ def _count_copies(
                 )
             )
             load_G[gpu] += 1
-            if by_gpu and seen_G[gpu] == n:
-                continue
+            # What is not sent adds 0: which way an assignment goes cannot be predicted, and a
+            # wrong guess takes longer than an addition.
+            copy = np.int64((not by_gpu) | (seen_G[gpu] != n))
             seen_G[gpu] = n
-            node = gpu // gpus_per_node
-            sender = home
+            node, sender = node_G[gpu], home
             if by_node:
                 sender = node * gpus_per_node + index
-                if seen_M[node] != n:
-                    seen_M[node] = n
-                    n_copies += 1
-                    if node != home_node:
-                        network_GG[home, sender] += 1
+                first = np.int64(seen_M[node] != n)
+                seen_M[node] = n
+                n_copies += first
+                network_GG[home, sender] += first * np.int64(node != home_node)
             else:
-                n_copies += 1
-            if gpu == home:
-                local_G[home] += 1
-            elif sender // gpus_per_node != node:
-                network_GG[sender, gpu] += 1
-            elif sender != gpu:
-                nvlink_GG[sender, gpu] += 1
+                n_copies += copy
+                network_GG[home, gpu] += copy * np.int64(node != home_node)
+            local_G[home] += copy * np.int64(gpu == home)
+            inside = (node_G[sender] == node) & (sender != gpu) & (gpu != home)
+            nvlink_GG[sender, gpu] += copy * np.int64(inside)
     return n_copies
 
 

@@ -117,6 +117,11 @@ def _parts() -> dict[str, Callable[[], None]]:
         for _ in Trainer(TrainSettings(steps=1, batch=8, d_model=8, d_expert=4)).run():
             pass
 
+    def cluster() -> None:
+        noise_NE = np.empty((2, 16), np.float32)
+        kernels.Normals(0).fill(noise_NE)
+        kernels.topk_within(noise_NE, 1, 2, 1)
+
     return {
         **_layers("float32"),
         "threads": kernels.prepare,
@@ -124,6 +129,7 @@ def _parts() -> dict[str, Callable[[], None]]:
         "memory": reading,
         "steering": steering,
         "cache of experts": caching,
+        "cluster": cluster,
     }
 
 

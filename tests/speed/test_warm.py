@@ -104,7 +104,7 @@ def test_the_parts_beside_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "_layers", lambda dtype: {dtype: lambda: ran.append(dtype)})
     parts = lab._parts()
     assert list(parts) == [
-        "float32", "threads", "training step", "memory", "steering", "cache of experts",
+        "float32", "threads", "training step", "memory", "steering", "cache of experts", "cluster",
     ]  # fmt: skip
     for run in parts.values():
         run()
