@@ -10,6 +10,7 @@ from .context import LayerContext, check_context
 from .errors import check_array, check_choice, check_int, shown
 from .expert_axis import check_scored, with_experts
 from .layer import MoELayer
+from .router_check import check_weighs_results
 
 CRITERIA = ("reap", "count", "random")
 
@@ -70,10 +71,7 @@ class ExpertUse:
         """The same of a pass that this layer has made."""
         check_scored(layer)
         check_context(ctx, LayerContext, layer._checked().owner)
-        if layer.router.weigh_input:
-            raise ValueError(
-                "router: got weigh_input=True, allowed is a router that weighs the experts' results"
-            )
+        check_weighs_results(layer.router)
         loads_E = np.diff(ctx.plan.expert_start_E1)
         expert_S = np.repeat(np.arange(len(loads_E)), loads_E)
         length_S = np.sqrt(np.square(ctx.y_SD, dtype=np.float64).sum(axis=1))

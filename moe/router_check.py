@@ -171,6 +171,14 @@ def _check_tables(routing: Routing, dtype: np.dtype[Any], by: str) -> None:
             )
 
 
+def check_weighs_results(router: Router) -> None:
+    """Raise ValueError if the router's weights multiply what experts get, not what they give."""
+    if router.weigh_input:
+        raise ValueError(
+            "router: got weigh_input=True, allowed is a router that weighs the experts' results"
+        )
+
+
 _WARNED: set[str] = set()
 
 

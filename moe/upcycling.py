@@ -13,6 +13,7 @@ from .errors import check_array, check_float, check_int, shown
 from .expert_axis import with_experts
 from .experts import n_matrices, up_name
 from .layer import MoELayer
+from .router_check import check_weighs_results
 from .routers import Router
 
 PROBES = 1024
@@ -103,10 +104,7 @@ def upcycle(
         raise ValueError(
             f"router: got {layer.router.name!r}, allowed is one whose experts all compute"
         )
-    if layer.router.weigh_input:
-        raise ValueError(
-            "router: got weigh_input=True, allowed is a router that weighs the experts' results"
-        )
+    check_weighs_results(layer.router)
     copies = n_experts // slices
     if slices > 1 and "gate_DE" in layer.params:
         gate_DE = layer.params["gate_DE"]
