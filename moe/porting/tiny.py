@@ -75,13 +75,17 @@ def written_options(texts: Iterable[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If a text has another form.
+        If a text has another form, or its key was there before.
     """
     options: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals and value):
             raise ValueError(f"set: got {shown(text)}, allowed is KEY=VALUE")
+        if key in options:
+            raise ValueError(
+                f"set: got {shown(text)} after another {shown(key)}, allowed is each KEY once"
+            )
         words: dict[str, Any] = {"true": True, "false": False}
         try:
             number = float(value)

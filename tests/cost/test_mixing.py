@@ -153,6 +153,34 @@ def test_what_published_layers_keep_by_hand() -> None:
     assert ratio == pytest.approx(0.115, abs=0.001)
 
 
+def test_what_published_layers_multiply_for_each_token_seen_by_hand() -> None:
+    """Heads by the sizes of query and value, an indexer's beside; latent ones in decoding too."""
+    in_training = {
+        "deepseek-v3.2": 61 * (128 * (192 + 128) + 64 * 128),
+        "glm-5.2": 78 * 64 * (256 + 256) + 21 * 32 * 128,
+        "minimax-m3": 60 * 64 * 2 * 128 + 57 * 4 * 128,
+        "longcat-flash": 2 * 28 * 64 * (192 + 128),
+        "kimi-k3": 24 * 96 * (192 + 128),
+        "ling-3.0-flash": 7 * 32 * (192 + 128),
+        "qwen3-next-80b-a3b": 12 * 16 * 2 * 256,
+        "nemotron-3-nano-30b-a3b": 6 * 32 * 2 * 128,
+        "gemma-4-26b-a4b": 25 * 16 * 2 * 256 + 5 * 16 * 2 * 512,
+        "mimo-v2-flash": 48 * 64 * (192 + 128),
+        "step-3.5-flash": (12 * 64 + 33 * 96) * 2 * 128,
+        "deepseek-v4-flash": 21 * (64 * 2 * 512 + 64 * 128) // 4 + 20 * 64 * 2 * 512 // 128,
+        "deepseek-v4-pro": 30 * (128 * 2 * 512 + 64 * 128) // 4 + 31 * 128 * 2 * 512 // 128,
+    }
+    in_decoding = in_training | {
+        "deepseek-v3.2": 61 * (128 * (2 * 512 + 64) + 64 * 128),
+        "glm-5.2": 78 * 64 * (2 * 512 + 64) + 21 * 32 * 128,
+        "longcat-flash": 2 * 28 * 64 * (2 * 512 + 64),
+        "kimi-k3": 24 * 96 * (2 * 512 + 64),
+        "ling-3.0-flash": 7 * 32 * (2 * 512 + 64),
+    }
+    for absorbed, wanted in ((False, in_training), (True, in_decoding)):
+        assert {name: MODELS[name].seen_width(absorbed) for name in wanted} == wanted
+
+
 def test_gemma_is_counted_with_experts_alone() -> None:
     config = COUNTS["gemma4_text"]["config"]
     for change, message in (
