@@ -4,7 +4,8 @@
 PYTHON ?= python3
 UV ?= $(shell command -v uv 2>/dev/null)
 ARGS ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# One process more than cores: that of the browser mostly waits.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 BIN := .venv/bin
 # The default python3 may be old where a newer one stands beside it; a PYTHON that was named is final.

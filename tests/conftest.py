@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -58,10 +59,10 @@ def run_moe(
 
 
 # Whole files go to whoever is free, so the long ones begin, or one process would end alone. Kernels
-# are compiled in the first and taken from there by all others; the second does without them.
+# are compiled in the first and taken from there by all others; the two beside it do without them.
 LONG = (
-    "kernels/test_startup.py", "kernels/test_widths.py", "e2e/test_app.py",
-    "checkpoints/test_hostile.py", "cluster/test_mpi.py", "lessons/test_course.py",
+    "kernels/test_startup.py", "kernels/test_widths.py", "checkpoints/test_hostile.py",
+    "e2e/test_app.py", "lessons/test_course.py", "cluster/test_mpi.py",
     "sweeps/test_kills.py", "training/",
 )  # fmt: skip
 # Files that go to one process together, since they share what takes long to make: a server and a
@@ -101,12 +102,20 @@ def pytest_configure(config: pytest.Config) -> None:
     """Divide the cores among the processes that will run the tests.
 
     With a thread for every core in each of them they wait for one another, and spin meanwhile.
-    Tests of threads say how many they mean.
+    Tests of threads say how many they mean. Until all tests are known nothing is garbage, and
+    looking for it takes as long as collecting them.
     """
+    gc.disable()
     if processes := getattr(config.option, "numprocesses", None):
         share = max(1, (os.cpu_count() or 1) // processes)
         for name in ("MOE_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, str(share))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but never among what was there when the tests began."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
