@@ -77,6 +77,7 @@ def _ready(url: str) -> bool:
 async def crowd(asked: argparse.Namespace, urls: Sequence[str]) -> dict[str, Any]:
     """Let them come, stay and leave; return what they met."""
     server = Server(urls)
+    await asyncio.to_thread(_settled, server)
     rng, start = random.Random(0), time.monotonic()
     await asyncio.to_thread(server.look, 0.0)
     n_play = round(asked.sessions * asked.play)
@@ -105,6 +106,20 @@ async def crowd(asked: argparse.Namespace, urls: Sequence[str]) -> dict[str, Any
     last = server.seen[-1][1]
     left = {"visitors": last["moe_visitors"], "long": last["moe_queue_long"]}
     return summary(visits, server, asked.minutes) | {"heavy": found, "left behind": left}
+
+
+def _settled(server: Server) -> None:
+    """Wait until a server has loaded the code of all pages, which it does before anybody asks.
+
+    Otherwise that code would count as what visitors leave behind.
+    """
+    before, same = 0.0, 0
+    while same < 3:
+        time.sleep(1)
+        now = server.look(0.0)["moe_resident_bytes"]
+        same = same + 1 if now < before + 2**20 else 0
+        before = max(before, now)
+    server.seen.clear()
 
 
 async def _watch(server: Server, start: float) -> None:

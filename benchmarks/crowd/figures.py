@@ -138,6 +138,9 @@ def summary(visits: Sequence[Told], server: Server, minutes: float) -> dict[str,
             "most": round(max(during, default=0)),
             "end": round(during[-1]) if during else 0,
             "after": round(memory[-1][1]) if memory else 0,
+            "of which results kept for the next": round(
+                server.seen[-1][1]["moe_kept_bytes"] / 2**20
+            ),
             "growth a minute, last 3": round(growth(memory, end - 180, end), 2),
         },
     }

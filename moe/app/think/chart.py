@@ -183,10 +183,10 @@ def _starts(last: int) -> Chart:
     return draw("starts").mark_line(strokeWidth=2.5).encode(
         x=_x(last),
         y=alt.Y("value:Q", scale=alt.Scale(domain=[0, 1]), axis=percent_axis()),
-        color=keyed(alt.Color, "start:N", START_COLOURS, line_key(columns=1)),
+        color=keyed(alt.Color, "start:N", START_COLOURS, line_key(columns=1, labelLimit=240)),
         strokeDash=keyed(
             alt.StrokeDash, "start:N", looks(START_COLOURS, ([1, 0], [7, 4], [2, 3])),
-            line_key(columns=1),
+            line_key(columns=1, labelLimit=240),
         ),
         tooltip=[
             "start:N", alt.Tooltip("update:Q", title=X),
