@@ -44,6 +44,17 @@ FIRST_SCREEN = """() => {
 }"""
 
 
+# Letters of charts that a picture's edge cuts off, or that end in dots since they found no room.
+CUT_OFF = """() => [...document.querySelectorAll("svg.marks")].flatMap((svg) => {
+  const frame = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    return box.width && (text.textContent.endsWith("…")
+      || box.left < frame.left - 2 || box.right > frame.right + 2);
+  }).map((text) => text.textContent);
+})"""
+
+
 def theme(page: Page, scheme: Any) -> None:
     page.emulate_media(color_scheme=scheme)
     paper = {"light": "#FFFFFF", "dark": "#10161F"}[scheme]
@@ -75,12 +86,14 @@ def test_a_page_keeps_the_rules_in_both_themes_and_on_a_phone(
         assert first["top"] <= LOWEST, first
         assert len(first["words"]) <= MOST_WORDS, first
     theme(page, "light")
+    assert page.evaluate(CUT_OFF) == []
     accessible(page)
     theme(page, "dark")
     accessible(page)
     page.set_viewport_size({"width": 390, "height": 844})
     for scheme in ("dark", "light"):
         theme(page, scheme)
+        assert page.evaluate(CUT_OFF) == []
         accessible(page)
         wide = "() => document.querySelector('[data-testid=stMain]').scrollWidth"
         assert page.evaluate(wide) <= 390

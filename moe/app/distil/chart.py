@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from ...pictures.figure import Chart, Figure, Rows, draw, drawn_once
-from ...pictures.marks import end_labels, goal, keyed, line_key, looks, name_axis
+from ...pictures.marks import end_labels, goal, keyed, legible, line_key, looks, name_axis
 from ...pictures.palette import FAIR, PAPER_INK, TEAL, VERMILION
 from ...studies.distilling import ALONE, TAUGHT, Distilled, Interval
 from .story import NAMES, gains
@@ -122,4 +122,6 @@ def _saved(ink: str) -> Chart:
         base.encode(x=alt.X("mean:Q", axis=x_axis)), ink, dx=0, dy=-14, align="center"
     )
     nothing = goal("nothing", FAIR, x=alt.X("nothing:Q", axis=x_axis))
-    return alt.LayerChart(layer=[nothing, spans, means, points, labels]).properties(height=260)
+    return alt.LayerChart(layer=[nothing, spans, means, points, *legible(ink, labels)]).properties(
+        height=260
+    )

@@ -6,7 +6,7 @@ import altair as alt
 
 from ...expert_cache import POLICIES
 from ...pictures.figure import Chart, Drawing, Figure, Rows, draw, drawn_once, spoken
-from ...pictures.marks import end_labels, goal, key, keyed, line_key, looks, name_axis
+from ...pictures.marks import end_labels, goal, key, keyed, legible, line_key, looks, name_axis
 from ...pictures.palette import DASHES, FAIR, MAUVE, PAPER_INK, PURPLE, SLATE, TEAL, VERMILION
 from .story import ALL_FIT, EVERY, NAMES, SIZES, LittleMemory, chance, kept, speeds
 
@@ -56,7 +56,7 @@ def _there(ink: str) -> Chart:
     names = base.mark_text(align="left", dy=-8, color=ink, fontSize=12)
     names = names.encode(x=alt.value(0), text="name:N")
     rule = goal("chance", FAIR, x=alt.X("chance:Q", scale=scale, axis=axis))
-    layers = [bars, rule, numbers, names]
+    layers = [bars, rule, numbers, *legible(ink, names)]
     return alt.LayerChart(layer=layers).properties(height=alt.Step(38))
 
 

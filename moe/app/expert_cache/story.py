@@ -106,8 +106,9 @@ def speed_words(settings: LittleMemory) -> str:
     one = found[best]
     fits = "fits" if one.fits else "does not fit"
     return (
-        f"At best {one.tokens_per_s:.3g} tokens a second ({NAMES[best]}), where all experts in "
-        f"memory would give {one.all_fit_tokens_per_s:.3g}. What stays in memory takes "
+        f"Without knowing the future, {one.tokens_per_s:.3g} tokens a second at best "
+        f"({NAMES[best]}), where all experts in memory would give {one.all_fit_tokens_per_s:.3g}. "
+        "What stays in memory takes "
         f"{one.memory_bytes / 1e9:.1f} GB at 4 bits a weight, which {fits}."
     )
 

@@ -95,8 +95,9 @@ def _assumed() -> tuple[story.Assumed, Any]:
     busy_box, rent_box = st.columns(2)
     busy = busy_box.slider(
         "How busy the chips are, % of their peak", *story.MFU_PERCENT, usual.mfu_percent,
-        story.MFU_STEP, key="mfu", help="Model FLOP utilisation (MFU): useful operations over what "
-        "the chip could do. Published trainings lie between 14 and 44 %.", **BOUND,
+        story.MFU_STEP, format="%.0f", key="mfu", help="Model FLOP utilisation (MFU): useful "
+        "operations over what the chip could do. Published trainings lie between 14 and 44 %.",
+        **BOUND,
     )  # fmt: skip
     rent = rent_box.slider(
         "Rent of one chip, dollars an hour", *story.PRICES, usual.price, story.PRICE_STEP,

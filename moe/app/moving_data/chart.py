@@ -142,7 +142,7 @@ def _price_of_limit(longest: float, n: int, ink: str) -> Chart:
     x = alt.X(
         "ms:Q",
         title="milliseconds, there and back",
-        scale=alt.Scale(domain=[0, 1.38 * longest], nice=False),
+        scale=alt.Scale(domain=[0, 1.5 * longest], nice=False),
         axis=alt.Axis(tickCount=4),
     )
     y = alt.Y(
