@@ -11,6 +11,7 @@ from .packing import balanced_packing
 from .torch_order import lane_sum
 
 METHODS = ("eplb", "search")
+MOST_REPLICAS = 2**20  # of a layer: 256 experts on each of 4,096 GPUs
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -36,7 +37,8 @@ def rebalance_experts(
     weight_LE
         Load of each expert in each layer, (L, E), finite; tokens or any unit. Used in float32.
     num_replicas
-        Copies of experts in all, R, per layer: a multiple of `num_gpus`, at least E.
+        Copies of experts in all, R, per layer: a multiple of `num_gpus`, at least E and at most
+        `MOST_REPLICAS`.
     num_groups, num_nodes, num_gpus
         Groups of experts (consecutive, equal), nodes, and GPUs in all nodes together.
     method
@@ -152,7 +154,8 @@ def check_sizes(
     for name, value in (("num_groups", num_groups), ("num_nodes", num_nodes)):
         check_int(name, value, 1)
     check_int("num_gpus", num_gpus, 1)
-    check_int("num_replicas", num_replicas, n_experts, None, f"there are {n_experts} experts")
+    most = max(MOST_REPLICAS, n_experts)
+    check_int("num_replicas", num_replicas, n_experts, most, f"there are {n_experts} experts")
     _check_divides("num_replicas", num_replicas, "num_gpus", num_gpus)
     if num_groups % num_nodes:
         return 1

@@ -98,6 +98,11 @@ class ClusterSettings(Settings):
             raise ValueError(
                 f"traffic: got {self.traffic!r} beside a trace, allowed is one of both"
             )
+        if self.traffic != EVEN and self.skew:
+            raise ValueError(
+                f"skew: got {self.skew} beside the traffic {self.traffic!r}, which says how "
+                "popular experts are, allowed is one of both"
+            )
 
     def _check_groups(self) -> None:
         if self.n_experts % self.n_group:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
 import time
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -120,7 +120,8 @@ def test_what_defeats_the_medians_is_heap_sorted(monkeypatch):
     ("change", "message"),
     [
         ({"num_replicas": 20}, "num_replicas: got 20, allowed are multiples of num_gpus, 8"),
-        ({"num_replicas": 8}, "num_replicas: got 8, allowed is a whole number >= 12"),
+        ({"num_replicas": 8}, "num_replicas: got 8, allowed is a whole number in 12..1048576 "),
+        ({"num_replicas": 2**20 + 8}, "num_replicas: got 1048584, allowed is a whole number in"),
         ({"num_groups": 8}, "experts: got 12, allowed are multiples of num_groups, 8"),
         ({"num_nodes": 4, "num_gpus": 2, "num_replicas": 12}, "num_gpus: got 2"),
         ({"num_gpus": 0}, "num_gpus: got 0"),
@@ -298,7 +299,10 @@ def test_the_command_searches_counts_and_says_what_it_ignores(tmp_path, run_moe)
     assert (
         "restarts: got 99999" in run_moe(*flags, "--search", "--restarts", "99999", code=2).stderr
     )
-    assert inspect.signature(place).parameters["restarts"].default == RESTARTS
+    (flag,) = get_type_hints(place, include_extras=True)["restarts"].__metadata__
+    assert f"{RESTARTS} by default" in flag.help
+    named = json.loads(run_moe(*flags, "--search", "--restarts", str(RESTARTS), "--json").stdout)
+    assert named == answer
 
 
 @pytest.mark.parametrize("ending", [".csv", ".json", ".npy"])

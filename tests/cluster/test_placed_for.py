@@ -325,6 +325,8 @@ def test_the_command_says_what_moving_costs(run_moe: Callable[..., Any], tmp_pat
         (["--batch", "9"], "batch: got it without --every"),
         (["--measure-on", "T", "--batch", "9"], "batch: got it without --every"),
         (["--seed", "0"], "seed: got it without --search"),
+        (["--replicas", str(4 * 10**10)], "num_replicas: got 40000000000"),
+        (["--measure-on", "T", "--replicas", str(4 * 10**10)], "num_replicas: got 40000000000"),
         (["--measure-on", "T", "--restarts", "3"], "restarts: got it without --search"),
         (["--measure-on", "T", "--every", "2"], "every: got it without --model"),
         (["--measure-on", "T", "--model", "mixtral-8x7b", "--every", "x"], "every: got 'x'"),

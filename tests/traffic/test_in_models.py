@@ -112,6 +112,8 @@ def test_wrong_traffic_is_one_line(tmp_path: Path, run_moe: Run) -> None:
             assert line.startswith("moe: ") and words in line
     with pytest.raises(ValueError, match="beside a trace"):
         ClusterSettings(traffic="v2-lite", trace="a.npz")
+    with pytest.raises(ValueError, match=r"skew: got 0\.5 beside the traffic 'v2-lite'"):
+        ClusterSettings(traffic="v2-lite", skew=0.5)
 
 
 def test_a_trace_s_file_is_taken_by_name(tmp_path: Path, run_moe: Run) -> None:
