@@ -94,6 +94,28 @@ def test_copies_are_about_as_even_as_the_experts_and_no_neighbour_matters(
     assert np.array_equal(alone.expert_A, routing.expert_A[routing.token_A == 100])
 
 
+@pytest.mark.parametrize(
+    ("copies", "starts"),
+    [(2, [0, 1, 0, 1]), (4, [0, 1, 2, 3]), (8, [1, 2, 5, 7]), (6, [0, 1, 4, 5])],
+)
+def test_copies_start_where_the_best_experts_say(copies: int, starts: list[int]) -> None:
+    best = [(0, 2), (1, 0), (2, 3), (3, 2)]
+    real_NE = np.zeros((4, 4))
+    for token, (first, second) in enumerate(best):
+        real_NE[token, first], real_NE[token, second] = 9, 8
+    null_NM = np.repeat([[5.0], [6.0], [7.0], [5.0]], copies, axis=1)
+    routing = NullExperts(k=4, n_zero=copies).choose(np.concatenate([real_NE, null_NM], axis=1))
+    expert_NK = routing.expert_A.reshape(4, 4)
+    assert expert_NK[:, :2].tolist() == [list(pair) for pair in best]
+    first_N = [(4 * a + b) * max(4, copies) // 16 % copies for a, b in best]
+    assert first_N == starts == (expert_NK[:, 2] - 4).tolist()
+    assert (expert_NK[:, 3] - 4).tolist() == [(start + 1) % copies for start in starts]
+    # Copies whose logits differ are no copies: each is chosen by its own.
+    apart_NM = null_NM - np.arange(copies) / 10
+    routing = NullExperts(k=4, n_zero=copies).choose(np.concatenate([real_NE, apart_NM], axis=1))
+    assert (routing.expert_A.reshape(4, 4)[:, 2:] == [4, 5]).all()
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_plain_loss_over_the_pool_sets_the_share_that_computes(seed: int) -> None:
     """Equation 4: k rho experts on average, and tokens differ in how many they take."""
