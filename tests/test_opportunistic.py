@@ -70,8 +70,11 @@ def test_with_every_choice_kept_it_is_the_router_itself(router: str) -> None:
 
 def test_a_token_alone_keeps_its_first_choices() -> None:
     logits_NE = np.array([[0.1, 0.9, 0.5, 0.3]])
-    routing = Opportunistic(moe.make_router("topk", k=3), 2).choose(logits_NE)
-    assert routing.expert_A.tolist() == [1, 2]
+    few = Opportunistic(moe.make_router("topk", k=3), 2)
+    assert few.choose(logits_NE).expert_A.tolist() == [1, 2]
+    assert not few.causal and not few.batch_invariant  # a later token's choice lets a third one in
+    both = few.choose(np.array([[0.1, 0.9, 0.5, 0.3], [0.0, 0.1, 0.8, 0.9]]))
+    assert both.expert_A[both.token_A == 0].tolist() == [1, 2, 3]
     empty = Opportunistic(moe.make_router("topk", k=3), 2).choose(np.zeros((0, 4)))
     assert empty.n_assignments == 0
 
@@ -119,6 +122,9 @@ def test_wrong_values_are_refused_in_words() -> None:
     empty_pool = moe.make_router("moe_pp", n_constant=0, n_copy=0, n_zero=0)
     with pytest.raises(ValueError, match="router: got 'moe_pp', allowed is one whose weights"):
         Opportunistic(empty_pool)
+    for more in ({"projections": ("gate", "noise")}, {"choice_params": ("residual_EE",)}):
+        with pytest.raises(ValueError, match="router: got 'topk', allowed is one whose weights"):
+            Opportunistic(type("Mine", (TopK,), more)())
     with pytest.raises(ValueError, match=r"logits_NE: got shape \(\), allowed is \(any, any\)"):
         Opportunistic(moe.make_router("topk")).choose(np.float64(1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"k0: got 0, allowed is a whole number in 1..3"):

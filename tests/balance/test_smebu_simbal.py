@@ -105,3 +105,5 @@ def test_a_gate_may_lie_in_any_order(name: str) -> None:
 def test_a_mean_that_stays_where_it_is_is_refused() -> None:
     with pytest.raises(ValueError, match="momentum: got 1, allowed is a number >= 0 and < 1"):
         moe.make_balancer("smebu", momentum=1)
+    with pytest.raises(ValueError, match=r"momentum: got 1\.5, allowed is a number >= 0"):
+        moe.make_balancer("smebu", momentum=1.5)

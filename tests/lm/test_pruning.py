@@ -117,6 +117,7 @@ def test_the_command_writes_what_the_library_prunes(
     assert [one["kept"] for one in found["layers"]] == [keep_M.tolist() for keep_M in kept]
     assert [one["layer"] for one in found["layers"]] == [1, 2]
     assert found["calibration_tokens"] == TOKENS.size + 4
+    assert (found["out"], found["by"]) == (str(out), "reap")
     for one, use in zip(found["layers"], uses, strict=True):
         assert one["reap"] == use.reap_E.tolist() and one["tokens"] == use.count_E.tolist()
         assert sorted(one["kept"] + one["dropped"]) == list(range(6))

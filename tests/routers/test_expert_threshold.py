@@ -101,6 +101,13 @@ def test_more_experts_a_token_than_there_are_is_refused() -> None:
     assert buffers["threshold_E"] == pytest.approx([1, 1, 1], rel=1e-12)
 
 
+def test_in_a_batch_of_few_tokens_the_bar_is_the_largest() -> None:
+    balancer, buffers = moe.make_balancer("cutoff_ema", rate=1.0), {"threshold_E": np.zeros(4)}
+    logits_NE = np.array([[4.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]])  # a share of half a token
+    balancer.update(buffers, moe.make_router("expert_threshold").choose(logits_NE))
+    assert buffers["threshold_E"].tolist() == [4, 2, 3, 4]
+
+
 @pytest.mark.parametrize("name", ["expert_threshold", "dynmoe"])
 def test_thresholds_of_another_shape_or_kind_are_named(name: str) -> None:
     router, logits_NE = moe.make_router(name), np.ones((2, 4))
