@@ -1890,7 +1890,7 @@ def who_is_there() -> Shown:
             ("bar", "bars", {"y": "name", "x": "from||%", "x2": "to", "color": ("part", parts)}),
             ("rule", "chance", {"x": "chance||%"}),
             ("text", "labels", {"y": "name", "x": "to||%", "text": "label"}),
-            ("text", "labels", {"y": "name", "x": "=0", "text": "name"}),
+            *[("text", "labels", {"y": "name", "x": "=0", "text": "name"})] * 2,  # letters and rims
         ],
         ("room for 8", "chance, 12%", *(f"{row['name']} {row['label']}" for row in labels)),
     )  # fmt: skip
@@ -2012,7 +2012,7 @@ def bits_that_a_teacher_saves() -> Shown:
             ("rule", "means", {"y": "name", "x": "low", "x2": "high"}),
             ("point", "means", {"y": "name", "x": "mean"}),
             ("point", "seeds", {"y": "name", "x": "gain"}),
-            ("text", "means", {"y": "name", "x": "mean", "text": "label"}),
+            *[("text", "means", {"y": "name", "x": "mean", "text": "label"})] * 2,
         ],
         (
             "equal steps: +0.300, 95% interval +0.052 to +0.548",

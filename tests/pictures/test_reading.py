@@ -276,7 +276,7 @@ def in_words(name: str, axis: str) -> str:
         assert scale.get("clamp") or most <= high or name == "models_stored_and_used"
         categories = channels[0]["type"] != "quantitative"
         fixed = categories or (high == round(high, 1) and (name, axis) != ("the_cluster", "y"))
-        within = most <= high <= 1.4 * max(most, 1e-9)
+        within = most <= high <= 1.51 * max(most, 1e-9)
         told.append(f"{number(low)} to {number(high) if fixed or not within else 'room'}")
         if len(domain) > 2 and channels[0]["type"] != "quantitative":
             assert len(domain) == high - low + 1  # one place for each
