@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -46,10 +47,19 @@ def write_plan(folder: Path, n_runs: int, steps: int = 60) -> Path:
 
 
 def start(file: Path, log: Path) -> psutil.Popen:
-    """Begin a sweep in a process group of its own; its JSON lines are appended to the log."""
+    """Begin a sweep in a process group of its own; its JSON lines are appended to the log.
+
+    It hears Ctrl-C even where these tests do not, as where a shell runs them in the background.
+    """
     command = [sys.executable, "-m", "moe", "sweep", str(file), "--workers", "2", "--json"]
     with log.open("ab") as stdout, log.with_suffix(".err").open("ab") as stderr:
-        return psutil.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True)
+        return psutil.Popen(
+            command, stdout=stdout, stderr=stderr, start_new_session=True, preexec_fn=hears_ctrl_c
+        )
+
+
+def hears_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def workers_of(main: psutil.Process) -> list[psutil.Process]:
@@ -166,12 +176,16 @@ def test_ctrl_c_ends_all_at_once_and_the_same_command_goes_on(
     endless = write_plan(tmp_path, n_runs=2, steps=1_000_000)
     log = tmp_path / "rows.jsonl"
     main = start(endless, log)
-    until(lambda: len(workers_of(main)) == 2, main)
-    time.sleep(seconds)  # processes begin, or are at work
-    workers = workers_of(main)
-    os.killpg(main.pid, signal.SIGINT)  # as a terminal does
-    assert main.wait(PATIENCE) == 130
-    assert not any(map(alive, workers))
+    try:
+        until(lambda: len(workers_of(main)) == 2, main)
+        time.sleep(seconds)  # processes begin, or are at work
+        workers = workers_of(main)
+        os.killpg(main.pid, signal.SIGINT)  # as a terminal does
+        assert main.wait(PATIENCE) == 130
+        assert not any(map(alive, workers))
+    finally:  # they would work without end
+        with suppress(ProcessLookupError):
+            os.killpg(main.pid, signal.SIGKILL)
     said = log.with_suffix(".err").read_text()
     assert "the same command goes on" in said and "Traceback" not in said
     small = write_plan(tmp_path, n_runs=2, steps=1)
