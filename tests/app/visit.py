@@ -17,6 +17,7 @@ SPOKEN = '<p class="moe-spoken"'
 def open_page(name: str, **query: str) -> AppTest:
     script = f"from moe.app.{name} import page\npage.show()\n"
     page = AppTest.from_string(script, default_timeout=120)
+    page.session_state[f"{name.replace('_', '-')}_code"] = True  # the box's code is in sight
     for key, value in query.items():
         page.query_params[key] = value
     return page.run()

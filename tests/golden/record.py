@@ -84,7 +84,7 @@ def opened(name: str) -> AppTest:
     )
     for key, value in PAGES[name].items():
         page.query_params[key] = value
-    for key in CLOSED.get(name, ()):
+    for key in (f"{name.replace('_', '-')}_code", *CLOSED.get(name, ())):
         page.session_state[key] = True
     page.run()
     assert not page.exception, page.exception

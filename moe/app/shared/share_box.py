@@ -68,14 +68,6 @@ def share_box(
     caption = [f"{settings} · MoEscope {__version__}".removeprefix(" · "), address()]
     numbers = rows or (lambda: table_of(figure().data))
 
-    def codes() -> None:
-        with st.expander("Show the code"):
-            st.markdown("The same numbers from the library, as a notebook cell:")
-            st.code(code, language=None, wrap_lines=True)
-            if command:
-                st.markdown("The same from the command line:")
-                st.code(command, language=None, wrap_lines=True)
-
     box(
         name,
         (
@@ -85,7 +77,7 @@ def share_box(
             ("Numbers as CSV", lambda: table_csv(numbers()), "csv", "text/csv"),
             ("Run as JSON", as_json, "json", "application/json"),
         ),
-        codes,
+        lambda: _codes(name, code, command),
     )  # fmt: skip
 
 
@@ -126,6 +118,20 @@ def box(
         if task() == Task():
             _make_task(name, asks)
             _class(name)
+
+
+@st.fragment
+def _codes(name: str, code: str, command: str | None) -> None:
+    """Show code and command once they are asked for: what draws code is half of a first visit."""
+    opened = st.expander("Show the code", key=f"{name}_code", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
+        st.markdown("The same numbers from the library, as a notebook cell:")
+        st.code(code, language=None, wrap_lines=True)
+        if command:
+            st.markdown("The same from the command line:")
+            st.code(command, language=None, wrap_lines=True)
 
 
 @lru_cache(maxsize=64)

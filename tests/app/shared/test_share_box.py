@@ -88,14 +88,21 @@ def test_a_caption_is_in_the_picture_cut_to_lines() -> None:
 
 def test_the_builder_makes_a_link_that_asks() -> None:
     page = opened(seed="5", guess="few")
-    assert len(page.code) == 1  # no link before there is a task
+    assert not page.code  # no link before there is a task
     page.text_input(key="trial_task_ask").set_value("Why & <how>?").run()
     page.text_area(key="trial_task_options").set_value("a|b\n\n c \n")
     page.radio(key="trial_task_lock").set_value("hidden").run()
-    asked = parse_qs(urlsplit(page.code[1].value).query)
+    asked = parse_qs(urlsplit(page.code[0].value).query)
     assert asked == {
         "seed": ["5"], "ask": ["Why & <how>?"], "options": ["a/b|c"], "lock": ["hidden"],
     }  # fmt: skip
+
+
+def test_code_is_sent_once_it_is_asked_for() -> None:
+    page = visit()
+    assert not page.code
+    page.session_state["trial_code"] = True
+    assert [one.value for one in page.run().code] == ["print(1)"]
 
 
 def test_a_pupil_gets_no_builder() -> None:
