@@ -290,12 +290,3 @@ def test_savings_asks_counts_and_measures(page: Page, server: str) -> None:
     expect(page.get_by_text("Measured for 17 experts")).to_be_visible()
     expect(page.get_by_text("The sliders are elsewhere by now.")).to_be_visible()
     accessible(page)
-
-
-def test_a_narrow_screen_needs_no_sideways_scrolling(page: Page, server: str) -> None:
-    page.set_viewport_size({"width": 390, "height": 800})
-    page.goto(server)
-    bars(page)
-    settled(page)
-    width = page.evaluate("document.documentElement.scrollWidth")
-    assert width <= 390

@@ -304,6 +304,7 @@ def test_a_page_on_a_phone(page: Page, server: str, address: str, scheme: str) -
         accessible(page)
 
 
+@pytest.mark.soak
 def test_every_page_is_reachable_from_a_phone(page: Page, server: str) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(server + "/five-million")

@@ -59,6 +59,7 @@ def test_a_phone_reads_the_menu_as_groups(page: Page, server: str) -> None:
     expect(page.get_by_test_id("stSidebar").get_by_text("The news")).to_be_visible()
     lists = page.get_by_test_id("stSidebarNavItems")
     expect(lists.first).to_have_attribute("role", "presentation")  # mended by a script of the page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     accessible(page)
 
 

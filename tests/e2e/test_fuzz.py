@@ -158,7 +158,7 @@ def check_values(server: str, seed: int, times: int) -> None:
 
 
 def test_addresses_of_strangers(public: str) -> None:
-    check_addresses(public, 1, 40)
+    check_addresses(public, 1, 20)
 
 
 def test_values_that_no_control_has(public: str) -> None:
