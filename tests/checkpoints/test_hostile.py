@@ -569,6 +569,7 @@ def worst(folder: Path) -> None:
     (folder / "swapped.npz").write_bytes(zipped({"a.npy": big}, zipfile.ZIP_STORED))
 
 
+@pytest.mark.soak
 def test_the_worst_of_each_kind_stays_below_a_second_and_200_mb(tmp_path):
     (tmp_path / "cases").mkdir()
     worst(tmp_path / "cases")

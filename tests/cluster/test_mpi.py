@@ -143,7 +143,7 @@ def test_float32_differs_by_its_own_rounding_only(reports):
     assert report["bytes_equal"]
 
 
-@pytest.mark.parametrize("parent", [False, True])
+@pytest.mark.parametrize("parent", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_a_killed_rank_ends_the_run_and_is_named(parent):
     with start("--steps", "1000000") as job:
         try:

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--js-flags=--single-threaded",  # helpers of its own would wait for the server's core
 ]  # fmt: skip
 
 

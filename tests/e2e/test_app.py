@@ -117,6 +117,7 @@ def test_balance_plays_two_runs(page: Page, server: str) -> None:
     accessible(page)
 
 
+@pytest.mark.soak
 def test_balance_asks_for_a_guess_first(page: Page, server: str) -> None:
     page.goto(server + "/balance?steps=100")
     player = page.locator(".player")
@@ -136,6 +137,7 @@ def test_balance_asks_for_a_guess_first(page: Page, server: str) -> None:
     expect(page.get_by_role("button", name="12% (twice)")).to_be_visible()
 
 
+@pytest.mark.soak
 def test_a_teachers_link_asks_and_locks(page: Page, server: str) -> None:
     page.goto(server + "/balance?steps=100&guess=skip")
     page.get_by_text("Make a task for my class").click(timeout=60_000)

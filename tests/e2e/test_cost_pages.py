@@ -158,6 +158,7 @@ def test_the_rent_follows_the_finger(page: Page, server: str) -> None:
     settled(page)
 
 
+@pytest.mark.soak
 def test_the_published_figure_is_the_sum_of_its_bars(page: Page, server: str) -> None:
     page.goto(server + "/five-million")
     expect(page.get_by_text("$5.576M").first).to_be_visible(timeout=30_000)
@@ -198,6 +199,7 @@ def test_one_click_changes_what_a_real_model_reads(page: Page, server: str) -> N
     accessible(page)
 
 
+@pytest.mark.soak
 def test_a_machine_is_chosen_and_two_models_write(page: Page, server: str) -> None:
     page.goto(server + "/real-models")
     race = page.locator(".typing")

@@ -129,6 +129,7 @@ def test_the_first_screen_is_short_and_nothing_is_a_dead_end(page: Page, server:
     expect(page).to_have_url(re.compile(r"/play\?run=8-0"))
 
 
+@pytest.mark.soak
 def test_the_film_stands_still_for_who_wants_no_motion(page: Page, server: str) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto(server)

@@ -196,6 +196,7 @@ def test_dragging_through_the_sentence_draws_every_picture(page: Page, server: s
     assert rate >= SMOOTH, rate
 
 
+@pytest.mark.soak
 def test_who_takes_over_when_an_expert_is_off(page: Page, server: str) -> None:
     page.goto(server)
     flow = flow_of(page)

@@ -37,6 +37,7 @@ def test_a_round_is_played_and_its_link_shows_the_same_score(page: Page, server:
     expect(board).to_have_attribute("data-state", "done")
 
 
+@pytest.mark.soak
 def test_the_clock_ends_a_round_and_can_be_left_out(page: Page, server: str) -> None:
     page.clock.install()
     page.goto(server + "/gate?seed=7")

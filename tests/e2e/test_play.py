@@ -67,6 +67,7 @@ def test_a_collapse_is_repaired_in_the_same_run(page: Page, edition: str) -> Non
     assert int(root.get_attribute("data-felt") or 9999) < 3000  # the measure, on a busy machine
 
 
+@pytest.mark.soak
 def test_an_expert_is_switched_off_and_its_heirs_are_named(page: Page, server: str) -> None:
     root = opened(page, server + "/play")
     play_until(page, 60)
@@ -107,6 +108,7 @@ def test_presets_and_other_numbers_of_experts(page: Page, edition: str) -> None:
     expect(page.get_by_role("radio", name="1", exact=True)).to_be_checked()
 
 
+@pytest.mark.soak
 def test_a_problem_is_said_and_the_page_stays(page: Page, server: str) -> None:
     root = opened(page, server + "/play?run=8-0_0k7")
     expect(page.get_by_text("k: got '7'")).to_be_visible()
@@ -141,6 +143,7 @@ def test_both_themes_on_a_phone(page: Page, server: str, scheme: str) -> None:
     accessible(page)
 
 
+@pytest.mark.soak
 def test_a_run_is_taken_up_where_it_was_when_the_theme_changes(page: Page, server: str) -> None:
     page.emulate_media(color_scheme="light")
     root = opened(page, server + "/play")
@@ -160,6 +163,7 @@ def test_a_run_is_taken_up_where_it_was_when_the_theme_changes(page: Page, serve
         expect(page.get_by_role("radio", name="strong")).to_be_checked()
 
 
+@pytest.mark.soak
 def test_reduced_motion_waits_for_play(page: Page, server: str) -> None:
     page.emulate_media(reduced_motion="reduce")
     root = opened(page, server + "/play")

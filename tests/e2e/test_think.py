@@ -15,6 +15,7 @@ pytestmark = pytest.mark.e2e
 TILES = "svg.marks .mark-rect path"
 
 
+@pytest.mark.soak
 def test_a_guess_starts_the_film_and_its_end_tells_what_came_out(page: Page, server: str) -> None:
     page.goto(f"{server}/think")
     page.get_by_role("button", name="They grow longer").click()

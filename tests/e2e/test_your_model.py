@@ -83,6 +83,7 @@ def test_hostile_files_end_in_a_message(page: Page, server: str, tmp_path: Path)
             assert page.get_by_test_id("stMain").locator(live).count() == 0, (section, live)
 
 
+@pytest.mark.soak
 def test_a_checkpoint_in_a_browser(page: Page, server: str, tmp_path: Path) -> None:
     page.goto(server + "/your-model")
     page.get_by_test_id("stFileUploader").first.wait_for(timeout=30_000)

@@ -169,7 +169,7 @@ def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     check(tmp_path, n_runs=360, victims=5 * VICTIMS)
 
 
-@pytest.mark.parametrize("seconds", [0, 1])
+@pytest.mark.parametrize("seconds", [pytest.param(0, marks=pytest.mark.soak), 1])
 def test_ctrl_c_ends_all_at_once_and_the_same_command_goes_on(
     tmp_path: Path, seconds: int, run_moe: Callable[..., object]
 ) -> None:
