@@ -47,9 +47,10 @@ FIRST_SCREEN = """() => {
 # Letters of charts that a picture's edge cuts off, or that end in dots since they found no room.
 CUT_OFF = """() => [...document.querySelectorAll("svg.marks")].flatMap((svg) => {
   const frame = svg.getBoundingClientRect();
-  return [...svg.querySelectorAll("text")].filter((text) => {
+  const upright = ":not(.role-axis-title text)";  // a turned one's box is larger than its letters
+  return [...svg.querySelectorAll(`text${upright}`)].filter((text) => {
     const box = text.getBoundingClientRect();
-    return box.width && (text.textContent.endsWith("…")
+    return box.width && getComputedStyle(text).opacity !== "0" && (text.textContent.endsWith("…")
       || box.left < frame.left - 2 || box.right > frame.right + 2);
   }).map((text) => text.textContent);
 })"""

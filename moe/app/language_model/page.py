@@ -85,8 +85,8 @@ def _film(
     reply = guess.reply(verdict.truth, verdict.words)
     with side:
         finger.words(lambda look: story.film_words(runs, look, reply))
-    controls = st.container()
     finger.show(lambda look: charts.losses(runs, look), "language_losses")
+    controls = st.container()
     st.markdown(f"##### {story.samples_title()}")
     finger.lines(lambda look: story.sample_text(film.looks[look]), "samples")
     finger.show(

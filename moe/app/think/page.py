@@ -84,11 +84,11 @@ def _film(looks: tuple[Look, ...], guess: Guess, verdict: story.Verdict, side: A
     reply = guess.reply(verdict.truth, verdict.words)
     with side:
         finger.words(lambda update: story.film_words(looks, update, reply))
-    controls = st.container()
     finger.show(
         lambda update: charts.answers(thinking.prompts(), looks[update], parts.ink()),
         "think_answers",
     )
+    controls = st.container()
     left, right = st.columns(2)
     with left:
         finger.show(lambda update: charts.shares(story.until(looks, update), last), "think_shares")
