@@ -48,7 +48,16 @@ def settled(page: Page) -> None:
     assert page.get_by_test_id("stException").count() == 0
 
 
+# What a run of the page is about to replace is faded meanwhile; other pages have no such runs.
+AT_REST = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  return !app || (app.dataset.testScriptState === "notRunning"
+    && !app.querySelector('[data-stale="true"]'));
+}"""
+
+
 def accessible(page: Page) -> None:
+    page.wait_for_function(AT_REST)
     # What fades in, such as the ends of a slider's scale, has no contrast half way.
     page.add_style_tag(content="* { transition: none !important }")
     violations = Axe().run(page, options=RULES).response["violations"]

@@ -42,6 +42,7 @@ def test_packets_travel_and_the_limit_moves_them_under_the_finger(page: Page, se
     slider.focus()
     slider.press("End")
     expect(share).to_have_text("100%")
+    expect(page).to_have_url(re.compile("limit=8"))
     settled(page)
     film.get_by_role("button", name="Pause").click()
     expect(film).to_have_attribute("data-state", "paused")

@@ -97,6 +97,7 @@ def test_a_reload_keeps_the_state(page: Page, server: str) -> None:
     expect(root).to_have_attribute("data-max-vio", str(vio))  # the same run, to the last bit
 
 
+@pytest.mark.soak
 def test_presets_and_other_numbers_of_experts(page: Page, edition: str) -> None:
     opened(page, edition + "/play")
     play_until(page, 5)
