@@ -122,7 +122,7 @@ def box(
 
 @st.fragment
 def _codes(name: str, code: str, command: str | None) -> None:
-    """Show code and command once they are asked for: what draws code is half of a first visit."""
+    """Show code and command once asked for: what draws code is a fifth of a first visit."""
     opened = st.expander("Show the code", key=f"{name}_code", on_change="rerun")
     if not opened.open:
         return
